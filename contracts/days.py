@@ -1,0 +1,91 @@
+"""Half-open ranges of UTC days, look-back, and when a label has matured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from contracts.table import ContractError
+
+
+@dataclass(frozen=True)
+class Days:
+    """The half-open range of UTC days `[start, end)`."""
+
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ContractError(f"a range of days must not end ({self.end}) before it starts "
+                                f"({self.start})")
+
+    def __iter__(self) -> Iterator[date]:
+        for offset in range(len(self)):
+            yield self.start + timedelta(days=offset)
+
+    def __len__(self) -> int:
+        return (self.end - self.start).days
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, date) and self.start <= day < self.end
+
+
+def before(day: date, n: int) -> Days:
+    """The `n` days that end just before midnight `day`."""
+    return Days(day - timedelta(days=n), day)
+
+
+def label_is_closed(as_of: date, horizon: int, settle_days: int, known_until: date) -> bool:
+    """Whether the window `[as_of, as_of + horizon)` and the days for late rows are all past.
+
+    `known_until` is a midnight: rows that landed before it are known.
+    """
+    return as_of + timedelta(days=horizon + settle_days) <= known_until
+
+
+def example_days(
+    as_of: date, first_landed: date, spacing_days: int, max_days: int, min_history_days: int
+) -> tuple[date, ...]:
+    """Past as-of days to learn from, oldest first: `as_of - spacing`, `as_of - 2 spacing`, …
+
+    None of them has fewer than `min_history_days` of landed rows behind it.
+    """
+    earliest = first_landed + timedelta(days=min_history_days)
+    days = (as_of - timedelta(days=spacing_days * k) for k in range(1, max_days + 1))
+    return tuple(sorted(day for day in days if day >= earliest))
+
+
+def parse_day(text: str, what: str = "day") -> date:
+    """The day that `text` names, as YYYY-MM-DD.
+
+    Raises:
+        ContractError: `text` is anything else.
+    """
+    try:
+        return date.fromisoformat(text) if len(text) == 10 else _no_day(text, what)
+    except ValueError:
+        return _no_day(text, what)
+
+
+def _no_day(text: str, what: str) -> date:
+    raise ContractError(f"{what}: expected a day such as 2025-01-31, found {text!r}")
+
+
+def midnight_before(moment: datetime) -> date:
+    """The latest UTC midnight at or before `moment`, as a day."""
+    if moment.tzinfo is None:
+        raise ContractError(f"a moment must say its time zone; {moment.isoformat()} does not")
+    return moment.astimezone(UTC).date()
+
+
+def as_ranges(days: Iterable[date]) -> tuple[Days, ...]:
+    """The fewest ranges that cover exactly `days`, in order. For messages and for reads."""
+    ranges: list[Days] = []
+    for day in sorted(set(days)):
+        if ranges and ranges[-1].end == day:
+            ranges[-1] = Days(ranges[-1].start, day + timedelta(days=1))
+        else:
+            ranges.append(Days(day, day + timedelta(days=1)))
+    return tuple(ranges)

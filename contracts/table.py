@@ -1,0 +1,115 @@
+"""What a table is: columns with types, ranges and docs, and the grain that makes a row unique."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+TYPES = (
+    "string", "int", "bigint", "float", "double", "boolean", "date", "timestamp",
+    "array<int>", "array<float>", "array<string>", "array<bigint>",
+)
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class ContractError(ValueError):
+    """Data, a declaration or a setting breaks what was agreed. The message is for a person."""
+
+
+def require_identifier(name: str, what: str) -> None:
+    """Refuse names that could not be a column, a module or a metric.
+
+    Raises:
+        ContractError: `name` is not lower-case letters, digits and underscores.
+    """
+    if not _IDENTIFIER.fullmatch(name):
+        raise ContractError(f"{what} {name!r}: expected lower-case letters, digits and underscores, "
+                            "starting with a letter")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `minimum` and `maximum` are inclusive; for strings `values` lists what may be."""
+
+    name: str
+    type: str
+    doc: str
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    values: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require_identifier(self.name, "column")
+        if self.type not in TYPES:
+            raise ContractError(f"column {self.name}: expected a type out of {', '.join(TYPES)}, "
+                                f"found {self.type!r}")
+        if not self.doc.endswith("."):
+            raise ContractError(f"column {self.name}: its doc must be a sentence, found {self.doc!r}")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: one row per `grain`, files partitioned by `partition` (the first is a day)."""
+
+    name: str
+    doc: str
+    grain: tuple[str, ...]
+    partition: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    def __post_init__(self) -> None:
+        require_identifier(self.name, "table")
+        names = [column.name for column in self.columns]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ContractError(f"{self.name}: columns declared twice: {', '.join(twice)}")
+        for name in (*self.grain, *self.partition):
+            if name not in names:
+                raise ContractError(f"{self.name}: the grain or partition names {name}, "
+                                    "which is no column")
+            if self[name].nullable:
+                raise ContractError(f"{self.name}: {name} is in the grain or partition "
+                                    "and must not be nullable")
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def day(self) -> str:
+        """The column whose days are replaced whole."""
+        return self.partition[0]
+
+
+def check_columns(table: Table, found: Mapping[str, str]) -> None:
+    """Compare column names and types with the contract.
+
+    Raises:
+        ContractError: something is missing, of another type, or not agreed; all of it is named.
+    """
+    problems = [
+        f"  {column.name}: expected {column.type}, found "
+        + (found[column.name] if column.name in found else "no such column")
+        for column in table.columns
+        if found.get(column.name) != column.type
+    ]
+    problems += [
+        f"  {name}: found {type_}, expected no such column"
+        for name, type_ in found.items()
+        if name not in table.names
+    ]
+    raise_if(table, problems)
+
+
+def raise_if(table: Table, problems: Sequence[str]) -> None:
+    """Raise every problem at once, under the table's name."""
+    if problems:
+        raise ContractError("\n".join([f"{table.name} breaks its contract:", *problems]))

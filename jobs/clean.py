@@ -1,0 +1,216 @@
+"""Cleaning, the part that all tables share: judge every landed row, keep, count or quarantine it.
+
+What a table's rows must look like is in `jobs/clean_tables.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import reduce
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from contracts.days import as_ranges
+from contracts.table import ContractError, Table
+from contracts.sources import FIELDS
+from contracts.tables import QUARANTINE, RECONCILIATION
+from jobs.digest import digest
+from jobs.land import unfolded
+from jobs.sources import Source, TableMap
+
+BLOCK = 64
+"""Bytes of SHA-256's block, to which an HMAC key is padded (RFC 2104)."""
+
+
+@dataclass(frozen=True)
+class UserKey:
+    """Makes `user_key` of a user id: the first 128 bits of HMAC-SHA256, in hex."""
+
+    key: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.key) < 16:
+            raise ContractError(f"the user key needs 16 bytes or more, found {len(self.key)}")
+
+    def __repr__(self) -> str:
+        return f"UserKey(id={self.id})"
+
+    @property
+    def id(self) -> str:
+        """Names the key without giving it away."""
+        return hashlib.sha256(b"nightjar user key id" + self.key).hexdigest()[:12]
+
+    def of(self, text: Column) -> Column:
+        """RFC 2104 over Spark's sha2, which costs less than a Python worker."""
+        key = hashlib.sha256(self.key).digest() if len(self.key) > BLOCK else self.key
+        padded = key.ljust(BLOCK, b"\0")
+        inner = F.unhex(F.lit(bytes(b ^ 0x36 for b in padded).hex()))
+        outer = F.unhex(F.lit(bytes(b ^ 0x5C for b in padded).hex()))
+        message = F.sha2(F.concat(inner, F.encode(text, "UTF-8")), 256)
+        return F.substring(F.sha2(F.concat(outer, F.unhex(message)), 256), 1, 32)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A row for which `fails` holds is quarantined as `reason`."""
+
+    reason: str
+    fails: Column
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the rows of a clean table are made of a mapping's fields, and judged.
+
+    `derive` computes the table's columns, one step after another, over the fields, which are
+    columns named `in_…`. `checks` run over both, in order; the first that fails gives the reason.
+    """
+
+    table: Table
+    derive: tuple[tuple[str, Column], ...]
+    checks: tuple[Check, ...]
+    id: str
+    """Column by which retries of a row are known."""
+    dimension: bool = False
+    """A dimension keeps the newest row of an id per day; a fact the first within the look-back."""
+
+
+def judged(
+    landed: DataFrame, source: Source, mapping: TableMap, rules: Rules
+) -> DataFrame:
+    """One row per landed row meant for the table, with its columns and a `reason` if it is bad.
+
+    Raises:
+        ContractError: an expression of the mapping is not valid Spark SQL over the raw columns.
+    """
+    where = f"{source.name}.tables.{mapping.table}"
+    rows = unfolded(landed, source)
+    problem = F.col("_landed.problem")
+    if mapping.where is not None:
+        meant = expression(rows, mapping.where, f"{where}.where")
+        rows = rows.where(problem.isNotNull() | F.coalesce(meant, F.lit(True)))
+    rows = rows.select(
+        "_landed",
+        *(expression(rows, text, f"{where}.{name}").alias(f"in_{name}")
+          for name, text in mapping.fields.items()),
+        *(expression(rows, rule.when, f"{where}.reject").alias(f"reject_{i}")
+          for i, rule in enumerate(mapping.rejects)))
+    absent = [f.name for f in FIELDS[mapping.table] if f.name not in mapping.fields]
+    rows = rows.withColumns({f"in_{name}": F.lit(None).cast("string") for name in absent})
+    for name, column in rules.derive:
+        rows = rows.withColumn(name, column)
+    reason = F.coalesce(
+        problem,
+        *(F.when(check.fails, F.lit(check.reason)) for check in rules.checks),
+        *(F.when(F.col(f"reject_{i}"), F.lit(rule.reason))
+          for i, rule in enumerate(mapping.rejects)))
+    made = [c.name for c in rules.table.columns if c.name != "landed_on"]
+    return rows.select(
+        *made, F.col("_landed.landed_on"), F.col("_landed.source"), F.col("_landed.file"),
+        F.col("_landed.line"), F.col("_landed.row_hash"), reason.alias("reason"))
+
+
+def expression(rows: DataFrame, text: str, where: str) -> Column:
+    """A mapping's expression, refused with a message that names it if it is wrong."""
+    try:
+        column = F.expr(text)
+        rows.select(column).schema  # noqa: B018  resolving the columns is the check
+    except (ParseException, AnalysisException) as error:
+        lines = str(error).strip().splitlines()
+        raise ContractError(f"{where}: {text!r} is not valid over the raw columns: "
+                            f"{lines[0] if lines else error}") from None
+    return column
+
+
+def with_verdict(rows: DataFrame, rules: Rules, dedup_days: int) -> DataFrame:
+    """Adds `verdict`: clean, duplicate or quarantined; conflicts get their reason.
+
+    A fact is compared with the first valid row of its id that landed in the `dedup_days` before it
+    or on the same day: the same content is a duplicate, other content a conflict. A dimension is
+    compared with the newest row of its id on the same day.
+    """
+    place = F.struct("landed_on", "source", "file", "line")
+    rows = rows.select(
+        "*", digest(_content(rules)).alias("_content"), place.alias("_place"),
+        F.datediff("landed_on", F.lit("1970-01-01")).cast("bigint").alias("_day"),
+        F.when(F.col("reason").isNull(), F.col(rules.id)).alias("_id"))
+    valid = F.col("reason").isNull()
+    if rules.dimension:
+        same_day = Window.partitionBy("_id", "landed_on")
+        newest = F.struct("occurred_at", "_content")
+        rows = rows.withColumn("_kept", F.max(F.when(valid, newest)).over(same_day))
+        first = F.min(F.when(newest == F.col("_kept"), F.col("_place"))).over(same_day)
+        rows = rows.withColumn("_first", first)
+        clash = "superseded on the same day"
+    else:
+        window = Window.partitionBy("_id").orderBy("_day").rangeBetween(-dedup_days, 0)
+        kept = F.min(F.when(valid, F.struct("_place", "_content"))).over(window)
+        rows = rows.withColumn("_kept", kept).withColumn("_first", F.col("_kept._place"))
+        clash = f"{rules.id}: conflicts with an earlier row of the same id"
+    same = F.col("_content") == F.col("_kept._content")
+    rows = rows.withColumn("reason", F.when(valid & ~same, F.lit(clash)).otherwise(F.col("reason")))
+    return rows.withColumn(
+        "verdict",
+        F.when(F.col("reason").isNotNull(), "quarantined")
+        .when(F.col("_place") == F.col("_first"), "clean")
+        .otherwise("duplicate"))
+
+
+def _content(rules: Rules) -> list[str]:
+    """Columns that make two rows of the same id the same; a dimension's time is not one."""
+    apart = {"landed_on", "occurred_at"} if rules.dimension else {"landed_on"}
+    return [name for name in rules.table.names if name not in apart]
+
+
+def verdicts(
+    landed: DataFrame, feeds: Sequence[tuple[Source, TableMap]], make: Callable[[Source], Rules],
+    days: Sequence[date], dedup_days: int,
+) -> DataFrame:
+    """One row per row that landed on `days` and was meant for the table, with its verdict.
+
+    `landed` must also hold the `dedup_days` before each of `days`.
+    """
+    rules = make(feeds[0][0])
+    back = 0 if rules.dimension else dedup_days
+    wanted = {d - timedelta(days=n) for d in days for n in range(back + 1)}
+    rows = reduce(DataFrame.unionByName, (
+        judged(landed.where((F.col("source") == source.name) & in_days("landed_on", wanted)),
+               source, mapping, make(source))
+        for source, mapping in feeds))
+    return with_verdict(rows, rules, dedup_days).where(in_days("landed_on", days))
+
+
+def in_days(column: str, days: Iterable[date]) -> Column:
+    """Whether a date column lies in a set of days, written as few ranges."""
+    return reduce(
+        lambda a, b: a | b,
+        ((F.col(column) >= F.lit(r.start)) & (F.col(column) < F.lit(r.end))
+         for r in as_ranges(days)),
+        F.lit(False))
+
+
+def clean(rows: DataFrame, table: Table) -> DataFrame:
+    """The rows that are kept."""
+    return rows.where(F.col("verdict") == "clean").select(*table.names)
+
+
+def quarantine(rows: DataFrame, table: Table) -> DataFrame:
+    """One row per row that was dropped for a reason."""
+    return rows.where(F.col("verdict") == "quarantined").select(
+        "landed_on", F.lit(table.name).alias("table_name"), "source", "reason", "file", "line",
+        "row_hash").select(*QUARANTINE.names)
+
+
+def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
+    """One row per source and day: rows in, and what became of them."""
+    def n(verdict: str) -> Column:
+        return F.count_if(F.col("verdict") == verdict).alias(f"n_{verdict}")
+
+    return rows.groupBy("landed_on", "source").agg(
+        F.count("*").alias("n_in"), n("clean"), n("duplicate"), n("quarantined"),
+    ).withColumn("table_name", F.lit(table.name)).select(*RECONCILIATION.names)

