@@ -15,7 +15,6 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.days import as_ranges
 from contracts.table import ContractError, Table
 from contracts.sources import FIELDS
 from contracts.tables import QUARANTINE, RECONCILIATION
@@ -186,12 +185,8 @@ def verdicts(
 
 
 def in_days(column: str, days: Iterable[date]) -> Column:
-    """Whether a date column lies in a set of days, written as few ranges."""
-    return reduce(
-        lambda a, b: a | b,
-        ((F.col(column) >= F.lit(r.start)) & (F.col(column) < F.lit(r.end))
-         for r in as_ranges(days)),
-        F.lit(False))
+    """Whether a date column is one of `days`."""
+    return F.col(column).isin(sorted(days))
 
 
 def clean(rows: DataFrame, table: Table) -> DataFrame:

@@ -6,19 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
-from pathlib import Path
 
-import pyarrow.fs as pafs
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.table import Table, check_columns, raise_if
 from jobs.digest import digest, table_digest
+from jobs.parquet import parquet_writer
 from jobs.schema import spark_schema, spark_types
-
-PART = "_part"
-"""Copy of the day by which files are split: Spark drops the column that it partitions by."""
-
 
 @dataclass(frozen=True)
 class WrittenDay:
@@ -53,34 +48,26 @@ def write_days(
         ContractError: the rows break the table's contract, or belong to none of `days`.
     """
     check_columns(table, spark_types(rows.schema))
-    keys = [F.col(PART)]
+    keys = [F.col(table.day)]
     if files_per_day > 1:
         keys.append(F.pmod(F.xxhash64(*table.grain), F.lit(files_per_day)))
-    (rows.select(*table.names, F.col(table.day).alias(PART))
-     .repartition(*keys)
-     .sortWithinPartitions(PART, *table.grain)
-     .write.mode("overwrite").partitionBy(PART).parquet(folder))
-    files = _files_by_day(folder)
-    written = read_table(spark, table, [f for names in files.values() for f in names])
+    files: dict[date, list[str]] = {}
+    for day, path in (
+        rows.select(*table.names)
+        .repartition(*keys)
+        .sortWithinPartitions(table.day, *table.grain)
+        .mapInArrow(parquet_writer(table, folder), "day date, path string")
+        .collect()
+    ):
+        files.setdefault(day, []).append(path)
+    written = read_table(spark, table, [path for paths in files.values() for path in paths])
     counted = check_rows(written, table)
     strays = sorted(set(counted) - set(days))
     raise_if(table, [f"  {table.day}: rows of {day}, which was not asked for" for day in strays])
     return {
-        day: WrittenDay(day, *counted.get(day, (0, EMPTY_DIGEST)), tuple(files.get(day, ())))
+        day: WrittenDay(day, *counted.get(day, (0, EMPTY_DIGEST)),
+                        tuple(sorted(files.get(day, ()))))
         for day in days}
-
-
-def _files_by_day(folder: str) -> dict[date, list[str]]:
-    system, path = pafs.FileSystem.from_uri(folder if "://" in folder else
-                                            Path(folder).absolute().as_uri())
-    prefix = folder.removesuffix(path) if "://" in folder else ""
-    found: dict[date, list[str]] = {}
-    for info in system.get_file_info(pafs.FileSelector(path, recursive=True, allow_not_found=True)):
-        if info.type == pafs.FileType.File and info.path.endswith(".parquet"):
-            part = info.path.rsplit("/", 2)[1]
-            day = date.fromisoformat(part.removeprefix(f"{PART}="))
-            found.setdefault(day, []).append(prefix + info.path)
-    return {day: sorted(names) for day, names in found.items()}
 
 
 def check_rows(rows: DataFrame, table: Table) -> dict[date, tuple[int, str]]:
