@@ -9,6 +9,10 @@ from datetime import UTC, date, datetime, timedelta
 from contracts.table import ContractError
 
 
+DEDUP_DAYS = 7
+"""Days back from its own in which an earlier row of the same id makes a landed row a retry."""
+
+
 @dataclass(frozen=True)
 class Days:
     """The half-open range of UTC days `[start, end)`."""

@@ -51,13 +51,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: one row per `grain`, files partitioned by `partition` (the first is a day)."""
+    """A table: one row per `grain`, replaced by whole days of the column `day`.
+
+    Files are partitioned by `partition`, which starts with `day`; a small table has none.
+    """
 
     name: str
     doc: str
     grain: tuple[str, ...]
-    partition: tuple[str, ...]
+    day: str
     columns: tuple[Column, ...]
+    partition: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_identifier(self.name, "table")
@@ -65,13 +69,13 @@ class Table:
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ContractError(f"{self.name}: columns declared twice: {', '.join(twice)}")
-        for name in (*self.grain, *self.partition):
+        for name in (*self.grain, self.day, *self.partition):
             if name not in names:
-                raise ContractError(f"{self.name}: the grain or partition names {name}, "
+                raise ContractError(f"{self.name}: its grain, day or partition names {name}, "
                                     "which is no column")
             if self[name].nullable:
-                raise ContractError(f"{self.name}: {name} is in the grain or partition "
-                                    "and must not be nullable")
+                raise ContractError(f"{self.name}: {name} is in the grain, day or "
+                                    "partition and must not be nullable")
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
@@ -82,11 +86,6 @@ class Table:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
-
-    @property
-    def day(self) -> str:
-        """The column whose days are replaced whole."""
-        return self.partition[0]
 
 
 def check_columns(table: Table, found: Mapping[str, str]) -> None:

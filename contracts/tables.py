@@ -20,6 +20,7 @@ LANDED = Table(
     name="landed",
     doc="Raw rows as they arrived, split into days. Holds personal data: never published.",
     grain=("source", "file", "line"),
+    day="landed_on",
     partition=("landed_on", "source"),
     columns=(
         LANDED_ON, SOURCE, FILE, LINE, ROW_HASH,
@@ -33,6 +34,7 @@ QUARANTINE = Table(
     name="quarantine",
     doc="Every row that was dropped for a reason, without its text.",
     grain=("table_name", "source", "file", "line"),
+    day="landed_on",
     partition=("landed_on", "table_name"),
     columns=(
         LANDED_ON, TABLE_NAME, SOURCE,
@@ -45,7 +47,7 @@ RECONCILIATION = Table(
     name="reconciliation",
     doc="Rows in = clean + duplicate + quarantined, per source, clean table and day.",
     grain=("table_name", "source", "landed_on"),
-    partition=("landed_on", "table_name"),
+    day="landed_on",
     columns=(
         LANDED_ON, TABLE_NAME, SOURCE,
         Column("n_in", "bigint", "Raw rows meant for the table.", minimum=0),
@@ -59,6 +61,7 @@ ORDERS = Table(
     name="orders",
     doc="Order lines, and the cancellations and returns that undo them.",
     grain=("line_id",),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         Column("line_id", "string", "The order line."),
@@ -81,6 +84,7 @@ USERS = Table(
     name="users",
     doc="Users, a version per day on which something about them landed.",
     grain=("user_key", "landed_on"),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         USER_KEY,
@@ -94,6 +98,7 @@ ITEMS = Table(
     name="items",
     doc="Items, a version per day on which something about them landed.",
     grain=("item_id", "landed_on"),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         Column("item_id", "string", "The item."),
@@ -107,6 +112,7 @@ POSTS = Table(
     name="posts",
     doc="Posts that users wrote.",
     grain=("post_id",),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         Column("post_id", "string", "The post."),
@@ -120,6 +126,7 @@ ENGAGEMENTS = Table(
     name="engagements",
     doc="What users did with posts, items, users and ads.",
     grain=("engagement_id",),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         Column("engagement_id", "string", "The event."),
@@ -136,6 +143,7 @@ REVIEWS = Table(
     name="reviews",
     doc="Reviews of items.",
     grain=("review_id",),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         Column("review_id", "string", "The review."),
@@ -153,6 +161,7 @@ USER_DAYS = Table(
     name="user_days",
     doc="Tiles: what a user did on a UTC day, by the day on which it landed.",
     grain=("user_key", "day", "landed_on"),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         USER_KEY,
@@ -166,6 +175,7 @@ USER_ITEM_DAYS = Table(
     name="user_item_days",
     doc="Items that a user ordered, reviewed or engaged with on a UTC day, by landing day.",
     grain=("user_key", "item_id", "day", "landed_on"),
+    day="landed_on",
     partition=("landed_on",),
     columns=(
         USER_KEY,
@@ -179,6 +189,7 @@ USER_STATE = Table(
     name="user_state",
     doc="Everything known of a user as of a midnight: one row per user ever seen.",
     grain=("user_key", "as_of"),
+    day="as_of",
     partition=("as_of",),
     columns=(
         USER_KEY, AS_OF,
@@ -198,6 +209,7 @@ USER_FEATURES = Table(
     name="user_features",
     doc="Features of every user ever seen, as of a midnight.",
     grain=("user_key", "as_of"),
+    day="as_of",
     partition=("as_of",),
     columns=(USER_KEY, AS_OF, *(feature.column() for feature in FEATURES)),
 )
@@ -206,6 +218,7 @@ LABELS = Table(
     name="labels",
     doc="What then happened: a label per task, null where unknown.",
     grain=("user_key", "as_of"),
+    day="as_of",
     partition=("as_of",),
     columns=(USER_KEY, AS_OF, *(task.label_column() for task in TASKS)),
 )
@@ -214,6 +227,7 @@ EXAMPLES = Table(
     name="examples",
     doc="Features and labels of users with at least one label, at past as-of days.",
     grain=("user_key", "as_of"),
+    day="as_of",
     partition=("as_of",),
     columns=(*USER_FEATURES.columns, *(task.label_column() for task in TASKS)),
 )
@@ -222,6 +236,7 @@ USER_SCORES = Table(
     name="user_scores",
     doc="The model's answers: exactly one row per known user and as_of.",
     grain=("user_key", "as_of"),
+    day="as_of",
     partition=("as_of",),
     columns=(
         USER_KEY, AS_OF,

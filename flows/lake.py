@@ -1,0 +1,305 @@
+"""The lake: Iceberg tables over the Parquet files that Spark and torch write.
+
+Nothing is visible before its commit, and a commit replaces whole days of a table.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError
+from pyiceberg.expressions import (
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    EqualTo,
+    GreaterThanOrEqual,
+    In,
+    LessThan,
+)
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import is_ancestor_of
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+from pyiceberg.utils.config import Config
+
+from contracts.table import Table, raise_if
+from jobs.io import WrittenDay
+from jobs.schema import arrow_schema
+
+NAMESPACE = "nightjar"
+MAIN = "main"
+_TYPES: dict[str, IcebergType] = {
+    "string": StringType(), "int": IntegerType(), "bigint": LongType(), "float": FloatType(),
+    "double": DoubleType(), "boolean": BooleanType(), "date": DateType(),
+    "timestamp": TimestamptzType(),
+}
+_PROPERTIES = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "10",
+}
+
+
+@dataclass(frozen=True)
+class DataFile:
+    path: str
+    rows: int
+    bytes: int
+
+
+class Lake:
+    """The catalogue and its tables. `folder` holds the files of the default, local one."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        properties: dict[str, Any] = {
+            "type": "sql", "uri": f"sqlite:///{folder / 'catalogue.db'}",
+            "warehouse": folder.as_uri()}
+        properties |= Config().get_catalog_config(NAMESPACE) or {}
+        self._catalog: Catalog = load_catalog(NAMESPACE, **properties)
+        self._lock = threading.RLock()
+        try:
+            self._catalog.create_namespace(NAMESPACE)
+        except NamespaceAlreadyExistsError:
+            pass
+
+    def table(self, table: Table) -> IcebergTable:
+        """The Iceberg table, made or widened to the contract's columns where need be."""
+        name = f"{NAMESPACE}.{table.name}"
+        if not self._catalog.table_exists(name):
+            return self._catalog.create_table(
+                name, iceberg_schema(table), partition_spec=_partition_spec(table),
+                properties=_PROPERTIES)
+        found = self._catalog.load_table(name)
+        absent = [c for c in table.columns if c.name not in found.schema().column_names]
+        if absent:
+            with found.update_schema() as update:
+                for column in absent:
+                    update.add_column(column.name, _type(column.type, 0), doc=column.doc)
+        return found
+
+    def files(
+        self, table: Table, start: date | None = None, end: date | None = None,
+        where: Mapping[str, Sequence[str]] | None = None, snapshot: int | None = None,
+    ) -> tuple[DataFile, ...]:
+        """Files of the days `[start, end)`, by path; `where` narrows other partition columns."""
+        parts: list[BooleanExpression] = []
+        if start is not None:
+            parts.append(GreaterThanOrEqual(table.day, start.isoformat()))
+        if end is not None:
+            parts.append(LessThan(table.day, end.isoformat()))
+        parts += [In(name, list(values)) for name, values in (where or {}).items()]
+        found = self.table(table)
+        if found.current_snapshot() is None and snapshot is None:
+            return ()
+        tasks = found.scan(row_filter=_all(parts), snapshot_id=snapshot).plan_files()
+        files = []
+        for task in tasks:
+            if task.delete_files:
+                raise RuntimeError(f"{table.name}: {task.file.file_path} has delete files, "
+                                   "which readers of plain Parquet would not see")
+            files.append(DataFile(_plain(task.file.file_path), task.file.record_count,
+                                  task.file.file_size_in_bytes))
+        return tuple(sorted(files, key=lambda f: f.path))
+
+    def commit(
+        self, table: Table, written: Mapping[date, WrittenDay],
+        where: Mapping[str, str] | None = None, branch: str = MAIN,
+    ) -> int:
+        """Replace whole days of the table by the files that were written for them.
+
+        One transaction; `where` narrows what is replaced within those days.
+
+        Returns:
+            The id of the snapshot that has them.
+
+        Raises:
+            ContractError: a file is not what the contract or its day says.
+        """
+        paths = [path for day in written.values() for path in day.files]
+        check_files(table, written)
+        days = [day.isoformat() for day in sorted(written)]
+        replaced = _all([In(table.day, days),
+                         *(EqualTo(name, value) for name, value in (where or {}).items())])
+        with self._lock:
+            found = self.table(table)
+            with found.transaction() as transaction:
+                if self._has_rows(found, replaced, branch):
+                    transaction.delete(replaced, branch=branch)
+                if paths:
+                    transaction.add_files([_uri(path) for path in paths],
+                                          check_duplicate_files=False, branch=branch)
+            return self._tip(self.table(table), branch)
+
+    def replace_rows(self, table: Table, rows: Sequence[Mapping[str, Any]],
+                     days: Sequence[date], where: Mapping[str, str]) -> int:
+        """Replace the rows of some days of a small table, which has no partitions."""
+        data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
+        replaced = _all([In(table.day, [day.isoformat() for day in days]),
+                         *(EqualTo(name, value) for name, value in where.items())])
+        with self._lock:
+            found = self.table(table)
+            with found.transaction() as transaction:
+                if self._has_rows(found, replaced, MAIN):
+                    transaction.delete(replaced)
+                transaction.append(data)
+            return self._tip(self.table(table), MAIN)
+
+    def snapshot(self, table: Table, ref: str = MAIN) -> int | None:
+        """The snapshot that a branch points to; None for a table never written."""
+        found = self.table(table).snapshot_by_name(ref)
+        return None if found is None else found.snapshot_id
+
+    def branch(self, table: Table, name: str) -> None:
+        """A branch that starts at `main`, which starts as an empty snapshot if there is none."""
+        with self._lock:
+            found = self.table(table)
+            if found.current_snapshot() is None:
+                found.append(arrow_schema(table).empty_table())
+                found = self.table(table)
+            tip = self._tip(found, MAIN)
+            if found.snapshot_by_name(name) is not None:
+                found.manage_snapshots().remove_branch(name).commit()
+                found = self.table(table)
+            found.manage_snapshots().create_branch(tip, name).commit()
+
+    def point_main(self, table: Table, snapshot: int) -> bool:
+        """Make `main` be an audited snapshot. Whether it had to move.
+
+        Raises:
+            RuntimeError: the table has no such snapshot any more.
+        """
+        with self._lock:
+            found = self.table(table)
+            if self.snapshot(table) == snapshot:
+                return False
+            if found.snapshot_by_id(snapshot) is None:
+                raise RuntimeError(f"{table.name} has no snapshot {snapshot}: it was expired")
+            found.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
+            return True
+
+    def descends(self, table: Table, snapshot: int, ancestor: int) -> bool:
+        """Whether `snapshot` was written on top of `ancestor`."""
+        return is_ancestor_of(snapshot, ancestor, self.table(table).metadata)
+
+    def drop_branch(self, table: Table, name: str, tag: str | None = None) -> None:
+        """Remove a branch, keeping its tip under a tag if one is given."""
+        with self._lock:
+            found = self.table(table)
+            tip = found.snapshot_by_name(name)
+            if tip is None:
+                return
+            if tag is not None and found.snapshot_by_name(tag) is None:
+                found.manage_snapshots().create_tag(tip.snapshot_id, tag).commit()
+                found = self.table(table)
+            found.manage_snapshots().remove_branch(name).commit()
+
+    def staging(self, run_id: str, stage: str) -> str:
+        """Where one stage of one run writes its files; they stay there once committed."""
+        path = self.folder / "files" / run_id / stage
+        path.mkdir(parents=True, exist_ok=True)
+        return str(path)
+
+    @staticmethod
+    def _has_rows(found: IcebergTable, where: BooleanExpression, branch: str) -> bool:
+        tip = found.snapshot_by_name(branch)
+        if tip is None:
+            return False
+        return next(iter(found.scan(row_filter=where, snapshot_id=tip.snapshot_id).plan_files()),
+                    None) is not None
+
+    @staticmethod
+    def _tip(found: IcebergTable, branch: str) -> int:
+        tip = found.snapshot_by_name(branch)
+        return -1 if tip is None else tip.snapshot_id
+
+
+def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
+    """Look into every file before it is committed: columns, types, and that it is of one day.
+
+    Iceberg takes a file without its partition column, and then hides its rows from filters.
+
+    Raises:
+        ContractError: naming every file that is not right.
+    """
+    expected = arrow_schema(table)
+    problems = []
+    for day, made in written.items():
+        rows = 0
+        for path in made.files:
+            metadata = pq.read_metadata(path)
+            rows += metadata.num_rows
+            schema = metadata.schema.to_arrow_schema()
+            if schema.names != expected.names or not all(
+                    a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)):
+                problems.append(f"  {path}: its columns are not the contract's")
+                continue
+            place = schema.names.index(table.day)
+            column = next(i for i in range(metadata.num_columns)
+                          if metadata.schema.column(i).path == schema.names[place])
+            for group in range(metadata.num_row_groups):
+                stats = metadata.row_group(group).column(column).statistics
+                if stats is None or not stats.has_min_max or (stats.min, stats.max) != (day, day):
+                    problems.append(f"  {path}: expected only {table.day} = {day}, found "
+                                    + (f"{stats.min} to {stats.max}" if stats else "no statistics"))
+        if rows != made.rows:
+            problems.append(f"  {day}: {made.rows} rows counted, {rows} in its files")
+    raise_if(table, problems)
+
+
+def iceberg_schema(table: Table) -> Schema:
+    n = len(table.columns)
+    return Schema(*(
+        NestedField(i + 1, c.name, _type(c.type, n + i + 1), required=False, doc=c.doc)
+        for i, c in enumerate(table.columns)))
+
+
+def _type(type_: str, element_id: int) -> IcebergType:
+    if type_.startswith("array<"):
+        return ListType(element_id=element_id, element_type=_TYPES[type_[6:-1]],
+                        element_required=False)
+    return _TYPES[type_]
+
+
+def _partition_spec(table: Table) -> PartitionSpec:
+    schema = iceberg_schema(table)
+    return PartitionSpec(*(
+        PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
+        for i, name in enumerate(table.partition)))
+
+
+def _all(parts: Sequence[BooleanExpression]) -> BooleanExpression:
+    return reduce(And, parts) if parts else AlwaysTrue()
+
+
+def _uri(path: str) -> str:
+    return path if "://" in path else Path(path).as_uri()
+
+
+def _plain(uri: str) -> str:
+    """Local files as plain paths, which Spark, Arrow and DuckDB all read."""
+    return uri.removeprefix("file://") if uri.startswith("file://") else uri

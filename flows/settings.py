@@ -1,0 +1,132 @@
+"""Files and environment, read once: `nightjar.toml`, then `NIGHTJAR_…`, the latter winning."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from contracts.table import ContractError
+from jobs.clean import UserKey
+from jobs.session import SparkConfig
+from models.config import TrainConfig
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+HOW_TO_MAKE_A_KEY = """\
+there is no user key. User ids leave the clean stage only as a keyed hash, so a run needs a key:
+  nightjar new-key nightjar.key
+  export NIGHTJAR_KEY_FILE=nightjar.key
+Keep it: scores made under another key cannot be compared with these."""
+
+
+class NightjarSettings(BaseSettings):
+    """Every setting, from `nightjar.toml` in the working folder and the environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NIGHTJAR_", env_nested_delimiter="__", toml_file="nightjar.toml",
+        extra="forbid", frozen=True)
+
+    home: Path = Path(".nightjar")
+    """Holds the lake, the catalogue, MLflow's database and artifacts."""
+    source: Path | None = None
+    """The mapping of the raw files."""
+    raw: Path | None = None
+    """The folder that the mapping's paths start from."""
+    key: str | None = Field(default=None, repr=False)
+    key_file: Path | None = None
+    database_url: str | None = None
+    """Receipts and releases; None is SQLite in the home."""
+    spark: SparkConfig = SparkConfig()
+    train: TrainConfig = TrainConfig()
+    example_spacing_days: int = Field(default=14, ge=1)
+    """Days between the past as-of days that are learnt from."""
+    example_max_days: int = Field(default=24, ge=1)
+    """How many past as-of days are learnt from, at most."""
+    min_history_days: int = Field(default=28, ge=1)
+    """Landed days that must lie before a past as-of day."""
+    settle_days: int = Field(default=2, ge=0)
+    """Days after a label's window for late rows to land in."""
+    files_per_day: int = Field(default=1, ge=1)
+    """Files that a day of a table is written as."""
+    nightly_cron: str = "0 4 * * *"
+    """When the nightly deployment starts."""
+    nightly_timezone: str = "UTC"
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def folder(self) -> Path:
+        return self.home.absolute()
+
+    @property
+    def receipts_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.folder / 'nightjar.db'}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def user_key(self) -> UserKey:
+        """The key that user ids are hashed with.
+
+        Raises:
+            ContractError: there is none, or its file is open to others.
+        """
+        if self.key is not None:
+            return UserKey(self.key.strip().encode())
+        if self.key_file is None:
+            raise ContractError(HOW_TO_MAKE_A_KEY)
+        try:
+            mode = stat.S_IMODE(self.key_file.stat().st_mode)
+            if mode & 0o077:
+                raise ContractError(f"{self.key_file}: mode is {mode:04o}, so others may read the "
+                                    f"key; expected 0600: chmod 600 {self.key_file}")
+            return UserKey(self.key_file.read_text().strip().encode())
+        except OSError as error:
+            raise ContractError(f"{self.key_file}: cannot read the user key: "
+                                f"{error.strerror}") from None
+
+
+def read_settings(**given: object) -> NightjarSettings:
+    """Settings with what was given on the command line on top.
+
+    Raises:
+        ContractError: a value is out of range or a name unknown; all of them are named.
+    """
+    told = {name: value for name, value in given.items() if value is not None}
+    try:
+        return NightjarSettings(**told)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise ContractError("\n".join(["the settings are not valid:", *lines])) from None
+
+
+def quiet_environment(home: Path) -> None:
+    """Keep Prefect's and MLflow's files in the home, and their telemetry off."""
+    defaults = {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,123 @@
+"""Run one job over some days: read its inputs, write and check its outputs, account for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from pyspark import StorageLevel
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contracts.table import ContractError
+from contracts.tables import LANDED, RECONCILIATION, table_named
+from jobs.io import WrittenDay, read_table, write_days
+from jobs.land import check_readable, landed
+from jobs.sources import RawFile, Source
+from jobs.stages import Job, Settings
+
+Written = dict[str, dict[date, WrittenDay]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job wrote, by table and day, and the counts that reconcile it."""
+
+    written: Written
+    reconciled: tuple[dict[str, Any], ...] = ()
+    """Rows of the table `reconciliation`: one per source, clean table and day."""
+
+
+def run_landing(
+    spark: SparkSession, source: Source, files: Sequence[RawFile], days: Sequence[date],
+    folder: str, files_per_day: int = 1,
+) -> Result:
+    """Land `files`; `days` are all the days their rows may fall on, found out if empty.
+
+    Raises:
+        ContractError: a file cannot be read, or too much of it cannot be decoded.
+    """
+    rows = landed(spark, source, files).persist(StorageLevel.DISK_ONLY)
+    try:
+        check_readable(rows, source)
+        if not days:
+            days = sorted(row[0] for row in rows.select("landed_on").distinct().collect() if row[0])
+            if not days and rows.limit(1).collect():
+                raise ContractError(f"source {source.name}: no row says on which day it landed; "
+                                    f"landed_on = {source.landed_on!r} gave null for all")
+        return Result({LANDED.name: write_days(spark, rows, LANDED, days, folder, files_per_day)})
+    except PySparkException as error:
+        raise _for_a_person(f"source {source.name}", error) from error
+    finally:
+        rows.unpersist()
+
+
+def run_job(
+    spark: SparkSession, job: Job, inputs: Mapping[str, Sequence[str]], days: Sequence[date],
+    folder: str, settings: Settings, files_per_day: int = 1,
+) -> Result:
+    """Compute `days` of the job's tables from lists of Parquet files.
+
+    Raises:
+        ContractError: what comes out breaks a contract, or does not reconcile with what went in.
+    """
+    frames = {name: read_table(spark, table_named(name), files) for name, files in inputs.items()}
+    try:
+        output = job.compute(frames, days, settings)
+        if output.shared is not None:
+            output.shared.persist()
+        counts: list[dict[str, Any]] = []
+        if RECONCILIATION.name in output.tables:
+            counts = [row.asDict() for row in output.tables[RECONCILIATION.name].collect()]
+        written = {
+            name: write_days(spark, rows, table_named(name), days, f"{folder}/{name}",
+                             files_per_day)
+            for name, rows in output.tables.items() if name != RECONCILIATION.name}
+        if counts:
+            check_reconciled(job, counts, written, frames[LANDED.name], settings)
+        if output.shared is not None:
+            output.shared.unpersist()
+    except PySparkException as error:
+        raise _for_a_person(job.name, error) from error
+    return Result(written, tuple(counts))
+
+
+def check_reconciled(
+    job: Job, counts: Sequence[Mapping[str, Any]], written: Written, landed_rows: DataFrame,
+    settings: Settings,
+) -> None:
+    """Compare what was counted while judging with the files on both sides of it.
+
+    Raises:
+        ContractError: a row is neither kept, nor a duplicate, nor in quarantine.
+    """
+    table = job.writes[0].name
+    whole = {source.name for source, feed in settings.mapping.feeding(table) if feed.where is None}
+    there = {(row.source, row.landed_on): row.n for row in
+             landed_rows.groupBy("source", "landed_on").agg(F.count("*").alias("n")).collect()}
+    problems = []
+    for row in counts:
+        place = f"{row['source']}, {row['landed_on']}"
+        kept = row["n_clean"] + row["n_duplicate"] + row["n_quarantined"]
+        if row["n_in"] != kept:
+            problems.append(f"  {place}: {row['n_in']} rows in, {kept} accounted for")
+        if row["source"] in whole and row["n_in"] != there[row["source"], row["landed_on"]]:
+            problems.append(f"  {place}: {there[row['source'], row['landed_on']]} rows landed, "
+                            f"{row['n_in']} judged")
+    for name, column in ((table, "n_clean"), ("quarantine", "n_quarantined")):
+        for day, out in written[name].items():
+            expected = sum(row[column] for row in counts if row["landed_on"] == day)
+            if expected != out.rows:
+                problems.append(f"  {name}, {day}: {expected} rows expected, {out.rows} written")
+    if problems:
+        raise ContractError("\n".join([f"{job.name} does not reconcile:", *problems]))
+
+
+def _for_a_person(what: str, error: PySparkException) -> ContractError:
+    """Spark's error without its stack: the condition and the sentence that says what to do."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = next((line for line in lines if line.startswith("[")), lines[0] if lines else "no message")
+    return ContractError(f"{what} failed in Spark: {text}")

@@ -1,0 +1,126 @@
+"""A trained model on disk: weights as safetensors, the rest as JSON. Loading executes no code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from contracts.table import ContractError
+from contracts.tasks import Task, task_named
+from models.config import TrainConfig
+from models.data import to_batch
+from models.encoders import Encoder
+from models.heads import Calibration
+from models.network import Network
+from models.splits import Split
+
+_FILES = ("model.safetensors", "model.json")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its encoder and calibration, ready to score."""
+
+    network: Network
+    encoder: Encoder
+    config: TrainConfig
+    tasks: tuple[Task, ...]
+    calibrations: Mapping[str, Calibration]
+    splits: Mapping[str, Split]
+    known_until: date
+    """Midnight before which its labels were known: it has seen nothing later."""
+
+    def outputs(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
+        """Uncalibrated outputs per task, each (B, K).
+
+        Raises:
+            ContractError: `rows` lacks a feature that the model was fitted on.
+        """
+        labels = torch.full((rows.num_rows, len(self.tasks)), float("nan")).numpy()
+        device = next(self.network.parameters()).device
+        with torch.inference_mode():
+            made = self.network(to_batch(self.encoder.encode(rows), labels).to(device))
+            return {name: output.float().cpu() for name, output in made.items()}
+
+    def scores(self, outputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Calibrated scores per task and suffix, each (B,).
+
+        Calibration is per task, so it is here that a task stays within the one it implies.
+        """
+        with torch.inference_mode():
+            made = {task.name: self.network.heads[task.name].predict(
+                outputs[task.name], self.calibrations[task.name]) for task in self.tasks}
+            for task in self.tasks:
+                if task.within in made:
+                    made[task.name][""] = torch.minimum(
+                        made[task.name][""], made[task.within][""])
+        return made
+
+
+def save_model(model: Model, folder: Path) -> str:
+    """Write the artifact.
+
+    Returns:
+        Its `model_id`: a hash of all of its files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.detach().cpu().contiguous()
+               for name, tensor in model.network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    about = {
+        "tasks": [task.name for task in model.tasks],
+        "config": asdict(model.config),
+        "encoder": model.encoder.to_json(),
+        "calibrations": {name: asdict(c) for name, c in model.calibrations.items()},
+        "splits": {name: {part: [d.isoformat() for d in getattr(split, part)]
+                          for part in ("train", "valid", "test")}
+                   for name, split in model.splits.items()},
+        "known_until": model.known_until.isoformat(),
+    }
+    (folder / "model.json").write_text(json.dumps(about, indent=1, sort_keys=True))
+    return model_id(folder)
+
+
+def model_id(folder: Path) -> str:
+    """The id of the artifact that lies in `folder`."""
+    digest = hashlib.sha256()
+    for name in _FILES:
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def load_model(folder: Path) -> Model:
+    """The model that was saved in `folder`, in evaluation mode on the CPU.
+
+    Raises:
+        ContractError: it is no artifact, or was fitted on other features or tasks than there are.
+    """
+    try:
+        about = json.loads((folder / "model.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ContractError(f"{folder} holds no model: {error}") from None
+    config = TrainConfig(**about["config"])
+    tasks = tuple(task_named(name) for name in about["tasks"])
+    encoder = Encoder.from_json(about["encoder"])
+    network = Network(config, tasks, encoder.n_numeric, encoder.id_sizes)
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    network.eval()
+    return Model(
+        network, encoder, config, tasks,
+        {name: Calibration(**c) for name, c in about["calibrations"].items()},
+        {name: Split(*(_days(split[part]) for part in ("train", "valid", "test")))
+         for name, split in about["splits"].items()},
+        date.fromisoformat(about["known_until"]))
+
+
+def _days(texts: Sequence[str]) -> tuple[date, ...]:
+    return tuple(date.fromisoformat(text) for text in texts)

@@ -1,0 +1,156 @@
+"""Test a trained model once on its test days: beside the constant, its twins, and the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from contracts.tasks import Task
+from models.artifact import Model
+from models.data import counted_labels, read_batches
+from models.evaluate import (
+    MAIN_METRIC,
+    Array,
+    Scores,
+    bootstrap,
+    constant_scores,
+    main_metric,
+    metrics,
+)
+from models.figures import draw_reliability
+from models.gate import Comparison, Verdict, decide, decide_first
+from models.twins import twin_rows, twin_scores
+
+
+@dataclass(frozen=True)
+class Held:
+    """The test rows of one task."""
+
+    rows: pa.Table
+    labels: Array
+    """(n,)"""
+    users: np.ndarray
+    """(n,): user keys, by which the bootstrap resamples."""
+
+
+def held_rows(files: Sequence[str], model: Model) -> dict[str, Held]:
+    """The labelled rows of each task's test days."""
+    held = {}
+    for task in model.tasks:
+        cuts = {task.name: model.splits[task.name].test}
+        tables, labels = [], []
+        for batch in read_batches(files, cuts[task.name]):
+            label = counted_labels(batch, [task], cuts)[:, 0]
+            there = ~np.isnan(label)
+            tables.append(pa.Table.from_batches([batch.filter(pa.array(there))]))
+            labels.append(label[there])
+        rows = pa.concat_tables(tables)
+        held[task.name] = Held(rows, np.concatenate(labels),
+                               np.asarray(rows.column("user_key").to_pylist()))
+    return held
+
+
+def examine(
+    model: Model, train_labels: Mapping[str, Tensor], held: Mapping[str, Held],
+    files: Sequence[str], champion: Model | None, folder: Path,
+) -> dict[str, Any]:
+    """Metrics, intervals, twins and the gate's verdict, as the report's dictionary."""
+    tasks: dict[str, Any] = {}
+    constant: dict[str, Comparison] = {}
+    against: dict[str, Comparison] = {}
+    reliability: dict[str, tuple[Array, Array]] = {}
+    for task in model.tasks:
+        rows = held[task.name]
+        outputs = model.outputs(rows.rows)
+        scores = _as_arrays(model.scores(outputs)[task.name])
+        train = train_labels[task.name].double().numpy()
+        flat = constant_scores(task, train, len(rows.labels))
+        twin = _twin(model, task, files, rows)
+        interval = _gain(task, rows, scores, twin, model)
+        tasks[task.name] = {
+            "test_rows": len(rows.labels), "main": MAIN_METRIC[type(task.kind)],
+            "model": metrics(task, rows.labels, scores),
+            "twin": metrics(task, rows.labels, twin),
+            "constant": metrics(task, rows.labels, flat),
+            "gain_over_twin": interval,
+        }
+        losses = _losses(model, task, outputs, rows.labels)
+        constant[task.name] = _compare(
+            rows, losses, _constant_losses(model, task, train, rows.labels), model)
+        if champion is not None and task in champion.tasks:
+            later = min(model.splits[task.name].test) > max(champion.splits[task.name].used)
+            if later:
+                theirs = _losses(champion, task, champion.outputs(rows.rows), rows.labels)
+                against[task.name] = _compare(rows, losses, theirs, model)
+        if "" in scores:
+            reliability[task.name] = (scores[""], rows.labels)
+        print(_line(task, tasks[task.name]), flush=True)
+    draw_reliability(reliability, folder / "reliability.png")
+    verdict: Verdict = decide_first(constant) if champion is None else decide(against)
+    return {"tasks": tasks, "gate": {
+        "decision": verdict.decision, "reasons": list(verdict.reasons),
+        "against": "the constant" if champion is None else "the champion",
+        "comparisons": {name: {**asdict(c), "change": c.change} for name, c in
+                        (constant if champion is None else against).items()}}}
+
+
+def _as_arrays(scores: Mapping[str, Tensor]) -> Scores:
+    return {suffix: values.double().numpy() for suffix, values in scores.items()}
+
+
+def _twin(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
+    split, config = model.splits[task.name], model.config
+    train, valid = (
+        twin_rows(files, task, {task.name: days}, model.encoder, config.twin_max_rows)
+        for days in (split.train, split.valid))
+    test, _ = twin_rows(files, task, {task.name: split.test}, model.encoder, None)
+    return twin_scores(task, train, valid, test, config)
+
+
+def _gain(task: Task, rows: Held, ours: Scores, twin: Scores, model: Model) -> dict[str, float]:
+    """How much better than the twin in the main metric, with its interval; above 0 is better."""
+    sign = 1.0 if MAIN_METRIC[type(task.kind)] == "auc" else -1.0
+    mine, theirs = (main_metric(task, rows.labels, s) for s in (ours, twin))
+    every = np.arange(len(rows.labels))
+    low, high = bootstrap(rows.users, lambda r: sign * (mine(r) - theirs(r)),
+                          model.config.bootstrap_samples, model.config.seed)
+    return {"gain": sign * (mine(every) - theirs(every)), "low": low, "high": high}
+
+
+def _losses(model: Model, task: Task, outputs: Mapping[str, Tensor], labels: Array) -> Array:
+    """Loss per row after calibration, (n,)."""
+    head, calibration = model.network.heads[task.name], model.calibrations[task.name]
+    with torch.inference_mode():
+        losses = head.loss(head.calibrated(outputs[task.name], calibration),
+                           torch.from_numpy(labels).float())
+    return losses.double().numpy()
+
+
+def _constant_losses(model: Model, task: Task, train: Array, labels: Array) -> Array:
+    head = model.network.heads[task.name]
+    start = head.start(torch.from_numpy(train).float()).unsqueeze(0).expand(len(labels), -1)
+    return head.loss(start, torch.from_numpy(labels).float()).double().numpy()
+
+
+def _compare(rows: Held, ours: Array, theirs: Array, model: Model) -> Comparison:
+    low, high = bootstrap(rows.users, lambda r: float(ours[r].mean() / theirs[r].mean() - 1),
+                          model.config.bootstrap_samples, model.config.seed)
+    return Comparison(len(rows.labels), float(ours.mean()), float(theirs.mean()), low, high)
+
+
+def _line(task: Task, made: Mapping[str, Any]) -> str:
+    main, gain = made["main"], made["gain_over_twin"]
+
+    def value(who: str) -> str:
+        return f"{made[who].get(main, float('nan')):,.4g}"
+
+    return (f"  {task.name:<18} {main:<4} {value('model'):>9}   LightGBM {value('twin'):>9}   "
+            f"constant {value('constant'):>9}   gain {gain['gain']:+.4g} "
+            f"({gain['low']:+.4g} to {gain['high']:+.4g})")

@@ -1,0 +1,48 @@
+"""Pictures of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+from models.evaluate import Array
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Training and validation loss per epoch, and each task's validation loss."""
+    epochs = [row["epoch"] for row in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    left.plot(epochs, [row["train_loss"] for row in history], label="training")
+    left.plot(epochs, [row["valid_loss"] for row in history], label="validation")
+    left.set(title="Loss", xlabel="epoch", ylabel="loss over the constant's")
+    left.legend()
+    for name in [key for key in history[0] if key.startswith("valid_loss/")]:
+        right.plot(epochs, [row.get(name, np.nan) for row in history],
+                   label=name.removeprefix("valid_loss/"))
+    right.axhline(1.0, color="grey", linewidth=0.8)
+    right.set(title="Validation loss by task", xlabel="epoch")
+    right.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> None:
+    """Predicted against seen frequency in ten bins of equal size, per binary task."""
+    figure, axes = plt.subplots(1, max(len(tasks), 1), figsize=(3.2 * max(len(tasks), 1), 3.4),
+                                layout="constrained", squeeze=False)
+    for axis, (name, (scores, labels)) in zip(axes[0], tasks.items(), strict=False):
+        bins = np.array_split(np.argsort(scores, kind="stable"), 10)
+        predicted = [scores[b].mean() for b in bins if len(b)]
+        seen = [labels[b].mean() for b in bins if len(b)]
+        top = max(*predicted, *seen, 1e-3) * 1.05
+        axis.plot([0, top], [0, top], color="grey", linewidth=0.8)
+        axis.plot(predicted, seen, marker="o")
+        axis.set(title=name, xlabel="predicted", ylabel="seen", xlim=(0, top), ylim=(0, top))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

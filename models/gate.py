@@ -1,0 +1,66 @@
+"""Whether a challenger becomes champion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_WORSE = 0.01
+"""Relative loss by which a task may be worse before its interval is looked at."""
+MIN_ROWS = 200
+"""Fewer common test rows than this say nothing about a task."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A task's mean loss on the test days of the challenger that the other never used."""
+
+    rows: int
+    challenger: float
+    other: float
+    low: float
+    """95 % interval, over users, of challenger's less other's loss over other's loss."""
+    high: float
+
+    @property
+    def change(self) -> float:
+        """Relative change of the loss; below 0 is better."""
+        return self.challenger / self.other - 1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    decision: Literal["promote", "keep", "stop"]
+    """`stop`: there is nothing to keep, and the challenger is not fit."""
+    reasons: tuple[str, ...]
+
+
+def decide_first(against_constant: Mapping[str, Comparison]) -> Verdict:
+    """A first model must beat the constant over all, and be significantly worse on no task."""
+    if not against_constant:
+        return Verdict("stop", ("no task has enough labelled rows to test on",))
+    mean = sum(c.change for c in against_constant.values()) / len(against_constant)
+    worse = [f"{name} loses to the constant: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
+             for name, c in against_constant.items() if c.low > MAX_WORSE]
+    told = f"mean loss against the constant {mean:+.1%} over {len(against_constant)} tasks"
+    if mean >= 0 or worse:
+        return Verdict("stop", (told, *worse))
+    return Verdict("promote", ("there is no champion yet", told))
+
+
+def decide(against_champion: Mapping[str, Comparison]) -> Verdict:
+    """Promote what is no worse over all and significantly worse nowhere."""
+    told = {name: c for name, c in against_champion.items() if c.rows >= MIN_ROWS}
+    if not told:
+        return Verdict("keep", (f"no task has {MIN_ROWS} test rows later than every day that "
+                                "either model used",))
+    mean = sum(c.change for c in told.values()) / len(told)
+    worse = tuple(f"{name} is worse: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
+                  for name, c in told.items() if c.low > MAX_WORSE)
+    summary = f"mean loss against the champion {mean:+.2%} over {len(told)} tasks"
+    if worse:
+        return Verdict("keep", (summary, *worse))
+    if mean > 0:
+        return Verdict("keep", (summary,))
+    return Verdict("promote", (summary,))

@@ -1,0 +1,179 @@
+"""Heads by kind: how many numbers, which loss, what prediction. One entry per kind.
+
+Letters: B rows, K outputs of a head.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as nnf
+
+from contracts.tasks import Binary, Kind, Ordinal, ZeroInflatedLogNormal
+
+MIN_SIGMA, MAX_SIGMA = 0.05, 1.5
+"""Bounds of the log-normal's spread: the expectation grows with exp(sigma² / 2)."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A monotone change of a head's logit: `slope * logit + shift`, and a factor for amounts."""
+
+    slope: float = 1.0
+    shift: float = 0.0
+    factor: float = 1.0
+
+
+class Head(Protocol):
+    """What the model knows of a kind."""
+
+    n_outputs: int
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        """Negative log-likelihood per row, (B,), of (B, K) outputs."""
+
+    def start(self, labels: Tensor) -> Tensor:
+        """Biases (K,) with which the head starts as the constant that fits these labels best."""
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        """Uncalibrated ranking score, (B,)."""
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        """Calibrated score per suffix of the score columns, each (B,)."""
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        """Outputs (B, K) after calibration, for the loss."""
+
+
+class BinaryHead:
+    n_outputs = 1
+
+    def __init__(self, kind: Binary):
+        self.kind = kind
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        return nnf.binary_cross_entropy_with_logits(outputs[:, 0], label, reduction="none")
+
+    def start(self, labels: Tensor) -> Tensor:
+        return _logit(labels.mean()).reshape(1)
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 0]
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        return calibration.slope * outputs + calibration.shift
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        return {"": torch.sigmoid(self.calibrated(outputs, calibration)[:, 0])}
+
+
+class ZeroInflatedLogNormalHead:
+    """Outputs: logit of an amount above 0, mu, raw sigma (Wang, Liu, Miao, 2019)."""
+
+    n_outputs = 3
+
+    def __init__(self, kind: ZeroInflatedLogNormal):
+        self.kind = kind
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        some = label > 0
+        zero = nnf.binary_cross_entropy_with_logits(outputs[:, 0], some.float(), reduction="none")
+        log = torch.log(torch.where(some, label, torch.ones_like(label)))
+        sigma = _sigma(outputs)
+        amount = (0.5 * ((log - outputs[:, 1]) / sigma) ** 2 + torch.log(sigma) + log
+                  + 0.5 * math.log(2 * math.pi))
+        return zero + torch.where(some, amount, torch.zeros_like(amount))
+
+    def start(self, labels: Tensor) -> Tensor:
+        logs = torch.log(labels[labels > 0]) if (labels > 0).any() else torch.zeros(1)
+        spread = logs.std(correction=0).clamp(MIN_SIGMA + 0.01, MAX_SIGMA - 0.01)
+        raw = _logit((spread - MIN_SIGMA) / (MAX_SIGMA - MIN_SIGMA))
+        return torch.stack([_logit((labels > 0).float().mean()), logs.mean(), raw])
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        """Log of the expected amount: it orders users as the amount does, and never overflows."""
+        return nnf.logsigmoid(outputs[:, 0]) + outputs[:, 1] + _sigma(outputs) ** 2 / 2
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        logit = calibration.slope * outputs[:, 0] + calibration.shift
+        return torch.stack([logit, outputs[:, 1] + math.log(calibration.factor), outputs[:, 2]], 1)
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        logit, mu, _ = self.calibrated(outputs, calibration).unbind(1)
+        probability = torch.sigmoid(logit)
+        # Amounts beyond what the labels can hold are cut, so that one row cannot spoil a sum.
+        mean = torch.exp((mu + _sigma(outputs) ** 2 / 2).double().clamp(max=math.log(1e13)))
+        return {"_probability": probability, "_expected": probability * mean}
+
+
+class OrdinalHead:
+    """Cumulative link (McCullagh, 1980): P(level > k) = sigmoid(score - threshold k)."""
+
+    def __init__(self, kind: Ordinal):
+        self.kind = kind
+        self.n_outputs = kind.levels
+        """The score, the first threshold, and the steps between thresholds."""
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        chances = self._levels(outputs).clamp_min(1e-7)
+        return -torch.log(chances.gather(1, (label.long() - 1).clamp_min(0).unsqueeze(1))[:, 0])
+
+    def start(self, labels: Tensor) -> Tensor:
+        above = torch.stack([(labels > k).float().mean() for k in range(1, self.kind.levels)])
+        thresholds = -_logit(above)
+        steps = (thresholds[1:] - thresholds[:-1]).clamp_min(0.05)
+        return torch.cat([torch.zeros(1), thresholds[:1], torch.log(torch.expm1(steps))])
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        levels = torch.arange(1, self.kind.levels + 1, device=outputs.device, dtype=outputs.dtype)
+        return self._levels(outputs) @ levels
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        score = calibration.slope * outputs[:, :1] + calibration.shift
+        return torch.cat([score, outputs[:, 1:]], dim=1)
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        chances = self._levels(self.calibrated(outputs, calibration))
+        chances = chances / chances.sum(1, keepdim=True)
+        levels = torch.arange(1, self.kind.levels + 1, device=outputs.device, dtype=outputs.dtype)
+        expected = (chances @ levels).clamp(1, self.kind.levels)
+        return {"_expected": expected,
+                **{f"_is_{k + 1}": chances[:, k] for k in range(self.kind.levels)}}
+
+    def _levels(self, outputs: Tensor) -> Tensor:
+        """Probabilities of the levels, (B, levels)."""
+        first, steps = outputs[:, 1:2], nnf.softplus(outputs[:, 2:])
+        thresholds = torch.cat([first, first + torch.cumsum(steps, dim=1)], dim=1)
+        above = torch.sigmoid(outputs[:, :1] - thresholds)
+        ones, zeros = torch.ones_like(above[:, :1]), torch.zeros_like(above[:, :1])
+        return torch.cat([ones, above], dim=1) - torch.cat([above, zeros], dim=1)
+
+
+_BY_KIND: Mapping[type[Kind], Any] = {
+    Binary: BinaryHead, ZeroInflatedLogNormal: ZeroInflatedLogNormalHead, Ordinal: OrdinalHead}
+KINDS = tuple(_BY_KIND)
+
+
+def head_of(kind: Kind) -> Head:
+    """The head of a task's kind."""
+    head: Head = _BY_KIND[type(kind)](kind)
+    return head
+
+
+def within(inner: Tensor, outer: Tensor) -> Tensor:
+    """The logit of sigmoid(inner) * sigmoid(outer): never above `outer`. All (B, 1)."""
+    log_p = nnf.logsigmoid(inner) + nnf.logsigmoid(outer)
+    return log_p - torch.log(-torch.expm1(log_p.clamp_max(-1e-6)))
+
+
+def _logit(p: Tensor) -> Tensor:
+    return torch.logit(p.double().clamp(1e-4, 1 - 1e-4)).float()
+
+
+def _sigma(outputs: Tensor) -> Tensor:
+    return MIN_SIGMA + (MAX_SIGMA - MIN_SIGMA) * torch.sigmoid(outputs[:, 2])
