@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from contracts.table import ContractError
+from contracts.table import CallError, ContractError
 
 
 DEDUP_DAYS = 7
@@ -65,7 +65,7 @@ def parse_day(text: str, what: str = "day") -> date:
     """The day that `text` names, as YYYY-MM-DD.
 
     Raises:
-        ContractError: `text` is anything else.
+        CallError: `text` is anything else.
     """
     try:
         return date.fromisoformat(text) if len(text) == 10 else _no_day(text, what)
@@ -74,7 +74,7 @@ def parse_day(text: str, what: str = "day") -> date:
 
 
 def _no_day(text: str, what: str) -> date:
-    raise ContractError(f"{what}: expected a day such as 2025-01-31, found {text!r}")
+    raise CallError(f"{what}: expected a day such as 2025-01-31, found {text!r}")
 
 
 def midnight_before(moment: datetime) -> date:

@@ -17,6 +17,10 @@ class ContractError(ValueError):
     """Data, a declaration or a setting breaks what was agreed. The message is for a person."""
 
 
+class CallError(ContractError):
+    """The call, a setting or a mapping is wrong: nothing was computed."""
+
+
 def require_identifier(name: str, what: str) -> None:
     """Refuse names that could not be a column, a module or a metric.
 

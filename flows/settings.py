@@ -14,7 +14,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from contracts.table import ContractError
+from contracts.table import CallError
 from jobs.clean import UserKey
 from jobs.session import SparkConfig
 from models.config import TrainConfig
@@ -87,20 +87,20 @@ class NightjarSettings(BaseSettings):
         """The key that user ids are hashed with.
 
         Raises:
-            ContractError: there is none, or its file is open to others.
+            CallError: there is none, or its file is open to others.
         """
         if self.key is not None:
             return UserKey(self.key.strip().encode())
         if self.key_file is None:
-            raise ContractError(HOW_TO_MAKE_A_KEY)
+            raise CallError(HOW_TO_MAKE_A_KEY)
         try:
             mode = stat.S_IMODE(self.key_file.stat().st_mode)
             if mode & 0o077:
-                raise ContractError(f"{self.key_file}: mode is {mode:04o}, so others may read the "
+                raise CallError(f"{self.key_file}: mode is {mode:04o}, so others may read the "
                                     f"key; expected 0600: chmod 600 {self.key_file}")
             return UserKey(self.key_file.read_text().strip().encode())
         except OSError as error:
-            raise ContractError(f"{self.key_file}: cannot read the user key: "
+            raise CallError(f"{self.key_file}: cannot read the user key: "
                                 f"{error.strerror}") from None
 
 
@@ -108,14 +108,14 @@ def read_settings(**given: object) -> NightjarSettings:
     """Settings with what was given on the command line on top.
 
     Raises:
-        ContractError: a value is out of range or a name unknown; all of them are named.
+        CallError: a value is out of range or a name unknown; all of them are named.
     """
     told = {name: value for name, value in given.items() if value is not None}
     try:
         return NightjarSettings(**told)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
-        raise ContractError("\n".join(["the settings are not valid:", *lines])) from None
+        raise CallError("\n".join(["the settings are not valid:", *lines])) from None
 
 
 def quiet_environment(home: Path) -> None:
@@ -130,3 +130,4 @@ def quiet_environment(home: Path) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from zoneinfo import available_timezones
 
 from contracts.sources import FIELDS
-from contracts.table import ContractError
+from contracts.table import CallError, ContractError
 
 _SOURCE_KEYS = {
     "files", "format", "columns", "missing", "landed_on", "lands_after_days", "timezone",
@@ -114,16 +114,16 @@ def read_mapping(path: Path) -> SourceMapping:
     """Read and validate a mapping.
 
     Raises:
-        ContractError: it is no TOML, or something in it is unknown, missing or out of range; every
+        CallError: it is no TOML, or something in it is unknown, missing or out of range; every
             problem is named.
     """
     try:
         text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        raise ContractError(f"{path}: no such mapping") from None
+        raise CallError(f"{path}: no such mapping") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ContractError(f"{path}: not a TOML file: {error}") from None
+        raise CallError(f"{path}: not a TOML file: {error}") from None
     problems: list[str] = []
     _unknown(raw, {"name", "money", "sources"}, "", problems)
     sources = tuple(
@@ -136,7 +136,7 @@ def read_mapping(path: Path) -> SourceMapping:
     if feeds_orders and money is None and "money" not in raw:
         problems.append('money: orders need [money] with reporting_currency and rates')
     if problems:
-        raise ContractError("\n".join([f"{path} is not a valid mapping:",
+        raise CallError("\n".join([f"{path} is not a valid mapping:",
                                        *(f"  {problem}" for problem in problems)]))
     return SourceMapping(raw.get("name", path.stem), sources, money, text)
 

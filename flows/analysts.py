@@ -1,0 +1,114 @@
+"""The DuckDB file of views over the current release, and read-only SQL over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from contracts.table import CallError, Table
+from contracts.tables import USER_SCORES
+
+NEWEST = "newest_scores"
+_SQL_TYPES = {
+    "string": "VARCHAR", "int": "INTEGER", "bigint": "BIGINT", "float": "FLOAT",
+    "double": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMPTZ"}
+
+
+def build_database(path: Path, release_id: str, as_of: date,
+                   files: Mapping[Table, Sequence[str]]) -> None:
+    """Make the file of views beside the old one, then put it in its place in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    beside.unlink(missing_ok=True)
+    with duckdb.connect(str(beside)) as connection:
+        connection.execute("CREATE TABLE release (release_id VARCHAR, as_of DATE)")
+        connection.execute("INSERT INTO release VALUES (?, ?)", [release_id, as_of])
+        connection.execute("CREATE TABLE release_files (path VARCHAR)")
+        for table, paths in files.items():
+            if paths:
+                connection.executemany("INSERT INTO release_files VALUES (?)", [[p] for p in paths])
+            connection.execute(f"CREATE VIEW {table.name} AS {_select(table, paths)}")
+            _comment(connection, table.name, table)
+        connection.execute(f"CREATE VIEW {NEWEST} AS SELECT * FROM {USER_SCORES.name} "
+                           f"WHERE as_of = DATE '{as_of}'")
+        _comment(connection, NEWEST, USER_SCORES)
+        connection.execute("CHECKPOINT")
+    os.replace(beside, path)
+
+
+def _select(table: Table, paths: Sequence[str]) -> str:
+    columns = ", ".join(table.names)
+    if paths:
+        listed = ", ".join(_quoted(p) for p in paths)
+        return f"SELECT {columns} FROM read_parquet([{listed}])"  # noqa: S608  names of our own
+    empty = ", ".join(f"CAST(NULL AS {_sql_type(c.type)}) AS {c.name}" for c in table.columns)
+    return f"SELECT {empty} WHERE false"  # noqa: S608
+
+
+def _sql_type(type_: str) -> str:
+    return f"{_SQL_TYPES[type_[6:-1]]}[]" if type_.startswith("array<") else _SQL_TYPES[type_]
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, view: str, table: Table) -> None:
+    connection.execute(f"COMMENT ON VIEW {view} IS {_quoted(table.doc)}")
+    for column in table.columns:
+        connection.execute(f"COMMENT ON COLUMN {view}.{column.name} IS {_quoted(column.doc)}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def database_release(path: Path) -> str | None:
+    """The release that the file of views shows; None if there is none that can be opened."""
+    if not path.exists():
+        return None
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            row = connection.execute("SELECT release_id FROM release").fetchone()
+    except duckdb.Error:
+        return None
+    return None if row is None else row[0]
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection that can read the release and nothing else.
+
+    Raises:
+        CallError: nothing has been released yet.
+    """
+    if not path.exists():
+        raise CallError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
+    with duckdb.connect(str(path), read_only=True) as connection:
+        paths = [row[0] for row in connection.execute("SELECT path FROM release_files").fetchall()]
+        listed = ", ".join(_quoted(p) for p in paths)
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET allowed_paths = [{listed}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Column names and rows of one SELECT over the current release.
+
+    Raises:
+        CallError: it is no single reading statement, or DuckDB refuses it.
+    """
+    with reading(path) as connection:
+        try:
+            statements = connection.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type not in (
+                    duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+                raise CallError("expected one SELECT: the release is read-only")
+            made = connection.execute(statements[0])
+            return [d[0] for d in made.description or ()], made.fetchall()
+        except duckdb.Error as error:
+            raise CallError(str(error).strip()) from None

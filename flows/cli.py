@@ -1,0 +1,184 @@
+"""The `nightjar` command."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from contracts.days import parse_day
+from contracts.table import CallError, ContractError
+from flows import analysts, doctor, show
+from flows.settings import REPOSITORY, quiet_environment, read_settings
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    rich_markup_mode="rich", help="Behaviour logs in, audited scores of every user out, every night.",
+    epilog="Settings come from nightjar.toml, then NIGHTJAR_… in the environment, then options. "
+           "Exit codes: 0 done, 1 a check stopped it, 2 the call was wrong.")
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+DEMO_KEY = "demo-key-for-simulated-users-only"
+DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1500, 330, 7, date(2025, 1, 1)
+
+Home = Annotated[Path | None, typer.Option(help="Folder of the lake, catalogue and MLflow.",
+                                           envvar="NIGHTJAR_HOME", show_default=".nightjar")]
+Day = Annotated[str | None, typer.Option(help="Midnight UTC, YYYY-MM-DD.",
+                                         show_default="the latest midnight")]
+SourceOption = Annotated[Path | None, typer.Option(
+    "--source", help="Mapping of the raw files (README: Bring your own logs).")]
+RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder of the raw files.")]
+
+
+class Format(StrEnum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@app.command()
+def run(as_of: Day = None, source: SourceOption = None, raw: RawOption = None,
+        home: Home = None) -> None:
+    """Run one night: clean, features, train, score, publish. What is done already is reused."""
+    settings = read_settings(home=home, source=source, raw=raw)
+    day = None if as_of is None else parse_day(as_of, "--as-of")
+    settings.user_key()
+    _run_night(settings.folder, day, settings.source, settings.raw)
+
+
+@app.command()
+def demo(
+    users: Annotated[int, typer.Option(min=300, help="Simulated users.")] = DEMO_USERS,
+    home: Home = None,
+) -> None:
+    """A simulated market, one whole night on it, and what to look at next."""
+    from datetime import timedelta
+
+    from jobs.market import Market, simulate
+
+    settings = read_settings(home=home)
+    folder = settings.folder / "demo" / f"{users}-users"
+    as_of = DEMO_START + timedelta(days=DEMO_DAYS)
+    if not (folder / "SIMULATED").exists():
+        out.print(f"simulating {users:,} users over {DEMO_DAYS} days")
+        n = simulate(Market(users, DEMO_START, DEMO_DAYS, DEMO_SEED), folder, _progress)
+        out.print(f"simulated {n:,} raw rows in {folder}")
+    os.environ.setdefault("NIGHTJAR_KEY", DEMO_KEY)
+    if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
+        out.print("user ids are hashed with the demo's key, which is no secret")
+    done = _run_night(settings.folder, as_of, REPOSITORY / "infra/sources/market.toml", folder)
+    show.summary(out, settings, done)
+
+
+@app.command()
+def simulate(
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write the raw logs to.")],
+    users: Annotated[int, typer.Option(min=1)] = 10_000,
+    days: Annotated[int, typer.Option(min=1)] = 180,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    start: Annotated[str, typer.Option(help="First day.")] = DEMO_START.isoformat(),
+) -> None:
+    """Write the raw logs of a simulated market, dirt included; any size in bounded memory."""
+    from jobs.market import Market, simulate as write
+
+    n = write(Market(users, parse_day(start, "--start"), days, seed), out_folder, _progress)
+    out.print(f"{n:,} raw rows in {out_folder}; run a night on them with\n"
+              f"  nightjar run --source infra/sources/market.toml --raw {out_folder}")
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT.")],
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    home: Home = None,
+) -> None:
+    """Query the current release with SQL (DuckDB's). Read-only."""
+    names, rows = analysts.query(read_settings(home=home).folder / "nightjar.duckdb", statement)
+    show.rows(names, rows, format.value, out)
+
+
+@app.command()
+def tables(home: Home = None) -> None:
+    """The tables of the current release."""
+    show.tables(out, read_settings(home=home).folder / "nightjar.duckdb")
+
+
+@app.command()
+def describe(table: Annotated[str, typer.Argument(help="A table's name.")]) -> None:
+    """What a table's rows and columns mean."""
+    show.describe(out, table)
+
+
+@app.command()
+def releases(home: Home = None) -> None:
+    """Every release, newest first; the current one is marked."""
+    show.releases(out, read_settings(home=home))
+
+
+@app.command()
+def up(home: Home = None) -> None:
+    """Prefect server, worker, nightly schedule and MLflow's pages on this machine, until Ctrl-C."""
+    from flows.up import up as start
+
+    start(read_settings(home=home), out.print)
+
+
+@app.command(name="doctor")
+def doctor_command(home: Home = None) -> None:
+    """What is missing on this machine, and how to get it."""
+    if not doctor.examine(read_settings(home=home), out):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new_key(path: Annotated[Path, typer.Argument(help="File to write; it must not exist.")]) -> None:
+    """Make a user key in a file that only you can read."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise CallError(f"{path}: {error.strerror}; a key is never overwritten") from None
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_hex(32) + "\n")
+    out.print(f"{path}: a new key, mode 0600. Keep a copy: scores cannot be joined to users "
+              f"without it.\n  export NIGHTJAR_KEY_FILE={path}")
+
+
+def _progress(done: int, total: int) -> None:
+    if done % max(total // 6, 1) == 0 or done == total:
+        out.print(f"  day {done} of {total}")
+
+
+def _run_night(home: Path, as_of: date | None, source: Path | None, raw: Path | None
+               ) -> dict[str, Any]:
+    os.environ["NIGHTJAR_HOME"] = str(home)
+    quiet_environment(home)
+    os.environ.setdefault("PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT",
+                          "%(asctime)s.%(msecs)03d | %(message)s")
+    os.environ.setdefault("PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT",
+                          "%(asctime)s.%(msecs)03d |   %(message)s")
+    from flows.nightly import nightly
+    from flows.quiet import hide_stacks
+
+    hide_stacks()
+    state = nightly(as_of, source, raw, return_state=True)
+    made: dict[str, Any] = state.result()
+    return made
+
+
+def main() -> None:
+    """Run a command; a person sees a message, not a stack."""
+    try:
+        app(standalone_mode=True)
+    except ContractError as error:
+        err.print(str(error), style="red", markup=False)
+        sys.exit(2 if isinstance(error, CallError) else 1)
+
+

@@ -1,0 +1,82 @@
+"""The night, top to bottom."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+
+from contracts.days import midnight_before, parse_day
+from contracts.tables import CLEAN_TABLES
+from flows import steps
+from flows.night import Night
+from flows.settings import read_settings
+
+
+@flow(name="nightly", flow_run_name="nightly-{as_of}", retries=0)
+def nightly(as_of: date | None = None, source: Path | None = None, raw: Path | None = None
+            ) -> dict[str, Any]:
+    """Clean what landed, compute features, train, score every user, publish a release.
+
+    Args:
+        as_of: The midnight UTC to score as of. Empty: the latest one before the scheduled start.
+        source: The mapping of the raw files. Empty: the one in the settings.
+        raw: The folder of the raw files. Empty: the one in the settings.
+    """
+    night = open_night(as_of, source, raw)
+    days = night.as_of
+
+    for name in (s.name for s in night.mapping.sources):
+        steps.land(night, name)
+    landed = night.landed_days
+    for table in CLEAN_TABLES:
+        if table.name in night.mapping.mapped_tables:
+            steps.compute(night, f"clean_{table.name}", landed)
+
+    steps.compute(night, "user_days", landed)
+    past = night.example_days
+    steps.compute(night, "user_state", [*past, days])
+    steps.compute(night, "user_features", [*past, days])
+    steps.compute(night, "labels", past)
+    steps.compute(night, "examples", past)
+
+    trained = steps.train(night)
+    model_id = steps.gate(night, trained)
+    scored = steps.score(night, model_id)
+    audited = steps.audit(night, scored)
+    release = steps.publish(night, scored)
+    page, task_rows = steps.report(night, trained, scored, audited, release)
+
+    recomputed = sum(stage.recomputed for stage in night.stages)
+    if not recomputed:
+        get_run_logger().info("nothing had changed: everything was reused")
+    return {"as_of": night.as_of, "run_id": night.run_id, "release_id": release.release_id,
+            "report": page, "task_rows": task_rows, "recomputed": recomputed}
+
+
+def open_night(as_of: date | str | None, source: Path | None, raw: Path | None) -> Night:
+    """Validate every parameter before anything costly starts, and mend what a crash left.
+
+    Raises:
+        ContractError: a parameter, setting or mapping is not right, or raw files are missing.
+    """
+    settings = read_settings(source=source, raw=raw)
+    day = as_of if isinstance(as_of, date) else (
+        parse_day(as_of, "as_of") if as_of else default_as_of())
+    night = Night(settings, day)
+    night.look_at_files()
+    steps.mend(night)
+    log = get_run_logger()
+    log.info(f"night of {day}: {', '.join(t.name for t in night.tasks)}")
+    for task, why in night.switched_off.items():
+        log.info(f"task {task} is switched off: {why}")
+    return night
+
+
+def default_as_of() -> date:
+    """The latest midnight UTC before the scheduled start, which is the same for a retry."""
+    scheduled = flow_run.scheduled_start_time
+    return midnight_before(scheduled or datetime.now(UTC))

@@ -1,0 +1,62 @@
+"""Training and scoring as processes of their own, which end when the flow does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from contracts.table import ContractError
+from flows.settings import REPOSITORY
+
+
+def run_models(what: str, spec: Mapping[str, Any], folder: Path, say: Callable[[str], None]
+               ) -> dict[str, Any]:
+    """Run `python -m models WHAT` with a spec, passing on its lines, and return its report.
+
+    Raises:
+        ContractError: the process says that its data or settings are not right.
+        RuntimeError: it ended without a report.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    spec_path, report_path = folder / f"{what}.spec.json", folder / f"{what}.report.json"
+    spec_path.write_text(json.dumps(spec, indent=1, default=str))
+    report_path.unlink(missing_ok=True)
+    threads = str(spec.get("threads", spec.get("config", {}).get("threads", 1)))
+    environment = {
+        **os.environ, "PYTHONUNBUFFERED": "1", "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    lines: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "models", what, str(spec_path), str(report_path),
+         "--parent", str(os.getpid())],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                lines.append(line.rstrip())
+                if not _is_noise(line):
+                    say(f"{what}: {line.rstrip()}")
+        except BaseException:
+            process.send_signal(signal.SIGKILL)
+            raise
+    if not report_path.exists():
+        tail = "\n".join(lines[-20:])
+        raise RuntimeError(f"python -m models {what} ended with {process.returncode} and no report; "
+                           f"its last lines:\n{tail}")
+    report: dict[str, Any] = json.loads(report_path.read_text())
+    if "error" in report:
+        raise ContractError(report["error"])
+    return report
+
+
+def _is_noise(line: str) -> bool:
+    """Lines of libraries that say nothing to the person who waits."""
+    return not line.strip() or "INFO mlflow" in line or "INFO  [alembic" in line or (
+        "alembic.runtime" in line)

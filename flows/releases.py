@@ -1,0 +1,104 @@
+"""Releases: what analysts see changes by one row in one transaction, and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, delete, insert, select
+
+from contracts.tables import PUBLISHED, USER_SCORES
+from flows.analysts import build_database, database_release
+from flows.database import CURRENT, RELEASES
+from flows.lake import Lake
+from flows.registry import Registry
+
+
+@dataclass(frozen=True)
+class Release:
+    """The snapshot of every published table, and the model."""
+
+    release_id: str
+    as_of: date
+    """The newest day it has scores of."""
+    model_id: str
+    fingerprint: str
+    snapshots: Mapping[str, int]
+    run_id: str
+    published_at: datetime
+
+
+class Releases:
+    """The rows of releases, and which of them is current."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    def all(self) -> tuple[Release, ...]:
+        """Every release, oldest first."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(RELEASES).order_by(RELEASES.c.number)).mappings()
+            return tuple(Release(**{k: v for k, v in row.items() if k != "number"}) for row in rows)
+
+    def current(self) -> Release | None:
+        """What analysts see; None before the first night."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                select(RELEASES).join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
+            ).mappings().first()
+        return None if row is None else Release(**{k: v for k, v in row.items() if k != "number"})
+
+    def before(self, as_of: date) -> Release | None:
+        """The current line's newest release of an earlier day: the champion's."""
+        earlier = [release for release in self.all() if release.as_of < as_of]
+        return earlier[-1] if earlier else None
+
+    def publish(self, release: Release) -> None:
+        """Add the release and make it current: one transaction, and it is the truth."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(RELEASES).where(
+                RELEASES.c.release_id == release.release_id))
+            connection.execute(insert(RELEASES).values(
+                release_id=release.release_id, as_of=release.as_of, model_id=release.model_id,
+                fingerprint=release.fingerprint, snapshots=dict(release.snapshots),
+                run_id=release.run_id, published_at=release.published_at))
+            connection.execute(delete(CURRENT))
+            connection.execute(insert(CURRENT).values(id=1, release_id=release.release_id))
+
+
+def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> list[str]:
+    """Derive from the current release's row what a crash may have left behind.
+
+    Returns:
+        What had to be mended, in words.
+    """
+    current = releases.current()
+    if current is None:
+        return []
+    mended = []
+    if lake.point_main(USER_SCORES, current.snapshots[USER_SCORES.name]):
+        mended.append(f"{USER_SCORES.name} points to release {current.release_id}")
+    lake.drop_branch(USER_SCORES, branch_of(current.release_id), tag_of(current.release_id))
+    if registry.point_champion(current.model_id):
+        mended.append(f"champion is model {current.model_id}")
+    if database_release(database) != current.release_id:
+        files = {table: [file.path for file in
+                         lake.files(table, snapshot=current.snapshots[table.name])]
+                 for table in PUBLISHED if table.name in current.snapshots}
+        build_database(database, current.release_id, current.as_of, files)
+        mended.append(f"{database.name} shows release {current.release_id}")
+    return mended
+
+
+def branch_of(release_id: str) -> str:
+    return f"release-{release_id}"
+
+
+def tag_of(release_id: str) -> str:
+    return f"released-{release_id}"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,89 @@
+"""One page about a night: an HTML file that needs no network, and the same as Markdown."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from flows.audit import Audited
+from flows.night import StageReport
+
+_TEMPLATES = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """Everything the page shows."""
+
+    as_of: date
+    run_id: str
+    mapping: str
+    release: str
+    model_id: str
+    stages: tuple[StageReport, ...]
+    reconciliation: Sequence[tuple[Any, ...]]
+    """source, table, in, clean, duplicate, quarantined."""
+    quarantine: Sequence[tuple[Any, ...]]
+    """source, table, reason, rows."""
+    trained: Mapping[str, Any]
+    audited: tuple[Audited, ...]
+    switched_off: Mapping[str, str]
+    sample: tuple[list[str], list[tuple[Any, ...]]]
+
+    @property
+    def task_rows(self) -> list[tuple[str, ...]]:
+        """Per task: name, metric, model, twin, constant, gain and its interval, test rows."""
+        made = []
+        for name, found in self.trained["tasks"].items():
+            main, gain = found["main"], found["gain_over_twin"]
+            made.append((
+                name, main, *(number(found[who].get(main)) for who in ("model", "twin", "constant")),
+                f"{number(gain['gain'])} ({number(gain['low'])} to {number(gain['high'])})",
+                f"{found['test_rows']:,}"))
+        return made
+
+    @property
+    def stage_rows(self) -> list[tuple[str, ...]]:
+        return [(s.stage, f"{s.days:,}", f"{s.recomputed:,}", f"{s.rows_in:,}", f"{s.rows_out:,}",
+                 f"{s.seconds:.1f}", f"{s.rows_in / s.seconds:,.0f}" if s.seconds else "reused")
+                for s in self.stages]
+
+    @property
+    def reconciliation_rows(self) -> list[tuple[str, ...]]:
+        return [(row[0], row[1], *(f"{n:,}" for n in row[2:])) for row in self.reconciliation]
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, with thousands apart."""
+    if value is None or value != value:
+        return "—"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def as_markdown(report: NightReport) -> str:
+    """The page as Markdown, for the Prefect UI."""
+    return _render("report.md.j2", report, {})
+
+
+def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
+    """Write the page as HTML with its pictures inside; a night run again replaces its page."""
+    embedded = {
+        name: base64.b64encode((pictures / f"{name}.png").read_bytes()).decode()
+        for name in ("curves", "reliability") if (pictures / f"{name}.png").exists()}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{report.as_of}.html"
+    path.write_text(_render("report.html.j2", report, embedded), encoding="utf-8")
+    return path
+
+
+def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, autoescape=template.endswith(".html.j2"))
+    return environment.get_template(template).render(night=report, pictures=pictures)
