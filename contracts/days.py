@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 
 from contracts.table import CallError, ContractError
 
-
 DEDUP_DAYS = 7
 """Days back from its own in which an earlier row of the same id makes a landed row a retry."""
 
@@ -22,8 +21,9 @@ class Days:
 
     def __post_init__(self) -> None:
         if self.end < self.start:
-            raise ContractError(f"a range of days must not end ({self.end}) before it starts "
-                                f"({self.start})")
+            raise ContractError(
+                f"a range of days must not end ({self.end}) before it starts ({self.start})"
+            )
 
     def __iter__(self) -> Iterator[date]:
         for offset in range(len(self)):

@@ -38,8 +38,9 @@ MEASURES = (
     Measure("n_units", "Units ordered", "orders"),
     Measure("spend_minor", "Value of what was ordered, in minor units", "orders", "money"),
     Measure("n_undone_lines", "Order lines cancelled or returned", "orders"),
-    Measure("undone_minor", "Value of what was cancelled or returned, in minor units", "orders",
-            "money"),
+    Measure(
+        "undone_minor", "Value of what was cancelled or returned, in minor units", "orders", "money"
+    ),
     Measure("n_views", "View events", "engagements"),
     Measure("n_likes", "Like events", "engagements"),
     Measure("n_comments", "Comment events", "engagements"),
@@ -79,13 +80,23 @@ class Feature:
 
     def column(self) -> Column:
         ranged = self.aggregate in ("sum", "distinct", "since")
-        return Column(self.name, self.type, self.doc, nullable=self.default is None,
-                      minimum=0 if ranged else None)
+        return Column(
+            self.name,
+            self.type,
+            self.doc,
+            nullable=self.default is None,
+            minimum=0 if ranged else None,
+        )
 
 
 def _over(window: int | None) -> str:
-    return "all time" if window is None else "the day before" if window == 1 else (
-        f"the {window} days before")
+    return (
+        "all time"
+        if window is None
+        else "the day before"
+        if window == 1
+        else (f"the {window} days before")
+    )
 
 
 def suffix(window: int | None) -> str:
@@ -95,17 +106,36 @@ def suffix(window: int | None) -> str:
 
 def _sums() -> tuple[Feature, ...]:
     return tuple(
-        Feature(f"{m.name}_{suffix(w)}", f"{m.doc}, {_over(w)}.", "bigint", (m.name,), "sum", w, 0,
-                m.encoding)
-        for m in MEASURES for w in (*WINDOWS, None))
+        Feature(
+            f"{m.name}_{suffix(w)}",
+            f"{m.doc}, {_over(w)}.",
+            "bigint",
+            (m.name,),
+            "sum",
+            w,
+            0,
+            m.encoding,
+        )
+        for m in MEASURES
+        for w in (*WINDOWS, None)
+    )
 
 
 def _distincts() -> tuple[Feature, ...]:
     return tuple(
-        Feature(f"n_distinct_{_plural(what)}_{suffix(w)}",
-                f"Distinct {_plural(what)} ordered, reviewed or engaged with, {_over(w)}.",
-                "bigint", (what,), "distinct", w, 0, "count")
-        for what in DISTINCT for w in WINDOWS)
+        Feature(
+            f"n_distinct_{_plural(what)}_{suffix(w)}",
+            f"Distinct {_plural(what)} ordered, reviewed or engaged with, {_over(w)}.",
+            "bigint",
+            (what,),
+            "distinct",
+            w,
+            0,
+            "count",
+        )
+        for what in DISTINCT
+        for w in WINDOWS
+    )
 
 
 def _plural(what: str) -> str:
@@ -114,10 +144,18 @@ def _plural(what: str) -> str:
 
 def _sinces() -> tuple[Feature, ...]:
     return tuple(
-        Feature(f"days_since_{moment.removesuffix('_at')}",
-                f"Whole days from {doc} to as_of; null if it never happened.",
-                "int", (moment,), "since", None, None, "days")
-        for moment, doc in LAST_MOMENTS)
+        Feature(
+            f"days_since_{moment.removesuffix('_at')}",
+            f"Whole days from {doc} to as_of; null if it never happened.",
+            "int",
+            (moment,),
+            "since",
+            None,
+            None,
+            "days",
+        )
+        for moment, doc in LAST_MOMENTS
+    )
 
 
 def _ratios() -> tuple[Feature, ...]:
@@ -128,31 +166,95 @@ def _ratios() -> tuple[Feature, ...]:
         ("orders_per_view", "Orders over views", "n_orders", "n_views", "ratio"),
     )
     return tuple(
-        Feature(f"{name}_{suffix(w)}", f"{doc}, {_over(w)}; null where the divisor is 0.", "double",
-                (f"{over}_{suffix(w)}", f"{under}_{suffix(w)}"), "ratio", w, None, encoding)
-        for name, doc, over, under, encoding in made for w in (30, 90, None))  # type: ignore[misc]
+        Feature(
+            f"{name}_{suffix(w)}",
+            f"{doc}, {_over(w)}; null where the divisor is 0.",
+            "double",
+            (f"{over}_{suffix(w)}", f"{under}_{suffix(w)}"),
+            "ratio",
+            w,
+            None,
+            encoding,
+        )
+        for name, doc, over, under, encoding in made
+        for w in (30, 90, None)
+    )  # type: ignore[misc]
 
 
 _LATEST = (
-    Feature("country", "Country of the user's newest version before as_of.", "string",
-            ("country",), "latest", None, None, "id"),
-    Feature("last_item_category", "Category of the item of the newest event with one.", "string",
-            ("category_id",), "latest", None, None, "id"),
+    Feature(
+        "country",
+        "Country of the user's newest version before as_of.",
+        "string",
+        ("country",),
+        "latest",
+        None,
+        None,
+        "id",
+    ),
+    Feature(
+        "last_item_category",
+        "Category of the item of the newest event with one.",
+        "string",
+        ("category_id",),
+        "latest",
+        None,
+        None,
+        "id",
+    ),
 )
 
 _SEQUENCES = (
-    Feature("seq_verb", f"What the last {SEQUENCE_LENGTH} events were, oldest first.",
-            "array<string>", ("verb",), "sequence", None, None, "sequence"),
-    Feature("seq_item", "Item of each of those events; empty where there is none.",
-            "array<string>", ("item_id",), "sequence", None, None, "sequence"),
-    Feature("seq_hours", "Whole hours from each of those events to as_of.",
-            "array<int>", ("occurred_at",), "sequence", None, None, "sequence"),
-    Feature("seq_amount_minor", "Amount of each of those events in minor units, 0 without one.",
-            "array<bigint>", ("amount_minor",), "sequence", None, None, "sequence"),
+    Feature(
+        "seq_verb",
+        f"What the last {SEQUENCE_LENGTH} events were, oldest first.",
+        "array<string>",
+        ("verb",),
+        "sequence",
+        None,
+        None,
+        "sequence",
+    ),
+    Feature(
+        "seq_item",
+        "Item of each of those events; empty where there is none.",
+        "array<string>",
+        ("item_id",),
+        "sequence",
+        None,
+        None,
+        "sequence",
+    ),
+    Feature(
+        "seq_hours",
+        "Whole hours from each of those events to as_of.",
+        "array<int>",
+        ("occurred_at",),
+        "sequence",
+        None,
+        None,
+        "sequence",
+    ),
+    Feature(
+        "seq_amount_minor",
+        "Amount of each of those events in minor units, 0 without one.",
+        "array<bigint>",
+        ("amount_minor",),
+        "sequence",
+        None,
+        None,
+        "sequence",
+    ),
 )
 
 FEATURES: tuple[Feature, ...] = (
-    *_sums(), *_distincts(), *_sinces(), *_ratios(), *_LATEST, *_SEQUENCES)
+    *_sums(),
+    *_distincts(),
+    *_sinces(),
+    *_ratios(),
+    *_LATEST,
+    *_SEQUENCES,
+)
 
 
 def features_with(encoding: Encoding) -> tuple[Feature, ...]:

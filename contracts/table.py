@@ -7,8 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 TYPES = (
-    "string", "int", "bigint", "float", "double", "boolean", "date", "timestamp",
-    "array<int>", "array<float>", "array<string>", "array<bigint>",
+    "string",
+    "int",
+    "bigint",
+    "float",
+    "double",
+    "boolean",
+    "date",
+    "timestamp",
+    "array<int>",
+    "array<float>",
+    "array<string>",
+    "array<bigint>",
 )
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -28,8 +38,10 @@ def require_identifier(name: str, what: str) -> None:
         ContractError: `name` is not lower-case letters, digits and underscores.
     """
     if not _IDENTIFIER.fullmatch(name):
-        raise ContractError(f"{what} {name!r}: expected lower-case letters, digits and underscores, "
-                            "starting with a letter")
+        raise ContractError(
+            f"{what} {name!r}: expected lower-case letters, digits and underscores, "
+            "starting with a letter"
+        )
 
 
 @dataclass(frozen=True)
@@ -47,10 +59,14 @@ class Column:
     def __post_init__(self) -> None:
         require_identifier(self.name, "column")
         if self.type not in TYPES:
-            raise ContractError(f"column {self.name}: expected a type out of {', '.join(TYPES)}, "
-                                f"found {self.type!r}")
+            raise ContractError(
+                f"column {self.name}: expected a type out of {', '.join(TYPES)}, "
+                f"found {self.type!r}"
+            )
         if not self.doc.endswith("."):
-            raise ContractError(f"column {self.name}: its doc must be a sentence, found {self.doc!r}")
+            raise ContractError(
+                f"column {self.name}: its doc must be a sentence, found {self.doc!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -75,11 +91,14 @@ class Table:
             raise ContractError(f"{self.name}: columns declared twice: {', '.join(twice)}")
         for name in (*self.grain, self.day, *self.partition):
             if name not in names:
-                raise ContractError(f"{self.name}: its grain, day or partition names {name}, "
-                                    "which is no column")
+                raise ContractError(
+                    f"{self.name}: its grain, day or partition names {name}, which is no column"
+                )
             if self[name].nullable:
-                raise ContractError(f"{self.name}: {name} is in the grain, day or "
-                                    "partition and must not be nullable")
+                raise ContractError(
+                    f"{self.name}: {name} is in the grain, day or "
+                    "partition and must not be nullable"
+                )
 
     def __getitem__(self, name: str) -> Column:
         for column in self.columns:
@@ -100,7 +119,7 @@ def check_columns(table: Table, found: Mapping[str, str]) -> None:
     """
     problems = [
         f"  {column.name}: expected {column.type}, found "
-        + (found[column.name] if column.name in found else "no such column")
+        + (found.get(column.name, "no such column"))
         for column in table.columns
         if found.get(column.name) != column.type
     ]

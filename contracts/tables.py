@@ -23,9 +23,17 @@ LANDED = Table(
     day="landed_on",
     partition=("landed_on", "source"),
     columns=(
-        LANDED_ON, SOURCE, FILE, LINE, ROW_HASH,
-        Column("fields", "array<string>", "Texts in the order of the mapping's `columns`; "
-               "null if the line could not be decoded.", nullable=True),
+        LANDED_ON,
+        SOURCE,
+        FILE,
+        LINE,
+        ROW_HASH,
+        Column(
+            "fields",
+            "array<string>",
+            "Texts in the order of the mapping's `columns`; null if the line could not be decoded.",
+            nullable=True,
+        ),
         Column("problem", "string", "Why the line could not be decoded.", nullable=True),
     ),
 )
@@ -37,9 +45,13 @@ QUARANTINE = Table(
     day="landed_on",
     partition=("landed_on", "table_name"),
     columns=(
-        LANDED_ON, TABLE_NAME, SOURCE,
+        LANDED_ON,
+        TABLE_NAME,
+        SOURCE,
         Column("reason", "string", "Why it was dropped."),
-        FILE, LINE, ROW_HASH,
+        FILE,
+        LINE,
+        ROW_HASH,
     ),
 )
 
@@ -49,7 +61,9 @@ RECONCILIATION = Table(
     grain=("table_name", "source", "landed_on"),
     day="landed_on",
     columns=(
-        LANDED_ON, TABLE_NAME, SOURCE,
+        LANDED_ON,
+        TABLE_NAME,
+        SOURCE,
         Column("n_in", "bigint", "Raw rows meant for the table.", minimum=0),
         Column("n_clean", "bigint", "Rows kept.", minimum=0),
         Column("n_duplicate", "bigint", "Rows equal to one that was kept.", minimum=0),
@@ -68,15 +82,29 @@ ORDERS = Table(
         Column("order_id", "string", "The order, or the document that undoes one."),
         USER_KEY,
         Column("item_id", "string", "What was ordered."),
-        Column("kind", "string", "What kind of line it is.",
-               values=("purchase", "cancellation", "return")),
-        Column("undoes_order_id", "string", "The order that a cancellation or return undoes, where "
-               "the source says; else it undoes the user's newest earlier order of that item.",
-               nullable=True),
+        Column(
+            "kind",
+            "string",
+            "What kind of line it is.",
+            values=("purchase", "cancellation", "return"),
+        ),
+        Column(
+            "undoes_order_id",
+            "string",
+            "The order that a cancellation or return undoes, where "
+            "the source says; else it undoes the user's newest earlier order of that item.",
+            nullable=True,
+        ),
         Column("quantity", "bigint", "Units, above 0 for all kinds.", minimum=1),
-        Column("amount_minor", "bigint", "Quantity times price, in minor units of the reporting "
-               "currency, at least 0 for all kinds.", minimum=0),
-        OCCURRED_AT, LANDED_ON,
+        Column(
+            "amount_minor",
+            "bigint",
+            "Quantity times price, in minor units of the reporting "
+            "currency, at least 0 for all kinds.",
+            minimum=0,
+        ),
+        OCCURRED_AT,
+        LANDED_ON,
     ),
 )
 
@@ -90,7 +118,8 @@ USERS = Table(
         USER_KEY,
         Column("country", "string", "Country, as the source writes it, trimmed.", nullable=True),
         Column("signed_up_at", "timestamp", "When the account was made, UTC.", nullable=True),
-        OCCURRED_AT, LANDED_ON,
+        OCCURRED_AT,
+        LANDED_ON,
     ),
 )
 
@@ -104,7 +133,8 @@ ITEMS = Table(
         Column("item_id", "string", "The item."),
         Column("category_id", "string", "Its category.", nullable=True),
         Column("title", "string", "Its title, normalised.", nullable=True),
-        OCCURRED_AT, LANDED_ON,
+        OCCURRED_AT,
+        LANDED_ON,
     ),
 )
 
@@ -118,7 +148,8 @@ POSTS = Table(
         Column("post_id", "string", "The post."),
         USER_KEY,
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
-        OCCURRED_AT, LANDED_ON,
+        OCCURRED_AT,
+        LANDED_ON,
     ),
 )
 
@@ -132,10 +163,12 @@ ENGAGEMENTS = Table(
         Column("engagement_id", "string", "The event."),
         USER_KEY,
         Column("verb", "string", "What was done.", values=("view", "like", "comment", "share")),
-        Column("target_kind", "string", "What it was done with.",
-               values=("post", "item", "user", "ad")),
+        Column(
+            "target_kind", "string", "What it was done with.", values=("post", "item", "user", "ad")
+        ),
         Column("target_id", "string", "The post, item or ad; the keyed hash of a user."),
-        OCCURRED_AT, LANDED_ON,
+        OCCURRED_AT,
+        LANDED_ON,
     ),
 )
 
@@ -151,7 +184,8 @@ REVIEWS = Table(
         Column("item_id", "string", "The item."),
         Column("stars", "int", "Stars given.", minimum=1, maximum=5),
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
-        OCCURRED_AT, LANDED_ON,
+        OCCURRED_AT,
+        LANDED_ON,
     ),
 )
 
@@ -192,12 +226,18 @@ USER_STATE = Table(
     day="as_of",
     partition=("as_of",),
     columns=(
-        USER_KEY, AS_OF,
-        *(Column(moment, "timestamp", f"When {doc} was, UTC.", nullable=moment != "first_seen_at")
-          for moment, doc in LAST_MOMENTS),
+        USER_KEY,
+        AS_OF,
+        *(
+            Column(moment, "timestamp", f"When {doc} was, UTC.", nullable=moment != "first_seen_at")
+            for moment, doc in LAST_MOMENTS
+        ),
         *(Column(m.name, "bigint", f"{m.doc}, all time.", minimum=0) for m in MEASURES),
-        Column("event_micros", "array<bigint>",
-               f"Times of the last {SEQUENCE_LENGTH} events, oldest first, microseconds since 1970."),
+        Column(
+            "event_micros",
+            "array<bigint>",
+            f"Times of the last {SEQUENCE_LENGTH} events, oldest first, microseconds since 1970.",
+        ),
         Column("event_id", "array<string>", "Their ids; ties in time are ordered by them."),
         Column("event_verb", "array<string>", "What they were."),
         Column("event_item", "array<string>", "Their items, empty without one."),
@@ -239,7 +279,8 @@ USER_SCORES = Table(
     day="as_of",
     partition=("as_of",),
     columns=(
-        USER_KEY, AS_OF,
+        USER_KEY,
+        AS_OF,
         *(column for task in TASKS for column in task.score_columns()),
         Column("model_id", "string", "Hash of the model's artifact."),
         Column("release_id", "string", "Release that first published the row."),
@@ -248,8 +289,18 @@ USER_SCORES = Table(
 )
 
 TABLES: tuple[Table, ...] = (
-    LANDED, QUARANTINE, RECONCILIATION, *CLEAN_TABLES, USER_DAYS, USER_ITEM_DAYS, USER_STATE,
-    USER_FEATURES, LABELS, EXAMPLES, USER_SCORES)
+    LANDED,
+    QUARANTINE,
+    RECONCILIATION,
+    *CLEAN_TABLES,
+    USER_DAYS,
+    USER_ITEM_DAYS,
+    USER_STATE,
+    USER_FEATURES,
+    LABELS,
+    EXAMPLES,
+    USER_SCORES,
+)
 
 PUBLISHED: tuple[Table, ...] = (USER_SCORES, USER_FEATURES, LABELS, RECONCILIATION, QUARANTINE)
 """Tables that a release names; analysts read these and no others."""

@@ -16,12 +16,20 @@ from contracts.tables import USER_SCORES
 
 NEWEST = "newest_scores"
 _SQL_TYPES = {
-    "string": "VARCHAR", "int": "INTEGER", "bigint": "BIGINT", "float": "FLOAT",
-    "double": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE", "timestamp": "TIMESTAMPTZ"}
+    "string": "VARCHAR",
+    "int": "INTEGER",
+    "bigint": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+}
 
 
-def build_database(path: Path, release_id: str, as_of: date,
-                   files: Mapping[Table, Sequence[str]]) -> None:
+def build_database(
+    path: Path, release_id: str, as_of: date, files: Mapping[Table, Sequence[str]]
+) -> None:
     """Make the file of views beside the old one, then put it in its place in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
@@ -35,8 +43,9 @@ def build_database(path: Path, release_id: str, as_of: date,
                 connection.executemany("INSERT INTO release_files VALUES (?)", [[p] for p in paths])
             connection.execute(f"CREATE VIEW {table.name} AS {_select(table, paths)}")
             _comment(connection, table.name, table)
-        connection.execute(f"CREATE VIEW {NEWEST} AS SELECT * FROM {USER_SCORES.name} "
-                           f"WHERE as_of = DATE '{as_of}'")
+        connection.execute(
+            f"CREATE VIEW {NEWEST} AS SELECT * FROM {USER_SCORES.name} WHERE as_of = DATE '{as_of}'"
+        )
         _comment(connection, NEWEST, USER_SCORES)
         connection.execute("CHECKPOINT")
     os.replace(beside, path)
@@ -46,9 +55,9 @@ def _select(table: Table, paths: Sequence[str]) -> str:
     columns = ", ".join(table.names)
     if paths:
         listed = ", ".join(_quoted(p) for p in paths)
-        return f"SELECT {columns} FROM read_parquet([{listed}])"  # noqa: S608  names of our own
+        return f"SELECT {columns} FROM read_parquet([{listed}])"
     empty = ", ".join(f"CAST(NULL AS {_sql_type(c.type)}) AS {c.name}" for c in table.columns)
-    return f"SELECT {empty} WHERE false"  # noqa: S608
+    return f"SELECT {empty} WHERE false"
 
 
 def _sql_type(type_: str) -> str:
@@ -106,7 +115,9 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in (
-                    duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+                duckdb.StatementType.SELECT,
+                duckdb.StatementType.EXPLAIN,
+            ):
                 raise CallError("expected one SELECT: the release is read-only")
             made = connection.execute(statements[0])
             return [d[0] for d in made.description or ()], made.fetchall()

@@ -22,8 +22,9 @@ class Audited:
     passed: bool
 
 
-def audit_scores(scores: Sequence[str], features: Sequence[str], as_of: date,
-                 learnt: Sequence[str]) -> tuple[Audited, ...]:
+def audit_scores(
+    scores: Sequence[str], features: Sequence[str], as_of: date, learnt: Sequence[str]
+) -> tuple[Audited, ...]:
     """Check the files of one day's scores against those of its features.
 
     Streams over Parquet with DuckDB: every known user once, columns in range, no NaN, tasks that
@@ -45,32 +46,56 @@ def audit_scores(scores: Sequence[str], features: Sequence[str], as_of: date,
         other_day = count(f"SELECT count(*) FROM scores WHERE as_of <> DATE '{as_of}'")
         made = [
             Audited("one row per user", f"{n_rows:,} rows, {n_users:,} users", n_rows == n_users),
-            Audited("every known user, no other",
-                    f"{n_known:,} known, {n_users:,} scored, {unknown:,} unknown",
-                    n_users == n_known and unknown == 0),
+            Audited(
+                "every known user, no other",
+                f"{n_known:,} known, {n_users:,} scored, {unknown:,} unknown",
+                n_users == n_known and unknown == 0,
+            ),
             Audited("one day", f"{other_day:,} rows of another day", other_day == 0),
         ]
         for task in TASKS:
             columns = task.score_columns()
-            nulls = count("SELECT sum(" + " + ".join(
-                f"({c.name} IS NULL)::INT" for c in columns) + ") FROM scores")
+            nulls = count(
+                "SELECT sum("
+                + " + ".join(f"({c.name} IS NULL)::INT" for c in columns)
+                + ") FROM scores"
+            )
             if task.name not in learnt:
-                made.append(Audited(f"{task.name} is off", f"{nulls:,} of "
-                                    f"{n_rows * len(columns):,} values null",
-                                    nulls == n_rows * len(columns)))
+                made.append(
+                    Audited(
+                        f"{task.name} is off",
+                        f"{nulls:,} of {n_rows * len(columns):,} values null",
+                        nulls == n_rows * len(columns),
+                    )
+                )
                 continue
-            outside = count("SELECT count(*) FROM scores WHERE " + " OR ".join(
-                f"isnan({c.name})" + (f" OR {c.name} < {c.minimum}" if c.minimum is not None else "")
-                + (f" OR {c.name} > {c.maximum}" if c.maximum is not None else "")
-                for c in columns))
-            made.append(Audited(f"{task.name} is whole and in range",
-                                f"{nulls:,} nulls, {outside:,} rows outside",
-                                nulls == 0 and outside == 0))
+            outside = count(
+                "SELECT count(*) FROM scores WHERE "
+                + " OR ".join(
+                    f"isnan({c.name})"
+                    + (f" OR {c.name} < {c.minimum}" if c.minimum is not None else "")
+                    + (f" OR {c.name} > {c.maximum}" if c.maximum is not None else "")
+                    for c in columns
+                )
+            )
+            made.append(
+                Audited(
+                    f"{task.name} is whole and in range",
+                    f"{nulls:,} nulls, {outside:,} rows outside",
+                    nulls == 0 and outside == 0,
+                )
+            )
             if task.within in learnt:
-                above = count(f"SELECT count(*) FROM scores WHERE score_{task.name} > "
-                              f"score_{task.within}")
-                made.append(Audited(f"{task.name} is not above {task.within}",
-                                    f"{above:,} rows above", above == 0))
+                above = count(
+                    f"SELECT count(*) FROM scores WHERE score_{task.name} > score_{task.within}"
+                )
+                made.append(
+                    Audited(
+                        f"{task.name} is not above {task.within}",
+                        f"{above:,} rows above",
+                        above == 0,
+                    )
+                )
     return tuple(made)
 
 
@@ -82,5 +107,8 @@ def raise_if_failed(audited: Sequence[Audited]) -> None:
     """
     failed = [f"  {a.check}: {a.found}" for a in audited if not a.passed]
     if failed:
-        raise ContractError("\n".join(
-            [f"{USER_SCORES.name} fails its audit; the release before stays current:", *failed]))
+        raise ContractError(
+            "\n".join(
+                [f"{USER_SCORES.name} fails its audit; the release before stays current:", *failed]
+            )
+        )

@@ -19,22 +19,35 @@ from flows import analysts, doctor, show
 from flows.settings import REPOSITORY, quiet_environment, read_settings
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    rich_markup_mode="rich", help="Behaviour logs in, audited scores of every user out, every night.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Behaviour logs in, audited scores of every user out, every night.",
     epilog="Settings come from nightjar.toml, then NIGHTJAR_… in the environment, then options. "
-           "Exit codes: 0 done, 1 a check stopped it, 2 the call was wrong.")
+    "Exit codes: 0 done, 1 a check stopped it, 2 the call was wrong.",
+)
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 DEMO_KEY = "demo-key-for-simulated-users-only"
 DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1500, 330, 7, date(2025, 1, 1)
 
-Home = Annotated[Path | None, typer.Option(help="Folder of the lake, catalogue and MLflow.",
-                                           envvar="NIGHTJAR_HOME", show_default=".nightjar")]
-Day = Annotated[str | None, typer.Option(help="Midnight UTC, YYYY-MM-DD.",
-                                         show_default="the latest midnight")]
-SourceOption = Annotated[Path | None, typer.Option(
-    "--source", help="Mapping of the raw files (README: Bring your own logs).")]
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the lake, catalogue and MLflow.",
+        envvar="NIGHTJAR_HOME",
+        show_default=".nightjar",
+    ),
+]
+Day = Annotated[
+    str | None, typer.Option(help="Midnight UTC, YYYY-MM-DD.", show_default="the latest midnight")
+]
+SourceOption = Annotated[
+    Path | None,
+    typer.Option("--source", help="Mapping of the raw files (README: Bring your own logs)."),
+]
 RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder of the raw files.")]
 
 
@@ -45,8 +58,9 @@ class Format(StrEnum):
 
 
 @app.command()
-def run(as_of: Day = None, source: SourceOption = None, raw: RawOption = None,
-        home: Home = None) -> None:
+def run(
+    as_of: Day = None, source: SourceOption = None, raw: RawOption = None, home: Home = None
+) -> None:
     """Run one night: clean, features, train, score, publish. What is done already is reused."""
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
@@ -87,11 +101,14 @@ def simulate(
     start: Annotated[str, typer.Option(help="First day.")] = DEMO_START.isoformat(),
 ) -> None:
     """Write the raw logs of a simulated market, dirt included; any size in bounded memory."""
-    from jobs.market import Market, simulate as write
+    from jobs.market import Market
+    from jobs.market import simulate as write
 
     n = write(Market(users, parse_day(start, "--start"), days, seed), out_folder, _progress)
-    out.print(f"{n:,} raw rows in {out_folder}; run a night on them with\n"
-              f"  nightjar run --source infra/sources/market.toml --raw {out_folder}")
+    out.print(
+        f"{n:,} raw rows in {out_folder}; run a night on them with\n"
+        f"  nightjar run --source infra/sources/market.toml --raw {out_folder}"
+    )
 
 
 @app.command()
@@ -139,7 +156,9 @@ def doctor_command(home: Home = None) -> None:
 
 
 @app.command()
-def new_key(path: Annotated[Path, typer.Argument(help="File to write; it must not exist.")]) -> None:
+def new_key(
+    path: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
+) -> None:
     """Make a user key in a file that only you can read."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -147,8 +166,10 @@ def new_key(path: Annotated[Path, typer.Argument(help="File to write; it must no
         raise CallError(f"{path}: {error.strerror}; a key is never overwritten") from None
     with os.fdopen(descriptor, "w") as stream:
         stream.write(secrets.token_hex(32) + "\n")
-    out.print(f"{path}: a new key, mode 0600. Keep a copy: scores cannot be joined to users "
-              f"without it.\n  export NIGHTJAR_KEY_FILE={path}")
+    out.print(
+        f"{path}: a new key, mode 0600. Keep a copy: scores cannot be joined to users "
+        f"without it.\n  export NIGHTJAR_KEY_FILE={path}"
+    )
 
 
 def _progress(done: int, total: int) -> None:
@@ -156,14 +177,18 @@ def _progress(done: int, total: int) -> None:
         out.print(f"  day {done} of {total}")
 
 
-def _run_night(home: Path, as_of: date | None, source: Path | None, raw: Path | None
-               ) -> dict[str, Any]:
+def _run_night(
+    home: Path, as_of: date | None, source: Path | None, raw: Path | None
+) -> dict[str, Any]:
     os.environ["NIGHTJAR_HOME"] = str(home)
     quiet_environment(home)
-    os.environ.setdefault("PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT",
-                          "%(asctime)s.%(msecs)03d | %(message)s")
-    os.environ.setdefault("PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT",
-                          "%(asctime)s.%(msecs)03d |   %(message)s")
+    os.environ.setdefault(
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT", "%(asctime)s.%(msecs)03d | %(message)s"
+    )
+    os.environ.setdefault(
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT",
+        "%(asctime)s.%(msecs)03d |   %(message)s",
+    )
     from flows.nightly import nightly
     from flows.quiet import hide_stacks
 
@@ -180,5 +205,3 @@ def main() -> None:
     except ContractError as error:
         err.print(str(error), style="red", markup=False)
         sys.exit(2 if isinstance(error, CallError) else 1)
-
-

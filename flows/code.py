@@ -57,8 +57,11 @@ def _ours(module: str) -> bool:
 
 
 def _is_doc(node: ast.AST) -> bool:
-    return (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str))
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 @functools.lru_cache
@@ -72,6 +75,7 @@ def git_commit() -> str | None:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True,
-                          timeout=30)
+    done = subprocess.run(
+        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
     return done.stdout.strip()

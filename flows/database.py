@@ -22,7 +22,8 @@ from sqlalchemy.engine import make_url
 METADATA = MetaData()
 
 RECEIPTS = Table(
-    "receipts", METADATA,
+    "receipts",
+    METADATA,
     Column("stage", String, primary_key=True),
     Column("day", Date, primary_key=True),
     Column("code", String, nullable=False),
@@ -39,7 +40,8 @@ RECEIPTS = Table(
 )
 
 RELEASES = Table(
-    "releases", METADATA,
+    "releases",
+    METADATA,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("release_id", String, nullable=False, unique=True),
     Column("as_of", Date, nullable=False),
@@ -51,14 +53,16 @@ RELEASES = Table(
 )
 
 CURRENT = Table(
-    "current_release", METADATA,
+    "current_release",
+    METADATA,
     Column("id", Integer, primary_key=True),
     Column("release_id", String, nullable=False),
 )
 """One row: the truth about what analysts see."""
 
 RAW_FILES = Table(
-    "raw_files", METADATA,
+    "raw_files",
+    METADATA,
     Column("path", String, primary_key=True),
     Column("size", Integer, nullable=False),
     Column("modified_ns", Integer, nullable=False),

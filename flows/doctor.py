@@ -15,8 +15,21 @@ from contracts.table import ContractError
 from flows.settings import NightjarSettings
 from jobs.java import java_version, system_java, wheel_java
 
-_PINNED = ("torch", "pytorch-lightning", "mlflow", "prefect", "fastapi", "sqlalchemy", "pyspark",
-           "pandas", "numpy", "pyarrow", "pyiceberg", "duckdb", "lightgbm")
+_PINNED = (
+    "torch",
+    "pytorch-lightning",
+    "mlflow",
+    "prefect",
+    "fastapi",
+    "sqlalchemy",
+    "pyspark",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "pyiceberg",
+    "duckdb",
+    "lightgbm",
+)
 _MIN_FREE_GB, _MIN_MEMORY_GB = 5, 6
 
 Found = tuple[bool, str, str]
@@ -36,23 +49,42 @@ def examine(settings: NightjarSettings, out: Console) -> bool:
 def checks(settings: NightjarSettings) -> Iterator[Found]:
     """Each thing that a night needs."""
     version = sys.version_info
-    yield ((3, 11) <= version[:2] < (3, 13), "Python", f"{version.major}.{version.minor}"
-           + ("" if (3, 11) <= version[:2] < (3, 13) else "; expected 3.11 or 3.12"))
+    yield (
+        (3, 11) <= version[:2] < (3, 13),
+        "Python",
+        f"{version.major}.{version.minor}"
+        + ("" if (3, 11) <= version[:2] < (3, 13) else "; expected 3.11 or 3.12"),
+    )
     yield _java(settings)
     yield _packages()
     yield _key(settings)
     yield _mapping(settings)
     free = shutil.disk_usage(_existing(settings)).free / 1e9
-    yield (free >= _MIN_FREE_GB, "disk", f"{free:.0f} GB free under {settings.folder}"
-           + ("" if free >= _MIN_FREE_GB else f"; expected {_MIN_FREE_GB} or more: free some, or "
-              "set NIGHTJAR_HOME to a larger disk"))
+    yield (
+        free >= _MIN_FREE_GB,
+        "disk",
+        f"{free:.0f} GB free under {settings.folder}"
+        + (
+            ""
+            if free >= _MIN_FREE_GB
+            else f"; expected {_MIN_FREE_GB} or more: free some, or "
+            "set NIGHTJAR_HOME to a larger disk"
+        ),
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    yield (memory >= _MIN_MEMORY_GB, "memory", f"{memory:.0f} GB"
-           + ("" if memory >= _MIN_MEMORY_GB else f"; a night wants {_MIN_MEMORY_GB}"))
+    yield (
+        memory >= _MIN_MEMORY_GB,
+        "memory",
+        f"{memory:.0f} GB"
+        + ("" if memory >= _MIN_MEMORY_GB else f"; a night wants {_MIN_MEMORY_GB}"),
+    )
     for name, port in (("Prefect", settings.prefect_port), ("MLflow", settings.mlflow_port)):
         taken = _listening(port)
-        yield True, f"{name} port", f"{port} " + ("is in use (nightjar up runs?)" if taken
-                                                  else "is free")
+        yield (
+            True,
+            f"{name} port",
+            f"{port} " + ("is in use (nightjar up runs?)" if taken else "is free"),
+        )
 
 
 def _java(settings: NightjarSettings) -> Found:
@@ -87,11 +119,17 @@ def _key(settings: NightjarSettings) -> Found:
 
 def _mapping(settings: NightjarSettings) -> Found:
     if settings.source is None or settings.raw is None:
-        return True, "raw logs", ("none set; give --source and --raw, or put source and raw into "
-                                  "nightjar.toml")
+        return (
+            True,
+            "raw logs",
+            ("none set; give --source and --raw, or put source and raw into nightjar.toml"),
+        )
     there = settings.source.is_file() and settings.raw.is_dir()
-    return there, "raw logs", f"{settings.source} over {settings.raw}" + (
-        "" if there else ": no such file or folder")
+    return (
+        there,
+        "raw logs",
+        f"{settings.source} over {settings.raw}" + ("" if there else ": no such file or folder"),
+    )
 
 
 def _existing(settings: NightjarSettings) -> str:

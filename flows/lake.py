@@ -5,6 +5,7 @@ Nothing is visible before its commit, and a commit replaces whole days of a tabl
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,8 +54,13 @@ from jobs.schema import arrow_schema
 NAMESPACE = "nightjar"
 MAIN = "main"
 _TYPES: dict[str, IcebergType] = {
-    "string": StringType(), "int": IntegerType(), "bigint": LongType(), "float": FloatType(),
-    "double": DoubleType(), "boolean": BooleanType(), "date": DateType(),
+    "string": StringType(),
+    "int": IntegerType(),
+    "bigint": LongType(),
+    "float": FloatType(),
+    "double": DoubleType(),
+    "boolean": BooleanType(),
+    "date": DateType(),
     "timestamp": TimestamptzType(),
 }
 _PROPERTIES = {
@@ -77,23 +83,26 @@ class Lake:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         properties: dict[str, Any] = {
-            "type": "sql", "uri": f"sqlite:///{folder / 'catalogue.db'}",
-            "warehouse": folder.as_uri()}
+            "type": "sql",
+            "uri": f"sqlite:///{folder / 'catalogue.db'}",
+            "warehouse": folder.as_uri(),
+        }
         properties |= Config().get_catalog_config(NAMESPACE) or {}
         self._catalog: Catalog = load_catalog(NAMESPACE, **properties)
         self._lock = threading.RLock()
-        try:
+        with contextlib.suppress(NamespaceAlreadyExistsError):
             self._catalog.create_namespace(NAMESPACE)
-        except NamespaceAlreadyExistsError:
-            pass
 
     def table(self, table: Table) -> IcebergTable:
         """The Iceberg table, made or widened to the contract's columns where need be."""
         name = f"{NAMESPACE}.{table.name}"
         if not self._catalog.table_exists(name):
             return self._catalog.create_table(
-                name, iceberg_schema(table), partition_spec=_partition_spec(table),
-                properties=_PROPERTIES)
+                name,
+                iceberg_schema(table),
+                partition_spec=_partition_spec(table),
+                properties=_PROPERTIES,
+            )
         found = self._catalog.load_table(name)
         absent = [c for c in table.columns if c.name not in found.schema().column_names]
         if absent:
@@ -103,8 +112,12 @@ class Lake:
         return found
 
     def files(
-        self, table: Table, start: date | None = None, end: date | None = None,
-        where: Mapping[str, Sequence[str]] | None = None, snapshot: int | None = None,
+        self,
+        table: Table,
+        start: date | None = None,
+        end: date | None = None,
+        where: Mapping[str, Sequence[str]] | None = None,
+        snapshot: int | None = None,
     ) -> tuple[DataFile, ...]:
         """Files of the days `[start, end)`, by path; `where` narrows other partition columns."""
         parts: list[BooleanExpression] = []
@@ -120,15 +133,25 @@ class Lake:
         files = []
         for task in tasks:
             if task.delete_files:
-                raise RuntimeError(f"{table.name}: {task.file.file_path} has delete files, "
-                                   "which readers of plain Parquet would not see")
-            files.append(DataFile(_plain(task.file.file_path), task.file.record_count,
-                                  task.file.file_size_in_bytes))
+                raise RuntimeError(
+                    f"{table.name}: {task.file.file_path} has delete files, "
+                    "which readers of plain Parquet would not see"
+                )
+            files.append(
+                DataFile(
+                    _plain(task.file.file_path),
+                    task.file.record_count,
+                    task.file.file_size_in_bytes,
+                )
+            )
         return tuple(sorted(files, key=lambda f: f.path))
 
     def commit(
-        self, table: Table, written: Mapping[date, WrittenDay],
-        where: Mapping[str, str] | None = None, branch: str = MAIN,
+        self,
+        table: Table,
+        written: Mapping[date, WrittenDay],
+        where: Mapping[str, str] | None = None,
+        branch: str = MAIN,
     ) -> int:
         """Replace whole days of the table by the files that were written for them.
 
@@ -143,24 +166,35 @@ class Lake:
         paths = [path for day in written.values() for path in day.files]
         check_files(table, written)
         days = [day.isoformat() for day in sorted(written)]
-        replaced = _all([In(table.day, days),
-                         *(EqualTo(name, value) for name, value in (where or {}).items())])
+        replaced = _all(
+            [In(table.day, days), *(EqualTo(name, value) for name, value in (where or {}).items())]
+        )
         with self._lock:
             found = self.table(table)
             with found.transaction() as transaction:
                 if self._has_rows(found, replaced, branch):
                     transaction.delete(replaced, branch=branch)
                 if paths:
-                    transaction.add_files([_uri(path) for path in paths],
-                                          check_duplicate_files=False, branch=branch)
+                    transaction.add_files(
+                        [_uri(path) for path in paths], check_duplicate_files=False, branch=branch
+                    )
             return self._tip(self.table(table), branch)
 
-    def replace_rows(self, table: Table, rows: Sequence[Mapping[str, Any]],
-                     days: Sequence[date], where: Mapping[str, str]) -> int:
+    def replace_rows(
+        self,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        days: Sequence[date],
+        where: Mapping[str, str],
+    ) -> int:
         """Replace the rows of some days of a small table, which has no partitions."""
         data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
-        replaced = _all([In(table.day, [day.isoformat() for day in days]),
-                         *(EqualTo(name, value) for name, value in where.items())])
+        replaced = _all(
+            [
+                In(table.day, [day.isoformat() for day in days]),
+                *(EqualTo(name, value) for name, value in where.items()),
+            ]
+        )
         with self._lock:
             found = self.table(table)
             with found.transaction() as transaction:
@@ -229,8 +263,10 @@ class Lake:
         tip = found.snapshot_by_name(branch)
         if tip is None:
             return False
-        return next(iter(found.scan(row_filter=where, snapshot_id=tip.snapshot_id).plan_files()),
-                    None) is not None
+        return (
+            next(iter(found.scan(row_filter=where, snapshot_id=tip.snapshot_id).plan_files()), None)
+            is not None
+        )
 
     @staticmethod
     def _tip(found: IcebergTable, branch: str) -> int:
@@ -255,17 +291,23 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
             rows += metadata.num_rows
             schema = metadata.schema.to_arrow_schema()
             if schema.names != expected.names or not all(
-                    a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)):
+                a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)
+            ):
                 problems.append(f"  {path}: its columns are not the contract's")
                 continue
             place = schema.names.index(table.day)
-            column = next(i for i in range(metadata.num_columns)
-                          if metadata.schema.column(i).path == schema.names[place])
+            column = next(
+                i
+                for i in range(metadata.num_columns)
+                if metadata.schema.column(i).path == schema.names[place]
+            )
             for group in range(metadata.num_row_groups):
                 stats = metadata.row_group(group).column(column).statistics
                 if stats is None or not stats.has_min_max or (stats.min, stats.max) != (day, day):
-                    problems.append(f"  {path}: expected only {table.day} = {day}, found "
-                                    + (f"{stats.min} to {stats.max}" if stats else "no statistics"))
+                    problems.append(
+                        f"  {path}: expected only {table.day} = {day}, found "
+                        + (f"{stats.min} to {stats.max}" if stats else "no statistics")
+                    )
         if rows != made.rows:
             problems.append(f"  {day}: {made.rows} rows counted, {rows} in its files")
     raise_if(table, problems)
@@ -273,23 +315,30 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
 
 def iceberg_schema(table: Table) -> Schema:
     n = len(table.columns)
-    return Schema(*(
-        NestedField(i + 1, c.name, _type(c.type, n + i + 1), required=False, doc=c.doc)
-        for i, c in enumerate(table.columns)))
+    return Schema(
+        *(
+            NestedField(i + 1, c.name, _type(c.type, n + i + 1), required=False, doc=c.doc)
+            for i, c in enumerate(table.columns)
+        )
+    )
 
 
 def _type(type_: str, element_id: int) -> IcebergType:
     if type_.startswith("array<"):
-        return ListType(element_id=element_id, element_type=_TYPES[type_[6:-1]],
-                        element_required=False)
+        return ListType(
+            element_id=element_id, element_type=_TYPES[type_[6:-1]], element_required=False
+        )
     return _TYPES[type_]
 
 
 def _partition_spec(table: Table) -> PartitionSpec:
     schema = iceberg_schema(table)
-    return PartitionSpec(*(
-        PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
-        for i, name in enumerate(table.partition)))
+    return PartitionSpec(
+        *(
+            PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
+            for i, name in enumerate(table.partition)
+        )
+    )
 
 
 def _all(parts: Sequence[BooleanExpression]) -> BooleanExpression:

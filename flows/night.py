@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,8 +50,9 @@ class Night:
 
     def __init__(self, settings: NightjarSettings, as_of: date, run_id: str | None = None):
         if settings.source is None or settings.raw is None:
-            raise CallError("a run needs a mapping and a folder of raw files: "
-                                "--source MAPPING.toml --raw DIR")
+            raise CallError(
+                "a run needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
+            )
         if not settings.raw.is_dir():
             raise CallError(f"{settings.raw}: no such folder of raw files")
         self.settings, self.as_of = settings, as_of
@@ -67,6 +69,7 @@ class Night:
         self.planner = Planner(self.receipts, self.job_settings)
         self.stages: list[StageReport] = []
         self._spark: SparkSession | None = None
+        self._starting = threading.Lock()
         self.files: dict[str, tuple[RawFile, ...]] = {}
 
     # What there is to do
@@ -79,9 +82,12 @@ class Night:
     @property
     def switched_off(self) -> dict[str, str]:
         """Tasks without a source, and what they lack."""
-        return {task.name: "no source for " + ", ".join(
-            sorted(set(task.needs) - self.mapping.mapped_tables))
-            for task in TASKS if task not in self.tasks}
+        return {
+            task.name: "no source for "
+            + ", ".join(sorted(set(task.needs) - self.mapping.mapped_tables))
+            for task in TASKS
+            if task not in self.tasks
+        }
 
     def look_at_files(self) -> None:
         """Find the raw files that had landed before midnight `as_of`.
@@ -93,41 +99,56 @@ class Night:
         for source in self.mapping.sources:
             files = raw_files(source, self.raw_folder)
             self.files[source.name] = tuple(
-                f for f in files if f.landed_on is None or f.landed_on < self.as_of)
+                f for f in files if f.landed_on is None or f.landed_on < self.as_of
+            )
             if not self.files[source.name]:
-                problems.append(f"  {source.name}: its first file landed on {files[0].landed_on}, "
-                                f"not before {self.as_of}")
+                problems.append(
+                    f"  {source.name}: its first file landed on {files[0].landed_on}, "
+                    f"not before {self.as_of}"
+                )
             gaps = missing_days(source, self.files[source.name], self.as_of)
             if gaps and source.missing == "stop":
                 told = ", ".join(
                     str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
-                    for r in as_ranges(gaps)[:10])
-                problems.append(f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
-                                'days are normal, say missing = "empty" in the mapping')
+                    for r in as_ranges(gaps)[:10]
+                )
+                problems.append(
+                    f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
+                    'days are normal, say missing = "empty" in the mapping'
+                )
         if problems:
             raise ContractError("\n".join(["raw files are missing:", *problems]))
 
     @property
     def landed_days(self) -> tuple[date, ...]:
         """Days before `as_of` on which something landed, from the landing receipts."""
-        days = {day for source in self.mapping.sources
-                for day in self.planner.digests(landing_stage(source), LANDED.name)}
+        days = {
+            day
+            for source in self.mapping.sources
+            for day in self.planner.digests(landing_stage(source), LANDED.name)
+        }
         return tuple(sorted(day for day in days if day < self.as_of))
 
     @property
     def example_days(self) -> tuple[date, ...]:
         """Past as-of days to learn from."""
         s = self.settings
-        return example_days(self.as_of, self.landed_days[0], s.example_spacing_days,
-                            s.example_max_days, s.min_history_days)
+        return example_days(
+            self.as_of,
+            self.landed_days[0],
+            s.example_spacing_days,
+            s.example_max_days,
+            s.min_history_days,
+        )
 
     # Doing it
 
     @property
     def spark(self) -> SparkSession:
-        if self._spark is None:
-            self._spark = start_session(self.settings.spark, self.settings.folder / "scratch")
-        return self._spark
+        with self._starting:
+            if self._spark is None:
+                self._spark = start_session(self.settings.spark, self.settings.folder / "scratch")
+            return self._spark
 
     def close(self) -> None:
         """Give back what the night holds; a session that others use stays up."""
@@ -142,23 +163,36 @@ class Night:
         for file in files:
             by_day.setdefault(file.landed_on or date.min, []).append(file)
         found = {day: land_fingerprint(source, group, hashes) for day, group in by_day.items()}
-        decisions = [decide(stage, day, found[day], self.receipts.get(stage, day))
-                     for day in sorted(by_day)]
+        decisions = [
+            decide(stage, day, found[day], self.receipts.get(stage, day)) for day in sorted(by_day)
+        ]
         todo = [d.day for d in decisions if not d.reuse]
         if not todo:
             return self._done(StageReport(stage, len(decisions), 0), say)
         say(f"{stage}: reading {sum(len(by_day[d]) for d in todo)} files")
         started = time.monotonic()
         result = run_landing(
-            self.spark, source, [file for day in todo for file in by_day[day]],
-            [] if source.landed_on is not None else todo, self.lake.staging(self.run_id, stage),
-            self.settings.files_per_day)
+            self.spark,
+            source,
+            [file for day in todo for file in by_day[day]],
+            [] if source.landed_on is not None else todo,
+            self.lake.staging(self.run_id, stage),
+            self.settings.files_per_day,
+        )
         fingerprints = found
         if source.landed_on is not None:
             self._empty_vanished_days(source, result)
-            fingerprints = {day: found[date.min] for day in (*result.written[LANDED.name], date.min)}
-        return self._account(stage, result, fingerprints, started, decisions, say, 0,
-                             {LANDED.name: {"source": source.name}})
+            fingerprints = dict.fromkeys((*result.written[LANDED.name], date.min), found[date.min])
+        return self._account(
+            stage,
+            result,
+            fingerprints,
+            started,
+            decisions,
+            say,
+            0,
+            {LANDED.name: {"source": source.name}},
+        )
 
     def _empty_vanished_days(self, source: Source, result: Result) -> None:
         """Days that an earlier version of the file had are emptied, not left behind."""
@@ -178,11 +212,19 @@ class Night:
         say(f"{name}: {_span(todo)}")
         started = time.monotonic()
         inputs, rows_in = self._inputs(job, todo)
-        result = run_job(self.spark, job, inputs, todo, self.lake.staging(self.run_id, name),
-                         self.job_settings, self.settings.files_per_day)
+        result = run_job(
+            self.spark,
+            job,
+            inputs,
+            todo,
+            self.lake.staging(self.run_id, name),
+            self.job_settings,
+            self.settings.files_per_day,
+        )
         if result.reconciled or name.startswith("clean_"):
-            self.lake.replace_rows(RECONCILIATION, result.reconciled, todo,
-                                   {"table_name": job.writes[0].name})
+            self.lake.replace_rows(
+                RECONCILIATION, result.reconciled, todo, {"table_name": job.writes[0].name}
+            )
         fingerprints = {d.day: d.fingerprint for d in decisions}
         where = {QUARANTINE.name: {"table_name": job.writes[0].name}}
         return self._account(name, result, fingerprints, started, decisions, say, rows_in, where)
@@ -192,8 +234,14 @@ class Night:
         base = self._base(job, days[0])
         inputs: dict[str, list[str]] = {}
         rows = 0
-        reads = [(read.table, read.bounds(days[0], self.as_of)[0],
-                  max(read.bounds(day, self.as_of)[1] for day in days)) for read in job.reads]
+        reads = [
+            (
+                read.table,
+                read.bounds(days[0], self.as_of)[0],
+                max(read.bounds(day, self.as_of)[1] for day in days),
+            )
+            for read in job.reads
+        ]
         if job.incremental is not None:
             # A row may be known a day after it landed, so an increment reaches back one day more.
             reads = [(t, base - timedelta(days=1) if base else None, end) for t, _, end in reads]
@@ -221,8 +269,14 @@ class Night:
         return None
 
     def _account(
-        self, stage: str, result: Result, fingerprints: Mapping[date, Fingerprint], started: float,
-        decisions: Sequence[Decision], say: Say, rows_in: int,
+        self,
+        stage: str,
+        result: Result,
+        fingerprints: Mapping[date, Fingerprint],
+        started: float,
+        decisions: Sequence[Decision],
+        say: Say,
+        rows_in: int,
         where: Mapping[str, Mapping[str, str]],
     ) -> StageReport:
         """Commit what was written, then write the receipts; only then does the stage count."""
@@ -232,11 +286,18 @@ class Night:
             table = table_named(name)
             real = {day: made for day, made in written.items() if day != date.min}
             snapshot = self.lake.commit(table, real, where.get(name))
-            n_bytes += sum(Path(p).stat().st_size for made in real.values() for p in made.files
-                           if "://" not in p)
+            n_bytes += sum(
+                Path(p).stat().st_size
+                for made in real.values()
+                for p in made.files
+                if "://" not in p
+            )
             for day, made in written.items():
                 outputs.setdefault(day, {})[name] = {
-                    "digest": made.digest, "rows": made.rows, "snapshot": snapshot}
+                    "digest": made.digest,
+                    "rows": made.rows,
+                    "snapshot": snapshot,
+                }
         seconds = time.monotonic() - started
         rows_out = sum(o["rows"] for made in outputs.values() for o in made.values())
         first_table = next(iter(result.written))
@@ -244,25 +305,63 @@ class Night:
         share = max(len(outputs), 1)
         now = datetime.now(UTC)
         self.receipts.write(
-            Receipt(stage, day, fingerprints[day], made, rows_in // share,
-                    sum(o["rows"] for o in made.values()), seconds / share, n_bytes // share,
-                    git_commit(), self.run_id, now)
-            for day, made in outputs.items())
+            Receipt(
+                stage,
+                day,
+                fingerprints[day],
+                made,
+                rows_in // share,
+                sum(o["rows"] for o in made.values()),
+                seconds / share,
+                n_bytes // share,
+                git_commit(),
+                self.run_id,
+                now,
+            )
+            for day, made in outputs.items()
+        )
         self.planner.forget(stage)
         reasons: dict[str, int] = {}
         for d in decisions:
             if not d.reuse:
                 reasons[d.reason] = reasons.get(d.reason, 0) + 1
-        return self._done(StageReport(stage, len(decisions), sum(reasons.values()), rows_in,
-                                      rows_out, seconds, reasons), say)
+        return self._done(
+            StageReport(
+                stage, len(decisions), sum(reasons.values()), rows_in, rows_out, seconds, reasons
+            ),
+            say,
+        )
 
-    def note(self, stage: str, fingerprint: Fingerprint, outputs: Mapping[str, Any], rows_in: int,
-             rows_out: int, started: float, n_bytes: int, say: Say) -> StageReport:
+    def note(
+        self,
+        stage: str,
+        fingerprint: Fingerprint,
+        outputs: Mapping[str, Any],
+        rows_in: int,
+        rows_out: int,
+        started: float,
+        n_bytes: int,
+        say: Say,
+    ) -> StageReport:
         """The receipt of a stage that is not Spark's: training, scoring."""
         seconds = time.monotonic() - started
-        self.receipts.write([Receipt(
-            stage, self.as_of, fingerprint, outputs, rows_in, rows_out, seconds, n_bytes,
-            git_commit(), self.run_id, datetime.now(UTC))])
+        self.receipts.write(
+            [
+                Receipt(
+                    stage,
+                    self.as_of,
+                    fingerprint,
+                    outputs,
+                    rows_in,
+                    rows_out,
+                    seconds,
+                    n_bytes,
+                    git_commit(),
+                    self.run_id,
+                    datetime.now(UTC),
+                )
+            ]
+        )
         return self._done(StageReport(stage, 1, 1, rows_in, rows_out, seconds, {}), say)
 
     def reused(self, stage: str, say: Say) -> StageReport:
@@ -274,9 +373,12 @@ class Night:
             rate = report.rows_in / max(report.seconds, 1e-9)
             kept = report.days - report.recomputed
             why = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.items())
-            say(f"{report.stage}: {report.rows_in:,} rows in, {report.rows_out:,} out, "
+            say(
+                f"{report.stage}: {report.rows_in:,} rows in, {report.rows_out:,} out, "
                 f"{report.seconds:.1f} s, {rate:,.0f} rows/s"
-                + (f"; {kept} days reused" if kept else "") + (f"; {why}" if why else ""))
+                + (f"; {kept} days reused" if kept else "")
+                + (f"; {why}" if why else "")
+            )
         else:
             say(f"{report.stage}: reused, nothing changed")
         return report
@@ -288,4 +390,3 @@ def _span(days: Sequence[date]) -> str:
 
 def short_hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
+from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.days import midnight_before, parse_day
 from contracts.tables import CLEAN_TABLES
@@ -16,9 +19,12 @@ from flows.night import Night
 from flows.settings import read_settings
 
 
-@flow(name="nightly", flow_run_name="nightly-{as_of}", retries=0)
-def nightly(as_of: date | None = None, source: Path | None = None, raw: Path | None = None
-            ) -> dict[str, Any]:
+@flow(
+    name="nightly", flow_run_name="nightly-{as_of}", task_runner=ThreadPoolTaskRunner(max_workers=3)
+)  # type: ignore[arg-type]
+def nightly(
+    as_of: date | None = None, source: Path | None = None, raw: Path | None = None
+) -> dict[str, Any]:
     """Clean what landed, compute features, train, score every user, publish a release.
 
     Args:
@@ -27,19 +33,20 @@ def nightly(as_of: date | None = None, source: Path | None = None, raw: Path | N
         raw: The folder of the raw files. Empty: the one in the settings.
     """
     night = open_night(as_of, source, raw)
-    days = night.as_of
+    day = night.as_of
 
-    for name in (s.name for s in night.mapping.sources):
-        steps.land(night, name)
+    together(steps.land.submit(night, source.name) for source in night.mapping.sources)
     landed = night.landed_days
-    for table in CLEAN_TABLES:
-        if table.name in night.mapping.mapped_tables:
-            steps.compute(night, f"clean_{table.name}", landed)
+    together(
+        steps.compute.submit(night, f"clean_{table.name}", landed)
+        for table in CLEAN_TABLES
+        if table.name in night.mapping.mapped_tables
+    )
 
     steps.compute(night, "user_days", landed)
     past = night.example_days
-    steps.compute(night, "user_state", [*past, days])
-    steps.compute(night, "user_features", [*past, days])
+    steps.compute(night, "user_state", [*past, day])
+    steps.compute(night, "user_features", [*past, day])
     steps.compute(night, "labels", past)
     steps.compute(night, "examples", past)
 
@@ -53,8 +60,22 @@ def nightly(as_of: date | None = None, source: Path | None = None, raw: Path | N
     recomputed = sum(stage.recomputed for stage in night.stages)
     if not recomputed:
         get_run_logger().info("nothing had changed: everything was reused")
-    return {"as_of": night.as_of, "run_id": night.run_id, "release_id": release.release_id,
-            "report": page, "task_rows": task_rows, "recomputed": recomputed}
+    return {
+        "as_of": night.as_of,
+        "run_id": night.run_id,
+        "release_id": release.release_id,
+        "report": page,
+        "task_rows": task_rows,
+        "recomputed": recomputed,
+    }
+
+
+def together(futures: Iterable[PrefectFuture[Any]]) -> None:
+    """Wait for all that was submitted; the first failure is raised once all have ended."""
+    submitted = list(futures)
+    wait(submitted)
+    for future in submitted:
+        future.result()
 
 
 def open_night(as_of: date | str | None, source: Path | None, raw: Path | None) -> Night:
@@ -64,8 +85,11 @@ def open_night(as_of: date | str | None, source: Path | None, raw: Path | None) 
         ContractError: a parameter, setting or mapping is not right, or raw files are missing.
     """
     settings = read_settings(source=source, raw=raw)
-    day = as_of if isinstance(as_of, date) else (
-        parse_day(as_of, "as_of") if as_of else default_as_of())
+    day = (
+        as_of
+        if isinstance(as_of, date)
+        else (parse_day(as_of, "as_of") if as_of else default_as_of())
+    )
     night = Night(settings, day)
     night.look_at_files()
     steps.mend(night)

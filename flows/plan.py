@@ -17,14 +17,19 @@ from jobs.sources import RawFile, Source
 from jobs.stages import JOBS, Job, Settings
 
 _MODULES = {
-    "user_days": ("jobs.user_days",), "user_state": ("jobs.user_state",),
-    "user_features": ("jobs.user_features",), "labels": ("jobs.labels",),
+    "user_days": ("jobs.user_days",),
+    "user_state": ("jobs.user_state",),
+    "user_features": ("jobs.user_features",),
+    "labels": ("jobs.labels",),
     "examples": ("jobs.labels",),
 }
 _CLEAN = ("jobs.clean", "jobs.clean_tables")
 _WRITER: dict[str, str] = {
-    table.name: job.name for job in JOBS for table in job.writes
-    if not job.name.startswith("clean_") or table is job.writes[0]}
+    table.name: job.name
+    for job in JOBS
+    for table in job.writes
+    if not job.name.startswith("clean_") or table is job.writes[0]
+}
 
 
 @dataclass(frozen=True)
@@ -43,10 +48,15 @@ def decide(stage: str, day: date, fingerprint: Fingerprint, receipt: Receipt | N
     if receipt is None:
         return Decision(stage, day, fingerprint, False, "never computed")
     before = receipt.fingerprint
-    moved = [reason for reason, was, now in (
-        ("code changed", before.code, fingerprint.code),
-        ("configuration changed", before.configuration, fingerprint.configuration),
-        ("input moved", before.inputs, fingerprint.inputs)) if was != now]
+    moved = [
+        reason
+        for reason, was, now in (
+            ("code changed", before.code, fingerprint.code),
+            ("configuration changed", before.configuration, fingerprint.configuration),
+            ("input moved", before.inputs, fingerprint.inputs),
+        )
+        if was != now
+    ]
     return Decision(stage, day, fingerprint, not moved, ", ".join(moved) or "nothing changed")
 
 
@@ -58,14 +68,27 @@ def landing_stage(source: Source) -> str:
     return f"land_{source.name}"
 
 
-def land_fingerprint(source: Source, files: Sequence[RawFile], hashes: Mapping[Any, str]
-                     ) -> Fingerprint:
+def land_fingerprint(
+    source: Source, files: Sequence[RawFile], hashes: Mapping[Any, str]
+) -> Fingerprint:
     """Of the raw files of one day, or of all history where files have no day."""
-    reading = [source.format, source.columns, source.encoding, source.separator, source.quote,
-               source.header, source.multiline, source.landed_on, source.max_undecodable_share,
-               source.lands_after_days]
-    return Fingerprint(code_fingerprint(("jobs.land",)) + table_shape((LANDED,)), hash_of(reading),
-                       hash_of(sorted((file.name, hashes[file.path]) for file in files)))
+    reading = [
+        source.format,
+        source.columns,
+        source.encoding,
+        source.separator,
+        source.quote,
+        source.header,
+        source.multiline,
+        source.landed_on,
+        source.max_undecodable_share,
+        source.lands_after_days,
+    ]
+    return Fingerprint(
+        code_fingerprint(("jobs.land",)) + table_shape((LANDED,)),
+        hash_of(reading),
+        hash_of(sorted((file.name, hashes[file.path]) for file in files)),
+    )
 
 
 class Planner:
@@ -79,7 +102,8 @@ class Planner:
         """What is to be done about these days, given what is there now."""
         return tuple(
             decide(job.name, day, self.fingerprint(job, day), self._receipts.get(job.name, day))
-            for day in days)
+            for day in days
+        )
 
     def fingerprint(self, job: Job, day: date) -> Fingerprint:
         modules = _CLEAN if job.name.startswith("clean_") else _MODULES[job.name]
@@ -91,8 +115,11 @@ class Planner:
                 inputs += [
                     (read.table.name, stage, str(d), *found)
                     for d, found in self.digests(stage, read.table.name).items()
-                    if (start is None or start <= d) and d < end]
-        return Fingerprint(code, hash_of(job.settings(self._settings, day)), hash_of(sorted(inputs)))
+                    if (start is None or start <= d) and d < end
+                ]
+        return Fingerprint(
+            code, hash_of(job.settings(self._settings, day)), hash_of(sorted(inputs))
+        )
 
     def writers(self, job: Job, table: Table) -> tuple[str, ...]:
         """Stages whose output `job` reads as `table`."""
@@ -121,14 +148,20 @@ class Planner:
 
 def table_shape(tables: Sequence[Table]) -> str:
     """A hash of what a contract says of rows, without its prose."""
-    return hash_of([
-        (t.name, t.grain, t.day, t.partition,
-         [(c.name, c.type, c.nullable, c.minimum, c.maximum, c.values) for c in t.columns])
-        for t in tables])
+    return hash_of(
+        [
+            (
+                t.name,
+                t.grain,
+                t.day,
+                t.partition,
+                [(c.name, c.type, c.nullable, c.minimum, c.maximum, c.values) for c in t.columns],
+            )
+            for t in tables
+        ]
+    )
 
 
 def written_by(table: Table) -> str:
     """The stage that writes a table."""
     return _WRITER[table.name]
-
-

@@ -15,8 +15,9 @@ from contracts.table import ContractError
 from flows.settings import REPOSITORY
 
 
-def run_models(what: str, spec: Mapping[str, Any], folder: Path, say: Callable[[str], None]
-               ) -> dict[str, Any]:
+def run_models(
+    what: str, spec: Mapping[str, Any], folder: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Run `python -m models WHAT` with a spec, passing on its lines, and return its report.
 
     Raises:
@@ -29,14 +30,29 @@ def run_models(what: str, spec: Mapping[str, Any], folder: Path, say: Callable[[
     report_path.unlink(missing_ok=True)
     threads = str(spec.get("threads", spec.get("config", {}).get("threads", 1)))
     environment = {
-        **os.environ, "PYTHONUNBUFFERED": "1", "MLFLOW_DISABLE_TELEMETRY": "true",
-        "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads,
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+    }
     lines: list[str] = []
     with subprocess.Popen(
-        [sys.executable, "-m", "models", what, str(spec_path), str(report_path),
-         "--parent", str(os.getpid())],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
+        [
+            sys.executable,
+            "-m",
+            "models",
+            what,
+            str(spec_path),
+            str(report_path),
+            "--parent",
+            str(os.getpid()),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
     ) as process:
         try:
             for line in process.stdout or ():
@@ -48,8 +64,10 @@ def run_models(what: str, spec: Mapping[str, Any], folder: Path, say: Callable[[
             raise
     if not report_path.exists():
         tail = "\n".join(lines[-20:])
-        raise RuntimeError(f"python -m models {what} ended with {process.returncode} and no report; "
-                           f"its last lines:\n{tail}")
+        raise RuntimeError(
+            f"python -m models {what} ended with {process.returncode} and no report; "
+            f"its last lines:\n{tail}"
+        )
     report: dict[str, Any] = json.loads(report_path.read_text())
     if "error" in report:
         raise ContractError(report["error"])
@@ -58,5 +76,9 @@ def run_models(what: str, spec: Mapping[str, Any], folder: Path, say: Callable[[
 
 def _is_noise(line: str) -> bool:
     """Lines of libraries that say nothing to the person who waits."""
-    return not line.strip() or "INFO mlflow" in line or "INFO  [alembic" in line or (
-        "alembic.runtime" in line)
+    return (
+        not line.strip()
+        or "INFO mlflow" in line
+        or "INFO  [alembic" in line
+        or ("alembic.runtime" in line)
+    )

@@ -51,7 +51,8 @@ class Receipts:
             for row in connection.execute(select(RECEIPTS)).mappings():
                 receipt = Receipt(
                     fingerprint=Fingerprint(row["code"], row["configuration"], row["inputs"]),
-                    **{name: row[name] for name in _PLAIN})
+                    **{name: row[name] for name in _PLAIN},
+                )
                 self._known[receipt.stage, receipt.day] = receipt
 
     def get(self, stage: str, day: date) -> Receipt | None:
@@ -65,13 +66,19 @@ class Receipts:
         """Replace the receipts of these stages and days, all in one transaction."""
         receipts = list(receipts)
         rows = [
-            {"code": r.fingerprint.code, "configuration": r.fingerprint.configuration,
-             "inputs": r.fingerprint.inputs, **{name: getattr(r, name) for name in _PLAIN}}
-            for r in receipts]
+            {
+                "code": r.fingerprint.code,
+                "configuration": r.fingerprint.configuration,
+                "inputs": r.fingerprint.inputs,
+                **{name: getattr(r, name) for name in _PLAIN},
+            }
+            for r in receipts
+        ]
         with self._engine.begin() as connection:
             for r in receipts:
-                connection.execute(delete(RECEIPTS).where(
-                    RECEIPTS.c.stage == r.stage, RECEIPTS.c.day == r.day))
+                connection.execute(
+                    delete(RECEIPTS).where(RECEIPTS.c.stage == r.stage, RECEIPTS.c.day == r.day)
+                )
             if rows:
                 connection.execute(insert(RECEIPTS), rows)
         self._known.update({(r.stage, r.day): r for r in receipts})
@@ -82,8 +89,18 @@ class Receipts:
         return tuple(sorted(mine, key=lambda r: (r.finished_at, r.stage, r.day)))
 
 
-_PLAIN = ("stage", "day", "outputs", "rows_in", "rows_out", "seconds", "bytes", "git_commit",
-          "run_id", "finished_at")
+_PLAIN = (
+    "stage",
+    "day",
+    "outputs",
+    "rows_in",
+    "rows_out",
+    "seconds",
+    "bytes",
+    "git_commit",
+    "run_id",
+    "finished_at",
+)
 
 
 class RawFileHashes:
@@ -94,7 +111,8 @@ class RawFileHashes:
         with engine.connect() as connection:
             self._known = {
                 row["path"]: (row["size"], row["modified_ns"], row["sha256"])
-                for row in connection.execute(select(RAW_FILES)).mappings()}
+                for row in connection.execute(select(RAW_FILES)).mappings()
+            }
 
     def of(self, paths: Iterable[Path]) -> dict[Path, str]:
         """The hash of each file's bytes."""
@@ -107,8 +125,14 @@ class RawFileHashes:
                 with path.open("rb") as stream:
                     sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
                 self._known[str(path)] = (found.st_size, found.st_mtime_ns, sha256)
-                new.append({"path": str(path), "size": found.st_size,
-                            "modified_ns": found.st_mtime_ns, "sha256": sha256})
+                new.append(
+                    {
+                        "path": str(path),
+                        "size": found.st_size,
+                        "modified_ns": found.st_mtime_ns,
+                        "sha256": sha256,
+                    }
+                )
             hashes[path] = sha256
         if new:
             with self._engine.begin() as connection:

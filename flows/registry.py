@@ -33,13 +33,15 @@ class Registry:
         except MlflowException:
             self._client.get_registered_model(NAME)
         source = f"{self._client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
-        made = self._client.create_model_version(NAME, source, run_id=run_id,
-                                                 tags={"model_id": model_id})
+        made = self._client.create_model_version(
+            NAME, source, run_id=run_id, tags={"model_id": model_id}
+        )
         return int(made.version)
 
     def version(self, model_id: str) -> int | None:
-        return next((int(v.version) for v in self._versions()
-                     if v.tags.get("model_id") == model_id), None)
+        return next(
+            (int(v.version) for v in self._versions() if v.tags.get("model_id") == model_id), None
+        )
 
     def _versions(self) -> list[Any]:
         return list(self._client.search_model_versions(f"name='{NAME}'"))

@@ -45,9 +45,13 @@ class Releases:
     def current(self) -> Release | None:
         """What analysts see; None before the first night."""
         with self._engine.connect() as connection:
-            row = connection.execute(
-                select(RELEASES).join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
-            ).mappings().first()
+            row = (
+                connection.execute(
+                    select(RELEASES).join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
+                )
+                .mappings()
+                .first()
+            )
         return None if row is None else Release(**{k: v for k, v in row.items() if k != "number"})
 
     def before(self, as_of: date) -> Release | None:
@@ -58,12 +62,18 @@ class Releases:
     def publish(self, release: Release) -> None:
         """Add the release and make it current: one transaction, and it is the truth."""
         with self._engine.begin() as connection:
-            connection.execute(delete(RELEASES).where(
-                RELEASES.c.release_id == release.release_id))
-            connection.execute(insert(RELEASES).values(
-                release_id=release.release_id, as_of=release.as_of, model_id=release.model_id,
-                fingerprint=release.fingerprint, snapshots=dict(release.snapshots),
-                run_id=release.run_id, published_at=release.published_at))
+            connection.execute(delete(RELEASES).where(RELEASES.c.release_id == release.release_id))
+            connection.execute(
+                insert(RELEASES).values(
+                    release_id=release.release_id,
+                    as_of=release.as_of,
+                    model_id=release.model_id,
+                    fingerprint=release.fingerprint,
+                    snapshots=dict(release.snapshots),
+                    run_id=release.run_id,
+                    published_at=release.published_at,
+                )
+            )
             connection.execute(delete(CURRENT))
             connection.execute(insert(CURRENT).values(id=1, release_id=release.release_id))
 
@@ -84,9 +94,11 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     if registry.point_champion(current.model_id):
         mended.append(f"champion is model {current.model_id}")
     if database_release(database) != current.release_id:
-        files = {table: [file.path for file in
-                         lake.files(table, snapshot=current.snapshots[table.name])]
-                 for table in PUBLISHED if table.name in current.snapshots}
+        files = {
+            table: [file.path for file in lake.files(table, snapshot=current.snapshots[table.name])]
+            for table in PUBLISHED
+            if table.name in current.snapshots
+        }
         build_database(database, current.release_id, current.as_of, files)
         mended.append(f"{database.name} shows release {current.release_id}")
     return mended

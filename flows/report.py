@@ -42,17 +42,31 @@ class NightReport:
         made = []
         for name, found in self.trained["tasks"].items():
             main, gain = found["main"], found["gain_over_twin"]
-            made.append((
-                name, main, *(number(found[who].get(main)) for who in ("model", "twin", "constant")),
-                f"{number(gain['gain'])} ({number(gain['low'])} to {number(gain['high'])})",
-                f"{found['test_rows']:,}"))
+            made.append(
+                (
+                    name,
+                    main,
+                    *(number(found[who].get(main)) for who in ("model", "twin", "constant")),
+                    f"{number(gain['gain'])} ({number(gain['low'])} to {number(gain['high'])})",
+                    f"{found['test_rows']:,}",
+                )
+            )
         return made
 
     @property
     def stage_rows(self) -> list[tuple[str, ...]]:
-        return [(s.stage, f"{s.days:,}", f"{s.recomputed:,}", f"{s.rows_in:,}", f"{s.rows_out:,}",
-                 f"{s.seconds:.1f}", f"{s.rows_in / s.seconds:,.0f}" if s.seconds else "reused")
-                for s in self.stages]
+        return [
+            (
+                s.stage,
+                f"{s.days:,}",
+                f"{s.recomputed:,}",
+                f"{s.rows_in:,}",
+                f"{s.rows_out:,}",
+                f"{s.seconds:.1f}",
+                f"{s.rows_in / s.seconds:,.0f}" if s.seconds else "reused",
+            )
+            for s in self.stages
+        ]
 
     @property
     def reconciliation_rows(self) -> list[tuple[str, ...]]:
@@ -75,7 +89,9 @@ def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
     """Write the page as HTML with its pictures inside; a night run again replaces its page."""
     embedded = {
         name: base64.b64encode((pictures / f"{name}.png").read_bytes()).decode()
-        for name in ("curves", "reliability") if (pictures / f"{name}.png").exists()}
+        for name in ("curves", "reliability")
+        if (pictures / f"{name}.png").exists()
+    }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{report.as_of}.html"
     path.write_text(_render("report.html.j2", report, embedded), encoding="utf-8")
@@ -84,6 +100,10 @@ def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
 
 def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> str:
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, autoescape=template.endswith(".html.j2"))
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=template.endswith(".html.j2"),
+    )
     return environment.get_template(template).render(night=report, pictures=pictures)

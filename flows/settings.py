@@ -15,8 +15,8 @@ from pydantic_settings import (
 )
 
 from contracts.table import CallError
-from jobs.clean import UserKey
-from jobs.session import SparkConfig
+from jobs.config import SparkConfig
+from jobs.user_key import UserKey
 from models.config import TrainConfig
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,8 +32,12 @@ class NightjarSettings(BaseSettings):
     """Every setting, from `nightjar.toml` in the working folder and the environment."""
 
     model_config = SettingsConfigDict(
-        env_prefix="NIGHTJAR_", env_nested_delimiter="__", toml_file="nightjar.toml",
-        extra="forbid", frozen=True)
+        env_prefix="NIGHTJAR_",
+        env_nested_delimiter="__",
+        toml_file="nightjar.toml",
+        extra="forbid",
+        frozen=True,
+    )
 
     home: Path = Path(".nightjar")
     """Holds the lake, the catalogue, MLflow's database and artifacts."""
@@ -65,8 +69,11 @@ class NightjarSettings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
@@ -96,12 +103,15 @@ class NightjarSettings(BaseSettings):
         try:
             mode = stat.S_IMODE(self.key_file.stat().st_mode)
             if mode & 0o077:
-                raise CallError(f"{self.key_file}: mode is {mode:04o}, so others may read the "
-                                    f"key; expected 0600: chmod 600 {self.key_file}")
+                raise CallError(
+                    f"{self.key_file}: mode is {mode:04o}, so others may read the "
+                    f"key; expected 0600: chmod 600 {self.key_file}"
+                )
             return UserKey(self.key_file.read_text().strip().encode())
         except OSError as error:
-            raise CallError(f"{self.key_file}: cannot read the user key: "
-                                f"{error.strerror}") from None
+            raise CallError(
+                f"{self.key_file}: cannot read the user key: {error.strerror}"
+            ) from None
 
 
 def read_settings(**given: object) -> NightjarSettings:

@@ -15,8 +15,6 @@ from rich.table import Table as RichTable
 from contracts.table import CallError
 from contracts.tables import PUBLISHED, TABLES, USER_SCORES
 from flows.analysts import NEWEST, query
-from flows.database import open_database
-from flows.releases import Releases
 from flows.settings import NightjarSettings
 
 
@@ -27,8 +25,12 @@ def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: C
         writer.writerow(names)
         writer.writerows(values)
     elif how == "json":
-        json.dump([dict(zip(names, row, strict=True)) for row in values], sys.stdout, indent=1,
-                  default=str)
+        json.dump(
+            [dict(zip(names, row, strict=True)) for row in values],
+            sys.stdout,
+            indent=1,
+            default=str,
+        )
         print()
     else:
         made = RichTable(box=None, header_style="bold", pad_edge=False)
@@ -46,8 +48,9 @@ def tables(out: Console, database: Path) -> None:
     out.print(f"release {release[0]}, newest day {release[1]}")
     listed = []
     for name, doc in [(t.name, t.doc) for t in PUBLISHED] + [
-            (NEWEST, "user_scores of the newest day.")]:
-        n = query(database, f"SELECT count(*) FROM {name}")[1][0][0]  # noqa: S608  names of our own
+        (NEWEST, "user_scores of the newest day.")
+    ]:
+        n = query(database, f"SELECT count(*) FROM {name}")[1][0][0]
         listed.append((name, f"{n:,}", doc))
     rows(("table", "rows", "what it holds"), listed, "table", out)
 
@@ -59,19 +62,37 @@ def describe(out: Console, name: str) -> None:
         raise CallError(f"{name}: no such table; expected one of {', '.join(known)}")
     table = known[name]
     out.print(f"{name}: {table.doc}\none row per {', '.join(table.grain)}")
-    rows(("column", "type", "null", "what it says"),
-         [(c.name, c.type, "may be" if c.nullable else "", c.doc) for c in table.columns],
-         "table", out)
+    rows(
+        ("column", "type", "null", "what it says"),
+        [(c.name, c.type, "may be" if c.nullable else "", c.doc) for c in table.columns],
+        "table",
+        out,
+    )
 
 
 def releases(out: Console, settings: NightjarSettings) -> None:
     """Releases, newest first."""
+    from flows.database import open_database  # MLflow's import takes seconds
+    from flows.releases import Releases
+
     found = Releases(open_database(settings.receipts_url))
     current = found.current()
-    rows(("", "release", "newest day", "model", "published", "run"),
-         [("*" if current and r.release_id == current.release_id else "", r.release_id,
-           str(r.as_of), r.model_id, f"{r.published_at:%Y-%m-%d %H:%M}", r.run_id)
-          for r in reversed(found.all())], "table", out)
+    rows(
+        ("", "release", "newest day", "model", "published", "run"),
+        [
+            (
+                "*" if current and r.release_id == current.release_id else "",
+                r.release_id,
+                str(r.as_of),
+                r.model_id,
+                f"{r.published_at:%Y-%m-%d %H:%M}",
+                r.run_id,
+            )
+            for r in reversed(found.all())
+        ],
+        "table",
+        out,
+    )
 
 
 def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -> None:
@@ -80,31 +101,50 @@ def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -
     out.rule(f"the night of {done['as_of']}")
     if not done["recomputed"]:
         out.print("nothing had changed since the run before: everything was reused\n")
-    _part(out, database, "what was read, and what became of it", """
+    _part(
+        out,
+        database,
+        "what was read, and what became of it",
+        """
         SELECT source, table_name AS "table", sum(n_in)::BIGINT AS rows_in,
                sum(n_clean)::BIGINT AS clean, sum(n_duplicate)::BIGINT AS duplicate,
                sum(n_quarantined)::BIGINT AS quarantined
-        FROM reconciliation GROUP BY ALL ORDER BY ALL""")
-    _part(out, database, "why rows were dropped", """
+        FROM reconciliation GROUP BY ALL ORDER BY ALL""",
+    )
+    _part(
+        out,
+        database,
+        "why rows were dropped",
+        """
         SELECT table_name AS "table", reason, count(*) AS n FROM quarantine
-        GROUP BY ALL ORDER BY n DESC, 1, 2 LIMIT 12""")
+        GROUP BY ALL ORDER BY n DESC, 1, 2 LIMIT 12""",
+    )
     out.print("[bold]how well it predicts[/bold] (test days, touched once; the page has intervals)")
-    rows(("task", "metric", "model", "LightGBM", "constant", "gain over LightGBM", "test rows"),
-         done["task_rows"], "table", out)
+    rows(
+        ("task", "metric", "model", "LightGBM", "constant", "gain over LightGBM", "test rows"),
+        done["task_rows"],
+        "table",
+        out,
+    )
     out.print()
-    _part(out, database, "a few scored users", f"""
+    _part(
+        out,
+        database,
+        "a few scored users",
+        f"""
         SELECT left(user_key, 8) || '…' AS user, round(score_purchase_7d, 3) AS purchase_7d,
                round(score_purchase_30d, 3) AS purchase_30d,
                round(score_spend_30d_expected) AS spend_30d_minor,
                round(score_next_rating_90d_expected, 2) AS next_rating,
                round(score_churn_28d, 3) AS churn_28d, round(score_return_90d, 3) AS return_90d
-        FROM {NEWEST} ORDER BY hash(user_key) LIMIT 5""")  # noqa: S608
+        FROM {NEWEST} ORDER BY hash(user_key) LIMIT 5""",
+    )
     page, home = done["report"], settings.folder
     out.print(f"""[bold]where to look[/bold]
   the night's page   {page}
   SQL                nightjar sql "SELECT * FROM {NEWEST} ORDER BY score_purchase_7d DESC LIMIT 10"
                      nightjar tables; nightjar describe user_scores
-  any SQL tool       {home / 'nightjar.duckdb'} (DuckDB)
+  any SQL tool       {home / "nightjar.duckdb"} (DuckDB)
   MLflow, Prefect    nightjar up
 [bold]what to try next[/bold]
   the same again     nothing is recomputed

@@ -14,8 +14,9 @@ def known_on(day: Column) -> Column:
     return F.greatest(F.col("landed_on"), day)
 
 
-def seen_by(rows: DataFrame, day: Column, as_ofs: Sequence[date], within: int | None = None
-            ) -> DataFrame:
+def seen_by(
+    rows: DataFrame, day: Column, as_ofs: Sequence[date], within: int | None = None
+) -> DataFrame:
     """Each row once per `as_of` that may see it: known before it, and not older than `within` days.
 
     `day` is when it happened.
@@ -32,9 +33,13 @@ def newest_version(dimension: DataFrame, id_: str, as_ofs: Sequence[date]) -> Da
     """One row per id and `as_of`: the version that landed last before it."""
     seen = seen_by(dimension, F.to_date("occurred_at"), as_ofs)
     rest = [c for c in dimension.columns if c not in (id_, "landed_on", "occurred_at")]
-    return seen.groupBy(id_, "as_of").agg(
-        F.max_by(F.struct(*rest), F.col("landed_on")).alias("_newest"),
-    ).select(id_, "as_of", "_newest.*")
+    return (
+        seen.groupBy(id_, "as_of")
+        .agg(
+            F.max_by(F.struct(*rest), F.col("landed_on")).alias("_newest"),
+        )
+        .select(id_, "as_of", "_newest.*")
+    )
 
 
 def _days(as_ofs: Sequence[date]) -> Column:

@@ -5,7 +5,6 @@ What a table's rows must look like is in `jobs/clean_tables.py`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,43 +14,20 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.table import ContractError, Table
 from contracts.sources import FIELDS
+from contracts.table import ContractError, Table
 from contracts.tables import QUARANTINE, RECONCILIATION
 from jobs.digest import digest
 from jobs.land import unfolded
 from jobs.sources import Source, TableMap
-
-BLOCK = 64
-"""Bytes of SHA-256's block, to which an HMAC key is padded (RFC 2104)."""
+from jobs.user_key import UserKey
 
 
-@dataclass(frozen=True)
-class UserKey:
-    """Makes `user_key` of a user id: the first 128 bits of HMAC-SHA256, in hex."""
-
-    key: bytes
-
-    def __post_init__(self) -> None:
-        if len(self.key) < 16:
-            raise ContractError(f"the user key needs 16 bytes or more, found {len(self.key)}")
-
-    def __repr__(self) -> str:
-        return f"UserKey(id={self.id})"
-
-    @property
-    def id(self) -> str:
-        """Names the key without giving it away."""
-        return hashlib.sha256(b"nightjar user key id" + self.key).hexdigest()[:12]
-
-    def of(self, text: Column) -> Column:
-        """RFC 2104 over Spark's sha2, which costs less than a Python worker."""
-        key = hashlib.sha256(self.key).digest() if len(self.key) > BLOCK else self.key
-        padded = key.ljust(BLOCK, b"\0")
-        inner = F.unhex(F.lit(bytes(b ^ 0x36 for b in padded).hex()))
-        outer = F.unhex(F.lit(bytes(b ^ 0x5C for b in padded).hex()))
-        message = F.sha2(F.concat(inner, F.encode(text, "UTF-8")), 256)
-        return F.substring(F.sha2(F.concat(outer, F.unhex(message)), 256), 1, 32)
+def user_key(text: Column, key: UserKey) -> Column:
+    """The keyed hash of a user id: RFC 2104 over Spark's sha2, cheaper than a Python worker."""
+    inner, outer = (F.unhex(F.lit(pad)) for pad in key.pads)
+    message = F.sha2(F.concat(inner, F.encode(text, "UTF-8")), 256)
+    return F.substring(F.sha2(F.concat(outer, F.unhex(message)), 256), 1, 32)
 
 
 @dataclass(frozen=True)
@@ -79,9 +55,7 @@ class Rules:
     """A dimension keeps the newest row of an id per day; a fact the first within the look-back."""
 
 
-def judged(
-    landed: DataFrame, source: Source, mapping: TableMap, rules: Rules
-) -> DataFrame:
+def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -> DataFrame:
     """One row per landed row meant for the table, with its columns and a `reason` if it is bad.
 
     Raises:
@@ -95,10 +69,15 @@ def judged(
         rows = rows.where(problem.isNotNull() | F.coalesce(meant, F.lit(True)))
     rows = rows.select(
         "_landed",
-        *(expression(rows, text, f"{where}.{name}").alias(f"in_{name}")
-          for name, text in mapping.fields.items()),
-        *(expression(rows, rule.when, f"{where}.reject").alias(f"reject_{i}")
-          for i, rule in enumerate(mapping.rejects)))
+        *(
+            expression(rows, text, f"{where}.{name}").alias(f"in_{name}")
+            for name, text in mapping.fields.items()
+        ),
+        *(
+            expression(rows, rule.when, f"{where}.reject").alias(f"reject_{i}")
+            for i, rule in enumerate(mapping.rejects)
+        ),
+    )
     absent = [f.name for f in FIELDS[mapping.table] if f.name not in mapping.fields]
     rows = rows.withColumns({f"in_{name}": F.lit(None).cast("string") for name in absent})
     for name, column in rules.derive:
@@ -106,12 +85,21 @@ def judged(
     reason = F.coalesce(
         problem,
         *(F.when(check.fails, F.lit(check.reason)) for check in rules.checks),
-        *(F.when(F.col(f"reject_{i}"), F.lit(rule.reason))
-          for i, rule in enumerate(mapping.rejects)))
+        *(
+            F.when(F.col(f"reject_{i}"), F.lit(rule.reason))
+            for i, rule in enumerate(mapping.rejects)
+        ),
+    )
     made = [c.name for c in rules.table.columns if c.name != "landed_on"]
     return rows.select(
-        *made, F.col("_landed.landed_on"), F.col("_landed.source"), F.col("_landed.file"),
-        F.col("_landed.line"), F.col("_landed.row_hash"), reason.alias("reason"))
+        *made,
+        F.col("_landed.landed_on"),
+        F.col("_landed.source"),
+        F.col("_landed.file"),
+        F.col("_landed.line"),
+        F.col("_landed.row_hash"),
+        reason.alias("reason"),
+    )
 
 
 def expression(rows: DataFrame, text: str, where: str) -> Column:
@@ -121,8 +109,9 @@ def expression(rows: DataFrame, text: str, where: str) -> Column:
         rows.select(column).schema  # noqa: B018  resolving the columns is the check
     except (ParseException, AnalysisException) as error:
         lines = str(error).strip().splitlines()
-        raise ContractError(f"{where}: {text!r} is not valid over the raw columns: "
-                            f"{lines[0] if lines else error}") from None
+        raise ContractError(
+            f"{where}: {text!r} is not valid over the raw columns: {lines[0] if lines else error}"
+        ) from None
     return column
 
 
@@ -135,9 +124,12 @@ def with_verdict(rows: DataFrame, rules: Rules, dedup_days: int) -> DataFrame:
     """
     place = F.struct("landed_on", "source", "file", "line")
     rows = rows.select(
-        "*", digest(_content(rules)).alias("_content"), place.alias("_place"),
+        "*",
+        digest(_content(rules)).alias("_content"),
+        place.alias("_place"),
         F.datediff("landed_on", F.lit("1970-01-01")).cast("bigint").alias("_day"),
-        F.when(F.col("reason").isNull(), F.col(rules.id)).alias("_id"))
+        F.when(F.col("reason").isNull(), F.col(rules.id)).alias("_id"),
+    )
     valid = F.col("reason").isNull()
     if rules.dimension:
         same_day = Window.partitionBy("_id", "landed_on")
@@ -157,7 +149,8 @@ def with_verdict(rows: DataFrame, rules: Rules, dedup_days: int) -> DataFrame:
         "verdict",
         F.when(F.col("reason").isNotNull(), "quarantined")
         .when(F.col("_place") == F.col("_first"), "clean")
-        .otherwise("duplicate"))
+        .otherwise("duplicate"),
+    )
 
 
 def _content(rules: Rules) -> list[str]:
@@ -167,8 +160,11 @@ def _content(rules: Rules) -> list[str]:
 
 
 def verdicts(
-    landed: DataFrame, feeds: Sequence[tuple[Source, TableMap]], make: Callable[[Source], Rules],
-    days: Sequence[date], dedup_days: int,
+    landed: DataFrame,
+    feeds: Sequence[tuple[Source, TableMap]],
+    make: Callable[[Source], Rules],
+    days: Sequence[date],
+    dedup_days: int,
 ) -> DataFrame:
     """One row per row that landed on `days` and was meant for the table, with its verdict.
 
@@ -177,10 +173,18 @@ def verdicts(
     rules = make(feeds[0][0])
     back = 0 if rules.dimension else dedup_days
     wanted = {d - timedelta(days=n) for d in days for n in range(back + 1)}
-    rows = reduce(DataFrame.unionByName, (
-        judged(landed.where((F.col("source") == source.name) & in_days("landed_on", wanted)),
-               source, mapping, make(source))
-        for source, mapping in feeds))
+    rows = reduce(
+        DataFrame.unionByName,
+        (
+            judged(
+                landed.where((F.col("source") == source.name) & in_days("landed_on", wanted)),
+                source,
+                mapping,
+                make(source),
+            )
+            for source, mapping in feeds
+        ),
+    )
     return with_verdict(rows, rules, dedup_days).where(in_days("landed_on", days))
 
 
@@ -196,16 +200,35 @@ def clean(rows: DataFrame, table: Table) -> DataFrame:
 
 def quarantine(rows: DataFrame, table: Table) -> DataFrame:
     """One row per row that was dropped for a reason."""
-    return rows.where(F.col("verdict") == "quarantined").select(
-        "landed_on", F.lit(table.name).alias("table_name"), "source", "reason", "file", "line",
-        "row_hash").select(*QUARANTINE.names)
+    return (
+        rows.where(F.col("verdict") == "quarantined")
+        .select(
+            "landed_on",
+            F.lit(table.name).alias("table_name"),
+            "source",
+            "reason",
+            "file",
+            "line",
+            "row_hash",
+        )
+        .select(*QUARANTINE.names)
+    )
 
 
 def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
     """One row per source and day: rows in, and what became of them."""
+
     def n(verdict: str) -> Column:
         return F.count_if(F.col("verdict") == verdict).alias(f"n_{verdict}")
 
-    return rows.groupBy("landed_on", "source").agg(
-        F.count("*").alias("n_in"), n("clean"), n("duplicate"), n("quarantined"),
-    ).withColumn("table_name", F.lit(table.name)).select(*RECONCILIATION.names)
+    return (
+        rows.groupBy("landed_on", "source")
+        .agg(
+            F.count("*").alias("n_in"),
+            n("clean"),
+            n("duplicate"),
+            n("quarantined"),
+        )
+        .withColumn("table_name", F.lit(table.name))
+        .select(*RECONCILIATION.names)
+    )

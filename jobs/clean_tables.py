@@ -10,8 +10,9 @@ from pyspark.sql import functions as F
 
 from contracts.table import Table
 from contracts.tables import ENGAGEMENTS, ITEMS, ORDERS, POSTS, REVIEWS, USERS
-from jobs.clean import Check, Rules, UserKey
+from jobs.clean import Check, Rules, user_key
 from jobs.sources import Money
+from jobs.user_key import UserKey
 
 MAX_DAYS_EARLY = 1
 """A row may carry a time up to the end of the day after it landed: clocks and zones differ."""
@@ -37,8 +38,13 @@ def instant(name: str, timezone: Column) -> Column:
 def normalised(name: str) -> Column:
     """Text in lower case with links and mentions masked, entities decoded, and spaces single."""
     text = F.col(f"in_{name}").cast("string")
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"),
-                              ("&amp;", "&")):
+    for entity, character in (
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", '"'),
+        ("&#39;", "'"),
+        ("&amp;", "&"),
+    ):
         text = F.replace(text, F.lit(entity), F.lit(character))
     text = F.regexp_replace(text, r"(?i)\bhttps?://\S+", "<url>")
     text = F.regexp_replace(text, r"[\w.+-]+@[\w-]+\.[\w.]+", "<email>")
@@ -52,9 +58,13 @@ def occurred_at_checks() -> tuple[Check, ...]:
     return (
         missing("occurred_at"),
         Check("occurred_at: not a time", F.col("occurred_at").isNull()),
-        Check("occurred_at: before 1970", F.col("occurred_at") < F.lit("1970-01-01").cast("timestamp")),
-        Check("occurred_at: more than a day after it landed",
-              F.col("occurred_at") >= latest.cast("timestamp")),
+        Check(
+            "occurred_at: before 1970", F.col("occurred_at") < F.lit("1970-01-01").cast("timestamp")
+        ),
+        Check(
+            "occurred_at: more than a day after it landed",
+            F.col("occurred_at") >= latest.cast("timestamp"),
+        ),
     )
 
 
@@ -70,16 +80,20 @@ def one_of(name: str, table: Table, column: str) -> Check:
 def orders(key: UserKey, timezone: Column, money: Money) -> Rules:
     """Order lines in minor units of the reporting currency."""
     scale = Decimal(10**money.digits)
-    rates = F.create_map(*(
-        lit for code, rate in sorted(money.rates.items())
-        for lit in (F.lit(code), F.lit(str(rate * scale)).cast("decimal(18,9)"))))
+    rates = F.create_map(
+        *(
+            lit
+            for code, rate in sorted(money.rates.items())
+            for lit in (F.lit(code), F.lit(str(rate * scale)).cast("decimal(18,9)"))
+        )
+    )
     minor = F.col("_price") * F.lit(10**money.digits)
     return Rules(
         ORDERS,
         derive=(
             ("line_id", text_id("line_id")),
             ("order_id", text_id("order_id")),
-            ("user_key", key.of(text_id("user_id"))),
+            ("user_key", user_key(text_id("user_id"), key)),
             ("item_id", text_id("item_id")),
             ("kind", text_id("kind")),
             ("undoes_order_id", text_id("undoes_order_id")),
@@ -88,25 +102,38 @@ def orders(key: UserKey, timezone: Column, money: Money) -> Rules:
             ("_rate", F.try_element_at(rates, text_id("currency"))),
             ("_exact", minor == F.floor(minor)),
             ("_converted", (F.col("_price") * F.col("_rate")).try_cast("decimal(27,9)")),
-            ("amount_minor",
-             F.round(F.col("quantity").try_cast("decimal(10,0)") * F.col("_converted"), 0)
-             .try_cast("bigint")),
+            (
+                "amount_minor",
+                F.round(
+                    F.col("quantity").try_cast("decimal(10,0)") * F.col("_converted"), 0
+                ).try_cast("bigint"),
+            ),
             ("occurred_at", instant("occurred_at", timezone)),
         ),
         checks=(
-            missing("user_id"), missing("order_id"), missing("line_id"), missing("item_id"),
-            missing("kind"), one_of("kind", ORDERS, "kind"),
-            missing("quantity"), Check("quantity: not a whole number", F.col("quantity").isNull()),
+            missing("user_id"),
+            missing("order_id"),
+            missing("line_id"),
+            missing("item_id"),
+            missing("kind"),
+            one_of("kind", ORDERS, "kind"),
+            missing("quantity"),
+            Check("quantity: not a whole number", F.col("quantity").isNull()),
             Check("quantity: not above 0", F.col("quantity") < 1),
-            missing("unit_price"), Check("unit_price: not a number", F.col("_price").isNull()),
+            missing("unit_price"),
+            Check("unit_price: not a number", F.col("_price").isNull()),
             Check("unit_price: below 0", F.col("_price") < 0),
-            missing("currency"), Check("currency: no rate for it", F.col("_rate").isNull()),
-            Check("unit_price: finer than a minor unit",
-                  (text_id("currency") == money.reporting_currency) & ~F.col("_exact")),
+            missing("currency"),
+            Check("currency: no rate for it", F.col("_rate").isNull()),
+            Check(
+                "unit_price: finer than a minor unit",
+                (text_id("currency") == money.reporting_currency) & ~F.col("_exact"),
+            ),
             Check("quantity: times price too large", F.col("amount_minor").isNull()),
             *occurred_at_checks(),
         ),
-        id="line_id")
+        id="line_id",
+    )
 
 
 def users(key: UserKey, timezone: Column, money: Money | None) -> Rules:
@@ -114,18 +141,22 @@ def users(key: UserKey, timezone: Column, money: Money | None) -> Rules:
     return Rules(
         USERS,
         derive=(
-            ("user_key", key.of(text_id("user_id"))),
+            ("user_key", user_key(text_id("user_id"), key)),
             ("country", text_id("country")),
             ("signed_up_at", instant("signed_up_at", timezone)),
             ("occurred_at", instant("occurred_at", timezone)),
         ),
         checks=(
             missing("user_id"),
-            Check("signed_up_at: not a time",
-                  text_id("signed_up_at").isNotNull() & F.col("signed_up_at").isNull()),
+            Check(
+                "signed_up_at: not a time",
+                text_id("signed_up_at").isNotNull() & F.col("signed_up_at").isNull(),
+            ),
             *occurred_at_checks(),
         ),
-        id="user_key", dimension=True)
+        id="user_key",
+        dimension=True,
+    )
 
 
 def items(key: UserKey, timezone: Column, money: Money | None) -> Rules:
@@ -138,7 +169,9 @@ def items(key: UserKey, timezone: Column, money: Money | None) -> Rules:
             ("occurred_at", instant("occurred_at", timezone)),
         ),
         checks=(missing("item_id"), *occurred_at_checks()),
-        id="item_id", dimension=True)
+        id="item_id",
+        dimension=True,
+    )
 
 
 def posts(key: UserKey, timezone: Column, money: Money | None) -> Rules:
@@ -146,12 +179,13 @@ def posts(key: UserKey, timezone: Column, money: Money | None) -> Rules:
         POSTS,
         derive=(
             ("post_id", text_id("post_id")),
-            ("user_key", key.of(text_id("user_id"))),
+            ("user_key", user_key(text_id("user_id"), key)),
             ("text", normalised("text")),
             ("occurred_at", instant("occurred_at", timezone)),
         ),
         checks=(missing("user_id"), missing("post_id"), *occurred_at_checks()),
-        id="post_id")
+        id="post_id",
+    )
 
 
 def engagements(key: UserKey, timezone: Column, money: Money | None) -> Rules:
@@ -161,19 +195,27 @@ def engagements(key: UserKey, timezone: Column, money: Money | None) -> Rules:
         ENGAGEMENTS,
         derive=(
             ("engagement_id", text_id("engagement_id")),
-            ("user_key", key.of(text_id("user_id"))),
+            ("user_key", user_key(text_id("user_id"), key)),
             ("verb", text_id("verb")),
             ("target_kind", text_id("target_kind")),
-            ("target_id", F.when(F.col("target_kind") == "user", key.of(target)).otherwise(target)),
+            (
+                "target_id",
+                F.when(F.col("target_kind") == "user", user_key(target, key)).otherwise(target),
+            ),
             ("occurred_at", instant("occurred_at", timezone)),
         ),
         checks=(
-            missing("user_id"), missing("engagement_id"),
-            missing("verb"), one_of("verb", ENGAGEMENTS, "verb"),
-            missing("target_kind"), one_of("target_kind", ENGAGEMENTS, "target_kind"),
-            missing("target_id"), *occurred_at_checks(),
+            missing("user_id"),
+            missing("engagement_id"),
+            missing("verb"),
+            one_of("verb", ENGAGEMENTS, "verb"),
+            missing("target_kind"),
+            one_of("target_kind", ENGAGEMENTS, "target_kind"),
+            missing("target_id"),
+            *occurred_at_checks(),
         ),
-        id="engagement_id")
+        id="engagement_id",
+    )
 
 
 def reviews(key: UserKey, timezone: Column, money: Money | None) -> Rules:
@@ -181,23 +223,31 @@ def reviews(key: UserKey, timezone: Column, money: Money | None) -> Rules:
         REVIEWS,
         derive=(
             ("review_id", text_id("review_id")),
-            ("user_key", key.of(text_id("user_id"))),
+            ("user_key", user_key(text_id("user_id"), key)),
             ("item_id", text_id("item_id")),
             ("stars", whole("stars", "int")),
             ("text", normalised("text")),
             ("occurred_at", instant("occurred_at", timezone)),
         ),
         checks=(
-            missing("user_id"), missing("review_id"), missing("item_id"), missing("stars"),
+            missing("user_id"),
+            missing("review_id"),
+            missing("item_id"),
+            missing("stars"),
             Check("stars: not a whole number", F.col("stars").isNull()),
             Check("stars: not 1 to 5", ~F.col("stars").between(1, 5)),
             *occurred_at_checks(),
         ),
-        id="review_id")
+        id="review_id",
+    )
 
 
 RULES: Mapping[str, Callable[[UserKey, Column, Money], Rules]] = {
-    "orders": orders, "users": users, "items": items, "posts": posts,
-    "engagements": engagements, "reviews": reviews,
+    "orders": orders,
+    "users": users,
+    "items": items,
+    "posts": posts,
+    "engagements": engagements,
+    "reviews": reviews,
 }
 """Clean table to its rules."""

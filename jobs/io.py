@@ -15,6 +15,7 @@ from jobs.digest import digest, table_digest
 from jobs.parquet import parquet_writer
 from jobs.schema import spark_schema, spark_types
 
+
 @dataclass(frozen=True)
 class WrittenDay:
     """What was written of one day of a table."""
@@ -37,7 +38,11 @@ def read_table(spark: SparkSession, table: Table, files: Sequence[str]) -> DataF
 
 
 def write_days(
-    spark: SparkSession, rows: DataFrame, table: Table, days: Sequence[date], folder: str,
+    spark: SparkSession,
+    rows: DataFrame,
+    table: Table,
+    days: Sequence[date],
+    folder: str,
     files_per_day: int = 1,
 ) -> dict[date, WrittenDay]:
     """Write `rows` as Parquet under `folder`, split by day, then check and hash what lies there.
@@ -65,9 +70,11 @@ def write_days(
     strays = sorted(set(counted) - set(days))
     raise_if(table, [f"  {table.day}: rows of {day}, which was not asked for" for day in strays])
     return {
-        day: WrittenDay(day, *counted.get(day, (0, EMPTY_DIGEST)),
-                        tuple(sorted(files.get(day, ()))))
-        for day in days}
+        day: WrittenDay(
+            day, *counted.get(day, (0, EMPTY_DIGEST)), tuple(sorted(files.get(day, ())))
+        )
+        for day in days
+    }
 
 
 def check_rows(rows: DataFrame, table: Table) -> dict[date, tuple[int, str]]:
@@ -80,19 +87,25 @@ def check_rows(rows: DataFrame, table: Table) -> dict[date, tuple[int, str]]:
     broken = reduce(lambda a, b: a | b, rules.values(), F.lit(False))
     counted = (
         rows.groupBy(table.day)
-        .agg(F.count("*").alias("n"), table_digest(digest(table.names)).alias("digest"),
-             F.count_if(broken).alias("n_broken"))
-        .collect())
+        .agg(
+            F.count("*").alias("n"),
+            table_digest(digest(table.names)).alias("digest"),
+            F.count_if(broken).alias("n_broken"),
+        )
+        .collect()
+    )
     problems: list[str] = []
     if any(row.n_broken for row in counted):
-        worst = rows.agg(*(F.count_if(rule).alias(f"r{i}")
-                           for i, rule in enumerate(rules.values()))).collect()[0]
+        worst = rows.agg(
+            *(F.count_if(rule).alias(f"r{i}") for i, rule in enumerate(rules.values()))
+        ).collect()[0]
         problems = [f"  {what}: found {n} rows" for what, n in zip(rules, worst, strict=True) if n]
     repeated = rows.groupBy(*table.grain).count().where("count > 1").limit(3).collect()
     problems += [
         f"  grain ({', '.join(table.grain)}): expected one row, found {row['count']} of "
         + ", ".join(str(row[name]) for name in table.grain)
-        for row in repeated]
+        for row in repeated
+    ]
     raise_if(table, problems)
     return {row[0]: (row.n, row.digest) for row in counted}
 
@@ -112,5 +125,6 @@ def _rules(table: Table) -> Mapping[str, Column]:
             rules[f"{column.name}: above {column.maximum:g}"] = value > column.maximum
         if column.values is not None:
             rules[f"{column.name}: not one of {', '.join(column.values)}"] = ~value.isin(
-                *column.values)
+                *column.values
+            )
     return {what: F.coalesce(rule, F.lit(False)) for what, rule in rules.items()}

@@ -26,8 +26,9 @@ exec "{java}" "$@"
 def java_version(java: Path) -> int | None:
     """Major version that the `java` binary says it is, or None if it does not run."""
     try:
-        said = subprocess.run([java, "-version"], capture_output=True, text=True, check=True,
-                              timeout=30)
+        said = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, check=True, timeout=30
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.search(r'version "(\d+)', said.stderr)

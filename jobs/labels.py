@@ -17,8 +17,14 @@ from jobs.user_days import UNDOING
 
 
 def labels(
-    user_features: DataFrame, user_days: DataFrame, orders: DataFrame, reviews: DataFrame,
-    as_ofs: Sequence[date], known_until: date, settle_days: int, enabled: Sequence[str],
+    user_features: DataFrame,
+    user_days: DataFrame,
+    orders: DataFrame,
+    reviews: DataFrame,
+    as_ofs: Sequence[date],
+    known_until: date,
+    settle_days: int,
+    enabled: Sequence[str],
 ) -> DataFrame:
     """One row per known user and `as_of`; null where a window is open or a mask says no.
 
@@ -27,13 +33,13 @@ def labels(
     """
     happened = outcomes(user_days, orders, reviews, as_ofs, known_until)
     aggregated = happened.groupBy("user_key", "as_of").agg(
-        *(_BY_KIND[type(task.kind)].aggregate(task).alias(task.name) for task in TASKS))
+        *(_BY_KIND[type(task.kind)].aggregate(task).alias(task.name) for task in TASKS)
+    )
     known = user_features.where(F.col("as_of").isin(list(as_ofs)))
     joined = known.join(aggregated, ["user_key", "as_of"], "left")
 
     def label(task: Task) -> Column:
-        closed = [a for a in as_ofs
-                  if label_is_closed(a, task.horizon, settle_days, known_until)]
+        closed = [a for a in as_ofs if label_is_closed(a, task.horizon, settle_days, known_until)]
         asked = F.col("as_of").isin(closed) & F.expr(task.mask.sql)
         value = _BY_KIND[type(task.kind)].label(task)
         if task.name not in enabled:
@@ -41,7 +47,8 @@ def labels(
         return F.when(asked, value).cast(task.kind.label_type).alias(task.label)
 
     return joined.select("user_key", "as_of", *(label(task) for task in TASKS)).select(
-        *LABELS.names)
+        *LABELS.names
+    )
 
 
 class _Label:
@@ -62,21 +69,24 @@ def _binary(task: Task) -> Column:
 
 
 _BY_KIND: dict[type[Kind], _Label] = {
-    Binary: _Label(
-        lambda task: F.bool_or(_in_window(task)),
-        _binary),
+    Binary: _Label(lambda task: F.bool_or(_in_window(task)), _binary),
     ZeroInflatedLogNormal: _Label(
         lambda task: F.sum(F.when(_in_window(task), F.col("value"))),
-        lambda task: F.greatest(F.coalesce(F.col(task.name), F.lit(0)), F.lit(0))),
+        lambda task: F.greatest(F.coalesce(F.col(task.name), F.lit(0)), F.lit(0)),
+    ),
     Ordinal: _Label(
         lambda task: F.min_by("value", F.when(_in_window(task), F.col("place"))),
-        lambda task: F.col(task.name)),
+        lambda task: F.col(task.name),
+    ),
 }
 KINDS = tuple(_BY_KIND)
 
 
 def outcomes(
-    user_days: DataFrame, orders: DataFrame, reviews: DataFrame, as_ofs: Sequence[date],
+    user_days: DataFrame,
+    orders: DataFrame,
+    reviews: DataFrame,
+    as_ofs: Sequence[date],
     known_until: date,
 ) -> DataFrame:
     """One row per thing that happened after an `as_of`, within the longest horizon.
@@ -89,25 +99,51 @@ def outcomes(
     rated = _known(reviews, F.to_date("occurred_at"), known_until)
     one = F.lit(1).cast("bigint")
 
-    def shaped(rows: DataFrame, target: str, day: Column, value: Column, place: Column) -> DataFrame:
-        return rows.select("user_key", F.lit(target).alias("target"), day.alias("day"),
-                           value.cast("bigint").alias("value"), place.alias("place"))
+    def shaped(
+        rows: DataFrame, target: str, day: Column, value: Column, place: Column
+    ) -> DataFrame:
+        return rows.select(
+            "user_key",
+            F.lit(target).alias("target"),
+            day.alias("day"),
+            value.cast("bigint").alias("value"),
+            place.alias("place"),
+        )
 
     day_place = F.struct(F.col("day").cast("timestamp").alias("at"), F.lit("").alias("id"))
-    every = reduce(DataFrame.unionByName, (
-        shaped(tiles, "activity", F.col("day"), one, day_place),
-        shaped(tiles.where("spend_minor > 0 or undone_minor > 0"), "net_spend_minor", F.col("day"),
-               F.col("spend_minor") - F.col("undone_minor"), day_place),
-        shaped(placed, "order", F.to_date("occurred_at"), one,
-               F.struct(F.col("occurred_at").alias("at"), F.col("order_id").alias("id"))),
-        shaped(rated, "stars", F.to_date("occurred_at"), F.col("stars"),
-               F.struct(F.col("occurred_at").alias("at"), F.col("review_id").alias("id"))),
-    ))
+    every = reduce(
+        DataFrame.unionByName,
+        (
+            shaped(tiles, "activity", F.col("day"), one, day_place),
+            shaped(
+                tiles.where("spend_minor > 0 or undone_minor > 0"),
+                "net_spend_minor",
+                F.col("day"),
+                F.col("spend_minor") - F.col("undone_minor"),
+                day_place,
+            ),
+            shaped(
+                placed,
+                "order",
+                F.to_date("occurred_at"),
+                one,
+                F.struct(F.col("occurred_at").alias("at"), F.col("order_id").alias("id")),
+            ),
+            shaped(
+                rated,
+                "stars",
+                F.to_date("occurred_at"),
+                F.col("stars"),
+                F.struct(F.col("occurred_at").alias("at"), F.col("review_id").alias("id")),
+            ),
+        ),
+    )
     longest = max(task.horizon for task in TASKS)
     days = F.array(*(F.lit(a) for a in sorted(as_ofs)))
     before = F.filter(days, lambda a: (a <= F.col("day")) & (F.col("day") < F.date_add(a, longest)))
     return every.withColumn("as_of", F.explode(before)).withColumn(
-        "offset", F.datediff("day", "as_of"))
+        "offset", F.datediff("day", "as_of")
+    )
 
 
 def _known(rows: DataFrame, day: Column, known_until: date) -> DataFrame:
@@ -120,21 +156,37 @@ def standing_orders(orders: DataFrame) -> DataFrame:
     An undoing line without a reference undoes the user's newest earlier order of the same item.
     An order is wholly undone when that holds for every item in it, unit by unit.
     """
-    newest_first = Window.partitionBy("user_key", "item_id").orderBy(
-        "occurred_at", F.col("kind") != "purchase", "line_id").rowsBetween(
-        Window.unboundedPreceding, Window.currentRow)
+    newest_first = (
+        Window.partitionBy("user_key", "item_id")
+        .orderBy("occurred_at", F.col("kind") != "purchase", "line_id")
+        .rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    )
     bought = F.col("kind") == "purchase"
     undone_order = F.coalesce(
         F.col("undoes_order_id"),
-        F.last(F.when(bought, F.col("order_id")), ignorenulls=True).over(newest_first))
+        F.last(F.when(bought, F.col("order_id")), ignorenulls=True).over(newest_first),
+    )
     lines = orders.withColumn(
-        "order_id", F.when(F.col("kind").isin(*UNDOING), undone_order).otherwise(F.col("order_id")))
-    per_item = lines.where("order_id is not null").groupBy("user_key", "order_id", "item_id").agg(
-        F.sum(F.when(bought, F.col("quantity")).otherwise(-F.col("quantity"))).alias("left"),
-        F.min(F.when(bought, F.col("occurred_at"))).alias("occurred_at"))
-    return per_item.where("occurred_at is not null").groupBy("user_key", "order_id").agg(
-        F.min("occurred_at").alias("occurred_at"), F.max("left").alias("left"),
-    ).where("left > 0").drop("left")
+        "order_id", F.when(F.col("kind").isin(*UNDOING), undone_order).otherwise(F.col("order_id"))
+    )
+    per_item = (
+        lines.where("order_id is not null")
+        .groupBy("user_key", "order_id", "item_id")
+        .agg(
+            F.sum(F.when(bought, F.col("quantity")).otherwise(-F.col("quantity"))).alias("left"),
+            F.min(F.when(bought, F.col("occurred_at"))).alias("occurred_at"),
+        )
+    )
+    return (
+        per_item.where("occurred_at is not null")
+        .groupBy("user_key", "order_id")
+        .agg(
+            F.min("occurred_at").alias("occurred_at"),
+            F.max("left").alias("left"),
+        )
+        .where("left > 0")
+        .drop("left")
+    )
 
 
 def examples(user_features: DataFrame, labels: DataFrame) -> DataFrame:

@@ -24,19 +24,27 @@ def landed(spark: SparkSession, source: Source, files: Sequence[RawFile]) -> Dat
     """
     listed = spark.createDataFrame(
         [(str(file.path), file.name, file.landed_on) for file in files],
-        "path string, file string, landed_on date")
+        "path string, file string, landed_on date",
+    )
     tasks = min(len(files), 4 * int(str(spark.conf.get("spark.sql.shuffle.partitions"))))
-    rows = listed.repartition(tasks, "file").mapInArrow(
-        reader(source),
-        "file string, landed_on date, line bigint, row_hash string, fields array<string>, "
-        "problem string").withColumn("source", F.lit(source.name))
+    rows = (
+        listed.repartition(tasks, "file")
+        .mapInArrow(
+            reader(source),
+            "file string, landed_on date, line bigint, row_hash string, fields array<string>, "
+            "problem string",
+        )
+        .withColumn("source", F.lit(source.name))
+    )
     if source.landed_on is not None:
         day = F.expr(f"try_cast(({source.landed_on}) as date)")
         first = F.min("landed_on").over(Window.partitionBy("file"))
-        rows = (unfolded(rows, source)
-                .withColumn("_landed", F.col("_landed").withField("landed_on", day))
-                .select("_landed.*")
-                .withColumn("landed_on", F.coalesce("landed_on", first)))
+        rows = (
+            unfolded(rows, source)
+            .withColumn("_landed", F.col("_landed").withField("landed_on", day))
+            .select("_landed.*")
+            .withColumn("landed_on", F.coalesce("landed_on", first))
+        )
     return rows.select(*LANDED.names)
 
 
@@ -44,7 +52,8 @@ def unfolded(rows: DataFrame, source: Source) -> DataFrame:
     """The raw columns by name, as the mapping's expressions see them, and the rest in `_landed`."""
     return rows.select(
         *(F.get("fields", F.lit(i)).alias(name) for i, name in enumerate(source.columns)),
-        F.struct(*LANDED.names).alias("_landed"))
+        F.struct(*LANDED.names).alias("_landed"),
+    )
 
 
 def check_readable(rows: DataFrame, source: Source) -> None:
@@ -62,19 +71,24 @@ def check_readable(rows: DataFrame, source: Source) -> None:
             F.min(F.when(F.col("problem").isNotNull(), F.col("line"))).alias("line"),
             F.max(F.when(F.col("line") == WHOLE_FILE, F.col("problem"))).alias("unreadable"),
         )
-        .where(F.col("unreadable").isNotNull()
-               | ((F.col("n_bad") > MIN_UNDECODABLE)
-                  & (F.col("n_bad") > source.max_undecodable_share * F.col("n"))))
+        .where(
+            F.col("unreadable").isNotNull()
+            | (
+                (F.col("n_bad") > MIN_UNDECODABLE)
+                & (F.col("n_bad") > source.max_undecodable_share * F.col("n"))
+            )
+        )
         .orderBy("file")
         .limit(100)
-        .collect())
+        .collect()
+    )
     if counted:
         problems = [
-            f"  {row.file}: {row.unreadable}" if row.unreadable is not None else
-            f"  {row.file}: {row.n_bad} of {row.n} rows cannot be decoded, more than "
+            f"  {row.file}: {row.unreadable}"
+            if row.unreadable is not None
+            else f"  {row.file}: {row.n_bad} of {row.n} rows cannot be decoded, more than "
             f"max_undecodable_share = {source.max_undecodable_share:g} allows; "
             f"the first is line {row.line}: {row.first}"
             for row in counted
         ]
         raise ContractError("\n".join([f"source {source.name} cannot be landed:", *problems]))
-

@@ -32,8 +32,35 @@ CANCELLED_AFTER, REVIEWED_AFTER, LATE_BY = 2, 5, 3
 P_CANCELLED, P_REVIEWED, P_LATE = 0.04, 0.35, 0.01
 P_REPEATED, P_BROKEN, P_NO_USER, P_IMPOSSIBLE = 0.005, 0.002, 0.003, 0.002
 """Shares of dirty rows: sent twice, cut short, without a user, with a value that cannot be."""
-WORDS = np.array(("good bad love hate new old fast slow red blue nice poor today again deal sale "
-                  "quality broken great awful fine soft warm cheap dear").split())
+WORDS = np.array(
+    [
+        "good",
+        "bad",
+        "love",
+        "hate",
+        "new",
+        "old",
+        "fast",
+        "slow",
+        "red",
+        "blue",
+        "nice",
+        "poor",
+        "today",
+        "again",
+        "deal",
+        "sale",
+        "quality",
+        "broken",
+        "great",
+        "awful",
+        "fine",
+        "soft",
+        "warm",
+        "cheap",
+        "dear",
+    ]
+)
 
 Texts = npt.NDArray[np.str_]
 Ints = npt.NDArray[np.int64]
@@ -51,8 +78,10 @@ class Market:
 
     def __post_init__(self) -> None:
         if self.users < 1 or self.days < 1:
-            raise ContractError(f"a market needs 1 user and 1 day or more, found {self.users} users "
-                                f"and {self.days} days")
+            raise ContractError(
+                f"a market needs 1 user and 1 day or more, found {self.users} users "
+                f"and {self.days} days"
+            )
 
 
 @dataclass(frozen=True)
@@ -97,14 +126,18 @@ def block(market: Market, first: int) -> Block:
     signed_up = np.where(before, -made.integers(1, 400, n), made.integers(0, market.days, n))
     liking = made.gamma(0.5, 1.0, (n, N_CATEGORIES)) + 1e-3
     return Block(
-        first, signed_up,
+        first,
+        signed_up,
         views=made.gamma(1.2, 0.8, n) + 0.05,
         buys=np.minimum(made.gamma(0.8, 0.06, n), 0.6),
         sensitivity=made.random(n),
         mood=made.normal(0.0, 0.8, n),
         interests=np.cumsum(liking / liking.sum(1, keepdims=True), axis=1),
-        turns=(np.maximum(signed_up, -30)[:, None] + np.cumsum(lengths + 1, axis=1)).astype(np.int64),
-        country=made.choice(len(COUNTRIES), n, p=COUNTRY_SHARES))
+        turns=(np.maximum(signed_up, -30)[:, None] + np.cumsum(lengths + 1, axis=1)).astype(
+            np.int64
+        ),
+        country=made.choice(len(COUNTRIES), n, p=COUNTRY_SHARES),
+    )
 
 
 @dataclass(frozen=True)
@@ -118,8 +151,11 @@ class Items:
     @staticmethod
     def of(market: Market) -> Items:
         made = np.random.default_rng((market.seed, 2))
-        return Items(np.arange(N_ITEMS) % N_CATEGORIES, np.round(made.lognormal(2.8, 0.7, N_ITEMS), 2),
-                     made.normal(0.0, 0.6, N_ITEMS))
+        return Items(
+            np.arange(N_ITEMS) % N_CATEGORIES,
+            np.round(made.lognormal(2.8, 0.7, N_ITEMS), 2),
+            made.normal(0.0, 0.6, N_ITEMS),
+        )
 
 
 def season(day: date) -> float:
@@ -164,8 +200,9 @@ def orders_of(market: Market, traits: Block, items: Items, day: int) -> Orders:
     kept = first | ~(dear & (made.random(len(user)) < traits.sensitivity[user]))
     second = np.repeat(made.integers(0, 86_400, len(buyers)), lines)
     quantity = 1 + made.poisson(0.4, len(user))
-    return Orders(user[kept], order[kept], np.flatnonzero(kept), item[kept], quantity[kept],
-                  second[kept])
+    return Orders(
+        user[kept], order[kept], np.flatnonzero(kept), item[kept], quantity[kept], second[kept]
+    )
 
 
 class DayFile:
@@ -217,8 +254,10 @@ def write_day(market: Market, items: Items, day: int, folder: Path) -> int:
     engagements = DayFile(folder / f"engagements/{named}.jsonl.gz")
     posts = DayFile(folder / f"posts/{named}.jsonl.gz")
     reviews = DayFile(folder / f"reviews/{named}.jsonl.gz")
-    orders = DayFile(folder / f"orders/{named}.csv.gz",
-                     "line_id,order_id,user_id,item_id,kind,undoes,quantity,price,currency,time")
+    orders = DayFile(
+        folder / f"orders/{named}.csv.gz",
+        "line_id,order_id,user_id,item_id,kind,undoes,quantity,price,currency,time",
+    )
     users = DayFile(folder / f"users/{named}.csv.gz", "user_id,name,email,country,signed_up,time")
     for traits in blocks(market):
         dirt = np.random.default_rng((market.seed, 9, traits.first, day))
@@ -230,17 +269,32 @@ def write_day(market: Market, items: Items, day: int, folder: Path) -> int:
     written = [file.close() for file in (engagements, posts, reviews, orders, users)]
     if day == 0:
         goods = DayFile(folder / f"items/{named}.csv.gz", "item_id,category,title,time")
-        goods.write(_join("i", np.arange(N_ITEMS), ",c", items.category, ",",
-                          WORDS[np.arange(N_ITEMS) % len(WORDS)], " thing ", np.arange(N_ITEMS),
-                          ",", _times(market, 0, np.zeros(N_ITEMS, np.int64))))
+        goods.write(
+            _join(
+                "i",
+                np.arange(N_ITEMS),
+                ",c",
+                items.category,
+                ",",
+                WORDS[np.arange(N_ITEMS) % len(WORDS)],
+                " thing ",
+                np.arange(N_ITEMS),
+                ",",
+                _times(market, 0, np.zeros(N_ITEMS, np.int64)),
+            )
+        )
         written.append(goods.close())
     return sum(written)
 
 
 def _join(*parts: str | npt.NDArray[np.generic] | pa.Array) -> pa.Array:
     """Texts put together row by row, in C++."""
-    cast = [p if isinstance(p, str) else
-            (p if isinstance(p, pa.Array) else pa.array(p)).cast(pa.string()) for p in parts]
+    cast = [
+        p
+        if isinstance(p, str)
+        else (p if isinstance(p, pa.Array) else pa.array(p)).cast(pa.string())
+        for p in parts
+    ]
     return pc.binary_join_element_wise(*cast, "")
 
 
@@ -279,18 +333,31 @@ def _engagement_lines(market: Market, traits: Block, items: Items, day: int) -> 
         item = pick_items(user, traits, items, made)
         # A view may lead to more: a like, a comment, a share.
         verb = np.array(["view", "like", "comment", "share"])[
-            made.choice(4, n, p=(0.8, 0.14, 0.04, 0.02))]
+            made.choice(4, n, p=(0.8, 0.14, 0.04, 0.02))
+        ]
         on_post = made.random(n) < 0.3
         target = np.where(on_post, made.integers(0, 1000, n), item)
         second = made.integers(0, 86_400, n)
         is_late = made.random(n) < P_LATE
         wrong = made.random(n) < P_IMPOSSIBLE
         lines = _join(
-            '{"id":"e', np.full(n, happened), "-", np.arange(n) + traits.first * 10_000,
-            '","user":"', _user_ids(traits, user, made), '","verb":"',
-            np.where(wrong, "teleport", verb), '","on":"', np.where(on_post, "post", "item"),
-            '","target":"', np.where(on_post, "p", "i"), target, '","time":"',
-            _times(market, happened, second), '"}')
+            '{"id":"e',
+            np.full(n, happened),
+            "-",
+            np.arange(n) + traits.first * 10_000,
+            '","user":"',
+            _user_ids(traits, user, made),
+            '","verb":"',
+            np.where(wrong, "teleport", verb),
+            '","on":"',
+            np.where(on_post, "post", "item"),
+            '","target":"',
+            np.where(on_post, "p", "i"),
+            target,
+            '","time":"',
+            _times(market, happened, second),
+            '"}',
+        )
         if happened >= 0:
             parts.append(lines.filter(pa.array(is_late == late)))
     return pa.concat_arrays(parts)
@@ -301,11 +368,23 @@ def _post_lines(market: Market, traits: Block, day: int) -> pa.Array:
     awake = traits.active(day)
     user = awake[made.random(len(awake)) < 0.05 * np.minimum(traits.views[awake], 3)]
     n = len(user)
-    text = _join(*(part for _ in range(6) for part in (WORDS[made.integers(0, len(WORDS), n)], " ")),
-                 np.where(made.random(n) < 0.2, "see https://example.com/a &amp; tell @bob", "!"))
-    return _join('{"id":"p', np.full(n, day), "-", user + traits.first, '","user":"',
-                 _user_ids(traits, user, made), '","text":"', text, '","time":"',
-                 _times(market, day, made.integers(0, 86_400, n)), '"}')
+    text = _join(
+        *(part for _ in range(6) for part in (WORDS[made.integers(0, len(WORDS), n)], " ")),
+        np.where(made.random(n) < 0.2, "see https://example.com/a &amp; tell @bob", "!"),
+    )
+    return _join(
+        '{"id":"p',
+        np.full(n, day),
+        "-",
+        user + traits.first,
+        '","user":"',
+        _user_ids(traits, user, made),
+        '","text":"',
+        text,
+        '","time":"',
+        _times(market, day, made.integers(0, 86_400, n)),
+        '"}',
+    )
 
 
 def _review_lines(market: Market, traits: Block, items: Items, day: int) -> pa.Array:
@@ -318,11 +397,25 @@ def _review_lines(market: Market, traits: Block, items: Items, day: int) -> pa.A
     level = 3.6 + traits.mood[user] + items.quality[item] + made.normal(0, 0.7, n)
     stars = np.clip(np.round(level), 1, 5).astype(int)
     stars = np.where(made.random(n) < P_IMPOSSIBLE, 9, stars)
-    return _join('{"id":"r', np.full(n, day), "-", line + traits.first * 100, '","user":"',
-                 _user_ids(traits, user, made), '","item":"i', item, '","stars":', stars,
-                 ',"text":"', WORDS[made.integers(0, len(WORDS), n)], " ",
-                 WORDS[made.integers(0, len(WORDS), n)], '","time":"',
-                 _times(market, day, made.integers(0, 86_400, n)), '"}')
+    return _join(
+        '{"id":"r',
+        np.full(n, day),
+        "-",
+        line + traits.first * 100,
+        '","user":"',
+        _user_ids(traits, user, made),
+        '","item":"i',
+        item,
+        '","stars":',
+        stars,
+        ',"text":"',
+        WORDS[made.integers(0, len(WORDS), n)],
+        " ",
+        WORDS[made.integers(0, len(WORDS), n)],
+        '","time":"',
+        _times(market, day, made.integers(0, 86_400, n)),
+        '"}',
+    )
 
 
 def _order_lines(market: Market, traits: Block, items: Items, day: int) -> pa.Array:
@@ -333,30 +426,60 @@ def _order_lines(market: Market, traits: Block, items: Items, day: int) -> pa.Ar
         new = orders_of(market, traits, items, day)
         n = len(new.user)
         quantity = np.where(made.random(n) < P_IMPOSSIBLE, -new.quantity, new.quantity)
-        parts.append(_join(
-            *_order_ids("", traits, day, new.order, new.line), ",",
-            _user_ids(traits, new.user, made), ",i", new.item, ",purchase,,", quantity, ",",
-            items.price[new.item], ",EUR,", _times(market, day, new.second)))
+        parts.append(
+            _join(
+                *_order_ids("", traits, day, new.order, new.line),
+                ",",
+                _user_ids(traits, new.user, made),
+                ",i",
+                new.item,
+                ",purchase,,",
+                quantity,
+                ",",
+                items.price[new.item],
+                ",EUR,",
+                _times(market, day, new.second),
+            )
+        )
     if day >= CANCELLED_AFTER:
         old = orders_of(market, traits, items, day - CANCELLED_AFTER)
         n_orders = int(old.order.max()) + 1 if len(old.order) else 0
         gone = (made.random(n_orders) < P_CANCELLED)[old.order]
         user, order, line, item = (a[gone] for a in (old.user, old.order, old.line, old.item))
-        back = _join(*_order_ids("x", traits, day - CANCELLED_AFTER, order, line), ",",
-                     _user_ids(traits, user, made), ",i", item, ",cancellation,",
-                     _join("o", np.full(len(user), day - CANCELLED_AFTER), "-",
-                           order + traits.first), ",", old.quantity[gone], ",", items.price[item],
-                     ",EUR,", _times(market, day, old.second[gone]))
+        back = _join(
+            *_order_ids("x", traits, day - CANCELLED_AFTER, order, line),
+            ",",
+            _user_ids(traits, user, made),
+            ",i",
+            item,
+            ",cancellation,",
+            _join("o", np.full(len(user), day - CANCELLED_AFTER), "-", order + traits.first),
+            ",",
+            old.quantity[gone],
+            ",",
+            items.price[item],
+            ",EUR,",
+            _times(market, day, old.second[gone]),
+        )
         parts.append(back)
     return pa.concat_arrays(parts) if parts else pa.array([], pa.string())
 
 
-def _order_ids(mark: str, traits: Block, day: int, order: Ints, line: Ints
-               ) -> tuple[str | npt.NDArray[np.generic], ...]:
+def _order_ids(
+    mark: str, traits: Block, day: int, order: Ints, line: Ints
+) -> tuple[str | npt.NDArray[np.generic], ...]:
     """line_id and order_id, with their comma."""
     of_day = np.full(len(order), day)
-    return (f"{mark}l", of_day, "-", line + traits.first * 100, f",{mark}o", of_day, "-",
-            order + traits.first)
+    return (
+        f"{mark}l",
+        of_day,
+        "-",
+        line + traits.first * 100,
+        f",{mark}o",
+        of_day,
+        "-",
+        order + traits.first,
+    )
 
 
 def _user_lines(market: Market, traits: Block, day: int) -> pa.Array:
@@ -364,6 +487,17 @@ def _user_lines(market: Market, traits: Block, day: int) -> pa.Array:
     new = np.flatnonzero((traits.signed_up == day) | ((day == 0) & (traits.signed_up < 0)))
     number = new + traits.first
     signed_up = _times(market, 0, traits.signed_up[new] * 86_400)
-    return _join("u", number, ",Name ", number, ",u", number, "@example.com,",
-                 np.array(COUNTRIES)[traits.country[new]], ",", signed_up, ",",
-                 _times(market, day, np.zeros(len(new), np.int64)))
+    return _join(
+        "u",
+        number,
+        ",Name ",
+        number,
+        ",u",
+        number,
+        "@example.com,",
+        np.array(COUNTRIES)[traits.country[new]],
+        ",",
+        signed_up,
+        ",",
+        _times(market, day, np.zeros(len(new), np.int64)),
+    )

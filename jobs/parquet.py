@@ -33,7 +33,7 @@ def parquet_writer(
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         context = TaskContext.get()
-        task = (f"{context.partitionId():05d}-{context.taskAttemptId()}" if context else "0")
+        task = f"{context.partitionId():05d}-{context.taskAttemptId()}" if context else "0"
         uri = folder if "://" in folder else Path(folder).absolute().as_uri()
         system, root = pafs.FileSystem.from_uri(uri)
         prefix = uri.removesuffix(root) if "://" in folder else ""
@@ -64,7 +64,8 @@ def parquet_writer(
             writer.close()
         yield pa.RecordBatch.from_pydict(
             {"day": [day for day, _ in made], "path": [path for _, path in made]},
-            schema=pa.schema([("day", pa.date32()), ("path", pa.string())]))
+            schema=pa.schema([("day", pa.date32()), ("path", pa.string())]),
+        )
 
     return write
 

@@ -72,8 +72,11 @@ def _open(path: Path) -> IO[bytes]:
     if path.suffix == ".gz":
         size = path.stat().st_size
         stream.close()
-        raise _UnreadableError("is named .gz but is no gzip stream" if size else "is empty, "
-                               "where even an empty gzip stream has 20 bytes")
+        raise _UnreadableError(
+            "is named .gz but is no gzip stream"
+            if size
+            else "is empty, where even an empty gzip stream has 20 bytes"
+        )
     return stream
 
 
@@ -97,7 +100,8 @@ def row_hash(raw: bytes) -> str:
 def _json_rows(lines: Iterable[tuple[int, bytes]], source: Source) -> Iterator[Row]:
     paths = [column.split(".") for column in source.columns]
     decoder = json.JSONDecoder(
-        object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=_no_constant)
+        object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=_no_constant
+    )
     for number, raw in lines:
         fields, problem = None, None
         try:
@@ -163,8 +167,7 @@ def _csv_rows(lines: Iterator[tuple[int, bytes]], source: Source) -> Iterator[Ro
         problem = None
         try:
             text = raw.decode(source.encoding)
-            cells = (_split(text, source) if quote in text or "\n" in text
-                     else text.split(separator))
+            cells = _split(text, source) if quote in text or "\n" in text else text.split(separator)
             if len(cells) == width:
                 chosen = cells if picks is None else [cells[i] for i in picks]
                 fields = [cell if cell else None for cell in chosen]
@@ -178,8 +181,13 @@ def _csv_rows(lines: Iterator[tuple[int, bytes]], source: Source) -> Iterator[Ro
 
 
 def _split(text: str, source: Source) -> list[str]:
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=source.separator,
-                        quotechar=source.quote, doublequote=True, strict=True)
+    reader = csv.reader(
+        text.splitlines(keepends=True),
+        delimiter=source.separator,
+        quotechar=source.quote,
+        doublequote=True,
+        strict=True,
+    )
     cells = next(reader)
     if next(reader, None) is not None:
         raise csv.Error
@@ -189,13 +197,16 @@ def _split(text: str, source: Source) -> list[str]:
 def _header(lines: Iterator[tuple[int, bytes]], source: Source) -> tuple[int, list[int]]:
     _, raw = next(lines, (0, b""))
     try:
-        found = [name.strip() for name in _split(raw.decode(source.encoding), source)] if raw else []
+        found = (
+            [name.strip() for name in _split(raw.decode(source.encoding), source)] if raw else []
+        )
     except (UnicodeDecodeError, csv.Error):
         raise _UnreadableError("its header cannot be decoded") from None
     absent = [name for name in source.columns if name not in found]
     if absent:
-        raise _UnreadableError(f"no column {', '.join(absent)}; its header has "
-                               + (", ".join(found) or "nothing"))
+        raise _UnreadableError(
+            f"no column {', '.join(absent)}; its header has " + (", ".join(found) or "nothing")
+        )
     twice = sorted({name for name in source.columns if found.count(name) > 1})
     if twice:
         raise _UnreadableError(f"its header names {', '.join(twice)} twice")
@@ -236,8 +247,9 @@ def _parquet_rows(path: Path, source: Source) -> Iterator[Row]:
     tops = [column.split(".")[0] for column in source.columns]
     absent = [top for top in tops if top not in file.schema_arrow.names]
     if absent:
-        raise _UnreadableError(f"no column {', '.join(absent)}; it has "
-                               + ", ".join(file.schema_arrow.names))
+        raise _UnreadableError(
+            f"no column {', '.join(absent)}; it has " + ", ".join(file.schema_arrow.names)
+        )
     number = 0
     for batch in file.iter_batches(batch_size=CHUNK, columns=sorted(set(tops))):
         columns = [_as_texts(_column(batch, name)) for name in source.columns]
@@ -255,8 +267,7 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 def _as_texts(column: pa.Array) -> list[str | None]:
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
-        column = pc.strftime(column.cast(pa.timestamp("us", tz="UTC")),
-                             format="%Y-%m-%dT%H:%M:%SZ")
+        column = pc.strftime(column.cast(pa.timestamp("us", tz="UTC")), format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_nested(column.type):
         return [_text(value) for value in column.to_pylist()]
     return column.cast(pa.string()).to_pylist()
@@ -264,10 +275,16 @@ def _as_texts(column: pa.Array) -> list[str | None]:
 
 # Arrow batches, for Spark's workers
 
-SCHEMA = pa.schema([
-    ("file", pa.string()), ("landed_on", pa.date32()), ("line", pa.int64()),
-    ("row_hash", pa.string()), ("fields", pa.list_(pa.string())), ("problem", pa.string()),
-])
+SCHEMA = pa.schema(
+    [
+        ("file", pa.string()),
+        ("landed_on", pa.date32()),
+        ("line", pa.int64()),
+        ("row_hash", pa.string()),
+        ("fields", pa.list_(pa.string())),
+        ("problem", pa.string()),
+    ]
+)
 
 
 def reader(source: Source) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -299,4 +316,5 @@ def _batch(entry: dict[str, Any], rows: list[Row]) -> pa.RecordBatch:
             pa.array([row.fields for row in rows], pa.list_(pa.string())),
             pa.array([row.problem for row in rows], pa.string()),
         ],
-        schema=SCHEMA)
+        schema=SCHEMA,
+    )

@@ -32,8 +32,12 @@ class Result:
 
 
 def run_landing(
-    spark: SparkSession, source: Source, files: Sequence[RawFile], days: Sequence[date],
-    folder: str, files_per_day: int = 1,
+    spark: SparkSession,
+    source: Source,
+    files: Sequence[RawFile],
+    days: Sequence[date],
+    folder: str,
+    files_per_day: int = 1,
 ) -> Result:
     """Land `files`; `days` are all the days their rows may fall on, found out if empty.
 
@@ -46,8 +50,10 @@ def run_landing(
         if not days:
             days = sorted(row[0] for row in rows.select("landed_on").distinct().collect() if row[0])
             if not days and rows.limit(1).collect():
-                raise ContractError(f"source {source.name}: no row says on which day it landed; "
-                                    f"landed_on = {source.landed_on!r} gave null for all")
+                raise ContractError(
+                    f"source {source.name}: no row says on which day it landed; "
+                    f"landed_on = {source.landed_on!r} gave null for all"
+                )
         return Result({LANDED.name: write_days(spark, rows, LANDED, days, folder, files_per_day)})
     except PySparkException as error:
         raise _for_a_person(f"source {source.name}", error) from error
@@ -56,8 +62,13 @@ def run_landing(
 
 
 def run_job(
-    spark: SparkSession, job: Job, inputs: Mapping[str, Sequence[str]], days: Sequence[date],
-    folder: str, settings: Settings, files_per_day: int = 1,
+    spark: SparkSession,
+    job: Job,
+    inputs: Mapping[str, Sequence[str]],
+    days: Sequence[date],
+    folder: str,
+    settings: Settings,
+    files_per_day: int = 1,
 ) -> Result:
     """Compute `days` of the job's tables from lists of Parquet files.
 
@@ -73,9 +84,12 @@ def run_job(
         if RECONCILIATION.name in output.tables:
             counts = [row.asDict() for row in output.tables[RECONCILIATION.name].collect()]
         written = {
-            name: write_days(spark, rows, table_named(name), days, f"{folder}/{name}",
-                             files_per_day)
-            for name, rows in output.tables.items() if name != RECONCILIATION.name}
+            name: write_days(
+                spark, rows, table_named(name), days, f"{folder}/{name}", files_per_day
+            )
+            for name, rows in output.tables.items()
+            if name != RECONCILIATION.name
+        }
         if counts:
             check_reconciled(job, counts, written, frames[LANDED.name], settings)
         if output.shared is not None:
@@ -86,7 +100,10 @@ def run_job(
 
 
 def check_reconciled(
-    job: Job, counts: Sequence[Mapping[str, Any]], written: Written, landed_rows: DataFrame,
+    job: Job,
+    counts: Sequence[Mapping[str, Any]],
+    written: Written,
+    landed_rows: DataFrame,
     settings: Settings,
 ) -> None:
     """Compare what was counted while judging with the files on both sides of it.
@@ -96,8 +113,10 @@ def check_reconciled(
     """
     table = job.writes[0].name
     whole = {source.name for source, feed in settings.mapping.feeding(table) if feed.where is None}
-    there = {(row.source, row.landed_on): row.n for row in
-             landed_rows.groupBy("source", "landed_on").agg(F.count("*").alias("n")).collect()}
+    there = {
+        (row.source, row.landed_on): row.n
+        for row in landed_rows.groupBy("source", "landed_on").agg(F.count("*").alias("n")).collect()
+    }
     problems = []
     for row in counts:
         place = f"{row['source']}, {row['landed_on']}"
@@ -105,8 +124,10 @@ def check_reconciled(
         if row["n_in"] != kept:
             problems.append(f"  {place}: {row['n_in']} rows in, {kept} accounted for")
         if row["source"] in whole and row["n_in"] != there[row["source"], row["landed_on"]]:
-            problems.append(f"  {place}: {there[row['source'], row['landed_on']]} rows landed, "
-                            f"{row['n_in']} judged")
+            problems.append(
+                f"  {place}: {there[row['source'], row['landed_on']]} rows landed, "
+                f"{row['n_in']} judged"
+            )
     for name, column in ((table, "n_clean"), ("quarantine", "n_quarantined")):
         for day, out in written[name].items():
             expected = sum(row[column] for row in counts if row["landed_on"] == day)
@@ -119,5 +140,7 @@ def check_reconciled(
 def _for_a_person(what: str, error: PySparkException) -> ContractError:
     """Spark's error without its stack: the condition and the sentence that says what to do."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = next((line for line in lines if line.startswith("[")), lines[0] if lines else "no message")
+    text = next(
+        (line for line in lines if line.startswith("[")), lines[0] if lines else "no message"
+    )
     return ContractError(f"{what} failed in Spark: {text}")

@@ -8,11 +8,18 @@ from pyspark.sql import types as T
 from contracts.table import Table
 
 _SPARK: dict[str, T.DataType] = {
-    "string": T.StringType(), "int": T.IntegerType(), "bigint": T.LongType(),
-    "float": T.FloatType(), "double": T.DoubleType(), "boolean": T.BooleanType(),
-    "date": T.DateType(), "timestamp": T.TimestampType(),
-    "array<int>": T.ArrayType(T.IntegerType()), "array<float>": T.ArrayType(T.FloatType()),
-    "array<string>": T.ArrayType(T.StringType()), "array<bigint>": T.ArrayType(T.LongType()),
+    "string": T.StringType(),
+    "int": T.IntegerType(),
+    "bigint": T.LongType(),
+    "float": T.FloatType(),
+    "double": T.DoubleType(),
+    "boolean": T.BooleanType(),
+    "date": T.DateType(),
+    "timestamp": T.TimestampType(),
+    "array<int>": T.ArrayType(T.IntegerType()),
+    "array<float>": T.ArrayType(T.FloatType()),
+    "array<string>": T.ArrayType(T.StringType()),
+    "array<bigint>": T.ArrayType(T.LongType()),
 }
 
 
@@ -30,8 +37,13 @@ def arrow_type(type_: str) -> pa.DataType:
     if type_.startswith("array<"):
         return pa.list_(arrow_type(type_[6:-1]))
     return {
-        "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "float": pa.float32(),
-        "double": pa.float64(), "boolean": pa.bool_(), "date": pa.date32(),
+        "string": pa.string(),
+        "int": pa.int32(),
+        "bigint": pa.int64(),
+        "float": pa.float32(),
+        "double": pa.float64(),
+        "boolean": pa.bool_(),
+        "date": pa.date32(),
         "timestamp": pa.timestamp("us", tz="UTC"),
     }[type_]
 

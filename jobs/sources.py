@@ -19,8 +19,20 @@ from contracts.sources import FIELDS
 from contracts.table import CallError, ContractError
 
 _SOURCE_KEYS = {
-    "files", "format", "columns", "missing", "landed_on", "lands_after_days", "timezone",
-    "encoding", "separator", "quote", "header", "multiline", "max_undecodable_share", "tables",
+    "files",
+    "format",
+    "columns",
+    "missing",
+    "landed_on",
+    "lands_after_days",
+    "timezone",
+    "encoding",
+    "separator",
+    "quote",
+    "header",
+    "multiline",
+    "max_undecodable_share",
+    "tables",
 }
 _TABLE_KEYS = {"where", "reject"}
 
@@ -127,23 +139,31 @@ def read_mapping(path: Path) -> SourceMapping:
     problems: list[str] = []
     _unknown(raw, {"name", "money", "sources"}, "", problems)
     sources = tuple(
-        source for name, spec in raw.get("sources", {}).items()
-        if (source := _source(name, spec, problems)) is not None)
+        source
+        for name, spec in raw.get("sources", {}).items()
+        if (source := _source(name, spec, problems)) is not None
+    )
     if not raw.get("sources"):
         problems.append("sources: expected at least one [sources.NAME]")
     money = _money(raw["money"], problems) if "money" in raw else None
     feeds_orders = any(t.table == "orders" for s in sources for t in s.tables)
     if feeds_orders and money is None and "money" not in raw:
-        problems.append('money: orders need [money] with reporting_currency and rates')
+        problems.append("money: orders need [money] with reporting_currency and rates")
     if problems:
-        raise CallError("\n".join([f"{path} is not a valid mapping:",
-                                       *(f"  {problem}" for problem in problems)]))
+        raise CallError(
+            "\n".join(
+                [f"{path} is not a valid mapping:", *(f"  {problem}" for problem in problems)]
+            )
+        )
     return SourceMapping(raw.get("name", path.stem), sources, money, text)
 
 
 def _unknown(spec: MappingOf[str, Any], known: set[str], where: str, problems: list[str]) -> None:
-    problems += [f"{where}{key}: unknown; expected one of {', '.join(sorted(known))}"
-                 for key in spec if key not in known]
+    problems += [
+        f"{where}{key}: unknown; expected one of {', '.join(sorted(known))}"
+        for key in spec
+        if key not in known
+    ]
 
 
 def _money(spec: MappingOf[str, Any], problems: list[str]) -> Money | None:
@@ -161,8 +181,10 @@ def _money(spec: MappingOf[str, Any], problems: list[str]) -> Money | None:
         if not rates[code].is_finite() or rates[code] <= 0:
             problems.append(f"money.rates.{code}: expected a number above 0, found {rate!r}")
     if rates[currency] != 1:
-        problems.append(f"money.rates.{currency}: the reporting currency's own rate is 1, "
-                        f"found {rates[currency]}")
+        problems.append(
+            f"money.rates.{currency}: the reporting currency's own rate is 1, "
+            f"found {rates[currency]}"
+        )
     digits = spec.get("digits", 2)
     if digits not in range(5):
         problems.append(f"money.digits: expected 0 to 4, found {digits!r}")
@@ -184,8 +206,10 @@ def _source(name: str, spec: MappingOf[str, Any], problems: list[str]) -> Source
     if daily and "landed_on" in spec:
         problems.append(f"{at}landed_on: the {{day}} in files says it already")
     if not daily and "landed_on" not in spec:
-        problems.append(f"{at}landed_on: files has no {{day}}, so an expression must say on which "
-                        'day a row landed, such as "to_date(time)"')
+        problems.append(
+            f"{at}landed_on: files has no {{day}}, so an expression must say on which "
+            'day a row landed, such as "to_date(time)"'
+        )
     if not daily and ("missing" in spec or "lands_after_days" in spec):
         problems.append(f"{at}missing and lands_after_days: only for files with {{day}}")
     share = spec.get("max_undecodable_share", 0.01)
@@ -204,44 +228,53 @@ def _source(name: str, spec: MappingOf[str, Any], problems: list[str]) -> Source
         "".encode(spec.get("encoding", "utf-8"))
     except LookupError:
         problems.append(f"{at}encoding: no such encoding: {spec['encoding']!r}")
-    tables = tuple(_table(table, t, f"{at}tables.{table}.", problems)
-                   for table, t in spec.get("tables", {}).items())
+    tables = tuple(
+        _table(table, t, f"{at}tables.{table}.", problems)
+        for table, t in spec.get("tables", {}).items()
+    )
     if len(problems) > before:
         return None
     given = {key: value for key, value in spec.items() if key not in ("columns", "tables")}
     return Source(name=name, columns=tuple(spec["columns"]), tables=tables, **given)
 
 
-def _choice(spec: MappingOf[str, Any], key: str, options: tuple[str, ...], at: str,
-            problems: list[str]) -> None:
+def _choice(
+    spec: MappingOf[str, Any], key: str, options: tuple[str, ...], at: str, problems: list[str]
+) -> None:
     if key in spec and spec[key] not in options:
         problems.append(f"{at}{key}: expected one of {', '.join(options)}, found {spec[key]!r}")
 
 
 def _table(table: str, spec: MappingOf[str, Any], at: str, problems: list[str]) -> TableMap:
     if table not in FIELDS:
-        problems.append(f"{at.removesuffix('.')}: no such clean table; "
-                        f"expected one of {', '.join(FIELDS)}")
+        problems.append(
+            f"{at.removesuffix('.')}: no such clean table; expected one of {', '.join(FIELDS)}"
+        )
         return TableMap(table, {})
     fields = FIELDS[table]
     _unknown(spec, {f.name for f in fields} | _TABLE_KEYS, at, problems)
     for f in fields:
         if f.name not in spec and f.required and f.default is None:
             problems.append(f"{at}{f.name}: missing ({f.doc})")
-    expressions = {f.name: spec.get(f.name, f.default) for f in fields
-                   if f.name in spec or f.default is not None}
+    expressions = {
+        f.name: spec.get(f.name, f.default)
+        for f in fields
+        if f.name in spec or f.default is not None
+    }
     for name, expression in expressions.items():
         if not isinstance(expression, str):
-            problems.append(f"{at}{name}: expected a Spark SQL expression in quotes, "
-                            f"found {expression!r}")
+            problems.append(
+                f"{at}{name}: expected a Spark SQL expression in quotes, found {expression!r}"
+            )
     rejects = []
     for rule in spec.get("reject", ()):
         if set(rule) != {"reason", "when"}:
             problems.append(f"{at}reject: expected {{reason = …, when = …}}, found {rule!r}")
         else:
             rejects.append(Reject(rule["reason"], rule["when"]))
-    return TableMap(table, {k: str(v) for k, v in expressions.items()}, spec.get("where"),
-                    tuple(rejects))
+    return TableMap(
+        table, {k: str(v) for k, v in expressions.items()}, spec.get("where"), tuple(rejects)
+    )
 
 
 def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
@@ -255,9 +288,12 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
     if not found:
         raise ContractError(f"{source.name}: no file matches {folder / source.files}")
     parts = re.split(r"(\{day\}|\*)", source.files)
-    shape = re.compile("".join(
-        r"(\d{4}-\d\d-\d\d)" if part == "{day}" else "[^/]*" if part == "*" else re.escape(part)
-        for part in parts))
+    shape = re.compile(
+        "".join(
+            r"(\d{4}-\d\d-\d\d)" if part == "{day}" else "[^/]*" if part == "*" else re.escape(part)
+            for part in parts
+        )
+    )
     files = []
     for path in found:
         name = path.relative_to(folder).as_posix()
@@ -281,7 +317,6 @@ def missing_days(source: Source, files: tuple[RawFile, ...], as_of: date) -> tup
     if not there:
         return ()
     first = min(there)
-    return tuple(day for n in range((as_of - first).days)
-                 if (day := first + timedelta(days=n)) not in there)
-
-
+    return tuple(
+        day for n in range((as_of - first).days) if (day := first + timedelta(days=n)) not in there
+    )

@@ -34,11 +34,11 @@ from contracts.tables import (
 from contracts.tasks import enabled_tasks
 from jobs import clean as cleaning
 from jobs import labels as labelling
-from jobs.clean import UserKey
 from jobs.clean_tables import RULES
 from jobs.sources import SourceMapping
 from jobs.user_days import user_days, user_item_days
 from jobs.user_features import user_features
+from jobs.user_key import UserKey
 from jobs.user_state import user_state
 
 
@@ -102,62 +102,118 @@ def _clean_job(table: Table) -> Job:
     def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
         feeds = settings.mapping.feeding(table.name)
         rows = cleaning.verdicts(
-            inputs[LANDED.name], feeds,
+            inputs[LANDED.name],
+            feeds,
             lambda source: RULES[table.name](
-                settings.key, F.lit(source.timezone or "UTC"), settings.mapping.money),
-            days, DEDUP_DAYS)
-        return Output(shared=rows, tables={
-            table.name: cleaning.clean(rows, table),
-            QUARANTINE.name: cleaning.quarantine(rows, table),
-            RECONCILIATION.name: cleaning.reconciliation(rows, table)})
+                settings.key, F.lit(source.timezone or "UTC"), settings.mapping.money
+            ),
+            days,
+            DEDUP_DAYS,
+        )
+        return Output(
+            shared=rows,
+            tables={
+                table.name: cleaning.clean(rows, table),
+                QUARANTINE.name: cleaning.quarantine(rows, table),
+                RECONCILIATION.name: cleaning.reconciliation(rows, table),
+            },
+        )
 
     def depends(settings: Settings, day: date) -> Any:
         feeds = settings.mapping.feeding(table.name)
-        return [settings.key.id, repr(settings.mapping.money),
-                *(repr((s.name, s.columns, s.timezone, t)) for s, t in feeds)]
+        return [
+            settings.key.id,
+            repr(settings.mapping.money),
+            *(repr((s.name, s.columns, s.timezone, t)) for s, t in feeds),
+        ]
 
     back = 0 if "landed_on" in table.grain else DEDUP_DAYS
-    return Job(f"clean_{table.name}", f"Keep, count or quarantine every row meant for {table.name}.",
-               reads=(Read(LANDED, -back, 1),), writes=(table, QUARANTINE, RECONCILIATION),
-               compute=compute, settings=depends)
+    return Job(
+        f"clean_{table.name}",
+        f"Keep, count or quarantine every row meant for {table.name}.",
+        reads=(Read(LANDED, -back, 1),),
+        writes=(table, QUARANTINE, RECONCILIATION),
+        compute=compute,
+        settings=depends,
+    )
 
 
 def _user_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
     orders, engagements = inputs[ORDERS.name], inputs[ENGAGEMENTS.name]
     posts, reviews = inputs[POSTS.name], inputs[REVIEWS.name]
-    return Output({USER_DAYS.name: user_days(orders, posts, engagements, reviews),
-                   USER_ITEM_DAYS.name: user_item_days(orders, engagements, reviews)})
+    return Output(
+        {
+            USER_DAYS.name: user_days(orders, posts, engagements, reviews),
+            USER_ITEM_DAYS.name: user_item_days(orders, engagements, reviews),
+        }
+    )
 
 
 def _user_state(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
     base = inputs[USER_STATE.name]
     newest = base.agg(F.max("as_of")).collect()[0][0]
-    return Output({USER_STATE.name: user_state(
-        base, inputs[USER_DAYS.name], inputs[USERS.name], inputs[ORDERS.name], inputs[POSTS.name],
-        inputs[ENGAGEMENTS.name], inputs[REVIEWS.name], newest, days)})
+    return Output(
+        {
+            USER_STATE.name: user_state(
+                base,
+                inputs[USER_DAYS.name],
+                inputs[USERS.name],
+                inputs[ORDERS.name],
+                inputs[POSTS.name],
+                inputs[ENGAGEMENTS.name],
+                inputs[REVIEWS.name],
+                newest,
+                days,
+            )
+        }
+    )
 
 
 def _user_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    return Output({USER_FEATURES.name: user_features(
-        inputs[USER_STATE.name], inputs[USER_DAYS.name], inputs[USER_ITEM_DAYS.name],
-        inputs[USERS.name], inputs[ITEMS.name], days)})
+    return Output(
+        {
+            USER_FEATURES.name: user_features(
+                inputs[USER_STATE.name],
+                inputs[USER_DAYS.name],
+                inputs[USER_ITEM_DAYS.name],
+                inputs[USERS.name],
+                inputs[ITEMS.name],
+                days,
+            )
+        }
+    )
 
 
 def _labels(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
     enabled = [task.name for task in enabled_tasks(settings.mapping.mapped_tables)]
-    return Output({LABELS.name: labelling.labels(
-        inputs[USER_FEATURES.name], inputs[USER_DAYS.name], inputs[ORDERS.name],
-        inputs[REVIEWS.name], days, settings.known_until, settings.settle_days, enabled)})
+    return Output(
+        {
+            LABELS.name: labelling.labels(
+                inputs[USER_FEATURES.name],
+                inputs[USER_DAYS.name],
+                inputs[ORDERS.name],
+                inputs[REVIEWS.name],
+                days,
+                settings.known_until,
+                settings.settle_days,
+                enabled,
+            )
+        }
+    )
 
 
 def _closed_tasks(settings: Settings, day: date) -> Any:
-    return [task.name for task in enabled_tasks(settings.mapping.mapped_tables)
-            if label_is_closed(day, task.horizon, settings.settle_days, settings.known_until)]
+    return [
+        task.name
+        for task in enabled_tasks(settings.mapping.mapped_tables)
+        if label_is_closed(day, task.horizon, settings.settle_days, settings.known_until)
+    ]
 
 
 def _examples(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    return Output({EXAMPLES.name: labelling.examples(
-        inputs[USER_FEATURES.name], inputs[LABELS.name])})
+    return Output(
+        {EXAMPLES.name: labelling.examples(inputs[USER_FEATURES.name], inputs[LABELS.name])}
+    )
 
 
 _FACTS = (ORDERS, POSTS, ENGAGEMENTS, REVIEWS)
@@ -165,24 +221,55 @@ _WIDEST = max(WINDOWS)
 
 JOBS: tuple[Job, ...] = (
     *(_clean_job(table) for table in CLEAN_TABLES),
-    Job("user_days", "Tiles: counts and sums per user and day.",
+    Job(
+        "user_days",
+        "Tiles: counts and sums per user and day.",
         reads=tuple(Read(table, 0, 1) for table in _FACTS),
-        writes=(USER_DAYS, USER_ITEM_DAYS), compute=_user_days),
+        writes=(USER_DAYS, USER_ITEM_DAYS),
+        compute=_user_days,
+    ),
     # A row may happen up to a day after it landed, so an increment reaches back one day more.
-    Job("user_state", "Everything known of each user, all time.",
+    Job(
+        "user_state",
+        "Everything known of each user, all time.",
         reads=tuple(Read(table, None, 0) for table in (USER_DAYS, USERS, *_FACTS)),
-        writes=(USER_STATE,), compute=_user_state, incremental=USER_STATE),
-    Job("user_features", "Features of each user as of a midnight.",
-        reads=(Read(USER_STATE, 0, 1), Read(USER_DAYS, -_WIDEST - 1, 0),
-               Read(USER_ITEM_DAYS, -_WIDEST - 1, 0), Read(USERS, None, 0), Read(ITEMS, None, 0)),
-        writes=(USER_FEATURES,), compute=_user_features),
-    Job("labels", "What then happened, where it is known.",
-        reads=(Read(USER_FEATURES, 0, 1), Read(USER_DAYS, -1, None), Read(ORDERS, -1, None),
-               Read(REVIEWS, -1, None)),
-        writes=(LABELS,), compute=_labels, settings=_closed_tasks),
-    Job("examples", "Features and labels side by side, to learn from.",
+        writes=(USER_STATE,),
+        compute=_user_state,
+        incremental=USER_STATE,
+    ),
+    Job(
+        "user_features",
+        "Features of each user as of a midnight.",
+        reads=(
+            Read(USER_STATE, 0, 1),
+            Read(USER_DAYS, -_WIDEST - 1, 0),
+            Read(USER_ITEM_DAYS, -_WIDEST - 1, 0),
+            Read(USERS, None, 0),
+            Read(ITEMS, None, 0),
+        ),
+        writes=(USER_FEATURES,),
+        compute=_user_features,
+    ),
+    Job(
+        "labels",
+        "What then happened, where it is known.",
+        reads=(
+            Read(USER_FEATURES, 0, 1),
+            Read(USER_DAYS, -1, None),
+            Read(ORDERS, -1, None),
+            Read(REVIEWS, -1, None),
+        ),
+        writes=(LABELS,),
+        compute=_labels,
+        settings=_closed_tasks,
+    ),
+    Job(
+        "examples",
+        "Features and labels side by side, to learn from.",
         reads=(Read(USER_FEATURES, 0, 1), Read(LABELS, 0, 1)),
-        writes=(EXAMPLES,), compute=_examples),
+        writes=(EXAMPLES,),
+        compute=_examples,
+    ),
 )
 
 
@@ -193,4 +280,3 @@ def job_named(name: str) -> Job:
         KeyError: there is none.
     """
     return {job.name: job for job in JOBS}[name]
-

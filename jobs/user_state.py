@@ -17,8 +17,15 @@ _EVENT = ("event_micros", "event_id", "event_verb", "event_item", "event_amount_
 
 
 def user_state(
-    base: DataFrame, user_days: DataFrame, users: DataFrame, orders: DataFrame, posts: DataFrame,
-    engagements: DataFrame, reviews: DataFrame, since: date | None, as_ofs: Sequence[date],
+    base: DataFrame,
+    user_days: DataFrame,
+    users: DataFrame,
+    orders: DataFrame,
+    posts: DataFrame,
+    engagements: DataFrame,
+    reviews: DataFrame,
+    since: date | None,
+    as_ofs: Sequence[date],
 ) -> DataFrame:
     """One row per user ever seen and `as_of`.
 
@@ -27,36 +34,49 @@ def user_state(
     so the result does not depend on `since`.
     """
     events = _events(orders, posts, engagements, reviews)
-    parts = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), (
-        _segment_sums(user_days, since, as_ofs),
-        _segment_events(events, since, as_ofs),
-        _segment_users(users, since, as_ofs),
-    ))
+    parts = reduce(
+        lambda a, b: a.unionByName(b, allowMissingColumns=True),
+        (
+            _segment_sums(user_days, since, as_ofs),
+            _segment_events(events, since, as_ofs),
+            _segment_users(users, since, as_ofs),
+        ),
+    )
     later = F.filter(_days(as_ofs), lambda a: a >= F.col("segment"))
     spread = parts.withColumn("as_of", F.explode(later)).drop("segment")
     carried = base.select(
-        "user_key", *(m for m, _ in LAST_MOMENTS), *(m.name for m in MEASURES),
+        "user_key",
+        *(m for m, _ in LAST_MOMENTS),
+        *(m.name for m in MEASURES),
         F.arrays_zip(*_EVENT).alias("events"),
     ).withColumn("as_of", F.explode(_days(as_ofs)))
-    merged = spread.unionByName(carried, allowMissingColumns=True).groupBy("user_key", "as_of").agg(
-        F.min("first_seen_at").alias("first_seen_at"),
-        *(F.max(m).alias(m) for m, _ in LAST_MOMENTS if m != "first_seen_at"),
-        *(F.coalesce(F.sum(m.name), F.lit(0)).alias(m.name) for m in MEASURES),
-        F.sort_array(F.flatten(F.collect_list("events"))).alias("events"))
-    kept = F.slice("events", F.greatest(F.size("events") - (SEQUENCE_LENGTH - 1), F.lit(1)),
-                   SEQUENCE_LENGTH)
+    merged = (
+        spread.unionByName(carried, allowMissingColumns=True)
+        .groupBy("user_key", "as_of")
+        .agg(
+            F.min("first_seen_at").alias("first_seen_at"),
+            *(F.max(m).alias(m) for m, _ in LAST_MOMENTS if m != "first_seen_at"),
+            *(F.coalesce(F.sum(m.name), F.lit(0)).alias(m.name) for m in MEASURES),
+            F.sort_array(F.flatten(F.collect_list("events"))).alias("events"),
+        )
+    )
+    kept = F.slice(
+        "events", F.greatest(F.size("events") - (SEQUENCE_LENGTH - 1), F.lit(1)), SEQUENCE_LENGTH
+    )
     return (
         merged.withColumn("events", kept)
         .withColumns({name: F.col(f"events.{name}") for name in _EVENT})
-        .select(*USER_STATE.names))
+        .select(*USER_STATE.names)
+    )
 
 
 def _days(as_ofs: Sequence[date]) -> Column:
     return F.array(*(F.lit(day) for day in sorted(as_ofs)))
 
 
-def _in_segments(rows: DataFrame, day: Column, since: date | None, as_ofs: Sequence[date]
-                 ) -> DataFrame:
+def _in_segments(
+    rows: DataFrame, day: Column, since: date | None, as_ofs: Sequence[date]
+) -> DataFrame:
     """Adds `segment`, the first of `as_ofs` that sees the row, leaving out what `base` has."""
     known = known_on(day)
     if since is not None:
@@ -66,15 +86,21 @@ def _in_segments(rows: DataFrame, day: Column, since: date | None, as_ofs: Seque
 
 
 def _segment_sums(tiles: DataFrame, since: date | None, as_ofs: Sequence[date]) -> DataFrame:
-    return _in_segments(tiles, F.col("day"), since, as_ofs).groupBy("user_key", "segment").agg(
-        *(F.sum(m.name).alias(m.name) for m in MEASURES))
+    return (
+        _in_segments(tiles, F.col("day"), since, as_ofs)
+        .groupBy("user_key", "segment")
+        .agg(*(F.sum(m.name).alias(m.name) for m in MEASURES))
+    )
 
 
 def _segment_users(users: DataFrame, since: date | None, as_ofs: Sequence[date]) -> DataFrame:
     """Users who have done nothing yet are known from their sign-up."""
     seen = F.least(F.coalesce("signed_up_at", "occurred_at"), F.col("occurred_at"))
-    return _in_segments(users, F.to_date("occurred_at"), since, as_ofs).groupBy(
-        "user_key", "segment").agg(F.min(seen).alias("first_seen_at"))
+    return (
+        _in_segments(users, F.to_date("occurred_at"), since, as_ofs)
+        .groupBy("user_key", "segment")
+        .agg(F.min(seen).alias("first_seen_at"))
+    )
 
 
 def _segment_events(events: DataFrame, since: date | None, as_ofs: Sequence[date]) -> DataFrame:
@@ -84,22 +110,29 @@ def _segment_events(events: DataFrame, since: date | None, as_ofs: Sequence[date
     """
     rows = _in_segments(events, F.to_date("occurred_at"), since, as_ofs)
     newest = Window.partitionBy("user_key", "segment").orderBy(
-        F.desc("event_micros"), F.desc("event_id"))
+        F.desc("event_micros"), F.desc("event_id")
+    )
     event = F.when(F.col("rank") <= SEQUENCE_LENGTH, F.struct(*_EVENT))
 
     def last(verb: str) -> Column:
         return F.max(F.when(F.col("event_verb") == verb, F.col("occurred_at")))
 
-    return rows.withColumn("rank", F.row_number().over(newest)).groupBy("user_key", "segment").agg(
-        F.min("occurred_at").alias("first_seen_at"),
-        F.max("occurred_at").alias("last_seen_at"),
-        last("order").alias("last_order_at"),
-        last("review").alias("last_review_at"),
-        F.collect_list(event).alias("events"))
+    return (
+        rows.withColumn("rank", F.row_number().over(newest))
+        .groupBy("user_key", "segment")
+        .agg(
+            F.min("occurred_at").alias("first_seen_at"),
+            F.max("occurred_at").alias("last_seen_at"),
+            last("order").alias("last_order_at"),
+            last("review").alias("last_review_at"),
+            F.collect_list(event).alias("events"),
+        )
+    )
 
 
-def _events(orders: DataFrame, posts: DataFrame, engagements: DataFrame, reviews: DataFrame
-            ) -> DataFrame:
+def _events(
+    orders: DataFrame, posts: DataFrame, engagements: DataFrame, reviews: DataFrame
+) -> DataFrame:
     """One row per event of any kind, in the shape that is kept."""
     none, free = F.lit(""), F.lit(0).cast("bigint")
     of_item = F.when(F.col("target_kind") == "item", F.col("target_id")).otherwise("")
@@ -107,13 +140,22 @@ def _events(orders: DataFrame, posts: DataFrame, engagements: DataFrame, reviews
 
     def shaped(rows: DataFrame, id_: str, verb: Column, item: Column, amount: Column) -> DataFrame:
         return rows.select(
-            "user_key", "occurred_at", "landed_on",
-            F.unix_micros("occurred_at").alias("event_micros"), F.col(id_).alias("event_id"),
-            verb.alias("event_verb"), item.alias("event_item"), amount.alias("event_amount_minor"))
+            "user_key",
+            "occurred_at",
+            "landed_on",
+            F.unix_micros("occurred_at").alias("event_micros"),
+            F.col(id_).alias("event_id"),
+            verb.alias("event_verb"),
+            item.alias("event_item"),
+            amount.alias("event_amount_minor"),
+        )
 
-    return reduce(DataFrame.unionByName, (
-        shaped(orders, "line_id", bought, F.col("item_id"), F.col("amount_minor")),
-        shaped(posts, "post_id", F.lit("post"), none, free),
-        shaped(engagements, "engagement_id", F.col("verb"), of_item, free),
-        shaped(reviews, "review_id", F.lit("review"), F.col("item_id"), free),
-    ))
+    return reduce(
+        DataFrame.unionByName,
+        (
+            shaped(orders, "line_id", bought, F.col("item_id"), F.col("amount_minor")),
+            shaped(posts, "post_id", F.lit("post"), none, free),
+            shaped(engagements, "engagement_id", F.col("verb"), of_item, free),
+            shaped(reviews, "review_id", F.lit("review"), F.col("item_id"), free),
+        ),
+    )

@@ -28,8 +28,9 @@ def main() -> int:
     parser.add_argument("what", choices=["train", "score"])
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
-    parser.add_argument("--parent", type=int, default=os.getppid(),
-                        help="process whose end ends this one")
+    parser.add_argument(
+        "--parent", type=int, default=os.getppid(), help="process whose end ends this one"
+    )
     told = parser.parse_args()
     die_with_parent(told.parent)
     spec = json.loads(told.spec.read_text())

@@ -7,14 +7,25 @@ import pyarrow as pa
 from contracts.table import Table
 
 _ARROW = {
-    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "float": pa.float32(),
-    "double": pa.float64(), "boolean": pa.bool_(), "date": pa.date32(),
+    "string": pa.string(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
 
 def arrow_schema(table: Table) -> pa.Schema:
     """The Arrow schema of the contract's columns."""
-    return pa.schema([
-        pa.field(c.name, pa.list_(_ARROW[c.type[6:-1]]) if c.type.startswith("array<")
-                 else _ARROW[c.type]) for c in table.columns])
+    return pa.schema(
+        [
+            pa.field(
+                c.name,
+                pa.list_(_ARROW[c.type[6:-1]]) if c.type.startswith("array<") else _ARROW[c.type],
+            )
+            for c in table.columns
+        ]
+    )

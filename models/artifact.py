@@ -57,12 +57,15 @@ class Model:
         Calibration is per task, so it is here that a task stays within the one it implies.
         """
         with torch.inference_mode():
-            made = {task.name: self.network.heads[task.name].predict(
-                outputs[task.name], self.calibrations[task.name]) for task in self.tasks}
+            made = {
+                task.name: self.network.heads[task.name].predict(
+                    outputs[task.name], self.calibrations[task.name]
+                )
+                for task in self.tasks
+            }
             for task in self.tasks:
                 if task.within in made:
-                    made[task.name][""] = torch.minimum(
-                        made[task.name][""], made[task.within][""])
+                    made[task.name][""] = torch.minimum(made[task.name][""], made[task.within][""])
         return made
 
 
@@ -73,17 +76,23 @@ def save_model(model: Model, folder: Path) -> str:
         Its `model_id`: a hash of all of its files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.detach().cpu().contiguous()
-               for name, tensor in model.network.state_dict().items()}
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.network.state_dict().items()
+    }
     save_file(weights, folder / "model.safetensors")
     about = {
         "tasks": [task.name for task in model.tasks],
         "config": asdict(model.config),
         "encoder": model.encoder.to_json(),
         "calibrations": {name: asdict(c) for name, c in model.calibrations.items()},
-        "splits": {name: {part: [d.isoformat() for d in getattr(split, part)]
-                          for part in ("train", "valid", "test")}
-                   for name, split in model.splits.items()},
+        "splits": {
+            name: {
+                part: [d.isoformat() for d in getattr(split, part)]
+                for part in ("train", "valid", "test")
+            }
+            for name, split in model.splits.items()
+        },
         "known_until": model.known_until.isoformat(),
     }
     (folder / "model.json").write_text(json.dumps(about, indent=1, sort_keys=True))
@@ -115,11 +124,17 @@ def load_model(folder: Path) -> Model:
     network.load_state_dict(load_file(folder / "model.safetensors"))
     network.eval()
     return Model(
-        network, encoder, config, tasks,
+        network,
+        encoder,
+        config,
+        tasks,
         {name: Calibration(**c) for name, c in about["calibrations"].items()},
-        {name: Split(*(_days(split[part]) for part in ("train", "valid", "test")))
-         for name, split in about["splits"].items()},
-        date.fromisoformat(about["known_until"]))
+        {
+            name: Split(*(_days(split[part]) for part in ("train", "valid", "test")))
+            for name, split in about["splits"].items()
+        },
+        date.fromisoformat(about["known_until"]),
+    )
 
 
 def _days(texts: Sequence[str]) -> tuple[date, ...]:

@@ -17,8 +17,8 @@ MIN_ROWS = 100
 def fit_calibration(task: Task, head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
     """The slope and shift (Platt, 1999) that minimise the loss of (n, K) outputs on (n,) labels.
 
-    The slope stays above 0, so that the ranking is never turned round. Amounts are scaled so that they sum
-    to what was seen, by 5 at most.
+    The slope stays above 0, so that the ranking is never turned round. Amounts are scaled so that
+    they sum to what was seen, by 5 at most.
     """
     if len(labels) < MIN_ROWS:
         return Calibration()
@@ -28,8 +28,12 @@ def fit_calibration(task: Task, head: Head, outputs: Tensor, labels: Tensor) -> 
         value = head.loss(head.calibrated(outputs, tried), labels).mean()
         return float(value) + 1e-3 * float(x[0] ** 2 + x[1] ** 2)
 
-    found = minimize(loss, np.zeros(2), method="Nelder-Mead",
-                     options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 400})
+    found = minimize(
+        loss,
+        np.zeros(2),
+        method="Nelder-Mead",
+        options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 400},
+    )
     slope = float(np.clip(np.exp(found.x[0]), 0.01, 5.0))
     made = Calibration(slope=slope, shift=float(np.clip(found.x[1], -5.0, 5.0)))
     if isinstance(task.kind, ZeroInflatedLogNormal):
@@ -39,13 +43,15 @@ def fit_calibration(task: Task, head: Head, outputs: Tensor, labels: Tensor) -> 
     return made
 
 
-def calibrate(tasks: tuple[Task, ...], heads: dict[str, Head], outputs: dict[str, Tensor],
-              labels: Tensor) -> dict[str, Calibration]:
+def calibrate(
+    tasks: tuple[Task, ...], heads: dict[str, Head], outputs: dict[str, Tensor], labels: Tensor
+) -> dict[str, Calibration]:
     """Fit every task on its labelled rows of (n, T) labels."""
     with torch.inference_mode():
         made = {}
         for i, task in enumerate(tasks):
             there = ~torch.isnan(labels[:, i])
             made[task.name] = fit_calibration(
-                task, heads[task.name], outputs[task.name][there], labels[there, i])
+                task, heads[task.name], outputs[task.name][there], labels[there, i]
+            )
         return made

@@ -46,17 +46,34 @@ class TrainConfig:
     """Resamples of users behind each interval."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "n_experts", "id_width", "id_buckets", "batch_size",
-                     "max_epochs", "patience", "threads", "min_rows", "twin_max_rows"):
+        for name in (
+            "width",
+            "depth",
+            "n_experts",
+            "id_width",
+            "id_buckets",
+            "batch_size",
+            "max_epochs",
+            "patience",
+            "threads",
+            "min_rows",
+            "twin_max_rows",
+        ):
             if getattr(self, name) < 1:
-                raise ContractError(f"train.{name}: expected 1 or more, found {getattr(self, name)}")
+                raise ContractError(
+                    f"train.{name}: expected 1 or more, found {getattr(self, name)}"
+                )
         if not 0 <= self.dropout < 1:
             raise ContractError(f"train.dropout: expected 0 to below 1, found {self.dropout}")
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
-            raise ContractError("train.max_grad_norm: expected above 0, or none to turn clipping "
-                                f"off, found {self.max_grad_norm}")
+            raise ContractError(
+                "train.max_grad_norm: expected above 0, or none to turn clipping "
+                f"off, found {self.max_grad_norm}"
+            )
         if self.learning_rate <= 0:
-            raise ContractError(f"train.learning_rate: expected above 0, found {self.learning_rate}")
+            raise ContractError(
+                f"train.learning_rate: expected above 0, found {self.learning_rate}"
+            )
 
     @property
     def tower_width(self) -> int:

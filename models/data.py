@@ -13,10 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import IterableDataset
 
 from contracts.tasks import Task
 from models.encoders import Encoded, Encoder
@@ -50,32 +49,57 @@ class Batch:
 
 def to_batch(encoded: Encoded, labels: np.ndarray) -> Batch:
     return Batch(
-        torch.from_numpy(encoded.numeric), torch.from_numpy(encoded.ids),
-        torch.from_numpy(encoded.verbs), torch.from_numpy(encoded.items),
-        torch.from_numpy(encoded.times), torch.from_numpy(labels.astype(np.float32)))
+        torch.from_numpy(encoded.numeric),
+        torch.from_numpy(encoded.ids),
+        torch.from_numpy(encoded.verbs),
+        torch.from_numpy(encoded.items),
+        torch.from_numpy(encoded.times),
+        torch.from_numpy(labels.astype(np.float32)),
+    )
 
 
-def counted_labels(rows: pa.RecordBatch | pa.Table, tasks: Sequence[Task], cuts: Cuts
-                   ) -> np.ndarray:
+def counted_labels(
+    rows: pa.RecordBatch | pa.Table, tasks: Sequence[Task], cuts: Cuts
+) -> np.ndarray:
     """(B, T): labels of the days that count for each task, else NaN. float64."""
     columns = []
     for task in tasks:
         counts = pc.is_in(rows.column("as_of"), value_set=pa.array(cuts[task.name], pa.date32()))
         label = pc.if_else(counts, rows.column(task.label).cast(pa.float64()), None)
-        columns.append(np.asarray(label.to_numpy(zero_copy_only=False)
-                                  if isinstance(label, pa.Array) else label.to_numpy(), np.float64))
+        columns.append(
+            np.asarray(
+                label.to_numpy(zero_copy_only=False)
+                if isinstance(label, pa.Array)
+                else label.to_numpy(),
+                np.float64,
+            )
+        )
     return np.stack(columns, axis=1)
 
 
-def read_batches(files: Sequence[str], days: Sequence[date], size: int = 16_384
-                 ) -> Iterator[pa.RecordBatch]:
-    """Rows of some as-of days, in the order of the files."""
+def read_batches(
+    files: Sequence[str],
+    days: Sequence[date],
+    columns: Sequence[str] | None = None,
+    size: int = 16_384,
+) -> Iterator[pa.RecordBatch]:
+    """Rows of some as-of days, in the order of the files; row groups of other days are not read."""
     wanted = pa.array(sorted(set(days)), pa.date32())
     for path in files:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=size):
+        file = pq.ParquetFile(path)
+        groups = [i for i in range(file.num_row_groups) if _may_hold(file, i, days)]
+        if not groups:
+            continue
+        for batch in file.iter_batches(size, row_groups=groups, columns=columns):
             kept = batch.filter(pc.is_in(batch.column("as_of"), value_set=wanted))
             if kept.num_rows:
                 yield kept
+
+
+def _may_hold(file: pq.ParquetFile, group: int, days: Sequence[date]) -> bool:
+    place = file.schema_arrow.names.index("as_of")  # it stands before any nested column
+    stats = file.metadata.row_group(group).column(place).statistics
+    return stats is None or any(stats.min <= day <= stats.max for day in days)
 
 
 class Examples(IterableDataset[Batch]):
@@ -85,8 +109,15 @@ class Examples(IterableDataset[Batch]):
     rows of a pool are mixed. Without `seed` the order is that of the files.
     """
 
-    def __init__(self, files: Sequence[str], tasks: Sequence[Task], cuts: Cuts, encoder: Encoder,
-                 batch_size: int, seed: int | None = None):
+    def __init__(
+        self,
+        files: Sequence[str],
+        tasks: Sequence[Task],
+        cuts: Cuts,
+        encoder: Encoder,
+        batch_size: int,
+        seed: int | None = None,
+    ):
         self.files, self.tasks, self.cuts, self.encoder = files, tasks, cuts, encoder
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
         self._kept: Batch | None = None
@@ -106,8 +137,9 @@ class Examples(IterableDataset[Batch]):
         self._kept = pool if pools == 1 else None
 
     def _pools(self, order: np.random.Generator | None) -> Iterator[Batch]:
-        groups = [(path, i) for path in self.files
-                  for i in range(pq.ParquetFile(path).num_row_groups)]
+        groups = [
+            (path, i) for path in self.files for i in range(pq.ParquetFile(path).num_row_groups)
+        ]
         if order is not None:
             groups = [groups[i] for i in order.permutation(len(groups))]
         tables: list[pa.Table] = []
@@ -129,18 +161,4 @@ class Examples(IterableDataset[Batch]):
         n = len(pool.labels)
         picks = torch.from_numpy(order.permutation(n) if order is not None else np.arange(n))
         for start in range(0, n, self.batch_size):
-            yield pool.take(picks[start:start + self.batch_size])
-
-
-class ExampleData(pl.LightningDataModule):
-    """Training and validation streams. Batches come ready made, so loaders only pass them on."""
-
-    def __init__(self, train: Examples, valid: Examples):
-        super().__init__()
-        self.train, self.valid = train, valid
-
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.train, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.valid, batch_size=None)
+            yield pool.take(picks[start : start + self.batch_size])

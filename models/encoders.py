@@ -21,6 +21,8 @@ from contracts.table import ContractError
 
 VERBS = ("order", "undo", "view", "like", "comment", "share", "post", "review")
 IDS = features_with("id")
+FLAT = ("user_key", "as_of", *(f.name for f in (*NUMERIC, *IDS)))
+"""Columns of `user_features` without the sequences."""
 MIN_COUNT = 5
 """Rows of the training days in which an id must stand to get an embedding of its own."""
 CLIP = 6.0
@@ -71,8 +73,9 @@ class Encoder:
         """
         absent = [f.name for f in (*NUMERIC, *IDS) if f.name not in rows.schema.names]
         if absent:
-            raise ContractError(f"the rows lack features that the model was fitted on: "
-                                f"{', '.join(absent)}")
+            raise ContractError(
+                f"the rows lack features that the model was fitted on: {', '.join(absent)}"
+            )
         values = numeric_values(rows)
         missing = np.isnan(values)
         scaled = (values - np.asarray(self.means)) / np.asarray(self.spreads)
@@ -80,12 +83,21 @@ class Encoder:
         verbs, items, times = sequences(rows, self.id_buckets)
         return Encoded(
             np.concatenate([scaled, missing], axis=1).astype(np.float32),
-            id_codes(rows, self.vocabularies), verbs, items, times)
+            id_codes(rows, self.vocabularies),
+            verbs,
+            items,
+            times,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return {"features": [f.name for f in NUMERIC], "ids": [f.name for f in IDS],
-                "means": self.means, "spreads": self.spreads, "vocabularies": self.vocabularies,
-                "id_buckets": self.id_buckets}
+        return {
+            "features": [f.name for f in NUMERIC],
+            "ids": [f.name for f in IDS],
+            "means": self.means,
+            "spreads": self.spreads,
+            "vocabularies": self.vocabularies,
+            "id_buckets": self.id_buckets,
+        }
 
     @staticmethod
     def from_json(saved: dict[str, Any]) -> Encoder:
@@ -99,11 +111,17 @@ class Encoder:
             if saved[what] != names:
                 gone = sorted(set(saved[what]) - set(names))
                 new = sorted(set(names) - set(saved[what]))
-                raise ContractError(f"the model was fitted on other {what}: without "
-                                    f"{', '.join(new) or 'none'}, with {', '.join(gone) or 'none'} "
-                                    "(in another order if both are none); train it anew")
-        return Encoder(tuple(saved["means"]), tuple(saved["spreads"]),
-                       tuple(tuple(words) for words in saved["vocabularies"]), saved["id_buckets"])
+                raise ContractError(
+                    f"the model was fitted on other {what}: without "
+                    f"{', '.join(new) or 'none'}, with {', '.join(gone) or 'none'} "
+                    "(in another order if both are none); train it anew"
+                )
+        return Encoder(
+            tuple(saved["means"]),
+            tuple(saved["spreads"]),
+            tuple(tuple(words) for words in saved["vocabularies"]),
+            saved["id_buckets"],
+        )
 
 
 def fit(batches: Iterable[pa.RecordBatch], id_buckets: int) -> Encoder:
@@ -125,9 +143,14 @@ def fit(batches: Iterable[pa.RecordBatch], id_buckets: int) -> Encoder:
     spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 0.0))
     words = tuple(
         tuple(sorted(word for word, count in counter.items() if count >= MIN_COUNT))
-        for counter in counters)
-    return Encoder(tuple(mean.tolist()), tuple(np.where(spread > 1e-6, spread, 1.0).tolist()),
-                   words, id_buckets)
+        for counter in counters
+    )
+    return Encoder(
+        tuple(mean.tolist()),
+        tuple(np.where(spread > 1e-6, spread, 1.0).tolist()),
+        words,
+        id_buckets,
+    )
 
 
 def numeric_values(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.float64]:
@@ -135,8 +158,11 @@ def numeric_values(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.float64]:
     columns = []
     for feature in NUMERIC:
         column = rows.column(feature.name).cast(pa.float64())
-        values = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else (
-            column.to_numpy())
+        values = (
+            column.to_numpy(zero_copy_only=False)
+            if isinstance(column, pa.Array)
+            else (column.to_numpy())
+        )
         if feature.encoding in ("count", "money", "days"):
             values = np.sign(values) * np.log1p(np.abs(values))
         columns.append(values)
@@ -149,8 +175,15 @@ def id_codes(rows: pa.RecordBatch | pa.Table, vocabularies: Sequence[Sequence[st
     for feature, words in zip(IDS, vocabularies, strict=True):
         found = pc.index_in(rows.column(feature.name), value_set=pa.array(words, pa.string()))
         place = pc.fill_null(pc.add(found, 1), 0)
-        codes.append(np.asarray(place.to_numpy(zero_copy_only=False) if isinstance(place, pa.Array)
-                                else place.to_numpy(), dtype=np.int64) + offset)
+        codes.append(
+            np.asarray(
+                place.to_numpy(zero_copy_only=False)
+                if isinstance(place, pa.Array)
+                else place.to_numpy(),
+                dtype=np.int64,
+            )
+            + offset
+        )
         offset += len(words) + 1
     return np.stack(codes, axis=1)
 
@@ -164,8 +197,13 @@ def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints
     shape = (rows.num_rows, SEQUENCE_LENGTH)
     verb_codes = pc.fill_null(pc.add(pc.index_in(verbs, value_set=pa.array(VERBS)), 1), 0)
     dictionary = items.dictionary_encode()
-    hashed = np.array([0 if word == "" else 1 + zlib.crc32(word.encode()) % buckets
-                       for word in dictionary.dictionary.to_pylist()], dtype=np.int64)
+    hashed = np.array(
+        [
+            0 if word == "" else 1 + zlib.crc32(word.encode()) % buckets
+            for word in dictionary.dictionary.to_pylist()
+        ],
+        dtype=np.int64,
+    )
     times = np.zeros((*shape, 2), np.float32)
     padded_verbs, padded_items = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
     padded_verbs[where] = verb_codes.to_numpy(zero_copy_only=False)

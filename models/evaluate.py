@@ -17,20 +17,28 @@ Scores = Mapping[str, Array]
 """Suffix of a score column to its values, (n,)."""
 
 MAIN_METRIC: Mapping[type[Kind], str] = {
-    Binary: "auc", ZeroInflatedLogNormal: "mae", Ordinal: "mae"}
+    Binary: "auc",
+    ZeroInflatedLogNormal: "mae",
+    Ordinal: "mae",
+}
 """What a person looks at first. Higher is better for an AUC, lower for an error."""
 
 
 def metrics(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     """What fits the task's kind, over (n,) labels."""
-    return {name: float(value) for name, value in
-            _BY_KIND[type(task.kind)](task, labels, scores).items()}
+    return {
+        name: float(value)
+        for name, value in _BY_KIND[type(task.kind)](task, labels, scores).items()
+    }
 
 
 def _binary(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     p = np.clip(scores[""], 1e-7, 1 - 1e-7)
-    made = {"log_loss": log_loss(labels, p, labels=[0, 1]), "brier": np.mean((p - labels) ** 2),
-            "base_rate": labels.mean()}
+    made = {
+        "log_loss": log_loss(labels, p, labels=[0, 1]),
+        "brier": np.mean((p - labels) ** 2),
+        "base_rate": labels.mean(),
+    }
     if 0 < labels.mean() < 1:
         made |= {"auc": roc_auc_score(labels, p), "pr_auc": average_precision_score(labels, p)}
     return made
@@ -38,9 +46,12 @@ def _binary(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
 
 def _amount(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     expected, some = scores["_expected"], (labels > 0).astype(float)
-    made = {"mae": np.abs(expected - labels).mean(),
-            "rmse": np.sqrt(((expected - labels) ** 2).mean()),
-            "total_ratio": expected.sum() / max(labels.sum(), 1.0), "base_rate": some.mean()}
+    made = {
+        "mae": np.abs(expected - labels).mean(),
+        "rmse": np.sqrt(((expected - labels) ** 2).mean()),
+        "total_ratio": expected.sum() / max(labels.sum(), 1.0),
+        "base_rate": some.mean(),
+    }
     if 0 < some.mean() < 1:
         made["auc"] = roc_auc_score(some, scores["_probability"])
     if np.ptp(expected) > 0 and np.ptp(labels) > 0:
@@ -53,16 +64,22 @@ def _level(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     chances = np.stack([scores[f"_is_{k}"] for k in range(1, assert_levels + 1)], axis=1)
     seen = np.clip(chances[np.arange(len(labels)), labels.astype(int) - 1], 1e-7, 1)
     expected = scores["_expected"]
-    made = {"mae": np.abs(expected - labels).mean(),
-            "rmse": np.sqrt(((expected - labels) ** 2).mean()),
-            "accuracy": (chances.argmax(1) + 1 == labels).mean(), "log_loss": -np.log(seen).mean()}
+    made = {
+        "mae": np.abs(expected - labels).mean(),
+        "rmse": np.sqrt(((expected - labels) ** 2).mean()),
+        "accuracy": (chances.argmax(1) + 1 == labels).mean(),
+        "log_loss": -np.log(seen).mean(),
+    }
     if np.ptp(expected) > 0 and np.ptp(labels) > 0:
         made["spearman"] = spearmanr(expected, labels).statistic
     return made
 
 
 _BY_KIND: Mapping[type[Kind], Callable[[Task, Array, Scores], dict[str, Any]]] = {
-    Binary: _binary, ZeroInflatedLogNormal: _amount, Ordinal: _level}
+    Binary: _binary,
+    ZeroInflatedLogNormal: _amount,
+    Ordinal: _level,
+}
 KINDS = tuple(_BY_KIND)
 
 
@@ -73,16 +90,21 @@ def constant_scores(task: Task, train_labels: Array, n: int) -> Scores:
         case Binary():
             return {"": full * train_labels.mean()}
         case ZeroInflatedLogNormal():
-            return {"_probability": full * (train_labels > 0).mean(),
-                    "_expected": full * train_labels.mean()}
+            return {
+                "_probability": full * (train_labels > 0).mean(),
+                "_expected": full * train_labels.mean(),
+            }
         case Ordinal(levels=levels):
-            return {"_expected": full * train_labels.mean(),
-                    **{f"_is_{k}": full * (train_labels == k).mean()
-                       for k in range(1, levels + 1)}}
+            return {
+                "_expected": full * train_labels.mean(),
+                **{f"_is_{k}": full * (train_labels == k).mean() for k in range(1, levels + 1)},
+            }
 
 
 def bootstrap(
-    users: npt.NDArray[np.str_], rows: Callable[[npt.NDArray[np.int64]], float], samples: int,
+    users: npt.NDArray[np.str_],
+    rows: Callable[[npt.NDArray[np.int64]], float],
+    samples: int,
     seed: int,
 ) -> tuple[float, float]:
     """95 % interval of a statistic of row numbers, resampling users with all of their rows."""
@@ -104,7 +126,9 @@ def bootstrap(
     return float(low), float(high)
 
 
-def main_metric(task: Task, labels: Array, scores: Scores) -> Callable[[npt.NDArray[np.int64]], float]:
+def main_metric(
+    task: Task, labels: Array, scores: Scores
+) -> Callable[[npt.NDArray[np.int64]], float]:
     """The main metric as a function of row numbers, for the bootstrap."""
     name = MAIN_METRIC[type(task.kind)]
 

@@ -52,14 +52,19 @@ def held_rows(files: Sequence[str], model: Model) -> dict[str, Held]:
             tables.append(pa.Table.from_batches([batch.filter(pa.array(there))]))
             labels.append(label[there])
         rows = pa.concat_tables(tables)
-        held[task.name] = Held(rows, np.concatenate(labels),
-                               np.asarray(rows.column("user_key").to_pylist()))
+        held[task.name] = Held(
+            rows, np.concatenate(labels), np.asarray(rows.column("user_key").to_pylist())
+        )
     return held
 
 
 def examine(
-    model: Model, train_labels: Mapping[str, Tensor], held: Mapping[str, Held],
-    files: Sequence[str], champion: Model | None, folder: Path,
+    model: Model,
+    train_labels: Mapping[str, Tensor],
+    held: Mapping[str, Held],
+    files: Sequence[str],
+    champion: Model | None,
+    folder: Path,
 ) -> dict[str, Any]:
     """Metrics, intervals, twins and the gate's verdict, as the report's dictionary."""
     tasks: dict[str, Any] = {}
@@ -75,7 +80,8 @@ def examine(
         twin = _twin(model, task, files, rows)
         interval = _gain(task, rows, scores, twin, model)
         tasks[task.name] = {
-            "test_rows": len(rows.labels), "main": MAIN_METRIC[type(task.kind)],
+            "test_rows": len(rows.labels),
+            "main": MAIN_METRIC[type(task.kind)],
             "model": metrics(task, rows.labels, scores),
             "twin": metrics(task, rows.labels, twin),
             "constant": metrics(task, rows.labels, flat),
@@ -83,7 +89,8 @@ def examine(
         }
         losses = _losses(model, task, outputs, rows.labels)
         constant[task.name] = _compare(
-            rows, losses, _constant_losses(model, task, train, rows.labels), model)
+            rows, losses, _constant_losses(model, task, train, rows.labels), model
+        )
         if champion is not None and task in champion.tasks:
             later = min(model.splits[task.name].test) > max(champion.splits[task.name].used)
             if later:
@@ -94,11 +101,18 @@ def examine(
         print(_line(task, tasks[task.name]), flush=True)
     draw_reliability(reliability, folder / "reliability.png")
     verdict: Verdict = decide_first(constant) if champion is None else decide(against)
-    return {"tasks": tasks, "gate": {
-        "decision": verdict.decision, "reasons": list(verdict.reasons),
-        "against": "the constant" if champion is None else "the champion",
-        "comparisons": {name: {**asdict(c), "change": c.change} for name, c in
-                        (constant if champion is None else against).items()}}}
+    return {
+        "tasks": tasks,
+        "gate": {
+            "decision": verdict.decision,
+            "reasons": list(verdict.reasons),
+            "against": "the constant" if champion is None else "the champion",
+            "comparisons": {
+                name: {**asdict(c), "change": c.change}
+                for name, c in (constant if champion is None else against).items()
+            },
+        },
+    }
 
 
 def _as_arrays(scores: Mapping[str, Tensor]) -> Scores:
@@ -109,7 +123,8 @@ def _twin(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
     split, config = model.splits[task.name], model.config
     train, valid = (
         twin_rows(files, task, {task.name: days}, model.encoder, config.twin_max_rows)
-        for days in (split.train, split.valid))
+        for days in (split.train, split.valid)
+    )
     test, _ = twin_rows(files, task, {task.name: split.test}, model.encoder, None)
     return twin_scores(task, train, valid, test, config)
 
@@ -119,8 +134,12 @@ def _gain(task: Task, rows: Held, ours: Scores, twin: Scores, model: Model) -> d
     sign = 1.0 if MAIN_METRIC[type(task.kind)] == "auc" else -1.0
     mine, theirs = (main_metric(task, rows.labels, s) for s in (ours, twin))
     every = np.arange(len(rows.labels))
-    low, high = bootstrap(rows.users, lambda r: sign * (mine(r) - theirs(r)),
-                          model.config.bootstrap_samples, model.config.seed)
+    low, high = bootstrap(
+        rows.users,
+        lambda r: sign * (mine(r) - theirs(r)),
+        model.config.bootstrap_samples,
+        model.config.seed,
+    )
     return {"gain": sign * (mine(every) - theirs(every)), "low": low, "high": high}
 
 
@@ -128,8 +147,9 @@ def _losses(model: Model, task: Task, outputs: Mapping[str, Tensor], labels: Arr
     """Loss per row after calibration, (n,)."""
     head, calibration = model.network.heads[task.name], model.calibrations[task.name]
     with torch.inference_mode():
-        losses = head.loss(head.calibrated(outputs[task.name], calibration),
-                           torch.from_numpy(labels).float())
+        losses = head.loss(
+            head.calibrated(outputs[task.name], calibration), torch.from_numpy(labels).float()
+        )
     return losses.double().numpy()
 
 
@@ -140,8 +160,12 @@ def _constant_losses(model: Model, task: Task, train: Array, labels: Array) -> A
 
 
 def _compare(rows: Held, ours: Array, theirs: Array, model: Model) -> Comparison:
-    low, high = bootstrap(rows.users, lambda r: float(ours[r].mean() / theirs[r].mean() - 1),
-                          model.config.bootstrap_samples, model.config.seed)
+    low, high = bootstrap(
+        rows.users,
+        lambda r: float(ours[r].mean() / theirs[r].mean() - 1),
+        model.config.bootstrap_samples,
+        model.config.seed,
+    )
     return Comparison(len(rows.labels), float(ours.mean()), float(theirs.mean()), low, high)
 
 
@@ -151,6 +175,8 @@ def _line(task: Task, made: Mapping[str, Any]) -> str:
     def value(who: str) -> str:
         return f"{made[who].get(main, float('nan')):,.4g}"
 
-    return (f"  {task.name:<18} {main:<4} {value('model'):>9}   LightGBM {value('twin'):>9}   "
-            f"constant {value('constant'):>9}   gain {gain['gain']:+.4g} "
-            f"({gain['low']:+.4g} to {gain['high']:+.4g})")
+    return (
+        f"  {task.name:<18} {main:<4} {value('model'):>9}   LightGBM {value('twin'):>9}   "
+        f"constant {value('constant'):>9}   gain {gain['gain']:+.4g} "
+        f"({gain['low']:+.4g} to {gain['high']:+.4g})"
+    )

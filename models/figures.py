@@ -11,7 +11,7 @@ import numpy as np
 from models.evaluate import Array
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -23,8 +23,11 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     left.set(title="Loss", xlabel="epoch", ylabel="loss over the constant's")
     left.legend()
     for name in [key for key in history[0] if key.startswith("valid_loss/")]:
-        right.plot(epochs, [row.get(name, np.nan) for row in history],
-                   label=name.removeprefix("valid_loss/"))
+        right.plot(
+            epochs,
+            [row.get(name, np.nan) for row in history],
+            label=name.removeprefix("valid_loss/"),
+        )
     right.axhline(1.0, color="grey", linewidth=0.8)
     right.set(title="Validation loss by task", xlabel="epoch")
     right.legend(fontsize=8)
@@ -34,8 +37,13 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
 
 def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> None:
     """Predicted against seen frequency in ten bins of equal size, per binary task."""
-    figure, axes = plt.subplots(1, max(len(tasks), 1), figsize=(3.2 * max(len(tasks), 1), 3.4),
-                                layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        1,
+        max(len(tasks), 1),
+        figsize=(3.2 * max(len(tasks), 1), 3.4),
+        layout="constrained",
+        squeeze=False,
+    )
     for axis, (name, (scores, labels)) in zip(axes[0], tasks.items(), strict=False):
         bins = np.array_split(np.argsort(scores, kind="stable"), 10)
         predicted = [scores[b].mean() for b in bins if len(b)]

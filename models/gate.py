@@ -41,8 +41,11 @@ def decide_first(against_constant: Mapping[str, Comparison]) -> Verdict:
     if not against_constant:
         return Verdict("stop", ("no task has enough labelled rows to test on",))
     mean = sum(c.change for c in against_constant.values()) / len(against_constant)
-    worse = [f"{name} loses to the constant: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
-             for name, c in against_constant.items() if c.low > MAX_WORSE]
+    worse = [
+        f"{name} loses to the constant: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
+        for name, c in against_constant.items()
+        if c.low > MAX_WORSE
+    ]
     told = f"mean loss against the constant {mean:+.1%} over {len(against_constant)} tasks"
     if mean >= 0 or worse:
         return Verdict("stop", (told, *worse))
@@ -53,11 +56,16 @@ def decide(against_champion: Mapping[str, Comparison]) -> Verdict:
     """Promote what is no worse over all and significantly worse nowhere."""
     told = {name: c for name, c in against_champion.items() if c.rows >= MIN_ROWS}
     if not told:
-        return Verdict("keep", (f"no task has {MIN_ROWS} test rows later than every day that "
-                                "either model used",))
+        return Verdict(
+            "keep",
+            (f"no task has {MIN_ROWS} test rows later than every day that either model used",),
+        )
     mean = sum(c.change for c in told.values()) / len(told)
-    worse = tuple(f"{name} is worse: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
-                  for name, c in told.items() if c.low > MAX_WORSE)
+    worse = tuple(
+        f"{name} is worse: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
+        for name, c in told.items()
+        if c.low > MAX_WORSE
+    )
     summary = f"mean loss against the champion {mean:+.2%} over {len(told)} tasks"
     if worse:
         return Verdict("keep", (summary, *worse))

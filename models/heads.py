@@ -85,8 +85,12 @@ class ZeroInflatedLogNormalHead:
         zero = nnf.binary_cross_entropy_with_logits(outputs[:, 0], some.float(), reduction="none")
         log = torch.log(torch.where(some, label, torch.ones_like(label)))
         sigma = _sigma(outputs)
-        amount = (0.5 * ((log - outputs[:, 1]) / sigma) ** 2 + torch.log(sigma) + log
-                  + 0.5 * math.log(2 * math.pi))
+        amount = (
+            0.5 * ((log - outputs[:, 1]) / sigma) ** 2
+            + torch.log(sigma)
+            + log
+            + 0.5 * math.log(2 * math.pi)
+        )
         return zero + torch.where(some, amount, torch.zeros_like(amount))
 
     def start(self, labels: Tensor) -> Tensor:
@@ -142,8 +146,10 @@ class OrdinalHead:
         chances = chances / chances.sum(1, keepdim=True)
         levels = torch.arange(1, self.kind.levels + 1, device=outputs.device, dtype=outputs.dtype)
         expected = (chances @ levels).clamp(1, self.kind.levels)
-        return {"_expected": expected,
-                **{f"_is_{k + 1}": chances[:, k] for k in range(self.kind.levels)}}
+        return {
+            "_expected": expected,
+            **{f"_is_{k + 1}": chances[:, k] for k in range(self.kind.levels)},
+        }
 
     def _levels(self, outputs: Tensor) -> Tensor:
         """Probabilities of the levels, (B, levels)."""
@@ -155,7 +161,10 @@ class OrdinalHead:
 
 
 _BY_KIND: Mapping[type[Kind], Any] = {
-    Binary: BinaryHead, ZeroInflatedLogNormal: ZeroInflatedLogNormalHead, Ordinal: OrdinalHead}
+    Binary: BinaryHead,
+    ZeroInflatedLogNormal: ZeroInflatedLogNormalHead,
+    Ordinal: OrdinalHead,
+}
 KINDS = tuple(_BY_KIND)
 
 

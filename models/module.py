@@ -8,10 +8,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from contracts.tasks import Task
 from models.config import TrainConfig
-from models.data import Batch
+from models.data import Batch, Examples
 from models.network import Network
 
 
@@ -22,8 +23,13 @@ class MultiTaskModule(pl.LightningModule):
     by it makes tasks of different kinds comparable, and `Task.weight` then says what matters more.
     """
 
-    def __init__(self, network: Network, tasks: Sequence[Task], config: TrainConfig,
-                 scales: Mapping[str, float]):
+    def __init__(
+        self,
+        network: Network,
+        tasks: Sequence[Task],
+        config: TrainConfig,
+        scales: Mapping[str, float],
+    ):
         super().__init__()
         self.network, self.tasks, self.config, self.scales = network, tuple(tasks), config, scales
         self.history: list[dict[str, float]] = []
@@ -40,17 +46,20 @@ class MultiTaskModule(pl.LightningModule):
             n = int(there.sum())
             if n:
                 head = self.network.heads[task.name]
-                losses[task.name] = (
-                    head.loss(outputs[task.name][there], labels[there]).mean(), n)
+                losses[task.name] = (head.loss(outputs[task.name][there], labels[there]).mean(), n)
         return losses
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self.task_losses(batch)
         weight = sum(task.weight for task in self.tasks)
         # A task's part grows with its labelled rows, so that rare labels do not jump about.
-        total = torch.stack([
-            task.weight * losses[task.name][0] * losses[task.name][1] / self.scales[task.name]
-            for task in self.tasks if task.name in losses]).sum()
+        total = torch.stack(
+            [
+                task.weight * losses[task.name][0] * losses[task.name][1] / self.scales[task.name]
+                for task in self.tasks
+                if task.name in losses
+            ]
+        ).sum()
         loss: Tensor = total / (weight * len(batch.labels))
         self._add("train_loss", loss.detach(), 1)
         return loss
@@ -60,33 +69,60 @@ class MultiTaskModule(pl.LightningModule):
             self._add(name, loss * n / self.scales[name], n)
 
     def on_validation_epoch_end(self) -> None:
-        means = {name: float(torch.stack(sums).sum() / max(float(torch.stack(counts).sum()), 1e-9))
-                 for name, (sums, counts) in self._parts().items()}
+        means = {
+            name: float(torch.stack(sums).sum() / max(float(torch.stack(counts).sum()), 1e-9))
+            for name, (sums, counts) in self._parts().items()
+        }
         valid = [means[task.name] for task in self.tasks if task.name in means]
         loss = sum(valid) / max(len(valid), 1)
         self.log("valid_loss", loss)
         if not self.trainer.sanity_checking:
-            self.history.append({
-                "epoch": len(self.history) + 1,
-                "train_loss": means.pop("train_loss", float("nan")), "valid_loss": loss,
-                **{f"valid_loss/{name}": value for name, value in means.items()}})
+            self.history.append(
+                {
+                    "epoch": len(self.history) + 1,
+                    "train_loss": means.pop("train_loss", float("nan")),
+                    "valid_loss": loss,
+                    **{f"valid_loss/{name}": value for name, value in means.items()},
+                }
+            )
         self._sums = {}
 
     def _add(self, name: str, value: Tensor, n: int) -> None:
         sums = self._sums.setdefault(name, [])
-        sums.append(torch.stack([value.detach().cpu().double(),
-                                 torch.tensor(float(n), dtype=torch.float64)]))
+        sums.append(
+            torch.stack(
+                [value.detach().cpu().double(), torch.tensor(float(n), dtype=torch.float64)]
+            )
+        )
 
     def _parts(self) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
-        return {name: ([s[0] for s in sums], [s[1] for s in sums])
-                for name, sums in self._sums.items()}
+        return {
+            name: ([s[0] for s in sums], [s[1] for s in sums]) for name, sums in self._sums.items()
+        }
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.config.learning_rate,
-                                 weight_decay=self.config.weight_decay)
+        return torch.optim.AdamW(
+            self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+        )
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         return batch.to(device)
+
+
+class ExampleData(pl.LightningDataModule):
+    """Training and validation streams. Batches come ready made, so loaders only pass them on."""
+
+    def __init__(self, train: Examples, valid: Examples):
+        super().__init__()
+        self.train, self.valid = train, valid
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader(self.train, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader(self.valid, batch_size=None)
 
 
 class EpochLines(pl.Callback):
@@ -95,5 +131,8 @@ class EpochLines(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking and isinstance(pl_module, MultiTaskModule):
             last = pl_module.history[-1]
-            print(f"epoch {last['epoch']:>3.0f}  training loss {last['train_loss']:.4f}  "
-                  f"validation loss {last['valid_loss']:.4f}", flush=True)
+            print(
+                f"epoch {last['epoch']:>3.0f}  training loss {last['train_loss']:.4f}  "
+                f"validation loss {last['valid_loss']:.4f}",
+                flush=True,
+            )

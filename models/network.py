@@ -1,6 +1,7 @@
 """The network: inputs, event encoder, shared trunk, one tower per task.
 
-Letters: B rows, F numeric inputs, I ids, L events, D width, E experts, T tasks, K outputs of a head.
+Letters: B rows, F numeric inputs, I ids, L events, D width, E experts, T tasks, K outputs of a
+head.
 """
 
 from __future__ import annotations
@@ -44,8 +45,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int, dropout: float):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout),
-            nn.Linear(width, width))
+            nn.LayerNorm(width),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(width, width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, D) to (B, D)."""
@@ -61,7 +66,8 @@ class SharedBottom(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(n_inputs, config.width),
             *(ResidualBlock(config.width, config.dropout) for _ in range(config.depth)),
-            nn.LayerNorm(config.width))
+            nn.LayerNorm(config.width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, F) to (B, T, D), the same for every task."""
@@ -80,7 +86,8 @@ class MixtureOfExperts(nn.Module):
         self.below = nn.Sequential(
             nn.Linear(n_inputs, config.width),
             *(ResidualBlock(config.width, config.dropout) for _ in range(config.depth)),
-            nn.LayerNorm(config.width))
+            nn.LayerNorm(config.width),
+        )
         self.experts = nn.Linear(config.width, config.n_experts * config.width)
         self.gates = nn.Linear(config.width, n_tasks * config.n_experts)
 
@@ -98,8 +105,9 @@ TRUNKS = {"shared_bottom": SharedBottom, "mmoe": MixtureOfExperts}
 class Network(nn.Module):
     """Everything between a batch and the heads' outputs."""
 
-    def __init__(self, config: TrainConfig, tasks: Sequence[Task], n_numeric: int,
-                 id_sizes: Sequence[int]):
+    def __init__(
+        self, config: TrainConfig, tasks: Sequence[Task], n_numeric: int, id_sizes: Sequence[int]
+    ):
         super().__init__()
         self.tasks = tuple(tasks)
         self.heads = {task.name: head_of(task.kind) for task in tasks}
@@ -107,11 +115,17 @@ class Network(nn.Module):
         self.events = EventEncoder(config)
         n_inputs = n_numeric + len(id_sizes) * config.id_width + self.events.width
         self.trunk = TRUNKS[config.trunk](config, n_inputs, len(self.tasks))
-        self.towers = nn.ModuleDict({
-            task.name: nn.Sequential(
-                nn.Linear(config.width, config.tower_width), nn.ReLU(), nn.Dropout(config.dropout),
-                nn.Linear(config.tower_width, self.heads[task.name].n_outputs))
-            for task in tasks})
+        self.towers = nn.ModuleDict(
+            {
+                task.name: nn.Sequential(
+                    nn.Linear(config.width, config.tower_width),
+                    nn.ReLU(),
+                    nn.Dropout(config.dropout),
+                    nn.Linear(config.tower_width, self.heads[task.name].n_outputs),
+                )
+                for task in tasks
+            }
+        )
 
     def start_from(self, labels: Mapping[str, Tensor]) -> None:
         """Let every head start as the constant that fits its training labels, (n,), best."""
@@ -129,12 +143,18 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs per task, each (B, K)."""
-        inputs = torch.cat([
-            batch.numeric, self.ids(batch.ids).flatten(1),
-            self.events(batch.verbs, batch.items, batch.times)], dim=1)
+        inputs = torch.cat(
+            [
+                batch.numeric,
+                self.ids(batch.ids).flatten(1),
+                self.events(batch.verbs, batch.items, batch.times),
+            ],
+            dim=1,
+        )
         shared = self.trunk(inputs)
-        outputs = {task.name: self.towers[task.name](shared[:, i])
-                   for i, task in enumerate(self.tasks)}
+        outputs = {
+            task.name: self.towers[task.name](shared[:, i]) for i, task in enumerate(self.tasks)
+        }
         for task in self.tasks:
             if self._outer(task):
                 outputs[task.name] = within(outputs[task.name], outputs[task.within or ""])

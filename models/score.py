@@ -21,8 +21,8 @@ import torch
 from contracts.table import ContractError
 from contracts.tables import USER_SCORES
 from contracts.tasks import Task
-from models.artifact import Model, load_model, model_id
 from models.arrow import arrow_schema
+from models.artifact import Model, load_model, model_id
 
 BATCH = 8192
 
@@ -44,8 +44,15 @@ class ScoreSpec:
 
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> ScoreSpec:
-        return ScoreSpec(tuple(raw["files"]), date.fromisoformat(raw["as_of"]), raw["model"],
-                         raw["release_id"], raw["path"], raw["scratch"], raw["threads"])
+        return ScoreSpec(
+            tuple(raw["files"]),
+            date.fromisoformat(raw["as_of"]),
+            raw["model"],
+            raw["release_id"],
+            raw["path"],
+            raw["scratch"],
+            raw["threads"],
+        )
 
 
 def score(spec: ScoreSpec) -> dict[str, Any]:
@@ -59,21 +66,27 @@ def score(spec: ScoreSpec) -> dict[str, Any]:
     n = sum(pq.read_metadata(path).num_rows for path in spec.files)
     scratch = Path(spec.scratch)
     scratch.mkdir(parents=True, exist_ok=True)
-    ranks = np.lib.format.open_memmap(scratch / "ranks.npy", mode="w+", dtype=np.float32,
-                                      shape=(len(model.tasks), n))
+    ranks = np.lib.format.open_memmap(
+        scratch / "ranks.npy", mode="w+", dtype=np.float32, shape=(len(model.tasks), n)
+    )
     parts = scratch / "scores.parquet"
     _first_pass(spec, model, ranks, parts)
     for i in range(len(model.tasks)):
         ranks[i] = percentiles(ranks[i])
     _write(spec, model, ranks, parts)
-    return {"rows": n, "model_id": model_id(Path(spec.model)), "path": spec.path,
-            "tasks": [task.name for task in model.tasks]}
+    return {
+        "rows": n,
+        "model_id": model_id(Path(spec.model)),
+        "path": spec.path,
+        "tasks": [task.name for task in model.tasks],
+    }
 
 
 def _first_pass(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], path: Path) -> None:
     columns = [c for task in model.tasks for c in task.score_columns()[:-1]]
-    schema = pa.schema([USER_SCORES_SCHEMA.field("user_key"),
-                        *(USER_SCORES_SCHEMA.field(c.name) for c in columns)])
+    schema = pa.schema(
+        [USER_SCORES_SCHEMA.field("user_key"), *(USER_SCORES_SCHEMA.field(c.name) for c in columns)]
+    )
     done = 0
     with pq.ParquetWriter(path, schema) as writer:
         for batch in _feature_batches(spec):
@@ -81,11 +94,14 @@ def _first_pass(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], p
             values: dict[str, Any] = {"user_key": batch.column("user_key")}
             for i, task in enumerate(model.tasks):
                 ranked = model.network.heads[task.name].rank(outputs[task.name]).numpy()
-                ranks[i, done:done + len(ranked)] = ranked
+                ranks[i, done : done + len(ranked)] = ranked
             for task, scores in zip(model.tasks, model.scores(outputs).values(), strict=True):
                 values |= {f"score_{task.name}{suffix}": v.numpy() for suffix, v in scores.items()}
-            broken = [name for name, v in values.items()
-                      if name != "user_key" and not np.isfinite(v).all()]
+            broken = [
+                name
+                for name, v in values.items()
+                if name != "user_key" and not np.isfinite(v).all()
+            ]
             if broken:
                 raise ContractError(f"{', '.join(broken)}: some scores are not finite numbers")
             writer.write_table(pa.Table.from_pydict(values, schema=schema))
@@ -97,8 +113,10 @@ def _feature_batches(spec: ScoreSpec) -> Iterator[pa.RecordBatch]:
         for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH):
             days = batch.column("as_of").unique().to_pylist()
             if days != [spec.as_of]:
-                raise ContractError(f"{path}: expected features as of {spec.as_of}, found "
-                                    + ", ".join(map(str, days)))
+                raise ContractError(
+                    f"{path}: expected features as of {spec.as_of}, found "
+                    + ", ".join(map(str, days))
+                )
             yield batch
 
 
@@ -113,15 +131,18 @@ def percentiles(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _write(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], parts: Path) -> None:
     learnt: Sequence[Task] = model.tasks
     constant = {
-        "as_of": spec.as_of, "model_id": model_id(Path(spec.model)),
-        "release_id": spec.release_id, "retrospective": model.known_until > spec.as_of}
+        "as_of": spec.as_of,
+        "model_id": model_id(Path(spec.model)),
+        "release_id": spec.release_id,
+        "retrospective": model.known_until > spec.as_of,
+    }
     Path(spec.path).parent.mkdir(parents=True, exist_ok=True)
     done = 0
     with pq.ParquetWriter(spec.path, USER_SCORES_SCHEMA, compression="zstd") as writer:
         for batch in pq.ParquetFile(parts).iter_batches(batch_size=BATCH):
             n = batch.num_rows
             made: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
-            made |= {task.percentile: ranks[i, done:done + n] for i, task in enumerate(learnt)}
+            made |= {task.percentile: ranks[i, done : done + n] for i, task in enumerate(learnt)}
             columns = []
             for field in USER_SCORES_SCHEMA:
                 if field.name in made:

@@ -33,8 +33,7 @@ def split_days(
     next part. Two days are held out for each where there is room, else one; None where there is no
     room at all. Tasks are split apart: a short horizon does not wait for a long one.
     """
-    closed = sorted(
-        a for a in as_ofs if label_is_closed(a, task.horizon, settle_days, known_until))
+    closed = sorted(a for a in as_ofs if label_is_closed(a, task.horizon, settle_days, known_until))
     for n in (2, 1):
         test = tuple(closed[-n:])
         if len(test) < n:
@@ -48,6 +47,7 @@ def split_days(
     return None
 
 
-def _closed_before(task: Task, days: Sequence[date], day: date, settle_days: int
-                   ) -> tuple[date, ...]:
+def _closed_before(
+    task: Task, days: Sequence[date], day: date, settle_days: int
+) -> tuple[date, ...]:
     return tuple(a for a in days if label_is_closed(a, task.horizon, settle_days, day))

@@ -26,9 +26,15 @@ ARTIFACT = "model"
 FLAVOR = "nightjar"
 """A flavor of our own: MLflow keeps and versions the files, and has no code of ours to run."""
 _MLFLOW_TYPES = {
-    "string": DataType.string, "int": DataType.integer, "bigint": DataType.long,
-    "float": DataType.float, "double": DataType.double, "boolean": DataType.boolean,
-    "date": DataType.datetime, "timestamp": DataType.datetime}
+    "string": DataType.string,
+    "int": DataType.integer,
+    "bigint": DataType.long,
+    "float": DataType.float,
+    "double": DataType.double,
+    "boolean": DataType.boolean,
+    "date": DataType.datetime,
+    "timestamp": DataType.datetime,
+}
 
 
 @dataclass(frozen=True)
@@ -52,29 +58,50 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
     """
     client = MlflowClient(tracking_uri=spec.tracking_uri)
     found = client.get_experiment_by_name(spec.experiment)
-    experiment = found.experiment_id if found is not None else client.create_experiment(
-        spec.experiment, artifact_location=spec.artifact_location)
+    experiment = (
+        found.experiment_id
+        if found is not None
+        else client.create_experiment(spec.experiment, artifact_location=spec.artifact_location)
+    )
     run_id: str = client.create_run(experiment, run_name=spec.name).info.run_id
     params = [Param(f"train.{name}", str(value)) for name, value in report["config"].items()]
-    params += [Param(f"{name}.{part}_days", f"{len(days)}: {days[0]} to {days[-1]}")
-               for name, split in report["splits"].items() for part, days in split.items()]
-    tags = [RunTag(name, value) for name, value in
-            {**spec.tags, "model_id": report["model_id"],
-             "gate": report["gate"]["decision"]}.items()]
+    params += [
+        Param(f"{name}.{part}_days", f"{len(days)}: {days[0]} to {days[-1]}")
+        for name, split in report["splits"].items()
+        for part, days in split.items()
+    ]
+    tags = [
+        RunTag(name, value)
+        for name, value in {
+            **spec.tags,
+            "model_id": report["model_id"],
+            "gate": report["gate"]["decision"],
+        }.items()
+    ]
     client.log_batch(run_id, list(_metrics(report)), params, tags)
-    client.log_inputs(run_id, [
-        DatasetInput(
-            MetaDataset(LocalArtifactDatasetSource(d["location"]), name=d["name"],
-                        digest=d["snapshot"])._to_mlflow_entity(),
-            [InputTag("mlflow.data.context", "training")])
-        for d in spec.datasets])
+    client.log_inputs(
+        run_id,
+        [
+            DatasetInput(
+                MetaDataset(
+                    LocalArtifactDatasetSource(d["location"]), name=d["name"], digest=d["snapshot"]
+                )._to_mlflow_entity(),
+                [InputTag("mlflow.data.context", "training")],
+            )
+            for d in spec.datasets
+        ],
+    )
     draw_curves(report["history"], folder / "curves.png")
     for picture in ("curves.png", "reliability.png"):
         client.log_artifact(run_id, str(folder / picture))
     client.log_dict(run_id, dict(report), "report.json")
     with tempfile.TemporaryDirectory() as temporary:
-        about = MlflowModel(artifact_path=ARTIFACT, run_id=run_id, signature=signature(model),
-                            metadata={"model_id": report["model_id"]})
+        about = MlflowModel(
+            artifact_path=ARTIFACT,
+            run_id=run_id,
+            signature=signature(model),
+            metadata={"model_id": report["model_id"]},
+        )
         about.add_flavor(FLAVOR, weights="model.safetensors", about="model.json")
         about.save(str(Path(temporary, "MLmodel")))
         client.log_artifact(run_id, str(Path(temporary, "MLmodel")), ARTIFACT)
@@ -92,19 +119,25 @@ def _metrics(report: Mapping[str, Any]) -> Iterator[Metric]:
     for task, made in report["tasks"].items():
         for who in ("model", "twin", "constant"):
             for name, value in made[who].items():
-                yield Metric(f"{task}/{name}" + ("" if who == "model" else f"_{who}"), value, now, 0)
+                yield Metric(
+                    f"{task}/{name}" + ("" if who == "model" else f"_{who}"), value, now, 0
+                )
         yield Metric(f"{task}/gain_over_twin", made["gain_over_twin"]["gain"], now, 0)
 
 
 def signature(model: Model) -> ModelSignature:
     """Columns of `user_features` in, score columns out."""
     inputs = [_spec(c.name, c.type, c.nullable) for c in USER_FEATURES.columns]
-    outputs = [_spec(c.name, c.type, c.nullable)
-               for task in model.tasks for c in task.score_columns()]
+    outputs = [
+        _spec(c.name, c.type, c.nullable) for task in model.tasks for c in task.score_columns()
+    ]
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
 def _spec(name: str, type_: str, nullable: bool) -> ColSpec:
-    made = (ArrayType(_MLFLOW_TYPES[type_[6:-1]]) if type_.startswith("array<")
-            else _MLFLOW_TYPES[type_])
+    made = (
+        ArrayType(_MLFLOW_TYPES[type_[6:-1]])
+        if type_.startswith("array<")
+        else _MLFLOW_TYPES[type_]
+    )
     return ColSpec(made, name, required=not nullable)

@@ -23,9 +23,9 @@ from models import encoders
 from models.artifact import Model, load_model, save_model
 from models.calibrate import calibrate
 from models.config import TrainConfig
-from models.data import Cuts, ExampleData, Examples, counted_labels, read_batches
+from models.data import Cuts, Examples, counted_labels, read_batches
 from models.examine import examine, held_rows
-from models.module import EpochLines, MultiTaskModule
+from models.module import EpochLines, ExampleData, MultiTaskModule
 from models.network import Network
 from models.splits import Split, split_days
 from models.tracking import RunSpec, log_run
@@ -52,11 +52,16 @@ class TrainSpec:
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> TrainSpec:
         return TrainSpec(
-            files=tuple(raw["files"]), as_ofs=tuple(map(date.fromisoformat, raw["as_ofs"])),
-            known_until=date.fromisoformat(raw["known_until"]), settle_days=raw["settle_days"],
-            tasks=tuple(raw["tasks"]), config=TrainConfig(**raw["config"]), folder=raw["folder"],
+            files=tuple(raw["files"]),
+            as_ofs=tuple(map(date.fromisoformat, raw["as_ofs"])),
+            known_until=date.fromisoformat(raw["known_until"]),
+            settle_days=raw["settle_days"],
+            tasks=tuple(raw["tasks"]),
+            config=TrainConfig(**raw["config"]),
+            folder=raw["folder"],
             champion=raw.get("champion"),
-            run=RunSpec(**raw["run"]) if raw.get("run") else None)
+            run=RunSpec(**raw["run"]) if raw.get("run") else None,
+        )
 
 
 @dataclass
@@ -86,12 +91,18 @@ def choose_tasks(spec: TrainSpec) -> Chosen:
         split = split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
         if split is None:
             chosen.skipped[task.name] = (
-                f"too little history: {task.horizon} days of horizon do not fit three times")
+                f"too little history: {task.horizon} days of horizon do not fit three times"
+            )
             continue
-        parts = {part: _labels(spec.files, task, getattr(split, part))
-                 for part in ("train", "valid", "test")}
-        few = [f"{len(y)} labels in {part}" for part, y in parts.items()
-               if len(y) < spec.config.min_rows]
+        parts = {
+            part: _labels(spec.files, task, getattr(split, part))
+            for part in ("train", "valid", "test")
+        }
+        few = [
+            f"{len(y)} labels in {part}"
+            for part, y in parts.items()
+            if len(y) < spec.config.min_rows
+        ]
         if few:
             chosen.skipped[task.name] = f"{', '.join(few)}; min_rows is {spec.config.min_rows}"
         elif any(len(torch.unique(y)) < 2 for y in parts.values()):
@@ -101,14 +112,22 @@ def choose_tasks(spec: TrainSpec) -> Chosen:
             chosen.labels[task.name] = parts["train"]
     chosen.tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
     if not chosen.tasks:
-        raise ContractError("\n".join(["no task can be learnt:", *(
-            f"  {name}: {why}" for name, why in chosen.skipped.items())]))
+        raise ContractError(
+            "\n".join(
+                [
+                    "no task can be learnt:",
+                    *(f"  {name}: {why}" for name, why in chosen.skipped.items()),
+                ]
+            )
+        )
     return chosen
 
 
 def _labels(files: Sequence[str], task: Task, days: Sequence[date]) -> Tensor:
-    parts = [counted_labels(batch, [task], {task.name: days})[:, 0]
-             for batch in read_batches(files, days)]
+    parts = [
+        counted_labels(batch, [task], {task.name: days})[:, 0]
+        for batch in read_batches(files, days, ["as_of", task.label])
+    ]
     labels = np.concatenate(parts) if parts else np.zeros(0)
     return torch.from_numpy(labels[~np.isnan(labels)].astype(np.float32))
 
@@ -131,17 +150,26 @@ def train(spec: TrainSpec) -> dict[str, Any]:
     model_id = save_model(model, folder / "model")
     print(f"model {model_id} is calibrated; testing it beside its LightGBM twins", flush=True)
     champion = _champion(spec.champion)
-    report = examine(model, chosen.labels, held_rows(spec.files, model), spec.files, champion,
-                     folder)
+    report = examine(
+        model, chosen.labels, held_rows(spec.files, model), spec.files, champion, folder
+    )
     report |= {
-        "model_id": model_id, "skipped": chosen.skipped, "history": history,
+        "model_id": model_id,
+        "skipped": chosen.skipped,
+        "history": history,
         "seconds_training": round(trained - started, 3),
         "seconds_testing": round(time.monotonic() - trained, 3),
         "rows": {name: len(y) for name, y in chosen.labels.items()},
-        "splits": {name: {part: [d.isoformat() for d in getattr(s, part)]
-                          for part in ("train", "valid", "test")}
-                   for name, s in chosen.splits.items()},
-        "config": asdict(config), "folder": str(folder), "run_id": None,
+        "splits": {
+            name: {
+                part: [d.isoformat() for d in getattr(s, part)]
+                for part in ("train", "valid", "test")
+            }
+            for name, s in chosen.splits.items()
+        },
+        "config": asdict(config),
+        "folder": str(folder),
+        "run_id": None,
     }
     if spec.run is not None:
         report["run_id"] = log_run(spec.run, report, model, folder)
@@ -169,23 +197,27 @@ def fit_model(spec: TrainSpec, chosen: Chosen) -> tuple[Model, list[dict[str, fl
     config = spec.config
     pl.seed_everything(config.seed, workers=False, verbose=False)
     learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
-    encoder = encoders.fit(read_batches(spec.files, learnt_on), config.id_buckets)
+    encoder = encoders.fit(read_batches(spec.files, learnt_on, encoders.FLAT), config.id_buckets)
     network = Network(config, chosen.tasks, encoder.n_numeric, encoder.id_sizes)
     network.start_from(chosen.labels)
-    scales = {task.name: _constant_loss(network, task, chosen.labels[task.name])
-              for task in chosen.tasks}
+    scales = {
+        task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
+    }
     module = MultiTaskModule(network, chosen.tasks, config, scales)
     data = ExampleData(
-        Examples(spec.files, chosen.tasks, chosen.train_cuts, encoder, config.batch_size,
-                 config.seed),
-        Examples(spec.files, chosen.tasks, chosen.valid_cuts, encoder, 4 * config.batch_size))
+        Examples(
+            spec.files, chosen.tasks, chosen.train_cuts, encoder, config.batch_size, config.seed
+        ),
+        Examples(spec.files, chosen.tasks, chosen.valid_cuts, encoder, 4 * config.batch_size),
+    )
     _fit(module, data, config, Path(spec.folder))
     network.eval()
     network.cpu()
     outputs, labels = _valid_outputs(network, data.valid)
     calibrations = calibrate(chosen.tasks, network.heads, outputs, labels)
-    return Model(network, encoder, config, chosen.tasks, calibrations, chosen.splits,
-                 spec.known_until), module.history
+    return Model(
+        network, encoder, config, chosen.tasks, calibrations, chosen.splits, spec.known_until
+    ), module.history
 
 
 def _constant_loss(network: Network, task: Task, labels: Tensor) -> float:
@@ -196,8 +228,14 @@ def _constant_loss(network: Network, task: Task, labels: Tensor) -> float:
 
 
 def _fit(module: MultiTaskModule, data: ExampleData, config: TrainConfig, folder: Path) -> None:
-    best = ModelCheckpoint(dirpath=folder / "checkpoints", monitor="valid_loss", mode="min",
-                           save_top_k=1, save_weights_only=True, filename="best")
+    best = ModelCheckpoint(
+        dirpath=folder / "checkpoints",
+        monitor="valid_loss",
+        mode="min",
+        save_top_k=1,
+        save_weights_only=True,
+        filename="best",
+    )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Batches come ready made from one stream: workers would only copy them.
@@ -205,10 +243,17 @@ def _fit(module: MultiTaskModule, data: ExampleData, config: TrainConfig, folder
         warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
         warnings.filterwarnings("ignore", ".*GPU available but not used.*")
         trainer = pl.Trainer(
-            accelerator=config.accelerator, devices=1, max_epochs=config.max_epochs,
-            gradient_clip_val=config.max_grad_norm, deterministic=True, logger=False,
-            enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-            callbacks=[EarlyStopping("valid_loss", patience=config.patience), best, EpochLines()])
+            accelerator=config.accelerator,
+            devices=1,
+            max_epochs=config.max_epochs,
+            gradient_clip_val=config.max_grad_norm,
+            deterministic=True,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            callbacks=[EarlyStopping("valid_loss", patience=config.patience), best, EpochLines()],
+        )
         trainer.fit(module, datamodule=data)
     saved = torch.load(best.best_model_path, weights_only=True)
     module.load_state_dict(saved["state_dict"])
@@ -218,7 +263,7 @@ def _valid_outputs(network: Network, valid: Examples) -> tuple[dict[str, Tensor]
     with torch.inference_mode():
         batches = [(network(batch), batch.labels) for batch in valid]
     names = [task.name for task in network.tasks]
-    return ({name: torch.cat([outputs[name] for outputs, _ in batches]) for name in names},
-            torch.cat([labels for _, labels in batches]))
-
-
+    return (
+        {name: torch.cat([outputs[name] for outputs, _ in batches]) for name in names},
+        torch.cat([labels for _, labels in batches]),
+    )

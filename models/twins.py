@@ -12,26 +12,30 @@ import pyarrow as pa
 from contracts.tasks import Binary, Ordinal, Task, ZeroInflatedLogNormal
 from models.config import TrainConfig
 from models.data import Cuts, counted_labels, read_batches
-from models.encoders import IDS, Encoder, id_codes, numeric_values
+from models.encoders import FLAT, IDS, Encoder, id_codes, numeric_values
 from models.evaluate import Array, Scores
 
 Rows = tuple[Array, Array]
 """Inputs (n, F + I) and labels (n,) of one task."""
 
 
-def twin_rows(files: Sequence[str], task: Task, cuts: Cuts, encoder: Encoder,
-              max_rows: int | None) -> Rows:
+def twin_rows(
+    files: Sequence[str], task: Task, cuts: Cuts, encoder: Encoder, max_rows: int | None
+) -> Rows:
     """The labelled rows of a task: numeric features as they are, ids as codes.
 
     With `max_rows`, a sample by the hash of user and day, the same whatever the order of rows.
     """
     inputs, labels, hashes = [], [], []
-    for batch in read_batches(files, cuts[task.name]):
+    for batch in read_batches(files, cuts[task.name], (*FLAT, task.label)):
         label = counted_labels(batch, [task], cuts)[:, 0]
         there = ~np.isnan(label)
         kept = batch.filter(pa.array(there))
-        inputs.append(np.concatenate(
-            [numeric_values(kept), id_codes(kept, encoder.vocabularies)], axis=1).astype(np.float32))
+        inputs.append(
+            np.concatenate(
+                [numeric_values(kept), id_codes(kept, encoder.vocabularies)], axis=1
+            ).astype(np.float32)
+        )
         labels.append(label[there])
         hashes.append(_hashes(kept))
         if max_rows is not None and sum(map(len, labels)) > 2 * max_rows:
@@ -43,12 +47,18 @@ def twin_rows(files: Sequence[str], task: Task, cuts: Cuts, encoder: Encoder,
 
 def _hashes(rows: pa.RecordBatch) -> np.ndarray:
     days = rows.column("as_of").cast(pa.int32()).to_pylist()
-    return np.array([zlib.crc32(f"{user}{day}".encode()) for user, day in
-                     zip(rows.column("user_key").to_pylist(), days, strict=True)], dtype=np.int64)
+    return np.array(
+        [
+            zlib.crc32(f"{user}{day}".encode())
+            for user, day in zip(rows.column("user_key").to_pylist(), days, strict=True)
+        ],
+        dtype=np.int64,
+    )
 
 
-def _sample(inputs: list[Array], labels: list[Array], hashes: list[np.ndarray], n: int
-            ) -> tuple[list[Array], list[Array], list[np.ndarray]]:
+def _sample(
+    inputs: list[Array], labels: list[Array], hashes: list[np.ndarray], n: int
+) -> tuple[list[Array], list[Array], list[np.ndarray]]:
     x, y, h = np.concatenate(inputs), np.concatenate(labels), np.concatenate(hashes)
     kept = np.sort(np.argsort(h, kind="stable")[:n])
     return [x[kept]], [y[kept]], [h[kept]]
@@ -63,22 +73,42 @@ def twin_scores(task: Task, train: Rows, valid: Rows, test: Array, config: Train
         data = lgb.Dataset(train[0], target, categorical_feature=categorical, free_raw_data=False)
         stop = lgb.Dataset(valid[0], valid_target, reference=data)
         return lgb.train(
-            {"learning_rate": 0.05, "num_leaves": 15, "min_data_in_leaf": 40,
-             "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1,
-             "lambda_l2": 1.0, "verbosity": -1, "deterministic": True, "force_row_wise": True,
-             "num_threads": config.threads, "seed": config.seed, **objective},
-            data, num_boost_round=400, valid_sets=[stop],
-            callbacks=[lgb.early_stopping(25, verbose=False)])
+            {
+                "learning_rate": 0.05,
+                "num_leaves": 15,
+                "min_data_in_leaf": 40,
+                "feature_fraction": 0.7,
+                "bagging_fraction": 0.8,
+                "bagging_freq": 1,
+                "lambda_l2": 1.0,
+                "verbosity": -1,
+                "deterministic": True,
+                "force_row_wise": True,
+                "num_threads": config.threads,
+                "seed": config.seed,
+                **objective,
+            },
+            data,
+            num_boost_round=400,
+            valid_sets=[stop],
+            callbacks=[lgb.early_stopping(25, verbose=False)],
+        )
 
     match task.kind:
         case Binary():
             return {"": fit({"objective": "binary"}, train[1], valid[1]).predict(test)}
         case ZeroInflatedLogNormal():
             some = fit({"objective": "binary"}, (train[1] > 0) * 1.0, (valid[1] > 0) * 1.0)
-            amount = fit({"objective": "tweedie", "tweedie_variance_power": 1.5}, train[1], valid[1])
+            amount = fit(
+                {"objective": "tweedie", "tweedie_variance_power": 1.5}, train[1], valid[1]
+            )
             return {"_probability": some.predict(test), "_expected": amount.predict(test)}
         case Ordinal(levels=levels):
-            level = fit({"objective": "multiclass", "num_class": levels}, train[1] - 1, valid[1] - 1)
+            level = fit(
+                {"objective": "multiclass", "num_class": levels}, train[1] - 1, valid[1] - 1
+            )
             chances = level.predict(test)
-            return {"_expected": chances @ np.arange(1, levels + 1),
-                    **{f"_is_{k + 1}": chances[:, k] for k in range(levels)}}
+            return {
+                "_expected": chances @ np.arange(1, levels + 1),
+                **{f"_is_{k + 1}": chances[:, k] for k in range(levels)},
+            }

@@ -1,0 +1,45 @@
+# `make` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS_HOME ?= .nightjar
+
+.DEFAULT_GOAL := help
+.PHONY: help setup night test lint check up docs bench clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## install everything into .venv
+
+# torch comes first and alone: whatever asks for an open range of it brings gigabytes more.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Nightjar needs Python 3.11 or 3.12: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[dev]"
+	@touch $@
+
+night: $(STAMP) ## simulate a market and run one whole night on it
+	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/nightjar demo
+
+up: $(STAMP) ## Prefect server, worker, schedule and MLflow on this machine
+	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/nightjar up
+
+test: $(STAMP) ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff, mypy, and the layer rules
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+docs: $(STAMP) ## write docs/tables.md from the contracts
+	$(BIN)/python -m contracts > docs/tables.md
+
+bench: $(STAMP) ## benchmarks, as JSON lines
+	$(BIN)/python -m tests.bench
+
+clean: ## remove the demo's lake, never the installation
+	rm -rf $(JOBS_HOME)
