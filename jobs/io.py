@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.table import Table, check_columns, raise_if
-from jobs.digest import digest, table_digest
-from jobs.parquet import parquet_writer
+from jobs.digest import digest
+from jobs.parquet import BROKEN, DIGEST, REPORT_SQL, parquet_writer
 from jobs.schema import spark_schema, spark_types
 
 
@@ -23,10 +23,8 @@ class WrittenDay:
     day: date
     rows: int
     digest: str
+    """A hash of its rows that does not depend on their order: count, sum and exclusive or."""
     files: tuple[str, ...]
-
-
-EMPTY_DIGEST = "-".join(["0" * 16] * 4)
 
 
 def read_table(spark: SparkSession, table: Table, files: Sequence[str]) -> DataFrame:
@@ -45,7 +43,7 @@ def write_days(
     folder: str,
     files_per_day: int = 1,
 ) -> dict[date, WrittenDay]:
-    """Write `rows` as Parquet under `folder`, split by day, then check and hash what lies there.
+    """Write `rows` as Parquet under `folder`, split by day, checking and hashing them on the way.
 
     Every one of `days` is in the result, with no file where there was no row.
 
@@ -56,58 +54,53 @@ def write_days(
     keys = [F.col(table.day)]
     if files_per_day > 1:
         keys.append(F.pmod(F.xxhash64(*table.grain), F.lit(files_per_day)))
-    files: dict[date, list[str]] = {}
-    for day, path in (
-        rows.select(*table.names)
+    broken = reduce(lambda a, b: a | b, _rules(table).values(), F.lit(False))
+    reports = (
+        rows.select(*table.names, digest(table.names).alias(DIGEST), broken.alias(BROKEN))
         .repartition(*keys)
         .sortWithinPartitions(table.day, *table.grain)
-        .mapInArrow(parquet_writer(table, folder), "day date, path string")
-        .collect()
-    ):
-        files.setdefault(day, []).append(path)
-    written = read_table(spark, table, [path for paths in files.values() for path in paths])
-    counted = check_rows(written, table)
-    strays = sorted(set(counted) - set(days))
-    raise_if(table, [f"  {table.day}: rows of {day}, which was not asked for" for day in strays])
-    return {
-        day: WrittenDay(
-            day, *counted.get(day, (0, EMPTY_DIGEST)), tuple(sorted(files.get(day, ())))
-        )
-        for day in days
-    }
-
-
-def check_rows(rows: DataFrame, table: Table) -> dict[date, tuple[int, str]]:
-    """Count and hash the rows of each day, having checked nulls, ranges and the grain.
-
-    Raises:
-        ContractError: some rows break the contract; every broken rule is named with its count.
-    """
-    rules = _rules(table)
-    broken = reduce(lambda a, b: a | b, rules.values(), F.lit(False))
-    counted = (
-        rows.groupBy(table.day)
-        .agg(
-            F.count("*").alias("n"),
-            table_digest(digest(table.names)).alias("digest"),
-            F.count_if(broken).alias("n_broken"),
-        )
+        .mapInArrow(parquet_writer(table, folder), REPORT_SQL)
         .collect()
     )
-    problems: list[str] = []
-    if any(row.n_broken for row in counted):
-        worst = rows.agg(
-            *(F.count_if(rule).alias(f"r{i}") for i, rule in enumerate(rules.values()))
-        ).collect()[0]
-        problems = [f"  {what}: found {n} rows" for what, n in zip(rules, worst, strict=True) if n]
-    repeated = rows.groupBy(*table.grain).count().where("count > 1").limit(3).collect()
+    files: dict[date, list[Row]] = {}
+    for report in sorted(reports, key=lambda r: r.path):
+        files.setdefault(report.day, []).append(report)
+    if any(r.n_broken or r.n_repeated for r in reports):
+        explain_broken(read_table(spark, table, [r.path for r in reports]), table)
+    strays = sorted(set(files) - set(days), key=str)
+    raise_if(table, [f"  {table.day}: rows of {day}, which was not asked for" for day in strays])
+    return {day: _written(day, files.get(day, ())) for day in days}
+
+
+def _written(day: date, reports: Sequence[Row]) -> WrittenDay:
+    rows = sum(r.rows for r in reports)
+    total = sum(int(r.total) for r in reports) % 2**64
+    parity = reduce(lambda a, b: a ^ b, (int(r.parity) for r in reports), 0)
+    return WrittenDay(
+        day, rows, f"{rows:x}-{total:016x}-{parity:016x}", tuple(r.path for r in reports)
+    )
+
+
+def explain_broken(rows: DataFrame, table: Table) -> None:
+    """Say what is wrong with rows that are known to break their contract.
+
+    Raises:
+        ContractError: every broken rule is named, with how many rows break it.
+    """
+    rules = _rules(table)
+    counts = rows.agg(
+        *(F.count_if(rule).alias(f"r{i}") for i, rule in enumerate(rules.values()))
+    ).collect()[0]
+    problems = [f"  {what}: found {n} rows" for what, n in zip(rules, counts, strict=True) if n]
+    repeated = (
+        rows.groupBy(*table.grain).count().where("count > 1").orderBy(*table.grain).limit(3)
+    ).collect()
     problems += [
         f"  grain ({', '.join(table.grain)}): expected one row, found {row['count']} of "
         + ", ".join(str(row[name]) for name in table.grain)
         for row in repeated
     ]
     raise_if(table, problems)
-    return {row[0]: (row.n, row.digest) for row in counted}
 
 
 def _rules(table: Table) -> Mapping[str, Column]:

@@ -38,7 +38,7 @@ class TrainConfig:
     threads: int = 1
     """Torch threads. More than one makes sums depend on the machine."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    min_rows: int = 200
+    min_rows: int = 100
     """A task with fewer labelled rows in training, validation or test is left out."""
     twin_max_rows: int = 200_000
     """Training rows that a LightGBM twin sees at most, sampled by a hash of the row."""
