@@ -159,7 +159,7 @@ def _sinces() -> tuple[Feature, ...]:
 
 
 def _ratios() -> tuple[Feature, ...]:
-    made = (
+    made: tuple[tuple[str, str, str, str, Encoding], ...] = (
         ("spend_per_order", "Mean order value, in minor units", "spend_minor", "n_orders", "money"),
         ("undone_share", "Value undone over value ordered", "undone_minor", "spend_minor", "ratio"),
         ("mean_stars", "Mean stars given", "sum_stars", "n_reviews", "ratio"),
@@ -178,7 +178,7 @@ def _ratios() -> tuple[Feature, ...]:
         )
         for name, doc, over, under, encoding in made
         for w in (30, 90, None)
-    )  # type: ignore[misc]
+    )
 
 
 _LATEST = (

@@ -76,7 +76,8 @@ def demo(
     """A simulated market, one whole night on it, and what to look at next."""
     from datetime import timedelta
 
-    from jobs.market import Market, simulate
+    from jobs.market import Market
+    from jobs.market_files import simulate
 
     settings = read_settings(home=home)
     folder = settings.folder / "demo" / f"{users}-users"
@@ -102,7 +103,7 @@ def simulate(
 ) -> None:
     """Write the raw logs of a simulated market, dirt included; any size in bounded memory."""
     from jobs.market import Market
-    from jobs.market import simulate as write
+    from jobs.market_files import simulate as write
 
     n = write(Market(users, parse_day(start, "--start"), days, seed), out_folder, _progress)
     out.print(

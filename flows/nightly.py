@@ -18,10 +18,12 @@ from flows import steps
 from flows.night import Night
 from flows.settings import read_settings
 
+CONCURRENT = 3
+"""Stages that run at once where they do not wait for one another."""
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
 
-@flow(
-    name="nightly", flow_run_name="nightly-{as_of}", task_runner=ThreadPoolTaskRunner(max_workers=3)
-)  # type: ignore[arg-type]
+
+@flow(name="nightly", flow_run_name="nightly-{as_of}", task_runner=_RUNNER)
 def nightly(
     as_of: date | None = None, source: Path | None = None, raw: Path | None = None
 ) -> dict[str, Any]:

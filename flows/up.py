@@ -128,7 +128,7 @@ def mlflow_command(settings: NightjarSettings) -> list[str]:
 
 def deploy(settings: NightjarSettings, cron: str | None = None) -> None:
     """Make or renew the nightly deployment; a schedule that is gone from the settings goes."""
-    from prefect import flow
+    from prefect import Flow, flow
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -137,6 +137,8 @@ def deploy(settings: NightjarSettings, cron: str | None = None) -> None:
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
     deployed = flow.from_source(source=str(REPOSITORY), entrypoint="flows/nightly.py:nightly")
+    if not isinstance(deployed, Flow):
+        raise TypeError("from_source gave a coroutine where it was not awaited")
     deployed.deploy(
         name="nightly",
         work_pool_name=POOL,

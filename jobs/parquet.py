@@ -7,7 +7,7 @@ hash it, would cost as much again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -63,14 +63,14 @@ class _Open:
 
 def parquet_writer(
     table: Table, folder: str
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     """A function for `mapInArrow`: rows sorted by day and grain in, `REPORT` of the files out.
 
     A task may run twice, so its attempt is part of the names; only the paths that come back count.
     """
     schema = arrow_schema(table)
 
-    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         context = TaskContext.get()
         task = f"{context.partitionId():05d}-{context.taskAttemptId()}" if context else "0"
         uri = folder if "://" in folder else Path(folder).absolute().as_uri()

@@ -35,7 +35,7 @@ from contracts.tasks import enabled_tasks
 from jobs import clean as cleaning
 from jobs import labels as labelling
 from jobs.clean_tables import RULES
-from jobs.sources import SourceMapping
+from jobs.sources import Money, SourceMapping
 from jobs.user_days import user_days, user_item_days
 from jobs.user_features import user_features
 from jobs.user_key import UserKey
@@ -79,6 +79,9 @@ class Output:
     shared: DataFrame | None = None
 
 
+NO_MONEY = Money("XXX", 2, {})
+"""For mappings without amounts: no currency has a rate."""
+
 Inputs = Mapping[str, DataFrame]
 Compute = Callable[[Inputs, Sequence[date], Settings], Output]
 
@@ -105,7 +108,7 @@ def _clean_job(table: Table) -> Job:
             inputs[LANDED.name],
             feeds,
             lambda source: RULES[table.name](
-                settings.key, F.lit(source.timezone or "UTC"), settings.mapping.money
+                settings.key, F.lit(source.timezone or "UTC"), settings.mapping.money or NO_MONEY
             ),
             days,
             DEDUP_DAYS,
@@ -123,7 +126,7 @@ def _clean_job(table: Table) -> Job:
         feeds = settings.mapping.feeding(table.name)
         return [
             settings.key.id,
-            repr(settings.mapping.money),
+            repr(settings.mapping.money or NO_MONEY),
             *(repr((s.name, s.columns, s.timezone, t)) for s, t in feeds),
         ]
 

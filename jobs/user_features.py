@@ -92,7 +92,7 @@ def _distinct(rows: DataFrame, what: str) -> DataFrame:
         raise KeyError(what)
     return rows.groupBy("user_key", "as_of").agg(
         *(
-            F.count_if(F.col("age") <= f.window).alias(f.name)
+            F.count_if(F.col("age") <= F.lit(f.window)).alias(f.name)
             for f in FEATURES
             if f.aggregate == "distinct" and f.source == (what,)
         )

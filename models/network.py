@@ -130,7 +130,9 @@ class Network(nn.Module):
     def start_from(self, labels: Mapping[str, Tensor]) -> None:
         """Let every head start as the constant that fits its training labels, (n,), best."""
         for task in self.tasks:
-            last = self.towers[task.name][-1]
+            last = list(self.towers[task.name].children())[-1]
+            if not isinstance(last, nn.Linear):
+                raise TypeError(f"the tower of {task.name} must end in a linear layer")
             with torch.no_grad():
                 last.weight.mul_(0.1)
                 last.bias.copy_(self.heads[task.name].start(labels[task.name]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -9,13 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlflow.data.meta_dataset import MetaDataset
-from mlflow.data.sources import LocalArtifactDatasetSource
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.models import Model as MlflowModel
 from mlflow.models.signature import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array as ArrayType
 
 from contracts.tables import USER_FEATURES
@@ -83,9 +82,12 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
         run_id,
         [
             DatasetInput(
-                MetaDataset(
-                    LocalArtifactDatasetSource(d["location"]), name=d["name"], digest=d["snapshot"]
-                )._to_mlflow_entity(),
+                Dataset(
+                    name=d["name"],
+                    digest=d["snapshot"],
+                    source_type="local",
+                    source=json.dumps({"uri": d["location"]}),
+                ),
                 [InputTag("mlflow.data.context", "training")],
             )
             for d in spec.datasets
@@ -134,7 +136,7 @@ def signature(model: Model) -> ModelSignature:
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
-def _spec(name: str, type_: str, nullable: bool) -> ColSpec:
+def _spec(name: str, type_: str, nullable: bool) -> ColSpec | TensorSpec:
     made = (
         ArrayType(_MLFLOW_TYPES[type_[6:-1]])
         if type_.startswith("array<")

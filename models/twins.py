@@ -12,10 +12,10 @@ import pyarrow as pa
 from contracts.tasks import Binary, Ordinal, Task, ZeroInflatedLogNormal
 from models.config import TrainConfig
 from models.data import Cuts, counted_labels, read_batches
-from models.encoders import FLAT, IDS, Encoder, id_codes, numeric_values
+from models.encoders import FLAT, IDS, Encoder, Floats, Ints, id_codes, numeric_values
 from models.evaluate import Array, Scores
 
-Rows = tuple[Array, Array]
+Rows = tuple[Floats, Array]
 """Inputs (n, F + I) and labels (n,) of one task."""
 
 
@@ -26,7 +26,9 @@ def twin_rows(
 
     With `max_rows`, a sample by the hash of user and day, the same whatever the order of rows.
     """
-    inputs, labels, hashes = [], [], []
+    inputs: list[Floats] = []
+    labels: list[Array] = []
+    hashes: list[Ints] = []
     for batch in read_batches(files, cuts[task.name], (*FLAT, task.label)):
         label = counted_labels(batch, [task], cuts)[:, 0]
         there = ~np.isnan(label)
@@ -45,7 +47,7 @@ def twin_rows(
     return np.concatenate(inputs), np.concatenate(labels)
 
 
-def _hashes(rows: pa.RecordBatch) -> np.ndarray:
+def _hashes(rows: pa.RecordBatch) -> Ints:
     days = rows.column("as_of").cast(pa.int32()).to_pylist()
     return np.array(
         [
@@ -57,22 +59,22 @@ def _hashes(rows: pa.RecordBatch) -> np.ndarray:
 
 
 def _sample(
-    inputs: list[Array], labels: list[Array], hashes: list[np.ndarray], n: int
-) -> tuple[list[Array], list[Array], list[np.ndarray]]:
+    inputs: list[Floats], labels: list[Array], hashes: list[Ints], n: int
+) -> tuple[list[Floats], list[Array], list[Ints]]:
     x, y, h = np.concatenate(inputs), np.concatenate(labels), np.concatenate(hashes)
     kept = np.sort(np.argsort(h, kind="stable")[:n])
     return [x[kept]], [y[kept]], [h[kept]]
 
 
-def twin_scores(task: Task, train: Rows, valid: Rows, test: Array, config: TrainConfig) -> Scores:
+def twin_scores(task: Task, train: Rows, valid: Rows, test: Floats, config: TrainConfig) -> Scores:
     """Train on `train`, stop on `valid`, and score the rows of `test`, as the task's head would."""
     n = len(IDS)
     categorical = list(range(train[0].shape[1] - n, train[0].shape[1]))
 
-    def fit(objective: dict[str, object], target: Array, valid_target: Array) -> lgb.Booster:
+    def fit(objective: dict[str, object], target: Array, valid_target: Array) -> Array:
         data = lgb.Dataset(train[0], target, categorical_feature=categorical, free_raw_data=False)
         stop = lgb.Dataset(valid[0], valid_target, reference=data)
-        return lgb.train(
+        booster = lgb.train(
             {
                 "learning_rate": 0.05,
                 "num_leaves": 15,
@@ -93,21 +95,26 @@ def twin_scores(task: Task, train: Rows, valid: Rows, test: Array, config: Train
             valid_sets=[stop],
             callbacks=[lgb.early_stopping(25, verbose=False)],
         )
+        return np.asarray(booster.predict(test), np.float64)
 
     match task.kind:
         case Binary():
-            return {"": fit({"objective": "binary"}, train[1], valid[1]).predict(test)}
+            return {"": fit({"objective": "binary"}, train[1], valid[1])}
         case ZeroInflatedLogNormal():
-            some = fit({"objective": "binary"}, (train[1] > 0) * 1.0, (valid[1] > 0) * 1.0)
+            some = fit(
+                {"objective": "binary"},
+                (train[1] > 0).astype(np.float64),
+                (valid[1] > 0).astype(np.float64),
+            )
             amount = fit(
                 {"objective": "tweedie", "tweedie_variance_power": 1.5}, train[1], valid[1]
             )
-            return {"_probability": some.predict(test), "_expected": amount.predict(test)}
+            return {"_probability": some, "_expected": amount}
         case Ordinal(levels=levels):
             level = fit(
                 {"objective": "multiclass", "num_class": levels}, train[1] - 1, valid[1] - 1
             )
-            chances = level.predict(test)
+            chances = level
             return {
                 "_expected": chances @ np.arange(1, levels + 1),
                 **{f"_is_{k + 1}": chances[:, k] for k in range(levels)},
