@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from flows.settings import NightjarSettings
-from models.tracking import ARTIFACT
+from models.config import ARTIFACT
 
 NAME = "nightjar"
 CHAMPION = "champion"

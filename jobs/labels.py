@@ -64,8 +64,8 @@ def _in_window(task: Task) -> Column:
 
 def _binary(task: Task) -> Column:
     happens = F.coalesce(F.col(task.name), F.lit(False))
-    assert isinstance(task.kind, Binary)
-    return (~happens if task.kind.negated else happens).cast("int")
+    negated = isinstance(task.kind, Binary) and task.kind.negated
+    return (~happens if negated else happens).cast("int")
 
 
 _BY_KIND: dict[type[Kind], _Label] = {

@@ -64,20 +64,17 @@ class _UnreadableError(Exception):
 
 
 def _open(path: Path) -> IO[bytes]:
-    stream = path.open("rb")
-    magic = stream.read(2)
-    stream.seek(0)
+    with path.open("rb") as stream:
+        magic = stream.read(2)
     if magic == b"\x1f\x8b":
-        return gzip.open(stream, "rb")  # type: ignore[return-value]
+        return gzip.open(path, "rb")  # type: ignore[return-value]
     if path.suffix == ".gz":
-        size = path.stat().st_size
-        stream.close()
         raise _UnreadableError(
             "is named .gz but is no gzip stream"
-            if size
+            if magic
             else "is empty, where even an empty gzip stream has 20 bytes"
         )
-    return stream
+    return path.open("rb")
 
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:

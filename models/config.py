@@ -7,6 +7,9 @@ from typing import Literal
 
 from contracts.table import ContractError
 
+ARTIFACT = "model"
+"""Folder of the artifact within a run."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:

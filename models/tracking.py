@@ -19,9 +19,9 @@ from mlflow.types.schema import Array as ArrayType
 
 from contracts.tables import USER_FEATURES
 from models.artifact import Model
+from models.config import ARTIFACT
 from models.figures import draw_curves
 
-ARTIFACT = "model"
 FLAVOR = "nightjar"
 """A flavor of our own: MLflow keeps and versions the files, and has no code of ours to run."""
 _MLFLOW_TYPES = {

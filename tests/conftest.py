@@ -1,0 +1,110 @@
+"""Shared fixtures: one Spark session for the whole run, and tables written as text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.table import Table
+from jobs.config import SparkConfig
+from jobs.schema import spark_schema
+from jobs.session import start_session
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Prefect, MLflow and Nightjar keep their files in a folder of the test run."""
+    home = tmp_path_factory.mktemp("home")
+    for name in [n for n in os.environ if n.startswith(("NIGHTJAR_", "PREFECT_"))]:
+        del os.environ[name]
+    os.environ["NIGHTJAR_HOME"] = str(home)
+    from flows.settings import quiet_environment
+
+    quiet_environment(home)
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    """The one session; two shuffle partitions, because inputs are tiny."""
+    config = SparkConfig(master="local[2]", memory="1500m", shuffle_partitions=2)
+    session = start_session(config, tmp_path_factory.mktemp("spark"))
+    yield session
+    session.stop()
+
+
+MakeTable = Callable[..., DataFrame]
+
+
+@pytest.fixture
+def table(spark: SparkSession) -> MakeTable:
+    """Rows of a table from text: a line of column names, then a line per row, `|` between cells.
+
+    `-` is null. Columns that are left out are filled: numbers with 0, texts with their own name.
+    """
+
+    def make(text: str, contract: Table, **filled: Any) -> DataFrame:
+        lines = [line for line in text.strip().splitlines() if line.strip()]
+        names = [cell.strip() for cell in lines[0].split("|")]
+        rows = []
+        for line in lines[1:]:
+            cells = dict(zip(names, (c.strip() for c in line.split("|")), strict=True))
+            rows.append(
+                tuple(
+                    parse(cells[c.name], c.type)
+                    if c.name in cells
+                    else filled.get(c.name, _fill(c.name, c.type, c.nullable))
+                    for c in contract.columns
+                )
+            )
+        return spark.createDataFrame(rows, spark_schema(contract))
+
+    return make
+
+
+def parse(cell: str, type_: str) -> Any:
+    """A cell's value; `-` is null, arrays are separated by spaces."""
+    if cell == "-":
+        return None
+    if type_.startswith("array<"):
+        return [parse(part, type_[6:-1]) for part in cell.split()]
+    if type_ == "date":
+        return date.fromisoformat(cell)
+    if type_ == "timestamp":
+        return datetime.fromisoformat(cell).replace(tzinfo=UTC)
+    if type_ in ("int", "bigint"):
+        return int(cell)
+    if type_ in ("float", "double"):
+        return float(cell)
+    if type_ == "boolean":
+        return cell == "true"
+    return cell
+
+
+def _fill(name: str, type_: str, nullable: bool) -> Any:
+    if nullable:
+        return None
+    if type_.startswith("array<"):
+        return []
+    return 0 if type_ in ("int", "bigint", "float", "double") else name
+
+
+def rows_of(frame: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    """The rows as sorted tuples, for comparison."""
+    return sorted((tuple(r) for r in frame.select(*columns).collect()), key=str)
+
+
+def real_data(name: str) -> Path:
+    """A folder of real data; the test is skipped, saying so, where it is not there."""
+    folder = REAL_DATA / name
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}")
+    return folder

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+
+from contracts.days import (
+    Days,
+    as_ranges,
+    before,
+    example_days,
+    label_is_closed,
+    midnight_before,
+    parse_day,
+)
+from contracts.table import CallError, ContractError
+
+
+def test_ranges_are_half_open() -> None:
+    week = before(date(2025, 1, 8), 7)
+    assert (week.start, len(week)) == (date(2025, 1, 1), 7)
+    assert date(2025, 1, 7) in week
+    assert date(2025, 1, 8) not in week
+
+
+def test_a_range_does_not_run_backwards() -> None:
+    with pytest.raises(ContractError, match="must not end"):
+        Days(date(2025, 1, 2), date(2025, 1, 1))
+
+
+def test_a_label_closes_when_its_window_and_the_days_for_late_rows_are_past() -> None:
+    as_of = date(2025, 1, 1)
+    assert not label_is_closed(as_of, 7, 2, date(2025, 1, 9))
+    assert label_is_closed(as_of, 7, 2, date(2025, 1, 10))
+
+
+def test_examples_lie_in_the_past_and_have_history_behind_them() -> None:
+    days = example_days(date(2025, 3, 1), date(2025, 1, 1), 7, 100, 28)
+    assert days[-1] == date(2025, 2, 22)
+    assert days[0] == date(2025, 2, 1)  # 2025-01-25 would have 24 days of history
+    assert example_days(date(2025, 3, 1), date(2025, 1, 1), 7, 2, 28) == days[-2:]
+
+
+def test_midnight_is_the_latest_utc_one() -> None:
+    assert midnight_before(datetime(2025, 1, 2, 0, 0, tzinfo=UTC)) == date(2025, 1, 2)
+    east = timezone(timedelta(hours=9))
+    assert midnight_before(datetime(2025, 1, 2, 8, 0, tzinfo=east)) == date(2025, 1, 1)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2025-02-30", "20250101", "2025-01-01T00"])
+def test_a_day_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(CallError) as error:
+        parse_day(text, "--as-of")
+    assert str(error.value) == f"--as-of: expected a day such as 2025-01-31, found {text!r}"
+
+
+def test_ranges_are_as_few_as_can_be() -> None:
+    days = [date(2025, 1, d) for d in (5, 1, 2, 3, 3)]
+    assert as_ranges(days) == (
+        Days(date(2025, 1, 1), date(2025, 1, 4)),
+        Days(date(2025, 1, 5), date(2025, 1, 6)),
+    )

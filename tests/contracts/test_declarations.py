@@ -1,0 +1,82 @@
+"""What is declared is whole, and the pages made from it are up to date."""
+
+from __future__ import annotations
+
+import pytest
+
+from contracts.__main__ import fields_page, tables_page
+from contracts.features import FEATURES
+from contracts.sources import FIELDS
+from contracts.table import ContractError
+from contracts.tables import CLEAN_TABLES, TABLES, USER_FEATURES
+from contracts.tasks import (
+    KINDS,
+    TASKS,
+    Binary,
+    Mask,
+    Ordinal,
+    Task,
+    ZeroInflatedLogNormal,
+    enabled_tasks,
+    task_named,
+)
+from jobs import labels
+from jobs.clean_tables import RULES
+from models import evaluate, heads
+from tests.conftest import REPOSITORY
+
+
+def test_every_kind_has_its_label_head_and_metrics() -> None:
+    assert set(labels.KINDS) == set(KINDS)
+    assert set(heads.KINDS) == set(KINDS)
+    assert set(evaluate.KINDS) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", [Binary(), ZeroInflatedLogNormal(), Ordinal(3)], ids=repr)
+def test_every_kind_has_score_columns_that_end_with_the_percentile(kind) -> None:
+    task = Task("some", "Does it.", kind, 7, "order", Mask("all"), ())
+    columns = task.score_columns()
+    assert columns[-1].name == "percentile_some"
+    assert all(c.nullable for c in columns)
+
+
+def test_every_clean_table_has_fields_and_rules() -> None:
+    names = {t.name for t in CLEAN_TABLES}
+    assert set(FIELDS) == names
+    assert set(RULES) == names
+
+
+def test_names_are_declared_once() -> None:
+    for names in ([t.name for t in TABLES], [f.name for f in FEATURES], [t.name for t in TASKS]):
+        assert len(names) == len(set(names))
+    assert USER_FEATURES.names == ("user_key", "as_of", *(f.name for f in FEATURES))
+
+
+def test_a_task_stays_within_a_longer_one_of_the_same_target() -> None:
+    for task in TASKS:
+        if task.within is not None:
+            outer = task_named(task.within)
+            assert (outer.target, outer.mask) == (task.target, task.mask)
+            assert outer.horizon > task.horizon
+
+
+def test_a_task_without_its_source_is_off() -> None:
+    names = [t.name for t in enabled_tasks(frozenset({"engagements"}))]
+    assert names == ["churn_28d", "return_90d"]
+
+
+def test_wrong_tasks_are_refused() -> None:
+    with pytest.raises(ContractError, match="horizon must be 1 day or more, found 0"):
+        Task("t", "T.", Binary(), 0, "order", Mask("all"), ())
+    with pytest.raises(ContractError, match="needs 2 levels or more, found 1"):
+        Ordinal(1)
+    with pytest.raises(ContractError, match="task 'nothing': expected one of purchase_7d"):
+        task_named("nothing")
+
+
+def test_the_page_of_tables_is_up_to_date() -> None:
+    assert (REPOSITORY / "docs/tables.md").read_text() == tables_page(), "run `make docs`"
+
+
+def test_the_readme_lists_every_field_of_a_mapping() -> None:
+    assert fields_page() in (REPOSITORY / "README.md").read_text()

@@ -1,0 +1,309 @@
+"""Cleaning: what is kept, what is a retry, what is quarantined, and that nothing is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contracts.days import DEDUP_DAYS
+from contracts.table import ContractError
+from contracts.tables import table_named
+from jobs.clean import clean, quarantine, reconciliation, user_key, verdicts
+from jobs.clean_tables import RULES
+from jobs.land import check_readable, landed
+from jobs.sources import SourceMapping, raw_files, read_mapping
+from jobs.user_key import UserKey
+from tests.conftest import rows_of
+
+KEY = UserKey(b"a key for the tests alone")
+DAY = date(2025, 1, 1)
+
+MAPPING = """
+[money]
+reporting_currency = "EUR"
+rates = { USD = "0.5" }
+[sources.log]
+files = "{day}.csv"
+format = "csv"
+missing = "empty"
+timezone = "Europe/Berlin"
+columns = ["id", "order", "user", "item", "kind", "qty", "price", "cur", "time"]
+[sources.log.tables.orders]
+line_id = "id"
+order_id = "`order`"
+user_id = "user"
+item_id = "item"
+kind = "kind"
+quantity = "qty"
+unit_price = "price"
+currency = "cur"
+occurred_at = "time"
+reject = [{ reason = "not goods", when = "item = 'POST'" }]
+[sources.log.tables.users]
+user_id = "user"
+country = "cur"
+occurred_at = "time"
+"""
+HEADER = "id,order,user,item,kind,qty,price,cur,time"
+
+
+class Shop:
+    """Days of raw lines, cleaned."""
+
+    def __init__(self, spark: SparkSession, folder: Path, days: dict[date, str], mapping=MAPPING):
+        (folder / "m.toml").write_text(mapping)
+        self.mapping: SourceMapping = read_mapping(folder / "m.toml")
+        for day, lines in days.items():
+            text = "\n".join([HEADER, *(line.strip() for line in lines.strip().splitlines())])
+            (folder / f"{day}.csv").write_text(text + "\n")
+        (source,) = self.mapping.sources
+        self.files = raw_files(source, folder)
+        self.landed = landed(spark, source, self.files)
+        self.days = list(days)
+
+    def judged(self, table: str = "orders", days: list[date] | None = None) -> DataFrame:
+        return verdicts(
+            self.landed,
+            self.mapping.feeding(table),
+            lambda s: RULES[table](KEY, F.lit(s.timezone or "UTC"), self.mapping.money),
+            days or self.days,
+            DEDUP_DAYS,
+        )
+
+    def reasons(self, table: str = "orders") -> dict[int, str]:
+        rows = quarantine(self.judged(table), table_named(table)).collect()
+        return {r.line: r.reason for r in rows}
+
+
+def test_every_row_that_breaks_a_rule_says_which(spark: SparkSession, tmp_path: Path) -> None:
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            DAY: """
+        l1,o1,ann,i1,purchase,2,2.55,EUR,2025-01-01T10:00:00
+        l2,o1,,i1,purchase,2,2.55,EUR,2025-01-01T10:00:00
+        l3,o1,ann,i1,gift,2,2.55,EUR,2025-01-01T10:00:00
+        l4,o1,ann,i1,purchase,2.0,2.55,EUR,2025-01-01T10:00:00
+        l5,o1,ann,i1,purchase,0,2.55,EUR,2025-01-01T10:00:00
+        l6,o1,ann,i1,purchase,2,cheap,EUR,2025-01-01T10:00:00
+        l7,o1,ann,i1,purchase,2,-1,EUR,2025-01-01T10:00:00
+        l8,o1,ann,i1,purchase,2,1.001,EUR,2025-01-01T10:00:00
+        l9,o1,ann,i1,purchase,2,1,XYZ,2025-01-01T10:00:00
+        l10,o1,ann,i1,purchase,2,1,EUR,tomorrow
+        l11,o1,ann,i1,purchase,2,1,EUR,2025-01-03T01:00:01
+        l12,o1,ann,POST,purchase,2,1,EUR,2025-01-01T10:00:00
+        l13,o1,ann,i1,purchase,2,1
+        l14,o1,ann,i1,purchase,9999999999,99999999999,EUR,2025-01-01T10:00:00
+        l15,o1,ann,i1,purchase,1,0,EUR,2025-01-01T10:00:00
+        """
+        },
+    )
+    assert shop.reasons() == {
+        3: "user_id: missing",
+        4: "kind: not one of purchase, cancellation, return",
+        5: "quantity: not a whole number",
+        6: "quantity: not above 0",
+        7: "unit_price: not a number",
+        8: "unit_price: below 0",
+        9: "unit_price: finer than a minor unit",
+        10: "currency: no rate for it",
+        11: "occurred_at: not a time",
+        12: "occurred_at: more than a day after it landed",
+        13: "not goods",
+        14: "expected 9 fields, found 7",
+        15: "quantity: times price too large",
+    }
+
+
+def test_money_time_and_user_come_out_in_their_units(spark: SparkSession, tmp_path: Path) -> None:
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            DAY: """
+        l1,o1,ann,i1,purchase,3,2.55,EUR,2025-01-01T10:00:00
+        l2,o1,ann,i1,purchase,3,0.03,USD,2025-01-01T10:00:00+00:00
+        l3,o1,ann,i1,purchase,3,0.03,USD,2025-01-02T00:30:00
+        """
+        },
+    )
+    kept = clean(shop.judged(), table_named("orders"))
+    assert rows_of(kept, "line_id", "amount_minor", F.col("occurred_at").cast("string")) == [
+        ("l1", 765, "2025-01-01 09:00:00"),  # Berlin is an hour ahead in winter
+        ("l2", 5, "2025-01-01 10:00:00"),  # 3 * 0.03 * 0.5 = 4.5 cents; it says its own offset
+        ("l3", 5, "2025-01-01 23:30:00"),
+    ]
+    expected = hmac.new(KEY.key, b"ann", hashlib.sha256).hexdigest()[:32]
+    assert {r[0] for r in rows_of(kept, "user_key")} == {expected}
+
+
+def test_a_long_key_is_hashed_first_as_rfc_2104_says(spark: SparkSession) -> None:
+    key = UserKey(b"k" * 100)
+    made = spark.range(1).select(user_key(F.lit("é"), key)).collect()[0][0]
+    assert made == hmac.new(key.key, "é".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def test_a_retry_is_a_duplicate_and_other_content_a_conflict(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    line = "l1,o1,ann,i1,purchase,2,2.55,EUR,2025-01-01T10:00:00"
+    later, much_later = DAY + timedelta(days=DEDUP_DAYS), DAY + timedelta(days=2 * DEDUP_DAYS + 1)
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            DAY: f"{line}\n{line}\nl2,o1,,i1,purchase,2,1,EUR,2025-01-01T10:00:00",
+            # a bad row does not make its corrected retry a duplicate
+            later: f"{line}\n{line.replace('2.55', '3.55')}\nl2,o1,bob,i1,purchase,2,1,EUR,2025-01-01T10:00:00",
+            # nobody looks back as far as this
+            much_later: line,
+        },
+    )
+    got = {(r.landed_on, r.line): r.verdict for r in shop.judged().collect()}
+    assert got == {
+        (DAY, 2): "clean",
+        (DAY, 3): "duplicate",
+        (DAY, 4): "quarantined",
+        (later, 2): "duplicate",
+        (later, 3): "quarantined",
+        (later, 4): "clean",
+        (much_later, 2): "clean",
+    }
+
+
+def test_a_day_cleaned_alone_comes_out_as_among_others(spark: SparkSession, tmp_path: Path) -> None:
+    line = "l1,o1,ann,i1,purchase,2,2.55,EUR,2025-01-01T10:00:00"
+    days = [DAY + timedelta(days=n) for n in (0, 3, 6, 9)]
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            day: f"{line}\nm{i},o1,ann,i1,purchase,1,1,EUR,2025-01-01T10:00:00"
+            for i, day in enumerate(days)
+        },
+    )
+    together = rows_of(shop.judged(), "landed_on", "line", "verdict")
+    alone = sorted(
+        (
+            row
+            for day in days
+            for row in rows_of(shop.judged(days=[day]), "landed_on", "line", "verdict")
+        ),
+        key=str,
+    )
+    assert together == alone
+
+
+def test_a_dimension_keeps_the_newest_of_a_day(spark: SparkSession, tmp_path: Path) -> None:
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            DAY: """
+        a,o,ann,i,purchase,1,1,DE,2025-01-01T10:00:00
+        b,o,ann,i,purchase,1,1,FR,2025-01-01T12:00:00
+        c,o,ann,i,purchase,1,1,FR,2025-01-01T11:00:00
+        d,o,bob,i,purchase,1,1,DE,2025-01-01T10:00:00
+        """
+        },
+    )
+    judged = shop.judged("users")
+    assert rows_of(clean(judged, table_named("users")), "country") == [("DE",), ("FR",)]
+    assert {r.line: r.verdict for r in judged.collect()} == {
+        2: "quarantined",
+        3: "clean",
+        4: "duplicate",
+        5: "clean",
+    }
+    assert shop.reasons("users") == {2: "superseded on the same day"}
+
+
+def test_counts_reconcile_on_seeded_random_dirt(spark: SparkSession, tmp_path: Path) -> None:
+    import random
+
+    dice = random.Random(3)
+
+    def line() -> str:
+        cells = [
+            f"l{dice.randint(1, 30)}",
+            "o1",
+            dice.choice(["ann", "bob", ""]),
+            "i1",
+            dice.choice(["purchase", "purchase", "gift"]),
+            dice.choice(["1", "2", "-3", "x"]),
+            dice.choice(["1", "2.5", "1.999"]),
+            "EUR",
+            "2025-01-01T10:00:00",
+        ]
+        return ",".join(cells[: dice.choice([9, 9, 9, 9, 5])])
+
+    days = {DAY + timedelta(days=n): "\n".join(line() for _ in range(60)) for n in range(4)}
+    shop = Shop(spark, tmp_path, days)
+    for table in ("orders", "users"):
+        counts = reconciliation(shop.judged(table), table_named(table)).collect()
+        assert {r.landed_on: r.n_in for r in counts} == dict.fromkeys(days, 60)
+        assert all(r.n_in == r.n_clean + r.n_duplicate + r.n_quarantined for r in counts)
+        assert sum(r.n_duplicate for r in counts) > 0
+
+
+def test_an_expression_over_no_column_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    wrong = MAPPING.replace('item_id = "item"', 'item_id = "thing"')
+    shop = Shop(spark, tmp_path, {DAY: ""}, wrong)
+    with pytest.raises(ContractError, match="log.tables.orders.item_id: 'thing' is not valid over"):
+        shop.judged()
+
+
+def test_rows_without_a_day_land_on_their_files_first(spark: SparkSession, tmp_path: Path) -> None:
+    history = MAPPING.replace(
+        'files = "{day}.csv"', 'files = "all.csv"\nlanded_on = "to_date(time)"'
+    ).replace('missing = "empty"\n', "")
+    (tmp_path / "all.csv").write_text(
+        HEADER
+        + """
+l1,o1,ann,i1,purchase,1,1,EUR,2025-01-05T10:00:00
+l2,o1,ann,i1,purchase,1,1,EUR,2025-01-03T10:00:00
+l3,o1,ann,i1
+"""
+    )
+    shop = Shop(spark, tmp_path, {}, history)
+    assert rows_of(shop.landed, "line", "landed_on") == [
+        (2, date(2025, 1, 5)),
+        (3, date(2025, 1, 3)),
+        (4, date(2025, 1, 3)),
+    ]
+
+
+def test_unreadable_files_stop_the_run_and_are_all_named(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    good = "l1,o1,ann,i1,purchase,1,1,EUR,2025-01-01T10:00:00"
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            days[0]: "\n".join([good] * 20),
+            days[1]: "\n".join([good] * 20 + ["cut"] * 11),  # over 10 and over 1 %
+            days[2]: "\n".join([good] * 3 + ["cut"] * 3),  # a few never stop a run
+            days[3]: good,
+        },
+    )
+    (tmp_path / f"{days[3]}.csv").write_text("id,user\n1,2\n")
+    with pytest.raises(ContractError) as error:
+        check_readable(shop.landed, shop.mapping.sources[0])
+    assert str(error.value) == "\n".join(
+        [
+            "source log cannot be landed:",
+            "  2025-01-02.csv: 11 of 31 rows cannot be decoded, more than max_undecodable_share = 0.01 "
+            "allows; the first is line 22: expected 9 fields, found 1",
+            "  2025-01-04.csv: no column order, item, kind, qty, price, cur, time; its header has id, "
+            "user",
+        ]
+    )

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.table import Column, ContractError, Table
+from contracts.tables import USER_DAYS
+from jobs.io import read_table, write_days
+from tests.conftest import rows_of
+
+T = Table(
+    "things",
+    "Things.",
+    ("id", "day"),
+    "day",
+    (
+        Column("id", "string", "Id."),
+        Column("day", "date", "Day."),
+        Column("n", "int", "Number.", nullable=True, minimum=0, maximum=9),
+        Column("kind", "string", "Kind.", nullable=True, values=("a", "b")),
+        Column("share", "double", "Share.", nullable=True),
+    ),
+    partition=("day",),
+)
+D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
+
+
+def test_days_are_files_of_their_own_and_empty_days_are_there_too(
+    spark: SparkSession, table, tmp_path: Path
+) -> None:
+    rows = table("id | day | n\n a | 2025-01-01 | 1\n b | 2025-01-02 | 2\n c | 2025-01-01 | -", T)
+    made = write_days(spark, rows, T, [D1, D2, D3], str(tmp_path))
+    assert {d: m.rows for d, m in made.items()} == {D1: 2, D2: 1, D3: 0}
+    assert made[D3].files == ()
+    for day in (D1, D2):
+        (path,) = made[day].files
+        assert set(pq.read_table(path).column("day").to_pylist()) == {day}
+    assert read_table(spark, T, [p for m in made.values() for p in m.files]).count() == 3
+
+
+def test_the_digest_is_of_the_content_and_not_of_the_order(
+    spark: SparkSession, table, tmp_path: Path
+) -> None:
+    def digest(text: str, name: str, files: int = 1) -> str:
+        rows = table("id | day | n\n" + text, T)
+        return write_days(spark, rows, T, [D1], str(tmp_path / name), files)[D1].digest
+
+    one = digest("a | 2025-01-01 | 1\n b | 2025-01-01 | -\n c | 2025-01-01 | 3", "1")
+    assert one == digest("c | 2025-01-01 | 3\n b | 2025-01-01 | -\n a | 2025-01-01 | 1", "2")
+    assert one == digest("c | 2025-01-01 | 3\n b | 2025-01-01 | -\n a | 2025-01-01 | 1", "3", 3)
+    assert one != digest("a | 2025-01-01 | 1\n b | 2025-01-01 | 0\n c | 2025-01-01 | 3", "4")
+    assert one != digest("a | 2025-01-01 | 3\n b | 2025-01-01 | -\n c | 2025-01-01 | 1", "5")
+
+
+def test_rows_that_break_the_contract_are_told_all_at_once(
+    spark: SparkSession, table, tmp_path: Path
+) -> None:
+    rows = table(
+        """
+        id | day        | n  | kind | share
+        a  | 2025-01-01 | -1 | a    | 0
+        a  | 2025-01-01 | 10 | c    | NaN
+        -  | 2025-01-01 | 1  | b    | 0
+        """,
+        T,
+    )
+    with pytest.raises(ContractError) as error:
+        write_days(spark, rows, T, [D1], str(tmp_path))
+    assert str(error.value) == (
+        "things breaks its contract:\n"
+        "  id: null, expected a value: found 1 rows\n"
+        "  n: below 0: found 1 rows\n"
+        "  n: above 9: found 1 rows\n"
+        "  kind: not one of a, b: found 1 rows\n"
+        "  share: not a number: found 1 rows\n"
+        "  grain (id, day): expected one row, found 2 of a, 2025-01-01"
+    )
+
+
+def test_rows_of_a_day_that_was_not_asked_for_are_refused(
+    spark: SparkSession, table, tmp_path: Path
+) -> None:
+    rows = table("id | day\n a | 2025-01-02", T)
+    with pytest.raises(ContractError, match="day: rows of 2025-01-02, which was not asked for"):
+        write_days(spark, rows, T, [D1], str(tmp_path))
+
+
+def test_no_file_is_an_empty_table(spark: SparkSession) -> None:
+    assert rows_of(read_table(spark, USER_DAYS, []), *USER_DAYS.names) == []

@@ -1,0 +1,112 @@
+"""The layers: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+FORBIDDEN = {
+    "contracts": {"jobs", "models", "flows"},
+    "jobs": {
+        "models",
+        "flows",
+        "torch",
+        "pytorch_lightning",
+        "prefect",
+        "pyiceberg",
+        "mlflow",
+        "sqlalchemy",
+        "duckdb",
+    },
+    "models": {"jobs", "flows", "pyspark", "prefect", "pyiceberg", "sqlalchemy", "duckdb"},
+    "flows": {"torch", "pytorch_lightning", "lightgbm"},
+}
+ENVIRONMENT_READERS = {
+    "flows/settings.py",
+    "flows/cli.py",
+    "flows/up.py",
+    "flows/doctor.py",
+    "flows/processes.py",
+    "jobs/session.py",
+    "models/__main__.py",
+}
+
+
+def modules(layer: str) -> list[Path]:
+    return sorted((REPOSITORY / layer).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("layer", FORBIDDEN)
+def test_a_layer_imports_only_what_lies_below_it(layer: str) -> None:
+    wrong = {str(p.relative_to(REPOSITORY)): imported(p) & FORBIDDEN[layer] for p in modules(layer)}
+    assert {path: names for path, names in wrong.items() if names} == {}
+
+
+def test_contracts_use_the_standard_library_only() -> None:
+    outside = {
+        str(p.relative_to(REPOSITORY)): imported(p) - set(sys.stdlib_module_names) - {"contracts"}
+        for p in modules("contracts")
+    }
+    assert {path: names for path, names in outside.items() if names} == {}
+
+
+def test_flows_start_training_and_scoring_as_processes() -> None:
+    """Of models, flows know the settings; torch stays outside."""
+    allowed = {"models.config"}
+    for path in modules("flows"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("models"):
+                assert node.module in allowed, f"{path.name} imports {node.module}"
+
+
+def test_only_the_edges_read_the_environment() -> None:
+    readers = {
+        str(p.relative_to(REPOSITORY))
+        for layer in FORBIDDEN
+        for p in modules(layer)
+        for node in ast.walk(ast.parse(p.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    }
+    assert readers <= ENVIRONMENT_READERS
+
+
+def test_nothing_below_flows_asks_what_time_it_is() -> None:
+    asked = {
+        f"{p.relative_to(REPOSITORY)}:{node.lineno}"
+        for layer in ("contracts", "jobs", "models")
+        for p in modules(layer)
+        for node in ast.walk(ast.parse(p.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("now", "today", "utcnow", "current_date", "current_timestamp")
+    }
+    assert asked == set()
+
+
+def test_modules_stay_short_enough_to_read() -> None:
+    long = {
+        str(p.relative_to(REPOSITORY)): n
+        for layer in FORBIDDEN
+        for p in modules(layer)
+        if (n := len(p.read_text().splitlines())) > 400
+    }
+    assert long == {}
+
+
+def test_packages_are_empty_so_that_names_come_from_where_they_are_defined() -> None:
+    for layer in FORBIDDEN:
+        assert (REPOSITORY / layer / "__init__.py").read_text() == ""
