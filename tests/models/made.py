@@ -1,0 +1,79 @@
+"""Examples with a known answer, as Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.features import FEATURES
+from contracts.tables import EXAMPLES, USER_FEATURES
+from contracts.tasks import TASKS
+from models.arrow import arrow_schema
+
+NIGHT = date(2025, 12, 1)
+DAYS = tuple(NIGHT - timedelta(days=14 * k) for k in range(24, 0, -1))
+
+
+def features(n: int, as_of: date, seed: int) -> tuple[dict, np.ndarray]:
+    """Feature columns of n users, and each user's true strength, which some features show."""
+    dice = np.random.default_rng((seed, as_of.toordinal()))
+    strength = dice.normal(size=n)
+    columns: dict = {"user_key": [f"user{i:05d}" for i in range(n)], "as_of": [as_of] * n}
+    for f in FEATURES:
+        if f.type in ("bigint", "int"):
+            columns[f.name] = dice.poisson(2, n)
+        elif f.type == "double":
+            columns[f.name] = [None if x < 0.2 else float(x) for x in dice.random(n)]
+        elif f.encoding == "id":
+            columns[f.name] = [str(x) for x in dice.choice(["a", "b", "c"], n)]
+        else:
+            columns[f.name] = None
+    columns["n_views_7d"] = np.round(np.exp(strength + 2)).astype(int)
+    lengths = dice.integers(0, 6, n)
+    values = {"seq_verb": "view", "seq_item": "i1", "seq_hours": 5, "seq_amount_minor": 0}
+    for name, value in values.items():
+        columns[name] = [[value] * k for k in lengths]
+    return columns, strength
+
+
+def write_examples(
+    folder: Path, n: int = 150, days: Sequence[date] = DAYS, seed: int = 0
+) -> tuple[str, ...]:
+    """A file per day; labels follow from the strength alone. Open windows are null."""
+    paths = []
+    for as_of in days:
+        columns, s = features(n, as_of, seed)
+        dice = np.random.default_rng((seed, 1, as_of.toordinal()))
+        buys30 = dice.random(n) < 1 / (1 + np.exp(-2.5 * s))
+        buys7 = buys30 & (dice.random(n) < 0.4)
+        spend = np.where(buys30, np.exp(6 + 0.5 * s + dice.normal(0, 0.3, n)), 0).astype(int)
+        stars = np.clip(np.round(3 + 1.2 * s + dice.normal(0, 0.5, n)), 1, 5).astype(int)
+        labels = {
+            "purchase_7d": buys7,
+            "purchase_30d": buys30,
+            "spend_30d": spend,
+            "next_rating_90d": stars,
+            "churn_28d": dice.random(n) < 1 / (1 + np.exp(2 * s)),
+            "return_90d": dice.random(n) < 1 / (1 + np.exp(-2 * s)),
+        }
+        for task in TASKS:
+            closed = as_of + timedelta(days=task.horizon + 2) <= NIGHT
+            columns[task.label] = [int(x) if closed else None for x in labels[task.name]]
+        path = folder / f"{as_of}.parquet"
+        pq.write_table(pa.Table.from_pydict(columns, schema=arrow_schema(EXAMPLES)), path)
+        paths.append(str(path))
+    return tuple(paths)
+
+
+def write_features(folder: Path, n: int, as_of: date = NIGHT) -> str:
+    columns, _ = features(n, as_of, 0)
+    path = folder / "features.parquet"
+    pq.write_table(
+        pa.Table.from_pydict(columns, schema=arrow_schema(USER_FEATURES)), path, row_group_size=100
+    )
+    return str(path)

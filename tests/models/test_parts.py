@@ -1,0 +1,208 @@
+"""The model's parts, one by one."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import lognorm
+
+from contracts.table import ContractError
+from contracts.tables import USER_FEATURES
+from contracts.tasks import Binary, Ordinal, ZeroInflatedLogNormal, task_named
+from models import encoders
+from models.arrow import arrow_schema
+from models.calibrate import fit_calibration
+from models.config import TrainConfig
+from models.encoders import sequences
+from models.evaluate import bootstrap, metrics
+from models.gate import Comparison, decide, decide_first
+from models.heads import Calibration, head_of, within
+from models.score import percentiles
+from models.splits import split_days
+from tests.models.made import features
+
+D = date(2025, 6, 1)
+
+
+def rows(n: int = 40, **changed) -> pa.Table:
+    columns, _ = features(n, D, 1)
+    return pa.Table.from_pydict(columns | changed, schema=arrow_schema(USER_FEATURES))
+
+
+def test_the_log_normal_head_is_the_papers_likelihood() -> None:
+    head = head_of(ZeroInflatedLogNormal())
+    outputs = torch.tensor([[0.3, 2.0, 0.1], [0.3, 2.0, 0.1]])
+    sigma = 0.05 + 1.45 / (1 + np.exp(-0.1))
+    p = 1 / (1 + np.exp(-0.3))
+    expected = [-np.log(1 - p), -np.log(p) - lognorm.logpdf(9.0, sigma, scale=np.exp(2.0))]
+    assert np.allclose(head.loss(outputs, torch.tensor([0.0, 9.0])), expected, atol=1e-5)
+    mean = head.predict(outputs, Calibration())["_expected"][0]
+    assert np.isclose(mean, p * np.exp(2.0 + sigma**2 / 2), rtol=1e-5)
+
+
+def test_the_ordinal_heads_levels_are_probabilities_in_order() -> None:
+    head = head_of(Ordinal(5))
+    outputs = torch.randn(50, 5, generator=torch.Generator().manual_seed(0)) * 3
+    made = head.predict(outputs, Calibration())
+    levels = torch.stack([made[f"_is_{k}"] for k in range(1, 6)], dim=1)
+    assert torch.allclose(levels.sum(1), torch.ones(50), atol=1e-5)
+    assert (levels >= 0).all()
+    higher = head.predict(outputs + torch.tensor([1.0, 0, 0, 0, 0]), Calibration())
+    assert (higher["_expected"] >= made["_expected"]).all()
+
+
+@pytest.mark.parametrize("kind", [Binary(), ZeroInflatedLogNormal(), Ordinal(5)], ids=repr)
+def test_a_head_starts_as_the_constant_that_fits_best(kind) -> None:
+    head = head_of(kind)
+    dice = np.random.default_rng(0)
+    labels = torch.tensor(
+        {
+            "binary": dice.random(500) < 0.2,
+            "zero_inflated_log_normal": (dice.random(500) < 0.4) * dice.lognormal(3, 0.5, 500),
+            "ordinal": dice.choice([1, 2, 3, 4, 5], 500, p=[0.1, 0.1, 0.2, 0.3, 0.3]),
+        }[kind.name]
+    ).float()
+
+    def loss(bias: torch.Tensor) -> float:
+        return float(head.loss(bias.unsqueeze(0).expand(500, -1), labels).mean())
+
+    start = head.start(labels)
+    for i in range(len(start)):
+        for step in (-0.3, 0.3):
+            moved = start.clone()
+            moved[i] += step
+            assert loss(moved) >= loss(start) - 1e-4
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.floats(-60, 60), st.floats(-60, 60))
+def test_a_task_within_another_is_never_more_likely(inner: float, outer: float) -> None:
+    a, b = torch.tensor([[inner]]), torch.tensor([[outer]])
+    p = torch.sigmoid(within(a, b))
+    assert torch.isfinite(within(a, b)).all()
+    assert p <= torch.sigmoid(b) + 1e-6
+    assert torch.isclose(p, torch.sigmoid(a) * torch.sigmoid(b), atol=1e-5)
+
+
+def test_calibration_mends_a_logit_that_is_too_sure() -> None:
+    dice = np.random.default_rng(0)
+    truth = dice.normal(size=4000)
+    labels = torch.tensor(dice.random(4000) < 1 / (1 + np.exp(-truth))).float()
+    outputs = torch.tensor(3 * truth + 2).float().unsqueeze(1)
+    made = fit_calibration(task_named("churn_28d"), head_of(Binary()), outputs, labels)
+    assert made.slope == pytest.approx(1 / 3, abs=0.05)
+    assert made.shift == pytest.approx(-2 / 3, abs=0.1)
+    assert (
+        fit_calibration(task_named("churn_28d"), head_of(Binary()), outputs[:50], labels[:50])
+        == Calibration()
+    )
+
+
+def test_encoders_see_the_training_rows_only_and_know_what_they_have_not_seen() -> None:
+    encoder = encoders.fit(rows(country=["DE"] * 39 + ["XX"]).to_batches(), 16)
+    assert encoder.vocabularies[0] == ("DE",)  # XX stands in too few rows
+    codes = encoder.encode(rows(country=["DE", "XX", None, "FR"] * 10)).ids[:4, 0]
+    assert codes.tolist() == [1, 0, 0, 0]
+    assert encoder.encode(rows()).ids[:, 1].min() >= encoder.id_sizes[0]
+
+
+def test_missing_numbers_are_zero_with_an_indicator() -> None:
+    encoder = encoders.fit(rows().to_batches(), 16)
+    n = encoder.n_numeric // 2
+    place = [f.name for f in encoders.NUMERIC].index("mean_stars_all")
+    made = encoder.encode(rows(mean_stars_all=[None] * 40))
+    assert (made.numeric[:, place] == 0).all()
+    assert (made.numeric[:, n + place] == 1).all()
+    with pytest.raises(
+        ContractError, match="lack features that the model was fitted on: n_views_7d"
+    ):
+        encoder.encode(rows().drop_columns(["n_views_7d"]))
+
+
+def test_sequences_end_in_the_last_place_and_slices_keep_their_rows() -> None:
+    lists = {
+        "seq_verb": [["order"], ["view", "like"]],
+        "seq_item": [["i1"], ["", "i2"]],
+        "seq_hours": [[1], [2, 3]],
+        "seq_amount_minor": [[100], [0, 0]],
+    }
+    whole = rows(40, **{k: v * 20 for k, v in lists.items()})
+    verbs, items, times = sequences(whole.slice(1, 1), 16)
+    assert verbs[0, -2:].tolist() == [
+        encoders.VERBS.index("view") + 1,
+        encoders.VERBS.index("like") + 1,
+    ]
+    assert (verbs[0, :-2] == 0).all()
+    assert items[0, -2] == 0
+    assert 1 <= items[0, -1] <= 16
+    assert times[0, -2, 0] > 0
+
+
+def test_tasks_split_apart_and_a_long_one_needs_more_past() -> None:
+    days = [D - timedelta(days=7 * k) for k in range(1, 20)]
+    short = split_days(task_named("purchase_7d"), days, D, 2)
+    assert short is not None
+    assert max(short.test) == D - timedelta(days=14)  # the newest that is closed
+    assert len(short.test) == len(short.valid) == 2
+    assert split_days(task_named("return_90d"), days, D, 2) is None
+
+
+def test_percentiles_are_mid_ranks() -> None:
+    made = percentiles(np.array([3, 1, 1, 2], np.float32))
+    assert made.tolist() == [0.875, 0.25, 0.25, 0.625]
+
+
+def test_the_bootstrap_resamples_users_with_all_of_their_rows() -> None:
+    users = np.array(["a"] * 50 + ["b"] * 50)
+    values = np.r_[np.zeros(50), np.ones(50)]
+    assert bootstrap(users, lambda r: float(values[r].mean()), 200, 0) == (0.0, 1.0)
+
+
+def test_metrics_fit_the_kind() -> None:
+    task = task_named("churn_28d")
+    made = metrics(task, np.array([0.0, 1, 1, 0]), {"": np.array([0.1, 0.9, 0.8, 0.2])})
+    assert made["auc"] == 1.0
+    assert made["base_rate"] == 0.5
+    assert "auc" not in metrics(task, np.zeros(3), {"": np.array([0.1, 0.9, 0.8])})
+
+
+BETTER, WORSE = Comparison(900, 0.4, 0.5, -0.3, -0.1), Comparison(900, 0.6, 0.5, 0.1, 0.3)
+
+
+def test_a_first_model_must_beat_the_constant_on_every_task() -> None:
+    assert decide_first({"a": BETTER}).decision == "promote"
+    verdict = decide_first({"a": BETTER, "b": Comparison(900, 0.52, 0.5, 0.02, 0.06)})
+    assert verdict.decision == "stop"
+    assert verdict.reasons[1] == "b loses to the constant: loss +4.0% (+2.0% to +6.0%)"
+    assert decide_first({}).decision == "stop"
+
+
+def test_a_challenger_that_is_worse_anywhere_is_not_promoted() -> None:
+    assert decide({"a": BETTER}).decision == "promote"
+    assert decide({"a": BETTER, "b": WORSE}).decision == "keep"
+    few = decide({"a": Comparison(10, 0.1, 0.5, -0.9, -0.8)})
+    assert few.decision == "keep"
+    assert few.reasons[0].startswith("no task has 200 test rows")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"max_grad_norm": 0},
+            "train.max_grad_norm: expected above 0, or none to turn clipping off, found 0",
+        ),
+        ({"dropout": 1.0}, "train.dropout: expected 0 to below 1, found 1.0"),
+        ({"width": 0}, "train.width: expected 1 or more, found 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, message) -> None:
+    with pytest.raises(ContractError) as error:
+        TrainConfig(**wrong)
+    assert str(error.value) == message

@@ -1,0 +1,245 @@
+"""Training on data whose answer is known, and all that hangs on it: one model for the module."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+
+from contracts.table import ContractError
+from contracts.tables import USER_SCORES
+from contracts.tasks import TASKS
+from models.arrow import arrow_schema
+from models.artifact import load_model, model_id
+from models.config import TrainConfig
+from models.score import ScoreSpec, score
+from models.tracking import RunSpec
+from models.train import TrainSpec, train
+from tests.models.made import DAYS, NIGHT, write_examples, write_features
+
+CONFIG = TrainConfig(
+    width=32,
+    depth=1,
+    n_experts=2,
+    id_buckets=64,
+    batch_size=256,
+    max_epochs=8,
+    learning_rate=5e-3,
+    min_rows=50,
+    bootstrap_samples=40,
+)
+# Lightning's own calls, which say nothing about ours.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*transfer_batch_to_device.*"),
+]
+
+
+def spec_of(folder: Path, files: tuple[str, ...], **given: Any) -> TrainSpec:
+    made = TrainSpec(files, DAYS, NIGHT, 2, tuple(t.name for t in TASKS), CONFIG, str(folder))
+    return replace(made, **given)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return write_examples(tmp_path_factory.mktemp("examples"))
+
+
+@pytest.fixture(scope="module")
+def trained(files, tmp_path_factory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("run")
+    run = RunSpec(
+        f"sqlite:///{folder}/mlflow.db",
+        "tests",
+        (folder / "artifacts").as_uri(),
+        "one",
+        ({"name": "examples", "snapshot": "77", "location": "/lake"},),
+        {"as_of": "x"},
+    )
+    return train(spec_of(folder, files, run=run))
+
+
+def test_the_known_answer_is_recovered_by_every_task(trained) -> None:
+    tasks = trained["tasks"]
+    assert set(tasks) == {t.name for t in TASKS}
+    for name in ("purchase_30d", "churn_28d", "return_90d"):
+        assert tasks[name]["model"]["auc"] > 0.8, name
+    assert tasks["spend_30d"]["model"]["spearman"] > 0.6
+    assert (
+        tasks["next_rating_90d"]["model"]["mae"]
+        < 0.75 * tasks["next_rating_90d"]["constant"]["mae"]
+    )
+    assert trained["gate"]["decision"] == "promote"
+
+
+def test_every_task_has_a_twin_a_constant_and_an_interval(trained) -> None:
+    for name, made in trained["tasks"].items():
+        assert set(made["model"]) <= set(made["twin"]) | {"auc", "spearman"}, name
+        gain = made["gain_over_twin"]
+        assert gain["low"] <= gain["gain"] <= gain["high"], name
+
+
+def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -> None:
+    short = replace(CONFIG, max_epochs=2)
+    ids = [
+        train(spec_of(tmp_path / n, files, config=short, tasks=("purchase_30d", "spend_30d")))[
+            "model_id"
+        ]
+        for n in ("a", "b")
+    ]
+    assert ids[0] == ids[1]
+
+
+def test_labels_of_test_days_cannot_reach_the_model(files, trained, tmp_path: Path) -> None:
+    """Every test label is turned round; the artifact stays the same, and its test fails."""
+    tests = {t.name: set(trained["splits"][t.name]["test"]) for t in TASKS}
+    altered = []
+    for path in files:
+        rows = pq.read_table(path)
+        day = rows.column("as_of")[0].as_py().isoformat()
+        for task in TASKS:
+            if day in tests[task.name] and task.name in ("churn_28d", "return_90d"):
+                place = rows.schema.get_field_index(task.label)
+                turned = pc.subtract(pa.scalar(1, pa.int32()), rows.column(task.label))
+                rows = rows.set_column(place, task.label, turned)
+        altered.append(str(tmp_path / Path(path).name))
+        pq.write_table(rows, altered[-1])
+    again = train(spec_of(tmp_path / "run", tuple(altered)))
+    assert again["model_id"] == trained["model_id"]
+    assert again["tasks"]["churn_28d"]["model"]["auc"] < 0.3
+
+
+def test_windows_of_one_part_never_reach_into_the_next(trained) -> None:
+    for task in TASKS:
+        split = {
+            p: [date.fromisoformat(d) for d in days]
+            for p, days in trained["splits"][task.name].items()
+        }
+        gap = timedelta(days=task.horizon + 2)
+        assert max(split["train"]) + gap <= min(split["valid"])
+        assert max(split["valid"]) + gap <= min(split["test"])
+        assert max(split["test"]) + gap <= NIGHT
+
+
+def test_a_task_without_room_or_labels_is_left_out_with_the_reason(files, tmp_path: Path) -> None:
+    few = spec_of(tmp_path, files, as_ofs=DAYS[-8:], config=replace(CONFIG, max_epochs=1))
+    report = train(few)
+    assert report["skipped"]["return_90d"] == (
+        "too little history: 90 days of horizon do not fit three times"
+    )
+    assert "purchase_7d" in report["tasks"]
+    with pytest.raises(ContractError, match="no task can be learnt:\n  purchase_7d: "):
+        train(replace(few, as_ofs=DAYS[-2:]))
+
+
+def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(trained) -> None:
+    folder = Path(trained["folder"])
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    run = client.get_run(trained["run_id"])
+    assert run.data.params["train.trunk"] == "mmoe"
+    assert run.data.metrics["churn_28d/auc"] == trained["tasks"]["churn_28d"]["model"]["auc"]
+    assert len(client.get_metric_history(trained["run_id"], "valid_loss")) == len(
+        trained["history"]
+    )
+    assert [(d.dataset.name, d.dataset.digest) for d in run.inputs.dataset_inputs] == [
+        ("examples", "77")
+    ]
+    paths = {a.path for a in client.list_artifacts(trained["run_id"], "model")}
+    assert paths == {"model/MLmodel", "model/model.json", "model/model.safetensors"}
+    text = (folder / "artifacts" / trained["run_id"] / "artifacts/model/MLmodel").read_text()
+    assert "signature" in text
+    assert "python_function" not in text  # nothing that could run code
+    assert {a.path for a in client.list_artifacts(trained["run_id"])} >= {
+        "curves.png",
+        "reliability.png",
+        "report.json",
+    }
+
+
+def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tmp_path) -> None:
+    saved = Path(trained["folder"]) / "model"
+    assert sorted(p.name for p in saved.iterdir()) == ["model.json", "model.safetensors"]
+    assert model_id(saved) == trained["model_id"]
+    for name in ("model.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((saved / name).read_bytes())
+    about = json.loads((tmp_path / "model.json").read_text())
+    about["encoder"]["features"][0] = "n_unicorns_7d"
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert model_id(tmp_path) != trained["model_id"]
+    with pytest.raises(ContractError, match="with n_unicorns_7d"):
+        load_model(tmp_path)
+
+
+def scores(trained, tmp_path: Path, n: int = 333) -> pa.Table:
+    spec = ScoreSpec(
+        (write_features(tmp_path, n),),
+        NIGHT,
+        str(Path(trained["folder"]) / "model"),
+        "r1",
+        str(tmp_path / "scores.parquet"),
+        str(tmp_path / "scratch"),
+    )
+    report = score(spec)
+    assert report["rows"] == n
+    return pq.read_table(spec.path)
+
+
+def test_every_user_is_scored_once_in_the_contracts_columns(trained, tmp_path: Path) -> None:
+    made = scores(trained, tmp_path)
+    assert made.schema.equals(arrow_schema(USER_SCORES))
+    assert len(set(made.column("user_key").to_pylist())) == 333
+    for column in USER_SCORES.columns:
+        assert made.column(column.name).null_count == 0, column.name
+    assert set(made.column("retrospective").to_pylist()) == {False}
+    p7, p30 = (made.column(f"score_purchase_{h}d").to_numpy() for h in (7, 30))
+    assert (p7 <= p30).all()
+    levels = sum(made.column(f"score_next_rating_90d_is_{k}").to_numpy() for k in range(1, 6))
+    assert np.allclose(levels, 1, atol=1e-5)
+    ranks = made.column("percentile_churn_28d").to_numpy()
+    assert abs(ranks.mean() - 0.5) < 1e-6
+    order = np.argsort(made.column("score_churn_28d").to_numpy(), kind="stable")
+    assert (np.diff(ranks[order]) >= -1e-6).all()
+
+
+def test_scoring_does_not_depend_on_the_batch(trained, tmp_path: Path, monkeypatch) -> None:
+    whole = scores(trained, tmp_path)
+    monkeypatch.setattr("models.score.BATCH", 50)
+    parts = scores(trained, tmp_path)
+    for name in whole.schema.names:
+        a, b = whole.column(name), parts.column(name)
+        if pa.types.is_floating(a.type):
+            assert np.allclose(a.to_numpy(), b.to_numpy(), rtol=1e-5, atol=1e-6), name
+        else:
+            assert a.equals(b), name
+
+
+def test_features_of_another_day_are_refused(trained, tmp_path: Path) -> None:
+    path = write_features(tmp_path, 5, NIGHT - timedelta(days=1))
+    spec = ScoreSpec(
+        (path,),
+        NIGHT,
+        str(Path(trained["folder"]) / "model"),
+        "r",
+        str(tmp_path / "s"),
+        str(tmp_path),
+    )
+    with pytest.raises(ContractError, match="expected features as of 2025-12-01, found 2025-11-30"):
+        score(spec)
+
+
+def test_a_shared_bottom_learns_too(files, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    told = replace(CONFIG, trunk="shared_bottom", max_epochs=4)
+    report = train(spec_of(tmp_path, files, config=told, tasks=("purchase_7d", "purchase_30d")))
+    assert report["tasks"]["purchase_30d"]["model"]["auc"] > 0.8
