@@ -1,0 +1,293 @@
+"""Real pyiceberg over SQLite: whole days or nothing, branches, releases that heal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.table import CallError, ContractError
+from contracts.tables import PUBLISHED, QUARANTINE, RECONCILIATION, USER_ITEM_DAYS, USER_SCORES
+from flows.analysts import query
+from flows.audit import audit_scores, raise_if_failed
+from flows.database import open_database
+from flows.lake import Lake
+from flows.releases import Release, Releases, branch_of, heal, now
+from jobs.io import WrittenDay
+from jobs.schema import arrow_schema
+
+D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def day_file(folder: Path, day: date, n: int, name: str = "f") -> WrittenDay:
+    path = folder / f"{name}-{day}.parquet"
+    rows = [{"user_key": f"u{i}", "item_id": "i", "day": day, "landed_on": day} for i in range(n)]
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(USER_ITEM_DAYS)), path)
+    return WrittenDay(day, n, "x", (str(path),))
+
+
+def rows_per_day(lake: Lake) -> dict[str, int]:
+    return {Path(f.path).stem: f.rows for f in lake.files(USER_ITEM_DAYS)}
+
+
+def test_a_commit_replaces_whole_days_and_leaves_the_others(lake: Lake, tmp_path: Path) -> None:
+    lake.commit(USER_ITEM_DAYS, {d: day_file(tmp_path, d, 2) for d in (D1, D2, D3)})
+    first = lake.snapshot(USER_ITEM_DAYS)
+    lake.commit(
+        USER_ITEM_DAYS, {D2: day_file(tmp_path, D2, 5, "again"), D3: WrittenDay(D3, 0, "", ())}
+    )
+    assert rows_per_day(lake) == {"f-2025-01-01": 2, "again-2025-01-02": 5}
+    assert [f.rows for f in lake.files(USER_ITEM_DAYS, D2, D3)] == [5]
+    assert len(lake.files(USER_ITEM_DAYS, snapshot=first)) == 3  # the old snapshot is whole
+
+
+def test_a_file_is_looked_into_before_it_is_committed(lake: Lake, tmp_path: Path) -> None:
+    wrong_day = replace(day_file(tmp_path, D1, 2), day=D2)
+    other = tmp_path / "other.parquet"
+    pq.write_table(pa.table({"user_key": ["a"]}), other)
+    with pytest.raises(ContractError) as error:
+        lake.commit(
+            USER_ITEM_DAYS,
+            {
+                D2: wrong_day,
+                D1: WrittenDay(D1, 1, "", (str(other),)),
+                D3: replace(day_file(tmp_path, D3, 2), rows=3),
+            },
+        )
+    assert str(error.value) == "\n".join(
+        [
+            "user_item_days breaks its contract:",
+            f"  {wrong_day.files[0]}: expected only landed_on = 2025-01-02, found 2025-01-01 to 2025-01-01",
+            f"  {other}: its columns are not the contract's",
+            "  2025-01-03: 3 rows counted, 2 in its files",
+        ]
+    )
+    assert lake.files(USER_ITEM_DAYS) == ()
+
+
+def test_what_is_replaced_within_a_day_can_be_narrowed(lake: Lake, tmp_path: Path) -> None:
+    def quarantined(table: str, n: int) -> dict[date, WrittenDay]:
+        path = tmp_path / f"{table}{n}.parquet"
+        rows = [
+            {
+                "landed_on": D1,
+                "table_name": table,
+                "source": "s",
+                "reason": "r",
+                "file": "f",
+                "line": i + 1,
+                "row_hash": "h",
+            }
+            for i in range(n)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows, arrow_schema(QUARANTINE)), path)
+        return {D1: WrittenDay(D1, n, "", (str(path),))}
+
+    for table, n in (("orders", 2), ("posts", 3), ("orders", 4)):
+        lake.commit(QUARANTINE, quarantined(table, n), {"table_name": table})
+    assert sorted(f.rows for f in lake.files(QUARANTINE)) == [3, 4]
+
+
+def test_small_tables_are_replaced_by_rows(lake: Lake) -> None:
+    row = {
+        "landed_on": D1,
+        "table_name": "orders",
+        "source": "s",
+        "n_in": 1,
+        "n_clean": 1,
+        "n_duplicate": 0,
+        "n_quarantined": 0,
+    }
+    for n in (1, 2):
+        lake.replace_rows(
+            RECONCILIATION,
+            [row | {"n_in": n}, row | {"landed_on": D2}],
+            [D1, D2],
+            {"table_name": "orders"},
+        )
+        lake.replace_rows(
+            RECONCILIATION, [row | {"table_name": "posts"}], [D1], {"table_name": "posts"}
+        )
+    assert sum(f.rows for f in lake.files(RECONCILIATION)) == 3
+
+
+# Releases
+
+
+def scores_file(folder: Path, as_of: date, users: list[str], release: str, **changed) -> WrittenDay:
+    row = {c.name: 0.25 for c in USER_SCORES.columns if c.type in ("float", "double")}
+    row |= {c.name: 1.0 for c in USER_SCORES.columns if c.name == "score_next_rating_90d_expected"}
+    rows = [
+        row
+        | {
+            "user_key": u,
+            "as_of": as_of,
+            "model_id": "m",
+            "release_id": release,
+            "retrospective": False,
+        }
+        | changed
+        for u in users
+    ]
+    path = folder / f"scores-{release}.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(USER_SCORES)), path)
+    return WrittenDay(as_of, len(rows), "", (str(path),))
+
+
+class FakeRegistry:
+    """The outside world: which model is champion."""
+
+    champion = ""
+
+    def point_champion(self, model_id: str) -> bool:
+        moved, self.champion = self.champion != model_id, model_id
+        return moved
+
+
+def release_of(lake: Lake, tmp_path: Path, as_of: date, release_id: str) -> Release:
+    lake.branch(USER_SCORES, branch_of(release_id))
+    snapshot = lake.commit(
+        USER_SCORES,
+        {as_of: scores_file(tmp_path, as_of, ["a", "b"], release_id)},
+        branch=branch_of(release_id),
+    )
+    return Release(
+        release_id, as_of, f"model-{release_id}", "f", {USER_SCORES.name: snapshot}, "run", now()
+    )
+
+
+def test_a_release_becomes_current_by_its_row_and_all_else_heals(
+    lake: Lake, tmp_path: Path
+) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    assert heal(releases, lake, registry, database) == []
+    with pytest.raises(CallError, match="nothing has been released yet"):
+        query(database, "SELECT 1")
+
+    one = release_of(lake, tmp_path, D1, "one")
+    assert lake.files(USER_SCORES) == ()  # on its branch, nobody sees it
+    releases.publish(one)
+    # a crash here leaves the row alone: the next start derives the rest from it
+    assert len(heal(releases, lake, registry, database)) == 3
+    assert heal(releases, lake, registry, database) == []
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+
+    two = release_of(lake, tmp_path, D2, "two")
+    assert lake.descends(
+        USER_SCORES, two.snapshots[USER_SCORES.name], one.snapshots[USER_SCORES.name]
+    )
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    releases.publish(two)
+    heal(releases, lake, registry, database)
+    assert query(
+        database, "SELECT count(*), count(*) FILTER (as_of = DATE '2025-01-02') FROM user_scores"
+    )[1] == [(4, 2)]
+    assert query(database, "SELECT count(*) FROM newest_scores")[1] == [(2,)]
+    assert registry.champion == "model-two"
+    assert releases.before(D2) == one
+    assert [r.release_id for r in releases.all()] == ["one", "two"]
+
+
+@pytest.fixture
+def database(lake: Lake, tmp_path: Path) -> Path:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, FakeRegistry(), tmp_path / "n.duckdb")
+    return tmp_path / "n.duckdb"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE t (i INT)",
+        "DROP VIEW user_scores",
+        "COPY (SELECT 1) TO 'x.csv'",
+        "SELECT 1; SELECT 2",
+        "ATTACH 'x.db'",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "PRAGMA database_list",
+        "",
+    ],
+)
+def test_sql_is_one_reading_statement(database: Path, statement: str) -> None:
+    with pytest.raises(CallError):
+        query(database, statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_csv('/etc/hostname')",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM no_such_table",
+        "SELEC 1",
+    ],
+)
+def test_sql_reads_nothing_but_the_release(database: Path, statement: str) -> None:
+    with pytest.raises(CallError):
+        query(database, statement)
+
+
+def test_every_published_table_is_a_view_with_its_docs(database: Path) -> None:
+    for table in PUBLISHED:
+        names, _ = query(database, f"SELECT * FROM {table.name}")
+        assert tuple(names) == table.names
+    comments = dict(
+        query(
+            database,
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'user_scores'",
+        )[1]
+    )
+    assert comments["score_churn_28d"] == USER_SCORES["score_churn_28d"].doc
+
+
+# Audits
+
+
+def test_an_audit_names_each_failed_check_with_its_numbers(tmp_path: Path) -> None:
+    features = tmp_path / "features.parquet"
+    pq.write_table(pa.table({"user_key": ["a", "b", "c"]}), features)
+    learnt = [
+        "purchase_7d",
+        "purchase_30d",
+        "spend_30d",
+        "next_rating_90d",
+        "churn_28d",
+        "return_90d",
+    ]
+    good = scores_file(tmp_path, D1, ["a", "b", "c"], "good")
+    raise_if_failed(audit_scores(good.files, [str(features)], D1, learnt))
+
+    bad = scores_file(
+        tmp_path,
+        D1,
+        ["a", "a", "x"],
+        "bad",
+        score_churn_28d=float("nan"),
+        score_purchase_7d=0.5,
+        percentile_return_90d=None,
+    )
+    with pytest.raises(ContractError) as error:
+        raise_if_failed(audit_scores(bad.files, [str(features)], D1, learnt[:-1]))
+    assert str(error.value) == "\n".join(
+        [
+            "user_scores fails its audit; the release before stays current:",
+            "  one row per user: 3 rows, 2 users",
+            "  every known user, no other: 3 known, 2 scored, 1 unknown",
+            "  purchase_7d is not above purchase_30d: 3 rows above",
+            "  churn_28d is whole and in range: 0 nulls, 3 rows outside",
+            "  return_90d is off: 3 of 6 values null",
+        ]
+    )

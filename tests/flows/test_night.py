@@ -1,0 +1,227 @@
+"""One whole night on a tiny market, and what must hold after it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.table import CallError, ContractError
+from contracts.tables import USER_FEATURES, USER_SCORES
+from flows import night as night_module
+from flows.analysts import query
+from flows.cli import app
+from flows.lake import Lake
+from flows.nightly import nightly
+from jobs.market import Market
+from jobs.market_files import simulate
+from tests.conftest import REPOSITORY
+
+START, DAYS = date(2025, 1, 1), 132
+NIGHT = START + timedelta(days=DAYS)
+ENVIRONMENT = {
+    "NIGHTJAR_KEY": "a key for the tests alone",
+    "NIGHTJAR_EXAMPLE_SPACING_DAYS": "8",
+    "NIGHTJAR_MIN_HISTORY_DAYS": "10",
+    "NIGHTJAR_TRAIN__MAX_EPOCHS": "2",
+    "NIGHTJAR_TRAIN__WIDTH": "16",
+    "NIGHTJAR_TRAIN__MIN_ROWS": "20",
+    "NIGHTJAR_TRAIN__BOOTSTRAP_SAMPLES": "20",
+    "NIGHTJAR_SETTLE_DAYS": "1",
+    "NIGHTJAR_SOURCE": str(REPOSITORY / "infra/sources/market.toml"),
+}
+pytestmark = [
+    # Prefect's temporary server and its clients
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def home(spark: SparkSession, tmp_path_factory) -> Iterator[Path]:
+    """A home with a market beside it, in the environment for the whole module."""
+    root = tmp_path_factory.mktemp("night")
+    simulate(Market(150, START, DAYS, 3), root / "raw", lambda done, total: None)
+    patch = pytest.MonkeyPatch()
+    for name, value in (
+        ENVIRONMENT | {"NIGHTJAR_HOME": str(root / "home"), "NIGHTJAR_RAW": str(root / "raw")}
+    ).items():
+        patch.setenv(name, value)
+    patch.setattr(night_module, "start_session", lambda config, scratch: spark)
+    yield root / "home"
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def first(home: Path) -> dict[str, Any]:
+    return nightly(NIGHT)
+
+
+def count(home: Path, sql: str) -> Any:
+    return query(home / "nightjar.duckdb", sql)[1][0][0]
+
+
+def test_the_night_publishes_every_known_user_once(home: Path, first) -> None:
+    assert first["recomputed"] > 0
+    known = count(
+        home, f"SELECT count(DISTINCT user_key) FROM user_features WHERE as_of = DATE '{NIGHT}'"
+    )
+    assert known > 100
+    assert count(home, "SELECT count(*) FROM newest_scores") == known
+    assert count(home, "SELECT count(*) FROM newest_scores WHERE score_purchase_7d IS NULL") == 0
+    assert count(home, "SELECT count(DISTINCT release_id) FROM newest_scores") == 1
+    assert not count(home, "SELECT bool_or(retrospective) FROM user_scores")
+
+
+def test_nothing_is_lost_and_no_raw_id_leaves_the_clean_stage(home: Path, first) -> None:
+    assert (
+        count(
+            home,
+            "SELECT count(*) FROM reconciliation WHERE n_in <> n_clean + n_duplicate "
+            "+ n_quarantined",
+        )
+        == 0
+    )
+    assert count(home, "SELECT sum(n_quarantined)::INT FROM reconciliation") == count(
+        home, "SELECT count(*) FROM quarantine"
+    )
+    raw = sum(len(p.read_bytes()) > 0 for p in (home.parent / "raw").rglob("*.gz"))
+    assert raw > 0
+    assert count(home, "SELECT count(*) FROM newest_scores WHERE user_key LIKE 'u%'") == 0
+    assert count(home, "SELECT min(length(user_key)) FROM newest_scores") == 32
+
+
+def test_the_page_shows_what_was_done(home: Path, first) -> None:
+    text = Path(first["report"]).read_text()
+    for part in (
+        "user_id: missing",
+        "purchase_7d",
+        "LightGBM",
+        first["release_id"],
+        "every known user, no other",
+        "data:image/png;base64",
+    ):
+        assert part in text
+
+
+def test_the_same_night_again_recomputes_nothing(home: Path, first) -> None:
+    again = nightly(NIGHT)
+    assert again["recomputed"] == 0
+    assert again["release_id"] == first["release_id"]
+
+
+def test_a_night_that_lost_its_end_takes_it_up_and_reaches_the_same_release(home, first) -> None:
+    """Scores and release are gone, as after a crash before publishing; the rest is reused."""
+    from sqlalchemy import text
+
+    from flows.database import open_database
+
+    engine = open_database(f"sqlite:///{home}/nightjar.db")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM receipts WHERE stage IN ('score', 'examples')"))
+        connection.execute(text("DELETE FROM releases"))
+        connection.execute(text("DELETE FROM current_release"))
+    before = query(
+        home / "nightjar.duckdb",
+        "SELECT * EXCLUDE (release_id) FROM newest_scores ORDER BY user_key",
+    )
+    (home / "nightjar.duckdb").unlink()
+    again = nightly(NIGHT)
+    assert 0 < again["recomputed"] <= 20
+    assert again["release_id"] == first["release_id"]
+    after = query(
+        home / "nightjar.duckdb",
+        "SELECT * EXCLUDE (release_id) FROM newest_scores ORDER BY user_key",
+    )
+    assert after == before
+
+
+def test_the_next_night_computes_one_day_and_keeps_the_old_scores(home: Path, first) -> None:
+    raw = home.parent / "more"
+    simulate(Market(150, START, DAYS + 1, 3), raw, lambda done, total: None)
+    result = nightly(NIGHT + timedelta(days=1), raw=raw)
+    stages = {r.stage: r for r in _receipts(home, result["run_id"])}
+    assert {r.day for r in stages.values() if r.stage.startswith("clean_")} == {NIGHT}
+    assert count(home, "SELECT count(DISTINCT as_of) FROM user_scores") == 2
+    assert count(home, "SELECT min(as_of) = max(as_of) FROM newest_scores")
+    released = Lake(home / "lake")
+    assert len(released.files(USER_SCORES)) == 2
+
+
+def _receipts(home: Path, run_id: str) -> Any:
+    from flows.database import open_database
+    from flows.receipts import Receipts
+
+    return Receipts(open_database(f"sqlite:///{home}/nightjar.db")).of_run(run_id)
+
+
+def test_a_truncated_file_stops_the_night_and_changes_nothing(home: Path, first) -> None:
+    raw = home.parent / "cut"
+    shutil.copytree(home.parent / "raw", raw)
+    path = raw / "orders/2025-03-03.csv.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    before = {t.name: Lake(home / "lake").snapshot(t) for t in (USER_FEATURES, USER_SCORES)}
+    with pytest.raises(ContractError) as error:
+        nightly(NIGHT, raw=raw)
+    assert str(error.value) == (
+        "source orders cannot be landed:\n  orders/2025-03-03.csv.gz: the gzip stream is truncated"
+    )
+    assert before == {t.name: Lake(home / "lake").snapshot(t) for t in (USER_FEATURES, USER_SCORES)}
+
+
+def test_a_missing_day_stops_where_the_mapping_says_so(home: Path, first) -> None:
+    raw = home.parent / "gap"
+    shutil.copytree(home.parent / "raw", raw)
+    for kind in ("orders", "users"):
+        (raw / f"{kind}/2025-03-03.csv.gz").unlink()
+    with pytest.raises(ContractError) as error:
+        nightly(NIGHT, raw=raw)
+    assert str(error.value) == (
+        "raw files are missing:\n  orders: no file for 1 days: 2025-03-03; if such days are normal, "
+        'say missing = "empty" in the mapping'
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"source": "no.toml"}, "no.toml: no such mapping"),
+        ({"raw": "nowhere"}, "nowhere: no such folder of raw files"),
+        (
+            {"as_of": START},
+            "raw files are missing:\n  engagements: its first file landed on 2025-01-01, "
+            "not before 2025-01-01",
+        ),
+    ],
+)
+def test_parameters_are_checked_before_anything_starts(home, given, message) -> None:
+    with pytest.raises(ContractError) as error:
+        nightly(**{"as_of": NIGHT, **given})
+    assert str(error.value).startswith(message)
+
+
+def test_without_a_key_a_run_stops_and_says_how_to_make_one(home: Path, monkeypatch) -> None:
+    monkeypatch.delenv("NIGHTJAR_KEY")
+    with pytest.raises(CallError, match="nightjar new-key nightjar.key"):
+        nightly(NIGHT)
+
+
+def test_the_command_reads_the_release(home: Path, first) -> None:
+    from typer.testing import CliRunner
+
+    runner = CliRunner()
+    shown = runner.invoke(app, ["sql", "SELECT 41 + 1 AS n", "--format", "csv"])
+    assert shown.stdout.replace("\r", "") == "n\n42\n"
+    shown = runner.invoke(app, ["sql", "SELECT 1 AS a, NULL AS b", "--format", "json"])
+    assert shown.stdout == '[\n {\n  "a": 1,\n  "b": null\n }\n]\n'
+    assert "user_scores" in runner.invoke(app, ["tables"]).stdout
+    assert "label_churn_28d" in runner.invoke(app, ["describe", "labels"]).stdout
+    assert first["release_id"][:8] in runner.invoke(app, ["releases"]).stdout
+    assert os.environ["NIGHTJAR_HOME"] == str(home)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from contracts.table import CallError
+from flows import code
+from flows.code import code_fingerprint
+from flows.database import open_database
+from flows.plan import decide
+from flows.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
+from flows.settings import read_settings
+
+D = date(2025, 1, 1)
+PRINT = Fingerprint("code", "configuration", "inputs")
+RECEIPT = Receipt(
+    "s",
+    D,
+    PRINT,
+    {"t": {"digest": "d", "rows": 1, "snapshot": 2}},
+    1,
+    1,
+    0.5,
+    9,
+    None,
+    "run",
+    datetime(2025, 1, 2, tzinfo=UTC),
+)
+
+
+def test_what_moved_is_named() -> None:
+    assert decide("s", D, PRINT, None).reason == "never computed"
+    assert decide("s", D, PRINT, RECEIPT).reuse
+    moved = decide("s", D, Fingerprint("other", "configuration", "moved"), RECEIPT)
+    assert (moved.reuse, moved.reason) == (False, "code changed, input moved")
+
+
+def test_receipts_are_read_back_and_replaced(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/n.db"
+    Receipts(open_database(url)).write([RECEIPT, replace(RECEIPT, stage="t")])
+    Receipts(open_database(url)).write([replace(RECEIPT, rows_out=7)])
+    found = Receipts(open_database(url))
+    assert found.get("s", D).rows_out == 7
+    assert found.get("t", D).fingerprint == PRINT
+    assert found.days("s") == (D,)
+
+
+def test_a_raw_file_is_hashed_again_when_it_changes(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/n.db")
+    path = tmp_path / "a.csv"
+    path.write_text("1")
+    first = RawFileHashes(engine).of([path])[path]
+    assert RawFileHashes(engine).of([path])[path] == first
+    path.write_text("22")
+    assert RawFileHashes(engine).of([path])[path] != first
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch) -> Path:
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    code._module.cache_clear()
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/top.py").write_text("from jobs.below import f\n\ndef g():\n    return f()\n")
+    (tmp_path / "jobs/below.py").write_text("def f():\n    return 1\n")
+    (tmp_path / "jobs/beside.py").write_text("def h():\n    return 1\n")
+    yield tmp_path / "jobs"
+    code._module.cache_clear()
+
+
+def after(modules: Path, name: str, text: str) -> str:
+    (modules / name).write_text(text)
+    code._module.cache_clear()
+    return code_fingerprint(["jobs.top"])
+
+
+def test_code_is_what_it_does_and_what_it_calls(modules: Path) -> None:
+    first = code_fingerprint(["jobs.top"])
+    assert (
+        after(modules, "below.py", '"""Doc."""\n# why\ndef f():\n    """More."""\n    return (1)\n')
+        == first
+    )
+    assert after(modules, "beside.py", "def h():\n    return 2\n") == first
+    assert after(modules, "below.py", "def f():\n    return 2\n") != first
+
+
+def test_a_setting_that_is_none_of_ours_or_out_of_range_is_named(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nightjar.toml").write_text("colour = 'red'\nexample_spacing_days = 0\n")
+    with pytest.raises(CallError) as error:
+        read_settings()
+    assert str(error.value) == (
+        "the settings are not valid:\n"
+        "  colour: Extra inputs are not permitted\n"
+        "  example_spacing_days: Input should be greater than or equal to 1"
+    )
+
+
+def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nightjar.toml").write_text(
+        "settle_days = 3\nmlflow_port = 1\n[train]\nwidth = 16\n"
+    )
+    monkeypatch.setenv("NIGHTJAR_SETTLE_DAYS", "4")
+    monkeypatch.setenv("NIGHTJAR_TRAIN__DEPTH", "3")
+    found = read_settings(home=tmp_path / "x")
+    assert (found.settle_days, found.mlflow_port, found.home) == (4, 1, tmp_path / "x")
+    assert (found.train.width, found.train.depth) == (16, 3)
+
+
+def test_a_key_is_needed_and_must_be_ones_own(tmp_path: Path) -> None:
+    with pytest.raises(CallError, match="nightjar new-key"):
+        read_settings().user_key()
+    path = tmp_path / "key"
+    path.write_text("0123456789abcdef0123")
+    path.chmod(0o644)
+    with pytest.raises(CallError, match="mode is 0644, so others may read the key; expected 0600"):
+        read_settings(key_file=path).user_key()
+    path.chmod(0o600)
+    key = read_settings(key_file=path).user_key()
+    assert repr(key) == f"UserKey(id={key.id})"
+    assert "0123456789abcdef" not in repr(read_settings(key="0123456789abcdef0123"))
