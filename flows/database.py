@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import (
@@ -78,3 +79,8 @@ def open_database(url: str) -> Engine:
     engine = create_engine(url)
     METADATA.create_all(engine)
     return engine
+
+
+def as_utc(moment: datetime) -> datetime:
+    """A moment as it was written: SQLite gives it back without its zone."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select
 
-from flows.database import RAW_FILES, RECEIPTS
+from flows.database import RAW_FILES, RECEIPTS, as_utc
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class Receipts:
             for row in connection.execute(select(RECEIPTS)).mappings():
                 receipt = Receipt(
                     fingerprint=Fingerprint(row["code"], row["configuration"], row["inputs"]),
-                    **{name: row[name] for name in _PLAIN},
+                    **{name: row[name] for name in _PLAIN}
+                    | {"finished_at": as_utc(row["finished_at"])},
                 )
                 self._known[receipt.stage, receipt.day] = receipt
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select
 
 from contracts.tables import PUBLISHED, USER_SCORES
 from flows.analysts import build_database, database_release
-from flows.database import CURRENT, RELEASES
+from flows.database import CURRENT, RELEASES, as_utc
 from flows.lake import Lake
 from flows.registry import Registry
 
@@ -30,6 +31,11 @@ class Release:
     published_at: datetime
 
 
+def _release(row: Mapping[str, Any]) -> Release:
+    made = {name: value for name, value in row.items() if name != "number"}
+    return Release(**made | {"published_at": as_utc(row["published_at"])})
+
+
 class Releases:
     """The rows of releases, and which of them is current."""
 
@@ -40,7 +46,7 @@ class Releases:
         """Every release, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(RELEASES).order_by(RELEASES.c.number)).mappings()
-            return tuple(Release(**{k: v for k, v in row.items() if k != "number"}) for row in rows)
+            return tuple(_release(row) for row in rows)
 
     def current(self) -> Release | None:
         """What analysts see; None before the first night."""
@@ -52,7 +58,7 @@ class Releases:
                 .mappings()
                 .first()
             )
-        return None if row is None else Release(**{k: v for k, v in row.items() if k != "number"})
+        return None if row is None else _release(row)
 
     def before(self, as_of: date) -> Release | None:
         """The current line's newest release of an earlier day: the champion's."""
@@ -96,8 +102,9 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     if database_release(database) != current.release_id:
         files = {
             table: [file.path for file in lake.files(table, snapshot=current.snapshots[table.name])]
-            for table in PUBLISHED
             if table.name in current.snapshots
+            else []
+            for table in PUBLISHED
         }
         build_database(database, current.release_id, current.as_of, files)
         mended.append(f"{database.name} shows release {current.release_id}")

@@ -19,6 +19,11 @@ from contracts.table import ContractError
 
 BLOCK = 50_000
 """Users made at a time."""
+SIGN_UP_DAYS = 365
+"""Days over which the users who were not there before the first sign up: a market that goes on
+longer begins as the shorter one does."""
+SPELLS = 40
+"""Turns between being awake and asleep in a user's life; 40 last some years."""
 N_CATEGORIES, N_ITEMS = 12, 600
 COUNTRIES = ("DE", "FR", "GB", "IT", "NL", "PL", "SE", "US")
 COUNTRY_SHARES = (0.22, 0.16, 0.2, 0.1, 0.08, 0.09, 0.05, 0.1)
@@ -82,11 +87,10 @@ def block(market: Market, first: int) -> Block:
     n = min(BLOCK, market.users - first)
     made = np.random.default_rng((market.seed, 1, first))
     before = made.random(n) < 0.6
-    spells = max(6, market.days // 20)
-    lengths = np.empty((n, spells))
+    lengths = np.empty((n, SPELLS))
     lengths[:, 0::2] = made.gamma(1.5, made.gamma(2.0, 25.0, (n, 1)), lengths[:, 0::2].shape)
     lengths[:, 1::2] = made.gamma(1.5, made.gamma(2.0, 15.0, (n, 1)), lengths[:, 1::2].shape)
-    signed_up = np.where(before, -made.integers(1, 400, n), made.integers(0, market.days, n))
+    signed_up = np.where(before, -made.integers(1, 400, n), made.integers(0, SIGN_UP_DAYS, n))
     liking = made.gamma(0.5, 1.0, (n, N_CATEGORIES)) + 1e-3
     return Block(
         first,

@@ -142,8 +142,10 @@ def _clean_job(table: Table) -> Job:
 
 
 def _user_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    orders, engagements = inputs[ORDERS.name], inputs[ENGAGEMENTS.name]
-    posts, reviews = inputs[POSTS.name], inputs[REVIEWS.name]
+    orders, engagements, posts, reviews = (
+        inputs[table.name].where(cleaning.in_days("landed_on", days))
+        for table in (ORDERS, ENGAGEMENTS, POSTS, REVIEWS)
+    )
     return Output(
         {
             USER_DAYS.name: user_days(orders, posts, engagements, reviews),
@@ -214,9 +216,11 @@ def _closed_tasks(settings: Settings, day: date) -> Any:
 
 
 def _examples(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    return Output(
-        {EXAMPLES.name: labelling.examples(inputs[USER_FEATURES.name], inputs[LABELS.name])}
+    features, labels = (
+        inputs[table.name].where(cleaning.in_days("as_of", days))
+        for table in (USER_FEATURES, LABELS)
     )
+    return Output({EXAMPLES.name: labelling.examples(features, labels)})
 
 
 _FACTS = (ORDERS, POSTS, ENGAGEMENTS, REVIEWS)

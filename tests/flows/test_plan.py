@@ -93,8 +93,8 @@ def test_a_setting_that_is_none_of_ours_or_out_of_range_is_named(monkeypatch, tm
         read_settings()
     assert str(error.value) == (
         "the settings are not valid:\n"
-        "  colour: Extra inputs are not permitted\n"
-        "  example_spacing_days: Input should be greater than or equal to 1"
+        "  example_spacing_days: Input should be greater than or equal to 1\n"
+        "  colour: Extra inputs are not permitted"
     )
 
 

@@ -41,6 +41,13 @@ def test_a_day_can_be_written_without_those_before_it(tmp_path: Path) -> None:
     assert {n: h for n, h in hashes(tmp_path / "all").items() if n in alone} == alone
 
 
+def test_a_longer_market_begins_as_the_shorter_one(tmp_path: Path) -> None:
+    simulate(SMALL, tmp_path / "short", silent)
+    simulate(Market(200, date(2025, 1, 1), 14, 4), tmp_path / "long", silent)
+    short, long = hashes(tmp_path / "short"), hashes(tmp_path / "long")
+    assert {name: long[name] for name in short} == short
+
+
 def test_blocks_bound_the_memory_and_ids_do_not_meet(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(market, "BLOCK", 70)
     simulate(SMALL, tmp_path, silent)
