@@ -17,8 +17,12 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    insert,
+    select,
 )
 from sqlalchemy.engine import make_url
+
+from contracts.table import CallError
 
 METADATA = MetaData()
 
@@ -61,6 +65,15 @@ CURRENT = Table(
 )
 """One row: the truth about what analysts see."""
 
+HOMES = Table(
+    "home",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("mapping", String, nullable=False),
+    Column("key_id", String, nullable=False),
+)
+"""One row: whose logs this home holds, and under which key their users are hashed."""
+
 RAW_FILES = Table(
     "raw_files",
     METADATA,
@@ -79,6 +92,28 @@ def open_database(url: str) -> Engine:
     engine = create_engine(url)
     METADATA.create_all(engine)
     return engine
+
+
+def bind_home(engine: Engine, mapping: str, key_id: str) -> None:
+    """Keep a home to one mapping and one key: their users must never be joined with others.
+
+    Raises:
+        CallError: the home was made with another mapping or key.
+    """
+    with engine.begin() as connection:
+        row = connection.execute(select(HOMES)).mappings().first()
+        if row is None:
+            connection.execute(insert(HOMES).values(id=1, mapping=mapping, key_id=key_id))
+        elif row["mapping"] != mapping:
+            raise CallError(
+                f"this home holds the logs of {row['mapping']!r}; those of {mapping!r} need one of "
+                "their own: set NIGHTJAR_HOME, or --home, to another folder"
+            )
+        elif row["key_id"] != key_id:
+            raise CallError(
+                f"this home was made with the user key {row['key_id']}, found {key_id}: users "
+                "hashed under different keys cannot be compared. Use the old key, or another home"
+            )
 
 
 def as_utc(moment: datetime) -> datetime:

@@ -15,10 +15,10 @@ from pyspark.sql import SparkSession
 
 from contracts.days import as_ranges, example_days
 from contracts.table import CallError, ContractError
-from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, table_named
+from contracts.tables import CLEAN_TABLES, LANDED, QUARANTINE, RECONCILIATION, table_named
 from contracts.tasks import TASKS, Task, enabled_tasks
 from flows.code import git_commit
-from flows.database import open_database
+from flows.database import bind_home, open_database
 from flows.lake import Lake
 from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
 from flows.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
@@ -60,6 +60,7 @@ class Night:
         self.mapping: SourceMapping = read_mapping(settings.source)
         self.raw_folder = settings.raw.absolute()
         self.engine = open_database(settings.receipts_url)
+        bind_home(self.engine, self.mapping.name, self.key.id)
         self.receipts = Receipts(self.engine)
         self.hashes = RawFileHashes(self.engine)
         self.lake = Lake(settings.folder / "lake")
@@ -121,13 +122,22 @@ class Night:
 
     @property
     def landed_days(self) -> tuple[date, ...]:
-        """Days before `as_of` on which something landed, from the landing receipts."""
+        """Days before `as_of` on which something landed, now or in an earlier mapping.
+
+        Raises:
+            ContractError: there is none.
+        """
         days = {
             day
             for source in self.mapping.sources
             for day in self.planner.digests(landing_stage(source), LANDED.name)
         }
-        return tuple(sorted(day for day in days if day < self.as_of))
+        # A source that left the mapping leaves days that must be cleaned again, to nothing.
+        days |= {day for table in CLEAN_TABLES for day in self.receipts.days(f"clean_{table.name}")}
+        found = tuple(sorted(day for day in days if day < self.as_of))
+        if not found:
+            raise ContractError(f"no row landed before {self.as_of}: every raw file is empty")
+        return found
 
     @property
     def example_days(self) -> tuple[date, ...]:
@@ -149,10 +159,6 @@ class Night:
             if self._spark is None:
                 self._spark = start_session(self.settings.spark, self.settings.folder / "scratch")
             return self._spark
-
-    def close(self) -> None:
-        """Give back what the night holds; a session that others use stays up."""
-        self.engine.dispose()
 
     def land(self, source: Source, say: Say) -> StageReport:
         """Land the source's new and changed files, in one go, and only those."""

@@ -23,7 +23,12 @@ CONCURRENT = 3
 _RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
 
 
-@flow(name="nightly", flow_run_name="nightly-{as_of}", task_runner=_RUNNER)
+def run_name() -> str:
+    """The night that a run is about, whether it was told or not."""
+    return f"nightly-{flow_run.parameters.get('as_of') or default_as_of()}"
+
+
+@flow(name="nightly", flow_run_name=run_name, task_runner=_RUNNER)
 def nightly(
     as_of: date | None = None, source: Path | None = None, raw: Path | None = None
 ) -> dict[str, Any]:

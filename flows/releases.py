@@ -46,7 +46,7 @@ class Releases:
         """Every release, oldest first."""
         with self._engine.connect() as connection:
             rows = connection.execute(select(RELEASES).order_by(RELEASES.c.number)).mappings()
-            return tuple(_release(row) for row in rows)
+            return tuple(_release(dict(row)) for row in rows)
 
     def current(self) -> Release | None:
         """What analysts see; None before the first night."""
@@ -58,7 +58,7 @@ class Releases:
                 .mappings()
                 .first()
             )
-        return None if row is None else _release(row)
+        return None if row is None else _release(dict(row))
 
     def before(self, as_of: date) -> Release | None:
         """The current line's newest release of an earlier day: the champion's."""

@@ -121,7 +121,7 @@ def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -
     )
     out.print("[bold]how well it predicts[/bold] (test days, touched once; the page has intervals)")
     rows(
-        ("task", "metric", "model", "LightGBM", "constant", "gain over LightGBM", "test rows"),
+        ("task", "metric", "model", "LightGBM", "constant", "gain (95 %)", "test rows"),
         done["task_rows"],
         "table",
         out,
@@ -132,11 +132,12 @@ def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -
         database,
         "a few scored users",
         f"""
-        SELECT left(user_key, 8) || '…' AS user, round(score_purchase_7d, 3) AS purchase_7d,
-               round(score_purchase_30d, 3) AS purchase_30d,
-               round(score_spend_30d_expected) AS spend_30d_minor,
-               round(score_next_rating_90d_expected, 2) AS next_rating,
-               round(score_churn_28d, 3) AS churn_28d, round(score_return_90d, 3) AS return_90d
+        SELECT left(user_key, 8) AS user, round(score_purchase_7d::DOUBLE, 3) AS buys_7d,
+               round(score_purchase_30d::DOUBLE, 3) AS buys_30d,
+               round(score_spend_30d_expected)::BIGINT AS spend_30d,
+               round(score_next_rating_90d_expected::DOUBLE, 2) AS next_stars,
+               round(score_churn_28d::DOUBLE, 3) AS leaves_28d,
+               round(score_return_90d::DOUBLE, 3) AS returns_90d
         FROM {NEWEST} ORDER BY hash(user_key) LIMIT 5""",
     )
     page, home = done["report"], settings.folder

@@ -372,10 +372,10 @@ def _reasons(night: Night) -> list[tuple[Any, ...]]:
 def _sample(night: Night) -> tuple[list[str], list[tuple[Any, ...]]]:
     """A few rows of the day's scores, of users chosen by their key."""
     columns = [c.name for t in night.tasks[:6] for c in t.score_columns()[:1]]
-    listed = ", ".join(f"round({c}, 3) AS {c}" for c in columns)
+    listed = ", ".join(f"round({c}::DOUBLE, 3) AS {c}" for c in columns)
     return query(
         database(night),
         f"""
-        SELECT left(user_key, 8) || '…' AS user_key, {listed} FROM {USER_SCORES.name}
+        SELECT left(user_key, 8) AS user_key, {listed} FROM {USER_SCORES.name}
         WHERE as_of = DATE '{night.as_of}' ORDER BY user_scores.user_key LIMIT 5""",
     )

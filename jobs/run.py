@@ -17,7 +17,7 @@ from contracts.tables import LANDED, RECONCILIATION, table_named
 from jobs.io import WrittenDay, read_table, write_days
 from jobs.land import check_readable, landed
 from jobs.sources import RawFile, Source
-from jobs.stages import Job, Settings
+from jobs.stages import Job, Output, Settings
 
 Written = dict[str, dict[date, WrittenDay]]
 
@@ -76,6 +76,7 @@ def run_job(
         ContractError: what comes out breaks a contract, or does not reconcile with what went in.
     """
     frames = {name: read_table(spark, table_named(name), files) for name, files in inputs.items()}
+    output: Output | None = None
     try:
         output = job.compute(frames, days, settings)
         if output.shared is not None:
@@ -92,10 +93,11 @@ def run_job(
         }
         if counts:
             check_reconciled(job, counts, written, frames[LANDED.name], settings)
-        if output.shared is not None:
-            output.shared.unpersist()
     except PySparkException as error:
         raise _for_a_person(job.name, error) from error
+    finally:
+        if output is not None and output.shared is not None:
+            output.shared.unpersist()
     return Result(written, tuple(counts))
 
 

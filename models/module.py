@@ -105,11 +105,6 @@ class MultiTaskModule(pl.LightningModule):
             self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
         )
 
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        return batch.to(device)
-
 
 class ExampleData(pl.LightningDataModule):
     """Training and validation streams. Batches come ready made, so loaders only pass them on."""
@@ -123,6 +118,11 @@ class ExampleData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.valid, batch_size=None)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        return batch.to(device)
 
 
 class EpochLines(pl.Callback):

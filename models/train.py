@@ -242,6 +242,7 @@ def _fit(module: MultiTaskModule, data: ExampleData, config: TrainConfig, folder
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
         warnings.filterwarnings("ignore", ".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own
         trainer = pl.Trainer(
             accelerator=config.accelerator,
             devices=1,

@@ -33,6 +33,7 @@ ENVIRONMENT_READERS = {
     "flows/doctor.py",
     "flows/processes.py",
     "jobs/session.py",
+    "jobs/__main__.py",
     "models/__main__.py",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import date, timedelta
@@ -13,12 +14,13 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contracts.table import CallError, ContractError
-from contracts.tables import USER_FEATURES, USER_SCORES
+from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
 from flows import night as night_module
 from flows.analysts import query
 from flows.cli import app
 from flows.lake import Lake
 from flows.nightly import nightly
+from flows.settings import read_settings
 from jobs.market import Market
 from jobs.market_files import simulate
 from tests.conftest import REPOSITORY
@@ -96,6 +98,19 @@ def test_nothing_is_lost_and_no_raw_id_leaves_the_clean_stage(home: Path, first)
     assert raw > 0
     assert count(home, "SELECT count(*) FROM newest_scores WHERE user_key LIKE 'u%'") == 0
     assert count(home, "SELECT min(length(user_key)) FROM newest_scores") == 32
+
+
+def test_the_readmes_queries_run(home: Path, first) -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    statements = [
+        s
+        for block in re.findall(r"```sql\n(.*?)```", text, flags=re.S)
+        for s in re.sub(r"--.*", "", block).split(";")
+        if s.strip()
+    ]
+    assert len(statements) >= 4
+    for statement in statements:
+        assert query(home / "nightjar.duckdb", statement)[1], statement
 
 
 def test_the_page_shows_what_was_done(home: Path, first) -> None:
@@ -225,3 +240,41 @@ def test_the_command_reads_the_release(home: Path, first) -> None:
     assert "label_churn_28d" in runner.invoke(app, ["describe", "labels"]).stdout
     assert first["release_id"][:8] in runner.invoke(app, ["releases"]).stdout
     assert os.environ["NIGHTJAR_HOME"] == str(home)
+
+
+HISTORY = """
+[sources.posts]
+files = "posts.csv"
+format = "csv"
+columns = ["id", "user", "time"]
+landed_on = "to_date(time)"
+[sources.posts.tables.posts]
+post_id = "id"
+user_id = "user"
+occurred_at = "time"
+"""
+
+
+def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path) -> None:
+    """Landed again, it changes the days that changed, and empties those that it lost."""
+    (tmp_path / "m.toml").write_text(HISTORY)
+    lines = [f"p{i},u{i % 3},2025-01-0{1 + i % 5}T10:00:00" for i in range(20)]
+
+    def night(rows: list[str]) -> tuple[night_module.Night, night_module.StageReport]:
+        (tmp_path / "posts.csv").write_text("\n".join(["id,user,time", *rows]) + "\n")
+        settings = read_settings(home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path)
+        made = night_module.Night(settings, date(2025, 2, 1))
+        made.look_at_files()
+        return made, made.land(made.mapping.sources[0], print)
+
+    def digests(made: night_module.Night) -> dict[date, Any]:
+        return made.planner.digests("land_posts", "landed")
+
+    first, _ = night(lines)
+    assert len(first.landed_days) == 5
+    assert night(lines)[1].recomputed == 0
+    again, _ = night([line for line in lines if "2025-01-05" not in line][:-1])
+    assert len(again.landed_days) == 4
+    kept = {day for day, digest in digests(again).items() if digests(first).get(day) == digest}
+    assert kept == {date(2025, 1, n) for n in (1, 2, 3)}
+    assert sum(f.rows for f in again.lake.files(LANDED)) == 15

@@ -38,12 +38,6 @@ CONFIG = TrainConfig(
     min_rows=50,
     bootstrap_samples=40,
 )
-# Lightning's own calls, which say nothing about ours.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*transfer_batch_to_device.*"),
-]
 
 
 def spec_of(folder: Path, files: tuple[str, ...], **given: Any) -> TrainSpec:

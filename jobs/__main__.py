@@ -1,0 +1,68 @@
+"""`python -m jobs NAME SPEC REPORT`: one stage of the night, for spark-submit.
+
+The spec is JSON: `inputs` (table to Parquet files), `days`, `folder` (to write under), `mapping`
+(path of the TOML file), `known_until`, `settle_days`. The user key comes from NIGHTJAR_KEY. The
+report says which files hold which day; the lake's owner commits them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from contracts.table import CallError, ContractError
+from jobs.config import SparkConfig
+from jobs.run import run_job
+from jobs.session import start_session
+from jobs.sources import read_mapping
+from jobs.stages import JOBS, Settings, job_named
+from jobs.user_key import UserKey
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m jobs", description=__doc__)
+    parser.add_argument("name", choices=[job.name for job in JOBS])
+    parser.add_argument("spec", type=Path)
+    parser.add_argument("report", type=Path)
+    told = parser.parse_args()
+    spec = json.loads(told.spec.read_text())
+    try:
+        settings = Settings(
+            read_mapping(Path(spec["mapping"])),
+            UserKey(os.environ.get("NIGHTJAR_KEY", "").encode()),
+            spec["settle_days"],
+            date.fromisoformat(spec["known_until"]),
+        )
+        with tempfile.TemporaryDirectory() as scratch:
+            result = run_job(
+                start_session(SparkConfig(), Path(scratch)),
+                job_named(told.name),
+                spec["inputs"],
+                [date.fromisoformat(day) for day in spec["days"]],
+                spec["folder"],
+                settings,
+            )
+    except ContractError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, CallError) else 1
+    report = {
+        "written": {
+            table: {
+                str(day): {"rows": made.rows, "digest": made.digest, "files": made.files}
+                for day, made in days.items()
+            }
+            for table, days in result.written.items()
+        },
+        "reconciled": result.reconciled,
+    }
+    told.report.write_text(json.dumps(report, indent=1, default=str))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
