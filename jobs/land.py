@@ -26,7 +26,7 @@ def landed(spark: SparkSession, source: Source, files: Sequence[RawFile]) -> Dat
         [(str(file.path), file.name, file.landed_on) for file in files],
         "path string, file string, landed_on date",
     )
-    tasks = min(len(files), 4 * int(str(spark.conf.get("spark.sql.shuffle.partitions"))))
+    tasks = min(len(files), int(str(spark.conf.get("spark.sql.shuffle.partitions"))))
     rows = (
         listed.repartition(tasks, "file")
         .mapInArrow(
