@@ -36,6 +36,7 @@ class NightjarSettings(BaseSettings):
         env_nested_delimiter="__",
         toml_file="nightjar.toml",
         extra="forbid",
+        env_parse_none_str="none",
         frozen=True,
     )
 

@@ -34,6 +34,7 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
         if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit brings a JVM and a master
             java = find_java(config.java_home, scratch / "java")
             os.environ["JAVA_HOME"] = str(java)
+            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             builder = builder.master(config.master)
         settings |= {
             "spark.driver.memory": config.memory,
@@ -45,10 +46,32 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
             # The pads of the user key stand in query plans; keep them out of logs.
             "spark.sql.redaction.string.regex": "(?i)[0-9a-f]{128}",
-            "spark.driver.extraJavaOptions": "-XX:-DontCompileHugeMethods -Dderby.system.home="
-            + str(scratch / "derby"),
+            "spark.driver.extraJavaOptions": " ".join(
+                [
+                    # HotSpot otherwise interprets the large methods that Spark generates.
+                    "-XX:-DontCompileHugeMethods",
+                    f"-Dderby.system.home={scratch / 'derby'}",
+                    f"-Dlog4j2.configurationFile={_log_settings(scratch)}",
+                ]
+            ),
             "spark.log.level": "ERROR",
         }
     for name, value in settings.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
+
+
+def _log_settings(scratch: Path) -> Path:
+    """Errors only, and those on standard error: our own lines are for a person to follow."""
+    path = scratch / "log4j2.properties"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "rootLogger.level = error\n"
+        "rootLogger.appenderRef.stderr.ref = console\n"
+        "appender.console.type = Console\n"
+        "appender.console.name = console\n"
+        "appender.console.target = SYSTEM_ERR\n"
+        "appender.console.layout.type = PatternLayout\n"
+        "appender.console.layout.pattern = spark: %p %c{1}: %m%n\n"
+    )
+    return path

@@ -105,9 +105,11 @@ def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch,
     )
     monkeypatch.setenv("NIGHTJAR_SETTLE_DAYS", "4")
     monkeypatch.setenv("NIGHTJAR_TRAIN__DEPTH", "3")
+    monkeypatch.setenv("NIGHTJAR_TRAIN__MAX_GRAD_NORM", "none")
     found = read_settings(home=tmp_path / "x")
     assert (found.settle_days, found.mlflow_port, found.home) == (4, 1, tmp_path / "x")
     assert (found.train.width, found.train.depth) == (16, 3)
+    assert found.train.max_grad_norm is None
 
 
 def test_a_key_is_needed_and_must_be_ones_own(tmp_path: Path) -> None:
