@@ -51,16 +51,15 @@ class MultiTaskModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self.task_losses(batch)
-        weight = sum(task.weight for task in self.tasks)
-        # A task's part grows with its labelled rows, so that rare labels do not jump about.
+        # The mean is over a task's own labelled rows, so that rare labels count as common ones do.
         total = torch.stack(
             [
-                task.weight * losses[task.name][0] * losses[task.name][1] / self.scales[task.name]
+                task.weight * losses[task.name][0] / self.scales[task.name]
                 for task in self.tasks
                 if task.name in losses
             ]
         ).sum()
-        loss: Tensor = total / (weight * len(batch.labels))
+        loss: Tensor = total / sum(task.weight for task in self.tasks)
         self._add("train_loss", loss.detach(), 1)
         return loss
 
