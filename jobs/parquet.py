@@ -1,8 +1,8 @@
 """Parquet files written from inside Spark's tasks, one day to a file, checked on the way out.
 
-Spark's own partitioned writer costs 4 times as much here: it forks a process for the mode of every
-local file, and drops the column that it partitions by. Reading back what was written, to count and
-hash it, would cost as much again.
+Spark's own partitioned writer takes twice as long here (`make bench`): it forks a process for the
+mode of every local file, and drops the column that it partitions by. Reading back what was written,
+to count and hash it, would cost as much again.
 """
 
 from __future__ import annotations
