@@ -69,6 +69,10 @@ class NightReport:
         ]
 
     @property
+    def quarantine_rows(self) -> list[tuple[str, ...]]:
+        return [(*row[:3], f"{row[3]:,}") for row in self.quarantine]
+
+    @property
     def reconciliation_rows(self) -> list[tuple[str, ...]]:
         return [(row[0], row[1], *(f"{n:,}" for n in row[2:])) for row in self.reconciliation]
 
