@@ -36,11 +36,6 @@ class Days:
         return isinstance(day, date) and self.start <= day < self.end
 
 
-def before(day: date, n: int) -> Days:
-    """The `n` days that end just before midnight `day`."""
-    return Days(day - timedelta(days=n), day)
-
-
 def label_is_closed(as_of: date, horizon: int, settle_days: int, known_until: date) -> bool:
     """Whether the window `[as_of, as_of + horizon)` and the days for late rows are all past.
 

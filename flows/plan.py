@@ -160,8 +160,3 @@ def table_shape(tables: Sequence[Table]) -> str:
             for t in tables
         ]
     )
-
-
-def written_by(table: Table) -> str:
-    """The stage that writes a table."""
-    return _WRITER[table.name]

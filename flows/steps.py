@@ -291,7 +291,7 @@ def publish(night: Night, scored: Mapping[str, Any]) -> Release:
         current = Release(
             scored["release_id"],
             newest,
-            scored["model_id"],
+            scored["model_id"] if current is None or newest == night.as_of else current.model_id,
             scored["release_id"],
             snapshots,
             night.run_id,

@@ -80,7 +80,7 @@ class Output:
 
 
 NO_MONEY = Money("XXX", 2, {})
-"""For mappings without amounts: no currency has a rate."""
+"""For mappings without orders, the only rows with amounts: ISO 4217's code for no currency."""
 
 Inputs = Mapping[str, DataFrame]
 Compute = Callable[[Inputs, Sequence[date], Settings], Output]

@@ -1,4 +1,8 @@
-"""Contracts as Arrow schemas."""
+"""Contracts as Arrow schemas.
+
+`jobs/schema.py` has the same types: neither layer imports the other, and contracts know no Arrow.
+What one writes the other reads; the tests of a whole night hold it.
+"""
 
 from __future__ import annotations
 

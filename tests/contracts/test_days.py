@@ -7,7 +7,6 @@ import pytest
 from contracts.days import (
     Days,
     as_ranges,
-    before,
     example_days,
     label_is_closed,
     midnight_before,
@@ -17,8 +16,9 @@ from contracts.table import CallError, ContractError
 
 
 def test_ranges_are_half_open() -> None:
-    week = before(date(2025, 1, 8), 7)
-    assert (week.start, len(week)) == (date(2025, 1, 1), 7)
+    week = Days(date(2025, 1, 1), date(2025, 1, 8))
+    assert next(iter(week)) == date(2025, 1, 1)
+    assert len(week) == 7
     assert date(2025, 1, 7) in week
     assert date(2025, 1, 8) not in week
 
