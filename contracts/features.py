@@ -1,7 +1,8 @@
 """Every feature: where it comes from, over which window, what it is when nothing happened.
 
 `jobs/user_features.py` computes exactly this list; `models/encoders.py` fits one transform per
-`encoding`. Adding a feature of an existing kind adds a row here.
+`encoding`. Adding a feature of an existing aggregate adds a row here or in `measures.py`; see
+docs/adding-a-feature.md.
 """
 
 from __future__ import annotations
@@ -9,57 +10,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from contracts.measures import (
+    DISTINCT,
+    LAST_MOMENTS,
+    MEASURES,
+    SEQUENCE_LENGTH,
+    TEXT_POSTS,
+    TEXT_TOKENS,
+    WINDOWS,
+    Encoding,
+)
 from contracts.table import Column
 
-WINDOWS = (1, 7, 30, 90)
-"""Days before `as_of` that windows reach back."""
-
-SEQUENCE_LENGTH = 50
-"""Events kept per user in `user_state`, the newest first to go last."""
-
-Aggregate = Literal["sum", "distinct", "since", "ratio", "latest", "sequence"]
-Encoding = Literal["count", "money", "days", "ratio", "id", "sequence"]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """An integer per user and day in `user_days`, summed by windows and by `user_state`."""
-
-    name: str
-    doc: str
-    table: str
-    """The clean table it is counted from."""
-    encoding: Encoding = "count"
-
-
-MEASURES = (
-    Measure("n_orders", "Distinct orders placed", "orders"),
-    Measure("n_order_lines", "Order lines placed", "orders"),
-    Measure("n_units", "Units ordered", "orders"),
-    Measure("spend_minor", "Value of what was ordered, in minor units", "orders", "money"),
-    Measure("n_undone_lines", "Order lines cancelled or returned", "orders"),
-    Measure(
-        "undone_minor", "Value of what was cancelled or returned, in minor units", "orders", "money"
-    ),
-    Measure("n_views", "View events", "engagements"),
-    Measure("n_likes", "Like events", "engagements"),
-    Measure("n_comments", "Comment events", "engagements"),
-    Measure("n_shares", "Share events", "engagements"),
-    Measure("n_posts", "Posts written", "posts"),
-    Measure("n_reviews", "Reviews written", "reviews"),
-    Measure("sum_stars", "Sum of the stars given in reviews", "reviews"),
-)
-
-DISTINCT = ("item", "category")
-"""What `user_item_days` counts exactly over windows."""
-
-LAST_MOMENTS = (
-    ("first_seen_at", "the first event or the sign-up"),
-    ("last_seen_at", "the last event"),
-    ("last_order_at", "the last order"),
-    ("last_review_at", "the last review"),
-)
-"""Moments kept in `user_state` (first: the minimum; last: the maximum)."""
+Aggregate = Literal[
+    "measure", "distinct", "since", "graph", "items", "ratio", "latest", "sequence", "text"
+]
 
 
 @dataclass(frozen=True)
@@ -79,24 +44,20 @@ class Feature:
     encoding: Encoding
 
     def column(self) -> Column:
-        ranged = self.aggregate in ("sum", "distinct", "since")
+        counted = ("measure", "distinct", "since", "graph", "items")
         return Column(
             self.name,
             self.type,
             self.doc,
             nullable=self.default is None,
-            minimum=0 if ranged else None,
+            minimum=0 if self.aggregate in counted else None,
         )
 
 
 def _over(window: int | None) -> str:
-    return (
-        "all time"
-        if window is None
-        else "the day before"
-        if window == 1
-        else (f"the {window} days before")
-    )
+    if window is None:
+        return "all time"
+    return "the day before" if window == 1 else f"the {window} days before"
 
 
 def suffix(window: int | None) -> str:
@@ -104,14 +65,14 @@ def suffix(window: int | None) -> str:
     return "all" if window is None else f"{window}d"
 
 
-def _sums() -> tuple[Feature, ...]:
+def _measures() -> tuple[Feature, ...]:
     return tuple(
         Feature(
             f"{m.name}_{suffix(w)}",
             f"{m.doc}, {_over(w)}.",
             "bigint",
             (m.name,),
-            "sum",
+            "measure",
             w,
             0,
             m.encoding,
@@ -124,22 +85,18 @@ def _sums() -> tuple[Feature, ...]:
 def _distincts() -> tuple[Feature, ...]:
     return tuple(
         Feature(
-            f"n_distinct_{_plural(what)}_{suffix(w)}",
-            f"Distinct {_plural(what)} ordered, reviewed or engaged with, {_over(w)}.",
+            f"n_distinct_{d.plural}_{suffix(w)}",
+            f"Distinct {d.doc}, {_over(w)}.",
             "bigint",
-            (what,),
+            (d.name,),
             "distinct",
             w,
             0,
             "count",
         )
-        for what in DISTINCT
+        for d in DISTINCT
         for w in WINDOWS
     )
-
-
-def _plural(what: str) -> str:
-    return {"item": "items", "category": "categories"}[what]
 
 
 def _sinces() -> tuple[Feature, ...]:
@@ -158,27 +115,113 @@ def _sinces() -> tuple[Feature, ...]:
     )
 
 
-def _ratios() -> tuple[Feature, ...]:
-    made: tuple[tuple[str, str, str, str, Encoding], ...] = (
-        ("spend_per_order", "Mean order value, in minor units", "spend_minor", "n_orders", "money"),
-        ("undone_share", "Value undone over value ordered", "undone_minor", "spend_minor", "ratio"),
-        ("mean_stars", "Mean stars given", "sum_stars", "n_reviews", "ratio"),
-        ("orders_per_view", "Orders over views", "n_orders", "n_views", "ratio"),
+GRAPH = (
+    ("n_following", "Users followed as of then", "count"),
+    ("n_followers", "Users who followed the user as of then", "count"),
+    ("n_mutual", "Users followed who follow back", "count"),
+    ("followed_active_7d", "Users followed who did something in the 7 days before", "count"),
+    ("followed_orders_30d", "Orders of the users followed in the 30 days before", "count"),
+    ("followed_orders_90d", "Orders of the users followed in the 90 days before", "count"),
+    ("followed_spend_minor_90d", "What the users followed spent in the 90 days before, in minor "
+     "units", "money"),
+    ("followed_reviews_90d", "Reviews of the users followed in the 90 days before", "count"),
+    ("followed_stars_90d", "Sum of the stars of those reviews", "count"),
+)  # fmt: skip
+"""Of the follow graph as of a midnight: `jobs/graph.py`."""
+
+RECENT_ITEMS = (
+    ("n_recent_items", f"Distinct items among the last {SEQUENCE_LENGTH} events", "count"),
+    ("recent_items_engagements_30d", "Engagements of everybody with those items in the 30 days "
+     "before", "count"),
+    ("recent_items_order_lines_30d", "Order lines of everybody with those items in the 30 days "
+     "before", "count"),
+    ("recent_items_reviews_90d", "Reviews by everybody of those items in the 90 days before",
+     "count"),
+    ("recent_items_stars_90d", "Sum of the stars of those reviews", "count"),
+    ("last_category_engagements_30d", "Engagements of everybody with the category of the newest "
+     "item in the 30 days before", "count"),
+    ("last_category_order_lines_30d", "Order lines of everybody in that category in the 30 days "
+     "before", "count"),
+    ("last_category_reviews_90d", "Reviews by everybody in that category in the 90 days before",
+     "count"),
+    ("last_category_stars_90d", "Sum of the stars of those reviews", "count"),
+)  # fmt: skip
+"""Statistics of items and categories as of a midnight, joined through a user's recent items."""
+
+
+def _joined() -> tuple[Feature, ...]:
+    made: list[Feature] = []
+    listed: tuple[tuple[Literal["graph", "items"], tuple[tuple[str, str, str], ...]], ...] = (
+        ("graph", GRAPH),
+        ("items", RECENT_ITEMS),
     )
+    for aggregate, rows in listed:
+        for name, doc, encoding in rows:
+            kind: Encoding = "money" if encoding == "money" else "count"
+            made.append(Feature(name, f"{doc}.", "bigint", (name,), aggregate, None, 0, kind))
+    return tuple(made)
+
+
+_SPANS: tuple[int | None, ...] = (30, 90, None)
+_RATIOS: tuple[tuple[str, str, str, str, Encoding, tuple[int | None, ...]], ...] = (
+    ("spend_per_order", "Mean order value, in minor units", "spend_minor", "n_orders", "money",
+     _SPANS),
+    ("undone_share", "Value undone over value ordered", "undone_minor", "spend_minor", "ratio",
+     _SPANS),
+    ("mean_stars", "Mean stars given", "sum_stars", "n_reviews", "ratio", _SPANS),
+    ("negative_share", "Share of negative reviews", "n_negative_reviews", "n_reviews", "ratio",
+     _SPANS),
+    ("positive_share", "Share of positive reviews", "n_positive_reviews", "n_reviews", "ratio",
+     _SPANS),
+    ("orders_per_view", "Orders over views", "n_orders", "n_views", "ratio", _SPANS),
+    ("ad_click_rate", "Ads clicked over ads seen", "n_ad_clicks", "n_ad_views", "ratio", _SPANS),
+    ("failed_login_share", "Failed logins over logins", "n_failed_logins", "n_logins", "ratio",
+     (7, 30, None)),
+    ("mean_payment", "Mean payment, in minor units", "paid_minor", "n_payments", "money",
+     (7, 30, None)),
+    ("mean_transfer", "Mean transfer, in minor units", "transferred_minor", "n_transfers", "money",
+     (7, 30, None)),
+)  # fmt: skip
+_NAMED_RATIOS = (
+    ("payment_over_usual_7d", "Largest payment of the 7 days before over the mean of all time",
+     "max_payment_minor_7d", "mean_payment_all"),
+    ("payment_over_usual_30d", "Largest payment of the 30 days before over the mean of all time",
+     "max_payment_minor_30d", "mean_payment_all"),
+    ("transfer_over_usual_30d", "Largest transfer of the 30 days before over the mean of all time",
+     "max_transfer_minor_30d", "mean_transfer_all"),
+    ("reciprocity", "Share of the users followed who follow back", "n_mutual", "n_following"),
+    ("followed_active_share_7d", "Share of the users followed who did something in the 7 days "
+     "before", "followed_active_7d", "n_following"),
+    ("followed_mean_orders_30d", "Mean orders of the users followed in the 30 days before",
+     "followed_orders_30d", "n_following"),
+    ("followed_mean_stars_90d", "Mean stars that the users followed gave in the 90 days before",
+     "followed_stars_90d", "followed_reviews_90d"),
+    ("recent_items_mean_stars_90d", "Mean stars that everybody gave those items in the 90 days "
+     "before", "recent_items_stars_90d", "recent_items_reviews_90d"),
+    ("recent_items_mean_order_lines_30d", "Mean order lines of everybody per recent item in the 30 "
+     "days before", "recent_items_order_lines_30d", "n_recent_items"),
+    ("last_category_mean_stars_90d", "Mean stars that everybody gave in the category of the newest "
+     "item in the 90 days before", "last_category_stars_90d", "last_category_reviews_90d"),
+)  # fmt: skip
+
+
+def _ratios() -> tuple[Feature, ...]:
+    """A ratio stands after the features that it divides."""
+    windowed = tuple(
+        (f"{name}_{suffix(w)}", f"{doc}, {_over(w)}", f"{over}_{suffix(w)}", f"{under}_{suffix(w)}",
+         encoding, w)
+        for name, doc, over, under, encoding, spans in _RATIOS
+        for w in spans
+    )  # fmt: skip
+    ratio: Encoding = "ratio"
+    named = tuple((*row, ratio, None) for row in _NAMED_RATIOS)
     return tuple(
         Feature(
-            f"{name}_{suffix(w)}",
-            f"{doc}, {_over(w)}; null where the divisor is 0.",
-            "double",
-            (f"{over}_{suffix(w)}", f"{under}_{suffix(w)}"),
-            "ratio",
-            w,
-            None,
+            name, f"{doc}; null where the divisor is 0.", "double", (over, under), "ratio", w, None,
             encoding,
         )
-        for name, doc, over, under, encoding in made
-        for w in (30, 90, None)
-    )
+        for name, doc, over, under, encoding, w in (*windowed, *named)
+    )  # fmt: skip
 
 
 _LATEST = (
@@ -204,56 +247,61 @@ _LATEST = (
     ),
 )
 
+
+def _sequence(name: str, doc: str, type_: str, source: str) -> Feature:
+    return Feature(name, doc, type_, (source,), "sequence", None, None, "sequence")
+
+
 _SEQUENCES = (
-    Feature(
+    _sequence(
         "seq_verb",
         f"What the last {SEQUENCE_LENGTH} events were, oldest first.",
         "array<string>",
-        ("verb",),
-        "sequence",
-        None,
-        None,
-        "sequence",
+        "verb",
     ),
-    Feature(
+    _sequence(
         "seq_item",
         "Item of each of those events; empty where there is none.",
         "array<string>",
-        ("item_id",),
-        "sequence",
-        None,
-        None,
-        "sequence",
+        "item_id",
     ),
-    Feature(
+    _sequence(
         "seq_hours",
         "Whole hours from each of those events to as_of.",
         "array<int>",
-        ("occurred_at",),
-        "sequence",
-        None,
-        None,
-        "sequence",
+        "occurred_at",
     ),
-    Feature(
+    _sequence(
         "seq_amount_minor",
         "Amount of each of those events in minor units, 0 without one.",
         "array<bigint>",
-        ("amount_minor",),
-        "sequence",
+        "amount_minor",
+    ),
+)
+
+_TEXT = (
+    Feature(
+        "text_tokens",
+        f"Hashes of the last {TEXT_TOKENS} words, oldest first, of the newest {TEXT_POSTS} posts "
+        f"of the {max(WINDOWS)} days before.",
+        "array<int>",
+        ("text",),
+        "text",
+        max(WINDOWS),
         None,
-        None,
-        "sequence",
+        "text",
     ),
 )
 
 FEATURES: tuple[Feature, ...] = (
-    *_sums(),
+    *_measures(),
     *_distincts(),
     *_sinces(),
+    *_joined(),
     *_ratios(),
     *_LATEST,
     *_SEQUENCES,
+    *_TEXT,
 )
 
 
@@ -261,4 +309,6 @@ def features_with(encoding: Encoding) -> tuple[Feature, ...]:
     return tuple(feature for feature in FEATURES if feature.encoding == encoding)
 
 
-NUMERIC: tuple[Feature, ...] = tuple(f for f in FEATURES if f.encoding not in ("id", "sequence"))
+NUMERIC: tuple[Feature, ...] = tuple(
+    f for f in FEATURES if f.encoding not in ("id", "sequence", "text")
+)

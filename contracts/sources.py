@@ -52,19 +52,76 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     ),
     "engagements": (
         Field("engagement_id", "the event"),
-        _USER,
-        Field("verb", "`'view'`, `'like'`, `'comment'` or `'share'`"),
-        Field("target_kind", "`'post'`, `'item'`, `'user'` or `'ad'`"),
-        Field("target_id", "the post, item, user or ad"),
+        Field(
+            "user_id",
+            "the user who did it; may be null only for what was done to a user, `target_kind` "
+            "`'user'`",
+            required=False,
+        ),
+        Field("verb", "`'view'`, `'like'`, `'comment'`, `'share'`, `'search'` or `'click'`"),
+        Field(
+            "target_kind",
+            "`'post'`, `'item'`, `'user'` or `'ad'`; may be null for a search",
+            required=False,
+        ),
+        Field("target_id", "the post, item, user or ad; may be null for a search", required=False),
+        Field("text", "words of a comment or search", required=False),
         _TIME,
+    ),
+    "follows": (
+        Field("follow_id", "the fact; an unfollow has its own"),
+        _USER,
+        Field("followed_id", "the user who is followed; leaves as a keyed hash as well"),
+        Field("kind", "`'follow'` or `'unfollow'`", default="'follow'"),
+        Field(
+            "valid_from",
+            "for edges without a time: from when features may see them; the time, where there is "
+            "one, is taken instead",
+            required=False,
+        ),
+        Field(
+            "occurred_at",
+            "when it happened; without it and `valid_from` the edge stays out of features",
+            required=False,
+        ),
     ),
     "reviews": (
         Field("review_id", "the review"),
         _USER,
         Field("item_id", "the item"),
         Field("stars", "a whole number, 1 to 5"),
+        Field(
+            "sentiment",
+            "`'negative'`, `'neutral'` or `'positive'`; from the stars where null",
+            required=False,
+        ),
         Field("text", "its text", required=False),
         _TIME,
     ),
+    "account_events": (
+        Field("event_id", "the event"),
+        _USER,
+        Field("kind", "`'login'`, `'payment'` or `'transfer'`"),
+        Field("succeeded", "`true` or `false`: whether it went through", default="true"),
+        Field("device_id", "what names the device; leaves as a keyed hash", required=False),
+        Field(
+            "counterpart_id", "the user who gets a transfer; leaves as a keyed hash", required=False
+        ),
+        Field("amount", "in major units, such as `2.55`; null for a login", required=False),
+        Field("currency", "ISO code, where there is an amount", required=False),
+        _TIME,
+    ),
+    "fraud_marks": (
+        Field("mark_id", "the mark"),
+        Field("event_id", "the account event that was fraud"),
+        Field("occurred_at", "when it was found out"),
+    ),
 }
 """Clean table to its fields. A required field that comes out null quarantines the row."""
+
+MONEY_TABLES = frozenset({"orders", "account_events"})
+"""Clean tables with amounts: a mapping that feeds one needs `[money]`."""
+
+BOT_LIMITS = {"engagements": 1000, "posts": 200, "follows": 500, "reviews": 200}
+"""Clean table to the rows of one user that may land on a day: whoever sends more is a bot, and all
+of that user's rows of that day are quarantined. A mapping's `[bots]` changes the limits."""

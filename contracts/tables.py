@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from contracts.features import FEATURES, LAST_MOMENTS, MEASURES, SEQUENCE_LENGTH
+from contracts.features import FEATURES
+from contracts.measures import (
+    EVENT_VERBS,
+    ITEM_MEASURES,
+    ITEM_WINDOWS,
+    LAST_MOMENTS,
+    MEASURES,
+    SEQUENCE_LENGTH,
+    THINGS,
+)
 from contracts.table import Column, Table
 from contracts.tasks import TASKS
 
@@ -155,19 +164,73 @@ POSTS = Table(
 
 ENGAGEMENTS = Table(
     name="engagements",
-    doc="What users did with posts, items, users and ads.",
+    doc="What users did with posts, items, users and ads, and what they searched for.",
     grain=("engagement_id",),
     day="landed_on",
     partition=("landed_on",),
     columns=(
         Column("engagement_id", "string", "The event."),
-        USER_KEY,
-        Column("verb", "string", "What was done.", values=("view", "like", "comment", "share")),
         Column(
-            "target_kind", "string", "What it was done with.", values=("post", "item", "user", "ad")
+            "user_key",
+            "string",
+            "The user who did it: 32 hex digits of a keyed hash. Null where a source only says to "
+            "whom it was done.",
+            nullable=True,
         ),
-        Column("target_id", "string", "The post, item or ad; the keyed hash of a user."),
+        Column(
+            "verb",
+            "string",
+            "What was done.",
+            values=("view", "like", "comment", "share", "search", "click"),
+        ),
+        Column(
+            "target_kind",
+            "string",
+            "What it was done with; null for a search for nothing in particular.",
+            nullable=True,
+            values=("post", "item", "user", "ad"),
+        ),
+        Column(
+            "target_id",
+            "string",
+            "The post, item or ad; the keyed hash of a user.",
+            nullable=True,
+        ),
+        Column(
+            "text",
+            "string",
+            "Words of a comment or search, normalised.",
+            nullable=True,
+        ),
         OCCURRED_AT,
+        LANDED_ON,
+    ),
+)
+
+FOLLOWS = Table(
+    name="follows",
+    doc="Who follows whom, from when; and who no longer does.",
+    grain=("follow_id",),
+    day="landed_on",
+    partition=("landed_on",),
+    columns=(
+        Column("follow_id", "string", "The fact."),
+        USER_KEY,
+        Column("followed_key", "string", "The user who is followed: a keyed hash as well."),
+        Column("kind", "string", "What changed.", values=("follow", "unfollow")),
+        Column(
+            "valid_from",
+            "timestamp",
+            "From when the graph may show it, UTC: when it happened, or what the mapping says for "
+            "edges without a time. Null keeps it out of features.",
+            nullable=True,
+        ),
+        Column(
+            "occurred_at",
+            "timestamp",
+            "When it happened, UTC; null where the source does not say.",
+            nullable=True,
+        ),
         LANDED_ON,
     ),
 )
@@ -183,17 +246,77 @@ REVIEWS = Table(
         USER_KEY,
         Column("item_id", "string", "The item."),
         Column("stars", "int", "Stars given.", minimum=1, maximum=5),
+        Column(
+            "sentiment",
+            "string",
+            "As the source says; else up to 2 stars negative, 3 neutral, 4 and 5 positive.",
+            values=("negative", "neutral", "positive"),
+        ),
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
         OCCURRED_AT,
         LANDED_ON,
     ),
 )
 
-CLEAN_TABLES = (ORDERS, USERS, ITEMS, POSTS, ENGAGEMENTS, REVIEWS)
+ACCOUNT_EVENTS = Table(
+    name="account_events",
+    doc="Logins, payments and transfers of accounts.",
+    grain=("event_id",),
+    day="landed_on",
+    partition=("landed_on",),
+    columns=(
+        Column("event_id", "string", "The event."),
+        USER_KEY,
+        Column("kind", "string", "What it was.", values=("login", "payment", "transfer")),
+        Column("succeeded", "boolean", "Whether it went through."),
+        Column("device_key", "string", "The device: a keyed hash of what names it.", nullable=True),
+        Column(
+            "counterpart_key",
+            "string",
+            "The user who got a transfer: a keyed hash.",
+            nullable=True,
+        ),
+        Column(
+            "amount_minor",
+            "bigint",
+            "Amount in minor units of the reporting currency; null for a login.",
+            nullable=True,
+            minimum=0,
+        ),
+        OCCURRED_AT,
+        LANDED_ON,
+    ),
+)
+
+FRAUD_MARKS = Table(
+    name="fraud_marks",
+    doc="Account events that turned out to be fraud, often weeks later.",
+    grain=("mark_id",),
+    day="landed_on",
+    partition=("landed_on",),
+    columns=(
+        Column("mark_id", "string", "The mark."),
+        Column("event_id", "string", "The account event that was fraud."),
+        OCCURRED_AT,
+        LANDED_ON,
+    ),
+)
+
+CLEAN_TABLES = (
+    ORDERS,
+    USERS,
+    ITEMS,
+    POSTS,
+    ENGAGEMENTS,
+    FOLLOWS,
+    REVIEWS,
+    ACCOUNT_EVENTS,
+    FRAUD_MARKS,
+)
 
 USER_DAYS = Table(
     name="user_days",
-    doc="Tiles: what a user did on a UTC day, by the day on which it landed.",
+    doc="Tiles: what a user did and got on a UTC day, by the day on which it landed.",
     grain=("user_key", "day", "landed_on"),
     day="landed_on",
     partition=("landed_on",),
@@ -207,15 +330,48 @@ USER_DAYS = Table(
 
 USER_ITEM_DAYS = Table(
     name="user_item_days",
-    doc="Items that a user ordered, reviewed or engaged with on a UTC day, by landing day.",
-    grain=("user_key", "item_id", "day", "landed_on"),
+    doc="Items, other users and devices that a user had to do with on a UTC day, by landing day.",
+    grain=("user_key", "kind", "thing_id", "day", "landed_on"),
     day="landed_on",
     partition=("landed_on",),
     columns=(
         USER_KEY,
+        Column("kind", "string", "What it is.", values=THINGS),
+        Column("thing_id", "string", "The item; the keyed hash of a user or device."),
+        Column("day", "date", "UTC day on which it happened."),
+        LANDED_ON,
+    ),
+)
+
+ITEM_DAYS = Table(
+    name="item_days",
+    doc="Tiles: what happened to an item on a UTC day, by the day on which it landed.",
+    grain=("item_id", "day", "landed_on"),
+    day="landed_on",
+    partition=("landed_on",),
+    columns=(
         Column("item_id", "string", "The item."),
         Column("day", "date", "UTC day on which it happened."),
         LANDED_ON,
+        *(Column(m.name, "bigint", f"{m.doc} that day.", minimum=0) for m in ITEM_MEASURES),
+    ),
+)
+
+ITEM_FEATURES = Table(
+    name="item_features",
+    doc="Every item ever known, as of a midnight: its category and what happened to it.",
+    grain=("item_id", "as_of"),
+    day="as_of",
+    partition=("as_of",),
+    columns=(
+        Column("item_id", "string", "The item."),
+        AS_OF,
+        Column("category_id", "string", "Its category as of then.", nullable=True),
+        *(
+            Column(f"{m.name}_{w}d", "bigint", f"{m.doc}, the {w} days before.", minimum=0)
+            for m in ITEM_MEASURES
+            for w in ITEM_WINDOWS
+        ),
     ),
 )
 
@@ -239,7 +395,7 @@ USER_STATE = Table(
             f"Times of the last {SEQUENCE_LENGTH} events, oldest first, microseconds since 1970.",
         ),
         Column("event_id", "array<string>", "Their ids; ties in time are ordered by them."),
-        Column("event_verb", "array<string>", "What they were."),
+        Column("event_verb", "array<string>", f"What they were: {', '.join(EVENT_VERBS)}."),
         Column("event_item", "array<string>", "Their items, empty without one."),
         Column("event_amount_minor", "array<bigint>", "Their amounts in minor units, 0 without."),
     ),
@@ -295,6 +451,8 @@ TABLES: tuple[Table, ...] = (
     *CLEAN_TABLES,
     USER_DAYS,
     USER_ITEM_DAYS,
+    ITEM_DAYS,
+    ITEM_FEATURES,
     USER_STATE,
     USER_FEATURES,
     LABELS,
@@ -302,7 +460,14 @@ TABLES: tuple[Table, ...] = (
     USER_SCORES,
 )
 
-PUBLISHED: tuple[Table, ...] = (USER_SCORES, USER_FEATURES, LABELS, RECONCILIATION, QUARANTINE)
+PUBLISHED: tuple[Table, ...] = (
+    USER_SCORES,
+    USER_FEATURES,
+    ITEM_FEATURES,
+    LABELS,
+    RECONCILIATION,
+    QUARANTINE,
+)
 """Tables that a release names; analysts read these and no others."""
 
 

@@ -1,56 +1,39 @@
 """Every task of the model: its kind, label, horizon, mask, weight, and score columns.
 
-A *kind* says what a label looks like. Its label is made in `jobs/labels.py`, its head in
-`models/heads.py`, its score columns here; a test fails if one of the three is missing.
+Adding a task of an existing kind adds a row here; see docs/adding-a-task.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
+from contracts.kinds import (
+    Binary,
+    Count,
+    Kind,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    ZeroInflatedLogNormal,
+    kind_columns,
+    label_range,
+)
+from contracts.measures import MEASURES
 from contracts.table import Column, ContractError, require_identifier
 
+OUTCOMES = {
+    "order": "an order that is not wholly cancelled",
+    "net_spend_minor": "purchases less what was undone, in minor units",
+    "stars": "the stars of a review",
+    "sentiment": "the sentiment of a review, as its place among negative, neutral and positive",
+    "category": "the category of an item ordered, reviewed or engaged with",
+    "payment_fraud": "a payment that turned out to be fraud",
+    "login_fraud": "a login that turned out to be fraud",
+    "transfer_fraud": "a transfer that turned out to be fraud",
+}
+"""What `jobs/labels.py` can look for in a window besides the measures of `user_days`."""
 
-@dataclass(frozen=True)
-class Binary:
-    """Does the target happen in the window? The label is 0 or 1."""
-
-    negated: bool = False
-    """Asks whether it does *not* happen."""
-    name = "binary"
-    label_type = "int"
-
-
-@dataclass(frozen=True)
-class ZeroInflatedLogNormal:
-    """How much of the target, where most have none? The label is its sum in the window, at least 0
-    (Wang, Liu, Miao: A Deep Probabilistic Model for Customer Lifetime Value Prediction, 2019)."""
-
-    name = "zero_inflated_log_normal"
-    label_type = "bigint"
-
-
-@dataclass(frozen=True)
-class Ordinal:
-    """Which of the ordered levels 1…`levels`? The label is the first value in the window."""
-
-    levels: int
-    name = "ordinal"
-    label_type = "int"
-
-    def __post_init__(self) -> None:
-        if self.levels < 2:
-            raise ContractError(f"an ordinal kind needs 2 levels or more, found {self.levels}")
-
-
-Kind = Binary | ZeroInflatedLogNormal | Ordinal
-KINDS: tuple[type[Kind], ...] = (Binary, ZeroInflatedLogNormal, Ordinal)
-
-
-Target = Literal["order", "activity", "net_spend_minor", "stars"]
-"""What `jobs/labels.py` can look for in a window: an order that is not wholly cancelled, anything
-at all, purchases less what was undone, the stars of a review."""
+SENTIMENTS = ("negative", "neutral", "positive")
 
 
 @dataclass(frozen=True)
@@ -70,8 +53,8 @@ class Task:
     kind: Kind
     horizon: int
     """Days of the label's window `[as_of, as_of + horizon)`."""
-    target: Target
-    """What is looked for in the window."""
+    target: str
+    """What is looked for in the window: one of `OUTCOMES`, or a measure of `user_days`."""
     mask: Mask
     """A label outside the mask is null."""
     needs: tuple[str, ...]
@@ -80,15 +63,31 @@ class Task:
     """Its share in the loss, before balancing."""
     within: str | None = None
     """A task of a longer horizon that this one implies: its probability is never above that."""
+    given: str | None = None
+    """A measure without which, in the window, the label is null: the score is conditional on it."""
+    known_after: int = 0
+    """Days past the window until what happened in it is known: marks of fraud take weeks."""
 
     def __post_init__(self) -> None:
         require_identifier(self.name, "task")
-        if self.horizon < 1:
-            raise ContractError(
-                f"task {self.name}: horizon must be 1 day or more, found {self.horizon}"
-            )
+        for what, least in (("horizon", 1), ("known_after", 0)):
+            if getattr(self, what) < least:
+                raise ContractError(
+                    f"task {self.name}: {what} must be {least} {'day' if least else 'days'} or "
+                    f"more, found {getattr(self, what)}"
+                )
         if self.weight <= 0:
             raise ContractError(f"task {self.name}: weight must be above 0, found {self.weight}")
+        measures = {m.name for m in MEASURES}
+        if self.target not in measures | set(OUTCOMES):
+            raise ContractError(
+                f"task {self.name}: target {self.target!r}: expected a measure of user_days or one "
+                f"of {', '.join(OUTCOMES)}"
+            )
+        if self.given is not None and self.given not in measures:
+            raise ContractError(
+                f"task {self.name}: given {self.given!r}: expected a measure of user_days"
+            )
 
     @property
     def label(self) -> str:
@@ -98,85 +97,66 @@ class Task:
     def percentile(self) -> str:
         return f"percentile_{self.name}"
 
+    @property
+    def closes_after(self) -> int:
+        """Days from `as_of` until the label can be known, before `settle_days`."""
+        return self.horizon + self.known_after
+
     def label_column(self) -> Column:
+        least, most = label_range(self.kind)
         return Column(
             self.label,
             self.kind.label_type,
             f"{self.doc} Null where the window is open or the mask says no: {self.mask.doc}.",
             nullable=True,
-            minimum=1 if isinstance(self.kind, Ordinal) else 0,
-            maximum=_label_maximum(self.kind),
+            minimum=least,
+            maximum=most,
         )
 
     def score_columns(self) -> tuple[Column, ...]:
         """Calibrated scores, then the percentile of the uncalibrated ranking score."""
-        score = f"score_{self.name}"
-        percentile = Column(
-            self.percentile,
-            "float",
-            f"Mid-rank of the uncalibrated {self.name} score over all users of that day, 0 to 1.",
-            nullable=True,
-            minimum=0,
-            maximum=1,
-        )
         about = f"{self.doc} Learned from {self.mask.doc}."
-        match self.kind:
-            case Binary():
-                return (_probability(score, about), percentile)
-            case ZeroInflatedLogNormal():
-                return (
-                    _probability(
-                        f"{score}_probability", f"Probability that it is above 0. {about}"
-                    ),
-                    Column(
-                        f"{score}_expected",
-                        "double",
-                        f"Expected amount, in minor units of the reporting currency. {about}",
-                        nullable=True,
-                        minimum=0,
-                    ),
-                    percentile,
-                )
-            case Ordinal(levels=levels):
-                return (
-                    Column(
-                        f"{score}_expected",
-                        "float",
-                        f"Expected level, 1 to {levels}. {about}",
-                        nullable=True,
-                        minimum=1,
-                        maximum=levels,
-                    ),
-                    *(
-                        _probability(
-                            f"{score}_is_{level}", f"Probability of level {level}. {about}"
-                        )
-                        for level in range(1, levels + 1)
-                    ),
-                    percentile,
-                )
-
-
-def _probability(name: str, doc: str) -> Column:
-    return Column(name, "float", doc, nullable=True, minimum=0, maximum=1)
-
-
-def _label_maximum(kind: Kind) -> float | None:
-    match kind:
-        case Binary():
-            return 1
-        case Ordinal(levels=levels):
-            return levels
-        case ZeroInflatedLogNormal():
-            return None
+        return (
+            *kind_columns(self.kind, f"score_{self.name}", about),
+            Column(
+                self.percentile,
+                "float",
+                f"Mid-rank of the uncalibrated {self.name} score over all users of that day, 0 to "
+                "1.",
+                nullable=True,
+                minimum=0,
+                maximum=1,
+            ),
+        )
 
 
 BUYERS = Mask("users with an order ever", "n_orders_all > 0")
 ACTIVE = Mask("users active in the 28 days before", "days_since_last_seen <= 28")
+ACTIVE_90 = Mask("users active in the 90 days before", "days_since_last_seen <= 90")
 DORMANT = Mask(
     "users inactive for the 28 days before",
     "days_since_last_seen is null or days_since_last_seen > 28",
 )
+MARKS_TAKE = 35
+"""Days until nearly all marks of fraud have come in."""
+
+
+def _engagement(name: str, doc: str, target: str) -> Task:
+    return Task(name, doc, Count(), 7, target, ACTIVE_90, ("engagements",))
+
+
+def _fraud(kind: str) -> Task:
+    return Task(
+        f"{kind}_fraud_30d",
+        f"Has a {kind} in the next 30 days that turns out to be fraud.",
+        Binary(),
+        horizon=30,
+        target=f"{kind}_fraud",
+        mask=Mask(f"users with a {kind} ever", f"n_{kind}s_all > 0"),
+        needs=("account_events", "fraud_marks"),
+        known_after=MARKS_TAKE,
+    )
+
 
 TASKS: tuple[Task, ...] = (
     Task(
@@ -217,12 +197,45 @@ TASKS: tuple[Task, ...] = (
         mask=Mask("users who review in the window"),
         needs=("reviews",),
     ),
+    _engagement("view_7d", "Views posts, items or users so often in the next 7 days.", "n_views"),
+    _engagement("like_7d", "Gives so many likes in the next 7 days.", "n_likes"),
+    _engagement("comment_7d", "Writes so many comments in the next 7 days.", "n_comments"),
+    _engagement("share_7d", "Shares so many things in the next 7 days.", "n_shares"),
+    _engagement("search_7d", "Searches so often in the next 7 days.", "n_searches"),
+    Task(
+        "ad_click_7d",
+        "Clicks an ad in the next 7 days, if shown one: the score is conditional on that.",
+        Binary(),
+        horizon=7,
+        target="n_ad_clicks",
+        mask=Mask("users who see an ad in the window"),
+        needs=("engagements",),
+        given="n_ad_views",
+    ),
+    Task(
+        "interests_30d",
+        "Categories of the items ordered, reviewed or engaged with in the next 30 days.",
+        MultiLabel(max_classes=32),
+        horizon=30,
+        target="category",
+        mask=ACTIVE_90,
+        needs=("items",),
+    ),
+    Task(
+        "sentiment_next_30d",
+        "Sentiment of the first review in the next 30 days.",
+        MultiClass(SENTIMENTS),
+        horizon=30,
+        target="sentiment",
+        mask=Mask("users who review in the window"),
+        needs=("reviews",),
+    ),
     Task(
         "churn_28d",
         "Does nothing at all in the next 28 days.",
         Binary(negated=True),
         horizon=28,
-        target="activity",
+        target="n_events",
         mask=ACTIVE,
         needs=(),
     ),
@@ -231,10 +244,13 @@ TASKS: tuple[Task, ...] = (
         "Does something in the next 90 days.",
         Binary(),
         horizon=90,
-        target="activity",
+        target="n_events",
         mask=DORMANT,
         needs=(),
     ),
+    _fraud("payment"),
+    _fraud("login"),
+    _fraud("transfer"),
 )
 
 

@@ -19,6 +19,7 @@ from jobs.stages import JOBS, Job, Settings
 _MODULES = {
     "user_days": ("jobs.user_days",),
     "user_state": ("jobs.user_state",),
+    "item_features": ("jobs.item_features",),
     "user_features": ("jobs.user_features",),
     "labels": ("jobs.labels",),
     "examples": ("jobs.labels",),

@@ -115,13 +115,18 @@ def expression(rows: DataFrame, text: str, where: str) -> Column:
     return column
 
 
-def with_verdict(rows: DataFrame, rules: Rules, dedup_days: int) -> DataFrame:
+def with_verdict(
+    rows: DataFrame, rules: Rules, dedup_days: int, max_rows: int | None = None
+) -> DataFrame:
     """Adds `verdict`: clean, duplicate or quarantined; conflicts get their reason.
 
     A fact is compared with the first valid row of its id that landed in the `dedup_days` before it
     or on the same day: the same content is a duplicate, other content a conflict. A dimension is
-    compared with the newest row of its id on the same day.
+    compared with the newest row of its id on the same day. A user of whom more than `max_rows`
+    valid rows landed on a day is a bot, and none of that day's are kept.
     """
+    if max_rows is not None:
+        rows = rows.withColumn("reason", _or_bot(rows, max_rows))
     place = F.struct("landed_on", "source", "file", "line")
     rows = rows.select(
         "*",
@@ -153,6 +158,18 @@ def with_verdict(rows: DataFrame, rules: Rules, dedup_days: int) -> DataFrame:
     )
 
 
+def _or_bot(rows: DataFrame, max_rows: int) -> Column:
+    """The reason, or that the row is a bot's."""
+    of_user = Window.partitionBy("user_key", "landed_on")
+    valid = F.col("reason").isNull() & F.col("user_key").isNotNull()
+    bot = valid & (F.count_if(valid).over(of_user) > max_rows)
+    return F.when(bot, bot_reason(max_rows)).otherwise(F.col("reason"))
+
+
+def bot_reason(max_rows: int) -> str:
+    return f"user_id: a bot, more than {max_rows} rows in a day"
+
+
 def _content(rules: Rules) -> list[str]:
     """Columns that make two rows of the same id the same; a dimension's time is not one."""
     apart = {"landed_on", "occurred_at"} if rules.dimension else {"landed_on"}
@@ -165,6 +182,7 @@ def verdicts(
     make: Callable[[Source], Rules],
     days: Sequence[date],
     dedup_days: int,
+    max_rows: int | None = None,
 ) -> DataFrame:
     """One row per row that landed on `days` and was meant for the table, with its verdict.
 
@@ -185,7 +203,7 @@ def verdicts(
             for source, mapping in feeds
         ),
     )
-    return with_verdict(rows, rules, dedup_days).where(in_days("landed_on", days))
+    return with_verdict(rows, rules, dedup_days, max_rows).where(in_days("landed_on", days))
 
 
 def in_days(column: str, days: Iterable[date]) -> Column:

@@ -3,112 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 
-from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from contracts.table import Table
-from contracts.tables import ENGAGEMENTS, ITEMS, ORDERS, POSTS, REVIEWS, USERS
-from jobs.clean import Check, Rules, user_key
-from jobs.sources import Money
-from jobs.user_key import UserKey
-
-MAX_DAYS_EARLY = 1
-"""A row may carry a time up to the end of the day after it landed: clocks and zones differ."""
-
-
-def text_id(name: str) -> Column:
-    """An id as text: trimmed, and null when empty."""
-    return F.nullif(F.trim(F.col(f"in_{name}").cast("string")), F.lit(""))
-
-
-def missing(name: str) -> Check:
-    return Check(f"{name}: missing", text_id(name).isNull())
+from contracts.tables import (
+    ACCOUNT_EVENTS,
+    ENGAGEMENTS,
+    FOLLOWS,
+    FRAUD_MARKS,
+    ITEMS,
+    ORDERS,
+    POSTS,
+    REVIEWS,
+    USERS,
+)
+from jobs.clean import Check, Rules
+from jobs.clean_fields import Amount, Context, missing, one_of, text_id, time_checks, whole
 
 
-def instant(name: str, timezone: Column) -> Column:
-    """A time as UTC. Texts with an offset keep it; `timezone` is for those without."""
-    field = F.col(f"in_{name}")
-    value = F.try_to_timestamp(field.cast("string"))
-    has_offset = field.cast("string").rlike(r"\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)\s*$")
-    return F.when(has_offset, value).otherwise(F.to_utc_timestamp(value, timezone))
-
-
-def normalised(name: str) -> Column:
-    """Text in lower case with links and mentions masked, entities decoded, and spaces single."""
-    text = F.col(f"in_{name}").cast("string")
-    for entity, character in (
-        ("&lt;", "<"),
-        ("&gt;", ">"),
-        ("&quot;", '"'),
-        ("&#39;", "'"),
-        ("&amp;", "&"),
-    ):
-        text = F.replace(text, F.lit(entity), F.lit(character))
-    text = F.regexp_replace(text, r"(?i)\bhttps?://\S+", "<url>")
-    text = F.regexp_replace(text, r"[\w.+-]+@[\w-]+\.[\w.]+", "<email>")
-    text = F.regexp_replace(text, r"@\w+", "<user>")
-    text = F.lower(F.trim(F.regexp_replace(text, r"\s+", " ")))
-    return F.nullif(text, F.lit(""))
-
-
-def occurred_at_checks() -> tuple[Check, ...]:
-    latest = F.date_add(F.col("_landed.landed_on"), MAX_DAYS_EARLY + 1)
-    return (
-        missing("occurred_at"),
-        Check("occurred_at: not a time", F.col("occurred_at").isNull()),
-        Check(
-            "occurred_at: before 1970", F.col("occurred_at") < F.lit("1970-01-01").cast("timestamp")
-        ),
-        Check(
-            "occurred_at: more than a day after it landed",
-            F.col("occurred_at") >= latest.cast("timestamp"),
-        ),
-    )
-
-
-def whole(name: str, type_: str) -> Column:
-    return F.col(f"in_{name}").cast("string").try_cast(type_)
-
-
-def one_of(name: str, table: Table, column: str) -> Check:
-    values = table[column].values or ()
-    return Check(f"{name}: not one of {', '.join(values)}", ~text_id(name).isin(*values))
-
-
-def orders(key: UserKey, timezone: Column, money: Money) -> Rules:
+def orders(given: Context) -> Rules:
     """Order lines in minor units of the reporting currency."""
-    scale = Decimal(10**money.digits)
-    rates = F.create_map(
-        *(
-            lit
-            for code, rate in sorted(money.rates.items())
-            for lit in (F.lit(code), F.lit(str(rate * scale)).cast("decimal(18,9)"))
-        )
-    )
-    minor = F.col("_price") * F.lit(10**money.digits)
+    price = Amount("unit_price", given.money, times=F.col("quantity"))
     return Rules(
         ORDERS,
         derive=(
             ("line_id", text_id("line_id")),
             ("order_id", text_id("order_id")),
-            ("user_key", user_key(text_id("user_id"), key)),
+            ("user_key", given.key_of("user_id")),
             ("item_id", text_id("item_id")),
             ("kind", text_id("kind")),
             ("undoes_order_id", text_id("undoes_order_id")),
             ("quantity", whole("quantity", "bigint")),
-            ("_price", F.col("in_unit_price").cast("string").try_cast("decimal(18,6)")),
-            ("_rate", F.try_element_at(rates, text_id("currency"))),
-            ("_exact", minor == F.floor(minor)),
-            ("_converted", (F.col("_price") * F.col("_rate")).try_cast("decimal(27,9)")),
-            (
-                "amount_minor",
-                F.round(
-                    F.col("quantity").try_cast("decimal(10,0)") * F.col("_converted"), 0
-                ).try_cast("bigint"),
-            ),
-            ("occurred_at", instant("occurred_at", timezone)),
+            *price.derive,
+            ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(
             missing("user_id"),
@@ -116,35 +43,27 @@ def orders(key: UserKey, timezone: Column, money: Money) -> Rules:
             missing("line_id"),
             missing("item_id"),
             missing("kind"),
-            one_of("kind", ORDERS, "kind"),
+            one_of("kind", ORDERS),
             missing("quantity"),
             Check("quantity: not a whole number", F.col("quantity").isNull()),
             Check("quantity: not above 0", F.col("quantity") < 1),
-            missing("unit_price"),
-            Check("unit_price: not a number", F.col("_price").isNull()),
-            Check("unit_price: below 0", F.col("_price") < 0),
-            missing("currency"),
-            Check("currency: no rate for it", F.col("_rate").isNull()),
-            Check(
-                "unit_price: finer than a minor unit",
-                (text_id("currency") == money.reporting_currency) & ~F.col("_exact"),
-            ),
+            *price.checks(F.lit(True)),
             Check("quantity: times price too large", F.col("amount_minor").isNull()),
-            *occurred_at_checks(),
+            *time_checks(),
         ),
         id="line_id",
     )
 
 
-def users(key: UserKey, timezone: Column, money: Money | None) -> Rules:
+def users(given: Context) -> Rules:
     """Users by their keyed hash. Names, addresses and mails have no field to go to."""
     return Rules(
         USERS,
         derive=(
-            ("user_key", user_key(text_id("user_id"), key)),
+            ("user_key", given.key_of("user_id")),
             ("country", text_id("country")),
-            ("signed_up_at", instant("signed_up_at", timezone)),
-            ("occurred_at", instant("occurred_at", timezone)),
+            ("signed_up_at", given.instant("signed_up_at")),
+            ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(
             missing("user_id"),
@@ -152,102 +71,196 @@ def users(key: UserKey, timezone: Column, money: Money | None) -> Rules:
                 "signed_up_at: not a time",
                 text_id("signed_up_at").isNotNull() & F.col("signed_up_at").isNull(),
             ),
-            *occurred_at_checks(),
+            *time_checks(),
         ),
         id="user_key",
         dimension=True,
     )
 
 
-def items(key: UserKey, timezone: Column, money: Money | None) -> Rules:
+def items(given: Context) -> Rules:
     return Rules(
         ITEMS,
         derive=(
             ("item_id", text_id("item_id")),
             ("category_id", text_id("category_id")),
-            ("title", normalised("title")),
-            ("occurred_at", instant("occurred_at", timezone)),
+            ("title", given.words("title")),
+            ("occurred_at", given.instant("occurred_at")),
         ),
-        checks=(missing("item_id"), *occurred_at_checks()),
+        checks=(missing("item_id"), *time_checks()),
         id="item_id",
         dimension=True,
     )
 
 
-def posts(key: UserKey, timezone: Column, money: Money | None) -> Rules:
+def posts(given: Context) -> Rules:
     return Rules(
         POSTS,
         derive=(
             ("post_id", text_id("post_id")),
-            ("user_key", user_key(text_id("user_id"), key)),
-            ("text", normalised("text")),
-            ("occurred_at", instant("occurred_at", timezone)),
+            ("user_key", given.key_of("user_id")),
+            ("text", given.words("text")),
+            ("occurred_at", given.instant("occurred_at")),
         ),
-        checks=(missing("user_id"), missing("post_id"), *occurred_at_checks()),
+        checks=(missing("user_id"), missing("post_id"), *time_checks()),
         id="post_id",
     )
 
 
-def engagements(key: UserKey, timezone: Column, money: Money | None) -> Rules:
-    """Engagements; a target that is a user becomes a keyed hash like every user."""
-    target = text_id("target_id")
+def engagements(given: Context) -> Rules:
+    """Engagements; a target that is a user becomes a keyed hash like every user.
+
+    Who did it may be unknown where it was done to a user, and a search may have no target.
+    """
+    searches = F.coalesce(text_id("verb") == "search", F.lit(False))
+    to_user = F.coalesce(text_id("target_kind") == "user", F.lit(False))
     return Rules(
         ENGAGEMENTS,
         derive=(
             ("engagement_id", text_id("engagement_id")),
-            ("user_key", user_key(text_id("user_id"), key)),
+            ("user_key", given.key_of("user_id")),
             ("verb", text_id("verb")),
             ("target_kind", text_id("target_kind")),
             (
                 "target_id",
-                F.when(F.col("target_kind") == "user", user_key(target, key)).otherwise(target),
+                F.when(to_user, given.key_of("target_id")).otherwise(text_id("target_id")),
             ),
-            ("occurred_at", instant("occurred_at", timezone)),
+            ("text", given.words("text")),
+            ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(
-            missing("user_id"),
+            Check("user_id: missing", text_id("user_id").isNull() & ~to_user),
             missing("engagement_id"),
             missing("verb"),
-            one_of("verb", ENGAGEMENTS, "verb"),
-            missing("target_kind"),
-            one_of("target_kind", ENGAGEMENTS, "target_kind"),
-            missing("target_id"),
-            *occurred_at_checks(),
+            one_of("verb", ENGAGEMENTS),
+            Check("target_kind: missing", text_id("target_kind").isNull() & ~searches),
+            one_of("target_kind", ENGAGEMENTS),
+            Check("target_id: missing", text_id("target_id").isNull() & ~searches),
+            *time_checks(),
         ),
         id="engagement_id",
     )
 
 
-def reviews(key: UserKey, timezone: Column, money: Money | None) -> Rules:
+def follows(given: Context) -> Rules:
+    """Edges of the follow graph; those without a time may say from when they count."""
+    return Rules(
+        FOLLOWS,
+        derive=(
+            ("follow_id", text_id("follow_id")),
+            ("user_key", given.key_of("user_id")),
+            ("followed_key", given.key_of("followed_id")),
+            ("kind", text_id("kind")),
+            ("occurred_at", given.instant("occurred_at")),
+            ("_given", given.instant("valid_from")),
+            ("valid_from", F.coalesce("occurred_at", "_given")),
+        ),
+        checks=(
+            missing("user_id"),
+            missing("follow_id"),
+            missing("followed_id"),
+            Check("followed_id: the user itself", F.col("user_key") == F.col("followed_key")),
+            missing("kind"),
+            one_of("kind", FOLLOWS),
+            *time_checks(optional=True),
+            Check(
+                "valid_from: not a time",
+                text_id("valid_from").isNotNull() & F.col("_given").isNull(),
+            ),
+        ),
+        id="follow_id",
+    )
+
+
+def reviews(given: Context) -> Rules:
+    stars = F.col("stars")
     return Rules(
         REVIEWS,
         derive=(
             ("review_id", text_id("review_id")),
-            ("user_key", user_key(text_id("user_id"), key)),
+            ("user_key", given.key_of("user_id")),
             ("item_id", text_id("item_id")),
             ("stars", whole("stars", "int")),
-            ("text", normalised("text")),
-            ("occurred_at", instant("occurred_at", timezone)),
+            (
+                "sentiment",
+                F.coalesce(
+                    text_id("sentiment"),
+                    F.when(stars <= 2, "negative")
+                    .when(stars == 3, "neutral")
+                    .otherwise("positive"),
+                ),
+            ),
+            ("text", given.words("text")),
+            ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(
             missing("user_id"),
             missing("review_id"),
             missing("item_id"),
             missing("stars"),
-            Check("stars: not a whole number", F.col("stars").isNull()),
-            Check("stars: not 1 to 5", ~F.col("stars").between(1, 5)),
-            *occurred_at_checks(),
+            Check("stars: not a whole number", stars.isNull()),
+            Check("stars: not 1 to 5", ~stars.between(1, 5)),
+            one_of("sentiment", REVIEWS),
+            *time_checks(),
         ),
         id="review_id",
     )
 
 
-RULES: Mapping[str, Callable[[UserKey, Column, Money], Rules]] = {
+def account_events(given: Context) -> Rules:
+    """Logins, payments and transfers; a login has no amount."""
+    amount = Amount("amount", given.money)
+    money = F.col("kind") != "login"
+    return Rules(
+        ACCOUNT_EVENTS,
+        derive=(
+            ("event_id", text_id("event_id")),
+            ("user_key", given.key_of("user_id")),
+            ("kind", text_id("kind")),
+            ("succeeded", whole("succeeded", "boolean")),
+            ("device_key", given.key_of("device_id")),
+            ("counterpart_key", given.key_of("counterpart_id")),
+            *amount.derive,
+            ("amount_minor", F.when(money, F.col("amount_minor"))),
+            ("occurred_at", given.instant("occurred_at")),
+        ),
+        checks=(
+            missing("user_id"),
+            missing("event_id"),
+            missing("kind"),
+            one_of("kind", ACCOUNT_EVENTS),
+            missing("succeeded"),
+            Check("succeeded: not true or false", F.col("succeeded").isNull()),
+            *amount.checks(money),
+            Check("amount: too large", money & F.col("amount_minor").isNull()),
+            *time_checks(),
+        ),
+        id="event_id",
+    )
+
+
+def fraud_marks(given: Context) -> Rules:
+    return Rules(
+        FRAUD_MARKS,
+        derive=(
+            ("mark_id", text_id("mark_id")),
+            ("event_id", text_id("event_id")),
+            ("occurred_at", given.instant("occurred_at")),
+        ),
+        checks=(missing("mark_id"), missing("event_id"), *time_checks()),
+        id="mark_id",
+    )
+
+
+RULES: Mapping[str, Callable[[Context], Rules]] = {
     "orders": orders,
     "users": users,
     "items": items,
     "posts": posts,
     "engagements": engagements,
+    "follows": follows,
     "reviews": reviews,
+    "account_events": account_events,
+    "fraud_marks": fraud_marks,
 }
 """Clean table to its rules."""

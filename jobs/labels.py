@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
@@ -10,40 +11,66 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.days import label_is_closed
+from contracts.kinds import (
+    Binary,
+    Count,
+    Kind,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    ZeroInflatedLogNormal,
+)
 from contracts.tables import EXAMPLES, LABELS
-from contracts.tasks import TASKS, Binary, Kind, Ordinal, Task, ZeroInflatedLogNormal
-from jobs.asof import known_on
+from contracts.tasks import OUTCOMES, SENTIMENTS, TASKS, Task
+from jobs.asof import known_on, newest_version
 from jobs.user_days import UNDOING
+
+
+@dataclass(frozen=True)
+class Known:
+    """What labels are made of: rows that landed from the day before the first `as_of` on, and for
+    items and marks of fraud all there are."""
+
+    user_days: DataFrame
+    user_item_days: DataFrame
+    orders: DataFrame
+    reviews: DataFrame
+    account_events: DataFrame
+    fraud_marks: DataFrame
+    items: DataFrame
 
 
 def labels(
     user_features: DataFrame,
-    user_days: DataFrame,
-    orders: DataFrame,
-    reviews: DataFrame,
+    known: Known,
     as_ofs: Sequence[date],
     known_until: date,
     settle_days: int,
-    enabled: Sequence[str],
+    tasks: Sequence[Task] = TASKS,
 ) -> DataFrame:
     """One row per known user and `as_of`; null where a window is open or a mask says no.
 
-    Nothing that was unknown at midnight `known_until` is used. Tables must hold what landed from
-    the day before the first of `as_ofs` on.
+    Nothing that was unknown at midnight `known_until` is used. Tasks other than `tasks` are null.
     """
-    happened = outcomes(user_days, orders, reviews, as_ofs, known_until)
-    aggregated = happened.groupBy("user_key", "as_of").agg(
-        *(_BY_KIND[type(task.kind)].aggregate(task).alias(task.name) for task in TASKS)
+    found = outcomes(known, as_ofs, known_until, tasks)
+    aggregated = found.groupBy("user_key", "as_of").agg(
+        *(_BY_KIND[type(task.kind)].aggregate(task).alias(task.name) for task in tasks),
+        *(_is_given(task).alias(f"given_{task.name}") for task in tasks if task.given),
+        F.lit(True).alias("_any"),
     )
-    known = user_features.where(F.col("as_of").isin(list(as_ofs)))
-    joined = known.join(aggregated, ["user_key", "as_of"], "left")
+    everybody = user_features.where(F.col("as_of").isin(list(as_ofs)))
+    joined = everybody.join(aggregated, ["user_key", "as_of"], "left")
 
     def label(task: Task) -> Column:
-        closed = [a for a in as_ofs if label_is_closed(a, task.horizon, settle_days, known_until)]
+        if task not in tasks:
+            return F.lit(None).cast(task.kind.label_type).alias(task.label)
+        closed = [
+            a for a in as_ofs if label_is_closed(a, task.closes_after, settle_days, known_until)
+        ]
         asked = F.col("as_of").isin(closed) & F.expr(task.mask.sql)
+        if task.given:
+            asked = asked & F.coalesce(F.col(f"given_{task.name}"), F.lit(False))
         value = _BY_KIND[type(task.kind)].label(task)
-        if task.name not in enabled:
-            value = F.lit(None)
         return F.when(asked, value).cast(task.kind.label_type).alias(task.label)
 
     return joined.select("user_key", "as_of", *(label(task) for task in TASKS)).select(
@@ -51,15 +78,27 @@ def labels(
     )
 
 
+@dataclass(frozen=True)
 class _Label:
     """What a kind makes of the outcomes in its window, and of none."""
 
-    def __init__(self, aggregate: Callable[[Task], Column], label: Callable[[Task], Column]):
-        self.aggregate, self.label = aggregate, label
+    aggregate: Callable[[Task], Column]
+    label: Callable[[Task], Column]
 
 
 def _in_window(task: Task) -> Column:
-    return (F.col("target") == task.target) & (F.col("offset") < task.horizon)
+    inside = F.col("offset") < task.horizon
+    if task.target in OUTCOMES:
+        return (F.col("target") == task.target) & inside
+    return F.col("target").isNull() & inside & (F.col(task.target) > 0)
+
+
+def _value(task: Task) -> Column:
+    return F.col("value" if task.target in OUTCOMES else task.target)
+
+
+def _is_given(task: Task) -> Column:
+    return F.bool_or((F.col(str(task.given)) > 0) & (F.col("offset") < task.horizon))
 
 
 def _binary(task: Task) -> Column:
@@ -68,82 +107,124 @@ def _binary(task: Task) -> Column:
     return (~happens if negated else happens).cast("int")
 
 
+def _sum(task: Task) -> Column:
+    return F.sum(F.when(_in_window(task), _value(task)))
+
+
+def _at_least_none(task: Task) -> Column:
+    return F.greatest(F.coalesce(F.col(task.name), F.lit(0)), F.lit(0))
+
+
+def _first(task: Task) -> Column:
+    return F.min_by(_value(task), F.when(_in_window(task), F.col("place")))
+
+
 _BY_KIND: dict[type[Kind], _Label] = {
     Binary: _Label(lambda task: F.bool_or(_in_window(task)), _binary),
-    ZeroInflatedLogNormal: _Label(
-        lambda task: F.sum(F.when(_in_window(task), F.col("value"))),
-        lambda task: F.greatest(F.coalesce(F.col(task.name), F.lit(0)), F.lit(0)),
-    ),
-    Ordinal: _Label(
-        lambda task: F.min_by("value", F.when(_in_window(task), F.col("place"))),
-        lambda task: F.col(task.name),
+    Count: _Label(_sum, _at_least_none),
+    ZeroInflatedLogNormal: _Label(_sum, _at_least_none),
+    Ordinal: _Label(_first, lambda task: F.col(task.name)),
+    MultiClass: _Label(_first, lambda task: F.col(task.name)),
+    MultiLabel: _Label(
+        lambda task: F.sort_array(F.collect_set(F.when(_in_window(task), F.col("thing")))),
+        lambda task: F.coalesce(F.col(task.name), F.array().cast("array<string>")),
     ),
 }
 KINDS = tuple(_BY_KIND)
 
 
 def outcomes(
-    user_days: DataFrame,
-    orders: DataFrame,
-    reviews: DataFrame,
-    as_ofs: Sequence[date],
-    known_until: date,
+    known: Known, as_ofs: Sequence[date], known_until: date, tasks: Sequence[Task]
 ) -> DataFrame:
     """One row per thing that happened after an `as_of`, within the longest horizon.
 
     `target` is what it is, `offset` the days from `as_of` to it, `value` its amount, `place` its
-    order in time.
+    order in time, `thing` what it was about. Tiles have no target, but their measures.
     """
-    tiles = _known(user_days, F.col("day"), known_until)
-    placed = standing_orders(_known(orders, F.to_date("occurred_at"), known_until))
-    rated = _known(reviews, F.to_date("occurred_at"), known_until)
-    one = F.lit(1).cast("bigint")
-
-    def shaped(
-        rows: DataFrame, target: str, day: Column, value: Column, place: Column
-    ) -> DataFrame:
-        return rows.select(
-            "user_key",
-            F.lit(target).alias("target"),
-            day.alias("day"),
-            value.cast("bigint").alias("value"),
-            place.alias("place"),
-        )
-
-    day_place = F.struct(F.col("day").cast("timestamp").alias("at"), F.lit("").alias("id"))
+    wanted = {task.target for task in tasks}
+    measures = {t for task in tasks for t in (task.target, task.given) if t} - set(OUTCOMES)
+    on, one = F.to_date("occurred_at"), F.lit(1).cast("bigint")
+    tiles = _known(known.user_days, F.col("day"), known_until)
+    rated = _known(known.reviews, on, known_until)
+    places = F.array_position(F.array(*map(F.lit, SENTIMENTS)), F.col("sentiment"))
+    made: dict[str, Callable[[], DataFrame]] = {
+        "order": lambda: _shaped(
+            standing_orders(_known(known.orders, on, known_until)), on, one, "order_id"
+        ),
+        "net_spend_minor": lambda: _shaped(
+            tiles.where("spend_minor > 0 or undone_minor > 0"),
+            F.col("day"),
+            F.col("spend_minor") - F.col("undone_minor"),
+        ),
+        "stars": lambda: _shaped(rated, on, F.col("stars"), "review_id"),
+        "sentiment": lambda: _shaped(rated, on, places, "review_id"),
+        "category": lambda: _shaped(
+            _categories(known, known_until), F.col("day"), one, thing="category_id"
+        ),
+        **{
+            f"{kind}_fraud": lambda kind=kind: _shaped(  # type: ignore[misc]
+                _frauds(known, kind, known_until), on, one
+            )
+            for kind in ("payment", "login", "transfer")
+        },
+    }
     every = reduce(
-        DataFrame.unionByName,
+        lambda a, b: a.unionByName(b, allowMissingColumns=True),
         (
-            shaped(tiles, "activity", F.col("day"), one, day_place),
-            shaped(
-                tiles.where("spend_minor > 0 or undone_minor > 0"),
-                "net_spend_minor",
-                F.col("day"),
-                F.col("spend_minor") - F.col("undone_minor"),
-                day_place,
-            ),
-            shaped(
-                placed,
-                "order",
-                F.to_date("occurred_at"),
-                one,
-                F.struct(F.col("occurred_at").alias("at"), F.col("order_id").alias("id")),
-            ),
-            shaped(
-                rated,
-                "stars",
-                F.to_date("occurred_at"),
-                F.col("stars"),
-                F.struct(F.col("occurred_at").alias("at"), F.col("review_id").alias("id")),
-            ),
+            made[target]().withColumn("target", F.lit(target))
+            for target in sorted(wanted & set(made))
+        ),
+        tiles.select(
+            "user_key", "day", F.lit(None).cast("string").alias("target"), *sorted(measures)
         ),
     )
-    longest = max(task.horizon for task in TASKS)
+    longest = max((task.horizon for task in tasks), default=1)
     days = F.array(*(F.lit(a) for a in sorted(as_ofs)))
     before = F.filter(days, lambda a: (a <= F.col("day")) & (F.col("day") < F.date_add(a, longest)))
+    named = {"value": "bigint", "thing": "string", "place": "struct<at:timestamp,id:string>"}
+    for name, type_ in named.items():
+        if name not in every.columns:
+            every = every.withColumn(name, F.lit(None).cast(type_))
     return every.withColumn("as_of", F.explode(before)).withColumn(
         "offset", F.datediff("day", "as_of")
     )
+
+
+def _shaped(
+    rows: DataFrame, day: Column, value: Column, id_: str | None = None, thing: str | None = None
+) -> DataFrame:
+    """Rows in the shape of outcomes; those with an id are put in order by time, then id."""
+    place = (
+        F.struct(F.col("occurred_at").alias("at"), F.col(id_).alias("id"))
+        if id_
+        else F.lit(None).cast("struct<at:timestamp,id:string>")
+    )
+    return rows.select(
+        "user_key",
+        day.alias("day"),
+        value.cast("bigint").alias("value"),
+        place.alias("place"),
+        (F.col(thing) if thing else F.lit(None).cast("string")).alias("thing"),
+    )
+
+
+def _categories(known: Known, known_until: date) -> DataFrame:
+    """Items that users met, with the category that is known by now."""
+    categories = newest_version(
+        known.items.select("item_id", "category_id", "landed_on", "occurred_at"),
+        "item_id",
+        [known_until],
+    ).select(F.col("item_id").alias("thing_id"), "category_id")
+    met = _known(known.user_item_days.where("kind = 'item'"), F.col("day"), known_until)
+    return met.join(categories, "thing_id").where("category_id is not null")
+
+
+def _frauds(known: Known, kind: str, known_until: date) -> DataFrame:
+    """Account events of a kind that somebody has marked by now."""
+    on = F.to_date("occurred_at")
+    marks = _known(known.fraud_marks, on, known_until).select("event_id").distinct()
+    events = _known(known.account_events, on, known_until).where(F.col("kind") == kind)
+    return events.join(marks, "event_id", "left_semi")
 
 
 def _known(rows: DataFrame, day: Column, known_until: date) -> DataFrame:
@@ -191,5 +272,5 @@ def standing_orders(orders: DataFrame) -> DataFrame:
 
 def examples(user_features: DataFrame, labels: DataFrame) -> DataFrame:
     """One row per known user and past `as_of` with at least one label: features and labels."""
-    labelled = labels.where(F.coalesce(*(F.col(t.label).cast("bigint") for t in TASKS)).isNotNull())
+    labelled = labels.where(reduce(Column.__or__, (F.col(t.label).isNotNull() for t in TASKS)))
     return user_features.join(labelled, ["user_key", "as_of"]).select(*EXAMPLES.names)

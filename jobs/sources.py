@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import available_timezones
 
-from contracts.sources import FIELDS
+from contracts.sources import BOT_LIMITS, FIELDS
 from contracts.table import CallError, ContractError
+from jobs.text import TextRules
 
 _SOURCE_KEYS = {
     "files",
@@ -102,7 +103,9 @@ class SourceMapping:
     name: str
     sources: tuple[Source, ...]
     money: Money | None = None
-    text: str = field(default="", repr=False)
+    text: TextRules = field(default_factory=TextRules)
+    bots: MappingOf[str, int] = field(default_factory=lambda: dict(BOT_LIMITS))
+    """Clean table to the rows of one user that may land on a day."""
 
     @property
     def mapped_tables(self) -> frozenset[str]:
@@ -137,7 +140,7 @@ def read_mapping(path: Path) -> SourceMapping:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CallError(f"{path}: not a TOML file: {error}") from None
     problems: list[str] = []
-    _unknown(raw, {"name", "money", "sources"}, "", problems)
+    _unknown(raw, {"name", "money", "text", "bots", "sources"}, "", problems)
     sources = tuple(
         source
         for name, spec in raw.get("sources", {}).items()
@@ -146,16 +149,30 @@ def read_mapping(path: Path) -> SourceMapping:
     if not raw.get("sources"):
         problems.append("sources: expected at least one [sources.NAME]")
     money = _money(raw["money"], problems) if "money" in raw else None
-    feeds_orders = any(t.table == "orders" for s in sources for t in s.tables)
-    if feeds_orders and money is None and "money" not in raw:
-        problems.append("money: orders need [money] with reporting_currency and rates")
+    amounts = [
+        t.table for s in sources for t in s.tables if {"unit_price", "amount"} & set(t.fields)
+    ]
+    if amounts and "money" not in raw:
+        problems.append(f"money: {amounts[0]} need [money] with reporting_currency and rates")
+    text_rules = TextRules.from_toml(raw.get("text", {}), problems)
+    bots = _bots(raw.get("bots", {}), problems)
     if problems:
         raise CallError(
             "\n".join(
                 [f"{path} is not a valid mapping:", *(f"  {problem}" for problem in problems)]
             )
         )
-    return SourceMapping(raw.get("name", path.stem), sources, money, text)
+    return SourceMapping(raw.get("name", path.stem), sources, money, text_rules, bots)
+
+
+def _bots(spec: MappingOf[str, Any], problems: list[str]) -> dict[str, int]:
+    _unknown(spec, set(BOT_LIMITS), "bots.", problems)
+    problems += [
+        f"bots.{table}: expected a whole number of rows, 1 or more, found {limit!r}"
+        for table, limit in spec.items()
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
+    ]
+    return {**BOT_LIMITS, **spec}
 
 
 def _unknown(spec: MappingOf[str, Any], known: set[str], where: str, problems: list[str]) -> None:

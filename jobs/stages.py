@@ -11,12 +11,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS, label_is_closed
-from contracts.features import WINDOWS
+from contracts.measures import WINDOWS
 from contracts.table import Table
 from contracts.tables import (
+    ACCOUNT_EVENTS,
     CLEAN_TABLES,
-    ENGAGEMENTS,
     EXAMPLES,
+    FOLLOWS,
+    FRAUD_MARKS,
+    ITEM_DAYS,
+    ITEM_FEATURES,
     ITEMS,
     LABELS,
     LANDED,
@@ -34,9 +38,12 @@ from contracts.tables import (
 from contracts.tasks import enabled_tasks
 from jobs import clean as cleaning
 from jobs import labels as labelling
+from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
+from jobs.facts import FACTS, Facts, events
+from jobs.item_features import item_features
 from jobs.sources import Money, SourceMapping
-from jobs.user_days import user_days, user_item_days
+from jobs.user_days import AUTHOR_DAYS, item_days, user_days, user_item_days
 from jobs.user_features import user_features
 from jobs.user_key import UserKey
 from jobs.user_state import user_state
@@ -108,10 +115,16 @@ def _clean_job(table: Table) -> Job:
             inputs[LANDED.name],
             feeds,
             lambda source: RULES[table.name](
-                settings.key, F.lit(source.timezone or "UTC"), settings.mapping.money or NO_MONEY
+                Context(
+                    settings.key,
+                    settings.mapping.money or NO_MONEY,
+                    settings.mapping.text,
+                    source.timezone or "UTC",
+                )
             ),
             days,
             DEDUP_DAYS,
+            settings.mapping.bots.get(table.name),
         )
         return Output(
             shared=rows,
@@ -127,6 +140,7 @@ def _clean_job(table: Table) -> Job:
         return [
             settings.key.id,
             repr(settings.mapping.money or NO_MONEY),
+            repr((settings.mapping.text, settings.mapping.bots.get(table.name))),
             *(repr((s.name, s.columns, s.timezone, t)) for s, t in feeds),
         ]
 
@@ -142,14 +156,13 @@ def _clean_job(table: Table) -> Job:
 
 
 def _user_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    orders, engagements, posts, reviews = (
-        inputs[table.name].where(cleaning.in_days("landed_on", days))
-        for table in (ORDERS, ENGAGEMENTS, POSTS, REVIEWS)
-    )
+    facts = Facts.of(inputs).only(lambda rows: rows.where(cleaning.in_days("landed_on", days)))
+    posts = inputs[POSTS.name]
     return Output(
         {
-            USER_DAYS.name: user_days(orders, posts, engagements, reviews),
-            USER_ITEM_DAYS.name: user_item_days(orders, engagements, reviews),
+            USER_DAYS.name: user_days(facts, posts),
+            USER_ITEM_DAYS.name: user_item_days(facts, posts),
+            ITEM_DAYS.name: item_days(facts),
         }
     )
 
@@ -163,14 +176,17 @@ def _user_state(inputs: Inputs, days: Sequence[date], settings: Settings) -> Out
                 base,
                 inputs[USER_DAYS.name],
                 inputs[USERS.name],
-                inputs[ORDERS.name],
-                inputs[POSTS.name],
-                inputs[ENGAGEMENTS.name],
-                inputs[REVIEWS.name],
+                events(Facts.of(inputs)),
                 newest,
                 days,
             )
         }
+    )
+
+
+def _item_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
+    return Output(
+        {ITEM_FEATURES.name: item_features(inputs[ITEM_DAYS.name], inputs[ITEMS.name], days)}
     )
 
 
@@ -182,7 +198,9 @@ def _user_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> 
                 inputs[USER_DAYS.name],
                 inputs[USER_ITEM_DAYS.name],
                 inputs[USERS.name],
-                inputs[ITEMS.name],
+                inputs[ITEM_FEATURES.name],
+                inputs[FOLLOWS.name],
+                inputs[POSTS.name],
                 days,
             )
         }
@@ -190,18 +208,16 @@ def _user_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> 
 
 
 def _labels(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    enabled = [task.name for task in enabled_tasks(settings.mapping.mapped_tables)]
+    known = labelling.Known(**{table.name: inputs[table.name] for table in _LABELLED_FROM})
     return Output(
         {
             LABELS.name: labelling.labels(
                 inputs[USER_FEATURES.name],
-                inputs[USER_DAYS.name],
-                inputs[ORDERS.name],
-                inputs[REVIEWS.name],
+                known,
                 days,
                 settings.known_until,
                 settings.settle_days,
-                enabled,
+                enabled_tasks(settings.mapping.mapped_tables),
             )
         }
     )
@@ -211,7 +227,7 @@ def _closed_tasks(settings: Settings, day: date) -> Any:
     return [
         task.name
         for task in enabled_tasks(settings.mapping.mapped_tables)
-        if label_is_closed(day, task.horizon, settings.settle_days, settings.known_until)
+        if label_is_closed(day, task.closes_after, settings.settle_days, settings.known_until)
     ]
 
 
@@ -223,26 +239,41 @@ def _examples(inputs: Inputs, days: Sequence[date], settings: Settings) -> Outpu
     return Output({EXAMPLES.name: labelling.examples(features, labels)})
 
 
-_FACTS = (ORDERS, POSTS, ENGAGEMENTS, REVIEWS)
 _WIDEST = max(WINDOWS)
+_LABELLED_FROM = (
+    USER_DAYS,
+    USER_ITEM_DAYS,
+    ORDERS,
+    REVIEWS,
+    ACCOUNT_EVENTS,
+    FRAUD_MARKS,
+    ITEMS,
+)
 
 JOBS: tuple[Job, ...] = (
     *(_clean_job(table) for table in CLEAN_TABLES),
     Job(
         "user_days",
-        "Tiles: counts and sums per user and day.",
-        reads=tuple(Read(table, 0, 1) for table in _FACTS),
-        writes=(USER_DAYS, USER_ITEM_DAYS),
+        "Tiles: counts and sums per user, thing or item and day.",
+        reads=tuple(Read(t, -AUTHOR_DAYS if t is POSTS else 0, 1) for t in FACTS),
+        writes=(USER_DAYS, USER_ITEM_DAYS, ITEM_DAYS),
         compute=_user_days,
     ),
     # A row may happen up to a day after it landed, so an increment reaches back one day more.
     Job(
         "user_state",
         "Everything known of each user, all time.",
-        reads=tuple(Read(table, None, 0) for table in (USER_DAYS, USERS, *_FACTS)),
+        reads=tuple(Read(table, None, 0) for table in (USER_DAYS, USERS, *FACTS)),
         writes=(USER_STATE,),
         compute=_user_state,
         incremental=USER_STATE,
+    ),
+    Job(
+        "item_features",
+        "Each item as of a midnight.",
+        reads=(Read(ITEM_DAYS, -_WIDEST - 1, 0), Read(ITEMS, None, 0)),
+        writes=(ITEM_FEATURES,),
+        compute=_item_features,
     ),
     Job(
         "user_features",
@@ -252,7 +283,9 @@ JOBS: tuple[Job, ...] = (
             Read(USER_DAYS, -_WIDEST - 1, 0),
             Read(USER_ITEM_DAYS, -_WIDEST - 1, 0),
             Read(USERS, None, 0),
-            Read(ITEMS, None, 0),
+            Read(ITEM_FEATURES, 0, 1),
+            Read(FOLLOWS, None, 0),
+            Read(POSTS, -_WIDEST - 1, 0),
         ),
         writes=(USER_FEATURES,),
         compute=_user_features,
@@ -262,9 +295,7 @@ JOBS: tuple[Job, ...] = (
         "What then happened, where it is known.",
         reads=(
             Read(USER_FEATURES, 0, 1),
-            Read(USER_DAYS, -1, None),
-            Read(ORDERS, -1, None),
-            Read(REVIEWS, -1, None),
+            *(Read(t, None if t is ITEMS else -1, None) for t in _LABELLED_FROM),
         ),
         writes=(LABELS,),
         compute=_labels,

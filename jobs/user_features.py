@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.features import DISTINCT, FEATURES, MEASURES, WINDOWS, Feature
+from contracts.features import FEATURES, Feature
+from contracts.measures import (
+    DISTINCT,
+    MEASURES,
+    TEXT_BUCKETS,
+    TEXT_POSTS,
+    TEXT_TOKENS,
+    WINDOWS,
+)
 from contracts.tables import USER_FEATURES
 from jobs.asof import newest_version, seen_by
+from jobs.graph import graph
+from jobs.item_features import recent_items
 
 _MICROS_PER_HOUR = 3_600_000_000
+_KEY = ["user_key", "as_of"]
 
 
 def user_features(
@@ -20,46 +31,51 @@ def user_features(
     user_days: DataFrame,
     user_item_days: DataFrame,
     users: DataFrame,
-    items: DataFrame,
+    item_features: DataFrame,
+    follows: DataFrame,
+    posts: DataFrame,
     as_ofs: Sequence[date],
 ) -> DataFrame:
     """One row per user ever seen and `as_of`.
 
-    Tiles must reach back the widest window before the first of `as_ofs`; dimensions, all time.
+    Tiles and posts must reach back the widest window before the first of `as_ofs`; users and
+    follows, all time.
     """
-    categories = newest_version(
-        items.select("item_id", "category_id", "landed_on", "occurred_at"), "item_id", as_ofs
-    )
+    state = user_state.where(F.col("as_of").isin(list(as_ofs)))
+    items = item_features.where(F.col("as_of").isin(list(as_ofs)))
+    windows = window_measures(user_days, as_ofs)
     countries = newest_version(
         users.select("user_key", "country", "landed_on", "occurred_at"), "user_key", as_ofs
     )
-    last_item = F.element_at(F.filter("event_item", lambda x: x != ""), -1)
     joined = (
-        user_state.where(F.col("as_of").isin(list(as_ofs)))
-        .withColumn(
-            "item_id", F.when(F.size(F.filter("event_item", lambda x: x != "")) > 0, last_item)
-        )
-        .join(categories, ["item_id", "as_of"], "left")
-        .join(countries, ["user_key", "as_of"], "left")
-        .join(window_sums(user_days, as_ofs), ["user_key", "as_of"], "left")
-        .join(window_distincts(user_item_days, categories, as_ofs), ["user_key", "as_of"], "left")
+        state.join(countries, _KEY, "left")
+        .join(windows, _KEY, "left")
+        .join(window_distincts(user_item_days, items, as_ofs), _KEY, "left")
+        .join(graph(follows, windows, as_ofs), _KEY, "left")
+        .join(recent_items(state, items), _KEY, "left")
+        .join(recent_text(posts, as_ofs), _KEY, "left")
     )
-    simple = [f for f in FEATURES if f.aggregate != "ratio"]
     made = joined.select(
-        "user_key", "as_of", *(_COLUMNS[f.aggregate](f).alias(f.name) for f in simple)
+        *_KEY,
+        *(_COLUMNS[f.aggregate](f).alias(f.name) for f in FEATURES if f.aggregate != "ratio"),
     )
-    return made.withColumns({f.name: _ratio(f) for f in FEATURES if f.aggregate == "ratio"}).select(
-        *USER_FEATURES.names
-    )
+    ratios = [f for f in FEATURES if f.aggregate == "ratio"]
+    while ratios:  # a ratio may divide another
+        ready = [f for f in ratios if not {r.name for r in ratios} & set(f.source)]
+        made = made.withColumns({f.name: _ratio(f) for f in ready})
+        ratios = [f for f in ratios if f not in ready]
+    return made.select(*USER_FEATURES.names)
 
 
-def window_sums(user_days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
-    """One row per user and `as_of` with something in the widest window: sums over each."""
+def window_measures(user_days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """One row per user and `as_of` with something in the widest window: measures over each."""
     seen = seen_by(user_days, F.col("day"), as_ofs, within=max(WINDOWS))
     age = F.datediff("as_of", "day")
-    return seen.groupBy("user_key", "as_of").agg(
+    return seen.groupBy(*_KEY).agg(
         *(
-            F.sum(F.when(age <= w, F.col(m.name)).otherwise(0)).alias(f"{m.name}_{w}d")
+            (F.sum if m.combine == "sum" else F.max)(
+                F.when(age <= w, F.col(m.name)).otherwise(0)
+            ).alias(f"{m.name}_{w}d")
             for m in MEASURES
             for w in WINDOWS
         )
@@ -67,44 +83,80 @@ def window_sums(user_days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
 
 
 def window_distincts(
-    user_item_days: DataFrame, categories: DataFrame, as_ofs: Sequence[date]
+    user_item_days: DataFrame, items: DataFrame, as_ofs: Sequence[date]
 ) -> DataFrame:
-    """One row per user and `as_of`: distinct items and categories over each window.
+    """One row per user and `as_of`: distinct things of each sort over each window.
 
     A thing counts in every window that reaches back to the last day on which it was met.
     """
-    seen = seen_by(user_item_days, F.col("day"), as_ofs, within=max(WINDOWS)).withColumn(
-        "age", F.datediff("as_of", "day")
+    things = (
+        seen_by(user_item_days, F.col("day"), as_ofs, within=max(WINDOWS))
+        .groupBy(*_KEY, "kind", "thing_id")
+        .agg(F.min(F.datediff("as_of", "day")).alias("age"))
     )
-    items = seen.groupBy("user_key", "as_of", "item_id").agg(F.min("age").alias("age"))
-    by_category = (
-        items.join(categories, ["item_id", "as_of"])
+    categories = (
+        things.where("kind = 'item'")
+        .join(
+            items.select(F.col("item_id").alias("thing_id"), "as_of", "category_id"),
+            ["thing_id", "as_of"],
+        )
         .where("category_id is not null")
-        .groupBy("user_key", "as_of", "category_id")
+        .groupBy(*_KEY, "category_id")
         .agg(F.min("age").alias("age"))
     )
-    counts = (_distinct(items, "item"), _distinct(by_category, "category"))
-    return counts[0].join(counts[1], ["user_key", "as_of"], "left")
-
-
-def _distinct(rows: DataFrame, what: str) -> DataFrame:
-    if what not in DISTINCT:
-        raise KeyError(what)
-    return rows.groupBy("user_key", "as_of").agg(
+    everything = things.select(*_KEY, "kind", "age").unionByName(
+        categories.select(*_KEY, F.lit("category").alias("kind"), "age")
+    )
+    return everything.groupBy(*_KEY).agg(
         *(
-            F.count_if(F.col("age") <= F.lit(f.window)).alias(f.name)
-            for f in FEATURES
-            if f.aggregate == "distinct" and f.source == (what,)
+            F.count_if((F.col("kind") == d.name) & (F.col("age") <= w)).alias(
+                f"n_distinct_{d.plural}_{w}d"
+            )
+            for d in DISTINCT
+            for w in WINDOWS
         )
     )
 
 
-def _sum(feature: Feature) -> Column:
+def recent_text(posts: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """One row per user and `as_of` with a post in the widest window: its last words, hashed."""
+    words = F.transform(
+        F.split("text", " "),
+        lambda word: (F.pmod(F.xxhash64(word), F.lit(TEXT_BUCKETS)) + 1).cast("int"),
+    )
+    newest = Window.partitionBy(*_KEY).orderBy(F.desc("occurred_at"), F.desc("post_id"))
+    tokens = F.flatten(
+        F.transform(
+            F.sort_array(F.collect_list(F.struct("occurred_at", "post_id", "tokens"))),
+            lambda post: post["tokens"],
+        )
+    )
+    return (
+        seen_by(
+            posts.where("text is not null").withColumn("tokens", words),
+            F.to_date("occurred_at"),
+            as_ofs,
+            within=max(WINDOWS),
+        )
+        .withColumn("rank", F.row_number().over(newest))
+        .where(F.col("rank") <= TEXT_POSTS)
+        .groupBy(*_KEY)
+        .agg(tokens.alias("tokens"))
+        .select(
+            *_KEY,
+            F.slice(
+                "tokens", F.greatest(F.size("tokens") - (TEXT_TOKENS - 1), F.lit(1)), TEXT_TOKENS
+            ).alias("text_tokens"),
+        )
+    )
+
+
+def _measure(feature: Feature) -> Column:
     column = feature.source[0] if feature.window is None else feature.name
     return F.coalesce(F.col(column), F.lit(feature.default)).cast("bigint")
 
 
-def _distinct_count(feature: Feature) -> Column:
+def _joined(feature: Feature) -> Column:
     return F.coalesce(F.col(feature.name), F.lit(feature.default)).cast("bigint")
 
 
@@ -113,7 +165,7 @@ def _since(feature: Feature) -> Column:
 
 
 def _latest(feature: Feature) -> Column:
-    return F.col(feature.source[0])
+    return F.col({"category_id": "last_item_category"}.get(feature.source[0], feature.source[0]))
 
 
 def _sequence(feature: Feature) -> Column:
@@ -129,15 +181,22 @@ def _sequence(feature: Feature) -> Column:
     )
 
 
+def _text(feature: Feature) -> Column:
+    return F.coalesce(F.col(feature.name), F.array().cast("array<int>"))
+
+
 def _ratio(feature: Feature) -> Column:
     over, under = feature.source
     return F.col(over).cast("double") / F.nullif(F.col(under).cast("double"), F.lit(0.0))
 
 
 _COLUMNS: dict[str, Callable[[Feature], Column]] = {
-    "sum": _sum,
-    "distinct": _distinct_count,
+    "measure": _measure,
+    "distinct": _joined,
+    "graph": _joined,
+    "items": _joined,
     "since": _since,
     "latest": _latest,
     "sequence": _sequence,
+    "text": _text,
 }

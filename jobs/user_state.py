@@ -1,4 +1,4 @@
-"""Everything known of a user: lifetime sums, first and last moments, the last events."""
+"""Everything known of a user: lifetime measures, first and last moments, the last events."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.features import LAST_MOMENTS, MEASURES, SEQUENCE_LENGTH
+from contracts.measures import LAST_MOMENTS, MEASURES, SEQUENCE_LENGTH
 from contracts.tables import USER_STATE
 from jobs.asof import known_on
+from jobs.facts import AD_VIEW, EVENT
 
-_EVENT = ("event_micros", "event_id", "event_verb", "event_item", "event_amount_minor")
+_LAST = {
+    "last_order_at": ("order",),
+    "last_review_at": ("review",),
+    "last_post_at": ("post",),
+    "last_login_at": ("login",),
+}
 
 
 def user_state(
     base: DataFrame,
     user_days: DataFrame,
     users: DataFrame,
-    orders: DataFrame,
-    posts: DataFrame,
-    engagements: DataFrame,
-    reviews: DataFrame,
+    events: DataFrame,
     since: date | None,
     as_ofs: Sequence[date],
 ) -> DataFrame:
@@ -33,11 +36,10 @@ def user_state(
     least what landed from the day before `since` on. Merging is a sum, minimum, maximum or union,
     so the result does not depend on `since`.
     """
-    events = _events(orders, posts, engagements, reviews)
     parts = reduce(
         lambda a, b: a.unionByName(b, allowMissingColumns=True),
         (
-            _segment_sums(user_days, since, as_ofs),
+            _segment_measures(user_days, since, as_ofs),
             _segment_events(events, since, as_ofs),
             _segment_users(users, since, as_ofs),
         ),
@@ -48,7 +50,7 @@ def user_state(
         "user_key",
         *(m for m, _ in LAST_MOMENTS),
         *(m.name for m in MEASURES),
-        F.arrays_zip(*_EVENT).alias("events"),
+        F.arrays_zip(*EVENT).alias("events"),
     ).withColumn("as_of", F.explode(_days(as_ofs)))
     merged = (
         spread.unionByName(carried, allowMissingColumns=True)
@@ -56,7 +58,7 @@ def user_state(
         .agg(
             F.min("first_seen_at").alias("first_seen_at"),
             *(F.max(m).alias(m) for m, _ in LAST_MOMENTS if m != "first_seen_at"),
-            *(F.coalesce(F.sum(m.name), F.lit(0)).alias(m.name) for m in MEASURES),
+            *_combined(),
             F.sort_array(F.flatten(F.collect_list("events"))).alias("events"),
         )
     )
@@ -65,9 +67,16 @@ def user_state(
     )
     return (
         merged.withColumn("events", kept)
-        .withColumns({name: F.col(f"events.{name}") for name in _EVENT})
+        .withColumns({name: F.col(f"events.{name}") for name in EVENT})
         .select(*USER_STATE.names)
     )
+
+
+def _combined() -> list[Column]:
+    return [
+        F.coalesce((F.sum if m.combine == "sum" else F.max)(m.name), F.lit(0)).alias(m.name)
+        for m in MEASURES
+    ]
 
 
 def _days(as_ofs: Sequence[date]) -> Column:
@@ -85,11 +94,13 @@ def _in_segments(
     return rows.withColumn("segment", first).where(F.col("segment").isNotNull())
 
 
-def _segment_sums(tiles: DataFrame, since: date | None, as_ofs: Sequence[date]) -> DataFrame:
+def _segment_measures(tiles: DataFrame, since: date | None, as_ofs: Sequence[date]) -> DataFrame:
+    """A user of whom only what others did is known was first seen at the midnight of that day."""
+    of_others = F.when(F.col("n_events") == 0, F.col("day").cast("timestamp"))
     return (
         _in_segments(tiles, F.col("day"), since, as_ofs)
         .groupBy("user_key", "segment")
-        .agg(*(F.sum(m.name).alias(m.name) for m in MEASURES))
+        .agg(F.min(of_others).alias("first_seen_at"), *_combined())
     )
 
 
@@ -109,13 +120,14 @@ def _segment_events(events: DataFrame, since: date | None, as_ofs: Sequence[date
     The last events over several segments are among the last of each, so no more need be kept.
     """
     rows = _in_segments(events, F.to_date("occurred_at"), since, as_ofs)
+    in_sequence = F.col("event_verb") != AD_VIEW
     newest = Window.partitionBy("user_key", "segment").orderBy(
-        F.desc("event_micros"), F.desc("event_id")
+        F.desc(in_sequence), F.desc("event_micros"), F.desc("event_id")
     )
-    event = F.when(F.col("rank") <= SEQUENCE_LENGTH, F.struct(*_EVENT))
+    event = F.when(in_sequence & (F.col("rank") <= SEQUENCE_LENGTH), F.struct(*EVENT))
 
-    def last(verb: str) -> Column:
-        return F.max(F.when(F.col("event_verb") == verb, F.col("occurred_at")))
+    def last(*verbs: str) -> Column:
+        return F.max(F.when(F.col("event_verb").isin(*verbs), F.col("occurred_at")))
 
     return (
         rows.withColumn("rank", F.row_number().over(newest))
@@ -123,39 +135,7 @@ def _segment_events(events: DataFrame, since: date | None, as_ofs: Sequence[date
         .agg(
             F.min("occurred_at").alias("first_seen_at"),
             F.max("occurred_at").alias("last_seen_at"),
-            last("order").alias("last_order_at"),
-            last("review").alias("last_review_at"),
+            *(last(*verbs).alias(moment) for moment, verbs in _LAST.items()),
             F.collect_list(event).alias("events"),
         )
-    )
-
-
-def _events(
-    orders: DataFrame, posts: DataFrame, engagements: DataFrame, reviews: DataFrame
-) -> DataFrame:
-    """One row per event of any kind, in the shape that is kept."""
-    none, free = F.lit(""), F.lit(0).cast("bigint")
-    of_item = F.when(F.col("target_kind") == "item", F.col("target_id")).otherwise("")
-    bought = F.when(F.col("kind") == "purchase", "order").otherwise("undo")
-
-    def shaped(rows: DataFrame, id_: str, verb: Column, item: Column, amount: Column) -> DataFrame:
-        return rows.select(
-            "user_key",
-            "occurred_at",
-            "landed_on",
-            F.unix_micros("occurred_at").alias("event_micros"),
-            F.col(id_).alias("event_id"),
-            verb.alias("event_verb"),
-            item.alias("event_item"),
-            amount.alias("event_amount_minor"),
-        )
-
-    return reduce(
-        DataFrame.unionByName,
-        (
-            shaped(orders, "line_id", bought, F.col("item_id"), F.col("amount_minor")),
-            shaped(posts, "post_id", F.lit("post"), none, free),
-            shaped(engagements, "engagement_id", F.col("verb"), of_item, free),
-            shaped(reviews, "review_id", F.lit("review"), F.col("item_id"), free),
-        ),
     )

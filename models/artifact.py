@@ -20,6 +20,7 @@ from models.config import TrainConfig
 from models.data import to_batch
 from models.encoders import Encoder
 from models.heads import Calibration
+from models.layout import Layout
 from models.network import Network
 from models.splits import Split
 
@@ -33,11 +34,18 @@ class Model:
     network: Network
     encoder: Encoder
     config: TrainConfig
-    tasks: tuple[Task, ...]
     calibrations: Mapping[str, Calibration]
     splits: Mapping[str, Split]
     known_until: date
     """Midnight before which its labels were known: it has seen nothing later."""
+
+    @property
+    def layout(self) -> Layout:
+        return self.network.layout
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.network.tasks
 
     def outputs(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
         """Uncalibrated outputs per task, each (B, K).
@@ -45,14 +53,14 @@ class Model:
         Raises:
             ContractError: `rows` lacks a feature that the model was fitted on.
         """
-        labels = torch.full((rows.num_rows, len(self.tasks)), float("nan")).numpy()
+        labels = torch.full((rows.num_rows, 1), float("nan")).numpy()
         device = next(self.network.parameters()).device
         with torch.inference_mode():
             made = self.network(to_batch(self.encoder.encode(rows), labels).to(device))
             return {name: output.float().cpu() for name, output in made.items()}
 
     def scores(self, outputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """Calibrated scores per task and suffix, each (B,).
+        """Calibrated scores per task and suffix, each (B,), or (B, C) for a multi-label task.
 
         Calibration is per task, so it is here that a task stays within the one it implies.
         """
@@ -83,6 +91,7 @@ def save_model(model: Model, folder: Path) -> str:
     save_file(weights, folder / "model.safetensors")
     about = {
         "tasks": [task.name for task in model.tasks],
+        "classes": dict(model.layout.classes),
         "config": asdict(model.config),
         "encoder": model.encoder.to_json(),
         "calibrations": {name: asdict(c) for name, c in model.calibrations.items()},
@@ -115,19 +124,22 @@ def load_model(folder: Path) -> Model:
     """
     try:
         about = json.loads((folder / "model.json").read_text())
-    except (OSError, ValueError) as error:
+        about["classes"]
+    except (OSError, ValueError, KeyError) as error:
         raise ContractError(f"{folder} holds no model: {error}") from None
     config = TrainConfig(**about["config"])
-    tasks = tuple(task_named(name) for name in about["tasks"])
+    layout = Layout(
+        tuple(task_named(name) for name in about["tasks"]),
+        {name: tuple(classes) for name, classes in about["classes"].items()},
+    )
     encoder = Encoder.from_json(about["encoder"])
-    network = Network(config, tasks, encoder.n_numeric, encoder.id_sizes)
+    network = Network(config, layout, encoder.n_numeric, encoder.id_sizes)
     network.load_state_dict(load_file(folder / "model.safetensors"))
     network.eval()
     return Model(
         network,
         encoder,
         config,
-        tasks,
         {name: Calibration(**c) for name, c in about["calibrations"].items()},
         {
             name: Split(*(_days(split[part]) for part in ("train", "valid", "test")))

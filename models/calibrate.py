@@ -7,15 +7,18 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from contracts.tasks import Task, ZeroInflatedLogNormal
+from contracts.kinds import Count, ZeroInflatedLogNormal
+from contracts.tasks import Task
 from models.heads import Calibration, Head
+from models.layout import Layout, labelled, task_labels
 
 MIN_ROWS = 100
 """Fewer labelled rows than this leave the scores as they are."""
 
 
 def fit_calibration(task: Task, head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
-    """The slope and shift (Platt, 1999) that minimise the loss of (n, K) outputs on (n,) labels.
+    """The slope and shift (Platt, 1999) that minimise the loss of (n, K) outputs on (n,)
+    or (n, C) labels.
 
     The slope stays above 0, so that the ranking is never turned round. Amounts are scaled so that
     they sum to what was seen, by 5 at most.
@@ -36,7 +39,7 @@ def fit_calibration(task: Task, head: Head, outputs: Tensor, labels: Tensor) -> 
     )
     slope = float(np.clip(np.exp(found.x[0]), 0.01, 5.0))
     made = Calibration(slope=slope, shift=float(np.clip(found.x[1], -5.0, 5.0)))
-    if isinstance(task.kind, ZeroInflatedLogNormal):
+    if isinstance(task.kind, ZeroInflatedLogNormal | Count):
         expected = head.predict(outputs, made)["_expected"].sum()
         factor = float(labels.double().sum() / expected.clamp_min(1e-9))
         made = Calibration(made.slope, made.shift, float(np.clip(factor, 0.2, 5.0)))
@@ -44,14 +47,15 @@ def fit_calibration(task: Task, head: Head, outputs: Tensor, labels: Tensor) -> 
 
 
 def calibrate(
-    tasks: tuple[Task, ...], heads: dict[str, Head], outputs: dict[str, Tensor], labels: Tensor
+    layout: Layout, heads: dict[str, Head], outputs: dict[str, Tensor], labels: Tensor
 ) -> dict[str, Calibration]:
-    """Fit every task on its labelled rows of (n, T) labels."""
+    """Fit every task on its labelled rows of (n, W) labels."""
     with torch.inference_mode():
         made = {}
-        for i, task in enumerate(tasks):
-            there = ~torch.isnan(labels[:, i])
+        for task in layout.tasks:
+            mine = task_labels(labels, layout.slices[task.name])
+            there = labelled(mine)
             made[task.name] = fit_calibration(
-                task, heads[task.name], outputs[task.name][there], labels[there, i]
+                task, heads[task.name], outputs[task.name][there], mine[there]
             )
         return made

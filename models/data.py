@@ -1,11 +1,11 @@
 """Examples as a stream of tensors from Parquet files, in bounded memory.
 
-Letters: B rows, T tasks.
+Letters: B rows, W label columns (`models/layout.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 
@@ -17,15 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from contracts.tasks import Task
 from models.encoders import Encoded, Encoder
+from models.layout import Cuts, Layout
 
 POOL_ROWS = 131_072
 """Rows that are shuffled together: row groups come in a random order, then rows within a pool.
 Examples that fit into one pool (2 KB a row) are encoded once and kept."""
-
-Cuts = Mapping[str, Sequence[date]]
-"""Task to the as-of days whose labels count."""
 
 
 @dataclass
@@ -37,8 +34,9 @@ class Batch:
     verbs: Tensor
     items: Tensor
     times: Tensor
+    tokens: Tensor
     labels: Tensor
-    """(B, T): NaN where a label is null or does not count."""
+    """(B, W): NaN where a label is null or does not count."""
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
@@ -54,27 +52,9 @@ def to_batch(encoded: Encoded, labels: np.ndarray) -> Batch:
         torch.from_numpy(encoded.verbs),
         torch.from_numpy(encoded.items),
         torch.from_numpy(encoded.times),
+        torch.from_numpy(encoded.tokens),
         torch.from_numpy(labels.astype(np.float32)),
     )
-
-
-def counted_labels(
-    rows: pa.RecordBatch | pa.Table, tasks: Sequence[Task], cuts: Cuts
-) -> np.ndarray:
-    """(B, T): labels of the days that count for each task, else NaN. float64."""
-    columns = []
-    for task in tasks:
-        counts = pc.is_in(rows.column("as_of"), value_set=pa.array(cuts[task.name], pa.date32()))
-        label = pc.if_else(counts, rows.column(task.label).cast(pa.float64()), None)
-        columns.append(
-            np.asarray(
-                label.to_numpy(zero_copy_only=False)
-                if isinstance(label, pa.Array)
-                else label.to_numpy(),
-                np.float64,
-            )
-        )
-    return np.stack(columns, axis=1)
 
 
 def read_batches(
@@ -112,13 +92,13 @@ class Examples(IterableDataset[Batch]):
     def __init__(
         self,
         files: Sequence[str],
-        tasks: Sequence[Task],
+        layout: Layout,
         cuts: Cuts,
         encoder: Encoder,
         batch_size: int,
         seed: int | None = None,
     ):
-        self.files, self.tasks, self.cuts, self.encoder = files, tasks, cuts, encoder
+        self.files, self.layout, self.cuts, self.encoder = files, layout, cuts, encoder
         self.batch_size, self.seed, self.epoch = batch_size, seed, 0
         self._kept: Batch | None = None
 
@@ -145,7 +125,7 @@ class Examples(IterableDataset[Batch]):
         tables: list[pa.Table] = []
         for path, i in groups:
             table = pq.ParquetFile(path).read_row_group(i)
-            labels = counted_labels(table, self.tasks, self.cuts)
+            labels = self.layout.counted(table, self.cuts)
             tables.append(table.filter(pa.array(~np.isnan(labels).all(axis=1))))
             if sum(t.num_rows for t in tables) >= POOL_ROWS:
                 yield self._pool(tables)
@@ -155,7 +135,7 @@ class Examples(IterableDataset[Batch]):
 
     def _pool(self, tables: Sequence[pa.Table]) -> Batch:
         rows = pa.concat_tables(tables)
-        return to_batch(self.encoder.encode(rows), counted_labels(rows, self.tasks, self.cuts))
+        return to_batch(self.encoder.encode(rows), self.layout.counted(rows, self.cuts))
 
     def _batches(self, pool: Batch, order: np.random.Generator | None) -> Iterator[Batch]:
         n = len(pool.labels)

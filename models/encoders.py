@@ -1,6 +1,6 @@
 """Fitted transforms of features into tensors. Fitted on training days only.
 
-Letters: B rows, F numeric features, I id features, L events of a sequence.
+Letters: B rows, F numeric features, I id features, L events of a sequence, K words.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts.features import NUMERIC, SEQUENCE_LENGTH, features_with
+from contracts.features import NUMERIC, features_with
+from contracts.measures import EVENT_VERBS, SEQUENCE_LENGTH, TEXT_TOKENS
 from contracts.table import ContractError
 
-VERBS = ("order", "undo", "view", "like", "comment", "share", "post", "review")
 IDS = features_with("id")
 FLAT = ("user_key", "as_of", *(f.name for f in (*NUMERIC, *IDS)))
 """Columns of `user_features` without the sequences."""
@@ -46,6 +46,8 @@ class Encoded:
     """(B, L): hash buckets from 1; 0 without an item."""
     times: Floats
     """(B, L, 2): log hours to as_of, log amount."""
+    tokens: Ints
+    """(B, K): hashed words from 1, oldest first, aligned to the end; 0 is none."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Encoder:
             verbs,
             items,
             times,
+            words(rows),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -190,12 +193,12 @@ def id_codes(rows: pa.RecordBatch | pa.Table, vocabularies: Sequence[Sequence[st
 
 def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints, Floats]:
     """Verbs (B, L), hashed items (B, L), log hours and log amounts (B, L, 2)."""
-    verbs, where = _flat(rows, "seq_verb")
-    items, _ = _flat(rows, "seq_item")
-    hours, _ = _flat(rows, "seq_hours")
-    amounts, _ = _flat(rows, "seq_amount_minor")
+    verbs, where = _flat(rows, "seq_verb", SEQUENCE_LENGTH)
+    items, _ = _flat(rows, "seq_item", SEQUENCE_LENGTH)
+    hours, _ = _flat(rows, "seq_hours", SEQUENCE_LENGTH)
+    amounts, _ = _flat(rows, "seq_amount_minor", SEQUENCE_LENGTH)
     shape = (rows.num_rows, SEQUENCE_LENGTH)
-    verb_codes = pc.fill_null(pc.add(pc.index_in(verbs, value_set=pa.array(VERBS)), 1), 0)
+    verb_codes = pc.fill_null(pc.add(pc.index_in(verbs, value_set=pa.array(EVENT_VERBS)), 1), 0)
     dictionary = items.dictionary_encode()
     hashed = np.array(
         [
@@ -214,7 +217,17 @@ def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints
     return padded_verbs, padded_items, times
 
 
-def _flat(rows: pa.RecordBatch | pa.Table, name: str) -> tuple[pa.Array, tuple[Ints, Ints]]:
+def words(rows: pa.RecordBatch | pa.Table) -> Ints:
+    """(B, K): the hashed words of each user."""
+    tokens, where = _flat(rows, "text_tokens", TEXT_TOKENS)
+    padded = np.zeros((rows.num_rows, TEXT_TOKENS), np.int64)
+    padded[where] = tokens.to_numpy(zero_copy_only=False)
+    return padded
+
+
+def _flat(
+    rows: pa.RecordBatch | pa.Table, name: str, width: int
+) -> tuple[pa.Array, tuple[Ints, Ints]]:
     """A list column's values, and the (row, place) of each, the last value in the last place."""
     column = rows.column(name)
     if isinstance(column, pa.ChunkedArray):
@@ -222,5 +235,5 @@ def _flat(rows: pa.RecordBatch | pa.Table, name: str) -> tuple[pa.Array, tuple[I
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     row = np.repeat(np.arange(len(lengths)), lengths)
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    place = np.arange(len(row)) - starts + SEQUENCE_LENGTH - np.repeat(lengths, lengths)
+    place = np.arange(len(row)) - starts + width - np.repeat(lengths, lengths)
     return column.flatten(), (row.astype(np.int64), place.astype(np.int64))

@@ -1,4 +1,7 @@
-"""Metrics per task, beside the constant; intervals by bootstrap over users."""
+"""Metrics per task, beside the constant; intervals by bootstrap over users.
+
+Letters: n rows, C classes of a multi-label task.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,42 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import xlogy
 from scipy.stats import spearmanr
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
-from contracts.tasks import Binary, Kind, Ordinal, Task, ZeroInflatedLogNormal
+from contracts.kinds import (
+    Binary,
+    Count,
+    Kind,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    ZeroInflatedLogNormal,
+)
+from contracts.tasks import Task
 
 Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Array]
-"""Suffix of a score column to its values, (n,)."""
+"""Suffix of a score column to its values, (n,) or (n, C)."""
+Statistic = Callable[[Array], float]
+"""A number made of (n,) weights of the rows."""
 
 MAIN_METRIC: Mapping[type[Kind], str] = {
     Binary: "auc",
+    Count: "deviance",
     ZeroInflatedLogNormal: "mae",
     Ordinal: "mae",
+    MultiClass: "auc",
+    MultiLabel: "auc",
 }
-"""What a person looks at first. Higher is better for an AUC, lower for an error."""
+"""What a person looks at first. Higher is better for an AUC (the mean over classes where there are
+several), lower for an error and for Poisson deviance."""
+HIGHER_IS_BETTER = frozenset({"auc"})
 
 
 def metrics(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
-    """What fits the task's kind, over (n,) labels."""
+    """What fits the task's kind, over (n,) or (n, C) labels."""
     return {
         name: float(value)
         for name, value in _BY_KIND[type(task.kind)](task, labels, scores).items()
@@ -44,41 +64,96 @@ def _binary(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     return made
 
 
-def _amount(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
-    expected, some = scores["_expected"], (labels > 0).astype(float)
+def _errors(labels: Array, expected: Array) -> dict[str, float]:
     made = {
         "mae": np.abs(expected - labels).mean(),
         "rmse": np.sqrt(((expected - labels) ** 2).mean()),
+    }
+    if np.ptp(expected) > 0 and np.ptp(labels) > 0:
+        made["spearman"] = spearmanr(expected, labels).statistic
+    return made
+
+
+def _count(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
+    expected = scores["_expected"]
+    some = (labels > 0).astype(float)
+    made = _errors(labels, expected) | {
+        "deviance": deviance(labels, expected).mean(),
+        "total_ratio": expected.sum() / max(labels.sum(), 1.0),
+        "base_rate": some.mean(),
+    }
+    if 0 < some.mean() < 1:
+        made["auc"] = roc_auc_score(some, expected)
+    return made
+
+
+def deviance(labels: Array, expected: Array) -> Array:
+    """Poisson deviance per row (McCullagh and Nelder, 1989), (n,)."""
+    mean = np.maximum(expected, 1e-6)
+    return 2 * (xlogy(labels, labels / mean) - labels + mean)
+
+
+def _amount(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
+    expected, some = scores["_expected"], (labels > 0).astype(float)
+    made = _errors(labels, expected) | {
         "total_ratio": expected.sum() / max(labels.sum(), 1.0),
         "base_rate": some.mean(),
     }
     if 0 < some.mean() < 1:
         made["auc"] = roc_auc_score(some, scores["_probability"])
-    if np.ptp(expected) > 0 and np.ptp(labels) > 0:
-        made["spearman"] = spearmanr(expected, labels).statistic
     return made
 
 
 def _level(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
-    assert_levels = task.kind.levels if isinstance(task.kind, Ordinal) else 0
-    chances = np.stack([scores[f"_is_{k}"] for k in range(1, assert_levels + 1)], axis=1)
+    chances = class_chances(task, scores)
+    return _errors(labels, scores["_expected"]) | _hits(chances, labels)
+
+
+def _class(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
+    chances = class_chances(task, scores)
+    everyone = np.ones(len(labels))
+    return _hits(chances, labels) | {"auc": main_metric(task, labels, scores)(everyone)}
+
+
+def _hits(chances: Array, labels: Array) -> dict[str, float]:
     seen = np.clip(chances[np.arange(len(labels)), labels.astype(int) - 1], 1e-7, 1)
-    expected = scores["_expected"]
-    made = {
-        "mae": np.abs(expected - labels).mean(),
-        "rmse": np.sqrt(((expected - labels) ** 2).mean()),
+    return {
         "accuracy": (chances.argmax(1) + 1 == labels).mean(),
         "log_loss": -np.log(seen).mean(),
     }
-    if np.ptp(expected) > 0 and np.ptp(labels) > 0:
-        made["spearman"] = spearmanr(expected, labels).statistic
-    return made
+
+
+def class_chances(task: Task, scores: Scores) -> Array:
+    """(n, levels) or (n, classes): the probabilities of an ordinal or multi-class task."""
+    match task.kind:
+        case Ordinal(levels=levels):
+            names: tuple[str | int, ...] = tuple(range(1, levels + 1))
+        case MultiClass(classes=classes):
+            names = classes
+        case _:
+            raise TypeError(f"{task.name} has no classes of its own")
+    return np.stack([scores[f"_is_{name}"] for name in names], axis=1)
+
+
+def _labels(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
+    chances = np.clip(scores["_probabilities"], 1e-7, 1 - 1e-7)
+    losses = -(labels * np.log(chances) + (1 - labels) * np.log(1 - chances))
+    return {
+        "auc": main_metric(task, labels, scores)(np.ones(len(labels))),
+        "log_loss": losses.mean(),
+        "brier": ((chances - labels) ** 2).mean(),
+        "base_rate": labels.mean(),
+        "top_is_there": labels[np.arange(len(labels)), chances.argmax(1)].mean(),
+    }
 
 
 _BY_KIND: Mapping[type[Kind], Callable[[Task, Array, Scores], dict[str, Any]]] = {
     Binary: _binary,
+    Count: _count,
     ZeroInflatedLogNormal: _amount,
     Ordinal: _level,
+    MultiClass: _class,
+    MultiLabel: _labels,
 }
 KINDS = tuple(_BY_KIND)
 
@@ -89,6 +164,8 @@ def constant_scores(task: Task, train_labels: Array, n: int) -> Scores:
     match task.kind:
         case Binary():
             return {"": full * train_labels.mean()}
+        case Count():
+            return {"_expected": full * train_labels.mean()}
         case ZeroInflatedLogNormal():
             return {
                 "_probability": full * (train_labels > 0).mean(),
@@ -99,25 +176,26 @@ def constant_scores(task: Task, train_labels: Array, n: int) -> Scores:
                 "_expected": full * train_labels.mean(),
                 **{f"_is_{k}": full * (train_labels == k).mean() for k in range(1, levels + 1)},
             }
+        case MultiClass(classes=classes):
+            return {
+                f"_is_{name}": full * (train_labels == k + 1).mean()
+                for k, name in enumerate(classes)
+            }
+        case MultiLabel():
+            return {"_probabilities": np.tile(train_labels.mean(axis=0), (n, 1))}
 
 
 def bootstrap(
-    users: npt.NDArray[np.str_],
-    rows: Callable[[npt.NDArray[np.int64]], float],
-    samples: int,
-    seed: int,
+    users: npt.NDArray[np.str_], statistic: Statistic, samples: int, seed: int
 ) -> tuple[float, float]:
-    """95 % interval of a statistic of row numbers, resampling users with all of their rows."""
-    order = np.argsort(users, kind="stable")
-    _, starts, counts = np.unique(users[order], return_index=True, return_counts=True)
+    """95 % interval of a statistic of the rows' weights, resampling users with all their rows."""
+    _, codes = np.unique(users, return_inverse=True)
+    n = int(codes.max()) + 1 if len(codes) else 0
     generator = np.random.default_rng(seed)
     values = []
     for _ in range(samples):
-        picked = generator.integers(len(starts), size=len(starts))
-        lengths = counts[picked]
-        first = np.repeat(starts[picked], lengths)
-        within = np.arange(len(first)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        value = rows(order[first + within])
+        drawn = np.bincount(generator.integers(n, size=n), minlength=n)
+        value = statistic(drawn[codes].astype(np.float64))
         if np.isfinite(value):
             values.append(value)
     if not values:
@@ -126,16 +204,52 @@ def bootstrap(
     return float(low), float(high)
 
 
-def main_metric(
-    task: Task, labels: Array, scores: Scores
-) -> Callable[[npt.NDArray[np.int64]], float]:
-    """The main metric as a function of row numbers, for the bootstrap."""
-    name = MAIN_METRIC[type(task.kind)]
+def mean_of(values: Array) -> Statistic:
+    """The weighted mean of (n,) values."""
+    return lambda weights: float(values @ weights / weights.sum())
 
-    def of(rows: npt.NDArray[np.int64]) -> float:
-        if name == "auc":
-            y = labels[rows]
-            return float(roc_auc_score(y, scores[""][rows])) if 0 < y.mean() < 1 else float("nan")
-        return float(np.abs(scores["_expected"][rows] - labels[rows]).mean())
+
+def auc_of(labels: Array, scores: Array) -> Statistic:
+    """The weighted area under the curve; sorted once, so that a resample costs no sorting."""
+    order = np.argsort(scores, kind="stable")
+    positive = labels[order] > 0
+    ordered = scores[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+    def of(weights: Array) -> float:
+        w = weights[order]
+        for_, against = (
+            np.add.reduceat(np.where(side, w, 0.0), starts) for side in (positive, ~positive)
+        )
+        below = np.cumsum(against) - against
+        pairs = for_.sum() * against.sum()
+        return float((for_ * (below + against / 2)).sum() / pairs) if pairs else float("nan")
 
     return of
+
+
+def main_metric(task: Task, labels: Array, scores: Scores) -> Statistic:
+    """The main metric as a function of the rows' weights, for the bootstrap."""
+    match task.kind:
+        case Binary():
+            return auc_of(labels, scores[""])
+        case Count():
+            return mean_of(deviance(labels, scores["_expected"]))
+        case ZeroInflatedLogNormal() | Ordinal():
+            return mean_of(np.abs(scores["_expected"] - labels))
+        case MultiClass(classes=classes):
+            chances = class_chances(task, scores)
+            each = [
+                auc_of((labels == k + 1).astype(float), chances[:, k]) for k in range(len(classes))
+            ]
+        case MultiLabel():
+            each = [
+                auc_of(labels[:, k], scores["_probabilities"][:, k]) for k in range(labels.shape[1])
+            ]
+    return lambda weights: _mean_known([of(weights) for of in each])
+
+
+def _mean_known(values: list[float]) -> float:
+    """The mean over the classes that are there and not always there."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from torch import Tensor
 
 from contracts.tasks import Task
 from models.artifact import Model
-from models.data import counted_labels, read_batches
+from models.data import read_batches
 from models.evaluate import (
+    HIGHER_IS_BETTER,
     MAIN_METRIC,
     Array,
     Scores,
@@ -26,7 +29,11 @@ from models.evaluate import (
 )
 from models.figures import draw_reliability
 from models.gate import Comparison, Verdict, decide, decide_first
+from models.layout import labelled, task_labels
 from models.twins import twin_rows, twin_scores
+
+TWINS_AT_ONCE = max(os.cpu_count() or 1, 1)
+"""LightGBM works outside Python's lock; each twin has its own threads, so results do not change."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class Held:
 
     rows: pa.Table
     labels: Array
-    """(n,)"""
+    """(n,), or (n, C) for a multi-label task."""
     users: np.ndarray
     """(n,): user keys, by which the bootstrap resamples."""
 
@@ -47,8 +54,9 @@ def held_rows(files: Sequence[str], model: Model) -> dict[str, Held]:
         cuts = {task.name: model.splits[task.name].test}
         tables, labels = [], []
         for batch in read_batches(files, cuts[task.name]):
-            label = counted_labels(batch, [task], cuts)[:, 0]
-            there = ~np.isnan(label)
+            layout = model.layout.only(task)
+            label = task_labels(layout.counted(batch, cuts), layout.slices[task.name])
+            there = labelled(label)
             tables.append(pa.Table.from_batches([batch.filter(pa.array(there))]))
             labels.append(label[there])
         rows = pa.concat_tables(tables)
@@ -71,34 +79,39 @@ def examine(
     constant: dict[str, Comparison] = {}
     against: dict[str, Comparison] = {}
     reliability: dict[str, tuple[Array, Array]] = {}
-    for task in model.tasks:
-        rows = held[task.name]
-        outputs = model.outputs(rows.rows)
-        scores = _as_arrays(model.scores(outputs)[task.name])
-        train = train_labels[task.name].double().numpy()
-        flat = constant_scores(task, train, len(rows.labels))
-        twin = _twin(model, task, files, rows)
-        interval = _gain(task, rows, scores, twin, model)
-        tasks[task.name] = {
-            "test_rows": len(rows.labels),
-            "main": MAIN_METRIC[type(task.kind)],
-            "model": metrics(task, rows.labels, scores),
-            "twin": metrics(task, rows.labels, twin),
-            "constant": metrics(task, rows.labels, flat),
-            "gain_over_twin": interval,
+    with ThreadPoolExecutor(TWINS_AT_ONCE) as pool:
+        twins = {
+            task.name: pool.submit(_twin, model, task, files, held[task.name])
+            for task in model.tasks
         }
-        losses = _losses(model, task, outputs, rows.labels)
-        constant[task.name] = _compare(
-            rows, losses, _constant_losses(model, task, train, rows.labels), model
-        )
-        if champion is not None and task in champion.tasks:
-            later = min(model.splits[task.name].test) > max(champion.splits[task.name].used)
-            if later:
-                theirs = _losses(champion, task, champion.outputs(rows.rows), rows.labels)
-                against[task.name] = _compare(rows, losses, theirs, model)
-        if "" in scores:
-            reliability[task.name] = (scores[""], rows.labels)
-        print(_line(task, tasks[task.name]), flush=True)
+        for task in model.tasks:
+            rows = held[task.name]
+            outputs = model.outputs(rows.rows)
+            scores = _as_arrays(model.scores(outputs)[task.name])
+            train = train_labels[task.name].double().numpy()
+            flat = constant_scores(task, train, len(rows.labels))
+            twin = twins[task.name].result()
+            interval = _gain(task, rows, scores, twin, model)
+            tasks[task.name] = {
+                "test_rows": len(rows.labels),
+                "main": MAIN_METRIC[type(task.kind)],
+                "model": metrics(task, rows.labels, scores),
+                "twin": metrics(task, rows.labels, twin),
+                "constant": metrics(task, rows.labels, flat),
+                "gain_over_twin": interval,
+            }
+            losses = _losses(model, task, outputs, rows.labels)
+            constant[task.name] = _compare(
+                rows, losses, _constant_losses(model, task, train, rows.labels), model
+            )
+            if champion is not None and task in champion.tasks:
+                later = min(model.splits[task.name].test) > max(champion.splits[task.name].used)
+                if later:
+                    theirs = _losses(champion, task, champion.outputs(rows.rows), rows.labels)
+                    against[task.name] = _compare(rows, losses, theirs, model)
+            if "" in scores:
+                reliability[task.name] = (scores[""], rows.labels)
+            print(_line(task, tasks[task.name]), flush=True)
     draw_reliability(reliability, folder / "reliability.png")
     verdict: Verdict = decide_first(constant) if champion is None else decide(against)
     return {
@@ -120,23 +133,23 @@ def _as_arrays(scores: Mapping[str, Tensor]) -> Scores:
 
 
 def _twin(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
-    split, config = model.splits[task.name], model.config
+    split, config, layout = model.splits[task.name], model.config, model.layout.only(task)
     train, valid = (
-        twin_rows(files, task, {task.name: days}, model.encoder, config.twin_max_rows)
+        twin_rows(files, layout, {task.name: days}, model.encoder, config.twin_max_rows)
         for days in (split.train, split.valid)
     )
-    test, _ = twin_rows(files, task, {task.name: split.test}, model.encoder, None)
+    test, _ = twin_rows(files, layout, {task.name: split.test}, model.encoder, None)
     return twin_scores(task, train, valid, test, config)
 
 
 def _gain(task: Task, rows: Held, ours: Scores, twin: Scores, model: Model) -> dict[str, float]:
     """How much better than the twin in the main metric, with its interval; above 0 is better."""
-    sign = 1.0 if MAIN_METRIC[type(task.kind)] == "auc" else -1.0
+    sign = 1.0 if MAIN_METRIC[type(task.kind)] in HIGHER_IS_BETTER else -1.0
     mine, theirs = (main_metric(task, rows.labels, s) for s in (ours, twin))
-    every = np.arange(len(rows.labels))
+    every = np.ones(len(rows.labels))
     low, high = bootstrap(
         rows.users,
-        lambda r: sign * (mine(r) - theirs(r)),
+        lambda w: sign * (mine(w) - theirs(w)),
         model.config.bootstrap_samples,
         model.config.seed,
     )
@@ -162,7 +175,7 @@ def _constant_losses(model: Model, task: Task, train: Array, labels: Array) -> A
 def _compare(rows: Held, ours: Array, theirs: Array, model: Model) -> Comparison:
     low, high = bootstrap(
         rows.users,
-        lambda r: float(ours[r].mean() / theirs[r].mean() - 1),
+        lambda w: float((ours @ w) / (theirs @ w) - 1),
         model.config.bootstrap_samples,
         model.config.seed,
     )

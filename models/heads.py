@@ -1,12 +1,12 @@
 """Heads by kind: how many numbers, which loss, what prediction. One entry per kind.
 
-Letters: B rows, K outputs of a head.
+Letters: B rows, K outputs of a head, C classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nnf
 
-from contracts.tasks import Binary, Kind, Ordinal, ZeroInflatedLogNormal
+from contracts.kinds import (
+    Binary,
+    Count,
+    Kind,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    ZeroInflatedLogNormal,
+)
 
 MIN_SIGMA, MAX_SIGMA = 0.05, 1.5
 """Bounds of the log-normal's spread: the expectation grows with exp(sigma² / 2)."""
@@ -35,7 +43,8 @@ class Head(Protocol):
     n_outputs: int
 
     def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
-        """Negative log-likelihood per row, (B,), of (B, K) outputs."""
+        """Negative log-likelihood per row, (B,), of (B, K) outputs; labels are (B,), or (B, C) for
+        a multi-label task."""
 
     def start(self, labels: Tensor) -> Tensor:
         """Biases (K,) with which the head starts as the constant that fits these labels best."""
@@ -44,7 +53,7 @@ class Head(Protocol):
         """Uncalibrated ranking score, (B,)."""
 
     def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
-        """Calibrated score per suffix of the score columns, each (B,)."""
+        """Calibrated score per suffix of the score columns, each (B,) or (B, C)."""
 
     def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
         """Outputs (B, K) after calibration, for the loss."""
@@ -160,17 +169,115 @@ class OrdinalHead:
         return torch.cat([ones, above], dim=1) - torch.cat([above, zeros], dim=1)
 
 
+class CountHead:
+    """Negative binomial (Hilbe, 2011): outputs are the log of the mean and of the dispersion."""
+
+    n_outputs = 2
+
+    def __init__(self, kind: Count):
+        self.kind = kind
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        log_mean, log_shape = outputs[:, 0], -outputs[:, 1].clamp(-5, 5)
+        shape = torch.exp(log_shape)
+        log_both = torch.logaddexp(log_mean, log_shape)
+        return -(
+            torch.lgamma(label + shape)
+            - torch.lgamma(shape)
+            - torch.lgamma(label + 1)
+            + shape * (log_shape - log_both)
+            + label * (log_mean - log_both)
+        )
+
+    def start(self, labels: Tensor) -> Tensor:
+        """By moments: variance = mean + dispersion * mean²."""
+        mean = labels.double().mean().clamp_min(1e-4)
+        spread = ((labels.double().var(correction=0) - mean) / mean**2).clamp(0.02, 50)
+        return torch.stack([torch.log(mean), torch.log(spread)]).float()
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 0]
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        log_mean = calibration.slope * outputs[:, 0] + calibration.shift
+        return torch.stack([log_mean, outputs[:, 1]], dim=1)
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        log_mean = self.calibrated(outputs, calibration)[:, 0].double()
+        return {"_expected": calibration.factor * torch.exp(log_mean.clamp(max=math.log(1e6)))}
+
+
+class MultiClassHead:
+    """Softmax over classes, which stand in order from the least to the most wished for."""
+
+    def __init__(self, kind: MultiClass):
+        self.kind = kind
+        self.n_outputs = len(kind.classes)
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        return nnf.cross_entropy(outputs, label.long() - 1, reduction="none")
+
+    def start(self, labels: Tensor) -> Tensor:
+        shares = [(labels == k + 1).double().mean() for k in range(self.n_outputs)]
+        return torch.log(torch.stack(shares).clamp_min(1e-4)).float()
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        """The mean place among the classes."""
+        places = torch.arange(self.n_outputs, device=outputs.device, dtype=outputs.dtype)
+        return outputs.softmax(dim=1) @ places
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        """The slope is a temperature (Guo et al., 2017); the shift leans towards later classes."""
+        places = torch.linspace(-0.5, 0.5, self.n_outputs, device=outputs.device)
+        return calibration.slope * outputs + calibration.shift * places
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        chances = self.calibrated(outputs, calibration).softmax(dim=1)
+        return {f"_is_{name}": chances[:, k] for k, name in enumerate(self.kind.classes)}
+
+
+class MultiLabelHead:
+    """One logit per class; the loss of a row is the mean over classes."""
+
+    def __init__(self, kind: MultiLabel, classes: Sequence[str]):
+        self.kind, self.classes = kind, tuple(classes)
+        self.n_outputs = len(self.classes)
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        return nnf.binary_cross_entropy_with_logits(outputs, label, reduction="none").mean(dim=1)
+
+    def start(self, labels: Tensor) -> Tensor:
+        return _logit(labels.mean(dim=0))
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        """The expected number of classes."""
+        return torch.sigmoid(outputs).sum(dim=1)
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        return calibration.slope * outputs + calibration.shift
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        return {"_probabilities": torch.sigmoid(self.calibrated(outputs, calibration))}
+
+
 _BY_KIND: Mapping[type[Kind], Any] = {
     Binary: BinaryHead,
+    Count: CountHead,
     ZeroInflatedLogNormal: ZeroInflatedLogNormalHead,
     Ordinal: OrdinalHead,
+    MultiClass: MultiClassHead,
+    MultiLabel: MultiLabelHead,
 }
 KINDS = tuple(_BY_KIND)
 
 
-def head_of(kind: Kind) -> Head:
-    """The head of a task's kind."""
-    head: Head = _BY_KIND[type(kind)](kind)
+def head_of(kind: Kind, classes: Sequence[str] = ()) -> Head:
+    """The head of a task's kind; `classes` are those of a multi-label task."""
+    head: Head = (
+        MultiLabelHead(kind, classes)
+        if isinstance(kind, MultiLabel)
+        else _BY_KIND[type(kind)](kind)
+    )
     return head
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import Batch, Examples
+from models.layout import labelled, task_labels
 from models.network import Network
 
 
@@ -26,12 +26,11 @@ class MultiTaskModule(pl.LightningModule):
     def __init__(
         self,
         network: Network,
-        tasks: Sequence[Task],
         config: TrainConfig,
         scales: Mapping[str, float],
     ):
         super().__init__()
-        self.network, self.tasks, self.config, self.scales = network, tuple(tasks), config, scales
+        self.network, self.tasks, self.config, self.scales = network, network.tasks, config, scales
         self.history: list[dict[str, float]] = []
         """Per epoch: training loss, validation loss, and the validation loss of each task."""
         self._sums: dict[str, list[Tensor]] = {}
@@ -40,9 +39,10 @@ class MultiTaskModule(pl.LightningModule):
         """Mean loss over labelled rows, and how many those are, for tasks that have any."""
         outputs = self.network(batch)
         losses = {}
-        for i, task in enumerate(self.tasks):
-            labels = batch.labels[:, i]
-            there = ~torch.isnan(labels)
+        slices = self.network.layout.slices
+        for task in self.tasks:
+            labels = task_labels(batch.labels, slices[task.name])
+            there = labelled(labels)
             n = int(there.sum())
             if n:
                 head = self.network.heads[task.name]

@@ -11,13 +11,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from contracts.measures import EVENT_VERBS, TEXT_BUCKETS
 from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import Batch
-from models.encoders import VERBS
 from models.heads import head_of, within
+from models.layout import Layout
 
 EVENT_WIDTH = 24
+TEXT_WIDTH = 16
 
 
 class EventEncoder(nn.Module):
@@ -25,7 +27,7 @@ class EventEncoder(nn.Module):
 
     def __init__(self, config: TrainConfig):
         super().__init__()
-        self.verb = nn.Embedding(len(VERBS) + 1, EVENT_WIDTH, padding_idx=0)
+        self.verb = nn.Embedding(len(EVENT_VERBS) + 1, EVENT_WIDTH, padding_idx=0)
         self.item = nn.Embedding(config.id_buckets + 1, config.id_width, padding_idx=0)
         self.mix = nn.Linear(EVENT_WIDTH + config.id_width + 2, EVENT_WIDTH)
         self.query = nn.Linear(EVENT_WIDTH, 2)
@@ -39,6 +41,23 @@ class EventEncoder(nn.Module):
         weights = self.query(events).masked_fill(~there, -1e9).softmax(dim=1)
         weights = torch.where(there, weights, torch.zeros_like(weights))
         return torch.einsum("blq,bld->bqd", weights, events).flatten(1)
+
+
+class TextEncoder(nn.Module):
+    """The words of a user as one vector: the mean of their embeddings, and how many there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.EmbeddingBag(
+            TEXT_BUCKETS + 1, TEXT_WIDTH, mode="mean", padding_idx=0, include_last_offset=False
+        )
+        nn.init.normal_(self.words.weight, std=0.1)
+        self.width = TEXT_WIDTH + 1
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, K) to (B, TEXT_WIDTH + 1); zeros for users without words."""
+        share = (tokens > 0).to(self.words.weight.dtype).mean(dim=1, keepdim=True)
+        return torch.cat([self.words(tokens), share], dim=1)
 
 
 class ResidualBlock(nn.Module):
@@ -106,14 +125,15 @@ class Network(nn.Module):
     """Everything between a batch and the heads' outputs."""
 
     def __init__(
-        self, config: TrainConfig, tasks: Sequence[Task], n_numeric: int, id_sizes: Sequence[int]
+        self, config: TrainConfig, layout: Layout, n_numeric: int, id_sizes: Sequence[int]
     ):
         super().__init__()
-        self.tasks = tuple(tasks)
-        self.heads = {task.name: head_of(task.kind) for task in tasks}
+        self.layout, self.tasks = layout, layout.tasks
+        tasks = layout.tasks
+        self.heads = {t.name: head_of(t.kind, layout.classes.get(t.name, ())) for t in tasks}
         self.ids = nn.Embedding(sum(id_sizes), config.id_width)
-        self.events = EventEncoder(config)
-        n_inputs = n_numeric + len(id_sizes) * config.id_width + self.events.width
+        self.events, self.text = EventEncoder(config), TextEncoder()
+        n_inputs = n_numeric + len(id_sizes) * config.id_width + self.events.width + self.text.width
         self.trunk = TRUNKS[config.trunk](config, n_inputs, len(self.tasks))
         self.towers = nn.ModuleDict(
             {
@@ -128,7 +148,8 @@ class Network(nn.Module):
         )
 
     def start_from(self, labels: Mapping[str, Tensor]) -> None:
-        """Let every head start as the constant that fits its training labels, (n,), best."""
+        """Let every head start as the constant that fits its training labels best: (n,), or (n, C)
+        for a multi-label task."""
         for task in self.tasks:
             last = list(self.towers[task.name].children())[-1]
             if not isinstance(last, nn.Linear):
@@ -150,6 +171,7 @@ class Network(nn.Module):
                 batch.numeric,
                 self.ids(batch.ids).flatten(1),
                 self.events(batch.verbs, batch.items, batch.times),
+                self.text(batch.tokens),
             ],
             dim=1,
         )

@@ -96,16 +96,34 @@ def _first_pass(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], p
                 ranked = model.network.heads[task.name].rank(outputs[task.name]).numpy()
                 ranks[i, done : done + len(ranked)] = ranked
             for task, scores in zip(model.tasks, model.scores(outputs).values(), strict=True):
-                values |= {f"score_{task.name}{suffix}": v.numpy() for suffix, v in scores.items()}
-            broken = [
-                name
-                for name, v in values.items()
-                if name != "user_key" and not np.isfinite(v).all()
-            ]
-            if broken:
-                raise ContractError(f"{', '.join(broken)}: some scores are not finite numbers")
-            writer.write_table(pa.Table.from_pydict(values, schema=schema))
+                made = {f"score_{task.name}{suffix}": v.numpy() for suffix, v in scores.items()}
+                broken = [name for name, v in made.items() if not np.isfinite(v).all()]
+                if broken:
+                    raise ContractError(f"{', '.join(broken)}: some scores are not finite numbers")
+                values |= made
+                if task.name in model.layout.classes:
+                    values |= class_columns(task, model.layout.classes[task.name], values)
+            writer.write_table(
+                pa.Table.from_arrays([pa.array(values[f.name], f.type) for f in schema], schema)
+            )
             done += batch.num_rows
+
+
+def class_columns(
+    task: Task, classes: Sequence[str], values: Mapping[str, Any]
+) -> dict[str, pa.Array]:
+    """The columns of a multi-label task, from its probabilities (B, C)."""
+    score = f"score_{task.name}"
+    chances = values[f"{score}_probabilities"]
+    n, width = chances.shape
+    offsets = pa.array(np.arange(n + 1) * width, pa.int32())
+    names = pa.array(classes, pa.string())
+    each = names.take(pa.array(np.tile(np.arange(width), n)))
+    return {
+        f"{score}_probabilities": pa.ListArray.from_arrays(offsets, pa.array(chances.ravel())),
+        f"{score}_classes": pa.ListArray.from_arrays(offsets, each),
+        f"{score}_top": names.take(pa.array(chances.argmax(axis=1))),
+    }
 
 
 def _feature_batches(spec: ScoreSpec) -> Iterator[pa.RecordBatch]:

@@ -17,14 +17,16 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor
 
+from contracts.kinds import MultiLabel
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models import encoders
 from models.artifact import Model, load_model, save_model
 from models.calibrate import calibrate
 from models.config import TrainConfig
-from models.data import Cuts, Examples, counted_labels, read_batches
+from models.data import Examples, read_batches
 from models.examine import examine, held_rows
+from models.layout import Cuts, Layout, frequent_classes, labelled
 from models.module import EpochLines, ExampleData, MultiTaskModule
 from models.network import Network
 from models.splits import Split, split_days
@@ -68,11 +70,15 @@ class TrainSpec:
 class Chosen:
     """Tasks that can be learnt tonight, with their days; and why the others cannot."""
 
-    tasks: tuple[Task, ...]
+    layout: Layout
     splits: dict[str, Split]
     skipped: dict[str, str] = field(default_factory=dict)
     labels: dict[str, Tensor] = field(default_factory=dict)
-    """Training labels per task, (n,)."""
+    """Training labels per task, (n,), or (n, C) for a multi-label task."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.layout.tasks
 
     @property
     def train_cuts(self) -> Cuts:
@@ -86,50 +92,66 @@ class Chosen:
 def choose_tasks(spec: TrainSpec) -> Chosen:
     """Split each task by time, and leave out those without labels enough in every part."""
     splits: dict[str, Split] = {}
-    chosen = Chosen((), splits)
+    classes: dict[str, tuple[str, ...]] = {}
+    skipped: dict[str, str] = {}
+    labels: dict[str, Tensor] = {}
     for task in map(task_named, spec.tasks):
         split = split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
         if split is None:
-            chosen.skipped[task.name] = (
-                f"too little history: {task.horizon} days of horizon do not fit three times"
+            skipped[task.name] = (
+                f"too little history: {task.closes_after} days until a label is known do not fit "
+                "three times"
             )
             continue
-        parts = {
-            part: _labels(spec.files, task, getattr(split, part))
-            for part in ("train", "valid", "test")
-        }
+        if isinstance(task.kind, MultiLabel):
+            classes[task.name] = frequent_classes(
+                task,
+                read_batches(spec.files, split.train, ["as_of", task.label]),
+                spec.config.min_rows // 10,
+            )
+        layout = Layout((task,), {n: c for n, c in classes.items() if n == task.name})
+        parts = (
+            {
+                part: _labels(spec.files, layout, task, getattr(split, part))
+                for part in ("train", "valid", "test")
+            }
+            if len(classes.get(task.name, "..")) > 1
+            else {}
+        )
         few = [
             f"{len(y)} labels in {part}"
             for part, y in parts.items()
             if len(y) < spec.config.min_rows
         ]
         if few:
-            chosen.skipped[task.name] = f"{', '.join(few)}; min_rows is {spec.config.min_rows}"
-        elif any(len(torch.unique(y)) < 2 for y in parts.values()):
-            chosen.skipped[task.name] = "its labels are all the same"
+            skipped[task.name] = f"{', '.join(few)}; min_rows is {spec.config.min_rows}"
+        elif not parts or any(len(torch.unique(y)) < 2 for y in parts.values()):
+            skipped[task.name] = "its labels are all the same"
         else:
             splits[task.name] = split
-            chosen.labels[task.name] = parts["train"]
-    chosen.tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
-    if not chosen.tasks:
+            labels[task.name] = parts["train"]
+    tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
+    if not tasks:
         raise ContractError(
             "\n".join(
                 [
                     "no task can be learnt:",
-                    *(f"  {name}: {why}" for name, why in chosen.skipped.items()),
+                    *(f"  {name}: {why}" for name, why in skipped.items()),
                 ]
             )
         )
-    return chosen
+    kept = Layout(tasks, {name: c for name, c in classes.items() if name in splits})
+    return Chosen(kept, splits, skipped, labels)
 
 
-def _labels(files: Sequence[str], task: Task, days: Sequence[date]) -> Tensor:
+def _labels(files: Sequence[str], layout: Layout, task: Task, days: Sequence[date]) -> Tensor:
     parts = [
-        counted_labels(batch, [task], {task.name: days})[:, 0]
+        layout.counted(batch, {task.name: days})
         for batch in read_batches(files, days, ["as_of", task.label])
     ]
-    labels = np.concatenate(parts) if parts else np.zeros(0)
-    return torch.from_numpy(labels[~np.isnan(labels)].astype(np.float32))
+    labels = np.concatenate(parts) if parts else np.zeros((0, layout.width))
+    kept = torch.from_numpy(labels[labelled(labels)].astype(np.float32))
+    return kept if task.name in layout.classes else kept[:, 0]
 
 
 def train(spec: TrainSpec) -> dict[str, Any]:
@@ -198,25 +220,25 @@ def fit_model(spec: TrainSpec, chosen: Chosen) -> tuple[Model, list[dict[str, fl
     pl.seed_everything(config.seed, workers=False, verbose=False)
     learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
     encoder = encoders.fit(read_batches(spec.files, learnt_on, encoders.FLAT), config.id_buckets)
-    network = Network(config, chosen.tasks, encoder.n_numeric, encoder.id_sizes)
+    network = Network(config, chosen.layout, encoder.n_numeric, encoder.id_sizes)
     network.start_from(chosen.labels)
     scales = {
         task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
     }
-    module = MultiTaskModule(network, chosen.tasks, config, scales)
+    module = MultiTaskModule(network, config, scales)
     data = ExampleData(
         Examples(
-            spec.files, chosen.tasks, chosen.train_cuts, encoder, config.batch_size, config.seed
+            spec.files, chosen.layout, chosen.train_cuts, encoder, config.batch_size, config.seed
         ),
-        Examples(spec.files, chosen.tasks, chosen.valid_cuts, encoder, 4 * config.batch_size),
+        Examples(spec.files, chosen.layout, chosen.valid_cuts, encoder, 4 * config.batch_size),
     )
     _fit(module, data, config, Path(spec.folder))
     network.eval()
     network.cpu()
     outputs, labels = _valid_outputs(network, data.valid)
-    calibrations = calibrate(chosen.tasks, network.heads, outputs, labels)
+    calibrations = calibrate(chosen.layout, network.heads, outputs, labels)
     return Model(
-        network, encoder, config, chosen.tasks, calibrations, chosen.splits, spec.known_until
+        network, encoder, config, calibrations, chosen.splits, spec.known_until
     ), module.history
 
 

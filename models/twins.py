@@ -9,29 +9,39 @@ import lightgbm as lgb
 import numpy as np
 import pyarrow as pa
 
-from contracts.tasks import Binary, Ordinal, Task, ZeroInflatedLogNormal
+from contracts.kinds import (
+    Binary,
+    Count,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    ZeroInflatedLogNormal,
+)
+from contracts.tasks import Task
 from models.config import TrainConfig
-from models.data import Cuts, counted_labels, read_batches
+from models.data import read_batches
 from models.encoders import FLAT, IDS, Encoder, Floats, Ints, id_codes, numeric_values
 from models.evaluate import Array, Scores
+from models.layout import Cuts, Layout, labelled, task_labels
 
 Rows = tuple[Floats, Array]
-"""Inputs (n, F + I) and labels (n,) of one task."""
+"""Inputs (n, F + I) and labels, (n,) or (n, C), of one task."""
 
 
 def twin_rows(
-    files: Sequence[str], task: Task, cuts: Cuts, encoder: Encoder, max_rows: int | None
+    files: Sequence[str], layout: Layout, cuts: Cuts, encoder: Encoder, max_rows: int | None
 ) -> Rows:
-    """The labelled rows of a task: numeric features as they are, ids as codes.
+    """The labelled rows of the layout's one task: numeric features as they are, ids as codes.
 
     With `max_rows`, a sample by the hash of user and day, the same whatever the order of rows.
     """
+    (task,) = layout.tasks
     inputs: list[Floats] = []
     labels: list[Array] = []
     hashes: list[Ints] = []
     for batch in read_batches(files, cuts[task.name], (*FLAT, task.label)):
-        label = counted_labels(batch, [task], cuts)[:, 0]
-        there = ~np.isnan(label)
+        label = task_labels(layout.counted(batch, cuts), layout.slices[task.name])
+        there = labelled(label)
         kept = batch.filter(pa.array(there))
         inputs.append(
             np.concatenate(
@@ -110,12 +120,24 @@ def twin_scores(task: Task, train: Rows, valid: Rows, test: Floats, config: Trai
                 {"objective": "tweedie", "tweedie_variance_power": 1.5}, train[1], valid[1]
             )
             return {"_probability": some, "_expected": amount}
+        case Count():
+            return {"_expected": fit({"objective": "poisson"}, train[1], valid[1])}
         case Ordinal(levels=levels):
-            level = fit(
+            chances = fit(
                 {"objective": "multiclass", "num_class": levels}, train[1] - 1, valid[1] - 1
             )
-            chances = level
             return {
                 "_expected": chances @ np.arange(1, levels + 1),
                 **{f"_is_{k + 1}": chances[:, k] for k in range(levels)},
             }
+        case MultiClass(classes=classes):
+            chances = fit(
+                {"objective": "multiclass", "num_class": len(classes)}, train[1] - 1, valid[1] - 1
+            )
+            return {f"_is_{name}": chances[:, k] for k, name in enumerate(classes)}
+        case MultiLabel():
+            columns = [
+                fit({"objective": "binary"}, train[1][:, k], valid[1][:, k])
+                for k in range(train[1].shape[1])
+            ]
+            return {"_probabilities": np.stack(columns, axis=1)}

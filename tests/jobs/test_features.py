@@ -11,16 +11,28 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from contracts.features import FEATURES
-from contracts.tables import ENGAGEMENTS, ORDERS, POSTS, REVIEWS, USER_STATE
+from contracts.measures import TEXT_BUCKETS
+from contracts.tables import (
+    ACCOUNT_EVENTS,
+    ENGAGEMENTS,
+    FOLLOWS,
+    ORDERS,
+    POSTS,
+    REVIEWS,
+    USER_STATE,
+)
+from jobs.facts import Facts, events
+from jobs.item_features import item_features
 from jobs.schema import spark_schema
-from jobs.user_days import user_days, user_item_days
+from jobs.user_days import item_days, user_days, user_item_days
 from jobs.user_features import user_features
 from jobs.user_state import user_state
 from tests.conftest import rows_of
 from tests.jobs import naive
-from tests.jobs.naive import START, World, random_world
+from tests.jobs.worlds import IDS, START, World, random_world
 
 AS_OFS = [START + timedelta(days=n) for n in (30, 63, 90, 119, 150)]
 NAMES = [f.name for f in FEATURES]
@@ -33,28 +45,36 @@ def state_of(
     base: DataFrame | None = None,
     since: date | None = None,
 ) -> DataFrame:
-    f = {name: world.frame(spark, name) for name in world.rows}
+    f = world.frames(spark)
+    facts = Facts.of(f)
     empty = spark.createDataFrame([], spark_schema(USER_STATE))
-    tiles = user_days(f["orders"], f["posts"], f["engagements"], f["reviews"])
+    tiles = user_days(facts, f["posts"])
     return user_state(
-        empty if base is None else base,
-        tiles,
-        f["users"],
-        f["orders"],
-        f["posts"],
-        f["engagements"],
-        f["reviews"],
-        since,
-        as_ofs,
+        empty if base is None else base, tiles, f["users"], events(facts), since, as_ofs
     )
 
 
 def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> dict[Any, Any]:
-    f = {name: world.frame(spark, name) for name in world.rows}
-    tiles = user_days(f["orders"], f["posts"], f["engagements"], f["reviews"])
-    met = user_item_days(f["orders"], f["engagements"], f["reviews"])
-    made = user_features(state_of(spark, world, as_ofs), tiles, met, f["users"], f["items"], as_ofs)
+    f = world.frames(spark)
+    facts = Facts.of(f)
+    made = user_features(
+        state_of(spark, world, as_ofs),
+        user_days(facts, f["posts"]),
+        user_item_days(facts, f["posts"]),
+        f["users"],
+        item_features(item_days(facts), f["items"], as_ofs),
+        f["follows"],
+        f["posts"],
+        as_ofs,
+    )
     return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in made.collect()}
+
+
+def tokens(spark: SparkSession, words: set[str]) -> dict[str, int]:
+    """The hash of each word, as Spark has it."""
+    frame = spark.createDataFrame([(w,) for w in sorted(words)], "word string")
+    hashed = F.pmod(F.xxhash64("word"), F.lit(TEXT_BUCKETS)) + 1
+    return {r.word: r.token for r in frame.select("word", hashed.alias("token")).collect()}
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -63,7 +83,9 @@ def test_features_equal_the_naive_definition_to_the_bit(spark: SparkSession, see
     got = features_of(spark, world, AS_OFS)
     expected = {(a, user): row for a in AS_OFS for user, row in naive.features(world, a).items()}
     assert got.keys() == expected.keys()
+    hashes = tokens(spark, {w for row in expected.values() for w in row["text_tokens"]})
     for key, row in expected.items():
+        row["text_tokens"] = [hashes[word] for word in row["text_tokens"]]
         assert got[key] == {n: row[n] for n in NAMES}, key
 
 
@@ -77,23 +99,25 @@ def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSessio
         for name, rows in changed.rows.items():
             kept = []
             for row in rows:
-                later = row["landed_on"] >= as_of or row["occurred_at"].date() >= as_of
+                at = row.get("valid_from") or row["occurred_at"]
+                later = row["landed_on"] >= as_of or (at is not None and at.date() >= as_of)
                 if later and dice.random() < 0.3:
                     continue  # deleted
                 if later:
-                    for column in ("amount_minor", "quantity", "stars"):
-                        if column in row:
-                            row[column] = dice.randint(1, 5)
+                    for column in ("amount_minor", "quantity", "stars", "text"):
+                        n = dice.randint(1, 5)
+                        if row.get(column) is not None:
+                            row[column] = str(n) if column == "text" else n
                     if dice.random() < 0.5 and "user_key" in row:
                         row["user_key"] = f"u{dice.randrange(6)}"
                     row["landed_on"] = max(row["landed_on"], as_of) + timedelta(
                         days=dice.randrange(5) * 7
                     )
                 kept.append(row)
-            if name in naive.IDS:
+            if name in IDS:
                 example = copy.deepcopy(rows[0])
                 example |= {
-                    naive.IDS[name]: "new",
+                    IDS[name]: "new",
                     "landed_on": as_of,
                     "occurred_at": datetime(2025, 1, 2, tzinfo=UTC),
                 }
@@ -124,9 +148,13 @@ def test_midnight_starts_a_day_and_a_late_row_makes_its_own_tile(spark, table) -
         """,
         ENGAGEMENTS,
     )
-    made = user_days(
-        table("line_id", ORDERS), table("post_id", POSTS), engagements, table("review_id", REVIEWS)
+    none = {"line_id": ORDERS, "post_id": POSTS, "follow_id": FOLLOWS, "review_id": REVIEWS}
+    facts = Facts(
+        engagements=engagements,
+        account_events=table("event_id", ACCOUNT_EVENTS),
+        **{contract.name: table(id_, contract) for id_, contract in none.items()},
     )
+    made = user_days(facts, facts.posts)
     assert rows_of(made, "day", "landed_on", "n_views", "n_likes") == [
         (date(2025, 1, 31), date(2025, 1, 31), 1, 0),
         (date(2025, 1, 31), date(2025, 2, 2), 0, 1),

@@ -1,0 +1,141 @@
+"""Text made comparable: entities and escapes decoded, links and people masked, case folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from html.entities import name2codepoint
+from typing import Any
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+MARKS = {"urls": "<url>", "mentions": "<user>", "digits": "0"}
+_CHOICES = {
+    "urls": ("mask", "drop", "keep"),
+    "mentions": ("mask", "drop", "keep"),
+    "digits": ("keep", "mask", "drop"),
+    "punctuation": ("keep", "drop"),
+}
+_PAIR, _LIST = "\x01", "\x02"
+
+
+@dataclass(frozen=True)
+class TextRules:
+    """What is done to every text before it leaves the clean stage. Mails are always masked."""
+
+    lower: bool = True
+    entities: bool = True
+    """Decode HTML entities: `&amp;`, `&#8217;`, `&#x2019;`."""
+    escapes: bool = True
+    r"""Decode literal escapes: the six characters `\u2019`."""
+    urls: str = "mask"
+    mentions: str = "mask"
+    digits: str = "keep"
+    punctuation: str = "keep"
+
+    @staticmethod
+    def from_toml(spec: Mapping[str, Any], problems: list[str]) -> TextRules:
+        """The mapping's `[text]`; what is wrong with it is added to `problems`."""
+        known = {f.name: f.default for f in fields(TextRules)}
+        before = len(problems)
+        for name, value in spec.items():
+            if name not in known:
+                problems.append(f"text.{name}: unknown; expected one of {', '.join(sorted(known))}")
+            elif isinstance(known[name], bool):
+                if not isinstance(value, bool):
+                    problems.append(f"text.{name}: expected true or false, found {value!r}")
+            elif value not in _CHOICES[name]:
+                problems.append(
+                    f"text.{name}: expected one of {', '.join(_CHOICES[name])}, found {value!r}"
+                )
+        return TextRules(**spec) if len(problems) == before else TextRules()
+
+
+def normalised(text: Column, rules: TextRules) -> Column:
+    """Null for a text of which nothing is left."""
+    if rules.escapes:
+        text = F.when(text.contains("\\u"), _unescaped(text)).otherwise(text)
+    if rules.entities:
+        text = F.when(text.contains("&"), _without_entities(text)).otherwise(text)
+    text = _replaced(text, r"(?i)\bhttps?://\S+", rules.urls, "urls")
+    text = F.regexp_replace(text, r"[\w.+-]+@[\w-]+\.[\w.]+", " <email> ")
+    text = _replaced(text, r"@\w+", rules.mentions, "mentions")
+    text = _replaced(text, r"\d", rules.digits, "digits")
+    if rules.punctuation == "drop":
+        text = F.regexp_replace(
+            text, r"(?!<(url|user|email)>|(?<=<(url|user|email))>)\p{Punct}", " "
+        )
+    if rules.lower:
+        text = F.lower(text)
+    return F.nullif(F.trim(F.regexp_replace(text, r"[\s\p{Z}\p{Cc}]+", " ")), F.lit(""))
+
+
+def _replaced(text: Column, pattern: str, choice: str, what: str) -> Column:
+    if choice == "keep":
+        return text
+    mark = MARKS[what] if what == "digits" else f" {MARKS[what]} "
+    return F.regexp_replace(text, pattern, mark if choice == "mask" else " ")
+
+
+def _unescaped(text: Column) -> Column:
+    r"""Runs of `\uXXXX` decoded together, for a pair of surrogates is one character."""
+    runs = F.array_distinct(
+        F.regexp_extract_all(text, F.lit(r"((?:\\u[0-9a-fA-F]{4})+)"), F.lit(1))
+    )
+    longest_first = F.array_sort(runs, lambda a, b: F.length(b) - F.length(a))
+    return F.aggregate(
+        longest_first,
+        text,
+        lambda made, run: F.replace(made, run, _utf16(F.replace(run, F.lit("\\u"), F.lit("")))),
+    )
+
+
+def _utf16(digits: Column) -> Column:
+    """Half a pair of surrogates decodes to nothing sensible: Spark refuses it, so it is dropped."""
+    halves = r"(?i)(d[89ab][0-9a-f]{2}d[c-f][0-9a-f]{2})|d[89a-f][0-9a-f]{2}"
+    whole = F.regexp_replace(_spaced(digits), halves, "$1")
+    return F.decode(F.unhex(F.replace(whole, F.lit(" "), F.lit(""))), "UTF-16BE")
+
+
+def _spaced(digits: Column) -> Column:
+    """Code units apart, and pairs of surrogates together again."""
+    apart = F.regexp_replace(digits, r"(.{4})", "$1 ")
+    return F.regexp_replace(apart, r"(?i)(d[89ab][0-9a-f]{2}) (d[c-f][0-9a-f]{2})", "$1$2")
+
+
+def _without_entities(text: Column) -> Column:
+    """`&amp;` comes last, so that what it stands before is not decoded a second time."""
+    listed = _LIST.join(
+        f"{name}{_PAIR}{chr(point)}" for name, point in name2codepoint.items() if name != "amp"
+    )
+    named = F.str_to_map(F.lit(listed + f"{_LIST}apos{_PAIR}'"), F.lit(_LIST), F.lit(_PAIR))
+
+    def decode(pattern: str, character: Column | None, base: int) -> None:
+        nonlocal text
+        found = F.array_distinct(F.regexp_extract_all(text, F.lit(pattern), F.lit(1)))
+        opening = {0: "&", 10: "&#", 16: "&#x"}[base]
+        text = F.aggregate(
+            found,
+            text,
+            lambda made, name: F.replace(
+                made,
+                F.concat(F.lit(opening), name, F.lit(";")),
+                F.coalesce(
+                    F.try_element_at(named, name) if base == 0 else _character(name, base),
+                    F.concat(F.lit(opening), name, F.lit(";")),
+                ),
+            ),
+        )
+
+    decode(r"&([A-Za-z][A-Za-z0-9]{1,8});", None, 0)
+    decode(r"&#(\d{1,7});", None, 10)
+    decode(r"&#x([0-9a-fA-F]{1,6});", None, 16)
+    return F.replace(text, F.lit("&amp;"), F.lit("&"))
+
+
+def _character(digits: Column, base: int) -> Column:
+    """The character of a code point; null where there is none."""
+    point = F.conv(digits, base, 10).cast("bigint")
+    there = point.between(1, 0x10FFFF) & ~point.between(0xD800, 0xDFFF)
+    return F.when(there, F.decode(F.unhex(F.lpad(F.hex(point), 8, "0")), "UTF-32"))

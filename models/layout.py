@@ -1,0 +1,116 @@
+"""Where each task's labels stand among the columns of a batch.
+
+Letters: B rows, C classes of a multi-label task, W columns of all tasks together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.kinds import MultiLabel
+from contracts.tasks import Task
+
+Cuts = Mapping[str, Sequence[date]]
+"""Task to the as-of days whose labels count."""
+Labels = npt.NDArray[np.float64]
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Tasks, and what a multi-label task can tell apart."""
+
+    tasks: tuple[Task, ...]
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Multi-label task to its classes, by name."""
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Task to its columns: one, or one per class."""
+        made, start = {}, 0
+        for task in self.tasks:
+            width = len(self.classes[task.name]) if task.name in self.classes else 1
+            made[task.name] = slice(start, start + width)
+            start += width
+        return made
+
+    @property
+    def width(self) -> int:
+        return max((s.stop for s in self.slices.values()), default=0)
+
+    def only(self, task: Task) -> Layout:
+        return Layout((task,), {n: c for n, c in self.classes.items() if n == task.name})
+
+    def counted(self, rows: pa.RecordBatch | pa.Table, cuts: Cuts) -> Labels:
+        """(B, W): labels of the days that count for each task, else NaN."""
+        made = np.full((rows.num_rows, self.width), np.nan)
+        days = rows.column("as_of")
+        for task in self.tasks:
+            counts = pc.is_in(days, value_set=pa.array(sorted(set(cuts[task.name])), pa.date32()))
+            column = rows.column(task.label)
+            there = as_numpy(pc.and_(counts, pc.is_valid(column))).astype(bool)
+            place = self.slices[task.name]
+            if task.name in self.classes:
+                made[there, place] = _members(column, there, self.classes[task.name])
+            else:
+                kept = column.filter(pa.array(there)).cast(pa.float64())
+                made[there, place.start] = as_numpy(kept)
+        return made
+
+
+def task_labels(labels: A, place: slice) -> A:
+    """One task's labels of an array or tensor (B, W): (B,), or (B, C) for a multi-label task."""
+    return labels[:, place] if place.stop - place.start > 1 else labels[:, place.start]  # type: ignore[index]
+
+
+def labelled(labels: Any) -> Any:
+    """Whether each of a task's rows, an array or tensor (B,) or (B, C), has a label: (B,)."""
+    first = labels if labels.ndim == 1 else labels[:, 0]
+    return first == first  # NaN is not
+
+
+def as_numpy(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """A column as an array, wherever its memory lies."""
+    if isinstance(column, pa.ChunkedArray):
+        return column.to_numpy()
+    return column.to_numpy(zero_copy_only=False)
+
+
+def _members(
+    column: pa.Array | pa.ChunkedArray, rows: npt.NDArray[np.bool_], classes: Sequence[str]
+) -> Labels:
+    """(B, C): 1 where a list holds the class; of the picked rows."""
+    kept = column.filter(pa.array(rows))
+    if isinstance(kept, pa.ChunkedArray):
+        kept = kept.combine_chunks()
+    row = np.repeat(np.arange(len(kept)), as_numpy(pc.list_value_length(kept)).astype(np.int64))
+    found = pc.index_in(kept.flatten(), value_set=pa.array(classes, pa.string()))
+    known = as_numpy(pc.is_valid(found)).astype(bool)
+    made = np.zeros((len(kept), len(classes)))
+    made[row[known], as_numpy(found.drop_null()).astype(np.int64)] = 1.0
+    return made
+
+
+def frequent_classes(
+    task: Task, batches: Iterable[pa.RecordBatch], max_rare: int = 0
+) -> tuple[str, ...]:
+    """The most frequent names among a multi-label task's labels, sorted by name.
+
+    Names that stand in `max_rare` rows or fewer cannot be learnt and are left out.
+    """
+    counted: Counter[str] = Counter()
+    for batch in batches:
+        for entry in pc.value_counts(batch.column(task.label).drop_null().flatten()).to_pylist():
+            counted[entry["values"]] += entry["counts"]
+    most = task.kind.max_classes if isinstance(task.kind, MultiLabel) else 0
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(sorted(name for name, n in ranked[:most] if n > max_rare))

@@ -1,0 +1,174 @@
+"""Random clean rows of every table, with late rows and rows of clocks that run ahead."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.tables import FRAUD_MARKS, ITEMS, USERS
+from jobs.facts import FACTS
+from jobs.schema import spark_schema
+
+START = date(2025, 1, 1)
+IDS = {
+    "orders": "line_id",
+    "posts": "post_id",
+    "engagements": "engagement_id",
+    "reviews": "review_id",
+    "follows": "follow_id",
+    "account_events": "event_id",
+}
+
+
+@dataclass
+class World:
+    """Clean rows of every table, as dictionaries."""
+
+    rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def frame(self, spark: SparkSession, name: str) -> DataFrame:
+        table = next(t for t in (*FACTS, USERS, ITEMS, FRAUD_MARKS) if t.name == name)
+        values = [tuple(row[c] for c in table.names) for row in self.rows[name]]
+        return spark.createDataFrame(values, spark_schema(table))
+
+    def frames(self, spark: SparkSession) -> dict[str, DataFrame]:
+        return {name: self.frame(spark, name) for name in self.rows}
+
+    def known(self, name: str, as_of: date) -> list[dict[str, Any]]:
+        """Rows that had both happened and landed before midnight."""
+        return [
+            r
+            for r in self.rows[name]
+            if r["landed_on"] < as_of and r["occurred_at"] and r["occurred_at"].date() < as_of
+        ]
+
+
+def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
+    """A few users over some months."""
+    dice = random.Random(seed)
+    users = [f"u{i}" for i in range(n_users)]
+    items = [f"i{i}" for i in range(8)]
+    words = ["a", "b", "c", "d", "e", "f"]
+
+    def times() -> dict[str, Any]:
+        day = dice.randrange(n_days)
+        second = dice.choice([0, 86_399, dice.randrange(86_400)])
+        at = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day, seconds=second)
+        late = dice.choice([0, 0, 0, 0, 1, 5, 40, 100, -1])
+        return {"occurred_at": at, "landed_on": START + timedelta(days=day + late)}
+
+    world = World()
+    world.rows["orders"] = [
+        {
+            "line_id": f"l{i}",
+            "order_id": f"o{i // 2}",
+            "user_key": dice.choice(users),
+            "item_id": dice.choice(items),
+            "undoes_order_id": None,
+            "kind": dice.choice(["purchase"] * 4 + ["cancellation", "return"]),
+            "quantity": dice.randint(1, 3),
+            "amount_minor": dice.randint(0, 900),
+            **times(),
+        }
+        for i in range(80)
+    ]
+    world.rows["posts"] = [
+        {
+            "post_id": f"p{i}",
+            "user_key": dice.choice(users[:3]),
+            "text": dice.choice([None, " ".join(dice.choices(words, k=dice.randint(1, 9)))]),
+            **times(),
+        }
+        for i in range(60)
+    ]
+    world.rows["engagements"] = [_engagement(i, dice, users, items, times) for i in range(400)]
+    world.rows["follows"] = [
+        {
+            "follow_id": f"f{i}",
+            "user_key": (who := dice.choice(users)),
+            "followed_key": dice.choice([u for u in [*users, "never-seen"] if u != who]),
+            "kind": dice.choice(["follow", "follow", "unfollow"]),
+            **(t := times()),
+            "valid_from": t["occurred_at"],
+        }
+        for i in range(40)
+    ]
+    for follow in world.rows["follows"][:6]:  # edges without a time
+        follow["occurred_at"] = None
+        follow["valid_from"] = dice.choice([None, follow["valid_from"]])
+    world.rows["reviews"] = [
+        {
+            "review_id": f"r{i}",
+            "user_key": dice.choice(users),
+            "item_id": dice.choice(items),
+            "stars": (stars := dice.randint(1, 5)),
+            "sentiment": "negative" if stars < 3 else "neutral" if stars == 3 else "positive",
+            "text": None,
+            **times(),
+        }
+        for i in range(40)
+    ]
+    world.rows["account_events"] = [
+        {
+            "event_id": f"a{i}",
+            "user_key": dice.choice(users),
+            "kind": (kind := dice.choice(["login", "login", "payment", "transfer"])),
+            "succeeded": dice.random() < 0.7,
+            "device_key": dice.choice([None, "d1", "d2", "d3"]),
+            "counterpart_key": dice.choice(users) if kind == "transfer" else None,
+            "amount_minor": None if kind == "login" else dice.randint(1, 999),
+            **times(),
+        }
+        for i in range(80)
+    ]
+    world.rows["fraud_marks"] = [
+        {"mark_id": f"m{i}", "event_id": f"a{dice.randrange(80)}", **times()} for i in range(20)
+    ]
+    world.rows["users"] = [
+        {"user_key": u, "country": dice.choice(["DE", "FR", None]), "signed_up_at": None, **t}
+        for u in [*users, "only-signed-up"]
+        for t in _versions(times)
+    ]
+    world.rows["items"] = [
+        {"item_id": i, "category_id": dice.choice(["c1", "c2", None]), "title": None, **t}
+        for i in [*items[:-1], "never-met"]
+        for t in _versions(times)
+    ]
+    return world
+
+
+def _engagement(
+    i: int,
+    dice: random.Random,
+    users: list[str],
+    items: list[str],
+    times: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
+    kind = dice.choice(["item", "post", "post", "ad", "user"])
+    target = {
+        "item": dice.choice(items),
+        "post": f"p{dice.randrange(70)}",  # some are of no known post
+        "ad": "ad1",
+        "user": dice.choice([*users, "only-dealt-with"]),
+    }[kind]
+    verb = dice.choice(["view", "like", "comment", "share", "search", "click"])
+    return {
+        "engagement_id": f"e{i}",
+        "user_key": None if kind == "user" and dice.random() < 0.5 else dice.choice(users[:-1]),
+        "verb": verb,
+        "target_kind": None if verb == "search" and kind == "ad" else kind,
+        "target_id": None if verb == "search" and kind == "ad" else target,
+        "text": None,
+        **times(),
+    }
+
+
+def _versions(times: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two versions that land on different days."""
+    found = {t["landed_on"]: t for t in (times(), times())}
+    return list(found.values())
