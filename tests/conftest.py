@@ -37,6 +37,10 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one session; two shuffle partitions, because inputs are tiny."""
     config = SparkConfig(master="local[2]", memory="1500m", shuffle_partitions=2)
     session = start_session(config, tmp_path_factory.mktemp("spark"))
+    # Compiling and re-planning a query for a dozen rows takes longer than running it.
+    session.conf.set("spark.sql.adaptive.enabled", "false")
+    session.conf.set("spark.sql.codegen.wholeStage", "false")
+    session.conf.set("spark.sql.codegen.factoryMode", "NO_CODEGEN")
     yield session
     session.stop()
 

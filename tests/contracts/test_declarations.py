@@ -6,20 +6,19 @@ import pytest
 
 from contracts.__main__ import fields_page, tables_page
 from contracts.features import FEATURES
+from contracts.kinds import (
+    KINDS,
+    Binary,
+    Count,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    ZeroInflatedLogNormal,
+)
 from contracts.sources import FIELDS
 from contracts.table import ContractError
 from contracts.tables import CLEAN_TABLES, TABLES, USER_FEATURES
-from contracts.tasks import (
-    KINDS,
-    TASKS,
-    Binary,
-    Mask,
-    Ordinal,
-    Task,
-    ZeroInflatedLogNormal,
-    enabled_tasks,
-    task_named,
-)
+from contracts.tasks import TASKS, Mask, Task, enabled_tasks, task_named
 from jobs import labels
 from jobs.clean_tables import RULES
 from models import evaluate, heads
@@ -30,9 +29,20 @@ def test_every_kind_has_its_label_head_and_metrics() -> None:
     assert set(labels.KINDS) == set(KINDS)
     assert set(heads.KINDS) == set(KINDS)
     assert set(evaluate.KINDS) == set(KINDS)
+    assert {type(kind) for kind in EXAMPLES_OF_KINDS} == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", [Binary(), ZeroInflatedLogNormal(), Ordinal(3)], ids=repr)
+EXAMPLES_OF_KINDS = [
+    Binary(),
+    Count(),
+    ZeroInflatedLogNormal(),
+    Ordinal(3),
+    MultiClass(("bad", "good")),
+    MultiLabel(8),
+]
+
+
+@pytest.mark.parametrize("kind", EXAMPLES_OF_KINDS, ids=repr)
 def test_every_kind_has_score_columns_that_end_with_the_percentile(kind) -> None:
     task = Task("some", "Does it.", kind, 7, "order", Mask("all"), ())
     columns = task.score_columns()
@@ -62,7 +72,8 @@ def test_a_task_stays_within_a_longer_one_of_the_same_target() -> None:
 
 def test_a_task_without_its_source_is_off() -> None:
     names = [t.name for t in enabled_tasks(frozenset({"engagements"}))]
-    assert names == ["churn_28d", "return_90d"]
+    engaged = ["view_7d", "like_7d", "comment_7d", "share_7d", "search_7d", "ad_click_7d"]
+    assert names == [*engaged, "churn_28d", "return_90d"]
 
 
 def test_wrong_tasks_are_refused() -> None:
@@ -70,6 +81,12 @@ def test_wrong_tasks_are_refused() -> None:
         Task("t", "T.", Binary(), 0, "order", Mask("all"), ())
     with pytest.raises(ContractError, match="needs 2 levels or more, found 1"):
         Ordinal(1)
+    with pytest.raises(ContractError, match="needs 2 classes or more, found one"):
+        MultiClass(("one",))
+    with pytest.raises(ContractError, match="target 'n_smiles': expected a measure of user_days"):
+        Task("t", "T.", Count(), 7, "n_smiles", Mask("all"), ())
+    with pytest.raises(ContractError, match="given 'order': expected a measure of user_days"):
+        Task("t", "T.", Binary(), 7, "order", Mask("all"), (), given="order")
     with pytest.raises(ContractError, match="task 'nothing': expected one of purchase_7d"):
         task_named("nothing")
 

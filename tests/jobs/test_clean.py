@@ -15,6 +15,7 @@ from contracts.days import DEDUP_DAYS
 from contracts.table import ContractError
 from contracts.tables import table_named
 from jobs.clean import clean, quarantine, reconciliation, user_key, verdicts
+from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
 from jobs.land import check_readable, landed
 from jobs.sources import SourceMapping, raw_files, read_mapping
@@ -71,9 +72,12 @@ class Shop:
         return verdicts(
             self.landed,
             self.mapping.feeding(table),
-            lambda s: RULES[table](KEY, F.lit(s.timezone or "UTC"), self.mapping.money),
+            lambda s: RULES[table](
+                Context(KEY, self.mapping.money, self.mapping.text, s.timezone or "UTC")
+            ),
             days or self.days,
             DEDUP_DAYS,
+            self.mapping.bots.get(table),
         )
 
     def reasons(self, table: str = "orders") -> dict[int, str]:

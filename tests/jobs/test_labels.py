@@ -2,13 +2,22 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from contracts.tables import LABELS, ORDERS, REVIEWS, USER_DAYS, USER_FEATURES
+from contracts.tables import (
+    ACCOUNT_EVENTS,
+    FRAUD_MARKS,
+    ITEMS,
+    LABELS,
+    ORDERS,
+    REVIEWS,
+    USER_DAYS,
+    USER_FEATURES,
+    USER_ITEM_DAYS,
+)
 from contracts.tasks import TASKS
-from jobs.labels import examples, labels, standing_orders
+from jobs.labels import Known, examples, labels, standing_orders
 from tests.conftest import rows_of
 
 A = date(2025, 1, 1)
-EVERY = [task.name for task in TASKS]
 
 
 def label(
@@ -18,8 +27,12 @@ def label(
     days="",
     orders="",
     reviews="",
-    until=A + timedelta(days=120),
-    enabled=EVERY,
+    met="",
+    account="",
+    marks="",
+    items="",
+    until=A + timedelta(days=130),
+    tasks=TASKS,
 ):
     features = (
         features
@@ -28,21 +41,34 @@ def label(
         ann      | 2025-01-01 | 1            | 5
         """
     )
-    made = labels(
-        table(features, USER_FEATURES),
-        table("user_key | day | landed_on | spend_minor | undone_minor\n" + days, USER_DAYS),
-        table(
+    days = days if "user_key" in days else f"{DAYS}\n{days}"
+    known = Known(
+        user_days=table(days, USER_DAYS),
+        user_item_days=table(
+            "user_key | kind | thing_id | day | landed_on\n" + met, USER_ITEM_DAYS
+        ),
+        orders=table(
             "line_id | order_id | user_key | item_id | kind | undoes_order_id | quantity | "
             "occurred_at | landed_on\n" + orders,
             ORDERS,
         ),
-        table("review_id | user_key | stars | occurred_at | landed_on\n" + reviews, REVIEWS),
-        [A],
-        until,
-        2,
-        enabled,
+        reviews=table(
+            "review_id | user_key | stars | sentiment | occurred_at | landed_on\n" + reviews,
+            REVIEWS,
+        ),
+        account_events=table(
+            "event_id | user_key | kind | occurred_at | landed_on\n" + account,
+            ACCOUNT_EVENTS,
+            succeeded=True,
+        ),
+        fraud_marks=table("mark_id | event_id | occurred_at | landed_on\n" + marks, FRAUD_MARKS),
+        items=table("item_id | category_id | occurred_at | landed_on\n" + items, ITEMS),
     )
+    made = labels(table(features, USER_FEATURES), known, [A], until, 2, tasks)
     return {r.user_key: {t.name: r[t.label] for t in TASKS} for r in made.collect()}
+
+
+DAYS = "user_key | day | landed_on | n_events | spend_minor | undone_minor"
 
 
 def test_windows_are_half_open(table) -> None:
@@ -74,7 +100,8 @@ def test_windows_are_half_open(table) -> None:
 def test_an_open_window_is_null_and_tasks_mature_one_by_one(table) -> None:
     got = label(table, until=A + timedelta(days=9))["ann"]
     assert got["purchase_7d"] == 0
-    assert {name for name, value in got.items() if value is not None} == {"purchase_7d"}
+    closed = {name for name, value in got.items() if value is not None}
+    assert closed == {"purchase_7d", "view_7d", "like_7d", "comment_7d", "share_7d", "search_7d"}
     assert label(table, until=A + timedelta(days=8))["ann"]["purchase_7d"] is None
 
 
@@ -95,10 +122,12 @@ def test_masks_leave_out_whom_the_question_makes_no_sense_for(table) -> None:
 
 
 def test_activity_of_any_kind_is_no_churn(table) -> None:
-    days = "ann | 2025-01-28 | 2025-01-28 | 0 | 0"
+    days = "ann | 2025-01-28 | 2025-01-28 | 1 | 0 | 0"
     assert label(table, days=days)["ann"]["churn_28d"] == 0
-    later = "ann | 2025-01-29 | 2025-01-29 | 0 | 0"
+    later = "ann | 2025-01-29 | 2025-01-29 | 1 | 0 | 0"
     assert label(table, days=later)["ann"]["churn_28d"] == 1
+    of_others = "ann | 2025-01-28 | 2025-01-28 | 0 | 0 | 0"
+    assert label(table, days=of_others)["ann"]["churn_28d"] == 1
 
 
 def test_spend_is_net_and_never_below_zero(table) -> None:
@@ -106,14 +135,14 @@ def test_spend_is_net_and_never_below_zero(table) -> None:
         label(
             table,
             days="""
-        ann | 2025-01-02 | 2025-01-02 | 500 | 0
-        ann | 2025-01-30 | 2025-02-20 | 100 | 250
-        ann | 2025-01-31 | 2025-01-31 | 900 | 0
+        ann | 2025-01-02 | 2025-01-02 | 1 | 500 | 0
+        ann | 2025-01-30 | 2025-02-20 | 1 | 100 | 250
+        ann | 2025-01-31 | 2025-01-31 | 1 | 900 | 0
         """,
         )["ann"]["spend_30d"]
         == 350
     )
-    assert label(table, days="ann | 2025-01-02 | 2025-01-02 | 0 | 99")["ann"]["spend_30d"] == 0
+    assert label(table, days="ann | 2025-01-02 | 2025-01-02 | 1 | 0 | 99")["ann"]["spend_30d"] == 0
 
 
 def test_the_first_review_gives_the_rating_and_none_gives_null(table) -> None:
@@ -122,13 +151,126 @@ def test_the_first_review_gives_the_rating_and_none_gives_null(table) -> None:
         label(
             table,
             reviews="""
-        r2 | ann | 2 | 2025-01-05T00:00:00 | 2025-01-05
-        r1 | ann | 4 | 2025-01-04T00:00:00 | 2025-01-09
-        r0 | ann | 5 | 2024-12-31T00:00:00 | 2025-01-01
+        r2 | ann | 2 | negative | 2025-01-05T00:00:00 | 2025-01-05
+        r1 | ann | 4 | positive | 2025-01-04T00:00:00 | 2025-01-09
+        r0 | ann | 5 | positive | 2024-12-31T00:00:00 | 2025-01-01
         """,
         )["ann"]["next_rating_90d"]
         == 4
     )
+
+
+def test_the_first_reviews_sentiment_is_its_place_from_negative_to_positive(table) -> None:
+    reviews = "r{0} | {1} | 3 | {2} | 2025-01-05T00:00:00 | 2025-01-05"
+    rows = "\n".join(
+        reviews.format(i, u, s)
+        for i, (u, s) in enumerate([("a", "negative"), ("b", "neutral"), ("c", "positive")])
+    )
+    known = "user_key | as_of\n" + "\n".join(f"{u} | 2025-01-01" for u in "abcd")
+    got = label(table, features=known, reviews=rows)
+    assert {u: row["sentiment_next_30d"] for u, row in got.items()} == {
+        "a": 1,
+        "b": 2,
+        "c": 3,
+        "d": None,  # wrote none
+    }
+
+
+def test_counts_are_sums_over_the_window_and_0_for_those_who_did_nothing(table) -> None:
+    days = """
+    user_key | day        | landed_on  | n_events | n_views | n_likes
+    ann      | 2025-01-01 | 2025-01-01 | 5        | 3       | 1
+    ann      | 2025-01-07 | 2025-01-09 | 5        | 4       | 0
+    ann      | 2025-01-08 | 2025-01-08 | 5        | 9       | 9
+    """
+    got = label(table, days=days)["ann"]
+    assert (got["view_7d"], got["like_7d"], got["share_7d"]) == (7, 1, 0)
+
+
+def test_an_ad_click_is_asked_only_of_those_who_saw_an_ad_in_the_window(table) -> None:
+    features = """
+    user_key | as_of
+    clicks   | 2025-01-01
+    sees     | 2025-01-01
+    too_late | 2025-01-01
+    blind    | 2025-01-01
+    """
+    days = """
+    user_key | day        | landed_on  | n_events | n_ad_views | n_ad_clicks
+    clicks   | 2025-01-02 | 2025-01-02 | 5        | 3          | 0
+    clicks   | 2025-01-03 | 2025-01-03 | 5        | 0          | 1
+    sees     | 2025-01-02 | 2025-01-02 | 5        | 2          | 0
+    too_late | 2025-01-08 | 2025-01-08 | 5        | 2          | 1
+    """
+    got = label(table, features=features, days=days)
+    assert {u: row["ad_click_7d"] for u, row in got.items()} == {
+        "clicks": 1,
+        "sees": 0,
+        "too_late": None,
+        "blind": None,
+    }
+
+
+def test_interests_are_the_sorted_categories_of_items_as_they_are_known_now(table) -> None:
+    features = """
+    user_key | as_of      | days_since_last_seen
+    ann      | 2025-01-01 | 90
+    bob      | 2025-01-01 | 5
+    gone     | 2025-01-01 | 91
+    """
+    met = """
+    ann | item        | i1 | 2025-01-05 | 2025-01-05
+    ann | item        | i2 | 2025-01-30 | 2025-02-02
+    ann | item        | i3 | 2025-01-31 | 2025-01-31
+    ann | counterpart | i4 | 2025-01-05 | 2025-01-05
+    ann | item        | i5 | 2025-01-05 | 2025-01-05
+    """
+    items = """
+    i1 | old    | 2024-01-01T00:00:00 | 2024-01-01
+    i1 | shoes  | 2025-03-01T00:00:00 | 2025-03-01
+    i2 | books  | 2024-01-01T00:00:00 | 2024-01-01
+    i3 | late   | 2024-01-01T00:00:00 | 2024-01-01
+    i4 | person | 2024-01-01T00:00:00 | 2024-01-01
+    i5 | -      | 2024-01-01T00:00:00 | 2024-01-01
+    """
+    got = label(table, features=features, met=met, items=items)
+    assert {u: row["interests_30d"] for u, row in got.items()} == {
+        "ann": ["books", "shoes"],
+        "bob": [],
+        "gone": None,
+    }
+
+
+def test_fraud_is_what_was_marked_by_now_and_waits_for_marks(table) -> None:
+    features = """
+    user_key | as_of      | n_payments_all | n_logins_all
+    ann      | 2025-01-01 | 1              | 1
+    bob      | 2025-01-01 | 1              | 1
+    cat      | 2025-01-01 | 0              | 1
+    """
+    account = """
+    a1 | ann | payment | 2025-01-30T00:00:00 | 2025-01-30
+    a2 | bob | payment | 2025-01-31T00:00:00 | 2025-01-31
+    a3 | bob | login   | 2025-01-02T00:00:00 | 2025-01-02
+    a4 | cat | payment | 2025-01-02T00:00:00 | 2025-01-02
+    """
+    marks = """
+    m1 | a1 | 2025-02-20T00:00:00 | 2025-02-20
+    m2 | a1 | 2025-02-21T00:00:00 | 2025-02-21
+    m3 | a2 | 2025-02-20T00:00:00 | 2025-02-20
+    m4 | a4 | 2025-02-20T00:00:00 | 2025-02-20
+    m5 | a3 | 2025-03-20T00:00:00 | 2025-03-20
+    """
+    until = A + timedelta(days=67)  # 30 of the window, 35 for marks, 2 to settle: 9 March
+    given = {"features": features, "account": account, "marks": marks}
+    got = label(table, **given, until=until)
+    assert {u: (r["payment_fraud_30d"], r["login_fraud_30d"]) for u, r in got.items()} == {
+        "ann": (1, 0),
+        "bob": (0, 0),  # paid after the window, and m5 is not known yet
+        "cat": (None, 0),
+    }
+    early = label(table, **given, until=until - timedelta(days=1))
+    assert {r["payment_fraud_30d"] for r in early.values()} == {None}
 
 
 def test_what_lands_after_the_night_is_not_known_to_it(table) -> None:
@@ -138,7 +280,10 @@ def test_what_lands_after_the_night_is_not_known_to_it(table) -> None:
 
 
 def test_a_task_without_a_source_is_null(table) -> None:
-    assert label(table, enabled=["churn_28d"])["ann"]["purchase_7d"] is None
+    only = [task for task in TASKS if task.name == "churn_28d"]
+    got = label(table, tasks=only)["ann"]
+    assert got["purchase_7d"] is None
+    assert got["churn_28d"] == 1
 
 
 def test_an_order_stands_unless_every_unit_of_it_is_undone(table) -> None:
