@@ -104,7 +104,9 @@ def _first_pass(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], p
                 if task.name in model.layout.classes:
                     values |= class_columns(task, model.layout.classes[task.name], values)
             writer.write_table(
-                pa.Table.from_arrays([pa.array(values[f.name], f.type) for f in schema], schema)
+                pa.Table.from_arrays(
+                    [pa.array(values[f.name], f.type) for f in schema], schema=schema
+                )
             )
             done += batch.num_rows
 

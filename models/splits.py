@@ -29,11 +29,13 @@ def split_days(
 ) -> Split | None:
     """The newest closed days to test on, older ones to stop on, and all older ones to learn from.
 
-    Between the three lie the horizon and the settling days, so that no window reaches into the
+    Between the three lie the days until a label is known and the settling days, so that no window reaches into the
     next part. Two days are held out for each where there is room, else one; None where there is no
     room at all. Tasks are split apart: a short horizon does not wait for a long one.
     """
-    closed = sorted(a for a in as_ofs if label_is_closed(a, task.horizon, settle_days, known_until))
+    closed = sorted(
+        a for a in as_ofs if label_is_closed(a, task.closes_after, settle_days, known_until)
+    )
     for n in (2, 1):
         test = tuple(closed[-n:])
         if len(test) < n:
@@ -50,4 +52,4 @@ def split_days(
 def _closed_before(
     task: Task, days: Sequence[date], day: date, settle_days: int
 ) -> tuple[date, ...]:
-    return tuple(a for a in days if label_is_closed(a, task.horizon, settle_days, day))
+    return tuple(a for a in days if label_is_closed(a, task.closes_after, settle_days, day))

@@ -116,12 +116,14 @@ def spark_writer(rows: DataFrame, folder: str) -> None:
 
 def bench_scoring(folder: Path) -> None:
     """Parquet to Parquet beside the network's forward pass alone, one thread."""
+    from contracts.kinds import MultiLabel
     from contracts.tasks import TASKS
     from models import encoders
     from models.artifact import Model, save_model
     from models.config import TrainConfig
     from models.data import to_batch
     from models.heads import Calibration
+    from models.layout import Layout
     from models.network import Network
     from models.score import ScoreSpec, score
     from tests.models.made import NIGHT, write_features
@@ -131,18 +133,19 @@ def bench_scoring(folder: Path) -> None:
     path = write_features(folder, n)
     table = pq.read_table(path)
     encoder = encoders.fit(table.to_batches(), config.id_buckets)
-    network = Network(config, TASKS, encoder.n_numeric, encoder.id_sizes).eval()
+    classes = tuple(f"c{k:02d}" for k in range(12))
+    layout = Layout(TASKS, {t.name: classes for t in TASKS if isinstance(t.kind, MultiLabel)})
+    network = Network(config, layout, encoder.n_numeric, encoder.id_sizes).eval()
     model = Model(
         network,
         encoder,
         config,
-        TASKS,
         {t.name: Calibration() for t in TASKS},
         {},
         NIGHT - timedelta(days=1),
     )
     save_model(model, folder / "model")
-    labels = torch.zeros(n, len(TASKS)).numpy()
+    labels = torch.zeros(n, 1).numpy()
     batch = to_batch(encoder.encode(table), labels)
 
     def forward() -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.features import FEATURES
+from contracts.kinds import Count, MultiLabel
 from contracts.tables import EXAMPLES, USER_FEATURES
 from contracts.tasks import TASKS
 from models.arrow import arrow_schema
@@ -35,6 +36,9 @@ def features(n: int, as_of: date, seed: int) -> tuple[dict, np.ndarray]:
             columns[f.name] = None
     columns["n_views_7d"] = np.round(np.exp(strength + 2)).astype(int)
     lengths = dice.integers(0, 6, n)
+    columns["text_tokens"] = [
+        [1 + int(x > 0)] * int(k) for x, k in zip(strength, lengths, strict=True)
+    ]
     values = {"seq_verb": "view", "seq_item": "i1", "seq_hours": 5, "seq_amount_minor": 0}
     for name, value in values.items():
         columns[name] = [[value] * k for k in lengths]
@@ -58,12 +62,26 @@ def write_examples(
             "purchase_30d": buys30,
             "spend_30d": spend,
             "next_rating_90d": stars,
+            "sentiment_next_30d": 1 + (stars > 2) + (stars > 3),
             "churn_28d": dice.random(n) < 1 / (1 + np.exp(2 * s)),
             "return_90d": dice.random(n) < 1 / (1 + np.exp(-2 * s)),
+            "ad_click_7d": dice.random(n) < 1 / (1 + np.exp(-2 * s)),
         }
         for task in TASKS:
-            closed = as_of + timedelta(days=task.horizon + 2) <= NIGHT
-            columns[task.label] = [int(x) if closed else None for x in labels[task.name]]
+            closed = as_of + timedelta(days=task.closes_after + 2) <= NIGHT
+            if isinstance(task.kind, Count):
+                made = dice.poisson(np.exp(0.5 + s))
+            elif isinstance(task.kind, MultiLabel):
+                books, shoes = dice.random(n) < 1 / (1 + np.exp(-2 * s)), dice.random(n) < 0.5
+                named = zip(books, shoes, strict=True)
+                lists = [["books"] * int(x) + ["shoes"] * int(y) for x, y in named]
+                columns[task.label] = [of if closed else None for of in lists]
+                continue
+            elif task.name.endswith("_fraud_30d"):
+                made = dice.random(n) < 0.3 / (1 + np.exp(-2 * s))
+            else:
+                made = labels[task.name]
+            columns[task.label] = [int(x) if closed else None for x in made]
         path = folder / f"{as_of}.parquet"
         pq.write_table(pa.Table.from_pydict(columns, schema=arrow_schema(EXAMPLES)), path)
         paths.append(str(path))

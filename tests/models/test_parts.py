@@ -10,19 +10,30 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import lognorm
+from scipy.stats import lognorm, nbinom
+from sklearn.metrics import roc_auc_score
 
+from contracts.kinds import (
+    Binary,
+    Count,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    ZeroInflatedLogNormal,
+)
+from contracts.measures import EVENT_VERBS
 from contracts.table import ContractError
 from contracts.tables import USER_FEATURES
-from contracts.tasks import Binary, Ordinal, ZeroInflatedLogNormal, task_named
+from contracts.tasks import task_named
 from models import encoders
 from models.arrow import arrow_schema
 from models.calibrate import fit_calibration
 from models.config import TrainConfig
 from models.encoders import sequences
-from models.evaluate import bootstrap, metrics
+from models.evaluate import auc_of, bootstrap, mean_of, metrics
 from models.gate import Comparison, decide, decide_first
 from models.heads import Calibration, head_of, within
+from models.layout import Layout, frequent_classes
 from models.score import percentiles
 from models.splits import split_days
 from tests.models.made import features
@@ -57,15 +68,78 @@ def test_the_ordinal_heads_levels_are_probabilities_in_order() -> None:
     assert (higher["_expected"] >= made["_expected"]).all()
 
 
-@pytest.mark.parametrize("kind", [Binary(), ZeroInflatedLogNormal(), Ordinal(5)], ids=repr)
+def test_the_count_head_is_the_negative_binomial() -> None:
+    head = head_of(Count())
+    mean, dispersion = 2.5, 0.4
+    outputs = torch.tensor([[np.log(mean), np.log(dispersion)]] * 4).float()
+    labels = torch.tensor([0.0, 1.0, 4.0, 20.0])
+    shape = 1 / dispersion
+    expected = -nbinom.logpmf(labels.numpy(), shape, shape / (shape + mean))
+    assert np.allclose(head.loss(outputs, labels), expected, atol=1e-4)
+    assert torch.allclose(
+        head.predict(outputs, Calibration())["_expected"], torch.tensor(mean).double()
+    )
+
+
+def test_the_multi_class_heads_classes_are_probabilities() -> None:
+    head = head_of(MultiClass(("bad", "fair", "good")))
+    outputs = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
+    made = head.predict(outputs, Calibration(slope=0.5, shift=1.0))
+    assert list(made) == ["_is_bad", "_is_fair", "_is_good"]
+    assert torch.allclose(sum(made.values()), torch.ones(50), atol=1e-6)
+    assert (made["_is_good"] > head.predict(outputs, Calibration(slope=0.5))["_is_good"]).all()
+
+
+def test_a_multi_label_task_learns_its_most_frequent_names() -> None:
+    task = task_named("interests_30d")
+    rows = pa.table(
+        {
+            "as_of": pa.array([D, D, D], pa.date32()),
+            task.label: pa.array([["a", "b"], ["b", "rare"], None], pa.list_(pa.string())),
+        }
+    )
+    classes = frequent_classes(task, rows.to_batches(), 0)
+    assert classes == ("a", "b", "rare")
+    assert frequent_classes(task, rows.to_batches(), 1) == ("b",)
+    layout = Layout((task,), {task.name: ("a", "b")})
+    made = layout.counted(rows.slice(1), {task.name: [D]})
+    assert made[0].tolist() == [0.0, 1.0]
+    assert np.isnan(made[1]).all()
+    assert np.isnan(layout.counted(rows, {task.name: []})).all()
+
+
+def test_the_weighted_area_under_the_curve_is_that_of_repeated_rows() -> None:
+    dice = np.random.default_rng(0)
+    labels, scores = (dice.random(300) < 0.3).astype(float), dice.integers(0, 20, 300) / 20
+    weights = dice.integers(0, 4, 300)
+    repeated = np.repeat(np.arange(300), weights)
+    expected = roc_auc_score(labels[repeated], scores[repeated])
+    assert auc_of(labels, scores)(weights.astype(float)) == pytest.approx(expected)
+    assert np.isnan(auc_of(np.zeros(300), scores)(weights.astype(float)))
+
+
+KINDS = [
+    Binary(),
+    Count(),
+    ZeroInflatedLogNormal(),
+    Ordinal(5),
+    MultiClass(("bad", "fair", "good")),
+    MultiLabel(3),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=repr)
 def test_a_head_starts_as_the_constant_that_fits_best(kind) -> None:
-    head = head_of(kind)
+    head = head_of(kind, ("a", "b", "c"))
     dice = np.random.default_rng(0)
     labels = torch.tensor(
         {
             "binary": dice.random(500) < 0.2,
             "zero_inflated_log_normal": (dice.random(500) < 0.4) * dice.lognormal(3, 0.5, 500),
             "ordinal": dice.choice([1, 2, 3, 4, 5], 500, p=[0.1, 0.1, 0.2, 0.3, 0.3]),
+            "multi_class": dice.choice([1, 2, 3], 500, p=[0.1, 0.2, 0.7]),
+            "multi_label": dice.random((500, 3)) < [0.1, 0.2, 0.7],
+            "count": dice.negative_binomial(3, 0.4, 500),
         }[kind.name]
     ).float()
 
@@ -73,7 +147,7 @@ def test_a_head_starts_as_the_constant_that_fits_best(kind) -> None:
         return float(head.loss(bias.unsqueeze(0).expand(500, -1), labels).mean())
 
     start = head.start(labels)
-    for i in range(len(start)):
+    for i in range(1 if isinstance(kind, Count) else len(start)):  # dispersion: by moments
         for step in (-0.3, 0.3):
             moved = start.clone()
             moved[i] += step
@@ -135,8 +209,8 @@ def test_sequences_end_in_the_last_place_and_slices_keep_their_rows() -> None:
     whole = rows(40, **{k: v * 20 for k, v in lists.items()})
     verbs, items, times = sequences(whole.slice(1, 1), 16)
     assert verbs[0, -2:].tolist() == [
-        encoders.VERBS.index("view") + 1,
-        encoders.VERBS.index("like") + 1,
+        EVENT_VERBS.index("view") + 1,
+        EVENT_VERBS.index("like") + 1,
     ]
     assert (verbs[0, :-2] == 0).all()
     assert items[0, -2] == 0
@@ -161,7 +235,7 @@ def test_percentiles_are_mid_ranks() -> None:
 def test_the_bootstrap_resamples_users_with_all_of_their_rows() -> None:
     users = np.array(["a"] * 50 + ["b"] * 50)
     values = np.r_[np.zeros(50), np.ones(50)]
-    assert bootstrap(users, lambda r: float(values[r].mean()), 200, 0) == (0.0, 1.0)
+    assert bootstrap(users, mean_of(values), 200, 0) == (0.0, 1.0)
 
 
 def test_metrics_fit_the_kind() -> None:

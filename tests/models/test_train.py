@@ -69,6 +69,11 @@ def test_the_known_answer_is_recovered_by_every_task(trained) -> None:
     assert set(tasks) == {t.name for t in TASKS}
     for name in ("purchase_30d", "churn_28d", "return_90d"):
         assert tasks[name]["model"]["auc"] > 0.8, name
+    for name in ("ad_click_7d", "payment_fraud_30d", "sentiment_next_30d", "interests_30d"):
+        assert tasks[name]["model"]["auc"] > 0.6, name
+    for name in ("view_7d", "like_7d"):
+        made = tasks[name]
+        assert made["model"]["deviance"] < 0.6 * made["constant"]["deviance"], name
     assert tasks["spend_30d"]["model"]["spearman"] > 0.6
     assert (
         tasks["next_rating_90d"]["model"]["mae"]
@@ -120,7 +125,7 @@ def test_windows_of_one_part_never_reach_into_the_next(trained) -> None:
             p: [date.fromisoformat(d) for d in days]
             for p, days in trained["splits"][task.name].items()
         }
-        gap = timedelta(days=task.horizon + 2)
+        gap = timedelta(days=task.closes_after + 2)
         assert max(split["train"]) + gap <= min(split["valid"])
         assert max(split["valid"]) + gap <= min(split["test"])
         assert max(split["test"]) + gap <= NIGHT
@@ -130,7 +135,7 @@ def test_a_task_without_room_or_labels_is_left_out_with_the_reason(files, tmp_pa
     few = spec_of(tmp_path, files, as_ofs=DAYS[-8:], config=replace(CONFIG, max_epochs=1))
     report = train(few)
     assert report["skipped"]["return_90d"] == (
-        "too little history: 90 days of horizon do not fit three times"
+        "too little history: 90 days until a label is known do not fit three times"
     )
     assert "purchase_7d" in report["tasks"]
     with pytest.raises(ContractError, match="no task can be learnt:\n  purchase_7d: "):
@@ -200,6 +205,12 @@ def test_every_user_is_scored_once_in_the_contracts_columns(trained, tmp_path: P
     assert (p7 <= p30).all()
     levels = sum(made.column(f"score_next_rating_90d_is_{k}").to_numpy() for k in range(1, 6))
     assert np.allclose(levels, 1, atol=1e-5)
+    chances = made.column("score_interests_30d_probabilities").to_pylist()
+    assert set(map(tuple, made.column("score_interests_30d_classes").to_pylist())) == {
+        ("books", "shoes")
+    }
+    top = [("books", "shoes")[int(a < b)] for a, b in chances]
+    assert made.column("score_interests_30d_top").to_pylist() == top
     ranks = made.column("percentile_churn_28d").to_numpy()
     assert abs(ranks.mean() - 0.5) < 1e-6
     order = np.argsort(made.column("score_churn_28d").to_numpy(), kind="stable")
@@ -214,6 +225,9 @@ def test_scoring_does_not_depend_on_the_batch(trained, tmp_path: Path, monkeypat
         a, b = whole.column(name), parts.column(name)
         if pa.types.is_floating(a.type):
             assert np.allclose(a.to_numpy(), b.to_numpy(), rtol=1e-5, atol=1e-6), name
+        elif pa.types.is_list(a.type) and pa.types.is_floating(a.type.value_type):
+            flat = (np.concatenate(x.to_pylist()) for x in (a, b))
+            assert np.allclose(*flat, rtol=1e-5, atol=1e-6), name
         else:
             assert a.equals(b), name
 
@@ -234,6 +248,6 @@ def test_features_of_another_day_are_refused(trained, tmp_path: Path) -> None:
 
 def test_a_shared_bottom_learns_too(files, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    told = replace(CONFIG, trunk="shared_bottom", max_epochs=4)
+    told = replace(CONFIG, trunk="shared_bottom", max_epochs=8)
     report = train(spec_of(tmp_path, files, config=told, tasks=("purchase_7d", "purchase_30d")))
     assert report["tasks"]["purchase_30d"]["model"]["auc"] > 0.8
