@@ -31,7 +31,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 DEMO_KEY = "demo-key-for-simulated-users-only"
-DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1500, 330, 7, date(2025, 1, 1)
+DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1200, 330, 7, date(2025, 1, 1)
 
 Home = Annotated[
     Path | None,
@@ -76,8 +76,8 @@ def demo(
     """A simulated market, one whole night on it, and what to look at next."""
     from datetime import timedelta
 
-    from jobs.market import Market
-    from jobs.market_files import simulate
+    from jobs.market.files import simulate
+    from jobs.market.traits import Market
 
     settings = read_settings(home=home)
     folder = settings.folder / "demo" / f"{users}-users"
@@ -102,8 +102,8 @@ def simulate(
     start: Annotated[str, typer.Option(help="First day.")] = DEMO_START.isoformat(),
 ) -> None:
     """Write the raw logs of a simulated market, dirt included; any size in bounded memory."""
-    from jobs.market import Market
-    from jobs.market_files import simulate as write
+    from jobs.market.files import simulate as write
+    from jobs.market.traits import Market
 
     n = write(Market(users, parse_day(start, "--start"), days, seed), out_folder, _progress)
     out.print(

@@ -52,7 +52,9 @@ def nightly(
 
     steps.compute(night, "user_days", landed)
     past = night.example_days
-    steps.compute(night, "user_state", [*past, day])
+    together(
+        steps.compute.submit(night, name, [*past, day]) for name in ("user_state", "item_features")
+    )
     steps.compute(night, "user_features", [*past, day])
     steps.compute(night, "labels", past)
     steps.compute(night, "examples", past)

@@ -29,8 +29,8 @@ def split_days(
 ) -> Split | None:
     """The newest closed days to test on, older ones to stop on, and all older ones to learn from.
 
-    Between the three lie the days until a label is known and the settling days, so that no window reaches into the
-    next part. Two days are held out for each where there is room, else one; None where there is no
+    Between the three lie the days until a label is known and the settling days, so that no window
+    reaches into the next part. Two days are held out for each where there is room, else one; None where there is no
     room at all. Tasks are split apart: a short horizon does not wait for a long one.
     """
     closed = sorted(

@@ -19,8 +19,8 @@ from contracts.tables import LANDED
 from jobs.config import SparkConfig
 from jobs.io import read_table, write_days
 from jobs.land import landed
-from jobs.market import Market
-from jobs.market_files import simulate
+from jobs.market.files import simulate
+from jobs.market.traits import Market
 from jobs.rawfiles import raw_rows
 from jobs.session import start_session
 from jobs.sources import raw_files, read_mapping

@@ -21,8 +21,8 @@ from flows.cli import app
 from flows.lake import Lake
 from flows.nightly import nightly
 from flows.settings import read_settings
-from jobs.market import Market
-from jobs.market_files import simulate
+from jobs.market.files import simulate
+from jobs.market.traits import Market
 from tests.conftest import REPOSITORY
 
 START, DAYS = date(2025, 1, 1), 132

@@ -11,8 +11,8 @@ from pathlib import Path
 from contracts.tables import ENGAGEMENTS, LANDED
 from jobs.io import write_days
 from jobs.land import landed
-from jobs.market import Market
-from jobs.market_files import simulate
+from jobs.market.files import simulate
+from jobs.market.traits import Market
 from jobs.sources import raw_files, read_mapping
 from tests.conftest import REPOSITORY
 from tests.jobs.test_market import SMALL

@@ -9,7 +9,7 @@ import pytest
 from contracts.table import ContractError
 from jobs import market
 from jobs.market import Items, Market
-from jobs.market_files import simulate, write_day
+from jobs.market.files import simulate, write_day
 
 SMALL = Market(users=200, start=date(2025, 1, 1), days=12, seed=4)
 
