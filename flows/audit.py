@@ -8,7 +8,7 @@ from datetime import date
 
 import duckdb
 
-from contracts.table import ContractError
+from contracts.table import Column, ContractError
 from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
 
@@ -71,12 +71,7 @@ def audit_scores(
                 continue
             outside = count(
                 "SELECT count(*) FROM scores WHERE "
-                + " OR ".join(
-                    f"isnan({c.name})"
-                    + (f" OR {c.name} < {c.minimum}" if c.minimum is not None else "")
-                    + (f" OR {c.name} > {c.maximum}" if c.maximum is not None else "")
-                    for c in columns
-                )
+                + " OR ".join(_outside(c) for c in columns if c.type in _NUMBERS)
             )
             made.append(
                 Audited(
@@ -97,6 +92,23 @@ def audit_scores(
                     )
                 )
     return tuple(made)
+
+
+_NUMBERS = ("float", "double", "array<float>")
+
+
+def _outside(column: Column) -> str:
+    """SQL: whether a value, or one of an array, is no number or out of range."""
+    value = "x" if column.type.startswith("array<") else column.name
+    wrong = [f"isnan({value})"]
+    if column.minimum is not None:
+        wrong.append(f"{value} < {column.minimum}")
+    if column.maximum is not None:
+        wrong.append(f"{value} > {column.maximum}")
+    either = " OR ".join(wrong)
+    if value == column.name:
+        return either
+    return f"len(list_filter({column.name}, lambda x: {either})) > 0"
 
 
 def raise_if_failed(audited: Sequence[Audited]) -> None:

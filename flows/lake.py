@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pyiceberg.expressions import (
+    AlwaysFalse,
     AlwaysTrue,
     And,
     BooleanExpression,
@@ -26,12 +27,13 @@ from pyiceberg.expressions import (
     GreaterThanOrEqual,
     In,
     LessThan,
+    Or,
 )
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import is_ancestor_of
-from pyiceberg.transforms import IdentityTransform
+from pyiceberg.transforms import IdentityTransform, MonthTransform
 from pyiceberg.types import (
     BooleanType,
     DateType,
@@ -47,12 +49,15 @@ from pyiceberg.types import (
 )
 from pyiceberg.utils.config import Config
 
+from contracts.days import as_ranges
 from contracts.table import Table, raise_if
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 
 NAMESPACE = "nightjar"
 MAIN = "main"
+MAX_RANGES = 100
+"""Ranges of days in one filter; beyond them the days are listed."""
 _TYPES: dict[str, IcebergType] = {
     "string": StringType(),
     "int": IntegerType(),
@@ -163,14 +168,17 @@ class Lake:
         Raises:
             ContractError: a file is not what the contract or its day says.
         """
-        paths = [path for day in written.values() for path in day.files]
+        listed = [path for day in written.values() for path in day.files]
+        paths = sorted(set(listed))
         check_files(table, written)
-        days = [day.isoformat() for day in sorted(written)]
         replaced = _all(
-            [In(table.day, days), *(EqualTo(name, value) for name, value in (where or {}).items())]
+            [
+                _on_days(table, written),
+                *(EqualTo(name, value) for name, value in (where or {}).items()),
+            ]
         )
         with self._lock:
-            found = self.table(table)
+            found = self._partitioned(table, by_month=len(paths) < len(listed))
             with found.transaction() as transaction:
                 if self._has_rows(found, replaced, branch):
                     transaction.delete(replaced, branch=branch)
@@ -191,7 +199,7 @@ class Lake:
         data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
         replaced = _all(
             [
-                In(table.day, [day.isoformat() for day in days]),
+                _on_days(table, days),
                 *(EqualTo(name, value) for name, value in where.items()),
             ]
         )
@@ -202,6 +210,24 @@ class Lake:
                     transaction.delete(replaced)
                 transaction.append(data)
             return self._tip(self.table(table), MAIN)
+
+    def _partitioned(self, table: Table, by_month: bool) -> IcebergTable:
+        """The table, made to take files of a day, or of a month: files keep how they were added.
+
+        Iceberg calls it evolving the partition spec; nothing is rewritten.
+        """
+        found = self.table(table)
+        month = f"{table.day}_month"
+        if not table.partition or by_month == (month in _spec_names(found)):
+            return found
+        with found.update_spec() as update:
+            if by_month:
+                update.remove_field(table.day)
+                update.add_field(table.day, MonthTransform(), month)
+            else:
+                update.remove_field(month)
+                update.add_field(table.day, IdentityTransform(), table.day)
+        return self.table(table)
 
     def snapshot(self, table: Table, ref: str = MAIN) -> int | None:
         """The snapshot that a branch points to; None for a table never written."""
@@ -284,33 +310,58 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
     """
     expected = arrow_schema(table)
     problems = []
+    days_of: dict[str, set[date]] = {}
     for day, made in written.items():
-        rows = 0
         for path in made.files:
-            metadata = pq.read_metadata(path)
-            rows += metadata.num_rows
-            schema = metadata.schema.to_arrow_schema()
-            if schema.names != expected.names or not all(
-                a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)
-            ):
-                problems.append(f"  {path}: its columns are not the contract's")
-                continue
-            place = schema.names.index(table.day)
-            column = next(
-                i
-                for i in range(metadata.num_columns)
-                if metadata.schema.column(i).path == schema.names[place]
-            )
-            for group in range(metadata.num_row_groups):
-                stats = metadata.row_group(group).column(column).statistics
-                if stats is None or not stats.has_min_max or (stats.min, stats.max) != (day, day):
-                    problems.append(
-                        f"  {path}: expected only {table.day} = {day}, found "
-                        + (f"{stats.min} to {stats.max}" if stats else "no statistics")
-                    )
-        if rows != made.rows:
-            problems.append(f"  {day}: {made.rows} rows counted, {rows} in its files")
+            days_of.setdefault(path, set()).add(day)
+    rows = 0
+    for path, days in days_of.items():
+        metadata = pq.read_metadata(path)
+        rows += metadata.num_rows
+        schema = metadata.schema.to_arrow_schema()
+        if schema.names != expected.names or not all(
+            a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)
+        ):
+            problems.append(f"  {path}: its columns are not the contract's")
+            continue
+        stats = _span_of(metadata, table.day)
+        span = f"{min(days)} to {max(days)}" if len(days) > 1 else f"only {min(days)}"
+        if stats != (min(days), max(days)):
+            found = f"{stats[0]} to {stats[1]}" if stats else "no statistics"
+            problems.append(f"  {path}: expected {table.day} of {span}, found {found}")
+    counted = sum(made.rows for made in written.values())
+    if rows != counted:
+        problems.append(f"  {counted} rows counted, {rows} in the files")
     raise_if(table, problems)
+
+
+def _span_of(metadata: pq.FileMetaData, day: str) -> tuple[date, date] | None:
+    """The first and last day in a file by its statistics; None if a part of it has none."""
+    column = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path == day)
+    groups = [metadata.row_group(g).column(column) for g in range(metadata.num_row_groups)]
+    stats = [group.statistics for group in groups]
+    if not stats or any(s is None or not s.has_min_max for s in stats):
+        return None
+    return min(s.min for s in stats), max(s.max for s in stats)
+
+
+def _on_days(table: Table, days: Iterable[date]) -> BooleanExpression:
+    """Rows of these days, as few ranges: Iceberg can tell of a range that a file lies within it."""
+    ranges = as_ranges(days)
+    if len(ranges) > MAX_RANGES:
+        return In(table.day, [day.isoformat() for r in ranges for day in r])
+    parts: list[BooleanExpression] = [
+        And(
+            GreaterThanOrEqual(table.day, r.start.isoformat()),
+            LessThan(table.day, r.end.isoformat()),
+        )
+        for r in ranges
+    ]
+    return reduce(Or, parts) if parts else AlwaysFalse()
+
+
+def _spec_names(found: IcebergTable) -> set[str]:
+    return {field.name for field in found.spec().fields}
 
 
 def iceberg_schema(table: Table) -> Schema:

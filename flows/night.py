@@ -292,12 +292,8 @@ class Night:
             table = table_named(name)
             real = {day: made for day, made in written.items() if day != date.min}
             snapshot = self.lake.commit(table, real, where.get(name))
-            n_bytes += sum(
-                Path(p).stat().st_size
-                for made in real.values()
-                for p in made.files
-                if "://" not in p
-            )
+            paths = {p for made in real.values() for p in made.files if "://" not in p}
+            n_bytes += sum(Path(p).stat().st_size for p in paths)
             for day, made in written.items():
                 outputs.setdefault(day, {})[name] = {
                     "digest": made.digest,

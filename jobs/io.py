@@ -12,8 +12,12 @@ from pyspark.sql import functions as F
 
 from contracts.table import Table, check_columns, raise_if
 from jobs.digest import digest
-from jobs.parquet import BROKEN, DIGEST, REPORT_SQL, parquet_writer
+from jobs.parquet import DIGEST, REPORT_SQL, parquet_writer
 from jobs.schema import spark_schema, spark_types
+
+MAX_DAILY = 62
+"""Days written in one go beyond which they share a file per month: thousands of small files cost
+more to write, commit and read than all that is in them."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +49,28 @@ def write_days(
 ) -> dict[date, WrittenDay]:
     """Write `rows` as Parquet under `folder`, split by day, checking and hashing them on the way.
 
-    Every one of `days` is in the result, with no file where there was no row.
+    Every one of `days` is in the result, with no file where there was no row. History that is
+    written in one go lies in a file per month, which its days share.
 
     Raises:
         ContractError: the rows break the table's contract, or belong to none of `days`.
     """
     check_columns(table, spark_types(rows.schema))
-    keys = [F.col(table.day)]
+    by_month = len(days) > MAX_DAILY
+    keys = [F.trunc(table.day, "month") if by_month else F.col(table.day)]
     if files_per_day > 1:
         keys.append(F.pmod(F.xxhash64(*table.grain), F.lit(files_per_day)))
-    broken = reduce(lambda a, b: a | b, _rules(table).values(), F.lit(False))
     reports = (
-        rows.select(*table.names, digest(table.names).alias(DIGEST), broken.alias(BROKEN))
+        rows.select(*table.names, digest(table.names).alias(DIGEST))
         .repartition(*keys)
         .sortWithinPartitions(table.day, *table.grain)
-        .mapInArrow(parquet_writer(table, folder), REPORT_SQL)
+        .mapInArrow(parquet_writer(table, folder, by_month), REPORT_SQL)
         .collect()
     )
     files: dict[date, list[Row]] = {}
     for report in sorted(reports, key=lambda r: r.path):
         files.setdefault(report.day, []).append(report)
-    if any(r.n_broken or r.n_repeated for r in reports):
+    if any(r.is_broken or r.n_repeated for r in reports):
         explain_broken(read_table(spark, table, [r.path for r in reports]), table)
     strays = sorted(set(files) - set(days), key=str)
     raise_if(table, [f"  {table.day}: rows of {day}, which was not asked for" for day in strays])

@@ -30,8 +30,9 @@ def split_days(
     """The newest closed days to test on, older ones to stop on, and all older ones to learn from.
 
     Between the three lie the days until a label is known and the settling days, so that no window
-    reaches into the next part. Two days are held out for each where there is room, else one; None where there is no
-    room at all. Tasks are split apart: a short horizon does not wait for a long one.
+    reaches into the next part. Two days are held out for each where there is room, else one; None
+    where there is no room at all. Tasks are split apart: a short horizon does not wait for a long
+    one.
     """
     closed = sorted(
         a for a in as_ofs if label_is_closed(a, task.closes_after, settle_days, known_until)

@@ -66,9 +66,9 @@ def test_a_file_is_looked_into_before_it_is_committed(lake: Lake, tmp_path: Path
     assert str(error.value) == "\n".join(
         [
             "user_item_days breaks its contract:",
-            f"  {wrong_day.files[0]}: expected only landed_on = 2025-01-02, found 2025-01-01 to 2025-01-01",
+            f"  {wrong_day.files[0]}: expected landed_on of only 2025-01-02, found 2025-01-01 to 2025-01-01",
             f"  {other}: its columns are not the contract's",
-            "  2025-01-03: 3 rows counted, 2 in its files",
+            "  6 rows counted, 5 in the files",
         ]
     )
     assert lake.files(USER_ITEM_DAYS) == ()
