@@ -32,7 +32,7 @@ from jobs.market.dirt import (
     land,
 )
 from jobs.market.lines import LOGS
-from jobs.market.traits import Block, Ints, Items, Market, blocks
+from jobs.market.traits import Block, Flags, Items, Market, blocks
 from jobs.market.truth import write_latents, write_truth
 
 _DELAYS = (("conflict", CONFLICT_AFTER), ("repeated", REPEATED_AFTER), ("late", LATE_BY))
@@ -131,8 +131,10 @@ class Simulation:
     def _happening(self, name: str, traits: Block, day: int) -> Landing:
         """The lines of what happens on a day that land on it; the others are put by."""
         made = self.market.dice(40 + STREAMS.index(name), traits.first, day)
-        n, make, bots = self._stream(name, traits, day)
+        n, make, bots, immune = self._stream(name, traits, day)
         fates = draw_fates(n, self.market.dirt, LOGS[name], made)
+        for fate, rows in immune.items():
+            fates[rows & (fates == code(fate))] = CLEAN
         fates[bots] = code("bot")
         text = broken(make(faults_of(fates)), fates)
         late = fates == code("late")
@@ -150,29 +152,44 @@ class Simulation:
         kept[np.isin(kept, [code("repeated"), code("conflict")])] = CLEAN
         return Landing(text.take(pa.array(now)), kept, twins)
 
-    def _stream(self, name: str, traits: Block, day: int) -> tuple[int, Make, Ints]:
-        """How many rows there are, how to write them, and which are bots'."""
-        market, none = self.market, np.zeros(0, np.int64)
+    def _stream(
+        self, name: str, traits: Block, day: int
+    ) -> tuple[int, Make, Flags, dict[str, Flags]]:
+        """How many rows there are, how to write them, which are bots', and which cannot go wrong
+        in some way: what is done to users needs nobody who did it, and a login has no money."""
         if name == "engagements":
-            e = events.engagements_of(market, traits, day)
-            bots = np.flatnonzero(e.bot)
-            return len(e), lambda f: lines.engagement_lines(market, traits, day, e, f), bots
+            e = events.engagements_of(self.market, traits, day)
+            write = lines.engagement_lines
+            to_user = {"anonymous": e.kind == events.USER}
+            return len(e), lambda f: write(self.market, traits, day, e, f), e.bot, to_user
+        if name == "account":
+            a = events.account_events_of(self.market, traits, day)
+            free = {"currency": a.kind == 0}
+            note = lines.account_lines
+            return (
+                len(a),
+                lambda f: note(self.market, traits, day, a, f),
+                np.zeros(len(a), bool),
+                free,
+            )
+        n, make = self._other_stream(name, traits, day)
+        return n, make, np.zeros(n, bool), {}
+
+    def _other_stream(self, name: str, traits: Block, day: int) -> tuple[int, Make]:
+        market = self.market
         if name == "posts":
             p = events.posts_of(market, traits, day)
-            return len(p), lambda f: lines.post_lines(market, traits, day, p, f), none
+            return len(p), lambda f: lines.post_lines(market, traits, day, p, f)
         if name == "reviews":
             r = events.reviews_of(market, traits, self.items, day)
-            return len(r), lambda f: lines.review_lines(market, traits, day, r, f), none
+            return len(r), lambda f: lines.review_lines(market, traits, day, r, f)
         if name == "follows":
             w = events.follows_of(market, traits, day)
-            return len(w), lambda f: lines.follow_lines(market, traits, day, w, f), none
-        if name == "account":
-            a = events.account_events_of(market, traits, day)
-            return len(a), lambda f: lines.account_lines(market, traits, day, a, f), none
+            return len(w), lambda f: lines.follow_lines(market, traits, day, w, f)
         if name == "fraud_marks":
             found = list(events.marks_of(market, traits, day))
             n = sum(len(frauds) for _, frauds in found)
-            return n, lambda f: lines.mark_lines(market, traits, day, found, f), none
+            return n, lambda f: lines.mark_lines(market, traits, day, found, f)
         new = events.orders_of(market, traits, day)
         gone = events.cancelled_of(market, traits, day)
         then, n = day - events.CANCELLED_AFTER, len(new)
@@ -182,7 +199,7 @@ class Simulation:
             undone = lines.order_lines(market, traits, self.items, day, then, gone, fault[n:])
             return pa.concat_arrays([ordered, undone])
 
-        return n + len(gone), make, none
+        return n + len(gone), make
 
 
 def simulate(

@@ -271,9 +271,7 @@ def account_lines(
         ",",
         pc.if_else(pa.array(a.kind == 2), join("u", a.counterpart + traits.first), ""),
         ",",
-        pc.if_else(
-            login, "", join(a.cents // 100, ".", np.char.zfill((a.cents % 100).astype(str), 2))
-        ),
+        pc.if_else(login, "", join(a.cents // 100, ".", a.cents // 10 % 10, a.cents % 10)),
         ",",
         pc.if_else(login, "", np_text(np.where(fault == CURRENCY, "XXX", "EUR"))),
         ",",

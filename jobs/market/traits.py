@@ -25,7 +25,7 @@ COMMUNITY = 40
 SIGN_UP_DAYS = 365
 """Days over which the users who were not there before the first sign up: a market that goes on
 longer begins as the shorter one does."""
-SPELLS = 96
+SPELLS = 128
 """Turns between being awake and asleep in a user's life."""
 N_CATEGORIES, N_ITEMS, N_ADS = 12, 600, 200
 PER_CATEGORY = N_ITEMS // N_CATEGORIES
@@ -34,7 +34,7 @@ COUNTRY_SHARES = (0.22, 0.16, 0.2, 0.1, 0.08, 0.09, 0.05, 0.1)
 VERBS = ("view", "like", "comment", "share", "search", "click", "ad_view")
 """What a user does with posts, items, users and ads; a click on an ad follows from its view."""
 RATES = {
-    "view": 0.40, "like": 0.12, "comment": 0.05, "share": 0.03, "search": 0.07, "click": 0.06,
+    "view": 0.32, "like": 0.11, "comment": 0.05, "share": 0.03, "search": 0.07, "click": 0.06,
     "ad_view": 0.22, "post": 0.05, "follow": 0.03, "review": 0.035, "login": 0.10,
     "payment": 0.04, "transfer": 0.025, "order": 0.07,
 }  # fmt: skip
@@ -164,12 +164,12 @@ def block(market: Market, first: int) -> Block:
     # Drawn for a whole block, so that a market with more users begins as a smaller one.
     before, after = -1 - made.integers(0, 60, BLOCK), made.integers(0, SIGN_UP_DAYS, BLOCK)
     signed_up = np.where(made.random(BLOCK) < 0.6, before, after)
-    leave = 1 / np.exp(made.normal(np.log(45), 0.7, BLOCK)).clip(8, 400)
-    wake = 1 / np.exp(made.normal(np.log(45), 1.3, BLOCK)).clip(5, 3000)
+    leave = 1 / np.exp(made.normal(np.log(18), 0.6, BLOCK)).clip(6, 400)
+    wake = 1 / np.exp(made.normal(np.log(20), 0.8, BLOCK)).clip(5, 2000)
     lengths = np.empty((BLOCK, SPELLS), np.int64)
     lengths[:, 0::2] = made.geometric(leave[:, None], (BLOCK, SPELLS // 2))
     lengths[:, 1::2] = made.geometric(wake[:, None], (BLOCK, SPELLS // 2))
-    activity = made.normal(0, 0.75, BLOCK)
+    activity = made.normal(0, 0.6, BLOCK)
     own = made.normal(0, 0.55, (BLOCK, len(RATES)))
     log_rates = np.log(list(RATES.values())) + own + activity[:, None]
     order = list(RATES).index("order")

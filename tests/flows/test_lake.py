@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pytest
 
 from contracts.table import CallError, ContractError
 from contracts.tables import PUBLISHED, QUARANTINE, RECONCILIATION, USER_ITEM_DAYS, USER_SCORES
+from contracts.tasks import TASKS
 from flows.analysts import query
 from flows.audit import audit_scores, raise_if_failed
 from flows.database import open_database
@@ -30,7 +31,8 @@ def lake(tmp_path: Path) -> Lake:
 
 def day_file(folder: Path, day: date, n: int, name: str = "f") -> WrittenDay:
     path = folder / f"{name}-{day}.parquet"
-    rows = [{"user_key": f"u{i}", "item_id": "i", "day": day, "landed_on": day} for i in range(n)]
+    row = {"kind": "item", "thing_id": "i", "day": day, "landed_on": day}
+    rows = [row | {"user_key": f"u{i}"} for i in range(n)]
     pq.write_table(pa.Table.from_pylist(rows, arrow_schema(USER_ITEM_DAYS)), path)
     return WrittenDay(day, n, "x", (str(path),))
 
@@ -72,6 +74,42 @@ def test_a_file_is_looked_into_before_it_is_committed(lake: Lake, tmp_path: Path
         ]
     )
     assert lake.files(USER_ITEM_DAYS) == ()
+
+
+def test_history_shares_month_files_and_a_day_of_it_can_be_replaced(
+    lake: Lake, tmp_path: Path
+) -> None:
+    days = [D1 + timedelta(days=n) for n in range(40)]
+    for month in (1, 2):
+        mine = [d for d in days if d.month == month]
+        rows = [
+            {"user_key": "u", "kind": "item", "thing_id": "i", "day": d, "landed_on": d}
+            for d in mine
+        ]
+        path = tmp_path / f"month-{month}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows, arrow_schema(USER_ITEM_DAYS)), path)
+    history = {
+        d: WrittenDay(d, 1, "x", (str(tmp_path / f"month-{d.month}.parquet"),)) for d in days
+    }
+    lake.commit(USER_ITEM_DAYS, history)
+    assert rows_per_day(lake) == {"month-1": 31, "month-2": 9}
+    assert [f.rows for f in lake.files(USER_ITEM_DAYS, D1, D2)] == [31]
+
+    lake.commit(USER_ITEM_DAYS, {D2: day_file(tmp_path, D2, 5)})  # a night's file, within history
+    left = lake.files(USER_ITEM_DAYS, D1, D1 + timedelta(days=31))
+    found = pa.concat_tables([pq.read_table(f.path) for f in left]).column("landed_on").to_pylist()
+    assert len(found) == 30 + 5
+    assert found.count(D2) == 5
+    assert rows_per_day(lake)["month-2"] == 9  # untouched
+
+    lake.commit(USER_ITEM_DAYS, history)  # all of it again
+    assert sorted(f.rows for f in lake.files(USER_ITEM_DAYS)) == [9, 31]
+
+    missing = {d: made for d, made in history.items() if d != D1}
+    with pytest.raises(
+        ContractError, match="expected landed_on of 2025-01-02 to 2025-01-31, found"
+    ):
+        lake.commit(USER_ITEM_DAYS, missing)
 
 
 def test_what_is_replaced_within_a_day_can_be_narrowed(lake: Lake, tmp_path: Path) -> None:
@@ -126,6 +164,9 @@ def test_small_tables_are_replaced_by_rows(lake: Lake) -> None:
 def scores_file(folder: Path, as_of: date, users: list[str], release: str, **changed) -> WrittenDay:
     row = {c.name: 0.25 for c in USER_SCORES.columns if c.type in ("float", "double")}
     row |= {c.name: 1.0 for c in USER_SCORES.columns if c.name == "score_next_rating_90d_expected"}
+    row |= {c.name: [0.25, 0.5] for c in USER_SCORES.columns if c.type == "array<float>"}
+    row |= {c.name: ["a", "b"] for c in USER_SCORES.columns if c.type == "array<string>"}
+    row |= {c.name: "b" for c in USER_SCORES.columns if c.name.endswith("_top")}
     rows = [
         row
         | {
@@ -259,14 +300,7 @@ def test_every_published_table_is_a_view_with_its_docs(database: Path) -> None:
 def test_an_audit_names_each_failed_check_with_its_numbers(tmp_path: Path) -> None:
     features = tmp_path / "features.parquet"
     pq.write_table(pa.table({"user_key": ["a", "b", "c"]}), features)
-    learnt = [
-        "purchase_7d",
-        "purchase_30d",
-        "spend_30d",
-        "next_rating_90d",
-        "churn_28d",
-        "return_90d",
-    ]
+    learnt = [task.name for task in TASKS if task.name != "return_90d"] + ["return_90d"]
     good = scores_file(tmp_path, D1, ["a", "b", "c"], "good")
     raise_if_failed(audit_scores(good.files, [str(features)], D1, learnt))
 
@@ -278,6 +312,7 @@ def test_an_audit_names_each_failed_check_with_its_numbers(tmp_path: Path) -> No
         score_churn_28d=float("nan"),
         score_purchase_7d=0.5,
         percentile_return_90d=None,
+        score_interests_30d_probabilities=[0.5, 1.5],
     )
     with pytest.raises(ContractError) as error:
         raise_if_failed(audit_scores(bad.files, [str(features)], D1, learnt[:-1]))
@@ -287,6 +322,7 @@ def test_an_audit_names_each_failed_check_with_its_numbers(tmp_path: Path) -> No
             "  one row per user: 3 rows, 2 users",
             "  every known user, no other: 3 known, 2 scored, 1 unknown",
             "  purchase_7d is not above purchase_30d: 3 rows above",
+            "  interests_30d is whole and in range: 0 nulls, 3 rows outside",
             "  churn_28d is whole and in range: 0 nulls, 3 rows outside",
             "  return_90d is off: 3 of 6 values null",
         ]

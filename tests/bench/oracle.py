@@ -1,0 +1,151 @@
+"""`python -m tests.bench.oracle RAW`: each task of a night on a simulated market, beside the oracle.
+
+RAW is the folder of the raw logs with its `truth/`; the home and the key come from the settings
+(`make night` and then `make oracle` for the demo's). The oracle knows each user's traits and
+whether the user was awake on the day before, in closed form; the ceiling is LightGBM given the same
+as features, trained on the same labels as the model was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import sys
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+
+from contracts.kinds import Binary, Count, MultiClass, MultiLabel, Ordinal
+from contracts.tables import LABELS
+from contracts.tasks import Task, task_named
+from flows.database import open_database
+from flows.lake import Lake
+from flows.receipts import Receipts
+from flows.settings import read_settings
+from models.config import TrainConfig
+from models.evaluate import MAIN_METRIC, metrics
+from models.twins import twin_scores
+
+CLASSES = 12
+
+
+def main() -> None:
+    settings, raw = read_settings(), Path(sys.argv[1])
+    receipts = Receipts(open_database(settings.receipts_url))
+    night = max(receipts.days("train"))
+    receipt = receipts.get("train", night)
+    if receipt is None:
+        raise SystemExit("no night has been trained")
+    report = receipt.outputs
+    files = [f.path for f in Lake(settings.folder / "lake").files(LABELS)]
+    key = settings.user_key().key
+    latents = pd.read_parquet(raw / "truth/latents.parquet")
+    latents["user_key"] = [
+        hmac.new(key, u.encode(), hashlib.sha256).hexdigest()[:32] for u in latents["user_id"]
+    ]
+    labels = duckdb.read_parquet(files).df()
+    print(
+        "| task | metric | model | LightGBM | oracle | LightGBM with latents | oracle's AUC "
+        "(main; with any) |\n|---|---|---|---|---|---|---|"
+    )
+    for name, found in report["tasks"].items():
+        task = task_named(name)
+        parts = {
+            part: rows_of(task, labels, latents, raw, report["splits"][name][part])
+            for part in ("train", "valid", "test")
+        }
+        x = {part: latent_inputs(rows) for part, rows in parts.items()}
+        y = {part: label_values(task, rows) for part, rows in parts.items()}
+        oracle = metrics(task, y["test"], truth_scores(task, parts["test"], y["train"]))
+        config = TrainConfig(threads=2)
+        ceiling = metrics(
+            task,
+            y["test"],
+            twin_scores(
+                task, (x["train"], y["train"]), (x["valid"], y["valid"]), x["test"], config
+            ),
+        )
+        main_ = MAIN_METRIC[type(task.kind)]
+        cells = [
+            found["model"].get(main_), found["twin"].get(main_), oracle.get(main_),
+            ceiling.get(main_),
+        ]  # fmt: skip
+        auc = oracle["auc"] if "auc" in oracle else rank_auc(task, parts["test"], y["test"])
+        print(
+            f"| {name} | {main_} | "
+            + " | ".join("—" if c is None else f"{c:,.4g}" for c in cells)
+            + f" | {auc:.3f} |",
+            flush=True,
+        )
+
+
+def rows_of(
+    task: Task, labels: pd.DataFrame, latents: pd.DataFrame, raw: Path, days: list[str]
+) -> pd.DataFrame:
+    """Labelled users of some as-of days, with the truth of that day and their traits."""
+    made = []
+    for day in days:
+        mine = labels[pd.to_datetime(labels["as_of"]).dt.date == date.fromisoformat(day)]
+        mine = mine[mine[task.label].notna()][["user_key", task.label]]
+        truth = pd.read_parquet(raw / f"truth/as_of={day}.parquet")
+        joined = mine.merge(latents, on="user_key").merge(truth, on="user_id")
+        joined["days_known"] = (date.fromisoformat(day) - date(2025, 1, 1)).days
+        made.append(joined)
+    return pd.concat(made, ignore_index=True)
+
+
+def latent_inputs(rows: pd.DataFrame) -> np.ndarray:
+    """Traits, whether awake, and the day; two columns that the twin takes for ids stay constant."""
+    names = [c for c in rows.columns if c.startswith(("rate_", "interest_c"))]
+    names += ["leave", "wake", "mood", "basket", "ad_liking", "vulnerability", "wealth", "awake",
+              "days_known"]  # fmt: skip
+    traits = rows[names].to_numpy(np.float32)
+    return np.concatenate([traits, np.zeros((len(rows), 2), np.float32)], axis=1)
+
+
+def label_values(task: Task, rows: pd.DataFrame) -> np.ndarray:
+    if isinstance(task.kind, MultiLabel):
+        return np.array(
+            [[float(f"c{c}" in met) for c in range(CLASSES)] for met in rows[task.label]]
+        )
+    return rows[task.label].to_numpy(np.float64)
+
+
+def truth_scores(task: Task, rows: pd.DataFrame, train: np.ndarray) -> dict[str, np.ndarray]:
+    """The truth in the shape of the task's scores."""
+    match task.kind:
+        case Binary():
+            return {"": rows[task.name].to_numpy()}
+        case Count():
+            return {"_expected": rows[task.name].to_numpy()}
+        case MultiClass(classes=classes):
+            return {f"_is_{c}": rows[f"{task.name}_is_{c}"].to_numpy() for c in classes}
+        case MultiLabel():
+            return {
+                "_probabilities": rows[[f"{task.name}_is_c{c}" for c in range(CLASSES)]].to_numpy()
+            }
+        case Ordinal(levels=levels):
+            expected = rows[task.name].to_numpy()
+            # Levels are not part of the truth; those of the training labels stand in.
+            shares = {
+                f"_is_{k}": np.full(len(rows), (train == k).mean()) for k in range(1, levels + 1)
+            }
+            return {"_expected": expected, **shares}
+        case _:
+            some = rows["purchase_30d"].to_numpy()
+            return {"_probability": some, "_expected": rows[task.name].to_numpy()}
+
+
+def rank_auc(task: Task, rows: pd.DataFrame, labels: np.ndarray) -> float:
+    """For an ordinal task: how well the truth tells the upper half of the levels."""
+    from models.evaluate import auc_of
+
+    high = (labels > np.median(labels) - 0.5).astype(float)
+    return auc_of(high, rows[task.name].to_numpy(np.float64))(np.ones(len(labels)))
+
+
+if __name__ == "__main__":
+    main()
