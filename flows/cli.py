@@ -136,6 +136,18 @@ def describe(table: Annotated[str, typer.Argument(help="A table's name.")]) -> N
 
 
 @app.command()
+def quarantine(
+    day: Annotated[str | None, typer.Option(help="Only rows that landed on this day.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that hold this text.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Rows to show of each reason.")] = 2,
+    home: Home = None,
+) -> None:
+    """What was dropped and why, how that moved over the days, and samples with letters hidden."""
+    asked = None if day is None else parse_day(day, "--day")
+    show.quarantine(out, read_settings(home=home), asked, reason, samples)
+
+
+@app.command()
 def releases(home: Home = None) -> None:
     """Every release, newest first; the current one is marked."""
     show.releases(out, read_settings(home=home))

@@ -50,6 +50,8 @@ def nightly(
         if table.name in night.mapping.mapped_tables
     )
 
+    steps.limits(night)
+
     steps.compute(night, "user_days", landed)
     past = night.example_days
     together(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -98,6 +99,7 @@ class Planner:
     def __init__(self, receipts: Receipts, settings: Settings):
         self._receipts, self._settings = receipts, settings
         self._digests: dict[tuple[str, str], dict[date, tuple[Any, ...]]] = {}
+        self._code: dict[str, str] = {}
 
     def decisions(self, job: Job, days: Iterable[date]) -> tuple[Decision, ...]:
         """What is to be done about these days, given what is there now."""
@@ -107,19 +109,24 @@ class Planner:
         )
 
     def fingerprint(self, job: Job, day: date) -> Fingerprint:
-        modules = _CLEAN if job.name.startswith("clean_") else _MODULES[job.name]
-        code = code_fingerprint(modules) + table_shape(job.writes)
+        if job.name not in self._code:
+            modules = _CLEAN if job.name.startswith("clean_") else _MODULES[job.name]
+            self._code[job.name] = code_fingerprint(modules) + table_shape(job.writes)
         inputs = []
         for read in job.reads:
             start, end = read.bounds(day, self._settings.known_until)
             for stage in self.writers(job, read.table):
+                found = self.digests(stage, read.table.name)
+                days = list(found)  # in order
+                first = 0 if start is None else bisect_left(days, start)
                 inputs += [
-                    (read.table.name, stage, str(d), *found)
-                    for d, found in self.digests(stage, read.table.name).items()
-                    if (start is None or start <= d) and d < end
+                    (read.table.name, stage, str(d), *found[d])
+                    for d in days[first : bisect_left(days, end)]
                 ]
         return Fingerprint(
-            code, hash_of(job.settings(self._settings, day)), hash_of(sorted(inputs))
+            self._code[job.name],
+            hash_of(job.settings(self._settings, day)),
+            hash_of(sorted(inputs)),
         )
 
     def writers(self, job: Job, table: Table) -> tuple[str, ...]:

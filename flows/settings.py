@@ -60,6 +60,10 @@ class NightjarSettings(BaseSettings):
     """Landed days that must lie before a past as-of day."""
     settle_days: int = Field(default=2, ge=0)
     """Days after a label's window for late rows to land in."""
+    max_quarantined_share: float | None = Field(default=0.5, ge=0, le=1)
+    """Of a table's rows, what may be quarantined before a night stops; none turns it off."""
+    max_quarantine_jump: float | None = Field(default=0.2, ge=0, le=1)
+    """The share of a day's rows that a reason may drop beyond the most of the four weeks before."""
     files_per_day: int = Field(default=1, ge=1)
     """Files that a day of a table is written as."""
     nightly_cron: str = "0 4 * * *"

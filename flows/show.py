@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,38 @@ def describe(out: Console, name: str) -> None:
         "table",
         out,
     )
+
+
+def quarantine(
+    out: Console, settings: NightjarSettings, day: date | None, reason: str | None, n: int
+) -> None:
+    """Reasons with their share and course, then samples of the most frequent."""
+    from flows.lake import Lake  # pyiceberg's import takes a second
+    from flows.quarantine import dropped, samples
+
+    lake = Lake(settings.folder / "lake")
+    found = dropped(lake, day, reason)
+    if not found:
+        out.print("nothing was dropped" + (f" of what landed on {day}" if day else ""))
+        return
+    rows(
+        ("table", "reason", "rows", "of all", "last 14 days", "newest"),
+        [
+            (f.table, f.reason, f"{f.rows:,}", f"{f.rows / f.rows_in:.2%}", f.trend, str(f.newest))
+            for f in found
+        ],
+        "table",
+        out,
+    )
+    shown = samples(lake, found[:10], day, n) if n else []
+    if shown:
+        out.print("\nsamples, letters as a and digits as 9; `file:line` is where the row lies")
+        rows(
+            ("table", "reason", "file:line", "fields"),
+            [(s.table, s.reason, f"{s.file}:{s.line}", s.fields) for s in shown],
+            "table",
+            out,
+        )
 
 
 def releases(out: Console, settings: NightjarSettings) -> None:

@@ -30,6 +30,7 @@ from flows.code import code_fingerprint, git_commit
 from flows.night import Night, StageReport, short_hash
 from flows.plan import decide, hash_of, table_shape
 from flows.processes import run_models
+from flows.quarantine import check_limits
 from flows.receipts import Fingerprint
 from flows.registry import Registry
 from flows.releases import Release, Releases, branch_of, heal, now
@@ -77,6 +78,13 @@ def land(night: Night, source_name: str) -> StageReport:
 def compute(night: Night, name: str, days: Sequence[date]) -> StageReport:
     """Bring some days of a Spark job up to date."""
     return night.compute(name, days, say)
+
+
+@task(name="limits", cache_policy=NO_CACHE)
+def limits(night: Night) -> None:
+    """Stop before anything is built on rows of which too many were dropped."""
+    s = night.settings
+    check_limits(night.lake, night.as_of, s.max_quarantined_share, s.max_quarantine_jump)
 
 
 @task(name="train", cache_policy=NO_CACHE)

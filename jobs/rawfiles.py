@@ -12,7 +12,7 @@ import hashlib
 import json
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -105,6 +105,8 @@ def _json_rows(lines: Iterable[tuple[int, bytes]], source: Source) -> Iterator[R
             record = decoder.decode(raw.decode(source.encoding))
             if isinstance(record, dict):
                 fields = [_text(_reach(record, path)) for path in paths]
+                if b"\\ud" in raw.lower() and not _is_unicode(fields):
+                    fields, problem = None, "half a pair of surrogates"
             else:
                 problem = "not a JSON object"
         except UnicodeDecodeError:
@@ -116,6 +118,16 @@ def _json_rows(lines: Iterable[tuple[int, bytes]], source: Source) -> Iterator[R
         except ValueError:
             problem = "not valid JSON"
         yield Row(number, row_hash(raw), fields, problem)
+
+
+def _is_unicode(fields: Sequence[str | None]) -> bool:
+    """Whether the texts can be written at all: JSON may escape half a pair of surrogates."""
+    try:
+        for field in fields:
+            (field or "").encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _UndecodableError(ValueError):
@@ -252,8 +264,12 @@ def _parquet_rows(path: Path, source: Source) -> Iterator[Row]:
         columns = [_as_texts(_column(batch, name)) for name in source.columns]
         for fields in zip(*columns, strict=True):
             number += 1
-            raw = "\x1f".join("\x00" if f is None else f for f in fields).encode()
-            yield Row(number, row_hash(raw), list(fields), None)
+            bad = any(isinstance(field, bytes) for field in fields)
+            raw = b"\x1f".join(
+                b"\x00" if f is None else f if isinstance(f, bytes) else f.encode() for f in fields
+            )
+            problem = "not valid utf-8" if bad else None
+            yield Row(number, row_hash(raw), None if bad else list(fields), problem)
 
 
 def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
@@ -262,12 +278,24 @@ def _column(batch: pa.RecordBatch, name: str) -> pa.Array:
     return pc.struct_field(column, path) if path else column
 
 
-def _as_texts(column: pa.Array) -> list[str | None]:
+def _as_texts(column: pa.Array) -> list[Any]:
+    """Values as texts; bytes where a string is not UTF-8, which Parquet does not check."""
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         column = pc.strftime(column.cast(pa.timestamp("us", tz="UTC")), format="%Y-%m-%dT%H:%M:%SZ")
     if pa.types.is_nested(column.type):
         return [_text(value) for value in column.to_pylist()]
-    return column.cast(pa.string()).to_pylist()
+    texts = column.cast(pa.string())
+    try:
+        return texts.to_pylist()
+    except UnicodeDecodeError:
+        return [_decoded(value) for value in texts.cast(pa.binary()).to_pylist()]
+
+
+def _decoded(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 # Arrow batches, for Spark's workers

@@ -32,8 +32,9 @@ def label(
     marks="",
     items="",
     until=A + timedelta(days=130),
-    tasks=TASKS,
+    of=None,
 ):
+    """Labels by user and task, of the tasks named in `of` or all."""
     features = (
         features
         or """
@@ -64,6 +65,7 @@ def label(
         fraud_marks=table("mark_id | event_id | occurred_at | landed_on\n" + marks, FRAUD_MARKS),
         items=table("item_id | category_id | occurred_at | landed_on\n" + items, ITEMS),
     )
+    tasks = [task for task in TASKS if of is None or task.name in of]
     made = labels(table(features, USER_FEATURES), known, [A], until, 2, tasks)
     return {r.user_key: {t.name: r[t.label] for t in TASKS} for r in made.collect()}
 
@@ -74,6 +76,7 @@ DAYS = "user_key | day | landed_on | n_events | spend_minor | undone_minor"
 def test_windows_are_half_open(table) -> None:
     got = label(
         table,
+        of=["purchase_7d", "purchase_30d"],
         features="""
         user_key | as_of      | n_orders_all | days_since_last_seen
         first    | 2025-01-01 | 1            | 5
@@ -108,6 +111,7 @@ def test_an_open_window_is_null_and_tasks_mature_one_by_one(table) -> None:
 def test_masks_leave_out_whom_the_question_makes_no_sense_for(table) -> None:
     got = label(
         table,
+        of=["purchase_7d", "churn_28d", "return_90d"],
         features="""
         user_key | as_of      | n_orders_all | days_since_last_seen
         looker   | 2025-01-01 | 0            | 28
@@ -123,17 +127,18 @@ def test_masks_leave_out_whom_the_question_makes_no_sense_for(table) -> None:
 
 def test_activity_of_any_kind_is_no_churn(table) -> None:
     days = "ann | 2025-01-28 | 2025-01-28 | 1 | 0 | 0"
-    assert label(table, days=days)["ann"]["churn_28d"] == 0
+    assert label(table, of=["churn_28d"], days=days)["ann"]["churn_28d"] == 0
     later = "ann | 2025-01-29 | 2025-01-29 | 1 | 0 | 0"
-    assert label(table, days=later)["ann"]["churn_28d"] == 1
+    assert label(table, of=["churn_28d"], days=later)["ann"]["churn_28d"] == 1
     of_others = "ann | 2025-01-28 | 2025-01-28 | 0 | 0 | 0"
-    assert label(table, days=of_others)["ann"]["churn_28d"] == 1
+    assert label(table, of=["churn_28d"], days=of_others)["ann"]["churn_28d"] == 1
 
 
 def test_spend_is_net_and_never_below_zero(table) -> None:
     assert (
         label(
             table,
+            of=["spend_30d"],
             days="""
         ann | 2025-01-02 | 2025-01-02 | 1 | 500 | 0
         ann | 2025-01-30 | 2025-02-20 | 1 | 100 | 250
@@ -142,14 +147,20 @@ def test_spend_is_net_and_never_below_zero(table) -> None:
         )["ann"]["spend_30d"]
         == 350
     )
-    assert label(table, days="ann | 2025-01-02 | 2025-01-02 | 1 | 0 | 99")["ann"]["spend_30d"] == 0
+    assert (
+        label(table, of=["spend_30d"], days="ann | 2025-01-02 | 2025-01-02 | 1 | 0 | 99")["ann"][
+            "spend_30d"
+        ]
+        == 0
+    )
 
 
 def test_the_first_review_gives_the_rating_and_none_gives_null(table) -> None:
-    assert label(table)["ann"]["next_rating_90d"] is None
+    assert label(table, of=["next_rating_90d"])["ann"]["next_rating_90d"] is None
     assert (
         label(
             table,
+            of=["next_rating_90d"],
             reviews="""
         r2 | ann | 2 | negative | 2025-01-05T00:00:00 | 2025-01-05
         r1 | ann | 4 | positive | 2025-01-04T00:00:00 | 2025-01-09
@@ -167,7 +178,7 @@ def test_the_first_reviews_sentiment_is_its_place_from_negative_to_positive(tabl
         for i, (u, s) in enumerate([("a", "negative"), ("b", "neutral"), ("c", "positive")])
     )
     known = "user_key | as_of\n" + "\n".join(f"{u} | 2025-01-01" for u in "abcd")
-    got = label(table, features=known, reviews=rows)
+    got = label(table, of=["sentiment_next_30d"], features=known, reviews=rows)
     assert {u: row["sentiment_next_30d"] for u, row in got.items()} == {
         "a": 1,
         "b": 2,
@@ -183,7 +194,7 @@ def test_counts_are_sums_over_the_window_and_0_for_those_who_did_nothing(table) 
     ann      | 2025-01-07 | 2025-01-09 | 5        | 4       | 0
     ann      | 2025-01-08 | 2025-01-08 | 5        | 9       | 9
     """
-    got = label(table, days=days)["ann"]
+    got = label(table, of=["view_7d", "like_7d", "share_7d"], days=days)["ann"]
     assert (got["view_7d"], got["like_7d"], got["share_7d"]) == (7, 1, 0)
 
 
@@ -202,7 +213,7 @@ def test_an_ad_click_is_asked_only_of_those_who_saw_an_ad_in_the_window(table) -
     sees     | 2025-01-02 | 2025-01-02 | 5        | 2          | 0
     too_late | 2025-01-08 | 2025-01-08 | 5        | 2          | 1
     """
-    got = label(table, features=features, days=days)
+    got = label(table, of=["ad_click_7d"], features=features, days=days)
     assert {u: row["ad_click_7d"] for u, row in got.items()} == {
         "clicks": 1,
         "sees": 0,
@@ -233,7 +244,7 @@ def test_interests_are_the_sorted_categories_of_items_as_they_are_known_now(tabl
     i4 | person | 2024-01-01T00:00:00 | 2024-01-01
     i5 | -      | 2024-01-01T00:00:00 | 2024-01-01
     """
-    got = label(table, features=features, met=met, items=items)
+    got = label(table, of=["interests_30d"], features=features, met=met, items=items)
     assert {u: row["interests_30d"] for u, row in got.items()} == {
         "ann": ["books", "shoes"],
         "bob": [],
@@ -263,25 +274,36 @@ def test_fraud_is_what_was_marked_by_now_and_waits_for_marks(table) -> None:
     """
     until = A + timedelta(days=67)  # 30 of the window, 35 for marks, 2 to settle: 9 March
     given = {"features": features, "account": account, "marks": marks}
-    got = label(table, **given, until=until)
+    got = label(table, of=["payment_fraud_30d", "login_fraud_30d"], **given, until=until)
     assert {u: (r["payment_fraud_30d"], r["login_fraud_30d"]) for u, r in got.items()} == {
         "ann": (1, 0),
         "bob": (0, 0),  # paid after the window, and m5 is not known yet
         "cat": (None, 0),
     }
-    early = label(table, **given, until=until - timedelta(days=1))
+    early = label(
+        table, of=["payment_fraud_30d", "login_fraud_30d"], **given, until=until - timedelta(days=1)
+    )
     assert {r["payment_fraud_30d"] for r in early.values()} == {None}
 
 
 def test_what_lands_after_the_night_is_not_known_to_it(table) -> None:
     orders = "l1 | o1 | ann | i | purchase | - | 1 | 2025-01-02T00:00:00 | 2025-01-10"
-    assert label(table, orders=orders, until=date(2025, 1, 10))["ann"]["purchase_7d"] == 0
-    assert label(table, orders=orders, until=date(2025, 1, 11))["ann"]["purchase_7d"] == 1
+    assert (
+        label(table, of=["purchase_7d"], orders=orders, until=date(2025, 1, 10))["ann"][
+            "purchase_7d"
+        ]
+        == 0
+    )
+    assert (
+        label(table, of=["purchase_7d"], orders=orders, until=date(2025, 1, 11))["ann"][
+            "purchase_7d"
+        ]
+        == 1
+    )
 
 
 def test_a_task_without_a_source_is_null(table) -> None:
-    only = [task for task in TASKS if task.name == "churn_28d"]
-    got = label(table, tasks=only)["ann"]
+    got = label(table, of=["churn_28d"])["ann"]
     assert got["purchase_7d"] is None
     assert got["churn_28d"] == 1
 

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from contracts.days import DEDUP_DAYS
 from contracts.tables import ITEMS, ORDERS, USERS
 from jobs.clean import verdicts
+from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
 from jobs.land import check_readable, landed
 from jobs.sources import raw_files, read_mapping
@@ -44,7 +45,7 @@ def test_ten_thousand_real_lines_reconcile_to_the_row(spark: SparkSession) -> No
         judged = verdicts(
             rows,
             mapping.feeding(table),
-            lambda s: RULES[table](key, F.lit(s.timezone), mapping.money),
+            lambda s: RULES[table](Context(key, mapping.money, mapping.text, s.timezone or "UTC")),
             days,
             DEDUP_DAYS,
         )

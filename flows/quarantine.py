@@ -1,0 +1,236 @@
+"""What was dropped and why: counts, their course over days, samples with their letters hidden, and
+the limits beyond which a night stops.
+
+Reads the lake as it is now, not the release: after a stop there is no release to look at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+
+from contracts.table import ContractError
+from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
+from flows.lake import Lake
+
+TREND_DAYS, RECENT_DAYS, BASE_DAYS = 14, 7, 28
+MIN_BASE_DAYS, MIN_DROPPED, MIN_ROWS = 7, 50, 100
+"""Fewer days before, fewer rows dropped, or fewer rows in, say nothing."""
+_BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A reason for which rows of a table were dropped."""
+
+    table: str
+    reason: str
+    rows: int
+    rows_in: int
+    """Of the table, on the same days."""
+    trend: str
+    """A bar per landing day, the last fourteen, oldest first."""
+    newest: date
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A dropped row: where it lies, and its fields with letters and digits hidden."""
+
+    table: str
+    reason: str
+    file: str
+    line: int
+    fields: str
+
+
+@contextmanager
+def _views(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 2")
+        for table in (QUARANTINE, RECONCILIATION):
+            files = [f.path for f in lake.files(table)]
+            if not files:
+                raise ContractError("nothing has been cleaned yet: run `nightjar run`")
+            connection.read_parquet(files).create_view(table.name)
+        yield connection
+
+
+def dropped(lake: Lake, day: date | None = None, reason: str | None = None) -> list[Dropped]:
+    """Reasons, the most frequent first; of one landing day, or whose text holds `reason`.
+
+    Raises:
+        ContractError: nothing has been cleaned yet.
+    """
+    with _views(lake) as connection:
+        rows = connection.execute(
+            """
+            WITH asked AS (
+                SELECT * FROM quarantine
+                WHERE (? IS NULL OR landed_on = ?) AND (? IS NULL OR contains(reason, ?))),
+            every AS (
+                SELECT table_name, sum(n_in)::BIGINT AS n_in FROM reconciliation
+                WHERE ? IS NULL OR landed_on = ? GROUP BY ALL)
+            SELECT table_name, reason, count(*)::BIGINT AS n, any_value(n_in), max(landed_on)
+            FROM asked JOIN every USING (table_name) GROUP BY ALL ORDER BY n DESC, 1, 2""",
+            [day, day, reason, reason, day, day],
+        ).fetchall()
+        last = connection.execute("SELECT max(landed_on) FROM reconciliation").fetchone()
+        until = day or (last[0] if last else None)
+        return [
+            Dropped(table, why, n, n_in, _trend(_per_day(connection, table, why, until)), newest)
+            for table, why, n, n_in, newest in rows
+        ]
+
+
+def _per_day(
+    connection: duckdb.DuckDBPyConnection, table: str, reason: str, until: date | None
+) -> list[int]:
+    if until is None:
+        return []
+    first = until - timedelta(days=TREND_DAYS - 1)
+    found = dict(
+        connection.execute(
+            "SELECT landed_on, count(*) FROM quarantine WHERE table_name = ? AND reason = ? "
+            "AND landed_on BETWEEN ? AND ? GROUP BY ALL",
+            [table, reason, first, until],
+        ).fetchall()
+    )
+    return [found.get(first + timedelta(days=n), 0) for n in range(TREND_DAYS)]
+
+
+def _trend(counts: Sequence[int]) -> str:
+    top = max(counts, default=0)
+    return "".join(_BARS[-(-8 * n // top) if top else 0] for n in counts)
+
+
+def samples(
+    lake: Lake, reasons: Sequence[Dropped], day: date | None, per_reason: int
+) -> list[Sample]:
+    """The newest dropped rows of each reason, by file and line."""
+    made = []
+    with _views(lake) as connection:
+        for of in reasons:
+            rows = connection.execute(
+                """
+                SELECT landed_on, source, file, line FROM quarantine
+                WHERE table_name = ? AND reason = ? AND (? IS NULL OR landed_on = ?)
+                ORDER BY landed_on DESC, file, line LIMIT ?""",
+                [of.table, of.reason, day, day, per_reason],
+            ).fetchall()
+            made += [
+                Sample(
+                    of.table, of.reason, file, line, _fields(lake, landed_on, source, file, line)
+                )
+                for landed_on, source, file, line in rows
+            ]
+    return made
+
+
+def _fields(lake: Lake, day: date, source: str, file: str, line: int) -> str:
+    paths = [f.path for f in lake.files(LANDED, day, day + timedelta(days=1), {"source": [source]})]
+    with duckdb.connect() as connection:
+        row = connection.execute(
+            "SELECT fields FROM read_parquet(?) WHERE source = ? AND file = ? AND line = ?",
+            [paths, source, file, line],
+        ).fetchone()
+    if row is None or row[0] is None:
+        return "could not be decoded"
+    return " | ".join("" if field is None else masked(field) for field in row[0])
+
+
+def masked(text: str, width: int = 40) -> str:
+    """Every letter as `a`, every digit as `9`: the shape of a value without what it says."""
+    shape = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))
+    return shape if len(shape) <= width else shape[: width - 1] + "…"
+
+
+def check_limits(lake: Lake, as_of: date, max_share: float | None, max_jump: float | None) -> None:
+    """Stop when a rule drops far more than it did, or a table loses most of its rows.
+
+    `max_share`: of all rows of a table, what may be quarantined. `max_jump`: the share of a day's
+    rows that a reason may drop beyond the highest of the four weeks before; looked at for days of
+    the last week. None turns a limit off.
+
+    Raises:
+        ContractError: naming table, day, reason and numbers of each.
+    """
+    problems: list[str] = []
+    with _views(lake) as connection:
+        if max_share is not None:
+            problems += [
+                f"  {table}: {bad:,} of {n:,} rows ({bad / n:.0%}) are quarantined; "
+                f"max_quarantined_share = {max_share:g}"
+                for table, n, bad in connection.execute(
+                    "SELECT table_name, sum(n_in)::BIGINT AS n, sum(n_quarantined)::BIGINT AS bad "
+                    "FROM reconciliation WHERE landed_on < ? GROUP BY ALL "
+                    "HAVING n >= ? AND bad > ? * n ORDER BY 1",
+                    [as_of, MIN_ROWS, max_share],
+                ).fetchall()
+            ]
+        if max_jump is not None:
+            problems += [_told(row, max_jump) for row in _jumps(connection, as_of, max_jump)]
+    if problems:
+        raise ContractError(
+            "\n".join(
+                [
+                    "cleaning dropped more rows than the limits allow:",
+                    *problems,
+                    "`nightjar quarantine` shows the rows; if they are right to go, raise the "
+                    "limit in nightjar.toml or the environment for this run",
+                ]
+            )
+        )
+
+
+def _jumps(
+    connection: duckdb.DuckDBPyConnection, as_of: date, max_jump: float
+) -> list[tuple[Any, ...]]:
+    """Table, reason, day, rows dropped, rows in, highest share before."""
+    recent = as_of - timedelta(days=RECENT_DAYS)
+    return connection.execute(
+        """
+        WITH days AS (
+            SELECT table_name, landed_on, sum(n_in)::BIGINT AS n_in FROM reconciliation
+            WHERE landed_on >= ? AND landed_on < ? GROUP BY ALL HAVING sum(n_in) > 0),
+        reasons AS (
+            SELECT table_name, reason, landed_on, count(*) AS n FROM quarantine
+            WHERE landed_on >= ? AND landed_on < ? GROUP BY ALL),
+        every AS (
+            SELECT d.table_name, r.reason, d.landed_on, d.n_in, coalesce(x.n, 0) AS n
+            FROM days d JOIN (SELECT DISTINCT table_name, reason FROM reasons) r USING (table_name)
+            LEFT JOIN reasons x ON x.table_name = d.table_name AND x.reason = r.reason
+                AND x.landed_on = d.landed_on),
+        before AS (
+            SELECT table_name, reason, max(n / n_in) AS highest, count(*) AS n_days FROM every
+            WHERE landed_on < ? GROUP BY ALL)
+        SELECT table_name, reason, landed_on, n, n_in, highest
+        FROM every JOIN before USING (table_name, reason)
+        WHERE landed_on >= ? AND n_days >= ? AND n >= ? AND n / n_in > highest + ?
+        ORDER BY ALL""",
+        [
+            recent - timedelta(days=BASE_DAYS),
+            as_of,
+            recent - timedelta(days=BASE_DAYS),
+            as_of,
+            recent,
+            recent,
+            MIN_BASE_DAYS,
+            MIN_DROPPED,
+            max_jump,
+        ],
+    ).fetchall()
+
+
+def _told(row: tuple[Any, ...], max_jump: float) -> str:
+    table, reason, day, n, n_in, highest = row
+    return (
+        f"  {table}, {day}, {reason}: {n:,} of {n_in:,} rows ({n / n_in:.0%}), at most "
+        f"{highest:.0%} on a day of the {BASE_DAYS} before; max_quarantine_jump = {max_jump:g}"
+    )

@@ -1,0 +1,74 @@
+"""The page about adding a task is followed to the letter, on a copy of the code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+FOLLOW_THE_ROW = """
+import sys, datetime as dt
+from pathlib import Path
+import pyarrow.parquet as pq
+from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_SCORES
+from contracts.tasks import TASKS, task_named
+from models.config import TrainConfig
+from models.score import ScoreSpec, score
+from models.train import TrainSpec, train
+from tests.models.made import DAYS, NIGHT, write_examples, write_features
+
+folder, task = Path(sys.argv[1]), task_named("post_7d")
+assert LABELS["label_post_7d"].type == "bigint"
+config = TrainConfig(width=16, depth=1, n_experts=2, id_buckets=16, max_epochs=2, min_rows=50,
+                     bootstrap_samples=5)
+files = write_examples(folder, n=60)
+report = train(TrainSpec(files, DAYS, NIGHT, 2, ("post_7d",), config, str(folder)))
+assert report["tasks"]["post_7d"]["main"] == "deviance"
+spec = ScoreSpec((write_features(folder, 20),), NIGHT, str(folder / "model"), "r",
+                 str(folder / "scores.parquet"), str(folder / "scratch"))
+score(spec)
+scores = pq.read_table(spec.path)
+assert scores.column("score_post_7d_expected").null_count == 0
+assert scores.column("percentile_post_7d").null_count == 0
+assert scores.column("score_churn_28d").null_count == 20
+
+from jobs.config import SparkConfig
+from jobs.labels import _BY_KIND, _in_window
+from jobs.session import start_session
+spark = start_session(SparkConfig(master="local[1]", shuffle_partitions=1), folder / "spark")
+rows = [("ann", 0, None, 2), ("ann", 6, None, 1), ("ann", 7, None, 5), ("bob", 1, "order", 9)]
+frame = spark.createDataFrame(rows, "user string, offset int, target string, n_posts bigint")
+made = frame.groupBy("user").agg(_BY_KIND[type(task.kind)].aggregate(task).alias(task.name))
+made = made.select("user", _BY_KIND[type(task.kind)].label(task).alias("label"))
+assert dict(made.collect()) == {"ann": 3, "bob": 0}
+print("the row was enough")
+"""
+
+
+def test_one_row_is_enough(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/adding-a-task.md").read_text()
+    found = re.search(r"```python\n(Task\(.*?\n\),)\n```", page, flags=re.S)
+    assert found is not None
+    for folder in ("contracts", "jobs", "models", "tests"):
+        shutil.copytree(
+            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    tasks = tmp_path / "contracts/tasks.py"
+    text = tasks.read_text()
+    place = "TASKS: tuple[Task, ...] = (\n"
+    assert text.count(place) == 1
+    row = "".join(f"    {line}\n" for line in found.group(1).splitlines())
+    tasks.write_text(text.replace(place, place + row))
+    done = subprocess.run(
+        [sys.executable, "-c", FOLLOW_THE_ROW, str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.endswith("the row was enough\n"), done.stderr[-2000:]
