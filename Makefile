@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint check up docs bench clean
+.PHONY: help setup night test lint check up docs bench oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,13 @@ docs: $(STAMP) ## write docs/tables.md from the contracts
 
 bench: $(STAMP) ## benchmarks, as JSON lines
 	$(BIN)/python -m tests.bench
+
+DEMO = $(JOBS_HOME)/demo/1200-users
+oracle: $(STAMP) ## after `make night`: each task beside what could be known at best
+	@NIGHTJAR_KEY=demo-key-for-simulated-users-only NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/python -m tests.bench.oracle $(DEMO)
+
+defects: $(STAMP) ## precision and recall of cleaning per kind of defect
+	@$(BIN)/python -m tests.bench.defects
 
 clean: ## remove the demo's lake, never the installation
 	rm -rf $(JOBS_HOME)

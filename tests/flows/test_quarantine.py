@@ -1,0 +1,149 @@
+"""What an operator sees of dropped rows, and when dropping stops a night."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from contracts.table import ContractError
+from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
+from flows import show
+from flows.lake import Lake
+from flows.quarantine import check_limits, dropped, masked, samples
+from flows.settings import read_settings
+from jobs.io import WrittenDay
+from jobs.schema import arrow_schema
+
+FIRST = date(2025, 3, 1)
+DAYS = [FIRST + timedelta(days=n) for n in range(30)]
+AS_OF = DAYS[-1] + timedelta(days=1)
+
+
+def lake_with(folder: Path, bad: dict[date, int], n_in: int = 200) -> Lake:
+    """A lake in which `bad` rows of each day's orders were dropped, all for one reason."""
+    lake = Lake(folder / "lake")
+    written, counts = {}, []
+    for day in DAYS:
+        n = bad.get(day, 0)
+        rows = [
+            {
+                "landed_on": day,
+                "table_name": "orders",
+                "source": "shop",
+                "reason": "user_id: missing",
+                "file": f"{day}.csv",
+                "line": i + 2,
+                "row_hash": "h",
+            }
+            for i in range(n)
+        ]
+        path = folder / f"q-{day}.parquet"
+        if rows:
+            pq.write_table(pa.Table.from_pylist(rows, arrow_schema(QUARANTINE)), path)
+        written[day] = WrittenDay(day, n, "x", (str(path),) if rows else ())
+        counts.append(
+            {
+                "landed_on": day,
+                "table_name": "orders",
+                "source": "shop",
+                "n_in": n_in,
+                "n_clean": n_in - n,
+                "n_duplicate": 0,
+                "n_quarantined": n,
+            }
+        )
+    lake.commit(QUARANTINE, written)
+    lake.replace_rows(RECONCILIATION, counts, DAYS, {"table_name": "orders"})
+    return lake
+
+
+def test_reasons_have_their_share_and_their_course(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, {DAYS[3]: 2, DAYS[-14]: 4, DAYS[-1]: 8})
+    (found,) = dropped(lake)
+    assert (found.table, found.reason) == ("orders", "user_id: missing")
+    assert (found.rows, found.rows_in, found.newest) == (14, 30 * 200, DAYS[-1])
+    assert found.trend == "▄" + " " * 12 + "█"
+    (one,) = dropped(lake, day=DAYS[3])
+    assert (one.rows, one.rows_in) == (2, 200)
+    assert dropped(lake, day=DAYS[4]) == []
+    assert dropped(lake, reason="stars") == []
+    assert len(dropped(lake, reason="user_id")) == 1
+
+
+def test_nothing_cleaned_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="nothing has been cleaned yet"):
+        dropped(Lake(tmp_path / "lake"))
+
+
+def test_samples_show_shapes_and_no_values(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, {DAYS[-1]: 3})
+    rows = [
+        {
+            "landed_on": DAYS[-1],
+            "source": "shop",
+            "file": f"{DAYS[-1]}.csv",
+            "line": line,
+            "row_hash": "h",
+            "fields": fields,
+            "problem": None,
+        }
+        for line, fields in ((2, ["Ann Smith", None, "12.50"]), (3, None))
+    ]
+    path = tmp_path / "landed.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(LANDED)), path)
+    lake.commit(LANDED, {DAYS[-1]: WrittenDay(DAYS[-1], 2, "x", (str(path),))})
+    first, second = samples(lake, dropped(lake), None, 2)
+    assert first.fields == "aaa aaaaa |  | 99.99"
+    assert (first.file, first.line) == (f"{DAYS[-1]}.csv", 2)
+    assert second.fields == "could not be decoded"
+
+    out = Console(width=160, record=True, highlight=False)
+    show.quarantine(out, read_settings(home=tmp_path), None, None, 1)
+    told = out.export_text()
+    assert "aaa aaaaa" in told
+    assert "Ann" not in told
+    assert "0.05%" in told
+
+
+def test_masks_hide_letters_of_every_script_and_cut_what_is_long() -> None:
+    assert masked("Ünal-7 日本 x_y") == "aaaa-9 aa a_a"
+    assert masked("a" * 60, 10) == "a" * 9 + "…"
+
+
+def test_a_rule_that_suddenly_drops_a_lot_stops_the_night(tmp_path: Path) -> None:
+    steady = dict.fromkeys(DAYS, 30)
+    check_limits(lake_with(tmp_path / "a", steady), AS_OF, 0.5, 0.2)
+    sudden = steady | {DAYS[-2]: 90}
+    lake = lake_with(tmp_path / "b", sudden)
+    with pytest.raises(ContractError) as error:
+        check_limits(lake, AS_OF, 0.5, 0.2)
+    assert str(error.value) == "\n".join(
+        [
+            "cleaning dropped more rows than the limits allow:",
+            "  orders, 2025-03-29, user_id: missing: 90 of 200 rows (45%), at most 15% on a day of "
+            "the 28 before; max_quarantine_jump = 0.2",
+            "`nightjar quarantine` shows the rows; if they are right to go, raise the limit in "
+            "nightjar.toml or the environment for this run",
+        ]
+    )
+    check_limits(lake, AS_OF, 0.5, 0.35)
+    check_limits(lake, AS_OF, 0.5, None)
+    check_limits(lake, DAYS[-2], 0.5, 0.2)  # as of the day before, it had not happened
+
+
+def test_a_new_reason_counts_from_nothing(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, {DAYS[-1]: 60})
+    with pytest.raises(ContractError, match=r"60 of 200 rows \(30%\), at most 0% on a day"):
+        check_limits(lake, AS_OF, None, 0.2)
+
+
+def test_a_table_that_loses_most_of_its_rows_stops_the_night(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, dict.fromkeys(DAYS, 120))
+    with pytest.raises(ContractError, match=r"orders: 3,600 of 6,000 rows \(60%\) are quarantined"):
+        check_limits(lake, AS_OF, 0.5, None)
+    check_limits(lake, AS_OF, 0.7, 0.2)
