@@ -7,67 +7,44 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pyiceberg.expressions import (
-    AlwaysFalse,
-    AlwaysTrue,
-    And,
     BooleanExpression,
     EqualTo,
     GreaterThanOrEqual,
     In,
     LessThan,
-    Or,
 )
-from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import is_ancestor_of
 from pyiceberg.transforms import IdentityTransform, MonthTransform
-from pyiceberg.types import (
-    BooleanType,
-    DateType,
-    DoubleType,
-    FloatType,
-    IcebergType,
-    IntegerType,
-    ListType,
-    LongType,
-    NestedField,
-    StringType,
-    TimestamptzType,
-)
 from pyiceberg.utils.config import Config
 
-from contracts.days import as_ranges
-from contracts.table import Table, raise_if
+from contracts.table import Table
+from flows.iceberg import (
+    all_of,
+    check_files,
+    iceberg_schema,
+    iceberg_type,
+    on_days,
+    partition_spec,
+    plain_path,
+    spec_names,
+    uri_of,
+)
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 
 NAMESPACE = "nightjar"
 MAIN = "main"
-MAX_RANGES = 100
-"""Ranges of days in one filter; beyond them the days are listed."""
-_TYPES: dict[str, IcebergType] = {
-    "string": StringType(),
-    "int": IntegerType(),
-    "bigint": LongType(),
-    "float": FloatType(),
-    "double": DoubleType(),
-    "boolean": BooleanType(),
-    "date": DateType(),
-    "timestamp": TimestamptzType(),
-}
 _PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "10",
@@ -105,7 +82,7 @@ class Lake:
             return self._catalog.create_table(
                 name,
                 iceberg_schema(table),
-                partition_spec=_partition_spec(table),
+                partition_spec=partition_spec(table),
                 properties=_PROPERTIES,
             )
         found = self._catalog.load_table(name)
@@ -113,7 +90,7 @@ class Lake:
         if absent:
             with found.update_schema() as update:
                 for column in absent:
-                    update.add_column(column.name, _type(column.type, 0), doc=column.doc)
+                    update.add_column(column.name, iceberg_type(column.type, 0), doc=column.doc)
         return found
 
     def files(
@@ -134,7 +111,7 @@ class Lake:
         found = self.table(table)
         if found.current_snapshot() is None and snapshot is None:
             return ()
-        tasks = found.scan(row_filter=_all(parts), snapshot_id=snapshot).plan_files()
+        tasks = found.scan(row_filter=all_of(parts), snapshot_id=snapshot).plan_files()
         files = []
         for task in tasks:
             if task.delete_files:
@@ -144,7 +121,7 @@ class Lake:
                 )
             files.append(
                 DataFile(
-                    _plain(task.file.file_path),
+                    plain_path(task.file.file_path),
                     task.file.record_count,
                     task.file.file_size_in_bytes,
                 )
@@ -171,9 +148,9 @@ class Lake:
         listed = [path for day in written.values() for path in day.files]
         paths = sorted(set(listed))
         check_files(table, written)
-        replaced = _all(
+        replaced = all_of(
             [
-                _on_days(table, written),
+                on_days(table, written),
                 *(EqualTo(name, value) for name, value in (where or {}).items()),
             ]
         )
@@ -184,7 +161,7 @@ class Lake:
                     transaction.delete(replaced, branch=branch)
                 if paths:
                     transaction.add_files(
-                        [_uri(path) for path in paths], check_duplicate_files=False, branch=branch
+                        [uri_of(path) for path in paths], check_duplicate_files=False, branch=branch
                     )
             return self._tip(self.table(table), branch)
 
@@ -197,9 +174,9 @@ class Lake:
     ) -> int:
         """Replace the rows of some days of a small table, which has no partitions."""
         data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
-        replaced = _all(
+        replaced = all_of(
             [
-                _on_days(table, days),
+                on_days(table, days),
                 *(EqualTo(name, value) for name, value in where.items()),
             ]
         )
@@ -218,7 +195,7 @@ class Lake:
         """
         found = self.table(table)
         month = f"{table.day}_month"
-        if not table.partition or by_month == (month in _spec_names(found)):
+        if not table.partition or by_month == (month in spec_names(found)):
             return found
         with found.update_spec() as update:
             if by_month:
@@ -298,108 +275,3 @@ class Lake:
     def _tip(found: IcebergTable, branch: str) -> int:
         tip = found.snapshot_by_name(branch)
         return -1 if tip is None else tip.snapshot_id
-
-
-def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
-    """Look into every file before it is committed: columns, types, and that it is of one day.
-
-    Iceberg takes a file without its partition column, and then hides its rows from filters.
-
-    Raises:
-        ContractError: naming every file that is not right.
-    """
-    expected = arrow_schema(table)
-    problems = []
-    days_of: dict[str, set[date]] = {}
-    for day, made in written.items():
-        for path in made.files:
-            days_of.setdefault(path, set()).add(day)
-    rows = 0
-    for path, days in days_of.items():
-        metadata = pq.read_metadata(path)
-        rows += metadata.num_rows
-        schema = metadata.schema.to_arrow_schema()
-        if schema.names != expected.names or not all(
-            a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)
-        ):
-            problems.append(f"  {path}: its columns are not the contract's")
-            continue
-        stats = _span_of(metadata, table.day)
-        span = f"{min(days)} to {max(days)}" if len(days) > 1 else f"only {min(days)}"
-        if stats != (min(days), max(days)):
-            found = f"{stats[0]} to {stats[1]}" if stats else "no statistics"
-            problems.append(f"  {path}: expected {table.day} of {span}, found {found}")
-    counted = sum(made.rows for made in written.values())
-    if rows != counted:
-        problems.append(f"  {counted} rows counted, {rows} in the files")
-    raise_if(table, problems)
-
-
-def _span_of(metadata: pq.FileMetaData, day: str) -> tuple[date, date] | None:
-    """The first and last day in a file by its statistics; None if a part of it has none."""
-    column = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path == day)
-    groups = [metadata.row_group(g).column(column) for g in range(metadata.num_row_groups)]
-    stats = [group.statistics for group in groups]
-    if not stats or any(s is None or not s.has_min_max for s in stats):
-        return None
-    return min(s.min for s in stats), max(s.max for s in stats)
-
-
-def _on_days(table: Table, days: Iterable[date]) -> BooleanExpression:
-    """Rows of these days, as few ranges: Iceberg can tell of a range that a file lies within it."""
-    ranges = as_ranges(days)
-    if len(ranges) > MAX_RANGES:
-        return In(table.day, [day.isoformat() for r in ranges for day in r])
-    parts: list[BooleanExpression] = [
-        And(
-            GreaterThanOrEqual(table.day, r.start.isoformat()),
-            LessThan(table.day, r.end.isoformat()),
-        )
-        for r in ranges
-    ]
-    return reduce(Or, parts) if parts else AlwaysFalse()
-
-
-def _spec_names(found: IcebergTable) -> set[str]:
-    return {field.name for field in found.spec().fields}
-
-
-def iceberg_schema(table: Table) -> Schema:
-    n = len(table.columns)
-    return Schema(
-        *(
-            NestedField(i + 1, c.name, _type(c.type, n + i + 1), required=False, doc=c.doc)
-            for i, c in enumerate(table.columns)
-        )
-    )
-
-
-def _type(type_: str, element_id: int) -> IcebergType:
-    if type_.startswith("array<"):
-        return ListType(
-            element_id=element_id, element_type=_TYPES[type_[6:-1]], element_required=False
-        )
-    return _TYPES[type_]
-
-
-def _partition_spec(table: Table) -> PartitionSpec:
-    schema = iceberg_schema(table)
-    return PartitionSpec(
-        *(
-            PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
-            for i, name in enumerate(table.partition)
-        )
-    )
-
-
-def _all(parts: Sequence[BooleanExpression]) -> BooleanExpression:
-    return reduce(And, parts) if parts else AlwaysTrue()
-
-
-def _uri(path: str) -> str:
-    return path if "://" in path else Path(path).as_uri()
-
-
-def _plain(uri: str) -> str:
-    """Local files as plain paths, which Spark, Arrow and DuckDB all read."""
-    return uri.removeprefix("file://") if uri.startswith("file://") else uri

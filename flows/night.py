@@ -13,9 +13,10 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import as_ranges, example_days
 from contracts.table import CallError, ContractError
-from contracts.tables import CLEAN_TABLES, LANDED, QUARANTINE, RECONCILIATION, table_named
+from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, table_named
 from contracts.tasks import TASKS, Task, enabled_tasks
 from flows.code import git_commit
 from flows.database import bind_home, open_database

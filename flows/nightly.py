@@ -12,8 +12,8 @@ from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
-from contracts.tables import CLEAN_TABLES
 from flows import steps
 from flows.night import Night
 from flows.settings import read_settings

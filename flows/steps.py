@@ -17,13 +17,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from contracts.table import ContractError
-from contracts.tables import (
-    EXAMPLES,
-    PUBLISHED,
-    RECONCILIATION,
-    USER_FEATURES,
-    USER_SCORES,
-)
+from contracts.tables import EXAMPLES, PUBLISHED, RECONCILIATION, USER_FEATURES, USER_SCORES
 from flows.analysts import query
 from flows.audit import Audited, audit_scores, raise_if_failed
 from flows.code import code_fingerprint, git_commit

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pyspark.sql import functions as F
 
-from contracts.tables import (
+from contracts.clean_tables import (
     ACCOUNT_EVENTS,
     ENGAGEMENTS,
     FOLLOWS,

@@ -9,8 +9,8 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import ACCOUNT_EVENTS, ENGAGEMENTS, FOLLOWS, ORDERS, POSTS, REVIEWS
 from contracts.table import Table
-from contracts.tables import ACCOUNT_EVENTS, ENGAGEMENTS, FOLLOWS, ORDERS, POSTS, REVIEWS
 
 FACTS: tuple[Table, ...] = (ORDERS, POSTS, ENGAGEMENTS, FOLLOWS, REVIEWS, ACCOUNT_EVENTS)
 """Clean tables of what users did. A mark of fraud is done by nobody."""

@@ -10,30 +10,32 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import (
+    ACCOUNT_EVENTS,
+    CLEAN_TABLES,
+    FOLLOWS,
+    FRAUD_MARKS,
+    ITEMS,
+    ORDERS,
+    POSTS,
+    REVIEWS,
+    USERS,
+)
 from contracts.days import DEDUP_DAYS, label_is_closed
 from contracts.measures import WINDOWS
 from contracts.table import Table
 from contracts.tables import (
-    ACCOUNT_EVENTS,
-    CLEAN_TABLES,
     EXAMPLES,
-    FOLLOWS,
-    FRAUD_MARKS,
     ITEM_DAYS,
     ITEM_FEATURES,
-    ITEMS,
     LABELS,
     LANDED,
-    ORDERS,
-    POSTS,
     QUARANTINE,
     RECONCILIATION,
-    REVIEWS,
     USER_DAYS,
     USER_FEATURES,
     USER_ITEM_DAYS,
     USER_STATE,
-    USERS,
 )
 from contracts.tasks import enabled_tasks
 from jobs import clean as cleaning

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.__main__ import fields_page, tables_page
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.features import FEATURES
 from contracts.kinds import (
     KINDS,
@@ -17,7 +18,7 @@ from contracts.kinds import (
 )
 from contracts.sources import FIELDS
 from contracts.table import ContractError
-from contracts.tables import CLEAN_TABLES, TABLES, USER_FEATURES
+from contracts.tables import TABLES, USER_FEATURES
 from contracts.tasks import TASKS, Mask, Task, enabled_tasks, task_named
 from jobs import labels
 from jobs.clean_tables import RULES

@@ -13,17 +13,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import ACCOUNT_EVENTS, ENGAGEMENTS, FOLLOWS, ORDERS, POSTS, REVIEWS
 from contracts.features import FEATURES
 from contracts.measures import TEXT_BUCKETS
-from contracts.tables import (
-    ACCOUNT_EVENTS,
-    ENGAGEMENTS,
-    FOLLOWS,
-    ORDERS,
-    POSTS,
-    REVIEWS,
-    USER_STATE,
-)
+from contracts.tables import USER_STATE
 from jobs.facts import Facts, events
 from jobs.item_features import item_features
 from jobs.schema import spark_schema

@@ -169,7 +169,7 @@ def test_thousands_of_broken_lines_are_all_accounted_for(
 ) -> None:
     """Every log of a market with accidents in every third line, through landing and cleaning."""
     dice = random.Random(4)
-    simulate(Market(300, date(2025, 1, 1), 12, 9), tmp_path, lambda done, total: None, None)
+    simulate(Market(600, date(2025, 1, 1), 12, 9), tmp_path, lambda done, total: None, None)
     mapping = read_mapping(REPOSITORY / "infra/sources/market.toml")
     assert mapping.money is not None
     context = Context(UserKey(b"a key for the tests alone"), mapping.money, mapping.text)

@@ -2,17 +2,8 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from contracts.tables import (
-    ACCOUNT_EVENTS,
-    FRAUD_MARKS,
-    ITEMS,
-    LABELS,
-    ORDERS,
-    REVIEWS,
-    USER_DAYS,
-    USER_FEATURES,
-    USER_ITEM_DAYS,
-)
+from contracts.clean_tables import ACCOUNT_EVENTS, FRAUD_MARKS, ITEMS, ORDERS, REVIEWS
+from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_ITEM_DAYS
 from contracts.tasks import TASKS
 from jobs.labels import Known, examples, labels, standing_orders
 from tests.conftest import rows_of

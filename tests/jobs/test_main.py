@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from contracts.tables import ENGAGEMENTS, LANDED
+from contracts.clean_tables import ENGAGEMENTS
+from contracts.tables import LANDED
 from jobs.io import write_days
 from jobs.land import landed
 from jobs.market.files import simulate

@@ -10,8 +10,8 @@ from datetime import date
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import ITEMS, ORDERS, USERS
 from contracts.days import DEDUP_DAYS
-from contracts.tables import ITEMS, ORDERS, USERS
 from jobs.clean import verdicts
 from jobs.clean_fields import Context
 from jobs.clean_tables import RULES

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from contracts.tables import FRAUD_MARKS, ITEMS, USERS
+from contracts.clean_tables import FRAUD_MARKS, ITEMS, USERS
 from jobs.facts import FACTS
 from jobs.schema import spark_schema
 

@@ -1,0 +1,161 @@
+"""Contracts in Iceberg's terms: schemas, partitions, filters, and what a file must be like before a
+commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from functools import reduce
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from pyiceberg.expressions import (
+    AlwaysFalse,
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    GreaterThanOrEqual,
+    In,
+    LessThan,
+    Or,
+)
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+
+from contracts.days import as_ranges
+from contracts.table import Table, raise_if
+from jobs.io import WrittenDay
+from jobs.schema import arrow_schema
+
+_TYPES: dict[str, IcebergType] = {
+    "string": StringType(),
+    "int": IntegerType(),
+    "bigint": LongType(),
+    "float": FloatType(),
+    "double": DoubleType(),
+    "boolean": BooleanType(),
+    "date": DateType(),
+    "timestamp": TimestamptzType(),
+}
+MAX_RANGES = 100
+"""Ranges of days in one filter; beyond them the days are listed."""
+
+
+def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
+    """Look into every file before it is committed: columns, types, and that it is of one day.
+
+    Iceberg takes a file without its partition column, and then hides its rows from filters.
+
+    Raises:
+        ContractError: naming every file that is not right.
+    """
+    expected = arrow_schema(table)
+    problems = []
+    days_of: dict[str, set[date]] = {}
+    for day, made in written.items():
+        for path in made.files:
+            days_of.setdefault(path, set()).add(day)
+    rows = 0
+    for path, days in days_of.items():
+        metadata = pq.read_metadata(path)
+        rows += metadata.num_rows
+        schema = metadata.schema.to_arrow_schema()
+        if schema.names != expected.names or not all(
+            a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)
+        ):
+            problems.append(f"  {path}: its columns are not the contract's")
+            continue
+        stats = span_of(metadata, table.day)
+        span = f"{min(days)} to {max(days)}" if len(days) > 1 else f"only {min(days)}"
+        if stats != (min(days), max(days)):
+            found = f"{stats[0]} to {stats[1]}" if stats else "no statistics"
+            problems.append(f"  {path}: expected {table.day} of {span}, found {found}")
+    counted = sum(made.rows for made in written.values())
+    if rows != counted:
+        problems.append(f"  {counted} rows counted, {rows} in the files")
+    raise_if(table, problems)
+
+
+def span_of(metadata: pq.FileMetaData, day: str) -> tuple[date, date] | None:
+    """The first and last day in a file by its statistics; None if a part of it has none."""
+    column = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path == day)
+    groups = [metadata.row_group(g).column(column) for g in range(metadata.num_row_groups)]
+    stats = [group.statistics for group in groups]
+    if not stats or any(s is None or not s.has_min_max for s in stats):
+        return None
+    return min(s.min for s in stats), max(s.max for s in stats)
+
+
+def on_days(table: Table, days: Iterable[date]) -> BooleanExpression:
+    """Rows of these days, as few ranges: Iceberg can tell of a range that a file lies within it."""
+    ranges = as_ranges(days)
+    if len(ranges) > MAX_RANGES:
+        return In(table.day, [day.isoformat() for r in ranges for day in r])
+    parts: list[BooleanExpression] = [
+        And(
+            GreaterThanOrEqual(table.day, r.start.isoformat()),
+            LessThan(table.day, r.end.isoformat()),
+        )
+        for r in ranges
+    ]
+    return reduce(Or, parts) if parts else AlwaysFalse()
+
+
+def spec_names(found: IcebergTable) -> set[str]:
+    return {field.name for field in found.spec().fields}
+
+
+def iceberg_schema(table: Table) -> Schema:
+    n = len(table.columns)
+    return Schema(
+        *(
+            NestedField(i + 1, c.name, iceberg_type(c.type, n + i + 1), required=False, doc=c.doc)
+            for i, c in enumerate(table.columns)
+        )
+    )
+
+
+def iceberg_type(type_: str, element_id: int) -> IcebergType:
+    if type_.startswith("array<"):
+        return ListType(
+            element_id=element_id, element_type=_TYPES[type_[6:-1]], element_required=False
+        )
+    return _TYPES[type_]
+
+
+def partition_spec(table: Table) -> PartitionSpec:
+    schema = iceberg_schema(table)
+    return PartitionSpec(
+        *(
+            PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
+            for i, name in enumerate(table.partition)
+        )
+    )
+
+
+def all_of(parts: Sequence[BooleanExpression]) -> BooleanExpression:
+    return reduce(And, parts) if parts else AlwaysTrue()
+
+
+def uri_of(path: str) -> str:
+    return path if "://" in path else Path(path).as_uri()
+
+
+def plain_path(uri: str) -> str:
+    """Local files as plain paths, which Spark, Arrow and DuckDB all read."""
+    return uri.removeprefix("file://") if uri.startswith("file://") else uri
