@@ -154,8 +154,8 @@ def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -
     )
     out.print("[bold]how well it predicts[/bold] (test days, touched once; the page has intervals)")
     rows(
-        ("task", "metric", "model", "LightGBM", "constant", "gain (95 %)", "test rows"),
-        done["task_rows"],
+        ("task", "metric", "model", "LightGBM", "constant", "gain (95 %)"),
+        [row[:-1] for row in done["task_rows"]],
         "table",
         out,
     )
@@ -170,7 +170,8 @@ def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -
                round(score_spend_30d_expected)::BIGINT AS spend_30d,
                round(score_next_rating_90d_expected::DOUBLE, 2) AS next_stars,
                round(score_churn_28d::DOUBLE, 3) AS leaves_28d,
-               round(score_return_90d::DOUBLE, 3) AS returns_90d
+               round(score_return_90d::DOUBLE, 3) AS returns_90d,
+               score_interests_30d_top AS likes
         FROM {NEWEST} ORDER BY hash(user_key) LIMIT 5""",
     )
     page, home = done["report"], settings.folder

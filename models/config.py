@@ -23,13 +23,13 @@ class TrainConfig:
     """Residual blocks in the trunk."""
     n_experts: int = 4
     """Experts of the mixture; unused by shared_bottom."""
-    dropout: float = 0.1
+    dropout: float = 0.3
     """Share of activations dropped while training."""
     id_width: int = 8
     """Dimensions of an id's embedding."""
     id_buckets: int = 4096
     """Hash buckets for the items of the event sequence."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     batch_size: int = 1024
     max_epochs: int = 30

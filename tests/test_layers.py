@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -111,3 +112,20 @@ def test_modules_stay_short_enough_to_read() -> None:
 def test_packages_are_empty_so_that_names_come_from_where_they_are_defined() -> None:
     for layer in FORBIDDEN:
         assert (REPOSITORY / layer / "__init__.py").read_text() == ""
+
+
+def test_nothing_in_the_pipeline_reads_the_truth() -> None:
+    """The simulator writes `truth/`; benchmarks and tests compare with it, and nobody else."""
+    allowed = {"jobs/market/files.py", "jobs/market/truth.py"}
+    named = {
+        str(path.relative_to(REPOSITORY))
+        for layer in ("contracts", "jobs", "models", "flows")
+        for path in modules(layer)
+        if any(
+            isinstance(node, ast.Constant) and re.search(r"(^|/)truth(/|$)", str(node.value))
+            for node in ast.walk(ast.parse(path.read_text()))
+        )
+    }
+    assert named <= allowed
+    for mapping in (REPOSITORY / "infra/sources").glob("*.toml"):
+        assert "truth" not in mapping.read_text()

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import CallError, ContractError
 from jobs.sources import missing_days, raw_files, read_mapping
+from jobs.text import TextRules
 from tests.conftest import REPOSITORY
 
 GOOD = """
@@ -118,3 +120,35 @@ def test_no_file_is_an_error(tmp_path: Path) -> None:
     (source,) = read_mapping(written(tmp_path, GOOD)).sources
     with pytest.raises(ContractError, match="log: no file matches"):
         raw_files(source, tmp_path)
+
+
+def test_limits_of_bots_and_rules_of_text_are_read_and_checked(tmp_path) -> None:
+    path = tmp_path / "m.toml"
+    source = """
+[sources.posts]
+files = "{day}.csv"
+format = "csv"
+columns = ["a", "b", "c"]
+[sources.posts.tables.posts]
+post_id = "a"
+user_id = "b"
+occurred_at = "c"
+"""
+    path.write_text("[bots]\nposts = 7\n[text]\nurls = 'drop'\n" + source)
+    made = read_mapping(path)
+    assert made.bots == {"engagements": 1000, "posts": 7, "follows": 500, "reviews": 200}
+    assert made.text == TextRules(urls="drop")
+    path.write_text("[bots]\nposts = 0\norders = 5\n[text]\nurls = 1\n" + source)
+    with pytest.raises(CallError) as error:
+        read_mapping(path)
+    assert str(error.value).splitlines()[1:] == [
+        "  text.urls: expected one of mask, drop, keep, found 1",
+        "  bots.orders: unknown; expected one of engagements, follows, posts, reviews",
+        "  bots.posts: expected a whole number of rows, 1 or more, found 0",
+    ]
+
+
+def test_the_mappings_that_are_shipped_are_valid() -> None:
+    shipped = {path.stem: read_mapping(path) for path in (REPOSITORY / "infra/sources").iterdir()}
+    assert set(shipped) == {"market", "online_retail", "ciao"}
+    assert shipped["market"].mapped_tables == {table.name for table in CLEAN_TABLES}
