@@ -100,12 +100,19 @@ def simulate(
     days: Annotated[int, typer.Option(min=1)] = 180,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     start: Annotated[str, typer.Option(help="First day.")] = DEMO_START.isoformat(),
+    truth_every: Annotated[
+        int, typer.Option(min=1, help="Days between those whose truth is written, from the last.")
+    ] = 14,
 ) -> None:
-    """Write the raw logs of a simulated market, dirt included; any size in bounded memory."""
+    """Write the raw logs of a simulated market, dirt included; any size in bounded memory.
+
+    The folder `truth` beside them lists every defect, and what each user will do.
+    """
     from jobs.market.files import simulate as write
     from jobs.market.traits import Market
 
-    n = write(Market(users, parse_day(start, "--start"), days, seed), out_folder, _progress)
+    market = Market(users, parse_day(start, "--start"), days, seed)
+    n = write(market, out_folder, _progress, truth_every)
     out.print(
         f"{n:,} raw rows in {out_folder}; run a night on them with\n"
         f"  nightjar run --source infra/sources/market.toml --raw {out_folder}"

@@ -30,21 +30,25 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
         )
     right.axhline(1.0, color="grey", linewidth=0.8)
     right.set(title="Validation loss by task", xlabel="epoch")
-    right.legend(fontsize=8)
+    right.legend(fontsize=7, ncols=2)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> None:
     """Predicted against seen frequency in ten bins of equal size, per binary task."""
+    columns = min(max(len(tasks), 1), 4)
+    lines = -(-max(len(tasks), 1) // columns)
     figure, axes = plt.subplots(
-        1,
-        max(len(tasks), 1),
-        figsize=(3.2 * max(len(tasks), 1), 3.4),
+        lines,
+        columns,
+        figsize=(3.2 * columns, 3.4 * lines),
         layout="constrained",
         squeeze=False,
     )
-    for axis, (name, (scores, labels)) in zip(axes[0], tasks.items(), strict=False):
+    for axis in axes.flat[len(tasks) :]:
+        axis.set_axis_off()
+    for axis, (name, (scores, labels)) in zip(axes.flat, tasks.items(), strict=False):
         bins = np.array_split(np.argsort(scores, kind="stable"), 10)
         predicted = [scores[b].mean() for b in bins if len(b)]
         seen = [labels[b].mean() for b in bins if len(b)]
