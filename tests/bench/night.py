@@ -59,10 +59,11 @@ def main() -> None:
     for line in process.stdout or ():
         print(line, end="", file=sys.stderr, flush=True)
         now = time.monotonic()
+        match = ENDS.match(line)
         for pattern in (STARTS, TRAINS):
-            if match := pattern.match(line):
-                began.setdefault(match[1], now)
-        if match := ENDS.match(line):
+            if match is None and (start := pattern.match(line)):
+                began.setdefault(start[1], now)
+        if match is not None:
             since = began.get(match[1], now - float(match[4]))
             peak = max((gb for at, gb in seen if since - 0.5 <= at <= now), default=0.0)
             rows.append((match[1], match[2], match[3], match[4], match[5], f"{peak:.1f}"))
