@@ -162,19 +162,19 @@ def _joined() -> tuple[Feature, ...]:
     return tuple(made)
 
 
-_SPANS: tuple[int | None, ...] = (30, 90, None)
-_RATIOS: tuple[tuple[str, str, str, str, Encoding, tuple[int | None, ...]], ...] = (
+SPANS: tuple[int | None, ...] = (30, 90, None)
+RATIOS: tuple[tuple[str, str, str, str, Encoding, tuple[int | None, ...]], ...] = (
     ("spend_per_order", "Mean order value, in minor units", "spend_minor", "n_orders", "money",
-     _SPANS),
+     SPANS),
     ("undone_share", "Value undone over value ordered", "undone_minor", "spend_minor", "ratio",
-     _SPANS),
-    ("mean_stars", "Mean stars given", "sum_stars", "n_reviews", "ratio", _SPANS),
+     SPANS),
+    ("mean_stars", "Mean stars given", "sum_stars", "n_reviews", "ratio", SPANS),
     ("negative_share", "Share of negative reviews", "n_negative_reviews", "n_reviews", "ratio",
-     _SPANS),
+     SPANS),
     ("positive_share", "Share of positive reviews", "n_positive_reviews", "n_reviews", "ratio",
-     _SPANS),
-    ("orders_per_view", "Orders over views", "n_orders", "n_views", "ratio", _SPANS),
-    ("ad_click_rate", "Ads clicked over ads seen", "n_ad_clicks", "n_ad_views", "ratio", _SPANS),
+     SPANS),
+    ("orders_per_view", "Orders over views", "n_orders", "n_views", "ratio", SPANS),
+    ("ad_click_rate", "Ads clicked over ads seen", "n_ad_clicks", "n_ad_views", "ratio", SPANS),
     ("failed_login_share", "Failed logins over logins", "n_failed_logins", "n_logins", "ratio",
      (7, 30, None)),
     ("mean_payment", "Mean payment, in minor units", "paid_minor", "n_payments", "money",
@@ -182,7 +182,7 @@ _RATIOS: tuple[tuple[str, str, str, str, Encoding, tuple[int | None, ...]], ...]
     ("mean_transfer", "Mean transfer, in minor units", "transferred_minor", "n_transfers", "money",
      (7, 30, None)),
 )  # fmt: skip
-_NAMED_RATIOS = (
+NAMED_RATIOS = (
     ("payment_over_usual_7d", "Largest payment of the 7 days before over the mean of all time",
      "max_payment_minor_7d", "mean_payment_all"),
     ("payment_over_usual_30d", "Largest payment of the 30 days before over the mean of all time",
@@ -210,11 +210,11 @@ def _ratios() -> tuple[Feature, ...]:
     windowed = tuple(
         (f"{name}_{suffix(w)}", f"{doc}, {_over(w)}", f"{over}_{suffix(w)}", f"{under}_{suffix(w)}",
          encoding, w)
-        for name, doc, over, under, encoding, spans in _RATIOS
+        for name, doc, over, under, encoding, spans in RATIOS
         for w in spans
     )  # fmt: skip
     ratio: Encoding = "ratio"
-    named = tuple((*row, ratio, None) for row in _NAMED_RATIOS)
+    named = tuple((*row, ratio, None) for row in NAMED_RATIOS)
     return tuple(
         Feature(
             name, f"{doc}; null where the divisor is 0.", "double", (over, under), "ratio", w, None,

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from contracts.features import _NAMED_RATIOS, _RATIOS
+from contracts.features import NAMED_RATIOS, RATIOS
 from contracts.measures import (
     MEASURES,
     SEQUENCE_LENGTH,
@@ -304,10 +304,10 @@ def ratios(row: dict[str, Any]) -> dict[str, float | None]:
         a, b = ({**row, **made}[n] for n in (over, under))
         made[name] = None if a is None or not b else float(a) / float(b)
 
-    for name, _, over, under, _, spans in _RATIOS:
+    for name, _, over, under, _, spans in RATIOS:
         for w in spans:
             end = "all" if w is None else f"{w}d"
             divide(f"{name}_{end}", f"{over}_{end}", f"{under}_{end}")
-    for name, _, over, under in _NAMED_RATIOS:
+    for name, _, over, under in NAMED_RATIOS:
         divide(name, over, under)
     return made
