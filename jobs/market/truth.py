@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import ndtr
@@ -99,7 +101,7 @@ def truth_of(market: Market, traits: Block, items: Items, day: int) -> dict[str,
     seen = out.nothing(rate["ad_view"], 7)
     unclicked = out.nothing(rate["ad_view"] * traits.ad_liking[known], 7)
     made["ad_click_7d"] = (1 - unclicked) / (1 - seen)
-    stars = star_shares(traits, items, known)
+    stars = star_shares(market, traits, known)
     made["next_rating_90d"] = stars @ np.arange(1, 6)
     for k, name in enumerate(("negative", "neutral", "positive")):
         made[f"sentiment_next_30d_is_{name}"] = stars[:, k == _SENTIMENT].sum(axis=1)
@@ -133,21 +135,37 @@ def _order_value(traits: Block, items: Items, known: np.ndarray) -> Floats:
     return 100 * price * (1 + MORE_LINES) * (1 + traits.basket[known])
 
 
-def star_shares(traits: Block, items: Items, known: np.ndarray) -> Floats:
+_MOODS = np.linspace(-6, 6, 2401)
+
+
+@lru_cache(maxsize=2)
+def _stars_below(market: Market) -> npt.NDArray[np.float64]:
+    """(C, 4, moods): the chance of fewer than 2, 3, 4, 5 stars for a review in a category."""
+    quality = Items.of(market).quality.reshape(PER_CATEGORY, N_CATEGORIES)
+    steps = np.arange(1.5, 5.0)
+    return np.stack(
+        [
+            [
+                ndtr((step - STARS_AT - _MOODS[:, None] - quality[None, :, c]) / STARS_SPREAD)
+                @ popularity()
+                for step in steps
+            ]
+            for c in range(N_CATEGORIES)
+        ]
+    )
+
+
+def star_shares(market: Market, traits: Block, known: np.ndarray) -> Floats:
     """(n, 5): chances of the stars of a user's next review, over all goods it may be of.
 
     Mood is one number, so each category's chances are tabled over it (in steps of 0.005, which is
     right to 1e-5) and looked up.
     """
-    quality = items.quality.reshape(PER_CATEGORY, N_CATEGORIES)
-    moods = np.linspace(-6, 6, 2401)
     mood = traits.mood[known]
     made = np.zeros((len(known), 5))
-    for c in range(N_CATEGORIES):
-        centre = STARS_AT + moods[:, None] + quality[None, :, c]
-        below = [ndtr((k + 0.5 - centre) / STARS_SPREAD) @ popularity() for k in range(1, 5)]
-        mine = np.stack([np.interp(mood, moods, column) for column in below], axis=1)
-        made += traits.interests[known, c, None] * np.diff(mine, axis=1, prepend=0, append=1)
+    for c, columns in enumerate(_stars_below(market)):
+        below = np.stack([np.interp(mood, _MOODS, column) for column in columns], axis=1)
+        made += traits.interests[known, c, None] * np.diff(below, axis=1, prepend=0, append=1)
     return made
 
 
