@@ -41,7 +41,7 @@ def build_database(
         for table, paths in files.items():
             if paths:
                 connection.executemany("INSERT INTO release_files VALUES (?)", [[p] for p in paths])
-            connection.execute(f"CREATE VIEW {table.name} AS {_select(table, paths)}")
+            connection.execute(f"CREATE VIEW {table.name} AS {select_from(table, paths)}")
             _comment(connection, table.name, table)
         connection.execute(
             f"CREATE VIEW {NEWEST} AS SELECT * FROM {USER_SCORES.name} WHERE as_of = DATE '{as_of}'"
@@ -51,7 +51,8 @@ def build_database(
     os.replace(beside, path)
 
 
-def _select(table: Table, paths: Sequence[str]) -> str:
+def select_from(table: Table, paths: Sequence[str]) -> str:
+    """SQL for the rows of a table's files; of none, no row of the right columns."""
     columns = ", ".join(table.names)
     if paths:
         listed = ", ".join(_quoted(p) for p in paths)

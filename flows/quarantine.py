@@ -17,6 +17,7 @@ import duckdb
 
 from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
+from flows.analysts import select_from
 from flows.lake import Lake
 
 TREND_DAYS, RECENT_DAYS, BASE_DAYS = 14, 7, 28
@@ -54,11 +55,11 @@ class Sample:
 def _views(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
-        for table in (QUARANTINE, RECONCILIATION):
+        for table in (RECONCILIATION, QUARANTINE):
             files = [f.path for f in lake.files(table)]
-            if not files:
+            if not files and table is RECONCILIATION:
                 raise ContractError("nothing has been cleaned yet: run `nightjar run`")
-            connection.read_parquet(files).create_view(table.name)
+            connection.execute(f"CREATE VIEW {table.name} AS {select_from(table, files)}")
         yield connection
 
 

@@ -10,6 +10,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import LANDED_ON
 from contracts.table import Table, check_columns, raise_if
 from jobs.digest import digest
 from jobs.parquet import DIGEST, REPORT_SQL, parquet_writer
@@ -49,14 +50,15 @@ def write_days(
 ) -> dict[date, WrittenDay]:
     """Write `rows` as Parquet under `folder`, split by day, checking and hashing them on the way.
 
-    Every one of `days` is in the result, with no file where there was no row. History that is
-    written in one go lies in a file per month, which its days share.
+    Every one of `days` is in the result, with no file where there was no row. History by landing
+    day that is written in one go lies in a file per month, which its days share; what is as of a
+    day is read by that day and keeps a file of its own.
 
     Raises:
         ContractError: the rows break the table's contract, or belong to none of `days`.
     """
     check_columns(table, spark_types(rows.schema))
-    by_month = len(days) > MAX_DAILY
+    by_month = table.day == LANDED_ON.name and len(days) > MAX_DAILY
     keys = [F.trunc(table.day, "month") if by_month else F.col(table.day)]
     if files_per_day > 1:
         keys.append(F.pmod(F.xxhash64(*table.grain), F.lit(files_per_day)))

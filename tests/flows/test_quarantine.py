@@ -147,3 +147,9 @@ def test_a_table_that_loses_most_of_its_rows_stops_the_night(tmp_path: Path) -> 
     with pytest.raises(ContractError, match=r"orders: 3,600 of 6,000 rows \(60%\) are quarantined"):
         check_limits(lake, AS_OF, 0.5, None)
     check_limits(lake, AS_OF, 0.7, 0.2)
+
+
+def test_where_nothing_is_dropped_nothing_stops(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, {})
+    assert dropped(lake) == []
+    check_limits(lake, AS_OF, 0.5, 0.2)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from contracts.table import Column, ContractError, Table
-from contracts.tables import USER_DAYS
+from contracts.tables import ITEM_FEATURES, USER_DAYS, USER_ITEM_DAYS
 from jobs.io import read_table, write_days
+from jobs.schema import spark_schema
 from tests.conftest import rows_of
 
 T = Table(
@@ -91,3 +93,33 @@ def test_rows_of_a_day_that_was_not_asked_for_are_refused(
 
 def test_no_file_is_an_empty_table(spark: SparkSession) -> None:
     assert rows_of(read_table(spark, USER_DAYS, []), *USER_DAYS.names) == []
+
+
+def test_history_shares_month_files_and_each_day_keeps_its_digest(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    days = [D1 + timedelta(days=n) for n in range(70)]
+    rows = [("u", "item", f"i{n}", day, day) for n, day in enumerate(days) if n % 2]
+    frame = spark.createDataFrame(rows, spark_schema(USER_ITEM_DAYS))
+    whole = write_days(spark, frame, USER_ITEM_DAYS, days, str(tmp_path / "whole"))
+    files = {path for made in whole.values() for path in made.files}
+    assert sorted(Path(path).name[:7] for path in files) == ["2025-01", "2025-02", "2025-03"]
+    some = days[:8]
+    alone = write_days(
+        spark,
+        frame.where(F.col("landed_on") <= some[-1]),
+        USER_ITEM_DAYS,
+        some,
+        str(tmp_path / "alone"),
+    )
+    assert len({path for made in alone.values() for path in made.files}) == 4
+    assert {d: m.digest for d, m in alone.items()} == {d: whole[d].digest for d in some}
+
+
+def test_what_is_as_of_a_day_never_shares_a_file(spark: SparkSession, tmp_path: Path) -> None:
+    days = [D1 + timedelta(days=n) for n in range(70)]
+    frame = spark.createDataFrame(
+        [("i", d, None, *[0] * 12) for d in days], spark_schema(ITEM_FEATURES)
+    )
+    made = write_days(spark, frame, ITEM_FEATURES, days, str(tmp_path))
+    assert len({path for m in made.values() for path in m.files}) == 70
