@@ -57,7 +57,7 @@ MAX_RANGES = 100
 
 
 def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
-    """Look into every file before it is committed: columns, types, and that it is of one day.
+    """Look into every file before it is committed: columns, types, and that it is of its days.
 
     Iceberg takes a file without its partition column, and then hides its rows from filters.
 

@@ -245,7 +245,7 @@ def order_lines(
         ",",
         items.price[o.item],
         ",",
-        np.where(fault == CURRENCY, "XXX", "EUR"),
+        _currencies(fault),
         ",",
         times(market, day, o.second, fault),
     )
@@ -273,14 +273,15 @@ def account_lines(
         ",",
         pc.if_else(login, "", join(a.cents // 100, ".", a.cents // 10 % 10, a.cents % 10)),
         ",",
-        pc.if_else(login, "", np_text(np.where(fault == CURRENCY, "XXX", "EUR"))),
+        pc.if_else(login, "", _currencies(fault)),
         ",",
         times(market, day, a.second, fault),
     )
 
 
-def np_text(values: npt.NDArray[np.str_]) -> pa.Array:
-    return pa.array(values, pa.string())
+def _currencies(fault: Fault) -> pa.Array:
+    """Euros, or ISO 4217's code for no currency, which no mapping has a rate for."""
+    return pc.if_else(pa.array(fault == CURRENCY), "XXX", "EUR")
 
 
 def mark_lines(
