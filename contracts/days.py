@@ -47,12 +47,14 @@ def label_is_closed(as_of: date, horizon: int, settle_days: int, known_until: da
 def example_days(
     as_of: date, first_landed: date, spacing_days: int, max_days: int, min_history_days: int
 ) -> tuple[date, ...]:
-    """Past as-of days to learn from, oldest first: `as_of - spacing`, `as_of - 2 spacing`, …
+    """Past as-of days to learn from, oldest first: the newest ones before `as_of` of a fixed grid.
 
+    The grid does not move with the night, so what was computed for a day is there the next night.
     None of them has fewer than `min_history_days` of landed rows behind it.
     """
     earliest = first_landed + timedelta(days=min_history_days)
-    days = (as_of - timedelta(days=spacing_days * k) for k in range(1, max_days + 1))
+    newest = date.fromordinal((as_of.toordinal() - 1) // spacing_days * spacing_days)
+    days = (newest - timedelta(days=spacing_days * k) for k in range(max_days))
     return tuple(sorted(day for day in days if day >= earliest))
 
 

@@ -110,6 +110,11 @@ class Table:
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
+    @property
+    def happened(self) -> str | None:
+        """The column that says when what a row is about happened; None where nothing does."""
+        return next((name for name in ("day", "occurred_at") if name in self.names), None)
+
 
 def check_columns(table: Table, found: Mapping[str, str]) -> None:
     """Compare column names and types with the contract.

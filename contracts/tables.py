@@ -108,6 +108,21 @@ USER_ITEM_DAYS = Table(
     ),
 )
 
+LATE_DATA = Table(
+    name="late_data",
+    doc="Days of users that got rows after they had ended: what scores of then did not know.",
+    grain=("user_key", "day", "landed_on"),
+    day="landed_on",
+    partition=("landed_on",),
+    columns=(
+        USER_KEY,
+        Column("day", "date", "UTC day on which it happened."),
+        LANDED_ON,
+        Column("n_events", "bigint", "Events by the user that landed then.", minimum=0),
+        Column("days_late", "int", "Days from the day to its landing.", minimum=1),
+    ),
+)
+
 ITEM_DAYS = Table(
     name="item_days",
     doc="Tiles: what happened to an item on a UTC day, by the day on which it landed.",
@@ -217,6 +232,7 @@ TABLES: tuple[Table, ...] = (
     USER_DAYS,
     USER_ITEM_DAYS,
     ITEM_DAYS,
+    LATE_DATA,
     ITEM_FEATURES,
     USER_STATE,
     USER_FEATURES,
@@ -232,6 +248,7 @@ PUBLISHED: tuple[Table, ...] = (
     LABELS,
     RECONCILIATION,
     QUARANTINE,
+    LATE_DATA,
 )
 """Tables that a release names; analysts read these and no others."""
 

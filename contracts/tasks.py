@@ -266,6 +266,10 @@ def task_named(name: str) -> Task:
     raise ContractError(f"task {name!r}: expected one of {', '.join(t.name for t in TASKS)}")
 
 
+LABEL_REACH = max(task.closes_after for task in TASKS)
+"""Days after `as_of` in which what happens can still decide a label, however late it lands."""
+
+
 def enabled_tasks(mapped: frozenset[str]) -> tuple[Task, ...]:
     """Tasks whose clean tables somebody's mapping feeds."""
     return tuple(task for task in TASKS if set(task.needs) <= mapped)

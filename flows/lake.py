@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ from pyiceberg.table.snapshots import is_ancestor_of
 from pyiceberg.transforms import IdentityTransform, MonthTransform
 from pyiceberg.utils.config import Config
 
+from contracts.days import as_ranges
 from contracts.table import Table
 from flows.iceberg import (
+    MAX_RANGES,
     all_of,
     check_files,
     iceberg_schema,
@@ -111,12 +113,35 @@ class Lake:
         found = self.table(table)
         if found.current_snapshot() is None and snapshot is None:
             return ()
-        tasks = found.scan(row_filter=all_of(parts), snapshot_id=snapshot).plan_files()
+        return self._planned(found, all_of(parts), snapshot)
+
+    def files_of_days(
+        self,
+        table: Table,
+        days: Collection[date],
+        where: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[DataFile, ...]:
+        """Files that hold these days, by path; days between may come with them."""
+        if not days:
+            return ()
+        if len(as_ranges(days)) > MAX_RANGES:
+            return self.files(table, min(days), max(days) + timedelta(days=1), where)
+        found = self.table(table)
+        if found.current_snapshot() is None:
+            return ()
+        parts = [In(name, list(values)) for name, values in (where or {}).items()]
+        return self._planned(found, all_of([on_days(table, days), *parts]), None)
+
+    @staticmethod
+    def _planned(
+        found: IcebergTable, where: BooleanExpression, snapshot: int | None
+    ) -> tuple[DataFile, ...]:
+        tasks = found.scan(row_filter=where, snapshot_id=snapshot).plan_files()
         files = []
         for task in tasks:
             if task.delete_files:
                 raise RuntimeError(
-                    f"{table.name}: {task.file.file_path} has delete files, "
+                    f"{task.file.file_path} has delete files, "
                     "which readers of plain Parquet would not see"
                 )
             files.append(

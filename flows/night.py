@@ -1,36 +1,25 @@
-"""One night's context: settings, lake, receipts, and the one Spark session, started when needed."""
+"""One run's work: stages brought up to date, committed, and accounted for."""
 
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import SparkSession
-
-from contracts.clean_tables import CLEAN_TABLES
-from contracts.days import as_ranges, example_days
-from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, table_named
-from contracts.tasks import TASKS, Task, enabled_tasks
 from flows.code import git_commit
-from flows.database import bind_home, open_database
-from flows.lake import Lake
-from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
-from flows.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
+from flows.context import Context, Say
+from flows.plan import Decision, landing_stage
+from flows.receipts import Fingerprint, Receipt
 from flows.settings import NightjarSettings
 from jobs.io import WrittenDay
 from jobs.run import Result, run_job, run_landing
-from jobs.session import start_session
-from jobs.sources import RawFile, Source, SourceMapping, missing_days, raw_files, read_mapping
-from jobs.stages import Job, Settings, job_named
-
-Say = Callable[[str], None]
+from jobs.sources import Source
+from jobs.stages import Engine, Job, job_named
 
 
 @dataclass(frozen=True)
@@ -46,133 +35,19 @@ class StageReport:
     reasons: Mapping[str, int] = field(default_factory=dict)
 
 
-class Night:
-    """Everything that a night's steps share."""
+class Night(Context):
+    """A run that computes: a night, or a backfill."""
 
     def __init__(self, settings: NightjarSettings, as_of: date, run_id: str | None = None):
-        if settings.source is None or settings.raw is None:
-            raise CallError(
-                "a run needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
-            )
-        if not settings.raw.is_dir():
-            raise CallError(f"{settings.raw}: no such folder of raw files")
-        self.settings, self.as_of = settings, as_of
-        self.key = settings.user_key()
-        self.mapping: SourceMapping = read_mapping(settings.source)
-        self.raw_folder = settings.raw.absolute()
-        self.engine = open_database(settings.receipts_url)
-        bind_home(self.engine, self.mapping.name, self.key.id)
-        self.receipts = Receipts(self.engine)
-        self.hashes = RawFileHashes(self.engine)
-        self.lake = Lake(settings.folder / "lake")
-        self.started_at = datetime.now(UTC)
-        self.run_id = run_id or self.started_at.strftime("%Y%m%dT%H%M%S%f")[:-3]
-        self.job_settings = Settings(self.mapping, self.key, settings.settle_days, as_of)
-        self.planner = Planner(self.receipts, self.job_settings)
+        super().__init__(settings, as_of, run_id)
         self.stages: list[StageReport] = []
-        self._spark: SparkSession | None = None
-        self._starting = threading.Lock()
-        self.files: dict[str, tuple[RawFile, ...]] = {}
-
-    # What there is to do
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        """Tasks whose sources the mapping has."""
-        return enabled_tasks(self.mapping.mapped_tables)
-
-    @property
-    def switched_off(self) -> dict[str, str]:
-        """Tasks without a source, and what they lack."""
-        return {
-            task.name: "no source for "
-            + ", ".join(sorted(set(task.needs) - self.mapping.mapped_tables))
-            for task in TASKS
-            if task not in self.tasks
-        }
-
-    def look_at_files(self) -> None:
-        """Find the raw files that had landed before midnight `as_of`.
-
-        Raises:
-            ContractError: there is none, or a day is missing of a source that says to stop.
-        """
-        problems = []
-        for source in self.mapping.sources:
-            files = raw_files(source, self.raw_folder)
-            self.files[source.name] = tuple(
-                f for f in files if f.landed_on is None or f.landed_on < self.as_of
-            )
-            if not self.files[source.name]:
-                problems.append(
-                    f"  {source.name}: its first file landed on {files[0].landed_on}, "
-                    f"not before {self.as_of}"
-                )
-            gaps = missing_days(source, self.files[source.name], self.as_of)
-            if gaps and source.missing == "stop":
-                told = ", ".join(
-                    str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
-                    for r in as_ranges(gaps)[:10]
-                )
-                problems.append(
-                    f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
-                    'days are normal, say missing = "empty" in the mapping'
-                )
-        if problems:
-            raise ContractError("\n".join(["raw files are missing:", *problems]))
-
-    @property
-    def landed_days(self) -> tuple[date, ...]:
-        """Days before `as_of` on which something landed, now or in an earlier mapping.
-
-        Raises:
-            ContractError: there is none.
-        """
-        days = {
-            day
-            for source in self.mapping.sources
-            for day in self.planner.digests(landing_stage(source), LANDED.name)
-        }
-        # A source that left the mapping leaves days that must be cleaned again, to nothing.
-        days |= {day for table in CLEAN_TABLES for day in self.receipts.days(f"clean_{table.name}")}
-        found = tuple(sorted(day for day in days if day < self.as_of))
-        if not found:
-            raise ContractError(f"no row landed before {self.as_of}: every raw file is empty")
-        return found
-
-    @property
-    def example_days(self) -> tuple[date, ...]:
-        """Past as-of days to learn from."""
-        s = self.settings
-        return example_days(
-            self.as_of,
-            self.landed_days[0],
-            s.example_spacing_days,
-            s.example_max_days,
-            s.min_history_days,
-        )
-
-    # Doing it
-
-    @property
-    def spark(self) -> SparkSession:
-        with self._starting:
-            if self._spark is None:
-                self._spark = start_session(self.settings.spark, self.settings.folder / "scratch")
-            return self._spark
 
     def land(self, source: Source, say: Say) -> StageReport:
         """Land the source's new and changed files, in one go, and only those."""
         stage = landing_stage(source)
-        files = self.files[source.name]
-        hashes = self.hashes.of(file.path for file in files)
-        by_day: dict[date, list[RawFile]] = {}
-        for file in files:
-            by_day.setdefault(file.landed_on or date.min, []).append(file)
-        found = {day: land_fingerprint(source, group, hashes) for day, group in by_day.items()}
-        decisions = [
-            decide(stage, day, found[day], self.receipts.get(stage, day)) for day in sorted(by_day)
-        ]
+        by_day = self.files_by_day(source)
+        decisions = self.land_decisions(source)
+        found = {d.day: d.fingerprint for d in decisions}
         todo = [d.day for d in decisions if not d.reuse]
         if not todo:
             return self._done(StageReport(stage, len(decisions), 0), say)
@@ -209,25 +84,26 @@ class Night:
                 landed[day] = WrittenDay(day, 0, "", ())
         landed[date.min] = WrittenDay(date.min, 0, "", ())
 
-    def compute(self, name: str, days: Sequence[date], say: Say) -> StageReport:
-        """Bring these days of a Spark job up to date: reuse what can be, recompute the rest."""
+    def compute(
+        self,
+        name: str,
+        days: Sequence[date],
+        say: Say,
+        engine: Engine | None = None,
+        force: Collection[date] = (),
+    ) -> StageReport:
+        """Bring these days of a Spark job up to date: reuse what can be, recompute the rest.
+
+        Without an `engine`, several days go in one pass and one day goes alone.
+        """
         job = job_named(name)
-        decisions = self.planner.decisions(job, days)
+        decisions = self.planner.decisions(job, days, force)
         todo = sorted(d.day for d in decisions if not d.reuse)
         if not todo:
             return self._done(StageReport(name, len(decisions), 0), say)
-        say(f"{name}: {_span(todo)}")
+        say(f"{name}: {span_of_days(todo)}")
         started = time.monotonic()
-        inputs, rows_in = self._inputs(job, todo)
-        result = run_job(
-            self.spark,
-            job,
-            inputs,
-            todo,
-            self.lake.staging(self.run_id, name),
-            self.job_settings,
-            self.settings.files_per_day,
-        )
+        result, rows_in = self.make(job, todo, engine, name)
         if result.reconciled or name.startswith("clean_"):
             self.lake.replace_rows(
                 RECONCILIATION, result.reconciled, todo, {"table_name": job.writes[0].name}
@@ -236,42 +112,51 @@ class Night:
         where = {QUARANTINE.name: {"table_name": job.writes[0].name}}
         return self._account(name, result, fingerprints, started, decisions, say, rows_in, where)
 
+    def make(
+        self, job: Job, days: Sequence[date], engine: Engine | None, folder: str
+    ) -> tuple[Result, int]:
+        """Compute days of a job into a folder of this run, committing nothing; and rows read."""
+        inputs, rows_in = self._inputs(job, days)
+        result = run_job(
+            self.spark,
+            job,
+            inputs,
+            days,
+            self.lake.staging(self.run_id, folder),
+            self.job_settings,
+            self.settings.files_per_day,
+            engine or ("one-pass" if len(days) > 1 else "per-day"),
+        )
+        return result, rows_in
+
     def _inputs(self, job: Job, days: Sequence[date]) -> tuple[dict[str, list[str]], int]:
         """Files that the job reads for these days, and their rows."""
-        base = self._base(job, days[0])
+        base = self.base(job, days[0])
         inputs: dict[str, list[str]] = {}
         rows = 0
-        reads = [
-            (
-                read.table,
-                read.bounds(days[0], self.as_of)[0],
-                max(read.bounds(day, self.as_of)[1] for day in days),
-            )
-            for read in job.reads
-        ]
-        if job.incremental is not None:
-            # A row may be known a day after it landed, so an increment reaches back one day more.
-            reads = [(t, base - timedelta(days=1) if base else None, end) for t, _, end in reads]
-        for table, start, end in reads:
+        for table in dict.fromkeys(read.table for read in job.reads):
             where = None
             if table is LANDED:
                 fed = self.mapping.feeding(job.writes[0].name)
                 where = {"source": [source.name for source, _ in fed]}
-            files = self.lake.files(table, start, end, where)
+            wanted = {p for day in days for p in self.planner.partitions(job, table, day, base)}
+            files = self.lake.files_of_days(table, wanted, where)
             inputs[table.name] = [file.path for file in files]
             rows += sum(file.rows for file in files)
         if job.incremental is not None:
-            files = self.lake.files(job.incremental, base, base + timedelta(days=1)) if base else ()
+            files = self.lake.files_of_days(job.incremental, [base] if base else [])
             inputs[job.incremental.name] = [file.path for file in files]
             rows += sum(file.rows for file in files)
         return inputs, rows
 
-    def _base(self, job: Job, first: date) -> date | None:
-        """The newest earlier day of an incremental job whose receipt still holds."""
+    def base(self, job: Job, first: date) -> date | None:
+        """The newest day of the table that an incremental job may start from to compute `first`."""
         if job.incremental is None:
             return None
-        for day in reversed(self.receipts.days(job.name)):
-            if day < first and self.planner.decisions(job, [day])[0].reuse:
+        states = job_named(job.incremental.name)
+        for day in reversed(self.receipts.days(states.name)):
+            early = day < first or (day == first and states is not job)
+            if early and self.planner.decisions(states, [day])[0].reuse:
                 return day
         return None
 
@@ -300,6 +185,7 @@ class Night:
                     "digest": made.digest,
                     "rows": made.rows,
                     "snapshot": snapshot,
+                    "first": None if made.first is None else made.first.isoformat(),
                 }
         seconds = time.monotonic() - started
         rows_out = sum(o["rows"] for made in outputs.values() for o in made.values())
@@ -387,7 +273,7 @@ class Night:
         return report
 
 
-def _span(days: Sequence[date]) -> str:
+def span_of_days(days: Sequence[date]) -> str:
     return f"{len(days)} days, {days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
 
 

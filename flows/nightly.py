@@ -55,7 +55,12 @@ def nightly(
     steps.compute(night, "user_days", landed)
     past = night.example_days
     together(
-        steps.compute.submit(night, name, [*past, day]) for name in ("user_state", "item_features")
+        steps.compute.submit(night, name, days)
+        for name, days in (
+            ("late_data", landed),
+            ("user_state", [day]),
+            ("item_features", [*past, day]),
+        )
     )
     steps.compute(night, "user_features", [*past, day])
     steps.compute(night, "labels", past)

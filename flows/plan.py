@@ -1,29 +1,30 @@
-"""Which (stage, day) is reused, which recomputed, and why."""
+"""Fingerprints: what a stage's day is a function of, and whether its receipt still holds."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from contracts.table import Table
 from contracts.tables import LANDED
 from flows.code import code_fingerprint
-from flows.receipts import Fingerprint, Receipt, Receipts
+from flows.receipts import WITHDRAWN, Fingerprint, Receipt, Receipts
 from jobs.sources import RawFile, Source
-from jobs.stages import JOBS, Job, Settings
+from jobs.stages import JOBS, Job, Read, Settings
 
 _MODULES = {
     "user_days": ("jobs.user_days",),
     "user_state": ("jobs.user_state",),
     "item_features": ("jobs.item_features",),
-    "user_features": ("jobs.user_features",),
+    "user_features": ("jobs.user_features", "jobs.user_state", "jobs.one_pass"),
     "labels": ("jobs.labels",),
     "examples": ("jobs.labels",),
+    "late_data": ("jobs.user_days",),
 }
 _CLEAN = ("jobs.clean", "jobs.clean_tables")
 _WRITER: dict[str, str] = {
@@ -32,6 +33,7 @@ _WRITER: dict[str, str] = {
     for table in job.writes
     if not job.name.startswith("clean_") or table is job.writes[0]
 }
+NEVER_COMPUTED, FORCED, ROLLED_BACK = "never computed", "forced", "rolled back"
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,17 @@ class Decision:
     reason: str
 
 
-def decide(stage: str, day: date, fingerprint: Fingerprint, receipt: Receipt | None) -> Decision:
+def decide(
+    stage: str, day: date, fingerprint: Fingerprint, receipt: Receipt | None, force: bool = False
+) -> Decision:
     """Reuse what a receipt shows to be a function of the same code, configuration and inputs."""
     if receipt is None:
-        return Decision(stage, day, fingerprint, False, "never computed")
+        return Decision(stage, day, fingerprint, False, NEVER_COMPUTED)
+    if force:
+        return Decision(stage, day, fingerprint, False, FORCED)
     before = receipt.fingerprint
+    if before.inputs == WITHDRAWN:
+        return Decision(stage, day, fingerprint, False, ROLLED_BACK)
     moved = [
         reason
         for reason, was, now in (
@@ -93,41 +101,110 @@ def land_fingerprint(
     )
 
 
+class Outputs:
+    """What a stage has written of a table, day by day, hashed so that any range of days is quick.
+
+    Days on which it wrote nothing are left out.
+    """
+
+    def __init__(self, written: Mapping[date, tuple[str, date]]):
+        self._days = sorted(written)
+        self._items = [f"{day}:{written[day][0]}" for day in self._days]
+        self._firsts = [written[day][1] for day in self._days]
+        self._prefixes = [""]
+        for item in self._items:
+            self._prefixes.append(_short(self._prefixes[-1] + item))
+        self.digests = {day: written[day][0] for day in self._days}
+
+    def places(self, start: date | None, end: date) -> tuple[int, int]:
+        first = 0 if start is None else bisect_left(self._days, start)
+        return first, max(first, bisect_left(self._days, end))
+
+    def hash(self, start: date | None, end: date, before: date | None) -> str:
+        """A hash of the days `[start, end)` on which something happened `before` a day."""
+        first, last = self.places(start, end)
+        if before is None:
+            if first == 0:
+                return self._prefixes[last]
+            return _short("".join(self._items[first:last]))
+        return _short(
+            "".join(self._items[i] for i in range(first, last) if self._firsts[i] < before)
+        )
+
+    def days(self, start: date | None, end: date, before: date | None) -> list[date]:
+        """Those days."""
+        first, last = self.places(start, end)
+        return [
+            self._days[i] for i in range(first, last) if before is None or self._firsts[i] < before
+        ]
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class Planner:
     """Fingerprints of the Spark jobs' days, from the receipts of what they read."""
 
     def __init__(self, receipts: Receipts, settings: Settings):
         self._receipts, self._settings = receipts, settings
-        self._digests: dict[tuple[str, str], dict[date, tuple[Any, ...]]] = {}
+        self._outputs: dict[tuple[str, str], Outputs] = {}
         self._code: dict[str, str] = {}
 
-    def decisions(self, job: Job, days: Iterable[date]) -> tuple[Decision, ...]:
+    def decisions(
+        self, job: Job, days: Iterable[date], force: Collection[date] = ()
+    ) -> tuple[Decision, ...]:
         """What is to be done about these days, given what is there now."""
         return tuple(
-            decide(job.name, day, self.fingerprint(job, day), self._receipts.get(job.name, day))
+            decide(
+                job.name,
+                day,
+                self.fingerprint(job, day),
+                self._receipts.get(job.name, day),
+                day in force,
+            )
             for day in days
         )
 
-    def fingerprint(self, job: Job, day: date) -> Fingerprint:
+    def code(self, job: Job) -> str:
         if job.name not in self._code:
             modules = _CLEAN if job.name.startswith("clean_") else _MODULES[job.name]
             self._code[job.name] = code_fingerprint(modules) + table_shape(job.writes)
-        inputs = []
+        return self._code[job.name]
+
+    def configuration(self, job: Job, day: date) -> str:
+        return hash_of(job.settings(self._settings, day))
+
+    def fingerprint(self, job: Job, day: date) -> Fingerprint:
+        inputs = [
+            (
+                read.table.name,
+                stage,
+                self.outputs(stage, read.table.name).hash(*self.range(read, day)),
+            )
+            for read in job.reads
+            for stage in self.writers(job, read.table)
+        ]
+        return Fingerprint(self.code(job), self.configuration(job, day), hash_of(inputs))
+
+    def range(self, read: Read, day: date) -> tuple[date | None, date, date | None]:
+        """Partitions that a day depends on: from, to, and with something that happened before."""
+        before = None if read.within is None else day + timedelta(days=read.within)
+        return (*read.bounds(day, self._settings.known_until), before)
+
+    def partitions(self, job: Job, table: Table, day: date, carried: date | None) -> set[date]:
+        """The days of `table` that a day of the job must read if it starts from `carried`."""
+        found: set[date] = set()
         for read in job.reads:
-            start, end = read.bounds(day, self._settings.known_until)
-            for stage in self.writers(job, read.table):
-                found = self.digests(stage, read.table.name)
-                days = list(found)  # in order
-                first = 0 if start is None else bisect_left(days, start)
-                inputs += [
-                    (read.table.name, stage, str(d), *found[d])
-                    for d in days[first : bisect_left(days, end)]
-                ]
-        return Fingerprint(
-            self._code[job.name],
-            hash_of(job.settings(self._settings, day)),
-            hash_of(sorted(inputs)),
-        )
+            if read.table is not table:
+                continue
+            start, end, before = self.range(read, day)
+            if read.carried and carried is not None:
+                # A row may be known a day after it landed.
+                start = carried - timedelta(days=1)
+            for stage in self.writers(job, table):
+                found.update(self.outputs(stage, table.name).days(start, end, before))
+        return found
 
     def writers(self, job: Job, table: Table) -> tuple[str, ...]:
         """Stages whose output `job` reads as `table`."""
@@ -136,22 +213,29 @@ class Planner:
         fed = self._settings.mapping.feeding(job.writes[0].name)
         return tuple(dict.fromkeys(landing_stage(source) for source, _ in fed))
 
-    def digests(self, stage: str, table: str) -> dict[date, tuple[Any, ...]]:
-        """Content digests of a stage's days, without the days on which it wrote nothing."""
-        found = self._digests.get((stage, table))
+    def outputs(self, stage: str, table: str) -> Outputs:
+        found = self._outputs.get((stage, table))
         if found is None:
-            found = {}
+            written = {}
             for day in self._receipts.days(stage):
                 receipt = self._receipts.get(stage, day)
                 output = receipt.outputs.get(table) if receipt else None
                 if output and output["rows"]:
-                    found[day] = (output["digest"],)
-            self._digests[stage, table] = found
+                    first = output.get("first")
+                    written[day] = (
+                        output["digest"],
+                        date.fromisoformat(first) if first else date.min,
+                    )
+            found = self._outputs[stage, table] = Outputs(written)
         return found
 
+    def digests(self, stage: str, table: str) -> dict[date, str]:
+        """Content digests of a stage's days, without the days on which it wrote nothing."""
+        return self.outputs(stage, table).digests
+
     def forget(self, stage: str) -> None:
-        """Read a stage's digests again: it has written."""
-        self._digests = {key: value for key, value in self._digests.items() if key[0] != stage}
+        """Read a stage's outputs again: it has written."""
+        self._outputs = {key: value for key, value in self._outputs.items() if key[0] != stage}
 
 
 def table_shape(tables: Sequence[Table]) -> str:

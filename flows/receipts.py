@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, insert, select, update
 
 from flows.database import RAW_FILES, RECEIPTS, as_utc
+
+WITHDRAWN = "withdrawn"
+"""Stands for the inputs of what a rollback took back: nothing equals it, so it is made again."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Receipts:
 
     def __init__(self, engine: Engine):
         self._engine = engine
-        self._known: dict[tuple[str, date], Receipt] = {}
+        self._known: dict[str, dict[date, Receipt]] = {}
         with engine.connect() as connection:
             for row in connection.execute(select(RECEIPTS)).mappings():
                 receipt = Receipt(
@@ -54,14 +57,18 @@ class Receipts:
                     **{name: row[name] for name in _PLAIN}
                     | {"finished_at": as_utc(row["finished_at"])},
                 )
-                self._known[receipt.stage, receipt.day] = receipt
+                self._known.setdefault(receipt.stage, {})[receipt.day] = receipt
 
     def get(self, stage: str, day: date) -> Receipt | None:
-        return self._known.get((stage, day))
+        return self._known.get(stage, {}).get(day)
 
     def days(self, stage: str) -> tuple[date, ...]:
         """Days that the stage has been computed for, in order."""
-        return tuple(sorted(day for name, day in self._known if name == stage))
+        return tuple(sorted(self._known.get(stage, ())))
+
+    def all(self) -> Iterator[Receipt]:
+        for days in self._known.values():
+            yield from days.values()
 
     def write(self, receipts: Iterable[Receipt]) -> None:
         """Replace the receipts of these stages and days, all in one transaction."""
@@ -82,11 +89,38 @@ class Receipts:
                 )
             if rows:
                 connection.execute(insert(RECEIPTS), rows)
-        self._known.update({(r.stage, r.day): r for r in receipts})
+        for r in receipts:
+            self._known.setdefault(r.stage, {})[r.day] = r
+
+    def withdraw(self, stages: Iterable[str], days: Iterable[date]) -> None:
+        """Keep what these stages made of these days, but never reuse it."""
+        listed, wanted = tuple(stages), tuple(days)
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(RECEIPTS)
+                .where(RECEIPTS.c.stage.in_(listed), RECEIPTS.c.day.in_(wanted))
+                .values(inputs=WITHDRAWN)
+            )
+        for stage in listed:
+            for day, r in self._known.get(stage, {}).items():
+                if day in wanted:
+                    self._known[stage][day] = replace(
+                        r, fingerprint=replace(r.fingerprint, inputs=WITHDRAWN)
+                    )
+
+    def forget(self, stage: str, days: Iterable[date]) -> None:
+        """Drop the receipts of days whose rows are dropped."""
+        wanted = tuple(days)
+        with self._engine.begin() as connection:
+            connection.execute(
+                delete(RECEIPTS).where(RECEIPTS.c.stage == stage, RECEIPTS.c.day.in_(wanted))
+            )
+        for day in wanted:
+            self._known.get(stage, {}).pop(day, None)
 
     def of_run(self, run_id: str) -> tuple[Receipt, ...]:
         """What one run computed, in the order in which it finished."""
-        mine = (r for r in self._known.values() if r.run_id == run_id)
+        mine = (r for r in self.all() if r.run_id == run_id)
         return tuple(sorted(mine, key=lambda r: (r.finished_at, r.stage, r.day)))
 
 

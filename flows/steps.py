@@ -100,7 +100,7 @@ def train(night: Night) -> dict[str, Any]:
     fingerprint = Fingerprint(
         code_fingerprint(("models.train",)) + table_shape((EXAMPLES,)),
         hash_of(told),
-        hash_of(sorted((str(day), *digests[day]) for day in days if day in digests)),
+        hash_of(sorted((str(day), digests[day]) for day in days if day in digests)),
     )
     receipt = night.receipts.get("train", night.as_of)
     decision = decide("train", night.as_of, fingerprint, receipt)

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from contracts.sources import FIELDS
 from contracts.table import ContractError, Table
 from contracts.tables import QUARANTINE, RECONCILIATION
-from jobs.digest import digest
+from jobs.digest import content_hash
 from jobs.land import unfolded
 from jobs.sources import Source, TableMap
 from jobs.user_key import UserKey
@@ -130,7 +130,7 @@ def with_verdict(
     place = F.struct("landed_on", "source", "file", "line")
     rows = rows.select(
         "*",
-        digest(_content(rules)).alias("_content"),
+        content_hash(_content(rules)).alias("_content"),
         place.alias("_place"),
         F.datediff("landed_on", F.lit("1970-01-01")).cast("bigint").alias("_day"),
         F.when(F.col("reason").isNull(), F.col(rules.id)).alias("_id"),

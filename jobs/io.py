@@ -12,8 +12,7 @@ from pyspark.sql import functions as F
 
 from contracts.clean_tables import LANDED_ON
 from contracts.table import Table, check_columns, raise_if
-from jobs.digest import digest
-from jobs.parquet import DIGEST, REPORT_SQL, parquet_writer
+from jobs.parquet import REPORT_SQL, digest_text, parquet_writer
 from jobs.schema import spark_schema, spark_types
 
 MAX_DAILY = 62
@@ -30,6 +29,8 @@ class WrittenDay:
     digest: str
     """A hash of its rows that does not depend on their order: count, sum and exclusive or."""
     files: tuple[str, ...]
+    first: date | None = None
+    """The earliest day on which something that its rows are about happened."""
 
 
 def read_table(spark: SparkSession, table: Table, files: Sequence[str]) -> DataFrame:
@@ -63,12 +64,23 @@ def write_days(
     if files_per_day > 1:
         keys.append(F.pmod(F.xxhash64(*table.grain), F.lit(files_per_day)))
     reports = (
-        rows.select(*table.names, digest(table.names).alias(DIGEST))
+        rows.select(*table.names)
         .repartition(*keys)
         .sortWithinPartitions(table.day, *table.grain)
         .mapInArrow(parquet_writer(table, folder, by_month), REPORT_SQL)
         .collect()
     )
+    return collected(spark, table, reports, days)
+
+
+def collected(
+    spark: SparkSession, table: Table, reports: Sequence[Row], days: Sequence[date]
+) -> dict[date, WrittenDay]:
+    """What tasks report to have written, by day.
+
+    Raises:
+        ContractError: the rows break the table's contract, or belong to none of `days`.
+    """
     files: dict[date, list[Row]] = {}
     for report in sorted(reports, key=lambda r: r.path):
         files.setdefault(report.day, []).append(report)
@@ -83,8 +95,9 @@ def _written(day: date, reports: Sequence[Row]) -> WrittenDay:
     rows = sum(r.rows for r in reports)
     total = sum(int(r.total) for r in reports) % 2**64
     parity = reduce(lambda a, b: a ^ b, (int(r.parity) for r in reports), 0)
+    first = min((r.first for r in reports if r.first is not None), default=None)
     return WrittenDay(
-        day, rows, f"{rows:x}-{total:016x}-{parity:016x}", tuple(r.path for r in reports)
+        day, rows, digest_text(rows, total, parity), tuple(r.path for r in reports), first
     )
 
 

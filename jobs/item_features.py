@@ -43,12 +43,13 @@ def item_features(item_days: DataFrame, items: DataFrame, as_ofs: Sequence[date]
     )
 
 
-_FROM_ITEM = {
+FROM_ITEM = {
     "engagements_30d": "n_engagements_30d",
     "order_lines_30d": "n_order_lines_30d",
     "reviews_90d": "n_reviews_90d",
     "stars_90d": "sum_stars_90d",
 }
+"""What is taken of an item, by the end of the features' names."""
 
 
 def recent_items(user_state: DataFrame, items: DataFrame) -> DataFrame:
@@ -63,13 +64,13 @@ def recent_items(user_state: DataFrame, items: DataFrame) -> DataFrame:
         .groupBy("user_key", "as_of")
         .agg(
             F.count("*").alias("n_recent_items"),
-            *(F.sum(of).alias(f"recent_items_{name}") for name, of in _FROM_ITEM.items()),
+            *(F.sum(of).alias(f"recent_items_{name}") for name, of in FROM_ITEM.items()),
         )
     )
     of_category = (
         items.where("category_id is not null")
         .groupBy(F.col("category_id").alias("last_item_category"), "as_of")
-        .agg(*(F.sum(of).alias(f"last_category_{name}") for name, of in _FROM_ITEM.items()))
+        .agg(*(F.sum(of).alias(f"last_category_{name}") for name, of in FROM_ITEM.items()))
     )
     last = (
         with_items.withColumn("item_id", F.element_at("met", -1))

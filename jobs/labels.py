@@ -1,10 +1,14 @@
-"""Labels: what happened in the window after `as_of`, as far as it is known by now."""
+"""Labels: what happened in the window after `as_of`, as far as it is known by now.
+
+What happens more than `LABEL_REACH` days after `as_of` (an undoing, a mark of fraud, an item's new
+category) decides nothing any more, so that old labels only move with rows that land late.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
@@ -21,7 +25,7 @@ from contracts.kinds import (
     ZeroInflatedLogNormal,
 )
 from contracts.tables import EXAMPLES, LABELS
-from contracts.tasks import OUTCOMES, SENTIMENTS, TASKS, Task
+from contracts.tasks import LABEL_REACH, OUTCOMES, SENTIMENTS, TASKS, Task
 from jobs.asof import known_on, newest_version
 from jobs.user_days import UNDOING
 
@@ -136,62 +140,87 @@ KINDS = tuple(_BY_KIND)
 def outcomes(
     known: Known, as_ofs: Sequence[date], known_until: date, tasks: Sequence[Task]
 ) -> DataFrame:
-    """One row per thing that happened after an `as_of`, within the longest horizon.
+    """One row per `as_of` and thing that happened after it, within the longest horizon.
 
     `target` is what it is, `offset` the days from `as_of` to it, `value` its amount, `place` its
     order in time, `thing` what it was about. Tiles have no target, but their measures.
     """
     wanted = {task.target for task in tasks}
     measures = {t for task in tasks for t in (task.target, task.given) if t} - set(OUTCOMES)
+    longest = max((task.horizon for task in tasks), default=1)
+
+    def after(rows: DataFrame) -> DataFrame:
+        return _after(rows, F.col("day"), as_ofs, longest)
+
     on, one = F.to_date("occurred_at"), F.lit(1).cast("bigint")
     tiles = _known(known.user_days, F.col("day"), known_until)
     rated = _known(known.reviews, on, known_until)
     places = F.array_position(F.array(*map(F.lit, SENTIMENTS)), F.col("sentiment"))
     made: dict[str, Callable[[], DataFrame]] = {
         "order": lambda: _shaped(
-            standing_orders(_known(known.orders, on, known_until)), on, one, "order_id"
+            after(
+                standing_orders(_known(known.orders, on, known_until), as_ofs)
+                .withColumnRenamed("as_of", "for")
+                .withColumn("day", on)
+            ).where("as_of = for"),
+            one,
+            "order_id",
         ),
         "net_spend_minor": lambda: _shaped(
-            tiles.where("spend_minor > 0 or undone_minor > 0"),
-            F.col("day"),
+            after(tiles.where("spend_minor > 0 or undone_minor > 0")),
             F.col("spend_minor") - F.col("undone_minor"),
         ),
-        "stars": lambda: _shaped(rated, on, F.col("stars"), "review_id"),
-        "sentiment": lambda: _shaped(rated, on, places, "review_id"),
+        "stars": lambda: _shaped(after(rated.withColumn("day", on)), F.col("stars"), "review_id"),
+        "sentiment": lambda: _shaped(after(rated.withColumn("day", on)), places, "review_id"),
         "category": lambda: _shaped(
-            _categories(known, known_until), F.col("day"), one, thing="category_id"
+            _categories(
+                after(_known(known.user_item_days.where("kind = 'item'"), F.col("day"),
+                             known_until)),
+                known.items, as_ofs, known_until,
+            ),
+            one,
+            thing="category_id",
         ),
         **{
             f"{kind}_fraud": lambda kind=kind: _shaped(  # type: ignore[misc]
-                _frauds(known, kind, known_until), on, one
+                after(_frauds(known, kind, known_until)).where(
+                    F.col("marked") < F.date_add("as_of", LABEL_REACH)
+                ),
+                one,
             )
             for kind in ("payment", "login", "transfer")
         },
-    }
+    }  # fmt: skip
     every = reduce(
         lambda a, b: a.unionByName(b, allowMissingColumns=True),
         (
             made[target]().withColumn("target", F.lit(target))
             for target in sorted(wanted & set(made))
         ),
-        tiles.select(
-            "user_key", "day", F.lit(None).cast("string").alias("target"), *sorted(measures)
+        after(tiles).select(
+            "user_key",
+            "as_of",
+            "day",
+            F.lit(None).cast("string").alias("target"),
+            *sorted(measures),
         ),
     )
-    longest = max((task.horizon for task in tasks), default=1)
-    days = F.array(*(F.lit(a) for a in sorted(as_ofs)))
-    before = F.filter(days, lambda a: (a <= F.col("day")) & (F.col("day") < F.date_add(a, longest)))
     named = {"value": "bigint", "thing": "string", "place": "struct<at:timestamp,id:string>"}
     for name, type_ in named.items():
         if name not in every.columns:
             every = every.withColumn(name, F.lit(None).cast(type_))
-    return every.withColumn("as_of", F.explode(before)).withColumn(
-        "offset", F.datediff("day", "as_of")
-    )
+    return every.withColumn("offset", F.datediff("day", "as_of"))
+
+
+def _after(rows: DataFrame, day: Column, as_ofs: Sequence[date], within: int) -> DataFrame:
+    """Each row once per `as_of` in the `within` days after which its day lies."""
+    days = F.array(*(F.lit(a) for a in sorted(as_ofs)))
+    before = F.filter(days, lambda a: (a <= day) & (day < F.date_add(a, within)))
+    return rows.withColumn("as_of", F.explode(before))
 
 
 def _shaped(
-    rows: DataFrame, day: Column, value: Column, id_: str | None = None, thing: str | None = None
+    rows: DataFrame, value: Column, id_: str | None = None, thing: str | None = None
 ) -> DataFrame:
     """Rows in the shape of outcomes; those with an id are put in order by time, then id."""
     place = (
@@ -201,38 +230,50 @@ def _shaped(
     )
     return rows.select(
         "user_key",
-        day.alias("day"),
+        "as_of",
+        "day",
         value.cast("bigint").alias("value"),
         place.alias("place"),
         (F.col(thing) if thing else F.lit(None).cast("string")).alias("thing"),
     )
 
 
-def _categories(known: Known, known_until: date) -> DataFrame:
-    """Items that users met, with the category that is known by now."""
-    categories = newest_version(
-        known.items.select("item_id", "category_id", "landed_on", "occurred_at"),
+def _categories(
+    met: DataFrame, items: DataFrame, as_ofs: Sequence[date], known_until: date
+) -> DataFrame:
+    """Items that users met after an `as_of`, with the category known when its last label closes."""
+    cuts = {a: min(a + timedelta(days=LABEL_REACH), known_until) for a in as_ofs}
+    of_cut = newest_version(
+        items.select("item_id", "category_id", "landed_on", "occurred_at"),
         "item_id",
-        [known_until],
-    ).select(F.col("item_id").alias("thing_id"), "category_id")
-    met = _known(known.user_item_days.where("kind = 'item'"), F.col("day"), known_until)
-    return met.join(categories, "thing_id").where("category_id is not null")
+        sorted(set(cuts.values())),
+    ).select(F.col("item_id").alias("thing_id"), F.col("as_of").alias("cut"), "category_id")
+    cut = F.least(F.date_add("as_of", LABEL_REACH), F.lit(known_until))
+    return (
+        met.withColumn("cut", cut)
+        .join(of_cut, ["thing_id", "cut"])
+        .where("category_id is not null")
+    )
 
 
 def _frauds(known: Known, kind: str, known_until: date) -> DataFrame:
-    """Account events of a kind that somebody has marked by now."""
+    """Account events of a kind that somebody has marked by now, and the first day of a mark."""
     on = F.to_date("occurred_at")
-    marks = _known(known.fraud_marks, on, known_until).select("event_id").distinct()
+    marks = (
+        _known(known.fraud_marks, on, known_until)
+        .groupBy("event_id")
+        .agg(F.min(on).alias("marked"))
+    )
     events = _known(known.account_events, on, known_until).where(F.col("kind") == kind)
-    return events.join(marks, "event_id", "left_semi")
+    return events.withColumn("day", on).join(marks, "event_id")
 
 
 def _known(rows: DataFrame, day: Column, known_until: date) -> DataFrame:
     return rows.where(known_on(day) < F.lit(known_until))
 
 
-def standing_orders(orders: DataFrame) -> DataFrame:
-    """One row per user and order that is not wholly undone: when it was placed.
+def standing_orders(orders: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """One row per `as_of`, user and order placed since it that is not wholly undone: when placed.
 
     An undoing line without a reference undoes the user's newest earlier order of the same item.
     An order is wholly undone when that holds for every item in it, unit by unit.
@@ -247,24 +288,25 @@ def standing_orders(orders: DataFrame) -> DataFrame:
         F.col("undoes_order_id"),
         F.last(F.when(bought, F.col("order_id")), ignorenulls=True).over(newest_first),
     )
-    lines = orders.withColumn(
-        "order_id", F.when(F.col("kind").isin(*UNDOING), undone_order).otherwise(F.col("order_id"))
+    whole = Window.partitionBy("user_key", "order_id")
+    lines = (
+        orders.withColumn(
+            "order_id",
+            F.when(F.col("kind").isin(*UNDOING), undone_order).otherwise(F.col("order_id")),
+        )
+        .where("order_id is not null")
+        .withColumn("placed_at", F.min(F.when(bought, F.col("occurred_at"))).over(whole))
+        .where("placed_at is not null")
     )
     per_item = (
-        lines.where("order_id is not null")
-        .groupBy("user_key", "order_id", "item_id")
-        .agg(
-            F.sum(F.when(bought, F.col("quantity")).otherwise(-F.col("quantity"))).alias("left"),
-            F.min(F.when(bought, F.col("occurred_at"))).alias("occurred_at"),
-        )
+        _after(lines, F.to_date("occurred_at"), as_ofs, LABEL_REACH)
+        .where(F.to_date("placed_at") >= F.col("as_of"))
+        .groupBy("as_of", "user_key", "order_id", "item_id", "placed_at")
+        .agg(F.sum(F.when(bought, F.col("quantity")).otherwise(-F.col("quantity"))).alias("left"))
     )
     return (
-        per_item.where("occurred_at is not null")
-        .groupBy("user_key", "order_id")
-        .agg(
-            F.min("occurred_at").alias("occurred_at"),
-            F.max("left").alias("left"),
-        )
+        per_item.groupBy("as_of", "user_key", "order_id", F.col("placed_at").alias("occurred_at"))
+        .agg(F.max("left").alias("left"))
         .where("left > 0")
         .drop("left")
     )

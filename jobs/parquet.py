@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,10 @@ import pyarrow.parquet as pq
 from pyspark import TaskContext
 
 from contracts.table import Column, Table
+from jobs.digest import row_hashes
 from jobs.schema import arrow_schema
 
 ROW_GROUP = 131_072
-DIGEST = "_digest"
-"""A column that comes with the rows but is not written: a hash of each."""
 
 REPORT = pa.schema(
     [
@@ -33,15 +32,16 @@ REPORT = pa.schema(
         ("rows", pa.int64()),
         ("total", pa.string()),
         ("parity", pa.string()),
+        ("first", pa.date32()),
         ("is_broken", pa.bool_()),
         ("n_repeated", pa.int64()),
     ]
 )
-"""What comes back of each file: `total` and `parity` are the sum modulo 2**64 and the exclusive or
-of its rows' hashes."""
+"""What comes back of each file's days: `total` and `parity` are the sum modulo 2**64 and the
+exclusive or of the rows' hashes, `first` the earliest day on which something in it happened."""
 REPORT_SQL = (
-    "day date, path string, rows bigint, total string, parity string, is_broken boolean, "
-    "n_repeated bigint"
+    "day date, path string, rows bigint, total string, parity string, first date, "
+    "is_broken boolean, n_repeated bigint"
 )
 
 
@@ -54,59 +54,66 @@ class _Day:
     rows: int = 0
     total: int = 0
     parity: int = 0
+    first: date | None = None
     is_broken: bool = False
     n_repeated: int = 0
     last: tuple[object, ...] | None = None
     """The grain of the row before, for rows come sorted by it."""
 
 
-def parquet_writer(
-    table: Table, folder: str, by_month: bool = False
-) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
-    """A function for `mapInArrow`: rows sorted by day and grain in, `REPORT` of the files out.
+class DayFiles:
+    """The files that one task writes of a table: a file per day, or per month with `by_month`.
 
-    A file holds a day, or with `by_month` the days of a month.
-    A task may run twice, so its attempt is part of the names; only the paths that come back count.
+    Rows come day after day, sorted by grain within each. A task may run twice, so its attempt is
+    part of the names; only the paths that come back count.
     """
-    schema = arrow_schema(table)
 
-    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def __init__(self, table: Table, folder: str, by_month: bool = False):
         context = TaskContext.get()
-        task = f"{context.partitionId():05d}-{context.taskAttemptId()}" if context else "0"
+        self._task = f"{context.partitionId():05d}-{context.taskAttemptId()}" if context else "0"
         uri = folder if "://" in folder else Path(folder).absolute().as_uri()
-        system, root = pafs.FileSystem.from_uri(uri)
-        prefix = uri.removesuffix(root) if "://" in folder else ""
-        system.create_dir(root, recursive=True)
-        made: list[_Day] = []
-        pending: list[pa.RecordBatch] = []
-        writer: pq.ParquetWriter | None = None
+        self._system, self._root = pafs.FileSystem.from_uri(uri)
+        self._prefix = uri.removesuffix(self._root) if "://" in folder else ""
+        self._system.create_dir(self._root, recursive=True)
+        self._table, self._schema, self._by_month = table, arrow_schema(table), by_month
+        self._made: list[_Day] = []
+        self._pending: list[pa.RecordBatch] = []
+        self._writer: pq.ParquetWriter | None = None
 
-        def flush() -> None:
-            if pending and writer is not None:
-                writer.write_table(pa.Table.from_batches(pending, schema))
-                pending.clear()
+    def write(self, day: date, rows: pa.RecordBatch) -> None:
+        """Rows of one day, with the contract's columns; texts may be dictionaries."""
+        if not self._made or self._made[-1].day != day:
+            self._start(day)
+        _account(self._made[-1], rows, self._table)
+        self._pending.append(rows.cast(self._schema))
+        if sum(p.num_rows for p in self._pending) >= ROW_GROUP:
+            self._flush()
 
-        for batch in batches:
-            for day, part in _runs(batch, table.day):
-                if not made or made[-1].day != day:
-                    name = f"{day:%Y-%m}" if by_month else day.isoformat()
-                    path = f"{root}/{name}-{task}.parquet"
-                    if not made or made[-1].path != prefix + path:
-                        flush()
-                        if writer is not None:
-                            writer.close()
-                        writer = pq.ParquetWriter(
-                            path, schema, filesystem=system, compression="zstd"
-                        )
-                    made.append(_Day(day, prefix + path))
-                _account(made[-1], part, table)
-                pending.append(part.select(schema.names).cast(schema))
-                if sum(p.num_rows for p in pending) >= ROW_GROUP:
-                    flush()
-        flush()
-        if writer is not None:
-            writer.close()
-        yield pa.RecordBatch.from_pylist(
+    def _start(self, day: date) -> None:
+        name = f"{day:%Y-%m}" if self._by_month else day.isoformat()
+        path = f"{self._root}/{name}-{self._task}.parquet"
+        if not self._made or self._made[-1].path != self._prefix + path:
+            self._close()
+            self._writer = pq.ParquetWriter(
+                path, self._schema, filesystem=self._system, compression="zstd"
+            )
+        self._made.append(_Day(day, self._prefix + path))
+
+    def _flush(self) -> None:
+        if self._pending and self._writer is not None:
+            self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
+            self._pending.clear()
+
+    def _close(self) -> None:
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def report(self) -> pa.RecordBatch:
+        """Close the last file; what was written, as `REPORT`."""
+        self._close()
+        return pa.RecordBatch.from_pylist(
             [
                 {
                     "day": f.day,
@@ -114,13 +121,27 @@ def parquet_writer(
                     "rows": f.rows,
                     "total": str(f.total),
                     "parity": str(f.parity),
+                    "first": f.first,
                     "is_broken": f.is_broken,
                     "n_repeated": f.n_repeated,
                 }
-                for f in made
+                for f in self._made
             ],
             schema=REPORT,
         )
+
+
+def parquet_writer(
+    table: Table, folder: str, by_month: bool = False
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    """A function for `mapInArrow`: rows sorted by day and grain in, `REPORT` of the files out."""
+
+    def write(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        files = DayFiles(table, folder, by_month)
+        for batch in batches:
+            for day, part in _runs(batch.select(table.names), table.day):
+                files.write(day, part)
+        yield files.report()
 
     return write
 
@@ -134,13 +155,28 @@ def _runs(batch: pa.RecordBatch, day: str) -> Iterator[tuple[date, pa.RecordBatc
         start = end
 
 
+def fold(hashes: np.ndarray) -> tuple[int, int]:
+    """The sum modulo 2**64 and the exclusive or of rows' hashes."""
+    return int(hashes.sum(dtype=np.uint64)), int(np.bitwise_xor.reduce(hashes))
+
+
+def digest_text(rows: int, total: int, parity: int) -> str:
+    """A digest of rows as it stands in receipts: count, sum and exclusive or."""
+    return f"{rows:x}-{total:016x}-{parity:016x}"
+
+
 def _account(file: _Day, rows: pa.RecordBatch, table: Table) -> None:
     """Add the rows to what is known of their day."""
-    hashes = rows.column(DIGEST).to_numpy(zero_copy_only=False).view(np.uint64)
+    total, parity = fold(row_hashes(rows))
     file.rows += rows.num_rows
-    file.total = (file.total + int(hashes.sum(dtype=np.uint64))) % 2**64
-    file.parity ^= int(np.bitwise_xor.reduce(hashes))
+    file.total = (file.total + total) % 2**64
+    file.parity ^= parity
     file.is_broken = file.is_broken or any(_breaks(c, rows.column(c.name)) for c in table.columns)
+    if table.happened is not None:
+        earliest = pc.min(rows.column(table.happened)).as_py()
+        if isinstance(earliest, datetime):
+            earliest = earliest.date()
+        file.first = min((d for d in (file.first, earliest) if d is not None), default=None)
     grain = [rows.column(name) for name in table.grain]
     first = tuple(column[0].as_py() for column in grain)
     if file.last == first:

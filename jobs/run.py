@@ -14,10 +14,10 @@ from pyspark.sql import functions as F
 
 from contracts.table import ContractError
 from contracts.tables import LANDED, RECONCILIATION, table_named
-from jobs.io import WrittenDay, read_table, write_days
+from jobs.io import WrittenDay, collected, read_table, write_days
 from jobs.land import check_readable, landed
 from jobs.sources import RawFile, Source
-from jobs.stages import Job, Output, Settings
+from jobs.stages import Engine, Job, Output, Settings
 
 Written = dict[str, dict[date, WrittenDay]]
 
@@ -69,8 +69,11 @@ def run_job(
     folder: str,
     settings: Settings,
     files_per_day: int = 1,
+    engine: Engine = "per-day",
 ) -> Result:
     """Compute `days` of the job's tables from lists of Parquet files.
+
+    Jobs that know no other way compute any number of days at once whatever `engine` says.
 
     Raises:
         ContractError: what comes out breaks a contract, or does not reconcile with what went in.
@@ -78,6 +81,10 @@ def run_job(
     frames = {name: read_table(spark, table_named(name), files) for name, files in inputs.items()}
     output: Output | None = None
     try:
+        if engine == "one-pass" and job.one_pass is not None:
+            (table,) = job.writes
+            reports = job.one_pass(frames, days, settings, f"{folder}/{table.name}").collect()
+            return Result({table.name: collected(spark, table, reports, days)})
         output = job.compute(frames, days, settings)
         if output.shared is not None:
             output.shared.persist()

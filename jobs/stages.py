@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -30,6 +30,7 @@ from contracts.tables import (
     ITEM_FEATURES,
     LABELS,
     LANDED,
+    LATE_DATA,
     QUARANTINE,
     RECONCILIATION,
     USER_DAYS,
@@ -37,15 +38,16 @@ from contracts.tables import (
     USER_ITEM_DAYS,
     USER_STATE,
 )
-from contracts.tasks import enabled_tasks
+from contracts.tasks import LABEL_REACH, enabled_tasks
 from jobs import clean as cleaning
 from jobs import labels as labelling
 from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
 from jobs.facts import FACTS, Facts, events
 from jobs.item_features import item_features
+from jobs.one_pass import features_in_one_pass
 from jobs.sources import Money, SourceMapping
-from jobs.user_days import AUTHOR_DAYS, item_days, user_days, user_item_days
+from jobs.user_days import AUTHOR_DAYS, item_days, late_data, user_days, user_item_days
 from jobs.user_features import user_features
 from jobs.user_key import UserKey
 from jobs.user_state import user_state
@@ -60,6 +62,11 @@ class Read:
     """Days from the output day to the first partition; None is the beginning of time."""
     end: int | None
     """Days from the output day to just past the last; None is everything known by now."""
+    within: int | None = None
+    """Days from the output day to just past the last on which anything that matters happens:
+    partitions in which everything happened later do not count. None: they all count."""
+    carried: bool = False
+    """Whether the table that the job may start from has what landed before its day."""
 
     def bounds(self, day: date, known_until: date) -> tuple[date | None, date]:
         """The half-open range of partitions; a start of None is open."""
@@ -88,11 +95,18 @@ class Output:
     shared: DataFrame | None = None
 
 
+ENGINES = ("one-pass", "per-day")
+Engine = Literal["one-pass", "per-day"]
+"""How a range of days is computed: all in one pass over what they read, or each on its own."""
+
+
 NO_MONEY = Money("XXX", 2, {})
 """For mappings without orders, the only rows with amounts: ISO 4217's code for no currency."""
 
 Inputs = Mapping[str, DataFrame]
 Compute = Callable[[Inputs, Sequence[date], Settings], Output]
+OnePass = Callable[[Inputs, Sequence[date], Settings, str], DataFrame]
+"""Inputs, days, settings, and the folder to write the days' files of the job's one table to."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +122,8 @@ class Job:
     """What of the settings its rows of one day depend on; part of the fingerprint."""
     incremental: Table | None = None
     """The table whose earlier day it may start from."""
+    one_pass: OnePass | None = None
+    """The same rows for many days in one pass; it writes them itself, and returns the reports."""
 
 
 def _clean_job(table: Table) -> Job:
@@ -169,6 +185,11 @@ def _user_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Outp
     )
 
 
+def _late_data(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
+    tiles = inputs[USER_DAYS.name].where(cleaning.in_days("landed_on", days))
+    return Output({LATE_DATA.name: late_data(tiles)})
+
+
 def _user_state(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
     base = inputs[USER_STATE.name]
     newest = base.agg(F.max("as_of")).collect()[0][0]
@@ -193,10 +214,13 @@ def _item_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> 
 
 
 def _user_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
+    state = inputs[USER_STATE.name]
+    if [state.agg(F.max("as_of")).collect()[0][0]] != list(days):
+        state = _user_state(inputs, days, settings).tables[USER_STATE.name]
     return Output(
         {
             USER_FEATURES.name: user_features(
-                inputs[USER_STATE.name],
+                state,
                 inputs[USER_DAYS.name],
                 inputs[USER_ITEM_DAYS.name],
                 inputs[USERS.name],
@@ -206,6 +230,23 @@ def _user_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> 
                 days,
             )
         }
+    )
+
+
+def _user_features_in_one_pass(
+    inputs: Inputs, days: Sequence[date], settings: Settings, folder: str
+) -> DataFrame:
+    return features_in_one_pass(
+        inputs[USER_STATE.name],
+        inputs[USER_DAYS.name],
+        inputs[USER_ITEM_DAYS.name],
+        inputs[USERS.name],
+        inputs[ITEM_FEATURES.name],
+        inputs[FOLLOWS.name],
+        inputs[POSTS.name],
+        events(Facts.of(inputs)),
+        days,
+        folder,
     )
 
 
@@ -252,6 +293,8 @@ _LABELLED_FROM = (
     ITEMS,
 )
 
+_STATE = tuple(Read(table, None, 0, carried=True) for table in (USER_DAYS, USERS, *FACTS))
+
 JOBS: tuple[Job, ...] = (
     *(_clean_job(table) for table in CLEAN_TABLES),
     Job(
@@ -261,11 +304,18 @@ JOBS: tuple[Job, ...] = (
         writes=(USER_DAYS, USER_ITEM_DAYS, ITEM_DAYS),
         compute=_user_days,
     ),
+    Job(
+        "late_data",
+        "What landed after its day had ended.",
+        reads=(Read(USER_DAYS, 0, 1),),
+        writes=(LATE_DATA,),
+        compute=_late_data,
+    ),
     # A row may happen up to a day after it landed, so an increment reaches back one day more.
     Job(
         "user_state",
         "Everything known of each user, all time.",
-        reads=tuple(Read(table, None, 0) for table in (USER_DAYS, USERS, *FACTS)),
+        reads=_STATE,
         writes=(USER_STATE,),
         compute=_user_state,
         incremental=USER_STATE,
@@ -281,23 +331,28 @@ JOBS: tuple[Job, ...] = (
         "user_features",
         "Features of each user as of a midnight.",
         reads=(
-            Read(USER_STATE, 0, 1),
+            *_STATE,
+            Read(USERS, None, 0),
             Read(USER_DAYS, -_WIDEST - 1, 0),
             Read(USER_ITEM_DAYS, -_WIDEST - 1, 0),
-            Read(USERS, None, 0),
             Read(ITEM_FEATURES, 0, 1),
             Read(FOLLOWS, None, 0),
             Read(POSTS, -_WIDEST - 1, 0),
         ),
         writes=(USER_FEATURES,),
         compute=_user_features,
+        incremental=USER_STATE,
+        one_pass=_user_features_in_one_pass,
     ),
     Job(
         "labels",
         "What then happened, where it is known.",
         reads=(
             Read(USER_FEATURES, 0, 1),
-            *(Read(t, None if t is ITEMS else -1, None) for t in _LABELLED_FROM),
+            *(
+                Read(t, None if t is ITEMS else -1, None, within=LABEL_REACH)
+                for t in _LABELLED_FROM
+            ),
         ),
         writes=(LABELS,),
         compute=_labels,

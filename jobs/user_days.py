@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.measures import ITEM_MEASURES, MEASURES
-from contracts.tables import ITEM_DAYS, USER_DAYS, USER_ITEM_DAYS
+from contracts.tables import ITEM_DAYS, LATE_DATA, USER_DAYS, USER_ITEM_DAYS
 from jobs.facts import Facts
 
 UNDOING = ("cancellation", "return")
@@ -190,6 +190,15 @@ def user_item_days(facts: Facts, posts: DataFrame) -> DataFrame:
         )
         .distinct()
         .select(*USER_ITEM_DAYS.names)
+    )
+
+
+def late_data(tiles: DataFrame) -> DataFrame:
+    """One row per user, day and later day on which rows of it landed: what came late."""
+    return (
+        tiles.where("landed_on > day")
+        .withColumn("days_late", F.datediff("landed_on", "day"))
+        .select(*LATE_DATA.names)
     )
 
 

@@ -14,7 +14,7 @@ from contracts.tables import USER_STATE
 from jobs.asof import known_on
 from jobs.facts import AD_VIEW, EVENT
 
-_LAST = {
+LAST = {
     "last_order_at": ("order",),
     "last_review_at": ("review",),
     "last_post_at": ("post",),
@@ -135,7 +135,7 @@ def _segment_events(events: DataFrame, since: date | None, as_ofs: Sequence[date
         .agg(
             F.min("occurred_at").alias("first_seen_at"),
             F.max("occurred_at").alias("last_seen_at"),
-            *(last(*verbs).alias(moment) for moment, verbs in _LAST.items()),
+            *(last(*verbs).alias(moment) for moment, verbs in LAST.items()),
             F.collect_list(event).alias("events"),
         )
     )

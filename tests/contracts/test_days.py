@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -36,9 +37,16 @@ def test_a_label_closes_when_its_window_and_the_days_for_late_rows_are_past() ->
 
 def test_examples_lie_in_the_past_and_have_history_behind_them() -> None:
     days = example_days(date(2025, 3, 1), date(2025, 1, 1), 7, 100, 28)
-    assert days[-1] == date(2025, 2, 22)
-    assert days[0] == date(2025, 2, 1)  # 2025-01-25 would have 24 days of history
+    assert days == tuple(date(2025, 2, 2) + timedelta(days=7 * k) for k in range(4))
     assert example_days(date(2025, 3, 1), date(2025, 1, 1), 7, 2, 28) == days[-2:]
+
+
+def test_examples_do_not_move_with_the_night() -> None:
+    nights = [date(2025, 3, 1) + timedelta(days=n) for n in range(15)]
+    listed = [set(example_days(n, date(2025, 1, 1), 14, 24, 28)) for n in nights]
+    assert all(a <= b for a, b in itertools.pairwise(listed))
+    assert len(listed[-1]) == len(listed[0]) + 1
+    assert all(max(days) < night for days, night in zip(listed, nights, strict=True))
 
 
 def test_midnight_is_the_latest_utc_one() -> None:

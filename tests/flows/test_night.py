@@ -15,10 +15,11 @@ from pyspark.sql import SparkSession
 
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
-from flows import night as night_module
+from flows import context
 from flows.analysts import query
 from flows.cli import app
 from flows.lake import Lake
+from flows.night import Night, StageReport
 from flows.nightly import nightly
 from flows.settings import read_settings
 from jobs.market.files import simulate
@@ -56,7 +57,7 @@ def home(spark: SparkSession, tmp_path_factory) -> Iterator[Path]:
         ENVIRONMENT | {"NIGHTJAR_HOME": str(root / "home"), "NIGHTJAR_RAW": str(root / "raw")}
     ).items():
         patch.setenv(name, value)
-    patch.setattr(night_module, "start_session", lambda config, scratch: spark)
+    patch.setattr(context, "start_session", lambda config, scratch: spark)
     yield root / "home"
     patch.undo()
 
@@ -263,14 +264,14 @@ def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path
     (tmp_path / "m.toml").write_text(HISTORY)
     lines = [f"p{i},u{i % 3},2025-01-0{1 + i // 4}T10:00:00" for i in range(20)]
 
-    def night(rows: list[str]) -> tuple[night_module.Night, night_module.StageReport]:
+    def night(rows: list[str]) -> tuple[Night, StageReport]:
         (tmp_path / "posts.csv").write_text("\n".join(["id,user,time", *rows]) + "\n")
         settings = read_settings(home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path)
-        made = night_module.Night(settings, date(2025, 2, 1))
+        made = Night(settings, date(2025, 2, 1))
         made.look_at_files()
         return made, made.land(made.mapping.sources[0], print)
 
-    def digests(made: night_module.Night) -> dict[date, Any]:
+    def digests(made: Night) -> dict[date, Any]:
         return made.planner.digests("land_posts", "landed")
 
     first, _ = night(lines)

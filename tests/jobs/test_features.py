@@ -7,8 +7,11 @@ import itertools
 import random
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,9 +19,11 @@ from pyspark.sql import functions as F
 from contracts.clean_tables import ACCOUNT_EVENTS, ENGAGEMENTS, FOLLOWS, ORDERS, POSTS, REVIEWS
 from contracts.features import FEATURES
 from contracts.measures import TEXT_BUCKETS
-from contracts.tables import USER_STATE
+from contracts.tables import USER_FEATURES, USER_STATE
 from jobs.facts import Facts, events
+from jobs.io import collected
 from jobs.item_features import item_features
+from jobs.one_pass import features_in_one_pass
 from jobs.schema import spark_schema
 from jobs.user_days import item_days, user_days, user_item_days
 from jobs.user_features import user_features
@@ -63,6 +68,38 @@ def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> di
     return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in made.collect()}
 
 
+def one_pass_of(
+    spark: SparkSession,
+    world: World,
+    as_ofs: Sequence[date],
+    folder: Path,
+    since: date | None = None,
+) -> dict[Any, Any]:
+    f = world.frames(spark)
+    facts = Facts.of(f)
+    base = (
+        spark.createDataFrame([], spark_schema(USER_STATE))
+        if since is None
+        else state_of(spark, world, [since]).localCheckpoint()
+    )
+    reports = features_in_one_pass(
+        base,
+        user_days(facts, f["posts"]).localCheckpoint(),
+        user_item_days(facts, f["posts"]).localCheckpoint(),
+        f["users"],
+        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
+        f["follows"],
+        f["posts"],
+        events(facts),
+        as_ofs,
+        str(folder),
+    ).collect()
+    collected(spark, USER_FEATURES, reports, as_ofs)  # breaks no contract
+    made = pa.concat_tables([pq.read_table(r.path) for r in reports]).to_pylist()
+    assert len(made) == sum(r.rows for r in reports)
+    return {(r["as_of"], r["user_key"]): {n: r[n] for n in NAMES} for r in made}
+
+
 def tokens(spark: SparkSession, words: set[str]) -> dict[str, int]:
     """The hash of each word, as Spark has it."""
     frame = spark.createDataFrame([(w,) for w in sorted(words)], "word string")
@@ -80,6 +117,20 @@ def test_features_equal_the_naive_definition_to_the_bit(spark: SparkSession, see
     for key, row in expected.items():
         row["text_tokens"] = [hashes[word] for word in row["text_tokens"]]
         assert got[key] == {n: row[n] for n in NAMES}, key
+
+
+def test_many_days_in_one_pass_are_the_same_days_one_by_one(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """From the beginning of time, and on top of a state that is some days older."""
+    world = random_world(4)
+    as_ofs = [*(AS_OFS[2] + timedelta(days=n) for n in range(4)), AS_OFS[4]]
+    expected = features_of(spark, world, as_ofs)
+    for since in (None, AS_OFS[2] - timedelta(days=9)):
+        got = one_pass_of(spark, world, as_ofs, tmp_path, since)
+        assert got.keys() == expected.keys()
+        for key, row in expected.items():
+            assert got[key] == row, (since, key)
 
 
 def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSession) -> None:

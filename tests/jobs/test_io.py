@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
@@ -10,6 +11,7 @@ from pyspark.sql import functions as F
 
 from contracts.table import Column, ContractError, Table
 from contracts.tables import ITEM_FEATURES, USER_DAYS, USER_ITEM_DAYS
+from jobs.digest import row_hashes
 from jobs.io import read_table, write_days
 from jobs.schema import spark_schema
 from tests.conftest import rows_of
@@ -56,6 +58,33 @@ def test_the_digest_is_of_the_content_and_not_of_the_order(
     assert one == digest("c | 2025-01-01 | 3\n b | 2025-01-01 | -\n a | 2025-01-01 | 1", "3", 3)
     assert one != digest("a | 2025-01-01 | 1\n b | 2025-01-01 | 0\n c | 2025-01-01 | 3", "4")
     assert one != digest("a | 2025-01-01 | 3\n b | 2025-01-01 | -\n c | 2025-01-01 | 1", "5")
+
+
+def test_the_digest_is_of_values_and_not_of_how_arrow_holds_them() -> None:
+    plain = pa.table(
+        {
+            "text": pa.array(["a", None, "", "äb", "a"]),
+            "list": pa.array([["x", "y"], [], None, ["y", "x"], ["xy"]]),
+            "n": pa.array([1, 0, None, -1, 2**60]),
+        }
+    ).to_batches()[0]
+    hashes = row_hashes(plain)
+    assert len(set(hashes.tolist())) == 5
+    held = pa.RecordBatch.from_arrays(
+        [
+            plain["text"].dictionary_encode(),
+            pa.ListArray.from_arrays(
+                plain["list"].offsets, plain["list"].values.dictionary_encode(),
+                mask=plain["list"].is_null(),
+            ),
+            plain["n"],
+        ],
+        names=plain.schema.names,
+    )  # fmt: skip
+    assert (row_hashes(held) == hashes).all()
+    assert (row_hashes(held.slice(1, 3)) == hashes[1:4]).all()
+    assert (row_hashes(plain.slice(2)) == hashes[2:]).all()
+    assert (row_hashes(plain.rename_columns(["text", "list", "m"])) != hashes).all()
 
 
 def test_rows_that_break_the_contract_are_told_all_at_once(

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 from contracts.clean_tables import ACCOUNT_EVENTS, FRAUD_MARKS, ITEMS, ORDERS, REVIEWS
 from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_ITEM_DAYS
-from contracts.tasks import TASKS
+from contracts.tasks import LABEL_REACH, TASKS
 from jobs.labels import Known, examples, labels, standing_orders
 from tests.conftest import rows_of
 
@@ -321,12 +321,38 @@ def test_an_order_stands_unless_every_unit_of_it_is_undone(table) -> None:
         ORDERS,
         landed_on=A,
     )
-    assert {r.order_id for r in standing_orders(orders).collect()} == {
+    assert {r.order_id for r in standing_orders(orders, [A]).collect()} == {
         "part",
         "old",
         "other",
         "two",
     }  # the newest earlier order is undone: new, and not old
+
+
+def test_what_happens_long_after_decides_no_label(table) -> None:
+    """An order undone, and a login marked, 90 days later or more: old labels stay what they are."""
+    orders = """
+    l1 | o1 | ann | i | purchase     | - | 1 | 2025-01-02T00:00:00 | 2025-01-02
+    l2 | c1 | ann | i | cancellation | - | 1 | {} | {}
+    """
+    account = "a1 | ann | login | 2025-01-02T00:00:00 | 2025-01-02"
+    features = "user_key | as_of | n_orders_all | n_logins_all\n ann | 2025-01-01 | 1 | 1"
+
+    def on(day: date) -> tuple[int, int]:
+        at = f"{day}T00:00:00"
+        got = label(
+            table,
+            of=["purchase_7d", "login_fraud_30d"],
+            features=features,
+            orders=orders.format(at, day),
+            account=account,
+            marks=f"m1 | a1 | {at} | {day}",
+        )["ann"]
+        return got["purchase_7d"], got["login_fraud_30d"]
+
+    last = A + timedelta(days=LABEL_REACH - 1)
+    assert on(last) == (0, 1)
+    assert on(last + timedelta(days=1)) == (1, 0)
 
 
 def test_examples_have_at_least_one_label(table) -> None:

@@ -1,0 +1,160 @@
+"""What every run shares: settings, mapping, lake, receipts, and the one Spark session."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+from pyspark.sql import SparkSession
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.days import as_ranges, example_days
+from contracts.table import CallError, ContractError
+from contracts.tables import LANDED
+from contracts.tasks import TASKS, Task, enabled_tasks
+from flows.database import bind_home, open_database
+from flows.lake import Lake
+from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
+from flows.receipts import RawFileHashes, Receipts
+from flows.settings import NightjarSettings
+from jobs.session import start_session
+from jobs.sources import RawFile, Source, SourceMapping, missing_days, raw_files, read_mapping
+from jobs.stages import Settings
+
+Say = Callable[[str], None]
+
+
+class Context:
+    """Everything that the steps of a run share; all that landed before `as_of` is known."""
+
+    def __init__(self, settings: NightjarSettings, as_of: date, run_id: str | None = None):
+        if settings.source is None or settings.raw is None:
+            raise CallError(
+                "a run needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
+            )
+        if not settings.raw.is_dir():
+            raise CallError(f"{settings.raw}: no such folder of raw files")
+        self.settings, self.as_of = settings, as_of
+        self.key = settings.user_key()
+        self.mapping: SourceMapping = read_mapping(settings.source)
+        self.raw_folder = settings.raw.absolute()
+        self.engine = open_database(settings.receipts_url)
+        bind_home(self.engine, self.mapping.name, self.key.id)
+        self.receipts = Receipts(self.engine)
+        self.hashes = RawFileHashes(self.engine)
+        self.lake = Lake(settings.folder / "lake")
+        self.started_at = datetime.now(UTC)
+        self.run_id = run_id or self.started_at.strftime("%Y%m%dT%H%M%S%f")[:-3]
+        self.job_settings = Settings(self.mapping, self.key, settings.settle_days, as_of)
+        self.planner = Planner(self.receipts, self.job_settings)
+        self._spark: SparkSession | None = None
+        self._starting = threading.Lock()
+        self.files: dict[str, tuple[RawFile, ...]] = {}
+        self.expected_days: set[date] = set()
+        """Days of raw files that a plan expects to be landed before anything else."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Tasks whose sources the mapping has."""
+        return enabled_tasks(self.mapping.mapped_tables)
+
+    @property
+    def switched_off(self) -> dict[str, str]:
+        """Tasks without a source, and what they lack."""
+        return {
+            task.name: "no source for "
+            + ", ".join(sorted(set(task.needs) - self.mapping.mapped_tables))
+            for task in TASKS
+            if task not in self.tasks
+        }
+
+    def look_at_files(self) -> None:
+        """Find the raw files that had landed before midnight `as_of`.
+
+        Raises:
+            ContractError: there is none, or a day is missing of a source that says to stop.
+        """
+        problems = []
+        for source in self.mapping.sources:
+            files = raw_files(source, self.raw_folder)
+            self.files[source.name] = tuple(
+                f for f in files if f.landed_on is None or f.landed_on < self.as_of
+            )
+            if not self.files[source.name]:
+                problems.append(
+                    f"  {source.name}: its first file landed on {files[0].landed_on}, "
+                    f"not before {self.as_of}"
+                )
+            gaps = missing_days(source, self.files[source.name], self.as_of)
+            if gaps and source.missing == "stop":
+                told = ", ".join(
+                    str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
+                    for r in as_ranges(gaps)[:10]
+                )
+                problems.append(
+                    f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
+                    'days are normal, say missing = "empty" in the mapping'
+                )
+        if problems:
+            raise ContractError("\n".join(["raw files are missing:", *problems]))
+
+    @property
+    def landed_days(self) -> tuple[date, ...]:
+        """Days before `as_of` on which something landed, now or in an earlier mapping.
+
+        Raises:
+            ContractError: there is none.
+        """
+        days = {
+            day
+            for source in self.mapping.sources
+            for day in self.planner.digests(landing_stage(source), LANDED.name)
+        }
+        # A source that left the mapping leaves days that must be cleaned again, to nothing.
+        days |= {day for table in CLEAN_TABLES for day in self.receipts.days(f"clean_{table.name}")}
+        days |= self.expected_days
+        found = tuple(sorted(day for day in days if day < self.as_of))
+        if not found:
+            raise ContractError(f"no row landed before {self.as_of}: every raw file is empty")
+        return found
+
+    @property
+    def example_days(self) -> tuple[date, ...]:
+        """Past as-of days to learn from."""
+        s = self.settings
+        return example_days(
+            self.as_of,
+            self.landed_days[0],
+            s.example_spacing_days,
+            s.example_max_days,
+            s.min_history_days,
+        )
+
+    def land_decisions(self, source: Source) -> tuple[Decision, ...]:
+        """What is to be done about each day of a source's files; `date.min` if they have none."""
+        by_day = self.files_by_day(source)
+        hashes = self.hashes.of(file.path for group in by_day.values() for file in group)
+        stage = landing_stage(source)
+        return tuple(
+            decide(
+                stage,
+                day,
+                land_fingerprint(source, by_day[day], hashes),
+                self.receipts.get(stage, day),
+            )
+            for day in sorted(by_day)
+        )
+
+    def files_by_day(self, source: Source) -> dict[date, list[RawFile]]:
+        by_day: dict[date, list[RawFile]] = {}
+        for file in self.files[source.name]:
+            by_day.setdefault(file.landed_on or date.min, []).append(file)
+        return by_day
+
+    @property
+    def spark(self) -> SparkSession:
+        with self._starting:
+            if self._spark is None:
+                self._spark = start_session(self.settings.spark, self.settings.folder / "scratch")
+            return self._spark
