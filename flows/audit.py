@@ -94,6 +94,73 @@ def audit_scores(
     return tuple(made)
 
 
+MIN_DRIFT_ROWS = 100
+"""Users below which the distribution of scores says nothing."""
+
+
+def audit_drift(
+    scores: Sequence[str],
+    before: Sequence[str],
+    learnt: Sequence[str],
+    max_users_lost: float | None,
+    max_score_shift: float | None,
+) -> tuple[Audited, ...]:
+    """Compare a day's scores with the last release's: how many users, and how scores lie.
+
+    The shift is the population stability index over the deciles of the scores before, as credit
+    scoring has it: the sum of (p - q) ln(p / q); 0.1 is little, 0.25 much. None turns a check off.
+    """
+    made = []
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 2")
+        connection.read_parquet(list(scores)).create_view("scores")
+        connection.read_parquet(list(before)).create_view("earlier")
+        n, n_before = (
+            int((connection.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,))[0])
+            for name in ("scores", "earlier")
+        )
+        if max_users_lost is not None:
+            least = n_before * (1 - max_users_lost)
+            made.append(
+                Audited(
+                    "as many users as before",
+                    f"{n:,} users, {n_before:,} before, at least {least:,.0f} expected",
+                    n >= least,
+                )
+            )
+        if max_score_shift is None or min(n, n_before) < MIN_DRIFT_ROWS:
+            return tuple(made)
+        for task in TASKS:
+            column = task.score_columns()[0]
+            if task.name not in learnt or column.type not in ("float", "double"):
+                continue
+            found = connection.execute(_SHIFT.format(column=column.name)).fetchone()
+            if found is None or found[0] is None:
+                continue  # the task was switched on since
+            made.append(
+                Audited(
+                    f"{task.name} lies as before",
+                    f"stability index {found[0]:.3f}, at most {max_score_shift:g} expected",
+                    found[0] <= max_score_shift,
+                )
+            )
+    return tuple(made)
+
+
+_SHIFT = """
+WITH cuts AS (
+    SELECT list_distinct(quantile_disc({column}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]))
+        AS c FROM earlier WHERE {column} IS NOT NULL),
+shares AS (
+    SELECT bin, greatest(sum(now)::DOUBLE / sum(sum(now)) OVER (), 1e-4) AS p,
+        greatest(sum(1 - now)::DOUBLE / sum(sum(1 - now)) OVER (), 1e-4) AS q
+    FROM (
+        SELECT len(list_filter(c, lambda x: x < {column})) AS bin, 1 AS now FROM scores, cuts
+        UNION ALL
+        SELECT len(list_filter(c, lambda x: x < {column})), 0 FROM earlier, cuts)
+    GROUP BY bin)
+SELECT sum((p - q) * ln(p / q)) FROM shares, cuts WHERE c IS NOT NULL"""
+
 _NUMBERS = ("float", "double", "array<float>")
 
 

@@ -6,66 +6,45 @@ import os
 import secrets
 import sys
 from datetime import date
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from contracts.days import parse_day
 from contracts.table import CallError, ContractError
-from flows import analysts, doctor, show
-from flows.settings import REPOSITORY, quiet_environment, read_settings
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Behaviour logs in, audited scores of every user out, every night.",
-    epilog="Settings come from nightjar.toml, then NIGHTJAR_… in the environment, then options. "
-    "Exit codes: 0 done, 1 a check stopped it, 2 the call was wrong.",
+from flows import analysts, doctor, operate, show
+from flows.settings import REPOSITORY, read_settings
+from flows.terminal import (
+    Day,
+    Format,
+    Home,
+    PlanOption,
+    RawOption,
+    SourceOption,
+    app,
+    err,
+    out,
+    run_flow,
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
 
 DEMO_KEY = "demo-key-for-simulated-users-only"
 DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1200, 330, 7, date(2025, 1, 1)
 
-Home = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder of the lake, catalogue and MLflow.",
-        envvar="NIGHTJAR_HOME",
-        show_default=".nightjar",
-    ),
-]
-Day = Annotated[
-    str | None, typer.Option(help="Midnight UTC, YYYY-MM-DD.", show_default="the latest midnight")
-]
-SourceOption = Annotated[
-    Path | None,
-    typer.Option("--source", help="Mapping of the raw files (README: Bring your own logs)."),
-]
-RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder of the raw files.")]
-
-
-class Format(StrEnum):
-    table = "table"
-    csv = "csv"
-    json = "json"
-
 
 @app.command()
 def run(
-    as_of: Day = None, source: SourceOption = None, raw: RawOption = None, home: Home = None
+    as_of: Day = None,
+    plan: PlanOption = None,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
 ) -> None:
     """Run one night: clean, features, train, score, publish. What is done already is reused."""
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
-    _run_night(settings.folder, day, settings.source, settings.raw)
+    run_flow(settings.folder, _nightly, day, settings.source, settings.raw, plan)
 
 
 @app.command()
@@ -89,7 +68,8 @@ def demo(
     os.environ.setdefault("NIGHTJAR_KEY", DEMO_KEY)
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         out.print("user ids are hashed with the demo's key, which is no secret")
-    done = _run_night(settings.folder, as_of, REPOSITORY / "infra/sources/market.toml", folder)
+    mapping = REPOSITORY / "infra/sources/market.toml"
+    done = run_flow(settings.folder, _nightly, as_of, mapping, folder, None)
     show.summary(out, settings, done)
 
 
@@ -155,12 +135,6 @@ def quarantine(
 
 
 @app.command()
-def releases(home: Home = None) -> None:
-    """Every release, newest first; the current one is marked."""
-    show.releases(out, read_settings(home=home))
-
-
-@app.command()
 def up(home: Home = None) -> None:
     """Prefect server, worker, nightly schedule and MLflow's pages on this machine, until Ctrl-C."""
     from flows.up import up as start
@@ -197,25 +171,13 @@ def _progress(done: int, total: int) -> None:
         out.print(f"  day {done} of {total}")
 
 
-def _run_night(
-    home: Path, as_of: date | None, source: Path | None, raw: Path | None
-) -> dict[str, Any]:
-    os.environ["NIGHTJAR_HOME"] = str(home)
-    quiet_environment(home)
-    os.environ.setdefault(
-        "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT", "%(asctime)s.%(msecs)03d | %(message)s"
-    )
-    os.environ.setdefault(
-        "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT",
-        "%(asctime)s.%(msecs)03d |   %(message)s",
-    )
+def _nightly() -> Any:
     from flows.nightly import nightly
-    from flows.quiet import hide_stacks
 
-    hide_stacks()
-    state = nightly(as_of, source, raw, return_state=True)
-    made: dict[str, Any] = state.result()
-    return made
+    return nightly
+
+
+operate.register()
 
 
 def main() -> None:

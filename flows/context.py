@@ -54,6 +54,12 @@ class Context:
         self.expected_days: set[date] = set()
         """Days of raw files that a plan expects to be landed before anything else."""
 
+    def reload(self) -> None:
+        """Read the receipts again: nobody else writes from now on."""
+        self.receipts = Receipts(self.engine)
+        self.hashes = RawFileHashes(self.engine)
+        self.planner = Planner(self.receipts, self.job_settings)
+
     @property
     def tasks(self) -> tuple[Task, ...]:
         """Tasks whose sources the mapping has."""

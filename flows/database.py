@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import (
+    DDL,
     JSON,
     Column,
     Date,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy.engine import make_url
@@ -55,6 +57,9 @@ RELEASES = Table(
     Column("snapshots", JSON, nullable=False),
     Column("run_id", String, nullable=False),
     Column("published_at", DateTime(timezone=True), nullable=False),
+    Column("days", JSON),
+    Column("replaces", String),
+    Column("withdrawn_at", DateTime(timezone=True)),
 )
 
 CURRENT = Table(
@@ -74,6 +79,25 @@ HOMES = Table(
 )
 """One row: whose logs this home holds, and under which key their users are hashed."""
 
+PLANS = Table(
+    "plans",
+    METADATA,
+    Column("token", String, primary_key=True),
+    Column("content", JSON, nullable=False),
+)
+
+WRITER = Table(
+    "writer",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("run_id", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("beat_at", DateTime(timezone=True), nullable=False),
+)
+"""One row while somebody writes to this home."""
+
 RAW_FILES = Table(
     "raw_files",
     METADATA,
@@ -91,7 +115,22 @@ def open_database(url: str) -> Engine:
         Path(database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
     METADATA.create_all(engine)
+    _widen(engine)
     return engine
+
+
+def _widen(engine: Engine) -> None:
+    """Add columns that a database of an earlier version lacks; all of them may be null."""
+    found = inspect(engine)
+    for table in METADATA.sorted_tables:
+        there = {column["name"] for column in found.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                type_ = column.type.compile(engine.dialect)
+                with engine.begin() as connection:
+                    connection.execute(
+                        DDL(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {type_}")
+                    )
 
 
 def bind_home(engine: Engine, mapping: str, key_id: str) -> None:

@@ -268,17 +268,24 @@ class Lake:
         """Whether `snapshot` was written on top of `ancestor`."""
         return is_ancestor_of(snapshot, ancestor, self.table(table).metadata)
 
-    def drop_branch(self, table: Table, name: str, tag: str | None = None) -> None:
-        """Remove a branch, keeping its tip under a tag if one is given."""
+    def drop_branch(self, table: Table, name: str) -> None:
+        """Remove a branch, if it is there; its files stay as long as a snapshot reaches them."""
         with self._lock:
             found = self.table(table)
-            tip = found.snapshot_by_name(name)
-            if tip is None:
+            if found.snapshot_by_name(name) is not None:
+                found.manage_snapshots().remove_branch(name).commit()
+
+    def tag(self, table: Table, snapshot: int, name: str) -> None:
+        """Give a snapshot a name that keeps it."""
+        with self._lock:
+            found = self.table(table)
+            named = found.snapshot_by_name(name)
+            if named is not None and named.snapshot_id == snapshot:
                 return
-            if tag is not None and found.snapshot_by_name(tag) is None:
-                found.manage_snapshots().create_tag(tip.snapshot_id, tag).commit()
+            if named is not None:
+                found.manage_snapshots().remove_tag(name).commit()
                 found = self.table(table)
-            found.manage_snapshots().remove_branch(name).commit()
+            found.manage_snapshots().create_tag(snapshot, name).commit()
 
     def staging(self, run_id: str, stage: str) -> str:
         """Where one stage of one run writes its files; they stay there once committed."""

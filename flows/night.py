@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, table_named
 from flows.code import git_commit
 from flows.context import Context, Say
@@ -91,10 +92,15 @@ class Night(Context):
         say: Say,
         engine: Engine | None = None,
         force: Collection[date] = (),
+        sample: int = 0,
     ) -> StageReport:
         """Bring these days of a Spark job up to date: reuse what can be, recompute the rest.
 
-        Without an `engine`, several days go in one pass and one day goes alone.
+        Without an `engine`, several days go in one pass and one day goes alone. Of what went in
+        one pass, `sample` days are computed alone as well and compared, before anything counts.
+
+        Raises:
+            ContractError: they differ.
         """
         job = job_named(name)
         decisions = self.planner.decisions(job, days, force)
@@ -108,9 +114,39 @@ class Night(Context):
             self.lake.replace_rows(
                 RECONCILIATION, result.reconciled, todo, {"table_name": job.writes[0].name}
             )
+        notes = {"engine": "one-pass"} if engine == "one-pass" and len(todo) > 1 else {}
+        if notes and sample and job.one_pass is not None:
+            notes["equal_to_per_day"] = ", ".join(
+                str(day) for day in self._compared(job, result, todo, sample, say)
+            )
         fingerprints = {d.day: d.fingerprint for d in decisions}
         where = {QUARANTINE.name: {"table_name": job.writes[0].name}}
-        return self._account(name, result, fingerprints, started, decisions, say, rows_in, where)
+        return self._account(
+            name, result, fingerprints, started, decisions, say, rows_in, where, notes
+        )
+
+    def _compared(
+        self, job: Job, result: Result, days: Sequence[date], sample: int, say: Say
+    ) -> list[date]:
+        """Days spread over `days` that came out of one pass as they do alone."""
+        n = min(sample, len(days))
+        chosen = sorted({days[(2 * i + 1) * len(days) // (2 * n)] for i in range(n)})
+        (table,) = job.writes
+        problems = []
+        for day in chosen:
+            alone, _ = self.make(job, [day], "per-day", f"{job.name}_alone")
+            found = result.written[table.name][day].digest
+            expected = alone.written[table.name][day].digest
+            if found != expected:
+                problems.append(f"  {day}: one pass gave {found}, the day alone {expected}")
+        if problems:
+            raise ContractError(
+                "\n".join(
+                    [f"{job.name}: nothing was committed, because engines differ:", *problems]
+                )
+            )
+        say(f"{job.name}: {', '.join(map(str, chosen))} alone gave the same rows")
+        return chosen
 
     def make(
         self, job: Job, days: Sequence[date], engine: Engine | None, folder: str
@@ -170,6 +206,7 @@ class Night(Context):
         say: Say,
         rows_in: int,
         where: Mapping[str, Mapping[str, str]],
+        notes: Mapping[str, str] | None = None,
     ) -> StageReport:
         """Commit what was written, then write the receipts; only then does the stage count."""
         outputs: dict[date, dict[str, Any]] = {}
@@ -186,6 +223,7 @@ class Night(Context):
                     "rows": made.rows,
                     "snapshot": snapshot,
                     "first": None if made.first is None else made.first.isoformat(),
+                    **(notes or {}),
                 }
         seconds = time.monotonic() - started
         rows_out = sum(o["rows"] for made in outputs.values() for o in made.values())
@@ -224,34 +262,33 @@ class Night(Context):
     def note(
         self,
         stage: str,
-        fingerprint: Fingerprint,
-        outputs: Mapping[str, Any],
+        fingerprints: Mapping[date, Fingerprint],
+        outputs: Mapping[date, Mapping[str, Any]],
         rows_in: int,
         rows_out: int,
         started: float,
         n_bytes: int,
         say: Say,
     ) -> StageReport:
-        """The receipt of a stage that is not Spark's: training, scoring."""
-        seconds = time.monotonic() - started
+        """The receipts of a stage that is not Spark's: training, scoring."""
+        seconds, n = time.monotonic() - started, len(fingerprints)
         self.receipts.write(
-            [
-                Receipt(
-                    stage,
-                    self.as_of,
-                    fingerprint,
-                    outputs,
-                    rows_in,
-                    rows_out,
-                    seconds,
-                    n_bytes,
-                    git_commit(),
-                    self.run_id,
-                    datetime.now(UTC),
-                )
-            ]
+            Receipt(
+                stage,
+                day,
+                fingerprint,
+                outputs[day],
+                rows_in // n,
+                rows_out // n,
+                seconds / n,
+                n_bytes // n,
+                git_commit(),
+                self.run_id,
+                datetime.now(UTC),
+            )
+            for day, fingerprint in fingerprints.items()
         )
-        return self._done(StageReport(stage, 1, 1, rows_in, rows_out, seconds, {}), say)
+        return self._done(StageReport(stage, n, n, rows_in, rows_out, seconds, {}), say)
 
     def reused(self, stage: str, say: Say) -> StageReport:
         return self._done(StageReport(stage, 1, 0), say)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
-from flows import steps
+from flows import publish, steps
+from flows.forecast import Plan, check_kept, finished, forecast_night, kept
+from flows.lease import writing
 from flows.night import Night
 from flows.settings import read_settings
 
 CONCURRENT = 3
 """Stages that run at once where they do not wait for one another."""
-_RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
 
 
 def run_name() -> str:
@@ -28,9 +30,12 @@ def run_name() -> str:
     return f"nightly-{flow_run.parameters.get('as_of') or default_as_of()}"
 
 
-@flow(name="nightly", flow_run_name=run_name, task_runner=_RUNNER)
+@flow(name="nightly", flow_run_name=run_name, task_runner=RUNNER)
 def nightly(
-    as_of: date | None = None, source: Path | None = None, raw: Path | None = None
+    as_of: date | None = None,
+    source: Path | None = None,
+    raw: Path | None = None,
+    plan: str | None = None,
 ) -> dict[str, Any]:
     """Clean what landed, compute features, train, score every user, publish a release.
 
@@ -38,40 +43,36 @@ def nightly(
         as_of: The midnight UTC to score as of. Empty: the latest one before the scheduled start.
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
+        plan: The token of a plan: run exactly that, or refuse if anything has moved since.
     """
     night = open_night(as_of, source, raw)
     day = night.as_of
 
-    together(steps.land.submit(night, source.name) for source in night.mapping.sources)
-    landed = night.landed_days
-    together(
-        steps.compute.submit(night, f"clean_{table.name}", landed)
-        for table in CLEAN_TABLES
-        if table.name in night.mapping.mapped_tables
-    )
+    with writing(night.engine, night.run_id, f"the night of {day}"):
+        night.reload()
+        publish.mend(night)
+        if plan is not None:
+            check_kept(kept(night.engine, plan), planned(night))
+        together(steps.land.submit(night, source.name) for source in night.mapping.sources)
+        landed = night.landed_days
+        clean_all(night, landed)
+        steps.limits(night)
 
-    steps.limits(night)
-
-    steps.compute(night, "user_days", landed)
-    past = night.example_days
-    together(
-        steps.compute.submit(night, name, days)
-        for name, days in (
-            ("late_data", landed),
-            ("user_state", [day]),
-            ("item_features", [*past, day]),
+        past = night.example_days
+        together(
+            steps.compute.submit(night, name, days)
+            for name, days in (("user_state", [day]), ("item_features", [*past, day]))
         )
-    )
-    steps.compute(night, "user_features", [*past, day])
-    steps.compute(night, "labels", past)
-    steps.compute(night, "examples", past)
+        steps.compute(night, "user_features", [*past, day])
+        steps.compute(night, "labels", past)
+        steps.compute(night, "examples", past)
 
-    trained = steps.train(night)
-    model_id = steps.gate(night, trained)
-    scored = steps.score(night, model_id)
-    audited = steps.audit(night, scored)
-    release = steps.publish(night, scored)
-    page, task_rows = steps.report(night, trained, scored, audited, release)
+        trained = steps.train(night)
+        model_id = steps.gate(night, trained)
+        scored = publish.score(night, model_id, [day])
+        audited = publish.audit(night, scored, [day])
+        release = publish.publish(night, scored, [day])
+        page, task_rows = steps.report(night, trained, scored, audited, release)
 
     recomputed = sum(stage.recomputed for stage in night.stages)
     if not recomputed:
@@ -86,6 +87,22 @@ def nightly(
     }
 
 
+def clean_all(night: Night, landed: Sequence[date]) -> None:
+    """Clean tables and tiles of every landed day."""
+    together(
+        steps.compute.submit(night, f"clean_{table.name}", landed)
+        for table in CLEAN_TABLES
+        if table.name in night.mapping.mapped_tables
+    )
+    steps.compute(night, "user_days", landed)
+    steps.compute(night, "late_data", landed)
+
+
+def planned(night: Night) -> Plan:
+    """What the night would do now."""
+    return finished(night, forecast_night(night), {"command": "run", "as_of": str(night.as_of)})
+
+
 def together(futures: Iterable[PrefectFuture[Any]]) -> None:
     """Wait for all that was submitted; the first failure is raised once all have ended."""
     submitted = list(futures)
@@ -95,7 +112,7 @@ def together(futures: Iterable[PrefectFuture[Any]]) -> None:
 
 
 def open_night(as_of: date | str | None, source: Path | None, raw: Path | None) -> Night:
-    """Validate every parameter before anything costly starts, and mend what a crash left.
+    """Validate every parameter before anything costly starts.
 
     Raises:
         ContractError: a parameter, setting or mapping is not right, or raw files are missing.
@@ -108,7 +125,6 @@ def open_night(as_of: date | str | None, source: Path | None, raw: Path | None) 
     )
     night = Night(settings, day)
     night.look_at_files()
-    steps.mend(night)
     log = get_run_logger()
     log.info(f"night of {day}: {', '.join(t.name for t in night.tasks)}")
     for task, why in night.switched_off.items():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, select
 
 from flows.database import RAW_FILES, RECEIPTS, as_utc
 
@@ -91,22 +91,6 @@ class Receipts:
                 connection.execute(insert(RECEIPTS), rows)
         for r in receipts:
             self._known.setdefault(r.stage, {})[r.day] = r
-
-    def withdraw(self, stages: Iterable[str], days: Iterable[date]) -> None:
-        """Keep what these stages made of these days, but never reuse it."""
-        listed, wanted = tuple(stages), tuple(days)
-        with self._engine.begin() as connection:
-            connection.execute(
-                update(RECEIPTS)
-                .where(RECEIPTS.c.stage.in_(listed), RECEIPTS.c.day.in_(wanted))
-                .values(inputs=WITHDRAWN)
-            )
-        for stage in listed:
-            for day, r in self._known.get(stage, {}).items():
-                if day in wanted:
-                    self._known[stage][day] = replace(
-                        r, fingerprint=replace(r.fingerprint, inputs=WITHDRAWN)
-                    )
 
     def forget(self, stage: str, days: Iterable[date]) -> None:
         """Drop the receipts of days whose rows are dropped."""

@@ -8,12 +8,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, delete, insert, select, update
 
+from contracts.table import CallError, ContractError
 from contracts.tables import PUBLISHED, USER_SCORES
 from flows.analysts import build_database, database_release
-from flows.database import CURRENT, RELEASES, as_utc
+from flows.database import CURRENT, RECEIPTS, RELEASES, as_utc
 from flows.lake import Lake
+from flows.receipts import WITHDRAWN
 from flows.registry import Registry
 
 
@@ -29,11 +31,20 @@ class Release:
     snapshots: Mapping[str, int]
     run_id: str
     published_at: datetime
+    days: tuple[date, ...] = ()
+    """As-of days that it added or replaced."""
+    replaces: str | None = None
+    """The release that was current before it."""
+    withdrawn_at: datetime | None = None
+    """When it was rolled back; None if it was not, or is published again."""
 
 
 def _release(row: Mapping[str, Any]) -> Release:
     made = {name: value for name, value in row.items() if name != "number"}
-    return Release(**made | {"published_at": as_utc(row["published_at"])})
+    made["days"] = tuple(date.fromisoformat(day) for day in row["days"] or ())
+    for name in ("published_at", "withdrawn_at"):
+        made[name] = None if row[name] is None else as_utc(row[name])
+    return Release(**made)
 
 
 class Releases:
@@ -62,7 +73,7 @@ class Releases:
 
     def before(self, as_of: date) -> Release | None:
         """The current line's newest release of an earlier day: the champion's."""
-        earlier = [release for release in self.all() if release.as_of < as_of]
+        earlier = [r for r in self.all() if r.as_of < as_of and r.withdrawn_at is None]
         return earlier[-1] if earlier else None
 
     def publish(self, release: Release) -> None:
@@ -78,10 +89,58 @@ class Releases:
                     snapshots=dict(release.snapshots),
                     run_id=release.run_id,
                     published_at=release.published_at,
+                    days=[day.isoformat() for day in release.days],
+                    replaces=release.replaces,
                 )
             )
             connection.execute(delete(CURRENT))
             connection.execute(insert(CURRENT).values(id=1, release_id=release.release_id))
+
+    def named(self, text: str) -> Release:
+        """The release whose id is or starts with `text`.
+
+        Raises:
+            CallError: there is none, or more than one.
+        """
+        found = [r for r in self.all() if r.release_id.startswith(text)]
+        exact = [r for r in found if r.release_id == text]
+        if len(exact or found) != 1:
+            what = "no release" if not found else f"{len(found)} releases"
+            raise CallError(f"{text}: {what} of that name; `nightjar releases` lists them")
+        return (exact or found)[0]
+
+    def rollback(self) -> tuple[Release, Release]:
+        """Make the release before current again, and what the current one computed of its days
+        never reused: one transaction.
+
+        Returns:
+            The release that was taken back, and the one that is current now.
+
+        Raises:
+            ContractError: there is no release before the current one.
+        """
+        current = self.current()
+        standing = {r.release_id: r for r in self.all() if r.withdrawn_at is None}
+        before = standing.get(current.replaces or "") if current else None
+        if current is None or before is None:
+            raise ContractError(
+                "there is no release to go back to: "
+                + ("nothing was published yet" if current is None else
+                   f"{current.release_id} is the first that still stands")
+            )  # fmt: skip
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(RELEASES)
+                .where(RELEASES.c.release_id == current.release_id)
+                .values(withdrawn_at=now())
+            )
+            connection.execute(update(CURRENT).values(release_id=before.release_id))
+            connection.execute(
+                update(RECEIPTS)
+                .where(RECEIPTS.c.stage.in_(AS_OF_STAGES), RECEIPTS.c.day.in_(current.days))
+                .values(inputs=WITHDRAWN)
+            )
+        return current, before
 
 
 def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> list[str]:
@@ -96,10 +155,14 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     mended = []
     if lake.point_main(USER_SCORES, current.snapshots[USER_SCORES.name]):
         mended.append(f"{USER_SCORES.name} points to release {current.release_id}")
-    lake.drop_branch(USER_SCORES, branch_of(current.release_id), tag_of(current.release_id))
     if registry.point_champion(current.model_id):
         mended.append(f"champion is model {current.model_id}")
+    # The file of views is made last: if it shows the release, all that stands before is done.
     if database_release(database) != current.release_id:
+        lake.drop_branch(USER_SCORES, branch_of(current.release_id))
+        for table in PUBLISHED:
+            if table.name in current.snapshots:
+                lake.tag(table, current.snapshots[table.name], tag_of(current.release_id))
         files = {
             table: [file.path for file in lake.files(table, snapshot=current.snapshots[table.name])]
             if table.name in current.snapshots
@@ -109,6 +172,18 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
         build_database(database, current.release_id, current.as_of, files)
         mended.append(f"{database.name} shows release {current.release_id}")
     return mended
+
+
+AS_OF_STAGES = (
+    "item_features",
+    "user_state",
+    "user_features",
+    "labels",
+    "examples",
+    "train",
+    "score",
+)
+"""Stages whose days are as-of days: those that a release adds or replaces."""
 
 
 def branch_of(release_id: str) -> str:

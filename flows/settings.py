@@ -64,6 +64,12 @@ class NightjarSettings(BaseSettings):
     """Of a table's rows, what may be quarantined before a night stops; none turns it off."""
     max_quarantine_jump: float | None = Field(default=0.2, ge=0, le=1)
     """The share of a day's rows that a reason may drop beyond the most of the four weeks before."""
+    max_users_lost: float | None = Field(default=0.1, ge=0, le=1)
+    """The share of the last release's users that a new one may lack; none turns it off."""
+    max_score_shift: float | None = Field(default=1.0, gt=0)
+    """How far a task's scores may lie from the last release's: a population stability index."""
+    chunk_days: int = Field(default=92, ge=1)
+    """As-of days that a backfill computes, and commits, in one go."""
     files_per_day: int = Field(default=1, ge=1)
     """Files that a day of a table is written as."""
     nightly_cron: str = "0 4 * * *"

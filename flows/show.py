@@ -6,13 +6,14 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from contracts.days import as_ranges
 from contracts.table import CallError
 from contracts.tables import PUBLISHED, TABLES, USER_SCORES
 from flows.analysts import NEWEST, query
@@ -111,12 +112,17 @@ def releases(out: Console, settings: NightjarSettings) -> None:
     found = Releases(open_database(settings.receipts_url))
     current = found.current()
     rows(
-        ("", "release", "newest day", "model", "published", "run"),
+        ("", "release", "newest day", "days it added", "model", "published", "run"),
         [
             (
-                "*" if current and r.release_id == current.release_id else "",
+                "*"
+                if current and r.release_id == current.release_id
+                else "taken back"
+                if r.withdrawn_at
+                else "",
                 r.release_id,
                 str(r.as_of),
+                _listed(r.days),
                 r.model_id,
                 f"{r.published_at:%Y-%m-%d %H:%M}",
                 r.run_id,
@@ -126,6 +132,55 @@ def releases(out: Console, settings: NightjarSettings) -> None:
         "table",
         out,
     )
+
+
+def _listed(days: Sequence[date]) -> str:
+    ranges = as_ranges(days)
+    return ", ".join(
+        str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}" for r in ranges
+    )
+
+
+def plan(out: Console, made: Any, how: str) -> None:
+    """A plan: a line per stretch of days of which the same is said, the cost, and the token."""
+    from flows.forecast import runs_of_days, stage_costs
+
+    listed = [(stage, days, n, what, why) for stage, days, what, why, n in runs_of_days(made.days)]
+    rows(("stage", "days", "n", "what", "why"), listed, how, out)
+    if how != "table":
+        return
+    if not made.todo:
+        out.print("\nnothing to do")
+    else:
+        out.print("\ncost, from earlier runs of these stages")
+        costs = [
+            (
+                stage,
+                n,
+                "unknown" if rows_ is None else f"{rows_:,}",
+                "unknown" if seconds is None else f"{seconds:,.1f}",
+                "unknown" if size is None else f"{size / 1e6:,.1f}",
+            )
+            for stage, n, rows_, seconds, size in stage_costs(made.days)
+        ]
+        total = (
+            "all",
+            len(made.todo),
+            f"{int(made.total('rows')):,}",
+            f"{made.total('seconds'):,.1f}",
+            f"{made.total('bytes') / 1e6:,.1f}",
+        )
+        rows(("stage", "days", "rows", "seconds", "MB"), [*costs, total], how, out)
+    command = made.call["command"]
+    words = (
+        f"--as-of {made.call['as_of']}"
+        if command == "run"
+        else f"--start {made.call['start']} --end {made.call['end']} "
+        f"--stages {','.join(made.call['stages'])} --engine {made.call['engine']}"
+        + (" --force" if made.call["force"] else "")
+    )
+    out.print(f"\nplan {made.token}; to run exactly this:")
+    out.print(f"  nightjar {command} {words} --plan {made.token}", soft_wrap=True)
 
 
 def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -> None:

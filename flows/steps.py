@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-from prefect.tasks import Task
 
 from contracts.table import ContractError
-from contracts.tables import EXAMPLES, PUBLISHED, RECONCILIATION, USER_FEATURES, USER_SCORES
+from contracts.tables import EXAMPLES, RECONCILIATION, USER_SCORES
 from flows.analysts import query
-from flows.audit import Audited, audit_scores, raise_if_failed
+from flows.audit import Audited
 from flows.code import code_fingerprint, git_commit
-from flows.night import Night, StageReport, short_hash
+from flows.night import Night, StageReport
 from flows.plan import decide, hash_of, table_shape
 from flows.processes import run_models
+from flows.publish import database
 from flows.quarantine import check_limits
 from flows.receipts import Fingerprint
 from flows.registry import Registry
-from flows.releases import Release, Releases, branch_of, heal, now
+from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
-from jobs.io import WrittenDay
-
-
-def _transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Data and settings that are not right stay so; anything else may pass the second time."""
-    try:
-        state.result()
-    except ContractError:
-        return False
-    except Exception:
-        return True
-    return False
-
-
-def say(line: str) -> None:
-    get_run_logger().info(line)
+from flows.tasks import say, transient
+from jobs.stages import Engine
 
 
 @task(
@@ -53,7 +37,7 @@ def say(line: str) -> None:
     task_run_name="land {source_name}",
     retries=1,
     retry_delay_seconds=5,
-    retry_condition_fn=_transient,
+    retry_condition_fn=transient,
 )
 def land(night: Night, source_name: str) -> StageReport:
     """Split whatever files arrived into days."""
@@ -67,11 +51,18 @@ def land(night: Night, source_name: str) -> StageReport:
     task_run_name="{name}",
     retries=1,
     retry_delay_seconds=5,
-    retry_condition_fn=_transient,
+    retry_condition_fn=transient,
 )
-def compute(night: Night, name: str, days: Sequence[date]) -> StageReport:
+def compute(
+    night: Night,
+    name: str,
+    days: Sequence[date],
+    engine: Engine | None = None,
+    force: Collection[date] = (),
+    sample: int = 0,
+) -> StageReport:
     """Bring some days of a Spark job up to date."""
-    return night.compute(name, days, say)
+    return night.compute(name, days, say, engine, force, sample)
 
 
 @task(name="limits", cache_policy=NO_CACHE)
@@ -148,8 +139,8 @@ def train(night: Night) -> dict[str, Any]:
     rows = sum(file.rows for file in files)
     night.note(
         "train",
-        fingerprint,
-        report,
+        {night.as_of: fingerprint},
+        {night.as_of: report},
         rows,
         sum(report["rows"].values()),
         started,
@@ -176,147 +167,6 @@ def gate(night: Night, report: Mapping[str, Any]) -> str:
         raise ContractError(f"the model does not pass the gate, and there is no other: {reasons}")
     say(f"gate: champion {champion.model_id} stays: {reasons}")
     return champion.model_id
-
-
-@task(name="score", cache_policy=NO_CACHE)
-def score(night: Night, model_id: str) -> dict[str, Any]:
-    """Score every known user in a process of its own, on a branch that nobody reads."""
-    started = time.monotonic()
-    features = night.planner.digests("user_features", USER_FEATURES.name)[night.as_of]
-    fingerprint = Fingerprint(
-        code_fingerprint(("models.score",)) + table_shape((USER_SCORES,)),
-        hash_of(None),
-        hash_of([model_id, features]),
-    )
-    receipt = night.receipts.get("score", night.as_of)
-    if (
-        receipt is not None
-        and decide("score", night.as_of, fingerprint, receipt).reuse
-        and _in_line(night, receipt.outputs["snapshot"])
-    ):
-        night.reused("score", say)
-        return dict(receipt.outputs)
-    release_id = f"{night.as_of:%Y%m%d}-{short_hash(*asdict(fingerprint).values())}"
-    files = night.lake.files(USER_FEATURES, night.as_of, night.as_of + timedelta(days=1))
-    folder = night.settings.folder / "runs" / night.run_id
-    made = run_models(
-        "score",
-        {
-            "files": [file.path for file in files],
-            "as_of": night.as_of.isoformat(),
-            "model": str(Registry(night.settings).fetch(model_id)),
-            "release_id": release_id,
-            "path": f"{night.lake.staging(night.run_id, 'score')}/{night.as_of}.parquet",
-            "scratch": str(folder / "score"),
-            "threads": night.settings.train.threads,
-        },
-        folder,
-        say,
-    )
-    branch = branch_of(release_id)
-    night.lake.branch(USER_SCORES, branch)
-    snapshot = night.lake.commit(
-        USER_SCORES,
-        {night.as_of: WrittenDay(night.as_of, made["rows"], "", (made["path"],))},
-        branch=branch,
-    )
-    outputs = {
-        "release_id": release_id,
-        "model_id": model_id,
-        "snapshot": snapshot,
-        "tasks": made["tasks"],
-        "rows": made["rows"],
-        "path": made["path"],
-    }
-    night.note(
-        "score",
-        fingerprint,
-        outputs,
-        sum(f.rows for f in files),
-        made["rows"],
-        started,
-        os.path.getsize(made["path"]),
-        say,
-    )
-    return outputs
-
-
-def _in_line(night: Night, snapshot: int) -> bool:
-    """Whether scores on a branch can still be published, or were: no other history lies between."""
-    current = Releases(night.engine).current()
-    if current is None:
-        return True
-    published = current.snapshots[USER_SCORES.name]
-    return night.lake.descends(USER_SCORES, snapshot, published) or night.lake.descends(
-        USER_SCORES, published, snapshot
-    )
-
-
-@task(name="audit", cache_policy=NO_CACHE)
-def audit(night: Night, scored: Mapping[str, Any]) -> tuple[Audited, ...]:
-    """Check the branch before anybody sees it."""
-    day = (night.as_of, night.as_of + timedelta(days=1))
-    scores = night.lake.files(USER_SCORES, *day, snapshot=scored["snapshot"])
-    features = night.lake.files(USER_FEATURES, *day)
-    audited = audit_scores(
-        [f.path for f in scores], [f.path for f in features], night.as_of, scored["tasks"]
-    )
-    for a in audited:
-        if not a.passed:
-            say(f"audit: {a.check}: FAILED: {a.found}")
-    raise_if_failed(audited)
-    say(f"audit: {len(audited)} checks passed")
-    return audited
-
-
-@task(
-    name="publish",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=2,
-    retry_condition_fn=_transient,
-)
-def publish(night: Night, scored: Mapping[str, Any]) -> Release:
-    """Make the release current by one row, then derive everything else from it."""
-    releases, registry = Releases(night.engine), Registry(night.settings)
-    current = releases.current()
-    if current is None or not night.lake.descends(
-        USER_SCORES, current.snapshots[USER_SCORES.name], scored["snapshot"]
-    ):
-        snapshots = {
-            table.name: found
-            for table in PUBLISHED
-            if (found := night.lake.snapshot(table)) is not None
-        }
-        snapshots[USER_SCORES.name] = scored["snapshot"]
-        newest = max(night.as_of, current.as_of) if current else night.as_of
-        current = Release(
-            scored["release_id"],
-            newest,
-            scored["model_id"] if current is None or newest == night.as_of else current.model_id,
-            scored["release_id"],
-            snapshots,
-            night.run_id,
-            now(),
-        )
-        releases.publish(current)
-        say(f"published release {current.release_id}")
-    for mended in heal(releases, night.lake, registry, database(night)):
-        say(f"publish: {mended}")
-    return current
-
-
-def mend(night: Night) -> None:
-    """Finish what a crash after the last release may have left undone."""
-    releases = Releases(night.engine)
-    if releases.current() is not None:
-        for mended in heal(releases, night.lake, Registry(night.settings), database(night)):
-            say(f"mended after a crash: {mended}")
-
-
-def database(night: Night) -> Path:
-    """The file of views that analysts open."""
-    return night.settings.folder / "nightjar.duckdb"
 
 
 @task(name="report", cache_policy=NO_CACHE)

@@ -84,7 +84,8 @@ def features_in_one_pass(
     start = NEVER if since is None else since.toordinal() - _EPOCH
 
     def work(rows: pa.Table) -> pa.Table:
-        files = DayFiles(USER_FEATURES, folder)
+        # Several groups may be in one task, hence the group's number in the names.
+        files = DayFiles(USER_FEATURES, folder, part=rows["part"][0].as_py())
         for day, made in sweep(rows, days, start):
             files.write(date.fromordinal(day + _EPOCH), made)
         return pa.Table.from_batches([files.report()])

@@ -68,9 +68,11 @@ class DayFiles:
     part of the names; only the paths that come back count.
     """
 
-    def __init__(self, table: Table, folder: str, by_month: bool = False):
+    def __init__(self, table: Table, folder: str, by_month: bool = False, part: int = 0):
+        """`part` tells apart what one task writes for several groups of rows."""
         context = TaskContext.get()
-        self._task = f"{context.partitionId():05d}-{context.taskAttemptId()}" if context else "0"
+        task = f"{context.partitionId():05d}-{context.taskAttemptId()}" if context else "0"
+        self._task = f"{task}-{part}"
         uri = folder if "://" in folder else Path(folder).absolute().as_uri()
         self._system, self._root = pafs.FileSystem.from_uri(uri)
         self._prefix = uri.removesuffix(self._root) if "://" in folder else ""

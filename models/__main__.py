@@ -42,7 +42,7 @@ def main() -> int:
         else:
             from models.score import ScoreSpec, score
 
-            report = score(ScoreSpec.from_json(spec))
+            report = {"days": [score(ScoreSpec.from_json(day)) for day in spec["days"]]}
     except ContractError as error:
         told.report.write_text(json.dumps({"error": str(error)}))
         return 1

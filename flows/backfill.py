@@ -1,0 +1,240 @@
+"""Backfill: any range of days, computed in one pass and published as one release."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.runtime import flow_run
+
+from contracts.days import Days, parse_day
+from contracts.table import CallError, ContractError
+from flows import publish, steps
+from flows.forecast import Forecast, Plan, Wanted, check_kept, finished, kept
+from flows.lease import writing
+from flows.night import Night, StageReport
+from flows.nightly import RUNNER, clean_all, together
+from flows.releases import Releases
+from flows.settings import NightjarSettings, read_settings
+from jobs.stages import job_named
+
+SAMPLE_EVERY = 30
+"""Of so many days in one pass, one is computed alone as well and compared."""
+
+
+class Stage(StrEnum):
+    """What a backfill can be asked for; each brings what it reads up to date as well."""
+
+    user_features = "user_features"
+    labels = "labels"
+    examples = "examples"
+    score = "score"
+
+
+class EngineName(StrEnum):
+    """In one pass over what all days read, or each day on its own: the same rows to the bit."""
+
+    one_pass = "one-pass"
+    per_day = "per-day"
+
+
+def run_name() -> str:
+    return f"backfill-{flow_run.parameters.get('start')}-{flow_run.parameters.get('end')}"
+
+
+@flow(name="backfill", flow_run_name=run_name, task_runner=RUNNER)
+def backfill(
+    start: date,
+    end: date,
+    stages: list[Stage] = [Stage.user_features],  # noqa: B006
+    engine: EngineName = EngineName.one_pass,
+    plan: str | None = None,
+    force: bool = False,
+    source: Path | None = None,
+    raw: Path | None = None,
+) -> dict[str, Any]:
+    """Bring a range of as-of days up to date and publish them as one release.
+
+    Args:
+        start: The first midnight UTC.
+        end: The last one, included.
+        stages: What to compute: features, labels, examples, scores with the current model.
+        engine: All days in one pass, or one day after the other.
+        plan: The token of a plan: run exactly that, or refuse if anything has moved since.
+        force: Recompute the asked stages of these days even where nothing has changed.
+        source: The mapping of the raw files. Empty: the one in the settings.
+        raw: The folder of the raw files. Empty: the one in the settings.
+    """
+    night = open_backfill(start, end, source, raw)
+    days = days_of(start, end)
+    call = call_of(start, end, stages, engine, force)
+    log = get_run_logger()
+    with writing(night.engine, night.run_id, f"the backfill of {start} to {end}"):
+        night.reload()
+        publish.mend(night)
+        if plan is not None:
+            found = kept(night.engine, plan)
+            if found["call"] != call:
+                raise CallError(f"--plan {plan} is of another call: {found['call']}")
+            check_kept(found, planned(night, days, stages, engine, force))
+            log.info(f"plan {plan}: nothing has moved since")
+        together(steps.land.submit(night, s.name) for s in night.mapping.sources)
+        landed = night.landed_days
+        clean_all(night, landed)
+        forced = frozenset(days) if force else frozenset()
+        steps.compute(night, "item_features", days, force=forced)
+        features(night, days, engine, forced)
+        for name in ("labels", "examples"):
+            if Stage(name) in closure(stages):
+                steps.compute(night, name, days, force=forced)
+        done = finish(night, days, stages)
+    return {
+        "as_of": end,
+        "run_id": night.run_id,
+        "release_id": done,
+        "recomputed": sum(stage.recomputed for stage in night.stages),
+    }
+
+
+def features(
+    night: Night, days: Sequence[date], engine: EngineName, force: frozenset[date]
+) -> None:
+    """Features, chunk by chunk; each starts from the state of users as of its first day."""
+    job = job_named("user_features")
+    decisions = night.planner.decisions(job, days, force)
+    todo = sorted(d.day for d in decisions if not d.reuse)
+    if not todo:
+        steps.compute(night, job.name, days)
+    for chunk in chunks(todo, engine, night.settings.chunk_days):
+        steps.compute(night, "user_state", chunk[:1])
+        sample = -(-len(chunk) // SAMPLE_EVERY) if len(chunk) > 1 else 0
+        steps.compute(night, job.name, chunk, engine.value, force, sample)
+
+
+def chunks(days: Sequence[date], engine: EngineName, chunk_days: int) -> Iterator[tuple[date, ...]]:
+    """Days that go in one pass: as many as may, next to one another in order."""
+    size = 1 if engine is EngineName.per_day else chunk_days
+    for first in range(0, len(days), size):
+        yield tuple(days[first : first + size])
+
+
+def finish(night: Night, days: Sequence[date], stages: Sequence[Stage]) -> str | None:
+    """Score if asked, and publish one release; before the first night there is none."""
+    log = get_run_logger()
+    current = Releases(night.engine).current()
+    if current is None:
+        if Stage.score in stages:
+            raise ContractError(
+                "there is no model to score with yet: run a night first; what was computed stays"
+            )
+        log.info("nothing is published before the first night; what was computed stays")
+        return None
+    scored: dict[str, Any] = {}
+    if Stage.score in stages:
+        scored = publish.score(night, current.model_id, days)
+        publish.audit(night, scored, days)
+    release = publish.publish(night, scored, days)
+    create_markdown_artifact(
+        _as_markdown(night.stages), key="backfill-report", description=f"{days[0]} to {days[-1]}"
+    )
+    return release.release_id
+
+
+def _as_markdown(stages: Sequence[StageReport]) -> str:
+    rows = [
+        f"| {s.stage} | {s.days} | {s.recomputed} | {s.rows_in:,} | {s.rows_out:,} "
+        f"| {s.seconds:.1f} |"
+        for s in stages
+    ]
+    head = "| stage | days | recomputed | rows in | rows out | seconds |\n|---|---|---|---|---|---|"
+    return "\n".join([head, *rows])
+
+
+def open_backfill(
+    start: date | str,
+    end: date | str,
+    source: Path | None,
+    raw: Path | None,
+    settings: NightjarSettings | None = None,
+) -> Night:
+    """Validate every parameter before anything costly starts.
+
+    Labels know what had landed before `end` or the newest released day, whichever is later.
+
+    Raises:
+        ContractError: a parameter, setting or mapping is not right, or raw files are missing.
+    """
+    first, last = (
+        day if isinstance(day, date) else parse_day(day, name)
+        for name, day in (("start", start), ("end", end))
+    )
+    if last < first:
+        raise CallError(f"a backfill must not end ({last}) before it starts ({first})")
+    settings = settings or read_settings(source=source, raw=raw)
+    night = Night(settings, last)
+    current = Releases(night.engine).current()
+    if current is not None and current.as_of > last:
+        night = Night(settings, current.as_of)
+    night.look_at_files()
+    return night
+
+
+def days_of(start: date, end: date) -> tuple[date, ...]:
+    return tuple(Days(start, end + timedelta(days=1)))
+
+
+def closure(stages: Sequence[Stage]) -> set[Stage]:
+    """The stages asked for and those they read."""
+    order = (Stage.user_features, Stage.labels, Stage.examples)
+    asked = set(stages) | {Stage.user_features}
+    for i, stage in enumerate(order):
+        if stage in asked:
+            asked |= set(order[:i])
+    return asked
+
+
+def call_of(
+    start: date, end: date, stages: Sequence[Stage], engine: EngineName, force: bool
+) -> dict[str, Any]:
+    """What a plan is of, for its token."""
+    return {
+        "command": "backfill",
+        "start": str(start),
+        "end": str(end),
+        "stages": sorted(Stage(stage).value for stage in stages),
+        "engine": EngineName(engine).value,
+        "force": force,
+    }
+
+
+def planned(
+    night: Night, days: Sequence[date], stages: Sequence[Stage], engine: EngineName, force: bool
+) -> Plan:
+    """What a backfill would do now."""
+    made = Forecast(night)
+    made.land()
+    made.clean()
+    forced = frozenset(days) if force else frozenset()
+    made.want(Wanted("item_features", tuple(days), forced))
+    at = len(made.days)
+    made.want(Wanted("user_features", tuple(days), forced))
+    todo = [p.day for p in made.days[at:] if not p.reuse and p.day is not None]
+    wanted = closure(stages)
+    made.want(
+        Wanted(
+            "user_state",
+            tuple(c[0] for c in chunks(todo, EngineName(engine), night.settings.chunk_days)),
+        )
+    )
+    for name in ("labels", "examples"):
+        if Stage(name) in wanted:
+            made.want(Wanted(name, tuple(days), forced))
+    if Stage.score in wanted:
+        for day in days:
+            made.then("score", day, ("user_features",))
+    return finished(night, made, call_of(days[0], days[-1], stages, engine, force))

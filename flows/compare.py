@@ -1,0 +1,90 @@
+"""Two releases side by side: whose scores moved, and how far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+
+from contracts.table import CallError
+from contracts.tables import USER_SCORES
+from contracts.tasks import TASKS
+from flows.database import open_database
+from flows.lake import Lake
+from flows.releases import Release, Releases
+from flows.settings import NightjarSettings
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Per task: users in both, share whose decile moved, overlap of the top decile, shifts."""
+
+    title: str
+    names: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+def compare(settings: NightjarSettings, before: str, after: str, as_of: date | None) -> Comparison:
+    """Scores of two releases: of `as_of`, else of the newest day of each.
+
+    Raises:
+        CallError: there is no such release, or one of them has no scores of the day.
+    """
+    releases = Releases(open_database(settings.receipts_url))
+    lake = Lake(settings.folder / "lake")
+    chosen = releases.named(before), releases.named(after)
+    days = tuple(as_of or release.as_of for release in chosen)
+    names = (
+        "task", "users", "decile moved", "moved 2 or more", "top decile kept", "mean before",
+        "mean after", "mean |shift|",
+    )  # fmt: skip
+    rows = []
+    with duckdb.connect() as connection:
+        for name, release, day in zip(("a", "b"), chosen, days, strict=True):
+            connection.read_parquet(_files(lake, release, day)).create_view(name)
+        only = [_one(connection, f"SELECT count(*) FROM {x} ANTI JOIN {y} USING (user_key)")
+                for x, y in (("a", "b"), ("b", "a"))]  # fmt: skip
+        for task in TASKS:
+            column, rank = task.score_columns()[0].name, task.percentile
+            if task.score_columns()[0].type not in ("float", "double"):
+                continue
+            found = connection.execute(_COMPARED.format(score=column, rank=rank)).fetchone()
+            if found is not None and found[0]:
+                shares = (f"{found[i]:.1%}" for i in (1, 2, 3))
+                rows.append((task.name, found[0], *shares, *(f"{x:.4g}" for x in found[4:])))
+    title = (
+        f"{chosen[0].release_id} ({days[0]}, model {chosen[0].model_id}) against "
+        f"{chosen[1].release_id} ({days[1]}, model {chosen[1].model_id}); "
+        f"{only[0]:,} users only before, {only[1]:,} only after"
+    )
+    return Comparison(title, names, tuple(rows))
+
+
+def _files(lake: Lake, release: Release, day: date) -> list[str]:
+    files = lake.files(
+        USER_SCORES,
+        day,
+        day + timedelta(days=1),
+        snapshot=release.snapshots[USER_SCORES.name],
+    )
+    if not files:
+        raise CallError(f"release {release.release_id} has no scores as of {day}")
+    return [file.path for file in files]
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    row = connection.execute(sql).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+_COMPARED = """
+SELECT count(*), avg((da <> db)::INT), avg((abs(da - db) >= 2)::INT),
+       sum((da = 9 AND db = 9)::INT) / nullif(sum((da = 9)::INT), 0),
+       avg(sa), avg(sb), avg(abs(sa - sb))
+FROM (
+    SELECT least(floor(a.{rank} * 10), 9) AS da, least(floor(b.{rank} * 10), 9) AS db,
+           a.{score}::DOUBLE AS sa, b.{score}::DOUBLE AS sb
+    FROM a JOIN b USING (user_key)
+    WHERE a.{score} IS NOT NULL AND b.{score} IS NOT NULL)"""

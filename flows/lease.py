@@ -1,0 +1,104 @@
+"""One writer per home: who comes second is told who was first."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from contracts.table import ContractError
+from flows.database import WRITER, as_utc
+
+BEAT_SECONDS = 10
+STALE = timedelta(seconds=120)
+"""A writer on another machine that has not been heard of for so long is taken to be gone."""
+
+
+@contextmanager
+def writing(engine: Engine, run_id: str, what: str) -> Iterator[None]:
+    """Be the only writer of the home while the block runs.
+
+    The lake refuses two commits of one day anyway; this keeps two runs from mixing their days
+    across tables, and says so before either has worked for an hour. A writer that was killed is
+    no obstacle: on this machine its process is looked for, elsewhere its heartbeat.
+
+    Raises:
+        ContractError: somebody else is writing.
+    """
+    _take(engine, run_id, what)
+    over = threading.Event()
+    threading.Thread(target=_beat, args=(engine, run_id, over), daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
+        with engine.begin() as connection:
+            connection.execute(delete(WRITER).where(WRITER.c.run_id == run_id))
+
+
+def _take(engine: Engine, run_id: str, what: str) -> None:
+    with engine.connect() as connection:
+        row = connection.execute(select(WRITER)).mappings().first()
+    if row is not None:
+        here = row["host"] == _here()
+        age = datetime.now(UTC) - as_utc(row["beat_at"])
+        alive = _is_ours(row["pid"]) if here else age < STALE
+        if alive and not (here and row["pid"] == os.getpid()):
+            raise ContractError(
+                f"{row['what']} (run {row['run_id']}, process {row['pid']} on {row['host']}) is "
+                "writing to this home; run again when it has ended"
+            )
+        with engine.begin() as connection:
+            connection.execute(delete(WRITER).where(WRITER.c.run_id == row["run_id"]))
+    try:
+        with engine.begin() as connection:
+            connection.execute(
+                insert(WRITER).values(
+                    id=1,
+                    run_id=run_id,
+                    what=what,
+                    host=_here(),
+                    pid=os.getpid(),
+                    beat_at=datetime.now(UTC),
+                )
+            )
+    except IntegrityError:
+        raise ContractError(
+            "another run began to write to this home at the same moment; run again when it has "
+            "ended"
+        ) from None
+
+
+def _beat(engine: Engine, run_id: str, over: threading.Event) -> None:
+    while not over.wait(BEAT_SECONDS):
+        with engine.begin() as connection:
+            connection.execute(
+                update(WRITER).where(WRITER.c.run_id == run_id).values(beat_at=datetime.now(UTC))
+            )
+
+
+def _here() -> str:
+    """This machine since its last start: another start has none of its processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        boot = "?"
+    return f"{socket.gethostname()}/{boot}"
+
+
+def _is_ours(pid: int) -> bool:
+    """Whether a process of that number runs, and is not a stranger that got the number later."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return b"python" in words or b"nightjar" in words

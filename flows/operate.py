@@ -1,0 +1,193 @@
+"""The operators' commands: plan, backfill, releases, rollback, diff."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from contracts.days import parse_day
+from contracts.table import CallError
+from flows import show
+from flows.settings import NightjarSettings, read_settings
+from flows.terminal import (
+    Day,
+    Format,
+    Home,
+    PlanOption,
+    RawOption,
+    SourceOption,
+    app,
+    out,
+    run_flow,
+)
+
+Start = Annotated[str, typer.Option(help="First as-of day, YYYY-MM-DD.")]
+End = Annotated[str, typer.Option(help="Last as-of day, included.")]
+Stages = Annotated[
+    str,
+    typer.Option(help="What to compute, by commas: user_features, labels, examples, score."),
+]
+EngineOption = Annotated[
+    str, typer.Option(help="one-pass: all days at once. per-day: one after the other.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Recompute even where nothing has changed.")]
+
+
+def register() -> None:
+    """The commands are registered by importing this module; this says that it is meant."""
+
+
+def _stages(text: str) -> list[Any]:
+    from flows.backfill import Stage
+
+    try:
+        return [Stage(word.strip()) for word in text.split(",") if word.strip()]
+    except ValueError:
+        listed = ", ".join(stage.value for stage in Stage)
+        raise CallError(f"--stages {text}: expected some of {listed}, by commas") from None
+
+
+def _engine(text: str) -> Any:
+    from flows.backfill import EngineName
+
+    try:
+        return EngineName(text)
+    except ValueError:
+        raise CallError(f"--engine {text}: expected one-pass or per-day") from None
+
+
+@app.command()
+def plan(
+    start: Annotated[str | None, typer.Option(help="First as-of day of a backfill.")] = None,
+    end: Annotated[str | None, typer.Option(help="Its last as-of day, included.")] = None,
+    as_of: Day = None,
+    stages: Stages = "user_features",
+    engine: EngineOption = "one-pass",
+    force: Force = False,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """What a backfill (--start, --end) or a night (--as-of) would do, why, and what it will cost.
+
+    Nothing is computed. The token at the end runs exactly this plan.
+    """
+    settings = read_settings(home=home, source=source, raw=raw)
+    if (start is None) != (end is None) or (start is not None and as_of is not None):
+        raise CallError("a plan is of a range (--start and --end), or of a night (--as-of)")
+    made, engine_used = _plan(settings, start, end, as_of, stages, engine, force)
+    from flows.forecast import as_json, keep
+
+    keep(engine_used, made)
+    if format is Format.json:
+        json.dump(as_json(made), sys.stdout, indent=1, default=str)
+        print()
+    else:
+        show.plan(out, made, format.value)
+
+
+def _plan(
+    settings: NightjarSettings,
+    start: str | None,
+    end: str | None,
+    as_of: str | None,
+    stages: str,
+    engine: str,
+    force: bool,
+) -> Any:
+    if start is not None and end is not None:
+        from flows import backfill as past
+
+        first, last = parse_day(start, "--start"), parse_day(end, "--end")
+        night = past.open_backfill(first, last, settings.source, settings.raw, settings)
+        days = past.days_of(first, last)
+        made = past.planned(night, days, _stages(stages), _engine(engine), force)
+        return made, night.engine
+    from flows.night import Night
+    from flows.nightly import default_as_of, planned
+
+    day = parse_day(as_of, "--as-of") if as_of else default_as_of()
+    night = Night(settings, day)
+    night.look_at_files()
+    return planned(night), night.engine
+
+
+def _backfill() -> Any:
+    from flows.backfill import backfill
+
+    return backfill
+
+
+@app.command()
+def backfill(
+    start: Start,
+    end: End,
+    stages: Stages = "user_features",
+    engine: EngineOption = "one-pass",
+    plan: PlanOption = None,
+    force: Force = False,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Compute a range of as-of days, both ends included, and publish them as one release."""
+    settings = read_settings(home=home, source=source, raw=raw)
+    first, last = parse_day(start, "--start"), parse_day(end, "--end")
+    settings.user_key()
+    done = run_flow(
+        settings.folder,
+        _backfill,
+        first,
+        last,
+        _stages(stages),
+        _engine(engine),
+        plan,
+        force,
+        settings.source,
+        settings.raw,
+    )
+    out.print(
+        f"{done['recomputed']} days of stages recomputed; release {done['release_id'] or 'none'}"
+    )
+
+
+@app.command()
+def releases(home: Home = None) -> None:
+    """Every release, newest first; the current one is marked."""
+    show.releases(out, read_settings(home=home))
+
+
+def _rollback() -> Any:
+    from flows.rollback import rollback
+
+    return rollback
+
+
+@app.command()
+def rollback(home: Home = None) -> None:
+    """Make the release before current again; the days of this one are recomputed next time."""
+    settings = read_settings(home=home)
+    done = run_flow(settings.folder, _rollback)
+    out.print(f"{done['withdrawn']} is taken back; {done['current']} is current")
+
+
+@app.command()
+def diff(
+    before: Annotated[str, typer.Argument(help="A release, or the start of its id.")],
+    after: Annotated[str, typer.Argument(help="Another one.")],
+    as_of: Day = None,
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    home: Home = None,
+) -> None:
+    """How two releases' scores differ, per task: moved deciles, top decile, shift of the mean."""
+    from flows.compare import compare
+
+    day = None if as_of is None else parse_day(as_of, "--as-of")
+    found = compare(read_settings(home=home), before, after, day)
+    if format is Format.table:
+        out.print(found.title)
+    show.rows(found.names, found.rows, format.value, out)

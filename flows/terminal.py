@@ -1,0 +1,77 @@
+"""The terminal: the command's group, options that commands share, and how flows are run from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from flows.settings import quiet_environment
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Behaviour logs in, audited scores of every user out, every night.",
+    epilog="Settings come from nightjar.toml, then NIGHTJAR_… in the environment, then options. "
+    "Exit codes: 0 done, 1 a check stopped it, 2 the call was wrong.",
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the lake, catalogue and MLflow.",
+        envvar="NIGHTJAR_HOME",
+        show_default=".nightjar",
+    ),
+]
+Day = Annotated[
+    str | None, typer.Option(help="Midnight UTC, YYYY-MM-DD.", show_default="the latest midnight")
+]
+SourceOption = Annotated[
+    Path | None,
+    typer.Option("--source", help="Mapping of the raw files (README: Bring your own logs)."),
+]
+PlanOption = Annotated[
+    str | None,
+    typer.Option("--plan", help="Token of a plan: run exactly that, or refuse if anything moved."),
+]
+RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder of the raw files.")]
+
+
+class Format(StrEnum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) -> dict[str, Any]:
+    """Run a Prefect flow in this process; its lines are for a person to follow.
+
+    `flow` imports it: Prefect must not be imported before it knows where its files belong.
+    """
+    os.environ["NIGHTJAR_HOME"] = str(home)
+    quiet_environment(home)
+    os.environ.setdefault(
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT", "%(asctime)s.%(msecs)03d | %(message)s"
+    )
+    os.environ.setdefault(
+        "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT",
+        "%(asctime)s.%(msecs)03d |   %(message)s",
+    )
+    found: Any = flow()
+    from flows.quiet import hide_stacks
+
+    hide_stacks()
+    state = found(*words, return_state=True)
+    made: dict[str, Any] = state.result()
+    return made
