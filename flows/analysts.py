@@ -12,9 +12,32 @@ from typing import Any
 import duckdb
 
 from contracts.table import CallError, Table
-from contracts.tables import USER_SCORES
+from contracts.tables import LATE_DATA, USER_SCORES
 
 NEWEST = "newest_scores"
+VIEWS = {
+    "stale_scores": (
+        "Scores that were made without rows that landed too late for them, a row per late tile.",
+        f"""
+        SELECT s.user_key, s.as_of, s.release_id, l.day, l.landed_on, l.n_events
+        FROM {USER_SCORES.name} s JOIN {LATE_DATA.name} l USING (user_key)
+        WHERE l.day < s.as_of AND l.landed_on >= s.as_of""",
+    ),
+    "late_ledger": (
+        "What came late on each arrival day: events, users, the days they belong to, and how many "
+        "published scores would be different today.",
+        f"""
+        SELECT l.landed_on, sum(l.n_events)::BIGINT AS n_events,
+            count(DISTINCT l.user_key) AS n_users, min(l.day) AS first_day, max(l.day) AS last_day,
+            max(l.days_late) AS max_days_late, coalesce(any_value(s.n), 0) AS n_scores
+        FROM {LATE_DATA.name} l LEFT JOIN (
+            SELECT landed_on, count(DISTINCT (user_key, as_of)) AS n FROM stale_scores GROUP BY 1
+        ) s USING (landed_on)
+        GROUP BY l.landed_on""",
+    ),
+}
+"""Views over the release's tables: what each is, and its SQL."""
+
 _SQL_TYPES = {
     "string": "VARCHAR",
     "int": "INTEGER",
@@ -47,6 +70,9 @@ def build_database(
             f"CREATE VIEW {NEWEST} AS SELECT * FROM {USER_SCORES.name} WHERE as_of = DATE '{as_of}'"
         )
         _comment(connection, NEWEST, USER_SCORES)
+        for name, (doc, sql) in VIEWS.items():
+            connection.execute(f"CREATE VIEW {name} AS {sql}")
+            connection.execute(f"COMMENT ON VIEW {name} IS {_quoted(doc)}")
         connection.execute("CHECKPOINT")
     os.replace(beside, path)
 

@@ -22,7 +22,7 @@ from flows.context import Context
 from flows.database import PLANS
 from flows.plan import NEVER_COMPUTED, ROLLED_BACK, Decision, hash_of, landing_stage
 from flows.receipts import WITHDRAWN
-from jobs.stages import Job, job_named
+from jobs.stages import JOBS, Job, job_named
 
 RECENT = 30
 """Receipts of a stage that a cost is estimated from."""
@@ -83,7 +83,7 @@ class Forecast:
         """Stages that will write days nobody knows yet."""
         self._costs: dict[str, tuple[int, float, int] | None] = {}
         self.days: list[Planned] = []
-        self.roots: dict[str, str] = {}
+        self.roots = {f"{job.name} code": context.planner.code(job) for job in JOBS}
         self.landed: tuple[date, ...] = ()
         """Days with raw rows; none if no file with days of its own was ever read."""
 
@@ -134,8 +134,8 @@ class Forecast:
                 if found is not None:
                     stage, cause = found
                     d = replace(d, reuse=False, reason=f"cascaded from {stage}")
-            self.roots[f"{d.stage} code"] = d.fingerprint.code
-            self.roots[f"{d.stage} {d.day} configuration"] = d.fingerprint.configuration
+            if job.settings(self._context.job_settings, d.day) is not None:
+                self.roots[f"{d.stage} {d.day} configuration"] = d.fingerprint.configuration
             self._add(d, d.day, cause)
             if not d.reuse:
                 pending.append(d.day)

@@ -5,66 +5,24 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
 
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
-from flows import context
 from flows.analysts import query
 from flows.cli import app
 from flows.lake import Lake
 from flows.night import Night, StageReport
 from flows.nightly import nightly
 from flows.settings import read_settings
-from jobs.market.files import simulate
-from jobs.market.traits import Market
 from tests.conftest import REPOSITORY
+from tests.flows.conftest import NIGHT, QUIET, START
 
-START, DAYS = date(2025, 1, 1), 132
-NIGHT = START + timedelta(days=DAYS)
-ENVIRONMENT = {
-    "NIGHTJAR_KEY": "a key for the tests alone",
-    "NIGHTJAR_EXAMPLE_SPACING_DAYS": "8",
-    "NIGHTJAR_MIN_HISTORY_DAYS": "10",
-    "NIGHTJAR_TRAIN__MAX_EPOCHS": "2",
-    "NIGHTJAR_TRAIN__WIDTH": "16",
-    "NIGHTJAR_TRAIN__MIN_ROWS": "20",
-    "NIGHTJAR_TRAIN__BOOTSTRAP_SAMPLES": "20",
-    "NIGHTJAR_SETTLE_DAYS": "1",
-    "NIGHTJAR_SOURCE": str(REPOSITORY / "infra/sources/market.toml"),
-}
-pytestmark = [
-    # Prefect's temporary server and its clients
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
-
-
-@pytest.fixture(scope="module")
-def home(spark: SparkSession, tmp_path_factory) -> Iterator[Path]:
-    """A home with a market beside it, in the environment for the whole module."""
-    root = tmp_path_factory.mktemp("night")
-    simulate(Market(150, START, DAYS, 3), root / "raw", lambda done, total: None)
-    patch = pytest.MonkeyPatch()
-    for name, value in (
-        ENVIRONMENT | {"NIGHTJAR_HOME": str(root / "home"), "NIGHTJAR_RAW": str(root / "raw")}
-    ).items():
-        patch.setenv(name, value)
-    patch.setattr(context, "start_session", lambda config, scratch: spark)
-    yield root / "home"
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
-def first(home: Path) -> dict[str, Any]:
-    return nightly(NIGHT)
+pytestmark = QUIET
 
 
 def count(home: Path, sql: str) -> Any:
@@ -163,9 +121,7 @@ def test_a_night_that_lost_its_end_takes_it_up_and_reaches_the_same_release(home
 
 
 def test_the_next_night_computes_one_day_and_keeps_the_old_scores(home: Path, first) -> None:
-    raw = home.parent / "more"
-    simulate(Market(150, START, DAYS + 1, 3), raw, lambda done, total: None)
-    result = nightly(NIGHT + timedelta(days=1), raw=raw)
+    result = nightly(NIGHT + timedelta(days=1))
     stages = {r.stage: r for r in _receipts(home, result["run_id"])}
     assert {r.day for r in stages.values() if r.stage.startswith("clean_")} == {NIGHT}
     assert count(home, "SELECT count(DISTINCT as_of) FROM user_scores") == 2

@@ -1,0 +1,243 @@
+"""Plans, backfills, rollbacks and what else concerns the past, on a tiny market."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from contracts.table import CallError, ContractError
+from contracts.tables import USER_FEATURES, USER_SCORES
+from flows import backfill as past
+from flows import night
+from flows.analysts import query
+from flows.backfill import EngineName, Stage, backfill
+from flows.cli import app
+from flows.database import open_database
+from flows.lake import Lake
+from flows.nightly import nightly
+from flows.receipts import Receipts
+from flows.releases import Releases
+from flows.rollback import rollback
+from tests.flows.conftest import NIGHT, QUIET, START
+
+pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
+FIRST, LAST = NIGHT - timedelta(days=22), NIGHT - timedelta(days=19)
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def plan_of(home: Path, *words: str) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(run("plan", *words, "--format", "json").stdout)
+    return made
+
+
+def span(first: date = FIRST, last: date = LAST) -> tuple[str, ...]:
+    return ("--start", str(first), "--end", str(last))
+
+
+def todo(made: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {(d["stage"], d["day"], d["reason"]) for d in made["days"] if not d["reuse"]}
+
+
+def released(home: Path) -> Any:
+    return Releases(open_database(f"sqlite:///{home}/nightjar.db"))
+
+
+def digests(home: Path, stage: str, table: str) -> dict[date, str]:
+    found = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
+    return {
+        day: found.get(stage, day).outputs[table]["digest"]  # type: ignore[union-attr]
+        for day in found.days(stage)
+    }
+
+
+def test_a_plan_says_what_why_and_at_what_cost_and_a_backfill_runs_it(home: Path) -> None:
+    before = plan_of(home, *span())
+    days = [str(FIRST + timedelta(days=n)) for n in range(4)]
+    assert todo(before) == {
+        *(("item_features", day, "never computed") for day in days),
+        *(("user_features", day, "never computed") for day in days),
+        ("user_state", days[0], "never computed"),
+    }
+    costs = {d["stage"]: d["rows"] for d in before["days"] if not d["reuse"]}
+    assert costs["user_features"] > 50
+    assert plan_of(home, *span())["token"] == before["token"]
+    shown = run("plan", *span()).stdout
+    assert f"{FIRST} to {LAST}" in shown
+    assert f"--plan {before['token']}" in shown
+
+    was = released(home).current()
+    done = backfill(FIRST, LAST, plan=before["token"])
+    assert done["recomputed"] == 9
+    current = released(home).current()
+    assert current.days == tuple(FIRST + timedelta(days=n) for n in range(4))
+    assert (current.as_of, current.model_id) == (was.as_of, was.model_id)
+    assert current.replaces == was.release_id
+    found = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM user_features ORDER BY 1")
+    assert {FIRST, LAST} <= {row[0] for row in found[1]}
+
+    assert todo(plan_of(home, *span())) == set()
+    again = backfill(FIRST, LAST, plan=before["token"])
+    assert again["recomputed"] == 0
+    assert again["release_id"] == done["release_id"]
+
+
+def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: Path) -> None:
+    first, last = NIGHT - timedelta(days=15), NIGHT - timedelta(days=13)
+    backfill(first, last)
+    one_pass = digests(home, "user_features", USER_FEATURES.name)
+    found = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
+    output = found.get("user_features", last).outputs[USER_FEATURES.name]  # type: ignore[union-attr]
+    assert output["engine"] == "one-pass"
+    assert output["equal_to_per_day"] == str(first + timedelta(days=1))
+    done = backfill(first, last, engine=EngineName.per_day, force=True)
+    assert done["recomputed"] == 3 + 3 + 2  # items, features, and the states that were not there
+    assert digests(home, "user_features", USER_FEATURES.name) == one_pass
+
+
+def test_engines_that_differ_stop_a_backfill(home: Path, monkeypatch) -> None:
+    real = night.run_job
+
+    def wrong(*words: Any, **named: Any) -> Any:
+        result = real(*words, **named)
+        if words[1].name == "user_features" and words[-1] == "per-day":
+            for day, made in result.written["user_features"].items():
+                object.__setattr__(made, "digest", f"other {day}")
+        return result
+
+    monkeypatch.setattr(night, "run_job", wrong)
+    first, last = FIRST + timedelta(days=4), FIRST + timedelta(days=5)
+    snapshot = Lake(home / "lake").snapshot(USER_FEATURES)
+    with pytest.raises(ContractError) as error:
+        backfill(first, last)
+    assert str(error.value).startswith(
+        f"user_features: nothing was committed, because engines differ:\n  {last}: one pass gave "
+    )
+    assert Lake(home / "lake").snapshot(USER_FEATURES) == snapshot
+
+
+def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_refused(
+    home: Path, monkeypatch, tmp_path: Path
+) -> None:
+    raw = tmp_path / "raw"
+    shutil.copytree(home.parent / "raw", raw)
+    monkeypatch.setenv("NIGHTJAR_RAW", str(raw))
+    planned = plan_of(home, *span())
+    assert todo(planned) == set()
+    import gzip
+
+    path = raw / f"orders/{FIRST + timedelta(days=1)}.csv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    path.write_bytes(
+        gzip.compress(("\n".join([*lines, lines[-1].replace("L", "M", 1)]) + "\n").encode())
+    )
+    moved = todo(plan_of(home, *span()))
+    corrected = str(FIRST + timedelta(days=1))
+    assert ("land_orders", corrected, "input moved") in moved
+    assert ("clean_orders", corrected, "cascaded from land_orders") in moved
+    assert ("user_features", str(LAST), "cascaded from user_days") in moved
+    assert ("user_features", str(FIRST), "cascaded from user_days") not in moved
+    with pytest.raises(ContractError) as error:
+        backfill(FIRST, LAST, plan=planned["token"])
+    assert str(error.value).startswith(
+        "this is not what was planned; look at a new plan:\n"
+        f"  land_orders {corrected}: moved\n"
+        f"  land_orders {corrected}: input moved, which the plan did not have\n"
+        f"  clean_orders {corrected}: cascaded from land_orders, which the plan did not have\n"
+    )
+    done = backfill(FIRST, LAST)
+    assert done["recomputed"] >= 3
+    monkeypatch.undo()
+
+
+def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> None:
+    done = backfill(FIRST, FIRST, stages=[Stage.score])
+    rows = query(
+        home / "nightjar.duckdb",
+        "SELECT as_of, bool_and(retrospective), count(*) FROM user_scores GROUP BY 1 ORDER BY 1",
+    )[1]
+    assert [r[0] for r in rows if r[1]] == [FIRST]
+    assert (NIGHT, False) in [(r[0], r[1]) for r in rows]
+    current = released(home).current()
+    assert current.release_id == done["release_id"]
+    assert query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM newest_scores")[1] == [
+        (current.as_of,)
+    ]
+
+
+def test_a_rollback_goes_back_one_release_and_its_days_are_made_again(home: Path) -> None:
+    before = released(home).current()
+    next_day = before.as_of + timedelta(days=1)
+    nightly(next_day)
+    newest = released(home).current()
+    assert newest.as_of == next_day
+    shown = run("diff", before.release_id, newest.release_id).stdout
+    assert "churn_28d" in shown
+    scores = query(home / "nightjar.duckdb", "SELECT * FROM newest_scores ORDER BY 1")[1]
+
+    done = rollback()
+    assert done == {"withdrawn": newest.release_id, "current": before.release_id}
+    assert query(home / "nightjar.duckdb", "SELECT release_id FROM release")[1] == [
+        (before.release_id,)
+    ]
+    assert Lake(home / "lake").snapshot(USER_SCORES) == before.snapshots[USER_SCORES.name]
+    assert "taken back" in run("releases").stdout
+    moved = todo(plan_of(home, "--as-of", str(next_day)))
+    assert ("user_features", str(next_day), "rolled back") in moved
+    assert not [row for row in moved if row[0].startswith(("land", "clean"))]
+
+    again = nightly(next_day)
+    assert again["release_id"] == newest.release_id  # nothing had changed, so it is the same
+    assert query(home / "nightjar.duckdb", "SELECT * FROM newest_scores ORDER BY 1")[1] == scores
+    assert released(home).current().withdrawn_at is None
+
+
+def test_what_came_late_is_in_the_ledger(home: Path) -> None:
+    names, rows = query(home / "nightjar.duckdb", "SELECT * FROM late_ledger ORDER BY landed_on")
+    assert names == [
+        "landed_on", "n_events", "n_users", "first_day", "last_day", "max_days_late", "n_scores",
+    ]  # fmt: skip
+    assert rows
+    assert all(first < landed for landed, _, _, first, *_ in rows)
+    stale = query(
+        home / "nightjar.duckdb",
+        "SELECT count(*) FROM stale_scores WHERE NOT (day < as_of AND landed_on >= as_of)",
+    )[1]
+    assert stale == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("plan", "--start", "2025-01-01"), "a plan is of a range"),
+        (("plan", *span(LAST, FIRST)), "a backfill must not end"),
+        (("backfill", *span(), "--stages", "scores"), "--stages scores: expected some of"),
+        (("backfill", *span(), "--engine", "fast"), "--engine fast: expected one-pass or per-day"),
+        (("diff", "19700101", "2025"), "19700101: no release of that name"),
+    ],
+)
+def test_wrong_calls_are_told(home: Path, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(CallError, match=message):
+        run(*words)
+
+
+def test_a_plan_of_another_call_or_none_is_refused(home: Path) -> None:
+    with pytest.raises(CallError, match="no such plan in this home"):
+        backfill(FIRST, LAST, plan="nothing")
+    token = plan_of(home, *span(FIRST, FIRST))["token"]
+    with pytest.raises(CallError, match="is of another call"):
+        backfill(FIRST, LAST, plan=token)
+
+
+def test_chunks_are_as_many_days_as_may_go_at_once() -> None:
+    days = tuple(START + timedelta(days=n) for n in range(5))
+    assert list(past.chunks(days, EngineName.one_pass, 2)) == [days[:2], days[2:4], days[4:]]
+    assert len(list(past.chunks(days, EngineName.per_day, 2))) == 5
