@@ -13,7 +13,7 @@ import typer
 
 from contracts.days import parse_day
 from contracts.table import CallError, ContractError
-from flows import analysts, doctor, operate, show
+from flows import analysts, doctor, look, operate, show
 from flows.settings import REPOSITORY, read_settings
 from flows.terminal import (
     Day,
@@ -178,6 +178,7 @@ def _nightly() -> Any:
 
 
 operate.register()
+look.register()
 
 
 def main() -> None:

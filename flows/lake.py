@@ -287,6 +287,20 @@ class Lake:
                 found = self.table(table)
             found.manage_snapshots().create_tag(snapshot, name).commit()
 
+    def untag(self, table: Table, name: str) -> None:
+        """Drop a name; the snapshot stays until it is expired."""
+        with self._lock:
+            found = self.table(table)
+            if found.snapshot_by_name(name) is not None:
+                found.manage_snapshots().remove_tag(name).commit()
+
+    def drop_days(self, table: Table, days: Collection[date]) -> None:
+        """Remove all rows of some days."""
+        with self._lock:
+            found = self.table(table)
+            if self._has_rows(found, on_days(table, days), MAIN):
+                found.delete(on_days(table, days))
+
     def staging(self, run_id: str, stage: str) -> str:
         """Where one stage of one run writes its files; they stay there once committed."""
         path = self.folder / "files" / run_id / stage

@@ -152,7 +152,7 @@ class Night(Context):
         self, job: Job, days: Sequence[date], engine: Engine | None, folder: str
     ) -> tuple[Result, int]:
         """Compute days of a job into a folder of this run, committing nothing; and rows read."""
-        inputs, rows_in = self._inputs(job, days)
+        inputs, rows_in = self.inputs(job, days)
         result = run_job(
             self.spark,
             job,
@@ -165,7 +165,7 @@ class Night(Context):
         )
         return result, rows_in
 
-    def _inputs(self, job: Job, days: Sequence[date]) -> tuple[dict[str, list[str]], int]:
+    def inputs(self, job: Job, days: Sequence[date]) -> tuple[dict[str, list[str]], int]:
         """Files that the job reads for these days, and their rows."""
         base = self.base(job, days[0])
         inputs: dict[str, list[str]] = {}

@@ -191,3 +191,20 @@ def diff(
     if format is Format.table:
         out.print(found.title)
     show.rows(found.names, found.rows, format.value, out)
+
+
+@app.command()
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    home: Home = None,
+) -> None:
+    """Drop days past their retention, compact small files, expire snapshots, remove what nothing
+    reaches. Nothing that a kept release or its model's training needs."""
+    from flows import housekeeping
+
+    made = housekeeping.clean(read_settings(home=home), dry_run, housekeeping.now(), out.print)
+    if not made.lines:
+        out.print("nothing to clean")
+        return
+    out.print("would go or be rewritten:" if dry_run else "gone or rewritten:")
+    show.rows(("what", "how many", "which"), made.lines, "table", out)

@@ -43,6 +43,13 @@ class Registry:
             (int(v.version) for v in self._versions() if v.tags.get("model_id") == model_id), None
         )
 
+    def tags(self, run_id: str) -> dict[str, str]:
+        """What the run that trained a model says of its data."""
+        tags = self._client.get_run(run_id).data.tags
+        return {
+            name.replace("_", " "): tags[name] for name in ("examples_snapshot",) if name in tags
+        }
+
     def _versions(self) -> list[Any]:
         return list(self._client.search_model_versions(f"name='{NAME}'"))
 

@@ -70,6 +70,22 @@ class NightjarSettings(BaseSettings):
     """How far a task's scores may lie from the last release's: a population stability index."""
     chunk_days: int = Field(default=92, ge=1)
     """As-of days that a backfill computes, and commits, in one go."""
+    keep_releases: int = Field(default=14, ge=2)
+    """Releases that can be gone back to; housekeeping forgets the others' snapshots."""
+    keep_snapshots: int = Field(default=5, ge=1)
+    """Newest snapshots of each table that housekeeping keeps, needed or not."""
+    keep_snapshot_days: float = Field(default=3, ge=0)
+    """Days that a snapshot nobody needs is kept."""
+    keep_state_days: int | None = Field(default=35, ge=1)
+    """Days that `user_state` as of a day is kept; none keeps all. The newest three always stay."""
+    keep_feature_days: int | None = Field(default=400, ge=1)
+    """Days that features as of a day are kept; days that are learnt from always stay."""
+    keep_files_hours: float = Field(default=24, ge=0)
+    """Hours before a file that no snapshot reaches is removed: a run may be about to commit it."""
+    keep_run_days: float = Field(default=30, ge=0)
+    """Days that what runs leave for looking into is kept."""
+    compact_after_days: int = Field(default=62, ge=31)
+    """Days after which whole months of daily files become a file per month."""
     files_per_day: int = Field(default=1, ge=1)
     """Files that a day of a table is written as."""
     nightly_cron: str = "0 4 * * *"

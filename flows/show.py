@@ -183,6 +183,66 @@ def plan(out: Console, made: Any, how: str) -> None:
     out.print(f"  nightjar {command} {words} --plan {made.token}", soft_wrap=True)
 
 
+def origin(out: Console, found: Any) -> None:
+    """A row's origin, from the scores back to the files."""
+    release = found.release
+    out.print(f"user {found.user_key} as of {found.as_of}")
+    out.print(f"\nscores, first published by release {found.scores['release_id']}")
+    rows(
+        ("score", "value"),
+        [
+            (name, value if not isinstance(value, float) else f"{value:.6g}")
+            for name, value in found.scores.items()
+            if name.startswith("score_") and value is not None and not isinstance(value, list)
+        ],
+        "table",
+        out,
+    )
+    for title, named in (
+        (
+            "current release",
+            {
+                "release": release.release_id,
+                "published": f"{release.published_at:%Y-%m-%d %H:%M} UTC",
+                "run": release.run_id,
+                "snapshots": ", ".join(f"{t} {s}" for t, s in release.snapshots.items()),
+            },
+        ),
+        ("model", found.model),
+        ("features", found.computed),
+    ):
+        out.print(f"\n{title}")
+        rows(("", ""), [(k, str(v)) for k, v in named.items()], "table", out)
+    counted = {k: v for k, v in found.features.items() if isinstance(v, int | float) and v}
+    shown = ", ".join(f"{k} {v:g}" for k, v in list(counted.items())[:30])
+    out.print(f"\n{len(found.features)} feature columns, {len(counted)} of them not 0: {shown} …")
+    out.print(f"\n{len(found.tiles)} tiles in the widest window; the newest")
+    rows(
+        ("day", "landed", "what"),
+        [
+            (
+                str(t["day"]),
+                str(t["landed_on"]),
+                ", ".join(f"{k} {v}" for k, v in t.items() if isinstance(v, int) and v),
+            )
+            for t in found.tiles[-8:]
+        ],
+        "table",
+        out,
+    )
+    out.print("\nclean rows of the user")
+    rows(("table", "rows", "first landed", "last landed"), found.rows, "table", out)
+    lines = sum(n for _, _, n in found.files)
+    out.print(f"\n{len(found.files)} raw files of those days, {lines:,} lines; the newest")
+    rows(("source", "file", "lines"), found.files[:10], "table", out)
+    if found.mismatches:
+        out.print("\nmade again, it came out differently:")
+        for problem in found.mismatches:
+            out.print(f"  {problem}")
+    else:
+        out.print("\nmade again from tiles and artifact: every feature and score matches")
+
+
 def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -> None:
     """The end of a demo: what came in and out, and where to look next."""
     database = settings.folder / "nightjar.duckdb"

@@ -135,6 +135,7 @@ def train(night: Night) -> dict[str, Any]:
         folder,
         say,
     )
+    report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
     registry.register(report["model_id"], report["run_id"])
     rows = sum(file.rows for file in files)
     night.note(

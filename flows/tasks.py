@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from prefect import get_run_logger
@@ -9,6 +10,8 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import Task
 
 from contracts.table import ContractError
+
+Say = Callable[[str], None]
 
 
 def transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

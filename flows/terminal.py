@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from flows.settings import quiet_environment
+from flows.watchdog import leave_nothing_behind
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,6 +69,7 @@ def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) ->
         "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT",
         "%(asctime)s.%(msecs)03d |   %(message)s",
     )
+    leave_nothing_behind()
     found: Any = flow()
     from flows.quiet import hide_stacks
 

@@ -25,7 +25,7 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
-    parser.add_argument("what", choices=["train", "score"])
+    parser.add_argument("what", choices=["train", "score", "clocks"])
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
     parser.add_argument(
@@ -39,6 +39,10 @@ def main() -> int:
             from models.train import TrainSpec, train
 
             report = train(TrainSpec.from_json(spec))
+        elif told.what == "clocks":
+            from models.clocks import compare_clocks
+
+            report = compare_clocks(spec)
         else:
             from models.score import ScoreSpec, score
 

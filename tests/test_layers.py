@@ -30,6 +30,8 @@ FORBIDDEN = {
 ENVIRONMENT_READERS = {
     "flows/settings.py",
     "flows/cli.py",
+    "flows/terminal.py",
+    "flows/watchdog.py",
     "flows/up.py",
     "flows/doctor.py",
     "flows/processes.py",

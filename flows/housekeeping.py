@@ -1,0 +1,211 @@
+"""Housekeeping: a home that runs every night does not grow but with its data."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from contracts.days import example_days
+from contracts.table import Table
+from contracts.tables import (
+    EXAMPLES,
+    ITEM_FEATURES,
+    LABELS,
+    TABLES,
+    USER_FEATURES,
+    USER_STATE,
+)
+from flows import upkeep
+from flows.database import open_database
+from flows.lake import Lake
+from flows.lease import writing
+from flows.receipts import Receipts
+from flows.releases import Release, Releases, tag_of
+from flows.settings import NightjarSettings
+from flows.tasks import Say
+
+_STAGES = {
+    USER_STATE: "user_state",
+    USER_FEATURES: "user_features",
+    ITEM_FEATURES: "item_features",
+}
+
+
+@dataclass
+class Cleaning:
+    """What housekeeping would do, or did."""
+
+    days: dict[Table, list[date]] = field(default_factory=dict)
+    releases: list[Release] = field(default_factory=list)
+    """Whose snapshots are no longer kept: they cannot be rolled back to."""
+    snapshots: dict[Table, list[int]] = field(default_factory=dict)
+    months: dict[Table, list[date]] = field(default_factory=dict)
+    small_files: int = 0
+    runs: list[Path] = field(default_factory=list)
+    stale: upkeep.Stale = field(default_factory=lambda: upkeep.Stale((), 0))
+
+    @property
+    def lines(self) -> list[tuple[str, str, str]]:
+        """What, how many, which: for a person."""
+        made = [
+            (f"days of {t.name}", str(len(d)), f"{d[0]} to {d[-1]}")
+            for t, d in self.days.items()
+            if d
+        ]
+        if self.releases:
+            ids = ", ".join(r.release_id for r in self.releases)
+            made.append(("releases to go back to", str(len(self.releases)), ids))
+        made += [
+            (f"months of {t.name} to one file", str(len(m)), f"{m[0]:%Y-%m} to {m[-1]:%Y-%m}")
+            for t, m in self.months.items()
+            if m
+        ]
+        if self.small_files > upkeep.MAX_SMALL:
+            made.append(("files of reconciliation to one", str(self.small_files), ""))
+        n = sum(len(s) for s in self.snapshots.values())
+        if n:
+            made.append(
+                ("snapshots", str(n), f"of {sum(map(bool, self.snapshots.values()))} tables")
+            )
+        if self.runs:
+            made.append(("folders of runs", str(len(self.runs)), ""))
+        if self.stale.paths:
+            made.append(("unreferenced files", str(len(self.stale.paths)), _size(self.stale.bytes)))
+        return made
+
+
+def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> Cleaning:
+    """Drop old days, compact, expire snapshots, remove what nothing reaches; or only say so.
+
+    Days go first, so that what they leave unreferenced goes by age the next time.
+    """
+    engine = open_database(settings.receipts_url)
+    lake = Lake(settings.folder / "lake")
+    releases = Releases(engine)
+    current = releases.current()
+    made = Cleaning()
+    if current is None:
+        say("nothing has been released yet: nothing to clean")
+        return made
+    receipts = Receipts(engine)
+    made.days = old_days(settings, receipts, current)
+    made.releases = old_releases(settings, lake, releases)
+    compact_until = current.as_of - timedelta(days=settings.compact_after_days)
+    made.months = {
+        table: upkeep.months_to_compact(lake, table, compact_until) for table in upkeep.COMPACTED
+    }
+    made.small_files = upkeep.small_table_files(lake)
+    made.runs = old_runs(settings, at)
+    if dry_run:
+        made.snapshots = _expirable(settings, lake, receipts, releases, at)
+        made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
+        return made
+    run_id = f"clean-{at:%Y%m%dT%H%M%S}"
+    with writing(engine, run_id, "housekeeping"):
+        for table, days in made.days.items():
+            if days:
+                # The receipts go first: a receipt without rows would be untrue.
+                receipts.forget(_STAGES[table], days)
+                lake.drop_days(table, days)
+        for table, months in made.months.items():
+            for month in months:
+                saved = upkeep.compact_month(lake, table, month, lake.staging(run_id, table.name))
+                say(f"{table.name} {month:%Y-%m}: {saved} files fewer")
+        if made.small_files > upkeep.MAX_SMALL:
+            upkeep.compact_small_table(lake)
+        for release in made.releases:
+            for table in TABLES:
+                lake.untag(table, tag_of(release.release_id))
+        made.snapshots = _expirable(settings, lake, receipts, releases, at)
+        for table, snapshots in made.snapshots.items():
+            upkeep.expire(lake, table, snapshots)
+        made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
+        upkeep.remove(made.stale, lake.folder / "files")
+        for folder in made.runs:
+            shutil.rmtree(folder, ignore_errors=True)
+    return made
+
+
+def old_days(
+    settings: NightjarSettings, receipts: Receipts, current: Release
+) -> dict[Table, list[date]]:
+    """As-of days past their retention. Days that are learnt from stay."""
+    newest = current.as_of
+    learnt = set(
+        example_days(
+            newest + timedelta(days=settings.example_spacing_days),
+            date.min,
+            settings.example_spacing_days,
+            settings.example_max_days + 1,
+            settings.min_history_days,
+        )
+    )
+    kept_days = {
+        USER_STATE: settings.keep_state_days,
+        USER_FEATURES: settings.keep_feature_days,
+        ITEM_FEATURES: settings.keep_feature_days,
+    }
+    made = {}
+    for table, keep in kept_days.items():
+        days = receipts.days(_STAGES[table])
+        spared = set(days[-3:]) | (learnt if table is not USER_STATE else set())
+        made[table] = (
+            []
+            if keep is None
+            else [d for d in days if (newest - d).days > keep and d not in spared]
+        )
+    return made
+
+
+def old_releases(settings: NightjarSettings, lake: Lake, releases: Releases) -> list[Release]:
+    """Releases beyond the newest ones, whose tags are still there; never the current one."""
+    current = releases.current()
+    standing = [r for r in releases.all() if r.withdrawn_at is None]
+    old = [r for r in standing[: -settings.keep_releases] if current and r != current]
+    old += [r for r in releases.all() if r.withdrawn_at is not None]
+    tags = {name for table in TABLES for name in lake.table(table).metadata.refs}
+    return [r for r in old if tag_of(r.release_id) in tags]
+
+
+def old_runs(settings: NightjarSettings, at: datetime) -> list[Path]:
+    """Folders that runs left for looking into, after some weeks."""
+    limit = (at - timedelta(days=settings.keep_run_days)).timestamp()
+    folder = settings.folder / "runs"
+    return sorted(p for p in folder.glob("*") if p.is_dir() and p.stat().st_mtime < limit)
+
+
+def _expirable(
+    settings: NightjarSettings,
+    lake: Lake,
+    receipts: Receipts,
+    releases: Releases,
+    at: datetime,
+) -> dict[Table, list[int]]:
+    """Snapshots that no kept release and no training of a kept release's model needs."""
+    forgotten = {r.release_id for r in old_releases(settings, lake, releases)}
+    models = {r.model_id for r in releases.all() if r.release_id not in forgotten}
+    trained = {
+        int(receipt.outputs["examples_snapshot"])
+        for day in receipts.days("train")
+        if (receipt := receipts.get("train", day))
+        and receipt.outputs.get("model_id") in models
+        and receipt.outputs.get("examples_snapshot")
+    }
+    before = at - timedelta(days=settings.keep_snapshot_days)
+    return {
+        table: upkeep.expirable(
+            lake, table, trained if table in (EXAMPLES, LABELS) else (), before,
+            settings.keep_snapshots,
+        )
+        for table in TABLES
+    }  # fmt: skip
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e6:,.1f} MB"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

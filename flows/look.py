@@ -1,0 +1,135 @@
+"""Commands that look into a row, a day or the past: explain, late, clocks, canary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from contracts.days import parse_day
+from contracts.table import CallError
+from flows import analysts, show
+from flows.settings import NightjarSettings, quiet_environment, read_settings
+from flows.terminal import Day, Format, Home, RawOption, SourceOption, app, out
+from flows.watchdog import leave_nothing_behind
+
+if TYPE_CHECKING:
+    from flows.night import Night
+
+
+def register() -> None:
+    """The commands are registered by importing this module; this says that it is meant."""
+
+
+def _night(settings: NightjarSettings) -> Night:
+    """A run's context as of the newest released day, to read with."""
+    quiet_environment(settings.folder)
+    leave_nothing_behind()
+    from flows import night
+    from flows.database import open_database
+    from flows.releases import Releases
+
+    current = Releases(open_database(settings.receipts_url)).current()
+    if current is None:
+        raise CallError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
+    return night.Night(settings, current.as_of)
+
+
+@app.command()
+def explain(
+    user: Annotated[str, typer.Argument(help="A user_key, or a raw user id.")],
+    as_of: Day = None,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Where a user's scores come from: release, model, features, tiles, files; then made again."""
+    from flows.explain import explain as origin_of
+
+    settings = read_settings(home=home, source=source, raw=raw)
+    night = _night(settings)
+    day = night.as_of if as_of is None else parse_day(as_of, "--as-of")
+    found = origin_of(night, user, day, out.print)
+    show.origin(out, found)
+    if found.mismatches:
+        raise typer.Exit(1)
+
+
+@app.command()
+def late(
+    day: Annotated[str | None, typer.Option(help="One arrival day: whom it concerns.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    home: Home = None,
+) -> None:
+    """What landed late: per arrival day, or of one day users, and scores made without it."""
+    database: Path = read_settings(home=home).folder / "nightjar.duckdb"
+    if day is None:
+        statement = f"SELECT * FROM late_ledger ORDER BY landed_on DESC LIMIT {limit}"
+    else:
+        on = parse_day(day, "--day")
+        statement = f"""
+            SELECT l.user_key, l.day, l.days_late, l.n_events,
+                list(s.as_of ORDER BY s.as_of) FILTER (s.as_of IS NOT NULL) AS stale_scores_of
+            FROM late_data l LEFT JOIN stale_scores s USING (user_key, day, landed_on)
+            WHERE l.landed_on = DATE '{on}' GROUP BY ALL
+            ORDER BY l.days_late DESC, l.n_events DESC, l.user_key LIMIT {limit}"""
+    names, rows = analysts.query(database, statement)
+    show.rows(names, rows, format.value, out)
+
+
+@app.command()
+def clocks(
+    as_of: Annotated[str, typer.Option(help="A past as-of day with features and labels.")],
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """What late data costs: each task's AUC on features as they were, and as they are known now."""
+    from flows.clocks import compare_clocks
+
+    settings = read_settings(home=home, source=source, raw=raw)
+    found = compare_clocks(_night(settings), parse_day(as_of, "--as-of"), out.print)
+    show.rows(
+        ("task", "users", "AUC as was", "AUC as now", "difference", "95 % interval", "moved"),
+        [
+            (
+                name,
+                row["users"],
+                round(row["was"], 4),
+                round(row["now"], 4),
+                round(row["gain"], 4),
+                f"{row['low']:+.4f} to {row['high']:+.4f}",
+                row["moved"],
+            )
+            for name, row in found.items()
+        ],
+        format.value,
+        out,
+    )
+
+
+@app.command()
+def canary(
+    as_of: Day = None,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Plant users whose future decides their labels; fail if a feature or a score sees it."""
+    from flows.canary import canary as plant
+    from flows.canary import default_cut
+
+    night = _night(read_settings(home=home, source=source, raw=raw))
+    cut = default_cut(night) if as_of is None else parse_day(as_of, "--as-of")
+    found = plant(night, cut, out.print)
+    show.rows(
+        ("task", "AUC of twins", "chance allows"),
+        [(n, round(auc, 3), f"0.5 ± {allowed:.3f}") for n, (auc, allowed) in found.tasks.items()],
+        "table",
+        out,
+    )
+    found.check()
+    out.print(f"{found.n_pairs} pairs of twins as of {found.cut}: no feature tells them apart")

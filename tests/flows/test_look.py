@@ -1,0 +1,164 @@
+"""Canaries, clocks, origins and housekeeping, on the home that the tests of flows share."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from typer.testing import CliRunner
+
+from contracts.table import CallError, ContractError
+from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
+from flows import housekeeping, upkeep
+from flows.analysts import query
+from flows.canary import canary
+from flows.cli import app
+from flows.lake import Lake
+from flows.night import Night
+from flows.nightly import nightly
+from flows.settings import read_settings
+from jobs import user_features
+from tests.bench.contents import contents, untrue_receipts
+from tests.flows.conftest import NIGHT, QUIET
+
+pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
+CUT = NIGHT - timedelta(days=24)
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
+    found = canary(Night(read_settings(), NIGHT), CUT, print)
+    assert found.problems == []
+    assert found.n_pairs > 40
+    assert found.tasks
+    found.check()
+
+
+def test_a_feature_that_sees_its_own_day_is_named(home: Path, monkeypatch) -> None:
+    real = user_features.seen_by
+
+    def leaky(rows: DataFrame, day: Column, as_ofs: Any, within: int | None = None) -> DataFrame:
+        earlier = rows.withColumn("landed_on", F.date_sub("landed_on", 1))
+        return real(earlier, F.date_sub(day, 1), as_ofs, within)
+
+    monkeypatch.setattr(user_features, "seen_by", leaky)
+    found = canary(Night(read_settings(), NIGHT), CUT, print)
+    assert "n_events_1d" in found.features
+    assert "n_events_1d" in found.altered
+    assert "n_events_all" not in found.features  # the state does not leak
+    with pytest.raises(ContractError, match=r"n_events_1d: tells \d+ pairs of twins apart"):
+        found.check()
+
+
+def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
+    names, rows = query(
+        home / "nightjar.duckdb",
+        f"SELECT user_key FROM user_features WHERE as_of = DATE '{NIGHT}' "
+        "ORDER BY n_following DESC, user_key LIMIT 1",
+    )
+    who = rows[0][0]
+    shown = run("explain", who, "--as-of", str(NIGHT))
+    assert shown.exit_code == 0, shown.output
+    for part in (
+        who,
+        "examples snapshot",
+        "git commit",
+        "user_scores",
+        "orders",
+        ".csv.gz",
+        "every feature and score matches",
+    ):
+        assert part in shown.output
+    with pytest.raises(CallError, match="has no scores of that user"):
+        run("explain", "nobody", "--as-of", str(NIGHT))
+
+
+def test_a_row_that_is_not_what_it_was_made_of_is_found_out(home: Path, monkeypatch) -> None:
+    from flows import explain as module
+
+    night = Night(read_settings(), NIGHT)
+    who = query(home / "nightjar.duckdb", "SELECT min(user_key) FROM newest_scores")[1][0][0]
+    real = module._row
+
+    def tampered(*words: Any) -> Any:
+        row = real(*words)
+        return row and (row | {"n_events_all": -1} if "n_events_all" in row else row)
+
+    monkeypatch.setattr(module, "_row", tampered)
+    found = module.explain(night, who, NIGHT, print)
+    assert [m.split(":")[0] for m in found.mismatches] == ["feature n_events_all"]
+
+
+def test_two_clocks_are_compared(home: Path) -> None:
+    days = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM labels ORDER BY 1")[1]
+    shown = run("clocks", "--as-of", str(days[0][0]), "--format", "json")
+    rows = json.loads(shown.output[shown.output.index("[\n") :])
+    assert {"churn_28d"} <= {row["task"] for row in rows}
+    for row in rows:
+        assert row["difference"] == pytest.approx(row["AUC as now"] - row["AUC as was"], abs=2e-4)
+    with pytest.raises(CallError, match="there are no features as of 2024-01-01"):
+        run("clocks", "--as-of", "2024-01-01")
+
+
+def test_late_rows_are_listed_by_arrival_and_by_user(home: Path) -> None:
+    ledger = json.loads(run("late", "--format", "json").output)
+    assert ledger[0]["n_users"] > 0
+    one = json.loads(run("late", "--day", ledger[0]["landed_on"], "--format", "json").output)
+    assert len(one) == min(50, len({(r["user_key"], r["day"]) for r in one}))
+
+
+def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTJAR_KEEP_SNAPSHOT_DAYS", "0")
+    monkeypatch.setenv("NIGHTJAR_KEEP_SNAPSHOTS", "1")
+    monkeypatch.setenv("NIGHTJAR_KEEP_FILES_HOURS", "0")
+    monkeypatch.setenv("NIGHTJAR_COMPACT_AFTER_DAYS", "31")
+    stray = home / "lake/files/nobody/stray.parquet"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"left behind")
+    before = contents(home)
+    lake = Lake(home / "lake")
+    n_before = {t: len(lake.table(t).snapshots()) for t in (LANDED, EXAMPLES)}
+    dry = run("clean", "--dry-run").output
+    assert "unreferenced files" in dry
+    assert stray.exists()
+    time.sleep(1)
+    made = housekeeping.clean(read_settings(), False, datetime.now(UTC), print)
+    assert not stray.exists()
+    assert sum(map(len, made.snapshots.values())) > 0
+    assert contents(home) == before
+    assert untrue_receipts(home) == []
+    lake = Lake(home / "lake")
+    assert len(lake.table(LANDED).snapshots()) < n_before[LANDED]
+    snapshot = max(
+        int(r.outputs["examples_snapshot"])
+        for d in (night := Night(read_settings(), NIGHT)).receipts.days("train")
+        if (r := night.receipts.get("train", d))
+    )
+    assert lake.table(EXAMPLES).snapshot_by_id(snapshot) is not None
+    assert query(home / "nightjar.duckdb", "SELECT count(*) > 0 FROM newest_scores")[1] == [(True,)]
+    assert nightly(NIGHT)["recomputed"] == 0
+    again = housekeeping.clean(read_settings(), True, datetime.now(UTC), print)
+    assert again.months == {t: [] for t in upkeep.COMPACTED}
+
+
+def test_old_states_go_and_their_receipts_with_them(home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTJAR_KEEP_STATE_DAYS", "1")
+    night = Night(read_settings(), NIGHT)
+    days = night.receipts.days("user_state")
+    housekeeping.clean(read_settings(), False, datetime.now(UTC), print)
+    kept = Night(read_settings(), NIGHT).receipts.days("user_state")
+    assert kept == tuple(d for d in days if d in days[-3:] or (days[-1] - d).days <= 1)
+    assert untrue_receipts(home) == []
+    assert os.path.exists(home / "nightjar.duckdb")
+    assert len(Lake(home / "lake").files(USER_STATE)) >= len(kept)
+    assert Lake(home / "lake").files(USER_SCORES)
