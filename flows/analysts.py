@@ -101,6 +101,14 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def first_row(
+    connection: duckdb.DuckDBPyConnection, sql: str, given: Sequence[Any] = ()
+) -> tuple[Any, ...]:
+    """The first row, nothing if there is none. `fetchone` would leave the result open."""
+    rows = connection.execute(sql, list(given)).fetchall()
+    return rows[0] if rows else ()
+
+
 def database_release(path: Path) -> str | None:
     """The release that the file of views shows; None if there is none that can be opened."""
     if not path.exists():

@@ -11,6 +11,7 @@ import duckdb
 from contracts.table import Column, ContractError
 from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
+from flows.analysts import first_row
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def audit_drift(
         connection.read_parquet(list(scores)).create_view("scores")
         connection.read_parquet(list(before)).create_view("earlier")
         n, n_before = (
-            int((connection.execute(f"SELECT count(*) FROM {name}").fetchone() or (0,))[0])
+            int(first_row(connection, f"SELECT count(*) FROM {name}")[0])
             for name in ("scores", "earlier")
         )
         if max_users_lost is not None:
@@ -134,8 +135,8 @@ def audit_drift(
             column = task.score_columns()[0]
             if task.name not in learnt or column.type not in ("float", "double"):
                 continue
-            found = connection.execute(_SHIFT.format(column=column.name)).fetchone()
-            if found is None or found[0] is None:
+            found = first_row(connection, _SHIFT.format(column=column.name))
+            if not found or found[0] is None:
                 continue  # the task was switched on since
             made.append(
                 Audited(

@@ -17,6 +17,7 @@ from contracts.kinds import Binary
 from contracts.table import CallError, ContractError
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
+from flows.analysts import first_row
 from flows.night import Night
 from flows.processes import run_models
 from flows.registry import Registry
@@ -82,11 +83,8 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
         table.name: read_table(spark, table, [f.path for f in night.lake.files(table)])
         for table in CLEAN_TABLES
     }
-    worlds = {
-        "planted": with_canaries(clean, cut, SHARE, SEED),
-        "altered": altered_after(clean, cut, SEED),
-        "plain": clean,
-    }
+    planted = with_canaries(clean, cut, SHARE, SEED)
+    worlds = {"planted": planted, "altered": altered_after(planted, cut, SEED)}
     files = {}
     for name, world in worlds.items():
         say(f"canary: features of the {name} world as of {cut}")
@@ -100,17 +98,17 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
             "planted a JOIN planted b ON a.user_key[-2:] = '-0' AND b.user_key[-2:] = '-1' "
             "AND a.user_key[:-3] = b.user_key[:-3]"
         )
-        n_pairs = int((connection.execute(f"SELECT count(*) FROM {pairs}").fetchone() or (0,))[0])
+        n_pairs = int(first_row(connection, f"SELECT count(*) FROM {pairs}")[0])
         if not n_pairs:
             raise CallError(f"--as-of {cut}: no user with a past is known before it")
         seen = _differing(connection, pairs)
-        moved = _differing(connection, "plain a JOIN altered b USING (user_key)")
-        for here, there in (("plain", "altered"), ("altered", "plain")):
-            only = connection.execute(
-                f"SELECT count(*) FROM {here} ANTI JOIN {there} USING (user_key)"
-            ).fetchone()
-            if only and only[0]:
-                moved["user_key"] = moved.get("user_key", 0) + int(only[0])
+        moved = _differing(connection, "planted a JOIN altered b USING (user_key)")
+        for here, there in (("planted", "altered"), ("altered", "planted")):
+            (only,) = first_row(
+                connection, f"SELECT count(*) FROM {here} ANTI JOIN {there} USING (user_key)"
+            )
+            if only:
+                moved["user_key"] = moved.get("user_key", 0) + int(only)
         tasks = _scored(night, connection, files["planted"], cut, say)
     return Canaries(cut, n_pairs, seen, moved, tasks)
 
@@ -157,7 +155,8 @@ def _scored(
     for task in TASKS:
         if task.name not in made["tasks"] or not isinstance(task.kind, Binary):
             continue
-        row = connection.execute(
+        row = first_row(
+            connection,
             f"""
             WITH twins AS (
                 SELECT score_{task.name} AS s, user_key[-1:] = '1' AS live FROM scores
@@ -166,9 +165,9 @@ def _scored(
                 SELECT live, rank() OVER (ORDER BY s) + (count(*) OVER (PARTITION BY s) - 1) / 2
                     AS r FROM twins)
             SELECT count_if(live), count_if(NOT live), sum(CASE WHEN live THEN r END) FROM ranked
-            """
-        ).fetchone()
-        if row and row[0] and row[1]:
+            """,
+        )
+        if row[0] and row[1]:
             n, m = int(row[0]), int(row[1])
             auc = (float(row[2]) - n * (n + 1) / 2) / (n * m)
             found[task.name] = (auc, SIGMAS * math.sqrt((n + m + 1) / (12 * n * m)))

@@ -11,6 +11,7 @@ import duckdb
 from contracts.table import CallError
 from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
+from flows.analysts import first_row
 from flows.database import open_database
 from flows.lake import Lake
 from flows.releases import Release, Releases
@@ -44,14 +45,14 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
     with duckdb.connect() as connection:
         for name, release, day in zip(("a", "b"), chosen, days, strict=True):
             connection.read_parquet(_files(lake, release, day)).create_view(name)
-        only = [_one(connection, f"SELECT count(*) FROM {x} ANTI JOIN {y} USING (user_key)")
+        only = [first_row(connection, f"SELECT count(*) FROM {x} ANTI JOIN {y} USING (user_key)")[0]
                 for x, y in (("a", "b"), ("b", "a"))]  # fmt: skip
         for task in TASKS:
             column, rank = task.score_columns()[0].name, task.percentile
             if task.score_columns()[0].type not in ("float", "double"):
                 continue
-            found = connection.execute(_COMPARED.format(score=column, rank=rank)).fetchone()
-            if found is not None and found[0]:
+            found = first_row(connection, _COMPARED.format(score=column, rank=rank))
+            if found[0]:
                 shares = (f"{found[i]:.1%}" for i in (1, 2, 3))
                 rows.append((task.name, found[0], *shares, *(f"{x:.4g}" for x in found[4:])))
     title = (
@@ -72,11 +73,6 @@ def _files(lake: Lake, release: Release, day: date) -> list[str]:
     if not files:
         raise CallError(f"release {release.release_id} has no scores as of {day}")
     return [file.path for file in files]
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = connection.execute(sql).fetchone()
-    return 0 if row is None else int(row[0])
 
 
 _COMPARED = """

@@ -24,6 +24,7 @@ from contracts.tables import (
     USER_SCORES,
     table_named,
 )
+from flows.analysts import first_row
 from flows.night import Night
 from flows.processes import run_models
 from flows.registry import Registry
@@ -152,12 +153,13 @@ def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date,
             if not paths or USER_KEY.name not in table.names:
                 continue
             connection.read_parquet(paths).create_view(table.name)
-            row = connection.execute(
+            row = first_row(
+                connection,
                 f"SELECT count(*), min(landed_on), max(landed_on) FROM {table.name} "
                 "WHERE user_key = ? AND landed_on < ?",
                 [who, day],
-            ).fetchone()
-            if row and row[0]:
+            )
+            if row[0]:
                 made.append((table.name, int(row[0]), row[1], row[2]))
     return made
 

@@ -61,7 +61,7 @@ def test_a_feature_that_sees_its_own_day_is_named(home: Path, monkeypatch) -> No
 
 
 def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
-    names, rows = query(
+    _, rows = query(
         home / "nightjar.duckdb",
         f"SELECT user_key FROM user_features WHERE as_of = DATE '{NIGHT}' "
         "ORDER BY n_following DESC, user_key LIMIT 1",
@@ -139,10 +139,11 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     assert untrue_receipts(home) == []
     lake = Lake(home / "lake")
     assert len(lake.table(LANDED).snapshots()) < n_before[LANDED]
+    receipts = Night(read_settings(), NIGHT).receipts
     snapshot = max(
         int(r.outputs["examples_snapshot"])
-        for d in (night := Night(read_settings(), NIGHT)).receipts.days("train")
-        if (r := night.receipts.get("train", d))
+        for d in receipts.days("train")
+        if (r := receipts.get("train", d))
     )
     assert lake.table(EXAMPLES).snapshot_by_id(snapshot) is not None
     assert query(home / "nightjar.duckdb", "SELECT count(*) > 0 FROM newest_scores")[1] == [(True,)]
