@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -15,7 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    ValidationException,
+)
 from pyiceberg.expressions import (
     BooleanExpression,
     EqualTo,
@@ -29,7 +33,7 @@ from pyiceberg.transforms import IdentityTransform, MonthTransform
 from pyiceberg.utils.config import Config
 
 from contracts.days import as_ranges
-from contracts.table import Table
+from contracts.table import ContractError, Table
 from flows.iceberg import (
     MAX_RANGES,
     all_of,
@@ -58,6 +62,18 @@ class DataFile:
     path: str
     rows: int
     bytes: int
+
+
+@contextlib.contextmanager
+def _told(table: Table) -> Iterator[None]:
+    """Say in words that another writer was first."""
+    try:
+        yield
+    except (CommitFailedException, ValidationException) as error:
+        raise ContractError(
+            f"{table.name}: somebody else has written these days at the same time; nothing of this "
+            "commit is visible: run again"
+        ) from error
 
 
 class Lake:
@@ -168,7 +184,8 @@ class Lake:
             The id of the snapshot that has them.
 
         Raises:
-            ContractError: a file is not what the contract or its day says.
+            ContractError: a file is not what the contract or its day says, or somebody else has
+                committed these days at the same time.
         """
         listed = [path for day in written.values() for path in day.files]
         paths = sorted(set(listed))
@@ -181,7 +198,7 @@ class Lake:
         )
         with self._lock:
             found = self._partitioned(table, by_month=len(paths) < len(listed))
-            with found.transaction() as transaction:
+            with _told(table), found.transaction() as transaction:
                 if self._has_rows(found, replaced, branch):
                     transaction.delete(replaced, branch=branch)
                 if paths:
@@ -207,7 +224,7 @@ class Lake:
         )
         with self._lock:
             found = self.table(table)
-            with found.transaction() as transaction:
+            with _told(table), found.transaction() as transaction:
                 if self._has_rows(found, replaced, MAIN):
                     transaction.delete(replaced)
                 transaction.append(data)

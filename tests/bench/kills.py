@@ -168,7 +168,7 @@ def main() -> None:
                 mark = f"{rounds}-{kills}"
                 process = start(root, home, call, mark)
                 # A run that takes up what was done comes to its end sooner: look at all of it.
-                delay = dice.uniform(2, max(12, seconds * dice.choice([0.3, 0.6, 0.9])))
+                delay = dice.uniform(2, min(max(12, seconds), 32))
                 try:
                     process.wait(delay)
                     print(f"{call[0]} had ended before it was killed", flush=True)
