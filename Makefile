@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint check up docs bench oracle defects clean
+.PHONY: help setup night test lint check up docs bench bench-past kill-test oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ docs: $(STAMP) ## write docs/tables.md from the contracts
 
 bench: $(STAMP) ## benchmarks, as JSON lines
 	$(BIN)/python -m tests.bench
+
+bench-past: $(STAMP) ## what backfills, plans and nights cost, as JSON lines
+	$(BIN)/python -m tests.bench.past
+
+kill-test: $(STAMP) ## kill nights and backfills at random instants, and lose nothing
+	$(BIN)/python -m tests.bench.kills
 
 DEMO = $(JOBS_HOME)/demo/1200-users
 oracle: $(STAMP) ## after `make night`: each task beside what could be known at best

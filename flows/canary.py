@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -89,11 +89,25 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
     for name, world in worlds.items():
         say(f"canary: features of the {name} world as of {cut}")
         files[name] = _features(night, world, cut, name)
+    n_pairs, seen, moved = tell_apart(files["planted"], files["altered"], cut)
     with duckdb.connect() as connection:
-        for name, paths in files.items():
-            if not paths:
-                raise CallError(f"--as-of {cut}: nobody is known before it")
-            connection.read_parquet(paths).create_view(name)
+        tasks = _scored(night, connection, files["planted"], cut, say)
+    return Canaries(cut, n_pairs, seen, moved, tasks)
+
+
+def tell_apart(
+    planted: Sequence[str], altered: Sequence[str], cut: date
+) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Pairs of twins, features that tell them apart, and features that differ between worlds.
+
+    Raises:
+        CallError: nobody, or no twin, is known before `cut`.
+    """
+    if not planted or not altered:
+        raise CallError(f"--as-of {cut}: nobody is known before it")
+    with duckdb.connect() as connection:
+        connection.read_parquet(list(planted)).create_view("planted")
+        connection.read_parquet(list(altered)).create_view("altered")
         pairs = (
             "planted a JOIN planted b ON a.user_key[-2:] = '-0' AND b.user_key[-2:] = '-1' "
             "AND a.user_key[:-3] = b.user_key[:-3]"
@@ -109,8 +123,7 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
             )
             if only:
                 moved["user_key"] = moved.get("user_key", 0) + int(only)
-        tasks = _scored(night, connection, files["planted"], cut, say)
-    return Canaries(cut, n_pairs, seen, moved, tasks)
+    return n_pairs, seen, moved
 
 
 def _features(night: Night, world: Mapping[str, DataFrame], cut: date, name: str) -> list[str]:

@@ -48,8 +48,8 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
         deploy(settings)
         started["worker"] = start(worker_command(), environment, settings.folder / "logs", stack)
         say(f"""\
-Prefect   http://{HOST}:{settings.prefect_port}   deployment nightly/nightly, \
-{settings.nightly_cron} {settings.nightly_timezone}
+Prefect   http://{HOST}:{settings.prefect_port}   nightly (at \
+{settings.nightly_cron} {settings.nightly_timezone}), backfill, rollback
 MLflow    http://{HOST}:{settings.mlflow_port}
 logs      {settings.folder / "logs"}
 Ctrl-C stops what was started here.""")
@@ -127,7 +127,7 @@ def mlflow_command(settings: NightjarSettings) -> list[str]:
 
 
 def deploy(settings: NightjarSettings, cron: str | None = None) -> None:
-    """Make or renew the nightly deployment; a schedule that is gone from the settings goes."""
+    """Make or renew the deployments; a schedule that is gone from the settings goes."""
     from prefect import Flow, flow
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
@@ -136,18 +136,25 @@ def deploy(settings: NightjarSettings, cron: str | None = None) -> None:
 
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    deployed = flow.from_source(source=str(REPOSITORY), entrypoint="flows/nightly.py:nightly")
-    if not isinstance(deployed, Flow):
-        raise TypeError("from_source gave a coroutine where it was not awaited")
-    deployed.deploy(
-        name="nightly",
-        work_pool_name=POOL,
-        concurrency_limit=1,
-        print_next_steps=False,
-        schedules=[Cron(cron or settings.nightly_cron, timezone=settings.nightly_timezone)],
-        description="Clean, features, train, score, publish.",
-        ignore_warnings=True,
-    )
+    nightly = [Cron(cron or settings.nightly_cron, timezone=settings.nightly_timezone)]
+    for name, schedules, description in (
+        ("nightly", nightly, "Clean, features, train, score, publish."),
+        ("backfill", [], "A range of days in one pass, published as one release."),
+        ("rollback", [], "Make the release before the current one current again."),
+    ):
+        entrypoint = f"flows/{name}.py:{name}"
+        deployed = flow.from_source(source=str(REPOSITORY), entrypoint=entrypoint)
+        if not isinstance(deployed, Flow):
+            raise TypeError("from_source gave a coroutine where it was not awaited")
+        deployed.deploy(
+            name=name,
+            work_pool_name=POOL,
+            concurrency_limit=1,
+            print_next_steps=False,
+            schedules=schedules,
+            description=description,
+            ignore_warnings=True,
+        )
 
 
 def start(

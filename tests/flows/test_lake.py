@@ -19,7 +19,7 @@ from contracts.tables import PUBLISHED, QUARANTINE, RECONCILIATION, USER_ITEM_DA
 from contracts.tasks import TASKS
 from flows import lease
 from flows.analysts import query
-from flows.audit import audit_scores, raise_if_failed
+from flows.audit import audit_drift, audit_scores, raise_if_failed
 from flows.database import open_database
 from flows.lake import Lake
 from flows.lease import writing
@@ -244,6 +244,84 @@ def test_a_release_becomes_current_by_its_row_and_all_else_heals(
     assert registry.champion == "model-two"
     assert releases.before(D2) == one
     assert [r.release_id for r in releases.all()] == ["one", "two"]
+
+
+class CrashError(Exception):
+    """A crash at one point of publishing."""
+
+
+@pytest.mark.parametrize("point", ["point_main", "point_champion", "drop_branch", "tag", "build"])
+def test_a_crash_at_any_point_behind_the_row_heals(
+    lake: Lake, tmp_path: Path, monkeypatch, point: str
+) -> None:
+    from flows import releases as module
+
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, registry, database)
+    two = release_of(lake, tmp_path, D2, "two")
+    releases.publish(two)
+
+    def crash(*_: object, **__: object) -> None:
+        raise CrashError
+
+    of: object = {"point_champion": registry, "build": module}.get(point, lake)
+    with monkeypatch.context() as patch:
+        patch.setattr(of, {"build": "build_database"}.get(point, point), crash)
+        with pytest.raises(CrashError):
+            heal(releases, lake, registry, database)
+    # Until it is healed analysts see the release before, whole.
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    assert heal(releases, lake, registry, database)
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(4,)]
+    assert registry.champion == "model-two"
+    assert lake.snapshot(USER_SCORES) == two.snapshots[USER_SCORES.name]
+    assert lake.snapshot(USER_SCORES, "released-two") == two.snapshots[USER_SCORES.name]
+    assert lake.snapshot(USER_SCORES, branch_of("two")) is None
+    assert heal(releases, lake, registry, database) == []
+
+
+def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    with pytest.raises(ContractError, match="nothing was published yet"):
+        releases.rollback()
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, registry, database)
+    with pytest.raises(ContractError, match="one is the first that still stands"):
+        releases.rollback()
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    heal(releases, lake, registry, database)
+    assert [r.release_id for r in releases.rollback()] == ["two", "one"]
+    heal(releases, lake, registry, database)
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    assert registry.champion == "model-one"
+    assert releases.before(D3) == releases.current()
+    with pytest.raises(ContractError, match="one is the first that still stands"):
+        releases.rollback()
+
+
+def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) -> None:
+    def scores(name: str, n: int, shift: float) -> list[str]:
+        path = tmp_path / f"{name}.parquet"
+        values = [min(i / n + shift, 1.0) for i in range(n)]
+        pq.write_table(pa.table({"score_churn_28d": pa.array(values, pa.float32())}), path)
+        return [str(path)]
+
+    def failed(n: int, shift: float, lost: float | None = 0.1, most: float | None = 1.0) -> list:
+        made = audit_drift(scores("b", n, shift), scores("a", 500, 0), ["churn_28d"], lost, most)
+        return [(a.check, a.found) for a in made if not a.passed]
+
+    assert failed(500, 0.0) == []
+    assert failed(451, 0.02) == []
+    assert failed(440, 0.0) == [
+        ("as many users as before", "440 users, 500 before, at least 450 expected")
+    ]
+    ((check, found),) = failed(500, 0.6)
+    assert check == "churn_28d lies as before"
+    assert found.startswith("stability index ")
+    assert failed(100, 0.6, None, None) == []
 
 
 @pytest.fixture
