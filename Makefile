@@ -43,6 +43,7 @@ bench: $(STAMP) ## benchmarks, as JSON lines
 
 bench-past: $(STAMP) ## what backfills, plans and nights cost, as JSON lines
 	$(BIN)/python -m tests.bench.past
+	$(BIN)/python -m tests.bench.nights
 
 kill-test: $(STAMP) ## kill nights and backfills at random instants, and lose nothing
 	$(BIN)/python -m tests.bench.kills

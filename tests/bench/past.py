@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,18 @@ from pyspark.sql import SparkSession
 from contracts.clean_tables import CLEAN_TABLES, ITEMS, USERS
 from contracts.table import Table
 from contracts.tables import USER_DAYS, USER_FEATURES, USER_STATE
+from flows.backfill import EngineName, Stage, planned
+from flows.night import Night
+from flows.receipts import Fingerprint, Receipt
+from flows.settings import read_settings
 from jobs.config import SparkConfig
 from jobs.io import WrittenDay
+from jobs.market.files import simulate
+from jobs.market.traits import Market
 from jobs.run import run_job
 from jobs.session import start_session
 from jobs.sources import read_mapping
-from jobs.stages import Settings, job_named
+from jobs.stages import JOBS, Settings, job_named
 from jobs.user_key import UserKey
 from tests.bench.night import memory
 from tests.conftest import REPOSITORY
@@ -169,6 +175,41 @@ def digests(made: dict[date, WrittenDay]) -> dict[date, str]:
     return {day: one.digest for day, one in made.items()}
 
 
+def bench_plan(root: Path) -> None:
+    """A plan of a year of all stages over receipts that are there, without the start-up."""
+    raw, home = root / "plan-raw", root / "plan-home"
+    n_days = 365
+    simulate(Market(20, START, n_days, 1), raw, lambda done, total: None)
+    settings = read_settings(
+        home=home, raw=raw, source=REPOSITORY / "infra/sources/market.toml", key="x" * 16
+    )
+    end = START + timedelta(days=n_days)
+    night = Night(settings, end)
+    night.look_at_files()
+    days = [START + timedelta(days=n) for n in range(n_days)]
+    stages: dict[str, tuple[str, ...]] = {
+        f"land_{s.name}": ("landed",) for s in night.mapping.sources
+    } | {job.name: tuple(t.name for t in job.writes) for job in JOBS}
+    night.receipts.write(
+        Receipt(
+            stage, day, Fingerprint("c", "s", "i"),
+            {name: {"rows": 1, "digest": f"{day}", "first": str(day), "snapshot": 1}
+             for name in tables},
+            1, 1, 0.1, 1, None, "bench", datetime(2025, 1, 1, tzinfo=UTC),
+        )
+        for stage, tables in stages.items()
+        for day in days
+    )  # fmt: skip
+    night.hashes.of(f.path for files in night.files.values() for f in files)
+    started = time.perf_counter()
+    night.reload()
+    plan = planned(night, days, list(Stage), EngineName.one_pass, False)
+    told(
+        bench="plan", days=n_days, stages=len({p.stage for p in plan.days}),
+        decisions=len(plan.days), seconds=time.perf_counter() - started, aim_seconds=2,
+    )  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=100_000)
@@ -180,6 +221,7 @@ def main() -> None:
     told_ = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="nightjar-past-"))
     try:
+        bench_plan(root)
         bench(told_, root)
     finally:
         shutil.rmtree(root)
