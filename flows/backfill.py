@@ -86,6 +86,7 @@ def backfill(
         together(steps.land.submit(night, s.name) for s in night.mapping.sources)
         landed = night.landed_days
         clean_all(night, landed)
+        steps.limits(night)
         forced = frozenset(days) if force else frozenset()
         steps.compute(night, "item_features", days, force=forced)
         features(night, days, engine, forced)

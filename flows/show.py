@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from contracts.days import as_ranges
 from contracts.table import CallError
 from contracts.tables import PUBLISHED, TABLES, USER_SCORES
-from flows.analysts import NEWEST, query
+from flows.analysts import NEWEST, VIEWS, query
 from flows.settings import NightjarSettings
 
 
@@ -50,7 +50,8 @@ def tables(out: Console, database: Path) -> None:
     out.print(f"release {release[0]}, newest day {release[1]}")
     listed = []
     for name, doc in [(t.name, t.doc) for t in PUBLISHED] + [
-        (NEWEST, "user_scores of the newest day.")
+        (NEWEST, "user_scores of the newest day."),
+        *((view, doc) for view, (doc, _) in VIEWS.items()),
     ]:
         n = query(database, f"SELECT count(*) FROM {name}")[1][0][0]
         listed.append((name, f"{n:,}", doc))
