@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
+import traceback
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from flows.terminal import (
     RawOption,
     SourceOption,
     app,
+    end_soon,
     err,
     out,
     run_flow,
@@ -187,4 +188,7 @@ def main() -> None:
         app(standalone_mode=True)
     except ContractError as error:
         err.print(str(error), style="red", markup=False)
-        sys.exit(2 if isinstance(error, CallError) else 1)
+        end_soon(2 if isinstance(error, CallError) else 1)
+    except Exception:
+        traceback.print_exc()
+        end_soon(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -77,3 +79,16 @@ def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) ->
     state = found(*words, return_state=True)
     made: dict[str, Any] = state.result()
     return made
+
+
+END_SECONDS = 20
+
+
+def end_soon(code: int) -> None:
+    """Leave with an exit code; who waits for a server that is gone is not waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    last = threading.Timer(END_SECONDS, os._exit, (code,))
+    last.daemon = True
+    last.start()
+    sys.exit(code)
