@@ -1,0 +1,229 @@
+"""Releases: branches, audits, healing, rollback, and what analysts may read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.table import CallError, ContractError
+from contracts.tables import PUBLISHED, USER_SCORES
+from contracts.tasks import TASKS
+from flows.analysts import query
+from flows.audit import audit_drift, audit_scores, raise_if_failed
+from flows.database import open_database
+from flows.lake import Lake
+from flows.releases import Releases, branch_of, heal
+from tests.flows.lakes import FakeRegistry, release_of, scores_file
+
+D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def test_a_release_becomes_current_by_its_row_and_all_else_heals(
+    lake: Lake, tmp_path: Path
+) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    assert heal(releases, lake, registry, database) == []
+    with pytest.raises(CallError, match="nothing has been released yet"):
+        query(database, "SELECT 1")
+
+    one = release_of(lake, tmp_path, D1, "one")
+    assert lake.files(USER_SCORES) == ()  # on its branch, nobody sees it
+    releases.publish(one)
+    # a crash here leaves the row alone: the next start derives the rest from it
+    assert len(heal(releases, lake, registry, database)) == 3
+    assert heal(releases, lake, registry, database) == []
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+
+    two = release_of(lake, tmp_path, D2, "two")
+    assert lake.descends(
+        USER_SCORES, two.snapshots[USER_SCORES.name], one.snapshots[USER_SCORES.name]
+    )
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    releases.publish(two)
+    heal(releases, lake, registry, database)
+    assert query(
+        database, "SELECT count(*), count(*) FILTER (as_of = DATE '2025-01-02') FROM user_scores"
+    )[1] == [(4, 2)]
+    assert query(database, "SELECT count(*) FROM newest_scores")[1] == [(2,)]
+    assert registry.champion == "model-two"
+    assert releases.before(D2) == one
+    assert [r.release_id for r in releases.all()] == ["one", "two"]
+
+
+class CrashError(Exception):
+    """A crash at one point of publishing."""
+
+
+@pytest.mark.parametrize("point", ["point_main", "point_champion", "drop_branch", "tag", "build"])
+def test_a_crash_at_any_point_behind_the_row_heals(
+    lake: Lake, tmp_path: Path, monkeypatch, point: str
+) -> None:
+    from flows import releases as module
+
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, registry, database)
+    two = release_of(lake, tmp_path, D2, "two")
+    releases.publish(two)
+
+    def crash(*_: object, **__: object) -> None:
+        raise CrashError
+
+    of: object = {"point_champion": registry, "build": module}.get(point, lake)
+    with monkeypatch.context() as patch:
+        patch.setattr(of, {"build": "build_database"}.get(point, point), crash)
+        with pytest.raises(CrashError):
+            heal(releases, lake, registry, database)
+    # Until it is healed analysts see the release before, whole.
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    assert heal(releases, lake, registry, database)
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(4,)]
+    assert registry.champion == "model-two"
+    assert lake.snapshot(USER_SCORES) == two.snapshots[USER_SCORES.name]
+    assert lake.snapshot(USER_SCORES, "released-two") == two.snapshots[USER_SCORES.name]
+    assert lake.snapshot(USER_SCORES, branch_of("two")) is None
+    assert heal(releases, lake, registry, database) == []
+
+
+def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    with pytest.raises(ContractError, match="nothing was published yet"):
+        releases.rollback()
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, registry, database)
+    with pytest.raises(ContractError, match="one is the first that still stands"):
+        releases.rollback()
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    heal(releases, lake, registry, database)
+    assert [r.release_id for r in releases.rollback()] == ["two", "one"]
+    heal(releases, lake, registry, database)
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    assert registry.champion == "model-one"
+    assert releases.before(D3) == releases.current()
+    with pytest.raises(ContractError, match="one is the first that still stands"):
+        releases.rollback()
+
+
+def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) -> None:
+    def scores(name: str, n: int, shift: float) -> list[str]:
+        path = tmp_path / f"{name}.parquet"
+        values = [min(i / n + shift, 1.0) for i in range(n)]
+        pq.write_table(pa.table({"score_churn_28d": pa.array(values, pa.float32())}), path)
+        return [str(path)]
+
+    def failed(n: int, shift: float, lost: float | None = 0.1, most: float | None = 1.0) -> list:
+        made = audit_drift(scores("b", n, shift), scores("a", 500, 0), ["churn_28d"], lost, most)
+        return [(a.check, a.found) for a in made if not a.passed]
+
+    assert failed(500, 0.0) == []
+    assert failed(451, 0.02) == []
+    assert failed(440, 0.0) == [
+        ("as many users as before", "440 users, 500 before, at least 450 expected")
+    ]
+    ((check, found),) = failed(500, 0.6)
+    assert check == "churn_28d lies as before"
+    assert found.startswith("stability index ")
+    assert failed(100, 0.6, None, None) == []
+
+
+@pytest.fixture
+def database(lake: Lake, tmp_path: Path) -> Path:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, FakeRegistry(), tmp_path / "n.duckdb")
+    return tmp_path / "n.duckdb"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE t (i INT)",
+        "DROP VIEW user_scores",
+        "COPY (SELECT 1) TO 'x.csv'",
+        "SELECT 1; SELECT 2",
+        "ATTACH 'x.db'",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "PRAGMA database_list",
+        "",
+    ],
+)
+def test_sql_is_one_reading_statement(database: Path, statement: str) -> None:
+    with pytest.raises(CallError):
+        query(database, statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM read_csv('/etc/hostname')",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM no_such_table",
+        "SELEC 1",
+    ],
+)
+def test_sql_reads_nothing_but_the_release(database: Path, statement: str) -> None:
+    with pytest.raises(CallError):
+        query(database, statement)
+
+
+def test_every_published_table_is_a_view_with_its_docs(database: Path) -> None:
+    for table in PUBLISHED:
+        names, _ = query(database, f"SELECT * FROM {table.name}")
+        assert tuple(names) == table.names
+    comments = dict(
+        query(
+            database,
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'user_scores'",
+        )[1]
+    )
+    assert comments["score_churn_28d"] == USER_SCORES["score_churn_28d"].doc
+
+
+# Audits
+
+
+def test_an_audit_names_each_failed_check_with_its_numbers(tmp_path: Path) -> None:
+    features = tmp_path / "features.parquet"
+    pq.write_table(pa.table({"user_key": ["a", "b", "c"]}), features)
+    learnt = [task.name for task in TASKS if task.name != "return_90d"] + ["return_90d"]
+    good = scores_file(tmp_path, D1, ["a", "b", "c"], "good")
+    raise_if_failed(audit_scores(good.files, [str(features)], D1, learnt))
+
+    bad = scores_file(
+        tmp_path,
+        D1,
+        ["a", "a", "x"],
+        "bad",
+        score_churn_28d=float("nan"),
+        score_purchase_7d=0.5,
+        percentile_return_90d=None,
+        score_interests_30d_probabilities=[0.5, 1.5],
+    )
+    with pytest.raises(ContractError) as error:
+        raise_if_failed(audit_scores(bad.files, [str(features)], D1, learnt[:-1]))
+    assert str(error.value) == "\n".join(
+        [
+            "user_scores fails its audit; the release before stays current:",
+            "  one row per user: 3 rows, 2 users",
+            "  every known user, no other: 3 known, 2 scored, 1 unknown",
+            "  purchase_7d is not above purchase_30d: 3 rows above",
+            "  interests_30d is whole and in range: 0 nulls, 3 rows outside",
+            "  churn_28d is whole and in range: 0 nulls, 3 rows outside",
+            "  return_90d is off: 3 of 6 values null",
+        ]
+    )
