@@ -15,7 +15,8 @@ from prefect.runtime import flow_run
 from contracts.days import Days, parse_day
 from contracts.table import CallError, ContractError
 from flows import publish, steps
-from flows.forecast import Forecast, Plan, Wanted, check_kept, finished, kept
+from flows.forecast import Forecast, Plan, Wanted, check_kept, finished
+from flows.learning import score_fingerprint
 from flows.lease import writing
 from flows.night import Night, StageReport
 from flows.nightly import RUNNER, clean_all, together
@@ -72,16 +73,12 @@ def backfill(
     """
     night = open_backfill(start, end, source, raw)
     days = days_of(start, end)
-    call = call_of(start, end, stages, engine, force)
     log = get_run_logger()
     with writing(night.engine, night.run_id, f"the backfill of {start} to {end}"):
         night.reload()
         publish.mend(night)
         if plan is not None:
-            found = kept(night.engine, plan)
-            if found["call"] != call:
-                raise CallError(f"--plan {plan} is of another call: {found['call']}")
-            check_kept(found, planned(night, days, stages, engine, force))
+            check_kept(night.engine, plan, planned(night, days, stages, engine, force))
             log.info(f"plan {plan}: nothing has moved since")
         together(steps.land.submit(night, s.name) for s in night.mapping.sources)
         landed = night.landed_days
@@ -236,6 +233,10 @@ def planned(
         if Stage(name) in wanted:
             made.want(Wanted(name, tuple(days), forced))
     if Stage.score in wanted:
+        current = Releases(night.engine).current()
+        model_id = current.model_id if current else None
+        made.roots["model"] = model_id or "none"
         for day in days:
-            made.then("score", day, ("user_features",))
+            found = score_fingerprint(night, model_id, day)
+            made.then("score", day, {"user_features": (day,)}, found)
     return finished(night, made, call_of(days[0], days[-1], stages, engine, force))

@@ -178,8 +178,8 @@ def _nightly() -> Any:
     return nightly
 
 
-operate.register()
-look.register()
+for command in (*operate.COMMANDS, *look.COMMANDS):
+    app.command()(command)
 
 
 def main() -> None:

@@ -128,6 +128,7 @@ def _model(night: Night, model_id: str) -> dict[str, Any]:
                 "MLflow run": receipt.outputs["run_id"],
                 "registered version": Registry(night.settings).version(model_id),
                 "rows": receipt.rows_in,
+                "training snapshot": receipt.outputs.get("examples_snapshot"),
                 "examples": receipt.fingerprint.inputs,
                 "git commit": receipt.git_commit,
                 **Registry(night.settings).tags(receipt.outputs["run_id"]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -20,8 +20,9 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import CallError, ContractError
 from flows.context import Context
 from flows.database import PLANS
-from flows.plan import NEVER_COMPUTED, ROLLED_BACK, Decision, hash_of, landing_stage
-from flows.receipts import WITHDRAWN
+from flows.learning import score_fingerprint, train_fingerprint
+from flows.plan import NEVER_COMPUTED, Decision, decide, hash_of, landing_stage
+from flows.receipts import Fingerprint
 from jobs.stages import JOBS, Job, job_named
 
 RECENT = 30
@@ -160,19 +161,27 @@ class Forecast:
                     return stage, None
         return None
 
-    def then(self, stage: str, day: date, reads: Iterable[str]) -> None:
-        """A stage that is not Spark's: recomputed when what it reads is, or when it never was."""
-        known = self._context.receipts.get(stage, day)
-        reason, cause = "nothing changed", None
-        if known is None:
-            reason = NEVER_COMPUTED
-        elif known.fingerprint.inputs == WITHDRAWN:
-            reason = ROLLED_BACK
-        elif moved := next((s for s in reads if self._pending.get(s)), None):
-            reason, cause = f"cascaded from {moved}", self._pending[moved][0]
-        reuse = reason == "nothing changed"
-        self._pending[stage] = [] if reuse else [day]
-        self.days.append(self._costed(Planned(stage, day, reuse, reason, cause)))
+    def then(
+        self,
+        stage: str,
+        day: date,
+        reads: Mapping[str, Collection[date]],
+        fingerprint: Fingerprint,
+    ) -> None:
+        """A stage that is not Spark's, which reads days of others."""
+        self.roots[f"{stage} {day} code"] = fingerprint.code
+        self.roots[f"{stage} {day} configuration"] = fingerprint.configuration
+        d, cause = decide(stage, day, fingerprint, self._context.receipts.get(stage, day)), None
+        moved = [
+            (of, min(todo))
+            for of, days in reads.items()
+            if (todo := set(days) & set(self._pending.get(of, ())))
+        ]
+        if moved and (d.reuse or d.reason == "input moved"):
+            of, cause = moved[0]
+            d = replace(d, reuse=False, reason=f"cascaded from {of}")
+        self._pending.setdefault(stage, []).extend([] if d.reuse else [day])
+        self._add(d, day, cause)
 
     def _add(self, decision: Decision, day: date | None, cause: date | None = None) -> None:
         self.days.append(
@@ -239,14 +248,19 @@ def kept(engine: Engine, token: str) -> dict[str, Any]:
     return found
 
 
-def check_kept(kept_plan: Mapping[str, Any], now: Plan) -> None:
+def check_kept(engine: Engine, token: str, now: Plan) -> None:
     """Refuse a plan that is not what would be done now.
 
     What was done of it in the meantime is no reason: a plan is taken up where it was left.
 
     Raises:
+        CallError: no plan was kept under the token, or it is of another call.
         ContractError: raw files, code or configuration have moved since, or more is to be done.
     """
+    kept_plan = kept(engine, token)
+    if kept_plan["call"] != dict(now.call):
+        other = ", ".join(f"{name}: {value}" for name, value in kept_plan["call"].items())
+        raise CallError(f"--plan {token} is of another call: {other}")
     was = kept_plan["roots"]
     problems = [
         f"  {name}: " + ("new" if name not in was else "gone" if name not in now.roots else "moved")
@@ -340,6 +354,9 @@ def forecast_night(context: Context) -> Forecast:
         made.want(Wanted(name, (*past, day)))
     for name in ("labels", "examples"):
         made.want(Wanted(name, tuple(past)))
-    made.then("train", day, ("examples",))
-    made.then("score", day, ("train", "user_features"))
+    made.then("train", day, {"examples": past}, train_fingerprint(context, past))
+    scored = context.receipts.get("score", day)  # with the model that the gate will choose again
+    model_id = scored.outputs.get("model_id") if scored else None
+    reads = {"train": (day,), "user_features": (day,)}
+    made.then("score", day, reads, score_fingerprint(context, model_id, day))
     return made

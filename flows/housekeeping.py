@@ -82,14 +82,34 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
     Days go first, so that what they leave unreferenced goes by age the next time.
     """
     engine = open_database(settings.receipts_url)
-    lake = Lake(settings.folder / "lake")
-    releases = Releases(engine)
+    lake, releases = Lake(settings.folder / "lake"), Releases(engine)
     current = releases.current()
-    made = Cleaning()
     if current is None:
         say("nothing has been released yet: nothing to clean")
+        return Cleaning()
+    if dry_run:
+        made = _found(settings, lake, Receipts(engine), releases, current, at)
+        made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
         return made
-    receipts = Receipts(engine)
+    run_id = f"clean-{at:%Y%m%dT%H%M%S}"
+    with writing(engine, run_id, "housekeeping"):
+        # What there is to do is looked up only now, when nobody else writes.
+        receipts, current = Receipts(engine), releases.current() or current
+        made = _found(settings, lake, receipts, releases, current, at)
+        _clean(settings, lake, receipts, releases, made, run_id, at, say)
+    return made
+
+
+def _found(
+    settings: NightjarSettings,
+    lake: Lake,
+    receipts: Receipts,
+    releases: Releases,
+    current: Release,
+    at: datetime,
+) -> Cleaning:
+    """What there is to do, but for files that only become unreferenced by it."""
+    made = Cleaning()
     made.days = old_days(settings, receipts, current)
     made.releases = old_releases(settings, lake, releases)
     compact_until = current.as_of - timedelta(days=settings.compact_after_days)
@@ -98,34 +118,41 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
     }
     made.small_files = upkeep.small_table_files(lake)
     made.runs = old_runs(settings, at)
-    if dry_run:
-        made.snapshots = _expirable(settings, lake, receipts, releases, at)
-        made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
-        return made
-    run_id = f"clean-{at:%Y%m%dT%H%M%S}"
-    with writing(engine, run_id, "housekeeping"):
-        for table, days in made.days.items():
-            if days:
-                # The receipts go first: a receipt without rows would be untrue.
-                receipts.forget(_STAGES[table], days)
-                lake.drop_days(table, days)
-        for table, months in made.months.items():
-            for month in months:
-                saved = upkeep.compact_month(lake, table, month, lake.staging(run_id, table.name))
-                say(f"{table.name} {month:%Y-%m}: {saved} files fewer")
-        if made.small_files > upkeep.MAX_SMALL:
-            upkeep.compact_small_table(lake)
-        for release in made.releases:
-            for table in TABLES:
-                lake.untag(table, tag_of(release.release_id))
-        made.snapshots = _expirable(settings, lake, receipts, releases, at)
-        for table, snapshots in made.snapshots.items():
-            upkeep.expire(lake, table, snapshots)
-        made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
-        upkeep.remove(made.stale, lake.folder / "files")
-        for folder in made.runs:
-            shutil.rmtree(folder, ignore_errors=True)
+    made.snapshots = _expirable(settings, lake, receipts, releases, at)
     return made
+
+
+def _clean(
+    settings: NightjarSettings,
+    lake: Lake,
+    receipts: Receipts,
+    releases: Releases,
+    made: Cleaning,
+    run_id: str,
+    at: datetime,
+    say: Say,
+) -> None:
+    for table, days in made.days.items():
+        if days:
+            # The receipts go first: a receipt without rows would be untrue.
+            receipts.forget(_STAGES[table], days)
+            lake.drop_days(table, days)
+    for table, months in made.months.items():
+        for month in months:
+            saved = upkeep.compact_month(lake, table, month, lake.staging(run_id, table.name))
+            say(f"{table.name} {month:%Y-%m}: {saved} files fewer")
+    if made.small_files > upkeep.MAX_SMALL:
+        upkeep.compact_small_table(lake)
+    for release in made.releases:
+        for table in TABLES:
+            lake.untag(table, tag_of(release.release_id))
+    made.snapshots = _expirable(settings, lake, receipts, releases, at)
+    for table, snapshots in made.snapshots.items():
+        upkeep.expire(lake, table, snapshots)
+    made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
+    upkeep.remove(made.stale, lake.folder / "files")
+    for folder in made.runs:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def old_days(
@@ -159,14 +186,19 @@ def old_days(
     return made
 
 
-def old_releases(settings: NightjarSettings, lake: Lake, releases: Releases) -> list[Release]:
-    """Releases beyond the newest ones, whose tags are still there; never the current one."""
+def kept_releases(settings: NightjarSettings, releases: Releases) -> list[Release]:
+    """The newest releases that stand, and the current one."""
     current = releases.current()
     standing = [r for r in releases.all() if r.withdrawn_at is None]
-    old = [r for r in standing[: -settings.keep_releases] if current and r != current]
-    old += [r for r in releases.all() if r.withdrawn_at is not None]
+    kept = standing[-settings.keep_releases :]
+    return kept if current is None or current in kept else [*kept, current]
+
+
+def old_releases(settings: NightjarSettings, lake: Lake, releases: Releases) -> list[Release]:
+    """All others, as far as their tags are still there."""
+    kept = kept_releases(settings, releases)
     tags = {name for table in TABLES for name in lake.table(table).metadata.refs}
-    return [r for r in old if tag_of(r.release_id) in tags]
+    return [r for r in releases.all() if r not in kept and tag_of(r.release_id) in tags]
 
 
 def old_runs(settings: NightjarSettings, at: datetime) -> list[Path]:
@@ -184,8 +216,9 @@ def _expirable(
     at: datetime,
 ) -> dict[Table, list[int]]:
     """Snapshots that no kept release and no training of a kept release's model needs."""
-    forgotten = {r.release_id for r in old_releases(settings, lake, releases)}
-    models = {r.model_id for r in releases.all() if r.release_id not in forgotten}
+    dropped = {tag_of(r.release_id) for r in old_releases(settings, lake, releases)}
+    kept = kept_releases(settings, releases)
+    models = {r.model_id for r in kept}
     trained = {
         int(receipt.outputs["examples_snapshot"])
         for day in receipts.days("train")
@@ -194,13 +227,15 @@ def _expirable(
         and receipt.outputs.get("examples_snapshot")
     }
     before = at - timedelta(days=settings.keep_snapshot_days)
-    return {
-        table: upkeep.expirable(
-            lake, table, trained if table in (EXAMPLES, LABELS) else (), before,
-            settings.keep_snapshots,
+    made = {}
+    for table in TABLES:
+        needed = {r.snapshots[table.name] for r in kept if table.name in r.snapshots}
+        if table in (EXAMPLES, LABELS):
+            needed |= trained
+        made[table] = upkeep.expirable(
+            lake, table, needed, before, settings.keep_snapshots, dropped
         )
-        for table in TABLES
-    }  # fmt: skip
+    return made
 
 
 def _size(n: int) -> str:

@@ -276,10 +276,14 @@ class Lake:
             found = self.table(table)
             if self.snapshot(table) == snapshot:
                 return False
-            if found.snapshot_by_id(snapshot) is None:
+            if not self.has_snapshot(table, snapshot):
                 raise RuntimeError(f"{table.name} has no snapshot {snapshot}: it was expired")
             found.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
             return True
+
+    def has_snapshot(self, table: Table, snapshot: int) -> bool:
+        """Whether it is still there: it was not expired."""
+        return self.table(table).snapshot_by_id(snapshot) is not None
 
     def descends(self, table: Table, snapshot: int, ancestor: int) -> bool:
         """Whether `snapshot` was written on top of `ancestor`."""

@@ -19,6 +19,8 @@ from flows.database import WRITER, as_utc
 BEAT_SECONDS = 10
 STALE = timedelta(seconds=120)
 """A writer on another machine that has not been heard of for so long is taken to be gone."""
+_held: set[str] = set()
+"""Runs of this very process that are writing."""
 
 
 @contextmanager
@@ -33,12 +35,14 @@ def writing(engine: Engine, run_id: str, what: str) -> Iterator[None]:
         ContractError: somebody else is writing.
     """
     _take(engine, run_id, what)
+    _held.add(run_id)
     over = threading.Event()
     threading.Thread(target=_beat, args=(engine, run_id, over), daemon=True).start()
     try:
         yield
     finally:
         over.set()
+        _held.discard(run_id)
         with engine.begin() as connection:
             connection.execute(delete(WRITER).where(WRITER.c.run_id == run_id))
 
@@ -49,8 +53,11 @@ def _take(engine: Engine, run_id: str, what: str) -> None:
     if row is not None:
         here = row["host"] == _here()
         age = datetime.now(UTC) - as_utc(row["beat_at"])
-        alive = _is_ours(row["pid"]) if here else age < STALE
-        if alive and not (here and row["pid"] == os.getpid()):
+        if here and row["pid"] == os.getpid():  # ours, or of a process that had our number before
+            alive = row["run_id"] in _held
+        else:
+            alive = _is_ours(row["pid"]) if here else age < STALE
+        if alive:
             raise ContractError(
                 f"{row['what']} (run {row['run_id']}, process {row['pid']} on {row['host']}) is "
                 "writing to this home; run again when it has ended"

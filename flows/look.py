@@ -11,15 +11,11 @@ from contracts.days import parse_day
 from contracts.table import CallError
 from flows import analysts, show
 from flows.settings import NightjarSettings, quiet_environment, read_settings
-from flows.terminal import Day, Format, Home, RawOption, SourceOption, app, out
+from flows.terminal import Day, Format, Home, RawOption, SourceOption, out
 from flows.watchdog import leave_nothing_behind
 
 if TYPE_CHECKING:
     from flows.night import Night
-
-
-def register() -> None:
-    """The commands are registered by importing this module; this says that it is meant."""
 
 
 def _night(settings: NightjarSettings) -> Night:
@@ -36,7 +32,6 @@ def _night(settings: NightjarSettings) -> Night:
     return night.Night(settings, current.as_of)
 
 
-@app.command()
 def explain(
     user: Annotated[str, typer.Argument(help="A user_key, or a raw user id.")],
     as_of: Day = None,
@@ -56,7 +51,6 @@ def explain(
         raise typer.Exit(1)
 
 
-@app.command()
 def late(
     day: Annotated[str | None, typer.Option(help="One arrival day: whom it concerns.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
@@ -79,7 +73,6 @@ def late(
     show.rows(names, rows, format.value, out)
 
 
-@app.command()
 def clocks(
     as_of: Annotated[str, typer.Option(help="A past as-of day with features and labels.")],
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
@@ -111,7 +104,6 @@ def clocks(
     )
 
 
-@app.command()
 def canary(
     as_of: Day = None,
     source: SourceOption = None,
@@ -133,3 +125,6 @@ def canary(
     )
     found.check()
     out.print(f"{found.n_pairs} pairs of twins as of {found.cut}: no feature tells them apart")
+
+
+COMMANDS = (explain, late, clocks, canary)

@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
 from flows import publish, steps
-from flows.forecast import Plan, check_kept, finished, forecast_night, kept
+from flows.forecast import Plan, check_kept, finished, forecast_night
 from flows.lease import writing
 from flows.night import Night
 from flows.settings import read_settings
@@ -52,7 +52,7 @@ def nightly(
         night.reload()
         publish.mend(night)
         if plan is not None:
-            check_kept(kept(night.engine, plan), planned(night))
+            check_kept(night.engine, plan, planned(night))
         together(steps.land.submit(night, source.name) for source in night.mapping.sources)
         landed = night.landed_days
         clean_all(night, landed)

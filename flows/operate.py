@@ -19,7 +19,6 @@ from flows.terminal import (
     PlanOption,
     RawOption,
     SourceOption,
-    app,
     out,
     run_flow,
 )
@@ -34,10 +33,6 @@ EngineOption = Annotated[
     str, typer.Option(help="one-pass: all days at once. per-day: one after the other.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Recompute even where nothing has changed.")]
-
-
-def register() -> None:
-    """The commands are registered by importing this module; this says that it is meant."""
 
 
 def _stages(text: str) -> list[Any]:
@@ -59,7 +54,6 @@ def _engine(text: str) -> Any:
         raise CallError(f"--engine {text}: expected one-pass or per-day") from None
 
 
-@app.command()
 def plan(
     start: Annotated[str | None, typer.Option(help="First as-of day of a backfill.")] = None,
     end: Annotated[str | None, typer.Option(help="Its last as-of day, included.")] = None,
@@ -122,7 +116,6 @@ def _backfill() -> Any:
     return backfill
 
 
-@app.command()
 def backfill(
     start: Start,
     end: End,
@@ -155,7 +148,6 @@ def backfill(
     )
 
 
-@app.command()
 def releases(home: Home = None) -> None:
     """Every release, newest first; the current one is marked."""
     show.releases(out, read_settings(home=home))
@@ -167,7 +159,6 @@ def _rollback() -> Any:
     return rollback
 
 
-@app.command()
 def rollback(home: Home = None) -> None:
     """Make the release before current again; the days of this one are recomputed next time."""
     settings = read_settings(home=home)
@@ -175,7 +166,6 @@ def rollback(home: Home = None) -> None:
     out.print(f"{done['withdrawn']} is taken back; {done['current']} is current")
 
 
-@app.command()
 def diff(
     before: Annotated[str, typer.Argument(help="A release, or the start of its id.")],
     after: Annotated[str, typer.Argument(help="Another one.")],
@@ -193,7 +183,6 @@ def diff(
     show.rows(found.names, found.rows, format.value, out)
 
 
-@app.command()
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     home: Home = None,
@@ -208,3 +197,6 @@ def clean(
         return
     out.print("would go or be rewritten:" if dry_run else "gone or rewritten:")
     show.rows(("what", "how many", "which"), made.lines, "table", out)
+
+
+COMMANDS = (plan, backfill, releases, rollback, diff, clean)

@@ -16,9 +16,9 @@ from prefect.cache_policies import NO_CACHE
 from contracts.table import ContractError
 from contracts.tables import LANDED, PUBLISHED, USER_FEATURES, USER_SCORES
 from flows.audit import Audited, audit_drift, audit_scores, raise_if_failed
-from flows.code import code_fingerprint
+from flows.learning import score_fingerprint
 from flows.night import Night, short_hash
-from flows.plan import decide, hash_of, landing_stage, table_shape
+from flows.plan import decide, hash_of, landing_stage
 from flows.processes import run_models
 from flows.receipts import WITHDRAWN, Fingerprint
 from flows.registry import Registry
@@ -42,15 +42,12 @@ def score(night: Night, model_id: str, days: Sequence[date]) -> dict[str, Any]:
     missing = [str(day) for day in days if day not in digests]
     if missing:
         raise ContractError(f"there are no features to score as of {', '.join(missing)}")
-    code = code_fingerprint(("models.score",)) + table_shape((USER_SCORES,))
-    prints = {
-        day: Fingerprint(code, hash_of(None), hash_of([model_id, digests[day]])) for day in days
-    }
-    todo = [day for day in days if not _holds(night, day, prints[day])]
+    prints = {day: score_fingerprint(night, model_id, day) for day in days}
+    todo, snapshot = _to_score(night, prints)
     if not todo:
         night.reused("score", say)
         receipt = night.receipts.get("score", days[-1])
-        return dict(receipt.outputs) if receipt else {}
+        return dict(receipt.outputs) | {"snapshot": snapshot} if receipt else {}
     release_id = release_id_of(night, prints)
     staging = night.lake.staging(night.run_id, "score")
     folder = night.settings.folder / "runs" / night.run_id
@@ -110,18 +107,37 @@ def score(night: Night, model_id: str, days: Sequence[date]) -> dict[str, Any]:
     return outputs[todo[-1]]
 
 
-def _holds(night: Night, day: date, fingerprint: Fingerprint) -> bool:
-    """Whether a day's scores are there, and published or still to be published."""
-    receipt = night.receipts.get("score", day)
-    if receipt is None or not decide("score", day, fingerprint, receipt).reuse:
-        return False
+def _to_score(night: Night, prints: Mapping[date, Fingerprint]) -> tuple[list[date], int | None]:
+    """Days to be scored, and if there is none, the snapshot that has the scores of all of them.
+
+    Scores hold if they are in what is published, or if all that are not wait for it together in
+    one snapshot that grew out of it.
+    """
     current = Releases(night.engine).current()
-    if current is None:
-        return True
-    published, snapshot = current.snapshots[USER_SCORES.name], receipt.outputs["snapshot"]
-    return night.lake.descends(USER_SCORES, snapshot, published) or night.lake.descends(
-        USER_SCORES, published, snapshot
-    )
+    published = None if current is None else current.snapshots[USER_SCORES.name]
+
+    def has(snapshot: int, day: date, path: str) -> bool:
+        files = night.lake.files(USER_SCORES, day, day + _ONE, snapshot=snapshot)
+        return [file.path for file in files] == [path]
+
+    waiting: dict[date, int] = {}
+    todo = []
+    for day, fingerprint in prints.items():
+        receipt = night.receipts.get("score", day)
+        if receipt is None or not decide("score", day, fingerprint, receipt).reuse:
+            todo.append(day)
+            continue
+        path, snapshot = receipt.outputs["path"], int(receipt.outputs["snapshot"])
+        if published is not None and has(published, day, path):
+            continue
+        known = night.lake.has_snapshot(USER_SCORES, snapshot)
+        if known and (published is None or night.lake.descends(USER_SCORES, snapshot, published)):
+            waiting[day] = snapshot
+        else:
+            todo.append(day)
+    if not todo and len(set(waiting.values())) <= 1:
+        return [], next(iter(waiting.values()), published)
+    return sorted({*todo, *waiting}), None
 
 
 def release_id_of(night: Night, scored: Mapping[date, Fingerprint]) -> str:
@@ -207,7 +223,7 @@ def publish(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> Re
         }
         newest = max([*(days if scored else []), *([current.as_of] if current else [])])
         if scored:
-            snapshots[USER_SCORES.name] = _newest_scores(night, current, scored["snapshot"])
+            snapshots[USER_SCORES.name] = scored["snapshot"]
             is_newest = current is None or newest in days
             model_id = scored["model_id"] if is_newest or current is None else current.model_id
         elif current is not None:
@@ -229,14 +245,6 @@ def publish(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> Re
     for mended in heal(releases, night.lake, registry, database(night)):
         say(f"publish: {mended}")
     return current
-
-
-def _newest_scores(night: Night, current: Release | None, snapshot: int) -> int:
-    """The snapshot with these scores: the branch's, or the current one if it grew out of it."""
-    if current is None:
-        return snapshot
-    published = current.snapshots[USER_SCORES.name]
-    return published if night.lake.descends(USER_SCORES, published, snapshot) else snapshot
 
 
 def mend(night: Night) -> None:

@@ -109,7 +109,7 @@ class Releases:
             raise CallError(f"{text}: {what} of that name; `nightjar releases` lists them")
         return (exact or found)[0]
 
-    def rollback(self) -> tuple[Release, Release]:
+    def rollback(self, lake: Lake) -> tuple[Release, Release]:
         """Make the release before current again, and what the current one computed of its days
         never reused: one transaction.
 
@@ -117,7 +117,8 @@ class Releases:
             The release that was taken back, and the one that is current now.
 
         Raises:
-            ContractError: there is no release before the current one.
+            ContractError: there is no release before the current one, or housekeeping has
+                dropped it; nothing has changed.
         """
         current = self.current()
         standing = {r.release_id: r for r in self.all() if r.withdrawn_at is None}
@@ -128,6 +129,17 @@ class Releases:
                 + ("nothing was published yet" if current is None else
                    f"{current.release_id} is the first that still stands")
             )  # fmt: skip
+        gone = [
+            table.name
+            for table in PUBLISHED
+            if table.name in before.snapshots
+            and not lake.has_snapshot(table, before.snapshots[table.name])
+        ]
+        if gone:
+            raise ContractError(
+                f"{before.release_id} cannot come back: housekeeping has dropped its snapshots of "
+                f"{', '.join(gone)}; nothing was changed"
+            )
         with self._engine.begin() as connection:
             connection.execute(
                 update(RELEASES)

@@ -22,10 +22,9 @@ def rollback() -> dict[str, str]:
     engine = open_database(settings.receipts_url)
     log = get_run_logger()
     with writing(engine, "rollback", "a rollback"):
-        releases = Releases(engine)
-        withdrawn, current = releases.rollback()
+        releases, lake = Releases(engine), Lake(settings.folder / "lake")
+        withdrawn, current = releases.rollback(lake)
         log.info(f"{withdrawn.release_id} is taken back; {current.release_id} is current")
-        lake = Lake(settings.folder / "lake")
         for mended in heal(releases, lake, Registry(settings), settings.folder / "nightjar.duckdb"):
             log.info(f"rollback: {mended}")
     return {"withdrawn": withdrawn.release_id, "current": current.release_id}

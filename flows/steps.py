@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,13 @@ from contracts.table import ContractError
 from contracts.tables import EXAMPLES, RECONCILIATION, USER_SCORES
 from flows.analysts import query
 from flows.audit import Audited
-from flows.code import code_fingerprint, git_commit
+from flows.code import git_commit
+from flows.learning import told_to_train, train_fingerprint
 from flows.night import Night, StageReport
-from flows.plan import decide, hash_of, table_shape
+from flows.plan import decide
 from flows.processes import run_models
 from flows.publish import database
 from flows.quarantine import check_limits
-from flows.receipts import Fingerprint
 from flows.registry import Registry
 from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
@@ -77,22 +76,8 @@ def train(night: Night) -> dict[str, Any]:
     """Train the challenger in a process of its own and register it; the report says how it did."""
     started = time.monotonic()
     days = night.example_days
-    champion = Releases(night.engine).before(night.as_of)
     registry = Registry(night.settings)
-    config = night.settings.train
-    digests = night.planner.digests("examples", EXAMPLES.name)
-    told = {
-        "tasks": [t.name for t in night.tasks],
-        "settle_days": night.settings.settle_days,
-        "known_until": night.as_of,
-        "config": asdict(config),
-        "champion": champion.model_id if champion else None,
-    }
-    fingerprint = Fingerprint(
-        code_fingerprint(("models.train",)) + table_shape((EXAMPLES,)),
-        hash_of(told),
-        hash_of(sorted((str(day), digests[day]) for day in days if day in digests)),
-    )
+    told, fingerprint = told_to_train(night), train_fingerprint(night, days)
     receipt = night.receipts.get("train", night.as_of)
     decision = decide("train", night.as_of, fingerprint, receipt)
     if decision.reuse and receipt is not None:
@@ -109,9 +94,8 @@ def train(night: Night) -> dict[str, Any]:
         | {
             "files": [file.path for file in files],
             "as_ofs": [day.isoformat() for day in days],
-            "known_until": night.as_of.isoformat(),
             "folder": str(folder / "train"),
-            "champion": str(registry.fetch(champion.model_id)) if champion else None,
+            "champion": str(registry.fetch(told["champion"])) if told["champion"] else None,
             "run": {
                 "tracking_uri": night.settings.mlflow_url,
                 "experiment": f"nightjar-{night.mapping.name}",

@@ -36,11 +36,20 @@ class Stale:
 
 
 def expirable(
-    lake: Lake, table: Table, needed: Collection[int], before: datetime, keep: int
+    lake: Lake,
+    table: Table,
+    needed: Collection[int],
+    before: datetime,
+    keep: int,
+    dropped: Collection[str] = (),
 ) -> list[int]:
-    """Snapshots of a table that are old, not among the newest, and that nobody needs."""
+    """Snapshots of a table that are old, not among the newest, and that nobody needs.
+
+    `dropped` are tags that no longer count.
+    """
     found = lake.table(table)
-    named = {ref.snapshot_id for ref in found.metadata.refs.values()}
+    refs = found.metadata.refs
+    named = {ref.snapshot_id for name, ref in refs.items() if name not in dropped}
     newest = sorted(found.snapshots(), key=lambda s: s.timestamp_ms)[-keep:] if keep else []
     spared = named | set(needed) | {s.snapshot_id for s in newest}
     limit = before.timestamp() * 1000

@@ -197,10 +197,10 @@ def bench_by_hand(
     told(
         bench="night_over_duckdb", as_of=str(day), rows=rows, columns=len(USER_FEATURES.columns),
         users_in_one_only=only, columns_that_differ=len(found),
-        state_and_features_seconds=spark_seconds, duckdb_seconds=hand.seconds,
+        tiles_state_and_features_seconds=spark_seconds, duckdb_seconds=hand.seconds,
         over_duckdb=spark_seconds / hand.seconds, aim=2, peak_gb=spark_gb, duckdb_peak_gb=hand.gb,
-        note="Spark merges yesterday's state with tiles that are there; DuckDB starts from clean "
-        "rows; its peak has Spark's idle process in it",
+        note="Spark makes the day's tiles, merges them into yesterday's state, and computes "
+        "features; DuckDB starts from all clean rows; its peak has Spark's idle process in it",
     )  # fmt: skip
 
 
@@ -290,13 +290,16 @@ def bench(o: argparse.Namespace, root: Path) -> None:
         sum(Path(p).stat().st_size for p in b.inputs[USER_FEATURES.name]),
     )
 
-    # Night by night, as the per-day engine does: the state of yesterday, then features.
+    # Night by night, as the per-day engine does: the day's tiles, the state, then features.
     alone: list[float] = []
     chosen = days[: o.single]
     states = base
     equal = True
+    tiles_of_all = {t.name: b.inputs[t.name] for t in job_named("user_days").writes}
     for day in chosen:
         with Peak() as one:
+            b.run("user_days", [day - timedelta(days=1)])  # what landed on the day before
+            b.inputs |= tiles_of_all
             if day != first:
                 b.run("user_state", [day], user_state=states)
                 states = b.inputs[USER_STATE.name]

@@ -20,7 +20,9 @@ from flows import housekeeping, upkeep
 from flows.analysts import query
 from flows.canary import Canaries, canary, tell_apart
 from flows.cli import app
+from flows.database import open_database
 from flows.lake import Lake
+from flows.lease import writing
 from flows.night import Night
 from flows.nightly import nightly
 from flows.settings import read_settings
@@ -142,6 +144,13 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     assert "unreferenced files" in dry
     assert stray.exists()
     time.sleep(1)
+    engine = open_database(f"sqlite:///{home}/nightjar.db")
+    with (
+        writing(engine, "night", "the night of today"),
+        pytest.raises(ContractError, match="the night of today"),
+    ):
+        housekeeping.clean(read_settings(), False, datetime.now(UTC), print)
+    assert stray.exists()
     made = housekeeping.clean(read_settings(), False, datetime.now(UTC), print)
     assert not stray.exists()
     assert sum(map(len, made.snapshots.values())) > 0

@@ -20,6 +20,7 @@ from flows.backfill import EngineName, Stage, backfill
 from flows.cli import app
 from flows.database import open_database
 from flows.lake import Lake
+from flows.nightly import nightly
 from flows.receipts import Receipts
 from flows.releases import Releases
 from flows.rollback import rollback
@@ -87,6 +88,16 @@ def test_a_plan_says_what_why_and_at_what_cost_and_a_backfill_runs_it(home: Path
     again = backfill(FIRST, LAST, plan=before["token"])
     assert again["recomputed"] == 0
     assert again["release_id"] == done["release_id"]
+
+
+def test_a_plan_of_the_night_sees_other_training(home: Path, monkeypatch) -> None:
+    night_of = ("--as-of", str(NIGHT))
+    assert todo(plan_of(home, *night_of)) == set()
+    monkeypatch.setenv("NIGHTJAR_TRAIN__WIDTH", "8")
+    assert todo(plan_of(home, *night_of)) == {
+        ("train", str(NIGHT), "configuration changed"),
+        ("score", str(NIGHT), "cascaded from train"),
+    }
 
 
 def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: Path) -> None:
@@ -186,6 +197,33 @@ def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> N
     ]
 
 
+def test_days_scored_one_after_the_other_are_all_reused_together(home: Path) -> None:
+    days = [FIRST + timedelta(days=n) for n in (1, 2)]
+    for day in days:
+        backfill(day, day, stages=[Stage.score])
+    before = released(home).current()
+    again = backfill(days[0], days[1], stages=[Stage.score])
+    assert again["recomputed"] == 0
+    assert again["release_id"] == before.release_id
+
+
+def test_scores_that_wait_apart_are_made_together(home: Path, monkeypatch) -> None:
+    """Scores of a run that failed its audit are on a branch, which a later one does not build on."""
+    days = [FIRST + timedelta(days=n) for n in (0, 3)]
+
+    def fail(*_: object) -> None:
+        raise ContractError("the audit fails")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(past.publish, "audit", fail)
+        with pytest.raises(ContractError, match="the audit fails"):
+            backfill(days[1], days[1], stages=[Stage.score])
+    backfill(FIRST + timedelta(days=1), FIRST + timedelta(days=1), stages=[Stage.score], force=True)
+    backfill(days[0], days[1], stages=[Stage.score])
+    scored = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM user_scores")[1]
+    assert {(days[0],), (days[1],)} <= set(scored)
+
+
 def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home: Path) -> None:
     before = released(home).current()
     day = FIRST - timedelta(days=3)
@@ -243,8 +281,10 @@ def test_a_plan_of_another_call_or_none_is_refused(home: Path) -> None:
     with pytest.raises(CallError, match="no such plan in this home"):
         backfill(FIRST, LAST, plan="nothing")
     token = plan_of(home, *span(FIRST, FIRST))["token"]
-    with pytest.raises(CallError, match="is of another call"):
+    with pytest.raises(CallError, match="is of another call: command: backfill, start: "):
         backfill(FIRST, LAST, plan=token)
+    with pytest.raises(CallError, match="is of another call"):
+        nightly(NIGHT, plan=token)
 
 
 def test_chunks_are_as_many_days_as_may_go_at_once() -> None:

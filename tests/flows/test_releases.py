@@ -18,6 +18,7 @@ from flows.audit import audit_drift, audit_scores, raise_if_failed
 from flows.database import open_database
 from flows.lake import Lake
 from flows.releases import Releases, branch_of, heal
+from flows.upkeep import expire
 from tests.flows.lakes import FakeRegistry, release_of, scores_file
 
 D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
@@ -101,20 +102,37 @@ def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_pa
     releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
     registry, database = FakeRegistry(), tmp_path / "n.duckdb"
     with pytest.raises(ContractError, match="nothing was published yet"):
-        releases.rollback()
+        releases.rollback(lake)
     releases.publish(release_of(lake, tmp_path, D1, "one"))
     heal(releases, lake, registry, database)
     with pytest.raises(ContractError, match="one is the first that still stands"):
-        releases.rollback()
+        releases.rollback(lake)
     releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
     heal(releases, lake, registry, database)
-    assert [r.release_id for r in releases.rollback()] == ["two", "one"]
+    assert [r.release_id for r in releases.rollback(lake)] == ["two", "one"]
     heal(releases, lake, registry, database)
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
     assert registry.champion == "model-one"
     assert releases.before(D3) == releases.current()
     with pytest.raises(ContractError, match="one is the first that still stands"):
-        releases.rollback()
+        releases.rollback(lake)
+
+
+def test_a_release_whose_snapshots_are_gone_does_not_come_back(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    one = release_of(lake, tmp_path, D1, "one")
+    releases.publish(one)
+    heal(releases, lake, registry, database)
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    heal(releases, lake, registry, database)
+    lake.untag(USER_SCORES, "released-one")
+    expire(lake, USER_SCORES, [one.snapshots[USER_SCORES.name]])
+    with pytest.raises(ContractError, match="one cannot come back: housekeeping has dropped its"):
+        releases.rollback(lake)
+    current = releases.current()
+    assert current is not None
+    assert (current.release_id, current.withdrawn_at) == ("two", None)
 
 
 def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ def test_two_writers_of_one_day_one_wins_and_the_other_is_told(tmp_path: Path, m
 def test_a_home_has_one_writer_and_a_dead_one_is_no_obstacle(tmp_path: Path, monkeypatch) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/n.db")
     with writing(engine, "first", "the night of 2025-01-01"):
+        with pytest.raises(ContractError, match="run first"), writing(engine, "x", "ourselves"):
+            pass
         monkeypatch.setattr(lease.os, "getpid", lambda: 1)
         with (
             pytest.raises(ContractError) as error,

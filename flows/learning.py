@@ -1,0 +1,47 @@
+"""What training and scoring are functions of: they run in processes of their own, not in Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from contracts.tables import EXAMPLES, USER_FEATURES, USER_SCORES
+from flows.code import code_fingerprint
+from flows.context import Context
+from flows.plan import hash_of, table_shape
+from flows.receipts import Fingerprint
+from flows.releases import Releases
+
+
+def told_to_train(context: Context) -> dict[str, Any]:
+    """What training is told besides its examples."""
+    champion = Releases(context.engine).before(context.as_of)
+    return {
+        "tasks": [task.name for task in context.tasks],
+        "settle_days": context.settings.settle_days,
+        "known_until": context.as_of.isoformat(),
+        "config": asdict(context.settings.train),
+        "champion": champion.model_id if champion else None,
+    }
+
+
+def train_fingerprint(context: Context, days: Sequence[date]) -> Fingerprint:
+    """Of the night's training on the examples of `days`."""
+    digests = context.planner.digests("examples", EXAMPLES.name)
+    return Fingerprint(
+        code_fingerprint(("models.train",)) + table_shape((EXAMPLES,)),
+        hash_of(told_to_train(context)),
+        hash_of(sorted((str(day), digests[day]) for day in days if day in digests)),
+    )
+
+
+def score_fingerprint(context: Context, model_id: str | None, day: date) -> Fingerprint:
+    """Of the scores of one day, whose features or model may not be there yet."""
+    digest = context.planner.digests("user_features", USER_FEATURES.name).get(day)
+    return Fingerprint(
+        code_fingerprint(("models.score",)) + table_shape((USER_SCORES,)),
+        hash_of(None),
+        hash_of([model_id, digest]),
+    )
