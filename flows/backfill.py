@@ -90,7 +90,7 @@ def backfill(
         for name in ("labels", "examples"):
             if Stage(name) in closure(stages):
                 steps.compute(night, name, days, force=forced)
-        done = finish(night, days, stages)
+        done = finish(night, days, stages, forced)
     return {
         "as_of": end,
         "run_id": night.run_id,
@@ -121,7 +121,9 @@ def chunks(days: Sequence[date], engine: EngineName, chunk_days: int) -> Iterato
         yield tuple(days[first : first + size])
 
 
-def finish(night: Night, days: Sequence[date], stages: Sequence[Stage]) -> str | None:
+def finish(
+    night: Night, days: Sequence[date], stages: Sequence[Stage], force: frozenset[date]
+) -> str | None:
     """Score if asked, and publish one release; before the first night there is none."""
     log = get_run_logger()
     current = Releases(night.engine).current()
@@ -134,7 +136,7 @@ def finish(night: Night, days: Sequence[date], stages: Sequence[Stage]) -> str |
         return None
     scored: dict[str, Any] = {}
     if Stage.score in stages:
-        scored = publish.score(night, current.model_id, days)
+        scored = publish.score(night, current.model_id, days, force)
         publish.audit(night, scored, days)
     release = publish.publish(night, scored, days)
     create_markdown_artifact(
@@ -238,5 +240,5 @@ def planned(
         made.roots["model"] = model_id or "none"
         for day in days:
             found = score_fingerprint(night, model_id, day)
-            made.then("score", day, {"user_features": (day,)}, found)
+            made.then("score", day, {"user_features": (day,)}, found, forced)
     return finished(night, made, call_of(days[0], days[-1], stages, engine, force))

@@ -167,11 +167,13 @@ class Forecast:
         day: date,
         reads: Mapping[str, Collection[date]],
         fingerprint: Fingerprint,
+        force: Collection[date] = (),
     ) -> None:
         """A stage that is not Spark's, which reads days of others."""
         self.roots[f"{stage} {day} code"] = fingerprint.code
         self.roots[f"{stage} {day} configuration"] = fingerprint.configuration
-        d, cause = decide(stage, day, fingerprint, self._context.receipts.get(stage, day)), None
+        known, cause = self._context.receipts.get(stage, day), None
+        d = decide(stage, day, fingerprint, known, day in force)
         moved = [
             (of, min(todo))
             for of, days in reads.items()

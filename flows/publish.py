@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -31,7 +31,9 @@ _ONE = timedelta(days=1)
 
 
 @task(name="score", cache_policy=NO_CACHE)
-def score(night: Night, model_id: str, days: Sequence[date]) -> dict[str, Any]:
+def score(
+    night: Night, model_id: str, days: Sequence[date], force: Collection[date] = ()
+) -> dict[str, Any]:
     """Score every known user as of each of `days` in a process of its own, on a branch.
 
     Raises:
@@ -43,12 +45,12 @@ def score(night: Night, model_id: str, days: Sequence[date]) -> dict[str, Any]:
     if missing:
         raise ContractError(f"there are no features to score as of {', '.join(missing)}")
     prints = {day: score_fingerprint(night, model_id, day) for day in days}
-    todo, snapshot = _to_score(night, prints)
+    todo, snapshot = _to_score(night, prints, force)
     if not todo:
         night.reused("score", say)
         receipt = night.receipts.get("score", days[-1])
         return dict(receipt.outputs) | {"snapshot": snapshot} if receipt else {}
-    release_id = release_id_of(night, prints)
+    release_id = release_id_of(night, _published_scores(night), prints)
     staging = night.lake.staging(night.run_id, "score")
     folder = night.settings.folder / "runs" / night.run_id
     files = {day: night.lake.files(USER_FEATURES, day, day + _ONE) for day in todo}
@@ -107,41 +109,52 @@ def score(night: Night, model_id: str, days: Sequence[date]) -> dict[str, Any]:
     return outputs[todo[-1]]
 
 
-def _to_score(night: Night, prints: Mapping[date, Fingerprint]) -> tuple[list[date], int | None]:
+def _to_score(
+    night: Night, prints: Mapping[date, Fingerprint], force: Collection[date]
+) -> tuple[list[date], int | None]:
     """Days to be scored, and if there is none, the snapshot that has the scores of all of them.
 
     Scores hold if they are in what is published, or if all that are not wait for it together in
     one snapshot that grew out of it.
     """
-    current = Releases(night.engine).current()
-    published = None if current is None else current.snapshots[USER_SCORES.name]
-
-    def has(snapshot: int, day: date, path: str) -> bool:
-        files = night.lake.files(USER_SCORES, day, day + _ONE, snapshot=snapshot)
-        return [file.path for file in files] == [path]
-
+    published = _published_scores(night)
+    there = _files_of(night, published)
     waiting: dict[date, int] = {}
     todo = []
     for day, fingerprint in prints.items():
         receipt = night.receipts.get("score", day)
-        if receipt is None or not decide("score", day, fingerprint, receipt).reuse:
+        decision = decide("score", day, fingerprint, receipt, day in force)
+        if receipt is None or not decision.reuse:
             todo.append(day)
-            continue
-        path, snapshot = receipt.outputs["path"], int(receipt.outputs["snapshot"])
-        if published is not None and has(published, day, path):
-            continue
-        known = night.lake.has_snapshot(USER_SCORES, snapshot)
-        if known and (published is None or night.lake.descends(USER_SCORES, snapshot, published)):
-            waiting[day] = snapshot
-        else:
-            todo.append(day)
-    if not todo and len(set(waiting.values())) <= 1:
-        return [], next(iter(waiting.values()), published)
+        elif receipt.outputs["path"] not in there:
+            waiting[day] = int(receipt.outputs["snapshot"])
+    together = set(waiting.values())
+    if not todo and not together:
+        return [], published
+    if not todo and len(together) == 1:
+        (snapshot,) = together
+        if night.lake.has_snapshot(USER_SCORES, snapshot) and (
+            published is None or night.lake.descends(USER_SCORES, snapshot, published)
+        ):
+            return [], snapshot
     return sorted({*todo, *waiting}), None
 
 
-def release_id_of(night: Night, scored: Mapping[date, Fingerprint]) -> str:
-    """The id of a release with these scores and everything published as it is now.
+def _published_scores(night: Night) -> int | None:
+    current = Releases(night.engine).current()
+    return None if current is None else current.snapshots[USER_SCORES.name]
+
+
+def _files_of(night: Night, snapshot: int | None) -> set[str]:
+    if snapshot is None:
+        return set()
+    return {file.path for file in night.lake.files(USER_SCORES, snapshot=snapshot)}
+
+
+def release_id_of(
+    night: Night, snapshot: int | None, scored: Mapping[date, Fingerprint] | None = None
+) -> str:
+    """The id of a release with the scores of a snapshot, and those that are to be added to it.
 
     It is a function of content, so the same night again makes the same release.
     """
@@ -151,11 +164,14 @@ def release_id_of(night: Night, scored: Mapping[date, Fingerprint]) -> str:
         (stage, table, night.planner.outputs(stage, table).hash(None, date.max, None))
         for stage, table in stages
     ]
+    there = _files_of(night, snapshot)
     scores = {
         day: receipt.fingerprint
         for day in night.receipts.days("score")
-        if (receipt := night.receipts.get("score", day)) and receipt.fingerprint.inputs != WITHDRAWN
-    } | dict(scored)
+        if (receipt := night.receipts.get("score", day))
+        and receipt.outputs["path"] in there
+        and receipt.fingerprint.inputs != WITHDRAWN
+    } | dict(scored or {})
     content += [("score", str(day), hash_of(asdict(scores[day]))) for day in sorted(scores)]
     current = Releases(night.engine).current()
     newest = max([*scores, *([current.as_of] if current else [])])
@@ -214,37 +230,49 @@ def publish(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> Re
     """
     releases, registry = Releases(night.engine), Registry(night.settings)
     current = releases.current()
-    release_id = release_id_of(night, {})
-    if current is None or current.release_id != release_id:
-        snapshots = {
-            table.name: found
-            for table in PUBLISHED
-            if (found := night.lake.snapshot(table)) is not None
-        }
-        newest = max([*(days if scored else []), *([current.as_of] if current else [])])
-        if scored:
-            snapshots[USER_SCORES.name] = scored["snapshot"]
-            is_newest = current is None or newest in days
-            model_id = scored["model_id"] if is_newest or current is None else current.model_id
-        elif current is not None:
-            snapshots[USER_SCORES.name] = current.snapshots[USER_SCORES.name]
-            model_id = current.model_id
-        current = Release(
-            release_id,
-            newest,
-            model_id,
-            release_id,
-            snapshots,
-            night.run_id,
-            now(),
-            tuple(days),
-            current.release_id if current else None,
-        )
-        releases.publish(current)
-        say(f"published release {current.release_id}")
+    release = _release(night, current, scored, days)
+    if release != current:
+        releases.publish(release)
+        say(f"published release {release.release_id}")
     for mended in heal(releases, night.lake, registry, database(night)):
         say(f"publish: {mended}")
-    return current
+    return release
+
+
+def _release(
+    night: Night, current: Release | None, scored: Mapping[str, Any], days: Sequence[date]
+) -> Release:
+    """What is to be published; the current release if that is it already."""
+    if scored:
+        snapshot, model_id = int(scored["snapshot"]), str(scored["model_id"])
+    elif current is not None:
+        snapshot, model_id = current.snapshots[USER_SCORES.name], current.model_id
+    else:
+        raise ContractError("there is nothing to publish: nobody was ever scored")
+    release_id, newest, replaces = release_id_of(night, snapshot), max(days), None
+    if current is not None:
+        again = current.release_id == release_id
+        if again and snapshot == current.snapshots[USER_SCORES.name]:
+            return current
+        replaces = current.replaces if again else current.release_id
+        if not scored or current.as_of > newest:
+            newest, model_id = current.as_of, current.model_id
+    snapshots = {
+        table.name: found
+        for table in PUBLISHED
+        if (found := night.lake.snapshot(table)) is not None
+    }
+    return Release(
+        release_id,
+        newest,
+        model_id,
+        release_id,
+        snapshots | {USER_SCORES.name: snapshot},
+        night.run_id,
+        now(),
+        tuple(days),
+        replaces,
+    )
 
 
 def mend(night: Night) -> None:

@@ -218,10 +218,17 @@ def test_scores_that_wait_apart_are_made_together(home: Path, monkeypatch) -> No
         patch.setattr(past.publish, "audit", fail)
         with pytest.raises(ContractError, match="the audit fails"):
             backfill(days[1], days[1], stages=[Stage.score])
-    backfill(FIRST + timedelta(days=1), FIRST + timedelta(days=1), stages=[Stage.score], force=True)
-    backfill(days[0], days[1], stages=[Stage.score])
+    other = FIRST - timedelta(days=1)
+    backfill(other, other, stages=[Stage.score])
+    published = released(home).current()
+    forced = backfill(other, other, stages=[Stage.score], force=True)
+    assert forced["recomputed"] == 3  # items, features, scores: none of them another
+    assert forced["release_id"] == published.release_id
+    assert released(home).current().replaces == published.replaces
+    done = backfill(days[0], days[1], stages=[Stage.score])
+    assert done["recomputed"] == 1
     scored = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM user_scores")[1]
-    assert {(days[0],), (days[1],)} <= set(scored)
+    assert {(day,) for day in (*days, other)} <= set(scored)
 
 
 def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home: Path) -> None:
