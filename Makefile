@@ -42,6 +42,7 @@ bench: $(STAMP) ## benchmarks, as JSON lines
 	$(BIN)/python -m tests.bench
 
 bench-past: $(STAMP) ## what backfills, plans and nights cost, as JSON lines
+	$(BIN)/python -m tests.bench.parity
 	$(BIN)/python -m tests.bench.past
 	$(BIN)/python -m tests.bench.nights
 
