@@ -82,7 +82,7 @@ def select_from(table: Table, paths: Sequence[str]) -> str:
     columns = ", ".join(table.names)
     if paths:
         listed = ", ".join(_quoted(p) for p in paths)
-        return f"SELECT {columns} FROM read_parquet([{listed}])"
+        return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false)"
     empty = ", ".join(f"CAST(NULL AS {_sql_type(c.type)}) AS {c.name}" for c in table.columns)
     return f"SELECT {empty} WHERE false"
 

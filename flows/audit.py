@@ -33,8 +33,8 @@ def audit_scores(
     """
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
-        connection.read_parquet(list(scores)).create_view("scores")
-        connection.read_parquet(list(features)).create_view("features")
+        connection.read_parquet(list(scores), hive_partitioning=False).create_view("scores")
+        connection.read_parquet(list(features), hive_partitioning=False).create_view("features")
 
         def count(sql: str) -> int:
             row = connection.execute(sql).fetchone()
@@ -114,8 +114,8 @@ def audit_drift(
     made = []
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
-        connection.read_parquet(list(scores)).create_view("scores")
-        connection.read_parquet(list(before)).create_view("earlier")
+        connection.read_parquet(list(scores), hive_partitioning=False).create_view("scores")
+        connection.read_parquet(list(before), hive_partitioning=False).create_view("earlier")
         n, n_before = (
             int(first_row(connection, f"SELECT count(*) FROM {name}")[0])
             for name in ("scores", "earlier")

@@ -106,8 +106,8 @@ def tell_apart(
     if not planted or not altered:
         raise CallError(f"--as-of {cut}: nobody is known before it")
     with duckdb.connect() as connection:
-        connection.read_parquet(list(planted)).create_view("planted")
-        connection.read_parquet(list(altered)).create_view("altered")
+        connection.read_parquet(list(planted), hive_partitioning=False).create_view("planted")
+        connection.read_parquet(list(altered), hive_partitioning=False).create_view("altered")
         pairs = (
             "planted a JOIN planted b ON a.user_key[-2:] = '-0' AND b.user_key[-2:] = '-1' "
             "AND a.user_key[:-3] = b.user_key[:-3]"
@@ -163,7 +163,7 @@ def _scored(
         "threads": 1,
     }
     made = run_models("score", {"threads": 1, "days": [spec]}, folder, say)["days"][0]
-    connection.read_parquet(made["path"]).create_view("scores")
+    connection.read_parquet(made["path"], hive_partitioning=False).create_view("scores")
     found = {}
     for task in TASKS:
         if task.name not in made["tasks"] or not isinstance(task.kind, Binary):

@@ -110,7 +110,9 @@ def _row(
     night: Night, table: Table, day: date, who: str, release: Release
 ) -> dict[str, Any] | None:
     for file in night.lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
-        found = pq.read_table(file.path, filters=[("user_key", "=", who), ("as_of", "=", day)])
+        found = pq.read_table(
+            file.path, partitioning=None, filters=[("user_key", "=", who), ("as_of", "=", day)]
+        )
         if found.num_rows:
             row: dict[str, Any] = found.to_pylist()[0]
             return row
@@ -142,7 +144,7 @@ def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
     paths = [f.path for f in night.lake.files(USER_DAYS, first, day)]
     if not paths:
         return []
-    found = pq.read_table(paths, filters=[("user_key", "=", who)])
+    found = pq.read_table(paths, partitioning=None, filters=[("user_key", "=", who)])
     return sorted(found.to_pylist(), key=lambda r: (r["day"], r["landed_on"]))
 
 
@@ -153,7 +155,7 @@ def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date,
             paths = [f.path for f in night.lake.files(table, end=day)]
             if not paths or USER_KEY.name not in table.names:
                 continue
-            connection.read_parquet(paths).create_view(table.name)
+            connection.read_parquet(paths, hive_partitioning=False).create_view(table.name)
             row = first_row(
                 connection,
                 f"SELECT count(*), min(landed_on), max(landed_on) FROM {table.name} "
@@ -175,7 +177,9 @@ def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tu
                 f.path for f in night.lake.files(LANDED, first, last + _ONE, {"source": sources})
             ]
             if paths:
-                connection.read_parquet(paths).create_view("landed", replace=True)
+                connection.read_parquet(paths, hive_partitioning=False).create_view(
+                    "landed", replace=True
+                )
                 made.update(
                     connection.execute(
                         "SELECT source, file, count(*) FROM landed "

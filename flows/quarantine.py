@@ -138,7 +138,8 @@ def _fields(lake: Lake, day: date, source: str, file: str, line: int) -> str:
     paths = [f.path for f in lake.files(LANDED, day, day + timedelta(days=1), {"source": [source]})]
     with duckdb.connect() as connection:
         row = connection.execute(
-            "SELECT fields FROM read_parquet(?) WHERE source = ? AND file = ? AND line = ?",
+            "SELECT fields FROM read_parquet(?, hive_partitioning = false) "
+            "WHERE source = ? AND file = ? AND line = ?",
             [paths, source, file, line],
         ).fetchone()
     if row is None or row[0] is None:

@@ -173,7 +173,7 @@ def _partitions(lake: Lake, table: Table, start: date, end: date) -> list[dict[s
     (column,) = rest
     found = set()
     for file in lake.files(table, start, end):
-        values = pq.read_table(file.path, columns=[column]).column(column)
+        values = pq.read_table(file.path, columns=[column], partitioning=None).column(column)
         found.update(values.unique().to_pylist())
     return [{column: value} for value in sorted(found)]
 
@@ -190,7 +190,10 @@ def _in_order(paths: list[str], table: Table) -> Iterator[tuple[date, pa.RecordB
     order = [(name, "ascending") for name in table.grain]
     for day in sorted(of_day):
         rows = pa.concat_tables(
-            [pq.read_table(p, filters=[(table.day, "=", day)]) for p in of_day[day]]
+            [
+                pq.read_table(p, partitioning=None, filters=[(table.day, "=", day)])
+                for p in of_day[day]
+            ]
         )
         if rows.num_rows:
             yield day, rows.sort_by(order).combine_chunks().to_batches()[0]

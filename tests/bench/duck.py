@@ -226,12 +226,14 @@ def features_by_hand(
             c.execute(sql).fetchall()
 
         for name, paths in clean.items():
-            c.read_parquet(list(paths)).create_view(f"every_{name.removesuffix('s')}")
+            c.read_parquet(list(paths), hive_partitioning=False).create_view(
+                f"every_{name.removesuffix('s')}"
+            )
             do(
                 f"CREATE VIEW {name} AS SELECT * FROM every_{name.removesuffix('s')} "
                 f"WHERE landed_on < DATE '{day}' AND occurred_at::DATE < DATE '{day}'"
             )
-        c.read_parquet(list(vocabulary)).create_view("vocabulary")
+        c.read_parquet(list(vocabulary), hive_partitioning=False).create_view("vocabulary")
         combine = {m.name: ("sum" if m.combine == "sum" else "max") for m in MEASURES}
         sums = ", ".join(f"coalesce({f}({n}), 0)::BIGINT AS {n}" for n, f in combine.items())
         for statement in (_AUTHORED, _RECEIVED, _TILES.format(sums=sums)):
@@ -307,8 +309,8 @@ def features_by_hand(
 def differences(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, int, dict[str, int]]:
     """Rows compared, users in only one of them, and the features that differ, with how often."""
     with duckdb.connect() as c:
-        c.read_parquet(list(ours)).create_view("a")
-        c.read_parquet(list(theirs)).create_view("b")
+        c.read_parquet(list(ours), hive_partitioning=False).create_view("a")
+        c.read_parquet(list(theirs), hive_partitioning=False).create_view("b")
         only = c.execute(
             "SELECT count(*) FROM a FULL JOIN b USING (user_key, as_of) "
             "WHERE a.user_key IS NULL OR b.user_key IS NULL"

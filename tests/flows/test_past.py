@@ -195,6 +195,10 @@ def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> N
     assert query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM newest_scores")[1] == [
         (current.as_of,)
     ]
+    # A day of history was replaced meanwhile, so that files of several layouts are read together.
+    ((user,),) = query(home / "nightjar.duckdb", "SELECT min(user_key) FROM newest_scores")[1]
+    told = run("explain", user, "--as-of", str(FIRST))
+    assert told.exit_code == 0, told.output
 
 
 def test_days_scored_one_after_the_other_are_all_reused_together(home: Path) -> None:
