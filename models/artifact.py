@@ -133,7 +133,7 @@ def load_model(folder: Path) -> Model:
         {name: tuple(classes) for name, classes in about["classes"].items()},
     )
     encoder = Encoder.from_json(about["encoder"])
-    network = Network(config, layout, encoder.n_numeric, encoder.id_sizes)
+    network = Network(config, layout, encoder)
     network.load_state_dict(load_file(folder / "model.safetensors"))
     network.eval()
     return Model(

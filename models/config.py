@@ -15,22 +15,55 @@ ARTIFACT = "model"
 class TrainConfig:
     """Few dials; what can be derived from them is a property."""
 
-    trunk: Literal["shared_bottom", "mmoe"] = "mmoe"
-    """What the tasks share: one network, or a gated mixture of experts (Ma et al., 2018)."""
+    trunk: Literal["shared_bottom", "mmoe", "ple", "ensemble"] = "mmoe"
+    """What the tasks share: one network, a gated mixture of experts (Ma et al., 2018), levels of
+    shared and own experts (Tang et al., 2020), or members that share weights (TabM, 2025)."""
+    numbers: Literal["standard", "piecewise"] = "standard"
+    """How numeric features enter: standardised, or as piecewise-linear embeddings on quantiles."""
+    events: Literal["attention", "recurrent"] = "attention"
+    """How the sequence of events is read."""
+    text: Literal["mean", "convolution"] = "mean"
+    """How hashed words are read."""
+    balance: Literal[
+        "fixed",
+        "uncertainty",
+        "upgrad",
+        "pcgrad",
+        "mgda",
+        "aligned_mtl",
+        "imtl_g",
+    ] = "fixed"
+    """How the tasks' losses become one step (`models/balance.py`)."""
     width: int = 128
     """Units of the trunk's layers; experts and towers follow from it."""
     depth: int = 2
     """Residual blocks in the trunk."""
     n_experts: int = 4
-    """Experts of the mixture; unused by shared_bottom."""
+    """Experts of a mixture, shared experts of ple; unused by others."""
+    members: int = 8
+    """Members of an ensemble; unused by other trunks."""
+    normalisation: Literal["layer", "batch"] = "layer"
+    """Of the residual blocks; an ensemble's are always by layer."""
     dropout: float = 0.3
     """Share of activations dropped while training."""
+    input_dropout: float = 0.0
+    """Share of inputs dropped while training."""
+    event_dropout: float = 0.0
+    """Share of events left out of each sequence while training."""
     id_width: int = 8
     """Dimensions of an id's embedding."""
+    numeric_width: int = 4
+    """Dimensions of a number's piecewise-linear embedding."""
+    n_bins: int = 16
+    """Quantile bins of a numeric feature, at most."""
     id_buckets: int = 4096
     """Hash buckets for the items of the event sequence."""
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+    l1: float = 0.0
+    """Weight of the mean absolute value of the inputs' weights in the loss."""
+    schedule: Literal["constant", "one_cycle"] = "constant"
+    """Of the learning rate: one cycle rises over a third of the epochs and falls over the rest."""
     batch_size: int = 1024
     max_epochs: int = 30
     patience: int = 4
@@ -61,13 +94,24 @@ class TrainConfig:
             "threads",
             "min_rows",
             "twin_max_rows",
+            "members",
+            "numeric_width",
+            "n_bins",
         ):
             if getattr(self, name) < 1:
                 raise ContractError(
                     f"train.{name}: expected 1 or more, found {getattr(self, name)}"
                 )
-        if not 0 <= self.dropout < 1:
-            raise ContractError(f"train.dropout: expected 0 to below 1, found {self.dropout}")
+        for name in ("dropout", "input_dropout", "event_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ContractError(
+                    f"train.{name}: expected 0 to below 1, found {getattr(self, name)}"
+                )
+        for name in ("weight_decay", "l1"):
+            if getattr(self, name) < 0:
+                raise ContractError(
+                    f"train.{name}: expected 0 or more, found {getattr(self, name)}"
+                )
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             raise ContractError(
                 "train.max_grad_norm: expected above 0, or none to turn clipping "

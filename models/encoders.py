@@ -1,34 +1,35 @@
 """Fitted transforms of features into tensors. Fitted on training days only.
 
-Letters: B rows, F numeric features, I id features, L events of a sequence, K words.
+Letters: B rows, F numeric features, I id features, L events of a sequence, K words, N bins.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts.features import NUMERIC, features_with
 from contracts.measures import EVENT_VERBS, SEQUENCE_LENGTH, TEXT_TOKENS
 from contracts.table import ContractError
+from models.inputs import USER_INPUTS, Inputs
 
-IDS = features_with("id")
-FLAT = ("user_key", "as_of", *(f.name for f in (*NUMERIC, *IDS)))
-"""Columns of `user_features` without the sequences."""
 MIN_COUNT = 5
 """Rows of the training days in which an id must stand to get an embedding of its own."""
 CLIP = 6.0
 """Standard deviations beyond which a numeric feature is cut off."""
+SAMPLE_ROWS = 50_000
+"""Rows that quantiles are taken from, chosen by a hash of user and day."""
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
@@ -37,7 +38,7 @@ class Encoded:
     """Rows as arrays."""
 
     numeric: Floats
-    """(B, 2F): standardised values, then 1 where the value is missing."""
+    """(B, 3F): standardised values, then 1 where the value is missing, then 1 where it is 0."""
     ids: Ints
     """(B, I): rows of the one embedding table; each feature's bucket 0 is unseen or missing."""
     verbs: Ints
@@ -52,10 +53,14 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """What was learnt of the features: means, spreads, vocabularies."""
+    """What was learnt of the features: means, spreads, quantiles, vocabularies."""
 
+    inputs: Inputs
     means: tuple[float, ...]
     spreads: tuple[float, ...]
+    edges: tuple[tuple[float, ...], ...]
+    """Per numeric feature, quantiles of its standardised values in order: 2 to N + 1 of them, none
+    of a feature that is constant."""
     vocabularies: tuple[tuple[str, ...], ...]
     id_buckets: int
 
@@ -63,120 +68,172 @@ class Encoder:
     def id_sizes(self) -> tuple[int, ...]:
         return tuple(len(words) + 1 for words in self.vocabularies)
 
-    @property
-    def n_numeric(self) -> int:
-        return 2 * len(NUMERIC)
-
     def encode(self, rows: pa.RecordBatch | pa.Table) -> Encoded:
         """Rows of `user_features` as arrays.
 
         Raises:
             ContractError: `rows` lacks a feature the encoder was fitted on.
         """
-        absent = [f.name for f in (*NUMERIC, *IDS) if f.name not in rows.schema.names]
+        absent = [name for name in self.inputs.flat if name not in rows.schema.names]
         if absent:
             raise ContractError(
                 f"the rows lack features that the model was fitted on: {', '.join(absent)}"
             )
-        values = numeric_values(rows)
+        values = numeric_values(rows, self.inputs)
         missing = np.isnan(values)
-        scaled = (values - np.asarray(self.means)) / np.asarray(self.spreads)
-        scaled = np.clip(np.where(missing, 0.0, scaled), -CLIP, CLIP)
-        verbs, items, times = sequences(rows, self.id_buckets)
+        scaled = np.where(missing, 0.0, self._standard(values))
+        n = rows.num_rows
+        verbs, items, times = (
+            sequences(rows, self.id_buckets)
+            if self.inputs.events
+            else (np.zeros((n, 0), np.int64), np.zeros((n, 0), np.int64), np.zeros((n, 0, 2), "f4"))
+        )
         return Encoded(
-            np.concatenate([scaled, missing], axis=1).astype(np.float32),
-            id_codes(rows, self.vocabularies),
+            np.concatenate([scaled, missing, values == 0], axis=1).astype(np.float32),
+            id_codes(rows, self.inputs.ids, self.vocabularies),
             verbs,
             items,
             times,
-            words(rows),
+            words(rows) if self.inputs.text else np.zeros((n, 0), np.int64),
         )
+
+    def _standard(self, values: Doubles) -> Doubles:
+        scaled = (values - np.asarray(self.means)) / np.asarray(self.spreads)
+        return np.clip(scaled, -CLIP, CLIP)
+
+    def unseen(self, rows: pa.RecordBatch | pa.Table) -> dict[str, float]:
+        """Share of rows, by id feature, whose id has no embedding of its own though it is there."""
+        made = {}
+        for name, known in zip(self.inputs.ids, self.vocabularies, strict=True):
+            there = rows.column(name).drop_null()
+            found = pc.sum(pc.is_in(there, value_set=pa.array(known, pa.string()))).as_py() or 0
+            made[name] = 1 - found / len(there) if len(there) else 0.0
+        return made
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "features": [f.name for f in NUMERIC],
-            "ids": [f.name for f in IDS],
+            "inputs": self.inputs.to_json(),
             "means": self.means,
             "spreads": self.spreads,
+            "edges": self.edges,
             "vocabularies": self.vocabularies,
             "id_buckets": self.id_buckets,
         }
 
     @staticmethod
-    def from_json(saved: dict[str, Any]) -> Encoder:
+    def from_json(saved: Mapping[str, Any], inputs: Inputs = USER_INPUTS) -> Encoder:
         """An encoder as it was saved.
 
         Raises:
             ContractError: it was fitted on other features than there are now.
         """
-        now = {"features": [f.name for f in NUMERIC], "ids": [f.name for f in IDS]}
-        for what, names in now.items():
-            if saved[what] != names:
-                gone = sorted(set(saved[what]) - set(names))
-                new = sorted(set(names) - set(saved[what]))
-                raise ContractError(
-                    f"the model was fitted on other {what}: without "
-                    f"{', '.join(new) or 'none'}, with {', '.join(gone) or 'none'} "
-                    "(in another order if both are none); train it anew"
-                )
+        inputs.check_same(saved["inputs"])
         return Encoder(
+            inputs,
             tuple(saved["means"]),
             tuple(saved["spreads"]),
+            tuple(tuple(edges) for edges in saved["edges"]),
             tuple(tuple(words) for words in saved["vocabularies"]),
             saved["id_buckets"],
         )
 
 
-def fit(batches: Iterable[pa.RecordBatch], id_buckets: int) -> Encoder:
-    """Learn means, spreads and vocabularies in one pass over training rows."""
-    n = np.zeros(len(NUMERIC))
-    total, square = np.zeros(len(NUMERIC)), np.zeros(len(NUMERIC))
-    counters: list[Counter[str]] = [Counter() for _ in IDS]
+def fit(
+    batches: Iterable[pa.RecordBatch],
+    id_buckets: int,
+    inputs: Inputs = USER_INPUTS,
+    n_bins: int = 16,
+) -> Encoder:
+    """Learn means, spreads, quantiles and vocabularies in one pass over training rows.
+
+    Whatever the order of rows, the same rows give the same encoder, but for the last bits of sums.
+    """
+    width = len(inputs.numeric)
+    n, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
+    counters: list[Counter[str]] = [Counter() for _ in inputs.ids]
+    sample, chosen = np.zeros((0, width)), np.zeros(0, np.uint64)
     for batch in batches:
-        values = numeric_values(batch)
+        values = numeric_values(batch, inputs)
         n += (~np.isnan(values)).sum(0)
         total += np.nansum(values, axis=0)
         square += np.nansum(values**2, axis=0)
-        for counter, feature in zip(counters, IDS, strict=True):
-            for entry in pc.value_counts(batch.column(feature.name).drop_null()).to_pylist():
+        for counter, name in zip(counters, inputs.ids, strict=True):
+            for entry in pc.value_counts(batch.column(name).drop_null()).to_pylist():
                 counter[entry["values"]] += entry["counts"]
-    if not n.any():
+        sample = np.concatenate([sample, values])
+        chosen = np.concatenate([chosen, row_hashes(batch)])
+        if len(sample) > 2 * SAMPLE_ROWS:
+            sample, chosen = _smallest(sample, chosen)
+    if not n.any() and not any(counters):
         raise ContractError("there are no training rows to fit encoders on")
     mean = total / np.maximum(n, 1)
     spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 0.0))
+    spread = np.where(spread > 1e-6, spread, 1.0)
+    sample, _ = _smallest(sample, chosen)
+    scaled = np.clip((sample - mean) / spread, -CLIP, CLIP)
     words = tuple(
         tuple(sorted(word for word, count in counter.items() if count >= MIN_COUNT))
         for counter in counters
     )
     return Encoder(
+        inputs,
         tuple(mean.tolist()),
-        tuple(np.where(spread > 1e-6, spread, 1.0).tolist()),
+        tuple(spread.tolist()),
+        tuple(quantiles(column, n_bins) for column in scaled.T),
         words,
         id_buckets,
     )
 
 
-def numeric_values(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.float64]:
+def quantiles(values: Doubles, n_bins: int) -> tuple[float, ...]:
+    """Edges of bins that hold equally many of (n,) values, NaN left out; equal edges are one."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return ()
+    edges = np.unique(
+        np.quantile(known, np.linspace(0, 1, n_bins + 1), method="lower").astype(np.float32)
+    )
+    return tuple(edges.tolist()) if len(edges) > 1 else ()
+
+
+def row_hashes(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.uint64]:
+    """(B,): a hash of user and day, the same on every machine."""
+    users = pd.util.hash_array(rows.column("user_key").to_pandas().to_numpy(object))
+    days = rows.column("as_of").cast(pa.int32()).to_numpy(zero_copy_only=False).astype(np.uint64)
+    mixed: npt.NDArray[np.uint64] = users ^ (days * np.uint64(0x9E3779B97F4A7C15))
+    return mixed * np.uint64(0xBF58476D1CE4E5B9)
+
+
+def _smallest(
+    sample: Doubles, chosen: npt.NDArray[np.uint64]
+) -> tuple[Doubles, npt.NDArray[np.uint64]]:
+    kept = np.argsort(chosen, kind="stable")[:SAMPLE_ROWS]
+    return sample[kept], chosen[kept]
+
+
+def numeric_values(rows: pa.RecordBatch | pa.Table, inputs: Inputs) -> Doubles:
     """(B, F): each numeric feature on the scale of its encoding, NaN where it is null."""
     columns = []
-    for feature in NUMERIC:
-        column = rows.column(feature.name).cast(pa.float64())
+    for name, encoding in inputs.numeric:
+        column = rows.column(name).cast(pa.float64())
         values = (
             column.to_numpy(zero_copy_only=False)
             if isinstance(column, pa.Array)
             else (column.to_numpy())
         )
-        if feature.encoding in ("count", "money", "days"):
+        if encoding in ("count", "money", "days"):
             values = np.sign(values) * np.log1p(np.abs(values))
         columns.append(values)
     return np.stack(columns, axis=1) if columns else np.zeros((rows.num_rows, 0))
 
 
-def id_codes(rows: pa.RecordBatch | pa.Table, vocabularies: Sequence[Sequence[str]]) -> Ints:
+def id_codes(
+    rows: pa.RecordBatch | pa.Table, ids: Sequence[str], vocabularies: Sequence[Sequence[str]]
+) -> Ints:
     """(B, I): each id's place in the one table of all vocabularies."""
     codes, offset = [], 0
-    for feature, words in zip(IDS, vocabularies, strict=True):
-        found = pc.index_in(rows.column(feature.name), value_set=pa.array(words, pa.string()))
+    for name, words in zip(ids, vocabularies, strict=True):
+        found = pc.index_in(rows.column(name), value_set=pa.array(words, pa.string()))
         place = pc.fill_null(pc.add(found, 1), 0)
         codes.append(
             np.asarray(
@@ -188,7 +245,7 @@ def id_codes(rows: pa.RecordBatch | pa.Table, vocabularies: Sequence[Sequence[st
             + offset
         )
         offset += len(words) + 1
-    return np.stack(codes, axis=1)
+    return np.stack(codes, axis=1) if codes else np.zeros((rows.num_rows, 0), np.int64)
 
 
 def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints, Floats]:

@@ -57,11 +57,24 @@ def _binary(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     made = {
         "log_loss": log_loss(labels, p, labels=[0, 1]),
         "brier": np.mean((p - labels) ** 2),
+        "ece": ece(labels, scores[""]),
         "base_rate": labels.mean(),
     }
     if 0 < labels.mean() < 1:
         made |= {"auc": roc_auc_score(labels, p), "pr_auc": average_precision_score(labels, p)}
     return made
+
+
+def ece(labels: Array, scores: Array, n_bins: int = 10) -> float:
+    """Expected calibration error (Naeini, Cooper, Hauskrecht, 2015) over bins of equally many rows:
+    how far, on average, the share that happened lies from the score."""
+    order = np.argsort(scores, kind="stable")
+    gaps = [
+        len(rows) * abs(scores[rows].mean() - labels[rows].mean())
+        for rows in np.array_split(order, n_bins)
+        if len(rows)
+    ]
+    return float(sum(gaps) / max(len(labels), 1))
 
 
 def _errors(labels: Array, expected: Array) -> dict[str, float]:

@@ -139,7 +139,7 @@ def _twin(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
         for days in (split.train, split.valid)
     )
     test, _ = twin_rows(files, layout, {task.name: split.test}, model.encoder, None)
-    return twin_scores(task, train, valid, test, config)
+    return twin_scores(task, train, valid, test, len(model.encoder.inputs.ids), config)
 
 
 def _gain(task: Task, rows: Held, ours: Scores, twin: Scores, model: Model) -> dict[str, float]:

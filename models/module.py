@@ -1,8 +1,10 @@
-"""Training with Lightning: masked losses, fixed balance, early stopping on the validation days."""
+"""Training with Lightning: masked losses, their balance, early stopping on the validation days."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from models.balance import balance_of
 from models.config import TrainConfig
 from models.data import Batch, Examples
 from models.layout import labelled, task_labels
@@ -31,40 +34,48 @@ class MultiTaskModule(pl.LightningModule):
     ):
         super().__init__()
         self.network, self.tasks, self.config, self.scales = network, network.tasks, config, scales
+        self.balance = balance_of(config.balance, network.tasks)
         self.history: list[dict[str, float]] = []
         """Per epoch: training loss, validation loss, and the validation loss of each task."""
         self._sums: dict[str, list[Tensor]] = {}
 
-    def task_losses(self, batch: Batch) -> dict[str, tuple[Tensor, int]]:
-        """Mean loss over labelled rows, and how many those are, for tasks that have any."""
-        outputs = self.network(batch)
-        losses = {}
-        slices = self.network.layout.slices
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if self.config.event_dropout:
+            batch = without_events(batch, self.config.event_dropout)
+        shared = self.network.shared(batch)
+        leaf = shared.detach().requires_grad_() if self.balance.cuts else shared
+        outputs = self.network.of_tasks(self.network.trunk.split(leaf))
+        # The mean is over a task's own labelled rows, so that rare labels count as common ones do.
+        losses = {
+            name: loss / self.scales[name]
+            for name, (loss, _) in self.losses(outputs, batch.labels).items()
+        }
+        self._add("train_loss", self.balance.mean(losses).detach(), 1)
+        loss = self.balance(losses, shared, leaf)
+        return loss + self.config.l1 * self.network.l1() if self.config.l1 else loss
+
+    def losses(
+        self, outputs: Mapping[str, Tensor], labels: Tensor
+    ) -> dict[str, tuple[Tensor, int]]:
+        """Mean loss over labelled rows and members, and how many rows, for tasks that have any.
+
+        Outputs are (B, M, K), or (B, K) of the ensemble as a whole.
+        """
+        made = {}
         for task in self.tasks:
-            labels = task_labels(batch.labels, slices[task.name])
-            there = labelled(labels)
+            mine = task_labels(labels, self.network.layout.slices[task.name])
+            there = labelled(mine)
             n = int(there.sum())
             if n:
-                head = self.network.heads[task.name]
-                losses[task.name] = (head.loss(outputs[task.name][there], labels[there]).mean(), n)
-        return losses
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.task_losses(batch)
-        # The mean is over a task's own labelled rows, so that rare labels count as common ones do.
-        total = torch.stack(
-            [
-                task.weight * losses[task.name][0] / self.scales[task.name]
-                for task in self.tasks
-                if task.name in losses
-            ]
-        ).sum()
-        loss: Tensor = total / sum(task.weight for task in self.tasks)
-        self._add("train_loss", loss.detach(), 1)
-        return loss
+                given, kept = outputs[task.name][there], mine[there]
+                if given.ndim == 3:
+                    kept = kept.repeat_interleave(given.shape[1], dim=0)
+                    given = given.flatten(0, 1)
+                made[task.name] = (self.network.heads[task.name].loss(given, kept).mean(), n)
+        return made
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        for name, (loss, n) in self.task_losses(batch).items():
+        for name, (loss, n) in self.losses(self.network(batch), batch.labels).items():
             self._add(name, loss * n / self.scales[name], n)
 
     def on_validation_epoch_end(self) -> None:
@@ -99,10 +110,38 @@ class MultiTaskModule(pl.LightningModule):
             name: ([s[0] for s in sums], [s[1] for s in sums]) for name, sums in self._sums.items()
         }
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            self.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay
+    def configure_optimizers(self) -> Any:
+        config = self.config
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
+        if config.schedule == "constant":
+            return optimizer
+        # Per epoch, because the number of steps of a stream is known only at its end.
+        cycle = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda epoch: one_cycle(epoch / config.max_epochs)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": cycle}
+
+
+def one_cycle(progress: float) -> float:
+    """The learning rate over its highest, at a share of the way (Smith, 2018): it rises over a
+    third, then falls along a cosine to nearly none."""
+    rise = 0.3
+    if progress < rise:
+        return 0.2 + 0.8 * progress / rise
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+
+
+def without_events(batch: Batch, share: float) -> Batch:
+    """The batch without some events of each sequence, as if they had not happened."""
+    kept = torch.rand(batch.verbs.shape, device=batch.verbs.device) >= share
+    return replace(
+        batch,
+        verbs=batch.verbs * kept,
+        items=batch.items * kept,
+        times=batch.times * kept.unsqueeze(2),
+    )
 
 
 class ExampleData(pl.LightningDataModule):

@@ -1,7 +1,7 @@
-"""The network: inputs, event encoder, shared trunk, one tower per task.
+"""The network: inputs, encoders of sequences, shared trunk, one tower per task.
 
-Letters: B rows, F numeric inputs, I ids, L events, D width, E experts, T tasks, K outputs of a
-head.
+Letters: B rows, F numeric features, N bins, I ids, D width, T tasks, M members of an ensemble,
+K outputs of a head.
 """
 
 from __future__ import annotations
@@ -11,138 +11,118 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from contracts.measures import EVENT_VERBS, TEXT_BUCKETS
 from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import Batch
+from models.encoders import Encoder
 from models.heads import head_of, within
 from models.layout import Layout
+from models.sequences import EVENT_ENCODERS, TEXT_ENCODERS
+from models.trunks import TRUNKS, EnsembleLinear
 
-EVENT_WIDTH = 24
-TEXT_WIDTH = 16
 
+class StandardNumbers(nn.Module):
+    """Standardised values and their indicators as they are."""
 
-class EventEncoder(nn.Module):
-    """The last events as one vector: attention pooling with one learnt query per half."""
+    width: int
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: TrainConfig, edges: Sequence[Sequence[float]]):
         super().__init__()
-        self.verb = nn.Embedding(len(EVENT_VERBS) + 1, EVENT_WIDTH, padding_idx=0)
-        self.item = nn.Embedding(config.id_buckets + 1, config.id_width, padding_idx=0)
-        self.mix = nn.Linear(EVENT_WIDTH + config.id_width + 2, EVENT_WIDTH)
-        self.query = nn.Linear(EVENT_WIDTH, 2)
-        self.width = 2 * EVENT_WIDTH
+        self.width = 3 * len(edges)
 
-    def forward(self, verbs: Tensor, items: Tensor, times: Tensor) -> Tensor:
-        """(B, L), (B, L), (B, L, 2) to (B, 2 * EVENT_WIDTH); zeros for users without events."""
-        events = torch.cat([self.verb(verbs), self.item(items), times], dim=2)
-        events = torch.relu(self.mix(events))
-        there = (verbs > 0).unsqueeze(2)
-        weights = self.query(events).masked_fill(~there, -1e9).softmax(dim=1)
-        weights = torch.where(there, weights, torch.zeros_like(weights))
-        return torch.einsum("blq,bld->bqd", weights, events).flatten(1)
+    def forward(self, numeric: Tensor) -> Tensor:
+        """(B, 3F) to (B, 3F)."""
+        return numeric
 
 
-class TextEncoder(nn.Module):
-    """The words of a user as one vector: the mean of their embeddings, and how many there are."""
+class PiecewiseNumbers(nn.Module):
+    """Piecewise-linear embeddings on quantiles (Gorishniy, Rubachev, Babenko, 2022).
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.EmbeddingBag(
-            TEXT_BUCKETS + 1, TEXT_WIDTH, mode="mean", padding_idx=0, include_last_offset=False
-        )
-        nn.init.normal_(self.words.weight, std=0.1)
-        self.width = TEXT_WIDTH + 1
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, K) to (B, TEXT_WIDTH + 1); zeros for users without words."""
-        share = (tokens > 0).to(self.words.weight.dtype).mean(dim=1, keepdim=True)
-        return torch.cat([self.words(tokens), share], dim=1)
-
-
-class ResidualBlock(nn.Module):
-    def __init__(self, width: int, dropout: float):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(width, width),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, D) to (B, D)."""
-        return x + self.layers(x)
-
-
-class SharedBottom(nn.Module):
-    """One network for all tasks."""
-
-    def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
-        super().__init__()
-        self.n_tasks = n_tasks
-        self.layers = nn.Sequential(
-            nn.Linear(n_inputs, config.width),
-            *(ResidualBlock(config.width, config.dropout) for _ in range(config.depth)),
-            nn.LayerNorm(config.width),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, F) to (B, T, D), the same for every task."""
-        return self.layers(x).unsqueeze(1).expand(-1, self.n_tasks, -1)
-
-
-class MixtureOfExperts(nn.Module):
-    """MMoE (Ma et al., 2018): a gate per task over shared experts.
-
-    All experts' layers are one matrix product, and so are all gates.
+    A value fills the bins below its own and its share of that one; each feature has a linear layer
+    of its own over bins, value and indicators. All features are one batched product.
     """
 
-    def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
+    left: Tensor
+    size: Tensor
+    inside: Tensor
+    width: int
+
+    def __init__(self, config: TrainConfig, edges: Sequence[Sequence[float]]):
         super().__init__()
-        self.n_tasks, self.n_experts, self.width = n_tasks, config.n_experts, config.width
-        self.below = nn.Sequential(
-            nn.Linear(n_inputs, config.width),
-            *(ResidualBlock(config.width, config.dropout) for _ in range(config.depth)),
-            nn.LayerNorm(config.width),
+        n_bins = max([len(e) - 1 for e in edges] + [1])
+        left, size = torch.zeros(len(edges), n_bins), torch.ones(len(edges), n_bins)
+        inside = torch.zeros(len(edges), n_bins)
+        for f, e in enumerate(edges):
+            n = max(len(e) - 1, 0)
+            left[f, :n] = torch.tensor(e[:-1]) if n else left[f, :n]
+            size[f, :n] = torch.tensor(e).diff() if n else size[f, :n]
+            inside[f, :n] = 1
+        for name, values in (("left", left), ("size", size), ("inside", inside)):
+            self.register_buffer(name, values, persistent=False)
+        self.n_features, self.width = len(edges), len(edges) * config.numeric_width
+        n_channels = n_bins + 3
+        self.weight = nn.Parameter(torch.empty(len(edges), n_channels, config.numeric_width))
+        nn.init.normal_(self.weight, std=0.3)
+        with torch.no_grad():
+            self.weight[:, :n_bins] *= 0.3
+        self.bias = nn.Parameter(torch.zeros(len(edges), 1, config.numeric_width))
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        """(B, 3F) to (B, F * numeric_width)."""
+        x, missing, zero = numeric.view(len(numeric), 3, self.n_features).unbind(1)
+        filled = ((x.unsqueeze(2) - self.left) / self.size).clamp(0, 1) * self.inside
+        filled = filled * (1 - missing).unsqueeze(2)
+        channels = torch.cat([filled, torch.stack([x, missing, zero], dim=2)], dim=2)
+        made = torch.baddbmm(self.bias, channels.transpose(0, 1), self.weight)
+        return made.transpose(0, 1).flatten(1)
+
+
+NUMBERS: Mapping[str, type[StandardNumbers] | type[PiecewiseNumbers]] = {
+    "standard": StandardNumbers,
+    "piecewise": PiecewiseNumbers,
+}
+
+
+class Tower(nn.Module):
+    """A task's own layers; members of an ensemble share the first but for scales."""
+
+    def __init__(self, config: TrainConfig, members: int, n_outputs: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            EnsembleLinear(config.width, config.tower_width, members),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
         )
-        self.experts = nn.Linear(config.width, config.n_experts * config.width)
-        self.gates = nn.Linear(config.width, n_tasks * config.n_experts)
+        bound = config.tower_width**-0.5
+        self.weight = nn.Parameter(
+            torch.empty(members, config.tower_width, n_outputs).uniform_(-bound, bound)
+        )
+        self.bias = nn.Parameter(torch.zeros(members, n_outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, F) to (B, T, D)."""
-        x = self.below(x)
-        experts = torch.relu(self.experts(x)).view(-1, self.n_experts, self.width)
-        gates = self.gates(x).view(-1, self.n_tasks, self.n_experts).softmax(dim=2)
-        return gates @ experts
-
-
-TRUNKS = {"shared_bottom": SharedBottom, "mmoe": MixtureOfExperts}
+        """(B, M, D) to (B, M, K)."""
+        return torch.einsum("bmh,mhk->bmk", self.layers(x), self.weight) + self.bias
 
 
 class Network(nn.Module):
     """Everything between a batch and the heads' outputs."""
 
-    def __init__(
-        self, config: TrainConfig, layout: Layout, n_numeric: int, id_sizes: Sequence[int]
-    ):
+    def __init__(self, config: TrainConfig, layout: Layout, encoder: Encoder):
         super().__init__()
         self.layout, self.tasks = layout, layout.tasks
-        tasks = layout.tasks
+        tasks, inputs = layout.tasks, encoder.inputs
         self.heads = {t.name: head_of(t.kind, layout.classes.get(t.name, ())) for t in tasks}
-        self.ids = nn.Embedding(sum(id_sizes), config.id_width)
-        self.events, self.text = EventEncoder(config), TextEncoder()
-        n_inputs = n_numeric + len(id_sizes) * config.id_width + self.events.width + self.text.width
-        self.trunk = TRUNKS[config.trunk](config, n_inputs, len(self.tasks))
+        self.numbers = NUMBERS[config.numbers](config, encoder.edges)
+        self.ids = nn.Embedding(max(sum(encoder.id_sizes), 1), config.id_width)
+        self.events = EVENT_ENCODERS[config.events](config) if inputs.events else None
+        self.text = TEXT_ENCODERS[config.text]() if inputs.text else None
+        n_inputs = self.numbers.width + len(encoder.id_sizes) * config.id_width
+        n_inputs += sum(part.width for part in (self.events, self.text) if part is not None)
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.trunk = TRUNKS[config.trunk](config, n_inputs, len(tasks))
         self.towers = nn.ModuleDict(
             {
-                task.name: nn.Sequential(
-                    nn.Linear(config.width, config.tower_width),
-                    nn.ReLU(),
-                    nn.Dropout(config.dropout),
-                    nn.Linear(config.tower_width, self.heads[task.name].n_outputs),
-                )
+                task.name: Tower(config, self.trunk.members, self.heads[task.name].n_outputs)
                 for task in tasks
             }
         )
@@ -151,35 +131,50 @@ class Network(nn.Module):
         """Let every head start as the constant that fits its training labels best: (n,), or (n, C)
         for a multi-label task."""
         for task in self.tasks:
-            last = list(self.towers[task.name].children())[-1]
-            if not isinstance(last, nn.Linear):
-                raise TypeError(f"the tower of {task.name} must end in a linear layer")
+            tower = self.towers[task.name]
+            if not isinstance(tower, Tower):
+                raise TypeError(f"{task.name} has no tower")
             with torch.no_grad():
-                last.weight.mul_(0.1)
-                last.bias.copy_(self.heads[task.name].start(labels[task.name]))
+                tower.weight.mul_(0.1)
+                tower.bias.copy_(
+                    self.heads[task.name].start(labels[task.name]).expand_as(tower.bias)
+                )
                 if self._outer(task):
                     inner, outer = labels[task.name].mean(), labels[task.within or ""].mean()
-                    last.bias.fill_(torch.logit((inner / outer.clamp_min(1e-3)).clamp(0.02, 0.98)))
+                    start = torch.logit((inner / outer.clamp_min(1e-3)).clamp(0.02, 0.98))
+                    tower.bias.fill_(float(start))
 
     def _outer(self, task: Task) -> bool:
         return task.within is not None and task.within in self.heads
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Outputs per task, each (B, K)."""
-        inputs = torch.cat(
-            [
-                batch.numeric,
-                self.ids(batch.ids).flatten(1),
-                self.events(batch.verbs, batch.items, batch.times),
-                self.text(batch.tokens),
-            ],
-            dim=1,
-        )
-        shared = self.trunk(inputs)
+    def shared(self, batch: Batch) -> Tensor:
+        """What all tasks share, (B, M, D)."""
+        parts = [self.numbers(batch.numeric), self.ids(batch.ids).flatten(1)]
+        if self.events is not None:
+            parts.append(self.events(batch.verbs, batch.items, batch.times))
+        if self.text is not None:
+            parts.append(self.text(batch.tokens))
+        return self.trunk.shared(self.input_dropout(torch.cat(parts, dim=1)))
+
+    def l1(self) -> Tensor:
+        """The mean absolute value of the weights that inputs enter by, ()."""
+        first = next(p for p in self.trunk.parameters() if p.ndim == 2)
+        return first.abs().mean()
+
+    def of_tasks(self, split: Tensor) -> dict[str, Tensor]:
+        """What the trunk gave each task, (B, T, M, D), to outputs per task, each (B, M, K)."""
         outputs = {
-            task.name: self.towers[task.name](shared[:, i]) for i, task in enumerate(self.tasks)
+            task.name: self.towers[task.name](split[:, i]) for i, task in enumerate(self.tasks)
         }
         for task in self.tasks:
             if self._outer(task):
                 outputs[task.name] = within(outputs[task.name], outputs[task.within or ""])
         return outputs
+
+    def members(self, batch: Batch) -> dict[str, Tensor]:
+        """Outputs per task of each member of the ensemble, (B, M, K)."""
+        return self.of_tasks(self.trunk.split(self.shared(batch)))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Outputs per task, each (B, K): the mean over members."""
+        return {name: outputs.mean(dim=1) for name, outputs in self.members(batch).items()}

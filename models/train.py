@@ -26,6 +26,7 @@ from models.calibrate import calibrate
 from models.config import TrainConfig
 from models.data import Examples, read_batches
 from models.examine import examine, held_rows
+from models.inputs import USER_INPUTS, Inputs
 from models.layout import Cuts, Layout, frequent_classes, labelled
 from models.module import EpochLines, ExampleData, MultiTaskModule
 from models.network import Network
@@ -50,6 +51,8 @@ class TrainSpec:
     """Folder of the champion's artifact, to compare with."""
     run: RunSpec | None = None
     """The MLflow run to log to; None logs nothing."""
+    inputs: Inputs = USER_INPUTS
+    """Columns to learn from."""
 
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> TrainSpec:
@@ -219,8 +222,11 @@ def fit_model(spec: TrainSpec, chosen: Chosen) -> tuple[Model, list[dict[str, fl
     config = spec.config
     pl.seed_everything(config.seed, workers=False, verbose=False)
     learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
-    encoder = encoders.fit(read_batches(spec.files, learnt_on, encoders.FLAT), config.id_buckets)
-    network = Network(config, chosen.layout, encoder.n_numeric, encoder.id_sizes)
+    columns = ("user_key", "as_of", *spec.inputs.flat)
+    encoder = encoders.fit(
+        read_batches(spec.files, learnt_on, columns), config.id_buckets, spec.inputs, config.n_bins
+    )
+    network = Network(config, chosen.layout, encoder)
     network.start_from(chosen.labels)
     scales = {
         task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks

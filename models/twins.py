@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 
 import lightgbm as lgb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from contracts.kinds import (
@@ -20,10 +20,11 @@ from contracts.kinds import (
 from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import read_batches
-from models.encoders import FLAT, IDS, Encoder, Floats, Ints, id_codes, numeric_values
+from models.encoders import Encoder, Floats, id_codes, numeric_values, row_hashes
 from models.evaluate import Array, Scores
 from models.layout import Cuts, Layout, labelled, task_labels
 
+Hashes = npt.NDArray[np.uint64]
 Rows = tuple[Floats, Array]
 """Inputs (n, F + I) and labels, (n,) or (n, C), of one task."""
 
@@ -38,18 +39,23 @@ def twin_rows(
     (task,) = layout.tasks
     inputs: list[Floats] = []
     labels: list[Array] = []
-    hashes: list[Ints] = []
-    for batch in read_batches(files, cuts[task.name], (*FLAT, task.label)):
+    hashes: list[Hashes] = []
+    columns = ("user_key", "as_of", *encoder.inputs.flat, task.label)
+    for batch in read_batches(files, cuts[task.name], columns):
         label = task_labels(layout.counted(batch, cuts), layout.slices[task.name])
         there = labelled(label)
         kept = batch.filter(pa.array(there))
         inputs.append(
             np.concatenate(
-                [numeric_values(kept), id_codes(kept, encoder.vocabularies)], axis=1
+                [
+                    numeric_values(kept, encoder.inputs),
+                    id_codes(kept, encoder.inputs.ids, encoder.vocabularies),
+                ],
+                axis=1,
             ).astype(np.float32)
         )
         labels.append(label[there])
-        hashes.append(_hashes(kept))
+        hashes.append(row_hashes(kept))
         if max_rows is not None and sum(map(len, labels)) > 2 * max_rows:
             inputs, labels, hashes = _sample(inputs, labels, hashes, max_rows)
     if max_rows is not None and labels:
@@ -57,29 +63,22 @@ def twin_rows(
     return np.concatenate(inputs), np.concatenate(labels)
 
 
-def _hashes(rows: pa.RecordBatch) -> Ints:
-    days = rows.column("as_of").cast(pa.int32()).to_pylist()
-    return np.array(
-        [
-            zlib.crc32(f"{user}{day}".encode())
-            for user, day in zip(rows.column("user_key").to_pylist(), days, strict=True)
-        ],
-        dtype=np.int64,
-    )
-
-
 def _sample(
-    inputs: list[Floats], labels: list[Array], hashes: list[Ints], n: int
-) -> tuple[list[Floats], list[Array], list[Ints]]:
+    inputs: list[Floats], labels: list[Array], hashes: list[Hashes], n: int
+) -> tuple[list[Floats], list[Array], list[Hashes]]:
     x, y, h = np.concatenate(inputs), np.concatenate(labels), np.concatenate(hashes)
     kept = np.sort(np.argsort(h, kind="stable")[:n])
     return [x[kept]], [y[kept]], [h[kept]]
 
 
-def twin_scores(task: Task, train: Rows, valid: Rows, test: Floats, config: TrainConfig) -> Scores:
-    """Train on `train`, stop on `valid`, and score the rows of `test`, as the task's head would."""
-    n = len(IDS)
-    categorical = list(range(train[0].shape[1] - n, train[0].shape[1]))
+def twin_scores(
+    task: Task, train: Rows, valid: Rows, test: Floats, n_ids: int, config: TrainConfig
+) -> Scores:
+    """Train on `train`, stop on `valid`, and score the rows of `test`, as the task's head would.
+
+    The last `n_ids` columns are codes of categories.
+    """
+    categorical = list(range(train[0].shape[1] - n_ids, train[0].shape[1]))
 
     def fit(objective: dict[str, object], target: Array, valid_target: Array) -> Array:
         data = lgb.Dataset(train[0], target, categorical_feature=categorical, free_raw_data=False)

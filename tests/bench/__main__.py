@@ -135,7 +135,7 @@ def bench_scoring(folder: Path) -> None:
     encoder = encoders.fit(table.to_batches(), config.id_buckets)
     classes = tuple(f"c{k:02d}" for k in range(12))
     layout = Layout(TASKS, {t.name: classes for t in TASKS if isinstance(t.kind, MultiLabel)})
-    network = Network(config, layout, encoder.n_numeric, encoder.id_sizes).eval()
+    network = Network(config, layout, encoder).eval()
     model = Model(
         network,
         encoder,

@@ -188,8 +188,8 @@ def test_encoders_see_the_training_rows_only_and_know_what_they_have_not_seen() 
 
 def test_missing_numbers_are_zero_with_an_indicator() -> None:
     encoder = encoders.fit(rows().to_batches(), 16)
-    n = encoder.n_numeric // 2
-    place = [f.name for f in encoders.NUMERIC].index("mean_stars_all")
+    n = len(encoder.inputs.numeric)
+    place = [name for name, _ in encoder.inputs.numeric].index("mean_stars_all")
     made = encoder.encode(rows(mean_stars_all=[None] * 40))
     assert (made.numeric[:, place] == 0).all()
     assert (made.numeric[:, n + place] == 1).all()

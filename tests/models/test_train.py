@@ -173,7 +173,7 @@ def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tm
     for name in ("model.json", "model.safetensors"):
         (tmp_path / name).write_bytes((saved / name).read_bytes())
     about = json.loads((tmp_path / "model.json").read_text())
-    about["encoder"]["features"][0] = "n_unicorns_7d"
+    about["encoder"]["inputs"]["numeric"][0][0] = "n_unicorns_7d"
     (tmp_path / "model.json").write_text(json.dumps(about))
     assert model_id(tmp_path) != trained["model_id"]
     with pytest.raises(ContractError, match="with n_unicorns_7d"):

@@ -1,0 +1,72 @@
+"""Which columns of a table the model reads, and as what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.features import NUMERIC, features_with
+from contracts.table import ContractError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Columns by kind. F numeric features, I ids."""
+
+    numeric: tuple[tuple[str, str], ...]
+    """Name and encoding: counts, money and days are taken as logarithms, other numbers as are."""
+    ids: tuple[str, ...]
+    events: bool = True
+    """Whether the columns `seq_…` hold the last events."""
+    text: bool = True
+    """Whether the column `text_tokens` holds hashed words."""
+
+    @property
+    def flat(self) -> tuple[str, ...]:
+        """Columns besides the sequences."""
+        return (*(name for name, _ in self.numeric), *self.ids)
+
+    def check_same(self, saved: Mapping[str, Any]) -> None:
+        """Refuse a model that was fitted on other inputs.
+
+        Raises:
+            ContractError: naming what is there in one of the two only.
+        """
+        now = self.to_json()
+        for what in ("numeric", "ids"):
+            then, names = (
+                [entry[0] if isinstance(entry, list) else entry for entry in of[what]]
+                for of in (saved, now)
+            )
+            if then != names:
+                gone = sorted(set(then) - set(names))
+                new = sorted(set(names) - set(then))
+                raise ContractError(
+                    f"the model was fitted on other {what}: without "
+                    f"{', '.join(new) or 'none'}, with {', '.join(gone) or 'none'} "
+                    "(in another order if both are none); train it anew"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "numeric": [list(entry) for entry in self.numeric],
+            "ids": list(self.ids),
+            "events": self.events,
+            "text": self.text,
+        }
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any]) -> Inputs:
+        return Inputs(
+            tuple((name, encoding) for name, encoding in saved["numeric"]),
+            tuple(saved["ids"]),
+            saved["events"],
+            saved["text"],
+        )
+
+
+USER_INPUTS = Inputs(
+    tuple((f.name, f.encoding) for f in NUMERIC), tuple(f.name for f in features_with("id"))
+)
+"""The features of users: all of `contracts/features.py`."""

@@ -1,0 +1,215 @@
+"""The network's parts: inputs, encoders of sequences, trunks, and how losses are balanced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from contracts.kinds import MultiLabel
+from contracts.tables import USER_FEATURES
+from contracts.tasks import TASKS
+from models import encoders
+from models.arrow import arrow_schema
+from models.balance import AGGREGATORS, balance_of
+from models.config import TrainConfig
+from models.data import Batch, to_batch
+from models.evaluate import ece
+from models.layout import Layout
+from models.module import MultiTaskModule, one_cycle, without_events
+from models.network import Network, PiecewiseNumbers
+from models.sequences import EVENT_ENCODERS, TEXT_ENCODERS
+from models.trunks import TRUNKS
+from tests.models.made import features
+
+CONFIG = TrainConfig(width=16, depth=1, n_experts=2, members=3, id_buckets=32, dropout=0.0)
+LAYOUT = Layout(TASKS, {t.name: ("a", "b") for t in TASKS if isinstance(t.kind, MultiLabel)})
+N = 40
+
+
+def rows(seed: int = 1) -> pa.Table:
+    columns, _ = features(N, date(2025, 6, 1), seed)
+    return pa.Table.from_pydict(columns, schema=arrow_schema(USER_FEATURES))
+
+
+@pytest.fixture(scope="module")
+def encoder() -> encoders.Encoder:
+    return encoders.fit(rows().to_batches(), CONFIG.id_buckets)
+
+
+@pytest.fixture(scope="module")
+def batch(encoder: encoders.Encoder) -> Batch:
+    labels = np.ones((N, LAYOUT.width))
+    labels[::2] = 2.0 if LAYOUT.width == 0 else 1.0
+    labels[:7] = np.nan
+    return to_batch(encoder.encode(rows()), labels)
+
+
+def network_of(encoder: encoders.Encoder, **changed: Any) -> Network:
+    torch.manual_seed(0)
+    return Network(replace(CONFIG, **changed), LAYOUT, encoder)
+
+
+@pytest.mark.parametrize("trunk", TRUNKS)
+def test_a_trunk_gives_every_task_its_outputs_and_all_of_it_learns(trunk, encoder, batch) -> None:
+    network = network_of(encoder, trunk=trunk)
+    outputs = network(batch)
+    for task in TASKS:
+        assert outputs[task.name].shape == (N, network.heads[task.name].n_outputs)
+    sum(made.square().sum() for made in outputs.values()).backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None]
+    assert idle == []
+    alone = network.eval()(batch.take(torch.tensor([3])))
+    torch.testing.assert_close(alone["spend_30d"][0], network(batch)["spend_30d"][3])
+
+
+def test_members_of_an_ensemble_differ_and_their_mean_is_the_answer(encoder, batch) -> None:
+    network = network_of(encoder, trunk="ensemble").eval()
+    members = network.members(batch)["churn_28d"]
+    assert members.shape == (N, 3, 1)
+    assert (members.std(dim=1) > 1e-4).all()
+    torch.testing.assert_close(network(batch)["churn_28d"], members.mean(dim=1))
+
+
+def test_a_short_task_stays_within_the_long_one_for_every_member(encoder, batch) -> None:
+    members = network_of(encoder, trunk="ensemble").members(batch)
+    assert (members["purchase_7d"] <= members["purchase_30d"] + 1e-6).all()
+
+
+def test_a_number_fills_the_bins_below_it() -> None:
+    numbers = PiecewiseNumbers(replace(CONFIG, numeric_width=2), [(-1.0, 0.0, 2.0), ()])
+    with torch.no_grad():
+        numbers.weight.zero_()
+        numbers.weight[0, 0, 0] = 1.0  # the first bin of the first feature
+        numbers.weight[0, 1, 1] = 1.0  # the second
+        numbers.weight[1, 2, 0] = 1.0  # the value of the second feature, which has no bins
+    x = torch.tensor([[-2.0, 5.0], [-0.5, 6.0], [1.0, 7.0], [9.0, 8.0]])
+    told = torch.cat([x, torch.zeros(4, 4)], dim=1)
+    made = numbers(told)
+    assert made[:, :2].tolist() == [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
+    assert made[:, 2].tolist() == [5, 6, 7, 8]
+    told[:, 2] = 1.0  # missing: no bin is filled
+    assert numbers(told)[:, :2].tolist() == [[0, 0]] * 4
+
+
+def test_quantiles_hold_equally_many_and_ties_are_one_edge() -> None:
+    edges = encoders.quantiles(np.array([0.0] * 60 + list(range(1, 41))), 10)
+    assert edges[0] == 0.0
+    assert len(edges) == len(set(edges)) == 5
+    assert encoders.quantiles(np.array([3.0, np.nan, 3.0]), 10) == ()
+    assert encoders.quantiles(np.array([np.nan]), 10) == ()
+
+
+def test_quantiles_do_not_depend_on_the_order_of_rows(monkeypatch) -> None:
+    monkeypatch.setattr(encoders, "SAMPLE_ROWS", 12)
+    there = rows()
+    turned = there.take(list(range(N - 1, -1, -1)))
+    forth, back = (
+        encoders.fit(x.to_batches(max_chunksize=k), 16) for x, k in ((there, 40), (turned, 7))
+    )
+    for one, two in zip(forth.edges, back.edges, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_the_share_of_unseen_ids_is_told(encoder) -> None:
+    columns, _ = features(N, date(2025, 6, 1), 1)
+    columns["country"] = ["a"] * 10 + ["nowhere"] * 20 + [None] * 10
+    made = pa.Table.from_pydict(columns, schema=arrow_schema(USER_FEATURES))
+    assert encoder.unseen(made)["country"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("name", EVENT_ENCODERS)
+def test_holes_between_events_and_users_without_events_are_no_matter(name) -> None:
+    torch.manual_seed(0)
+    encoder = EVENT_ENCODERS[name](CONFIG).eval()
+    verbs = torch.tensor([[0, 0, 1, 2], [1, 0, 2, 0], [0, 0, 0, 0]])
+    items = torch.tensor([[0, 0, 5, 6], [5, 0, 6, 0], [0, 0, 0, 0]])
+    made = encoder(verbs, items, torch.zeros(3, 4, 2))
+    torch.testing.assert_close(made[0], made[1])
+    assert (made[2] == 0).all()
+
+
+def test_a_recurrent_encoder_knows_what_came_last() -> None:
+    torch.manual_seed(0)
+    encoder = EVENT_ENCODERS["recurrent"](CONFIG).eval()
+    verbs = torch.tensor([[1, 2], [2, 1]])
+    made = encoder(verbs, torch.zeros_like(verbs), torch.zeros(2, 2, 2))
+    assert not torch.allclose(made[0], made[1])
+
+
+@pytest.mark.parametrize("name", TEXT_ENCODERS)
+def test_words_are_read_and_none_are_nothing(name) -> None:
+    torch.manual_seed(0)
+    made = TEXT_ENCODERS[name]()(torch.tensor([[0, 3, 4], [0, 0, 0]]))
+    assert made[0].abs().sum() > 0
+    assert (made[1] == 0).all()
+
+
+def gradients(encoder: encoders.Encoder, batch: Batch, balance: str) -> dict[str, torch.Tensor]:
+    network = network_of(encoder, trunk="shared_bottom", balance=balance)
+    module = MultiTaskModule(network, network_config(balance), {t.name: 1.0 for t in TASKS})
+    module.training_step(batch, 0).backward()
+    return {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+
+
+def network_config(balance: str) -> TrainConfig:
+    return replace(CONFIG, trunk="shared_bottom", balance=balance)
+
+
+def test_a_direction_that_is_the_mean_is_the_plain_gradient(encoder, batch, monkeypatch) -> None:
+    weights = sum(t.weight for t in TASKS)
+    monkeypatch.setitem(AGGREGATORS, "upgrad", lambda: lambda jacobian: jacobian.sum(0) / weights)
+    fixed, same = gradients(encoder, batch, "fixed"), gradients(encoder, batch, "upgrad")
+    for name, gradient in fixed.items():
+        torch.testing.assert_close(same[name], gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("balance", ["uncertainty", *AGGREGATORS])
+def test_every_balance_makes_a_step(balance, encoder, batch) -> None:
+    made = gradients(encoder, batch, balance)
+    assert all(torch.isfinite(g).all() for g in made.values())
+    assert made["trunk.layers.0.weight"].abs().sum() > 0
+
+
+def test_tasks_that_pull_apart_are_not_made_worse() -> None:
+    first, second = TASKS[:2]
+    balance = balance_of("upgrad", (first, second))
+    shared = torch.tensor([[1.0, 0.0]], requires_grad=True)
+    leaf = shared.detach().requires_grad_()
+    losses = {
+        first.name: 3 * leaf[0, 0] + leaf[0, 1],
+        second.name: -leaf[0, 0] + leaf[0, 1],
+    }
+    balance(losses, shared, leaf).backward()
+    assert shared.grad is not None
+    for row in ([3.0, 1.0], [-1.0, 1.0]):
+        assert (shared.grad @ torch.tensor(row)).item() >= -1e-4
+
+
+def test_dropped_events_are_as_if_they_had_not_happened(batch) -> None:
+    torch.manual_seed(0)
+    made = without_events(batch, 0.5)
+    there = int((batch.verbs > 0).sum())
+    assert 0 < int((made.verbs > 0).sum()) < there
+    gone = (batch.verbs > 0) & (made.verbs == 0)
+    assert (made.items[gone] == 0).all()
+    assert (made.times[gone] == 0).all()
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    rates = [one_cycle(k / 20) for k in range(21)]
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+def test_the_calibration_error_is_the_gap_between_said_and_seen() -> None:
+    labels = np.array([0.0, 1.0] * 500)
+    assert ece(labels, np.full(1000, 0.5)) == pytest.approx(0.0)
+    assert ece(labels, np.full(1000, 0.8)) == pytest.approx(0.3)
