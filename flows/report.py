@@ -15,6 +15,8 @@ from flows.audit import Audited
 from flows.night import StageReport
 
 _TEMPLATES = Path(__file__).parent
+SEGMENTS = ("new", "active", "dormant")
+"""Users that each task is looked at apart for (`models/examine.py`)."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,22 @@ class NightReport:
                     f"{found['test_rows']:,}",
                 )
             )
+        return made
+
+    @property
+    def segment_rows(self) -> list[tuple[str, ...]]:
+        """Per task: name, metric, then rows, model and twin of each segment."""
+        made = []
+        for name, found in self.trained["tasks"].items():
+            cells = []
+            for segment in SEGMENTS:
+                there = found.get("segments", {}).get(segment)
+                cells += (
+                    [f"{there['rows']:,}", number(there["model"]), number(there["twin"])]
+                    if there
+                    else ["0", "—", "—"]
+                )
+            made.append((name, found["main"], *cells))
         return made
 
     @property

@@ -80,6 +80,10 @@ class TrainConfig:
     """Training rows that a LightGBM twin sees at most, sampled by a hash of the row."""
     bootstrap_samples: int = 200
     """Resamples of users behind each interval."""
+    gate_max_worse: float = 0.01
+    """Relative loss by which a task may be worse than the champion's, or than the constant's."""
+    gate_min_rows: int = 200
+    """A task with fewer test rows that neither model used says nothing to the gate."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -97,6 +101,7 @@ class TrainConfig:
             "members",
             "numeric_width",
             "n_bins",
+            "gate_min_rows",
         ):
             if getattr(self, name) < 1:
                 raise ContractError(
@@ -107,7 +112,7 @@ class TrainConfig:
                 raise ContractError(
                     f"train.{name}: expected 0 to below 1, found {getattr(self, name)}"
                 )
-        for name in ("weight_decay", "l1"):
+        for name in ("weight_decay", "l1", "gate_max_worse"):
             if getattr(self, name) < 0:
                 raise ContractError(
                     f"train.{name}: expected 0 or more, found {getattr(self, name)}"

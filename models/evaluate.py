@@ -61,8 +61,44 @@ def _binary(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
         "base_rate": labels.mean(),
     }
     if 0 < labels.mean() < 1:
-        made |= {"auc": roc_auc_score(labels, p), "pr_auc": average_precision_score(labels, p)}
+        made |= {
+            "auc": roc_auc_score(labels, p),
+            "pr_auc": average_precision_score(labels, p),
+            **decided(labels, p),
+        }
     return made
+
+
+def decided(labels: Array, scores: Array) -> dict[str, float]:
+    """What comes of saying yes to as many rows as there are positive ones, those scored highest.
+
+    Recall, precision and F1 are one number then; beside it the share of positives among the tenth
+    of rows scored highest.
+    """
+    order = np.argsort(-scores, kind="stable")
+    positives = int(labels.sum())
+    hits = labels[order[:positives]].sum()
+    tenth = max(len(labels) // 10, 1)
+    return {
+        "f1": hits / positives,
+        "accuracy": 1 - 2 * (positives - hits) / len(labels),
+        "recall_top_decile": labels[order[:tenth]].sum() / positives,
+    }
+
+
+def gini(labels: Array, scores: Array) -> float:
+    """Normalised Gini coefficient of (n,) amounts: 1 if scores order them as they are, 0 if the
+    order says nothing. Ties among scores share their mean amount."""
+
+    def area(by: Array) -> float:
+        _, group = np.unique(-by, return_inverse=True)
+        counts = np.bincount(group)
+        means = np.bincount(group, weights=labels) / counts
+        lorenz = np.cumsum(means[group[np.argsort(group, kind="stable")]])
+        return float((lorenz / lorenz[-1] - np.arange(1, len(labels) + 1) / len(labels)).sum())
+
+    best = area(labels)
+    return area(scores) / best if best > 0 else float("nan")
 
 
 def ece(labels: Array, scores: Array, n_bins: int = 10) -> float:
@@ -84,6 +120,7 @@ def _errors(labels: Array, expected: Array) -> dict[str, float]:
     }
     if np.ptp(expected) > 0 and np.ptp(labels) > 0:
         made["spearman"] = spearmanr(expected, labels).statistic
+        made["gini"] = gini(labels, expected)
     return made
 
 

@@ -29,7 +29,7 @@ from models.evaluate import (
 )
 from models.figures import draw_reliability
 from models.gate import Comparison, Verdict, decide, decide_first
-from models.layout import labelled, task_labels
+from models.layout import as_numpy, labelled, task_labels
 from models.twins import twin_rows, twin_scores
 
 TWINS_AT_ONCE = max(os.cpu_count() or 1, 1)
@@ -99,6 +99,7 @@ def examine(
                 "twin": metrics(task, rows.labels, twin),
                 "constant": metrics(task, rows.labels, flat),
                 "gain_over_twin": interval,
+                "segments": _by_segment(task, rows, scores, twin),
             }
             losses = _losses(model, task, outputs, rows.labels)
             constant[task.name] = _compare(
@@ -113,7 +114,12 @@ def examine(
                 reliability[task.name] = (scores[""], rows.labels)
             print(_line(task, tasks[task.name]), flush=True)
     draw_reliability(reliability, folder / "reliability.png")
-    verdict: Verdict = decide_first(constant) if champion is None else decide(against)
+    config = model.config
+    verdict: Verdict = (
+        decide_first(constant, config.gate_max_worse)
+        if champion is None
+        else decide(against, config.gate_max_worse, config.gate_min_rows)
+    )
     return {
         "tasks": tasks,
         "gate": {
@@ -154,6 +160,33 @@ def _gain(task: Task, rows: Held, ours: Scores, twin: Scores, model: Model) -> d
         model.config.seed,
     )
     return {"gain": sign * (mine(every) - theirs(every)), "low": low, "high": high}
+
+
+NEW_DAYS, ACTIVE_DAYS = 30, 28
+SEGMENTS = ("new", "active", "dormant")
+"""Users first seen up to `NEW_DAYS` before the day; of the others, those last seen up to
+`ACTIVE_DAYS` before it, and the rest."""
+
+
+def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str, dict[str, float]]:
+    """Rows, and the main metric of both, among new, active and dormant users."""
+    if "days_since_first_seen" not in rows.rows.schema.names:
+        return {}
+    first, last = (
+        as_numpy(rows.rows.column(f"days_since_{x}_seen").cast(pa.float64()))
+        for x in ("first", "last")
+    )
+    new, active = first <= NEW_DAYS, last <= ACTIVE_DAYS
+    found = {}
+    for name, mine in zip(SEGMENTS, (new, ~new & active, ~new & ~active), strict=True):
+        weights = mine.astype(np.float64)
+        if mine.sum():
+            found[name] = {
+                "rows": int(mine.sum()),
+                "model": main_metric(task, rows.labels, ours)(weights),
+                "twin": main_metric(task, rows.labels, twin)(weights),
+            }
+    return found
 
 
 def _losses(model: Model, task: Task, outputs: Mapping[str, Tensor], labels: Array) -> Array:

@@ -6,11 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-MAX_WORSE = 0.01
-"""Relative loss by which a task may be worse before its interval is looked at."""
-MIN_ROWS = 200
-"""Fewer common test rows than this say nothing about a task."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -36,15 +31,18 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def decide_first(against_constant: Mapping[str, Comparison]) -> Verdict:
-    """A first model must beat the constant over all, and be significantly worse on no task."""
+def decide_first(against_constant: Mapping[str, Comparison], max_worse: float) -> Verdict:
+    """A first model must beat the constant over all, and be significantly worse on no task.
+
+    `max_worse` is the relative loss by which a task may be worse all the same.
+    """
     if not against_constant:
         return Verdict("stop", ("no task has enough labelled rows to test on",))
     mean = sum(c.change for c in against_constant.values()) / len(against_constant)
     worse = [
         f"{name} loses to the constant: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
         for name, c in against_constant.items()
-        if c.low > MAX_WORSE
+        if c.low > max_worse
     ]
     told = f"mean loss against the constant {mean:+.1%} over {len(against_constant)} tasks"
     if mean >= 0 or worse:
@@ -52,19 +50,22 @@ def decide_first(against_constant: Mapping[str, Comparison]) -> Verdict:
     return Verdict("promote", ("there is no champion yet", told))
 
 
-def decide(against_champion: Mapping[str, Comparison]) -> Verdict:
-    """Promote what is no worse over all and significantly worse nowhere."""
-    told = {name: c for name, c in against_champion.items() if c.rows >= MIN_ROWS}
+def decide(against_champion: Mapping[str, Comparison], max_worse: float, min_rows: int) -> Verdict:
+    """Promote what is no worse over all and significantly worse nowhere.
+
+    Fewer than `min_rows` common test rows say nothing about a task.
+    """
+    told = {name: c for name, c in against_champion.items() if c.rows >= min_rows}
     if not told:
         return Verdict(
             "keep",
-            (f"no task has {MIN_ROWS} test rows later than every day that either model used",),
+            (f"no task has {min_rows} test rows later than every day that either model used",),
         )
     mean = sum(c.change for c in told.values()) / len(told)
     worse = tuple(
         f"{name} is worse: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
         for name, c in told.items()
-        if c.low > MAX_WORSE
+        if c.low > max_worse
     )
     summary = f"mean loss against the champion {mean:+.2%} over {len(told)} tasks"
     if worse:

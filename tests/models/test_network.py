@@ -19,7 +19,7 @@ from models.arrow import arrow_schema
 from models.balance import AGGREGATORS, balance_of
 from models.config import TrainConfig
 from models.data import Batch, to_batch
-from models.evaluate import ece
+from models.evaluate import decided, ece, gini
 from models.layout import Layout
 from models.module import MultiTaskModule, one_cycle, without_events
 from models.network import Network, PiecewiseNumbers
@@ -213,3 +213,17 @@ def test_the_calibration_error_is_the_gap_between_said_and_seen() -> None:
     labels = np.array([0.0, 1.0] * 500)
     assert ece(labels, np.full(1000, 0.5)) == pytest.approx(0.0)
     assert ece(labels, np.full(1000, 0.8)) == pytest.approx(0.3)
+
+
+def test_yes_to_as_many_as_are_positive_gives_one_number_for_recall_and_precision() -> None:
+    labels = np.array([1.0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
+    made = decided(labels, scores)
+    assert made == {"f1": 0.5, "accuracy": 0.8, "recall_top_decile": 0.5}
+
+
+def test_gini_is_one_for_the_right_order_and_none_for_a_constant() -> None:
+    amounts = np.array([0.0, 0, 5, 1, 20])
+    assert gini(amounts, amounts * 3) == pytest.approx(1.0)
+    assert gini(amounts, -amounts) == pytest.approx(-1.0)
+    assert gini(amounts, np.ones(5)) == pytest.approx(0.0)

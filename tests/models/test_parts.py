@@ -250,17 +250,17 @@ BETTER, WORSE = Comparison(900, 0.4, 0.5, -0.3, -0.1), Comparison(900, 0.6, 0.5,
 
 
 def test_a_first_model_must_beat_the_constant_on_every_task() -> None:
-    assert decide_first({"a": BETTER}).decision == "promote"
-    verdict = decide_first({"a": BETTER, "b": Comparison(900, 0.52, 0.5, 0.02, 0.06)})
+    assert decide_first({"a": BETTER}, 0.01).decision == "promote"
+    verdict = decide_first({"a": BETTER, "b": Comparison(900, 0.52, 0.5, 0.02, 0.06)}, 0.01)
     assert verdict.decision == "stop"
     assert verdict.reasons[1] == "b loses to the constant: loss +4.0% (+2.0% to +6.0%)"
-    assert decide_first({}).decision == "stop"
+    assert decide_first({}, 0.01).decision == "stop"
 
 
 def test_a_challenger_that_is_worse_anywhere_is_not_promoted() -> None:
-    assert decide({"a": BETTER}).decision == "promote"
-    assert decide({"a": BETTER, "b": WORSE}).decision == "keep"
-    few = decide({"a": Comparison(10, 0.1, 0.5, -0.9, -0.8)})
+    assert decide({"a": BETTER}, 0.01, 200).decision == "promote"
+    assert decide({"a": BETTER, "b": WORSE}, 0.01, 200).decision == "keep"
+    few = decide({"a": Comparison(10, 0.1, 0.5, -0.9, -0.8)}, 0.01, 200)
     assert few.decision == "keep"
     assert few.reasons[0].startswith("no task has 200 test rows")
 

@@ -87,6 +87,7 @@ def test_every_task_has_a_twin_a_constant_and_an_interval(trained) -> None:
         assert set(made["model"]) <= set(made["twin"]) | {"auc", "spearman"}, name
         gain = made["gain_over_twin"]
         assert gain["low"] <= gain["gain"] <= gain["high"], name
+        assert sum(s["rows"] for s in made["segments"].values()) == made["test_rows"], name
 
 
 def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -> None:
