@@ -125,8 +125,11 @@ class Encoder:
         """An encoder as it was saved.
 
         Raises:
-            ContractError: it was fitted on other features than there are now.
+            ContractError: it was fitted on other features than there are now, or by an earlier
+                version.
         """
+        if "inputs" not in saved or "edges" not in saved:
+            raise ContractError("the model was fitted by an earlier version; train it anew")
         inputs.check_same(saved["inputs"])
         return Encoder(
             inputs,

@@ -179,6 +179,10 @@ def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tm
     assert model_id(tmp_path) != trained["model_id"]
     with pytest.raises(ContractError, match="with n_unicorns_7d"):
         load_model(tmp_path)
+    del about["encoder"]["inputs"]
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ContractError, match="by an earlier version; train it anew"):
+        load_model(tmp_path)
 
 
 def scores(trained, tmp_path: Path, n: int = 333) -> pa.Table:
