@@ -55,6 +55,8 @@ class Origin:
     """Clean rows of the user: table, how many, first and last landing day."""
     files: Sequence[tuple[str, str, int]]
     """Raw files of those landing days: source, file, lines."""
+    reasons: Mapping[str, Any] = field(default_factory=dict)
+    """Per task, the features that moved the score most (`models/reasons.py`)."""
     mismatches: list[str] = field(default_factory=list)
     """What came out differently when it was made again; nothing if all of it matched."""
 
@@ -226,10 +228,18 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         if origin.features.get(name) != value
     ]
     runs = night.settings.folder / "runs" / night.run_id
+    model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
+    everybody = night.lake.files(USER_FEATURES, day, day + _ONE)
+    origin.reasons = run_models(
+        "reasons",
+        {"rows": path, "background": [f.path for f in everybody], "model": model, "threads": 1},
+        runs,
+        say,
+    )
     spec = {
         "files": [path],
         "as_of": day.isoformat(),
-        "model": str(Registry(night.settings).fetch(str(origin.scores["model_id"]))),
+        "model": model,
         "release_id": str(origin.scores["release_id"]),
         "path": f"{runs}/explain/{day}.parquet",
         "scratch": str(runs / "explain"),

@@ -199,6 +199,21 @@ def origin(out: Console, found: Any) -> None:
         "table",
         out,
     )
+    out.print("\nwhat moved each score most, against the mean user of the day")
+    rows(
+        ("task", "ranking score", "mean user", "reasons"),
+        [
+            (
+                name,
+                f"{r['score']:.3g}",
+                f"{r['mean_user']:.3g}",
+                ", ".join(f"{feature} {by:+.2g}" for feature, by in r["features"]),
+            )
+            for name, r in found.reasons.items()
+        ],
+        "table",
+        out,
+    )
     for title, named in (
         (
             "current release",

@@ -1,4 +1,4 @@
-"""`python -m models train|score SPEC REPORT`: a process with a JSON spec in, a JSON report out."""
+"""`python -m models WHAT SPEC REPORT`: a process with a JSON spec in, a JSON report out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
-    parser.add_argument("what", choices=["train", "score", "clocks"])
+    parser.add_argument("what", choices=["train", "score", "clocks", "reasons"])
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
     parser.add_argument(
@@ -43,6 +43,10 @@ def main() -> int:
             from models.clocks import compare_clocks
 
             report = compare_clocks(spec)
+        elif told.what == "reasons":
+            from models.reasons import explain
+
+            report = explain(spec)
         else:
             from models.score import ScoreSpec, score
 

@@ -25,10 +25,13 @@ class StandardNumbers(nn.Module):
     """Standardised values and their indicators as they are."""
 
     width: int
+    owners: list[int]
+    """The feature that each column is of, by its place."""
 
     def __init__(self, config: TrainConfig, edges: Sequence[Sequence[float]]):
         super().__init__()
         self.width = 3 * len(edges)
+        self.owners = [*range(len(edges))] * 3
 
     def forward(self, numeric: Tensor) -> Tensor:
         """(B, 3F) to (B, 3F)."""
@@ -46,6 +49,7 @@ class PiecewiseNumbers(nn.Module):
     size: Tensor
     inside: Tensor
     width: int
+    owners: list[int]
 
     def __init__(self, config: TrainConfig, edges: Sequence[Sequence[float]]):
         super().__init__()
@@ -60,6 +64,7 @@ class PiecewiseNumbers(nn.Module):
         for name, values in (("left", left), ("size", size), ("inside", inside)):
             self.register_buffer(name, values, persistent=False)
         self.n_features, self.width = len(edges), len(edges) * config.numeric_width
+        self.owners = [f for f in range(len(edges)) for _ in range(config.numeric_width)]
         n_channels = n_bins + 3
         self.weight = nn.Parameter(torch.empty(len(edges), n_channels, config.numeric_width))
         nn.init.normal_(self.weight, std=0.3)
@@ -116,10 +121,12 @@ class Network(nn.Module):
         self.ids = nn.Embedding(max(sum(encoder.id_sizes), 1), config.id_width)
         self.events = EVENT_ENCODERS[config.events](config) if inputs.events else None
         self.text = TEXT_ENCODERS[config.text]() if inputs.text else None
-        n_inputs = self.numbers.width + len(encoder.id_sizes) * config.id_width
-        n_inputs += sum(part.width for part in (self.events, self.text) if part is not None)
+        self.owners = [inputs.numeric[f][0] for f in self.numbers.owners]
+        self.owners += [name for name in inputs.ids for _ in range(config.id_width)]
+        for name, part in (("events", self.events), ("text", self.text)):
+            self.owners += [name] * (part.width if part is not None else 0)
         self.input_dropout = nn.Dropout(config.input_dropout)
-        self.trunk = TRUNKS[config.trunk](config, n_inputs, len(tasks))
+        self.trunk = TRUNKS[config.trunk](config, len(self.owners), len(tasks))
         self.towers = nn.ModuleDict(
             {
                 task.name: Tower(config, self.trunk.members, self.heads[task.name].n_outputs)
@@ -147,14 +154,18 @@ class Network(nn.Module):
     def _outer(self, task: Task) -> bool:
         return task.within is not None and task.within in self.heads
 
-    def shared(self, batch: Batch) -> Tensor:
-        """What all tasks share, (B, M, D)."""
+    def inputs(self, batch: Batch) -> Tensor:
+        """What the trunk is given, (B, inputs); `owners` says which feature each column is of."""
         parts = [self.numbers(batch.numeric), self.ids(batch.ids).flatten(1)]
         if self.events is not None:
             parts.append(self.events(batch.verbs, batch.items, batch.times))
         if self.text is not None:
             parts.append(self.text(batch.tokens))
-        return self.trunk.shared(self.input_dropout(torch.cat(parts, dim=1)))
+        return torch.cat(parts, dim=1)
+
+    def shared(self, batch: Batch) -> Tensor:
+        """What all tasks share, (B, M, D)."""
+        return self.trunk.shared(self.input_dropout(self.inputs(batch)))
 
     def l1(self) -> Tensor:
         """The mean absolute value of the weights that inputs enter by, ()."""
@@ -174,6 +185,11 @@ class Network(nn.Module):
     def members(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs per task of each member of the ensemble, (B, M, K)."""
         return self.of_tasks(self.trunk.split(self.shared(batch)))
+
+    def of_inputs(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Outputs per task, each (B, K), of what the trunk is given."""
+        made = self.of_tasks(self.trunk.split(self.trunk.shared(inputs)))
+        return {name: outputs.mean(dim=1) for name, outputs in made.items()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs per task, each (B, K): the mean over members."""

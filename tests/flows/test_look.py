@@ -84,6 +84,7 @@ def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
     for part in (
         who,
         "examples snapshot",
+        "what moved each score most",
         "git commit",
         "user_scores",
         "orders",

@@ -22,6 +22,7 @@ from contracts.tasks import TASKS
 from models.arrow import arrow_schema
 from models.artifact import load_model, model_id
 from models.config import TrainConfig
+from models.reasons import reasons, sample
 from models.score import ScoreSpec, score
 from models.tracking import RunSpec
 from models.train import TrainSpec, train
@@ -256,3 +257,19 @@ def test_a_shared_bottom_learns_too(files, tmp_path: Path) -> None:
     told = replace(CONFIG, trunk="shared_bottom", max_epochs=8)
     report = train(spec_of(tmp_path, files, config=told, tasks=("purchase_7d", "purchase_30d")))
     assert report["tasks"]["purchase_30d"]["model"]["auc"] > 0.75
+
+
+def test_reasons_name_what_a_score_was_made_of(files, trained, tmp_path: Path) -> None:
+    model = load_model(Path(trained["folder"]) / "model")
+    everybody = sample([write_features(tmp_path, 300)])
+    views = everybody.column("n_views_7d").to_numpy()
+    two = everybody.take([int(views.argmax()), int(views.argmin())])
+    high, low = reasons(model, two, everybody, 3)
+    # Views are the one feature that shows how strong a user is.
+    assert high["churn_28d"].features[0][0] == low["churn_28d"].features[0][0] == "n_views_7d"
+    assert high["churn_28d"].features[0][1] < 0 < low["churn_28d"].features[0][1]
+    every = reasons(model, two, everybody, 10_000)
+    for found in every:
+        for name, r in found.items():
+            total = sum(by for _, by in r.features)
+            assert total + r.gap == pytest.approx(r.score - r.mean_user, abs=1e-3), name
