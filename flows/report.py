@@ -111,7 +111,7 @@ def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
     """Write the page as HTML with its pictures inside; a night run again replaces its page."""
     embedded = {
         name: base64.b64encode((pictures / f"{name}.png").read_bytes()).decode()
-        for name in ("curves", "reliability")
+        for name in ("curves", "reliability", "importance")
         if (pictures / f"{name}.png").exists()
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -27,8 +27,9 @@ from models.evaluate import (
     main_metric,
     metrics,
 )
-from models.figures import draw_reliability
+from models.figures import draw_importance, draw_reliability
 from models.gate import Comparison, Verdict, decide, decide_first
+from models.importance import TOP, importance
 from models.layout import as_numpy, labelled, task_labels
 from models.twins import twin_rows, twin_scores
 
@@ -114,6 +115,10 @@ def examine(
                 reliability[task.name] = (scores[""], rows.labels)
             print(_line(task, tasks[task.name]), flush=True)
     draw_reliability(reliability, folder / "reliability.png")
+    leant_on = importance(model, {name: h.rows for name, h in held.items()}, model.config.seed)
+    draw_importance(leant_on, folder / "importance.png")
+    for name, found in leant_on.items():
+        tasks[name]["importance"] = dict(list(found.items())[:TOP])
     config = model.config
     verdict: Verdict = (
         decide_first(constant, config.gate_max_worse)

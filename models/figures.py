@@ -58,3 +58,26 @@ def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> No
         axis.set(title=name, xlabel="predicted", ylabel="seen", xlim=(0, top), ylim=(0, top))
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int = 25) -> None:
+    """The features whose loss is felt most over all tasks, and by which."""
+    means: dict[str, float] = {}
+    for of_task in found.values():
+        for feature, worse in of_task.items():
+            means[feature] = means.get(feature, 0.0) + max(worse, 0.0) / len(found)
+    top = sorted(means, key=lambda feature: (-means[feature], feature))[:n]
+    shares = np.array([[100 * found[task][feature] for task in found] for feature in top])
+    figure, axes = plt.subplots(
+        figsize=(2.5 + 0.5 * len(found), 1.5 + 0.27 * len(top)), layout="constrained"
+    )
+    image = axes.imshow(np.maximum(shares, 0) ** 0.5, aspect="auto", cmap="Blues")
+    image.set_clim(0, max(float(np.sqrt(np.maximum(shares, 0)).max(initial=0)), 1.0))
+    for (i, k), share in np.ndenumerate(shares):
+        if share >= 0.1:
+            axes.text(k, i, f"{share:.1f}", ha="center", va="center", fontsize=6)
+    axes.set_xticks(range(len(found)), list(found), rotation=60, ha="right", fontsize=7)
+    axes.set_yticks(range(len(top)), top, fontsize=7)
+    axes.set_title("By how many per cent the loss grows when a feature is shuffled", fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -94,7 +94,7 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
         ],
     )
     draw_curves(report["history"], folder / "curves.png")
-    for picture in ("curves.png", "reliability.png"):
+    for picture in ("curves.png", "reliability.png", "importance.png"):
         client.log_artifact(run_id, str(folder / picture))
     client.log_dict(run_id, dict(report), "report.json")
     with tempfile.TemporaryDirectory() as temporary:

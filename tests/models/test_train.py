@@ -89,6 +89,15 @@ def test_every_task_has_a_twin_a_constant_and_an_interval(trained) -> None:
         gain = made["gain_over_twin"]
         assert gain["low"] <= gain["gain"] <= gain["high"], name
         assert sum(s["rows"] for s in made["segments"].values()) == made["test_rows"], name
+        assert len(made["importance"]) == 10, name
+
+
+def test_what_is_shuffled_is_missed_if_it_says_something(trained) -> None:
+    for name in ("churn_28d", "view_7d", "next_rating_90d"):
+        found = trained["tasks"][name]["importance"]
+        assert next(iter(found)) == "n_views_7d", name
+        assert found["n_views_7d"] > 0.05, name
+    assert (Path(trained["folder"]) / "importance.png").stat().st_size > 1000
 
 
 def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -> None:
