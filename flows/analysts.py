@@ -60,10 +60,12 @@ def build_database(
     with duckdb.connect(str(beside)) as connection:
         connection.execute("CREATE TABLE release (release_id VARCHAR, as_of DATE)")
         connection.execute("INSERT INTO release VALUES (?, ?)", [release_id, as_of])
-        connection.execute("CREATE TABLE release_files (path VARCHAR)")
+        connection.execute("CREATE TABLE release_files (table_name VARCHAR, path VARCHAR)")
         for table, paths in files.items():
             if paths:
-                connection.executemany("INSERT INTO release_files VALUES (?)", [[p] for p in paths])
+                connection.executemany(
+                    "INSERT INTO release_files VALUES (?, ?)", [[table.name, p] for p in paths]
+                )
             connection.execute(f"CREATE VIEW {table.name} AS {select_from(table, paths)}")
             _comment(connection, table.name, table)
         connection.execute(
