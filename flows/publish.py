@@ -250,11 +250,13 @@ def _release(
     else:
         raise ContractError("there is nothing to publish: nobody was ever scored")
     release_id, newest, replaces = release_id_of(night, snapshot), max(days), None
+    made = set(days)
     if current is not None:
         again = current.release_id == release_id
         if again and snapshot == current.snapshots[USER_SCORES.name]:
             return current
         replaces = current.replaces if again else current.release_id
+        made |= set(current.days) if again else set()
         if not scored or current.as_of > newest:
             newest, model_id = current.as_of, current.model_id
     snapshots = {
@@ -270,7 +272,7 @@ def _release(
         snapshots | {USER_SCORES.name: snapshot},
         night.run_id,
         now(),
-        tuple(days),
+        tuple(sorted(made)),
         replaces,
     )
 
