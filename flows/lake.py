@@ -54,6 +54,8 @@ MAIN = "main"
 _PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "10",
+    "commit.manifest-merge.enabled": "true",  # else each night leaves a manifest for good
+    "commit.manifest.min-count-to-merge": "20",
 }
 
 

@@ -96,6 +96,20 @@ def test_history_shares_month_files_and_a_day_of_it_can_be_replaced(
         lake.commit(USER_ITEM_DAYS, missing)
 
 
+def test_night_after_night_the_manifests_stay_few(lake: Lake, tmp_path: Path) -> None:
+    for n in range(28):
+        day = D1 + timedelta(days=n)
+        lake.commit(USER_ITEM_DAYS, {day: day_file(tmp_path, day, 3, f"night{n}")})
+        if n % 5 == 4:
+            lake.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 4, f"again{n}")})
+    found = lake.table(USER_ITEM_DAYS)
+    snapshot = found.current_snapshot()
+    assert snapshot is not None
+    assert len(snapshot.manifests(found.io)) <= 20
+    assert sum(f.rows for f in lake.files(USER_ITEM_DAYS)) == 27 * 3 + 4
+    assert lake.files(USER_ITEM_DAYS, D1, D2)[0].rows == 4
+
+
 def test_what_is_replaced_within_a_day_can_be_narrowed(lake: Lake, tmp_path: Path) -> None:
     def quarantined(table: str, n: int) -> dict[date, WrittenDay]:
         path = tmp_path / f"{table}{n}.parquet"
