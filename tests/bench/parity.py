@@ -115,6 +115,8 @@ def compare(night: Night, root: Path, name: str) -> None:
                 columns[column] = columns.get(column, 0) + count
         shutil.rmtree(night.lake.staging(night.run_id, "swept"))
         shutil.rmtree(night.lake.staging(night.run_id, "defined"))
+        print(f"{name}: equal so far to {chunk[-1]}: {rows:,} rows, {differ} days, "
+              f"{in_one_only} users and {len(columns)} columns differ", flush=True)  # fmt: skip
     told(
         bench="parity", log=name, days=len(days), first=str(days[0]), last=str(days[-1]),
         rows=rows, columns=len(USER_FEATURES.columns), days_that_differ_between_engines=differ,
