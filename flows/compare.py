@@ -55,7 +55,8 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
                 continue
             found = first_row(connection, _COMPARED.format(score=column, rank=rank))
             if found[0]:
-                shares = (f"{found[i]:.1%}" for i in (1, 2, 3))
+                # Where many share one score, the top decile may be empty.
+                shares = ("none" if found[i] is None else f"{found[i]:.1%}" for i in (1, 2, 3))
                 rows.append((task.name, found[0], *shares, *(f"{x:.4g}" for x in found[4:])))
     title = (
         f"{chosen[0].release_id} ({days[0]}, model {chosen[0].model_id}) against "

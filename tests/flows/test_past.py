@@ -197,7 +197,9 @@ def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> N
         (current.as_of,)
     ]
     # A day of history was replaced meanwhile, so that files of several layouts are read together.
-    ((user,),) = query(home / "nightjar.duckdb", "SELECT min(user_key) FROM newest_scores")[1]
+    ((user,),) = query(
+        home / "nightjar.duckdb", f"SELECT min(user_key) FROM user_scores WHERE as_of = '{FIRST}'"
+    )[1]
     told = run("explain", user, "--as-of", str(FIRST))
     assert told.exit_code == 0, told.output
 
