@@ -79,7 +79,7 @@ def _replaced(text: Column, pattern: str, choice: str, what: str) -> Column:
 
 
 def _unescaped(text: Column) -> Column:
-    r"""Runs of `\uXXXX` decoded together, for a pair of surrogates is one character."""
+    r"""Runs of `\u` escapes decoded together, for a pair of surrogates is one character."""
     runs = F.array_distinct(
         F.regexp_extract_all(text, F.lit(r"((?:\\u[0-9a-fA-F]{4})+)"), F.lit(1))
     )

@@ -5,6 +5,7 @@ Letters: B rows, F inputs, D width, T tasks, E experts, M members of an ensemble
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
@@ -13,18 +14,18 @@ from torch import Tensor, nn
 from models.config import TrainConfig
 
 
-class Trunk(nn.Module):
+class Trunk(nn.Module, ABC):
     """Two steps, between which gradients of the tasks can be balanced."""
 
     members: int = 1
 
+    @abstractmethod
     def shared(self, inputs: Tensor) -> Tensor:
         """(B, F) to the representation that all tasks share, (B, M, D)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def split(self, shared: Tensor) -> Tensor:
         """(B, M, D) to what each task gets of it, (B, T, M, D)."""
-        raise NotImplementedError
 
 
 class ResidualBlock(nn.Module):
