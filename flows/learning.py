@@ -14,6 +14,8 @@ from flows.plan import hash_of, table_shape
 from flows.receipts import Fingerprint
 from flows.releases import Releases
 
+SUNDAY = 6
+
 
 def told_to_train(context: Context) -> dict[str, Any]:
     """What training is told besides its examples."""
@@ -24,7 +26,24 @@ def told_to_train(context: Context) -> dict[str, Any]:
         "known_until": context.as_of.isoformat(),
         "config": asdict(context.settings.train),
         "champion": champion.model_id if champion else None,
+        "single_task_twins": _twins_are_due(context),
     }
+
+
+def learns(context: Context) -> str:
+    """Which tasks are learnt from which features, as a hash."""
+    return hash_of([[task.name for task in context.tasks], USER_FEATURES.names])
+
+
+def _twins_are_due(context: Context) -> bool:
+    """Whether tasks are trained alone as well: see `TrainConfig.single_task_twins`."""
+    when = context.settings.train.single_task_twins
+    if when != "weekly":
+        return when == "always"
+    before = [day for day in context.receipts.days("train") if day < context.as_of]
+    last = context.receipts.get("train", max(before)) if before else None
+    changed = last is not None and last.outputs.get("learns", "") not in ("", learns(context))
+    return changed or context.as_of.weekday() == SUNDAY
 
 
 def train_fingerprint(context: Context, days: Sequence[date]) -> Fingerprint:

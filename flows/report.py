@@ -72,6 +72,22 @@ class NightReport:
         return made
 
     @property
+    def sharing_rows(self) -> list[tuple[str, ...]]:
+        """Per task that was trained alone as well: what sharing gains it, and what follows."""
+        return [
+            (
+                name,
+                found["main"],
+                number(found["model"].get(found["main"])),
+                number(alone["metrics"].get(found["main"])),
+                f"{alone['gain']:+.4g} ({alone['low']:+.4g} to {alone['high']:+.4g})",
+                alone["verdict"],
+            )
+            for name, found in self.trained["tasks"].items()
+            if (alone := found.get("single_task"))
+        ]
+
+    @property
     def stage_rows(self) -> list[tuple[str, ...]]:
         return [
             (
@@ -111,7 +127,7 @@ def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
     """Write the page as HTML with its pictures inside; a night run again replaces its page."""
     embedded = {
         name: base64.b64encode((pictures / f"{name}.png").read_bytes()).decode()
-        for name in ("curves", "reliability", "importance")
+        for name in ("curves", "reliability", "importance", "sharing")
         if (pictures / f"{name}.png").exists()
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from flows.settings import NightjarSettings
 def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: Console) -> None:
     """Print a result as a table, CSV or JSON; the last two to the bare output, for programs."""
     if how == "csv":
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(values)
     elif how == "json":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,9 @@ from contracts.tables import EXAMPLES, RECONCILIATION, USER_SCORES
 from flows.analysts import query
 from flows.audit import Audited
 from flows.code import git_commit
-from flows.learning import told_to_train, train_fingerprint
-from flows.night import Night, StageReport
-from flows.plan import decide
+from flows.learning import learns, told_to_train, train_fingerprint
+from flows.night import Night, StageReport, short_hash
+from flows.plan import decide, hash_of
 from flows.processes import run_models
 from flows.publish import database
 from flows.quarantine import check_limits
@@ -86,7 +88,10 @@ def train(night: Night) -> dict[str, Any]:
     files = [
         file for day in days for file in night.lake.files(EXAMPLES, day, day + timedelta(days=1))
     ]
-    folder = night.settings.folder / "runs" / night.run_id
+    runs = night.settings.folder / "runs"
+    folder = runs / night.run_id
+    # Where a training that is killed left off: the next night that trains the same goes on there.
+    stopped = runs / f"training-{short_hash(hash_of(asdict(fingerprint)))}"
     snapshot = str(night.lake.snapshot(EXAMPLES))
     report = run_models(
         "train",
@@ -95,6 +100,7 @@ def train(night: Night) -> dict[str, Any]:
             "files": [file.path for file in files],
             "as_ofs": [day.isoformat() for day in days],
             "folder": str(folder / "train"),
+            "checkpoints": str(stopped),
             "champion": str(registry.fetch(told["champion"])) if told["champion"] else None,
             "run": {
                 "tracking_uri": night.settings.mlflow_url,
@@ -119,6 +125,7 @@ def train(night: Night) -> dict[str, Any]:
         folder,
         say,
     )
+    report["learns"] = learns(night)
     report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
     registry.register(report["model_id"], report["run_id"])
     rows = sum(file.rows for file in files)
@@ -132,6 +139,7 @@ def train(night: Night) -> dict[str, Any]:
         sum(file.bytes for file in files),
         say,
     )
+    shutil.rmtree(stopped, ignore_errors=True)
     return report
 
 

@@ -8,11 +8,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from contracts.table import ContractError
+from models.ranks import is_rank, rank, run_ranks
 
 _SET_PARENT_DEATH_SIGNAL = 1
+ENDED = 143
+"""Exit code of a process that was asked to end: 128 and SIGTERM."""
 
 
 def die_with_parent(parent: int) -> None:
@@ -32,11 +37,15 @@ def main() -> int:
         "--parent", type=int, default=os.getppid(), help="process whose end ends this one"
     )
     told = parser.parse_args()
-    die_with_parent(told.parent)
+    die_with_parent(os.getppid() if is_rank() else told.parent)
     spec = json.loads(told.spec.read_text())
+    n = processes_of(told.what, spec)
+    if n > 1 and not is_rank():
+        return run_ranks(n, [told.what, str(told.spec), str(told.report)], told.report)
     try:
         if told.what == "train":
-            from models.train import TrainSpec, train
+            from models.learn import TrainSpec
+            from models.train import train
 
             report = train(TrainSpec.from_json(spec))
         elif told.what == "clocks":
@@ -54,8 +63,20 @@ def main() -> int:
     except ContractError as error:
         told.report.write_text(json.dumps({"error": str(error)}))
         return 1
-    told.report.write_text(json.dumps(report, indent=1))
+    except SystemExit:
+        if told.what == "train":  # asked to end: where it was is kept
+            return ENDED
+        raise
+    if rank() == 0:
+        told.report.write_text(json.dumps(report, indent=1))
     return 0
+
+
+def processes_of(what: str, spec: Mapping[str, Any]) -> int:
+    """How many processes share the work."""
+    if what == "train":
+        return int(spec["config"].get("devices", 1))
+    return int(spec.get("processes", 1))
 
 
 if __name__ == "__main__":

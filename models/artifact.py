@@ -16,10 +16,10 @@ from torch import Tensor
 
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
+from models.calibration import Calibration
 from models.config import TrainConfig
 from models.data import to_batch
 from models.encoders import Encoder
-from models.heads import Calibration
 from models.layout import Layout
 from models.network import Network
 from models.splits import Split
@@ -94,7 +94,7 @@ def save_model(model: Model, folder: Path) -> str:
         "classes": dict(model.layout.classes),
         "config": asdict(model.config),
         "encoder": model.encoder.to_json(),
-        "calibrations": {name: asdict(c) for name, c in model.calibrations.items()},
+        "calibrations": {name: c.to_json() for name, c in model.calibrations.items()},
         "splits": {
             name: {
                 part: [d.isoformat() for d in getattr(split, part)]
@@ -140,7 +140,7 @@ def load_model(folder: Path) -> Model:
         network,
         encoder,
         config,
-        {name: Calibration(**c) for name, c in about["calibrations"].items()},
+        {name: Calibration.from_json(c) for name, c in about["calibrations"].items()},
         {
             name: Split(*(_days(split[part]) for part in ("train", "valid", "test")))
             for name, split in about["splits"].items()

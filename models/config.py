@@ -37,7 +37,7 @@ class TrainConfig:
     width: int = 128
     """Units of the trunk's layers; experts and towers follow from it."""
     depth: int = 2
-    """Residual blocks in the trunk."""
+    """Residual blocks in the trunk; with none, a mixture's experts see the inputs themselves."""
     n_experts: int = 4
     """Experts of a mixture, shared experts of ple; unused by others."""
     members: int = 8
@@ -50,6 +50,10 @@ class TrainConfig:
     """Share of inputs dropped while training."""
     event_dropout: float = 0.0
     """Share of events left out of each sequence while training."""
+    tie: float = 0.0
+    """Weight in the loss of how far the towers of related tasks lie apart (`models/related.py`)."""
+    consistency: float = 0.0
+    """Weight in the loss of how far two answers to one question lie apart."""
     id_width: int = 8
     """Dimensions of an id's embedding."""
     numeric_width: int = 4
@@ -62,6 +66,8 @@ class TrainConfig:
     weight_decay: float = 1e-4
     l1: float = 0.0
     """Weight of the mean absolute value of the inputs' weights in the loss."""
+    id_learning_rate: float = 0.02
+    """Of tables too large to be updated whole (`models/rows.py`)."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Of the learning rate: one cycle rises over a third of the epochs and falls over the rest."""
     batch_size: int = 1024
@@ -74,10 +80,21 @@ class TrainConfig:
     threads: int = 1
     """Torch threads. More than one makes sums depend on the machine."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    """Processes that train one model together, each on its part of every batch: GPUs, or cores."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products while training; float32 where the processor has no other."""
+    checkpoint_seconds: float = 300.0
+    """Between two states from which a training that was killed can go on."""
     min_rows: int = 100
     """A task with fewer labelled rows in training, validation or test is left out."""
     twin_max_rows: int = 200_000
     """Training rows that a LightGBM twin sees at most, sampled by a hash of the row."""
+    single_task_twins: Literal["never", "weekly", "always"] = "weekly"
+    """When each task is trained alone as well, to see whether sharing helps it: on Sundays, and
+    when tasks or features have changed since the last training; never; or each time."""
+    folds: int = 0
+    """Earlier midnights at which the whole training is repeated, to see how steady it is."""
     bootstrap_samples: int = 200
     """Resamples of users behind each interval."""
     gate_max_worse: float = 0.01
@@ -88,7 +105,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in (
             "width",
-            "depth",
             "n_experts",
             "id_width",
             "id_buckets",
@@ -102,6 +118,7 @@ class TrainConfig:
             "numeric_width",
             "n_bins",
             "gate_min_rows",
+            "devices",
         ):
             if getattr(self, name) < 1:
                 raise ContractError(
@@ -112,7 +129,16 @@ class TrainConfig:
                 raise ContractError(
                     f"train.{name}: expected 0 to below 1, found {getattr(self, name)}"
                 )
-        for name in ("weight_decay", "l1", "gate_max_worse"):
+        for name in (
+            "depth",
+            "weight_decay",
+            "l1",
+            "tie",
+            "consistency",
+            "gate_max_worse",
+            "folds",
+            "checkpoint_seconds",
+        ):
             if getattr(self, name) < 0:
                 raise ContractError(
                     f"train.{name}: expected 0 or more, found {getattr(self, name)}"
@@ -122,10 +148,9 @@ class TrainConfig:
                 "train.max_grad_norm: expected above 0, or none to turn clipping "
                 f"off, found {self.max_grad_norm}"
             )
-        if self.learning_rate <= 0:
-            raise ContractError(
-                f"train.learning_rate: expected above 0, found {self.learning_rate}"
-            )
+        for name in ("learning_rate", "id_learning_rate"):
+            if getattr(self, name) <= 0:
+                raise ContractError(f"train.{name}: expected above 0, found {getattr(self, name)}")
 
     @property
     def tower_width(self) -> int:

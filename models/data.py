@@ -15,14 +15,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
+from contracts.table import ContractError
 from models.encoders import Encoded, Encoder
 from models.layout import Cuts, Layout
 
 POOL_ROWS = 131_072
-"""Rows that are shuffled together: row groups come in a random order, then rows within a pool.
-Examples that fit into one pool (2 KB a row) are encoded once and kept."""
+"""Rows that are shuffled together where examples are streamed: row groups come in a random order,
+then rows within a pool."""
+KEPT_BYTES = 1 << 29
+"""Examples that take no more than this once they are encoded are encoded once and kept."""
 
 
 @dataclass
@@ -42,7 +44,19 @@ class Batch:
         return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
 
     def take(self, rows: Tensor) -> Batch:
-        return Batch(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return Batch(*(getattr(self, f.name).index_select(0, rows) for f in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(getattr(self, f.name).nbytes for f in fields(self))
+
+
+def together(batches: Sequence[Batch]) -> Batch:
+    """Rows of all batches, in their order."""
+    return Batch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(Batch)))
 
 
 def to_batch(encoded: Encoded, labels: np.ndarray) -> Batch:
@@ -82,11 +96,15 @@ def _may_hold(file: pq.ParquetFile, group: int, days: Sequence[date]) -> bool:
     return stats is None or any(stats.min <= day <= stats.max for day in days)
 
 
-class Examples(IterableDataset[Batch]):
+class Examples:
     """Batches of the rows that have a label which counts.
 
-    Shuffled anew each epoch from the seed alone: row groups in a random order fill a pool, and the
-    rows of a pool are mixed. Without `seed` the order is that of the files.
+    Shuffled anew each epoch, from the seed and the epoch alone. Examples that fit into memory are
+    shuffled whole; of others, row groups in a random order fill a pool, and the rows of a pool are
+    mixed. Without `seed` the order is that of the files.
+
+    With several ranks each takes its part of every batch. In training all parts are equally large,
+    for which the last batch of an epoch may lose a few rows, others each time.
     """
 
     def __init__(
@@ -97,48 +115,80 @@ class Examples(IterableDataset[Batch]):
         encoder: Encoder,
         batch_size: int,
         seed: int | None = None,
+        rank: int = 0,
+        n_ranks: int = 1,
     ):
         self.files, self.layout, self.cuts, self.encoder = files, layout, cuts, encoder
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.batch_size, self.seed, self.rank, self.n_ranks = batch_size, seed, rank, n_ranks
+        self.epoch, self._skipped = 0, 0
         self._kept: Batch | None = None
 
-    def __iter__(self) -> Iterator[Batch]:
-        order: np.random.Generator | None = None
-        if self.seed is not None:
-            order = np.random.default_rng((self.seed, self.epoch))
-            self.epoch += 1
-        if self._kept is not None:
-            yield from self._batches(self._kept, order)
-            return
-        pools = 0
-        for pool in self._pools(order):
-            pools += 1
-            yield from self._batches(pool, order)
-        self._kept = pool if pools == 1 else None
+    def start_at(self, epoch: int, batches: int) -> None:
+        """Go on behind that many batches of an epoch, from 0."""
+        self.epoch, self._skipped = epoch, batches
 
-    def _pools(self, order: np.random.Generator | None) -> Iterator[Batch]:
-        groups = [
-            (path, i) for path in self.files for i in range(pq.ParquetFile(path).num_row_groups)
+    def __iter__(self) -> Iterator[Batch]:
+        # Nothing is counted before the first batch is asked for: who only looks whether this can
+        # be iterated uses up no epoch.
+        epoch, skipped = self.epoch, self._skipped
+        self.epoch, self._skipped = epoch + 1, 0
+        if self._kept is None and self._fits():
+            self._kept = together(list(self._pools(None)))
+        pools = iter([self._kept]) if self._kept is not None else self._pools(epoch)
+        for k, pool in enumerate(pools):
+            picks = torch.arange(len(pool))
+            if self.seed is not None:
+                picks = torch.from_numpy(self._dice(epoch, 1 + k).permutation(len(pool)))
+            starts = range(0, len(pool), self.batch_size)
+            for start in starts[skipped:]:
+                mine = self._mine(picks[start : start + self.batch_size])
+                if len(mine):
+                    yield pool.take(mine)
+            skipped = max(skipped - len(starts), 0)
+
+    def _mine(self, rows: Tensor) -> Tensor:
+        """This rank's part of a batch."""
+        even = len(rows) - len(rows) % self.n_ranks if self.seed is not None else len(rows)
+        return rows[:even][self.rank :: self.n_ranks]
+
+    def _dice(self, *what: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed or 0, *what))
+
+    def _fits(self) -> bool:
+        """Whether all rows fit into memory, going by the first ones."""
+        first = next(self._tables(self._groups()), None)
+        if first is None:
+            raise ContractError("there are no examples with labels that count")
+        rows = sum(pq.read_metadata(path).num_rows for path in self.files)
+        return rows * self._pool([first.slice(0, 64)]).n_bytes / min(len(first), 64) <= KEPT_BYTES
+
+    def _groups(self) -> list[tuple[str, int]]:
+        return [
+            (path, i) for path in self.files for i in range(pq.read_metadata(path).num_row_groups)
         ]
-        if order is not None:
-            groups = [groups[i] for i in order.permutation(len(groups))]
+
+    def _pools(self, epoch: int | None) -> Iterator[Batch]:
+        groups = self._groups()
+        if epoch is not None and self.seed is not None:
+            groups = [groups[i] for i in self._dice(epoch, 0).permutation(len(groups))]
         tables: list[pa.Table] = []
-        for path, i in groups:
-            table = pq.ParquetFile(path).read_row_group(i)
-            labels = self.layout.counted(table, self.cuts)
-            tables.append(table.filter(pa.array(~np.isnan(labels).all(axis=1))))
+        for table in self._tables(groups):
+            tables.append(table)
             if sum(t.num_rows for t in tables) >= POOL_ROWS:
                 yield self._pool(tables)
                 tables = []
-        if any(t.num_rows for t in tables):
+        if tables:
             yield self._pool(tables)
+
+    def _tables(self, groups: Sequence[tuple[str, int]]) -> Iterator[pa.Table]:
+        """Rows of row groups with a label that counts, where there are any."""
+        for path, i in groups:
+            table = pq.ParquetFile(path).read_row_group(i)
+            labels = self.layout.counted(table, self.cuts)
+            kept = table.filter(pa.array(~np.isnan(labels).all(axis=1)))
+            if kept.num_rows:
+                yield kept
 
     def _pool(self, tables: Sequence[pa.Table]) -> Batch:
         rows = pa.concat_tables(tables)
         return to_batch(self.encoder.encode(rows), self.layout.counted(rows, self.cuts))
-
-    def _batches(self, pool: Batch, order: np.random.Generator | None) -> Iterator[Batch]:
-        n = len(pool.labels)
-        picks = torch.from_numpy(order.permutation(n) if order is not None else np.arange(n))
-        for start in range(0, n, self.batch_size):
-            yield pool.take(picks[start : start + self.batch_size])

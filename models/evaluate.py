@@ -6,6 +6,7 @@ Letters: n rows, C classes of a multi-label task.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from contracts.kinds import (
     ZeroInflatedLogNormal,
 )
 from contracts.tasks import Task
+from models.config import TrainConfig
 
 Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Array]
@@ -252,6 +254,33 @@ def bootstrap(
         return float("nan"), float("nan")
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better in the main metric, above 0 is better, with its 95 % interval over users."""
+
+    gain: float
+    low: float
+    high: float
+
+
+def gain_over(
+    task: Task,
+    labels: Array,
+    users: npt.NDArray[np.str_],
+    ours: Scores,
+    theirs: Scores,
+    config: TrainConfig,
+) -> Gain:
+    """How much better our scores of some rows are than others' of the same rows."""
+    sign = 1.0 if MAIN_METRIC[type(task.kind)] in HIGHER_IS_BETTER else -1.0
+    mine, other = (main_metric(task, labels, s) for s in (ours, theirs))
+    every = np.ones(len(labels))
+    low, high = bootstrap(
+        users, lambda w: sign * (mine(w) - other(w)), config.bootstrap_samples, config.seed
+    )
+    return Gain(sign * (mine(every) - other(every)), low, high)
 
 
 def mean_of(values: Array) -> Statistic:

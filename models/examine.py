@@ -18,12 +18,12 @@ from contracts.tasks import Task
 from models.artifact import Model
 from models.data import read_batches
 from models.evaluate import (
-    HIGHER_IS_BETTER,
     MAIN_METRIC,
     Array,
     Scores,
     bootstrap,
     constant_scores,
+    gain_over,
     main_metric,
     metrics,
 )
@@ -82,24 +82,24 @@ def examine(
     reliability: dict[str, tuple[Array, Array]] = {}
     with ThreadPoolExecutor(TWINS_AT_ONCE) as pool:
         twins = {
-            task.name: pool.submit(_twin, model, task, files, held[task.name])
+            task.name: pool.submit(lightgbm_scores, model, task, files, held[task.name])
             for task in model.tasks
         }
         for task in model.tasks:
             rows = held[task.name]
             outputs = model.outputs(rows.rows)
-            scores = _as_arrays(model.scores(outputs)[task.name])
+            scores = as_arrays(model.scores(outputs)[task.name])
             train = train_labels[task.name].double().numpy()
             flat = constant_scores(task, train, len(rows.labels))
             twin = twins[task.name].result()
-            interval = _gain(task, rows, scores, twin, model)
+            gain = gain_over(task, rows.labels, rows.users, scores, twin, model.config)
             tasks[task.name] = {
                 "test_rows": len(rows.labels),
                 "main": MAIN_METRIC[type(task.kind)],
                 "model": metrics(task, rows.labels, scores),
                 "twin": metrics(task, rows.labels, twin),
                 "constant": metrics(task, rows.labels, flat),
-                "gain_over_twin": interval,
+                "gain_over_twin": asdict(gain),
                 "segments": _by_segment(task, rows, scores, twin),
             }
             losses = _losses(model, task, outputs, rows.labels)
@@ -139,11 +139,13 @@ def examine(
     }
 
 
-def _as_arrays(scores: Mapping[str, Tensor]) -> Scores:
+def as_arrays(scores: Mapping[str, Tensor]) -> Scores:
+    """Scores of one task by suffix, as double-precision arrays."""
     return {suffix: values.double().numpy() for suffix, values in scores.items()}
 
 
-def _twin(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
+def lightgbm_scores(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
+    """Scores of the task's LightGBM twin for the rows of its test days."""
     split, config, layout = model.splits[task.name], model.config, model.layout.only(task)
     train, valid = (
         twin_rows(files, layout, {task.name: days}, model.encoder, config.twin_max_rows)
@@ -151,20 +153,6 @@ def _twin(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
     )
     test, _ = twin_rows(files, layout, {task.name: split.test}, model.encoder, None)
     return twin_scores(task, train, valid, test, len(model.encoder.inputs.ids), config)
-
-
-def _gain(task: Task, rows: Held, ours: Scores, twin: Scores, model: Model) -> dict[str, float]:
-    """How much better than the twin in the main metric, with its interval; above 0 is better."""
-    sign = 1.0 if MAIN_METRIC[type(task.kind)] in HIGHER_IS_BETTER else -1.0
-    mine, theirs = (main_metric(task, rows.labels, s) for s in (ours, twin))
-    every = np.ones(len(rows.labels))
-    low, high = bootstrap(
-        rows.users,
-        lambda w: sign * (mine(w) - theirs(w)),
-        model.config.bootstrap_samples,
-        model.config.seed,
-    )
-    return {"gain": sign * (mine(every) - theirs(every)), "low": low, "high": high}
 
 
 NEW_DAYS, ACTIVE_DAYS = 30, 28

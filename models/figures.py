@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -56,6 +57,37 @@ def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> No
         axis.plot([0, top], [0, top], color="grey", linewidth=0.8)
         axis.plot(predicted, seen, marker="o")
         axis.set(title=name, xlabel="predicted", ylabel="seen", xlim=(0, top), ylim=(0, top))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_sharing(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Per task the gain over its single-task and its LightGBM twin, with intervals, as shares of
+    the widest interval of the task: right of the line is better."""
+    shown = {name: found for name, found in tasks.items() if "single_task" in found}
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(shown)), layout="constrained")
+    for offset, key, label in (
+        (-0.12, "single_task", "over the same network for this task alone"),
+        (0.12, "gain_over_twin", "over LightGBM"),
+    ):
+        for row, found in enumerate(shown.values()):
+            gain, low, high = (found[key][k] for k in ("gain", "low", "high"))
+            reach = max(
+                abs(found[of][k]) for of in ("single_task", "gain_over_twin")
+                for k in ("low", "high")
+            ) or 1.0  # fmt: skip
+            axes.errorbar(
+                gain / reach, row + offset,
+                xerr=[[max(gain - low, 0) / reach], [max(high - gain, 0) / reach]], fmt="o",
+                markersize=4, color="tab:blue" if key == "single_task" else "tab:orange",
+                label=label if row == 0 else None,
+            )  # fmt: skip
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), list(shown), fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.set_title("Is one network for all tasks better?  worse ← 0 → better", fontsize=9)
+    axes.legend(fontsize=7, loc="best")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

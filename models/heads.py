@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -23,18 +22,10 @@ from contracts.kinds import (
     Ordinal,
     ZeroInflatedLogNormal,
 )
+from models.calibration import Calibration
 
 MIN_SIGMA, MAX_SIGMA = 0.05, 1.5
 """Bounds of the log-normal's spread: the expectation grows with exp(sigma² / 2)."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """A monotone change of a head's logit: `slope * logit + shift`, and a factor for amounts."""
-
-    slope: float = 1.0
-    shift: float = 0.0
-    factor: float = 1.0
 
 
 class Head(Protocol):
@@ -75,7 +66,7 @@ class BinaryHead:
         return outputs[:, 0]
 
     def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
-        return calibration.slope * outputs + calibration.shift
+        return calibration.of(outputs)
 
     def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
         return {"": torch.sigmoid(self.calibrated(outputs, calibration)[:, 0])}

@@ -10,13 +10,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from models.balance import balance_of
 from models.config import TrainConfig
 from models.data import Batch, Examples
 from models.layout import labelled, task_labels
 from models.network import Network
+from models.related import apart, at_odds
 
 
 class MultiTaskModule(pl.LightningModule):
@@ -38,6 +38,7 @@ class MultiTaskModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         """Per epoch: training loss, validation loss, and the validation loss of each task."""
         self._sums: dict[str, list[Tensor]] = {}
+        self._resumed: dict[str, Any] | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.config.event_dropout:
@@ -50,9 +51,17 @@ class MultiTaskModule(pl.LightningModule):
             name: loss / self.scales[name]
             for name, (loss, _) in self.losses(outputs, batch.labels).items()
         }
+        if not losses:  # a rank's part of a batch may have none
+            return shared.sum() * 0.0
         self._add("train_loss", self.balance.mean(losses).detach(), 1)
         loss = self.balance(losses, shared, leaf)
-        return loss + self.config.l1 * self.network.l1() if self.config.l1 else loss
+        if self.config.l1:
+            loss = loss + self.config.l1 * self.network.l1()
+        if self.config.tie:
+            loss = loss + self.config.tie * apart(self.network)
+        if self.config.consistency:
+            loss = loss + self.config.consistency * at_odds(self.tasks, outputs)
+        return loss
 
     def losses(
         self, outputs: Mapping[str, Tensor], labels: Tensor
@@ -64,10 +73,12 @@ class MultiTaskModule(pl.LightningModule):
         made = {}
         for task in self.tasks:
             mine = task_labels(labels, self.network.layout.slices[task.name])
-            there = labelled(mine)
-            n = int(there.sum())
+            there = labelled(mine).nonzero()[:, 0]
+            n = len(there)
             if n:
-                given, kept = outputs[task.name][there], mine[there]
+                given, kept = outputs[task.name].float(), mine
+                if n < len(mine):
+                    given, kept = given.index_select(0, there), mine.index_select(0, there)
                 if given.ndim == 3:
                     kept = kept.repeat_interleave(given.shape[1], dim=0)
                     given = given.flatten(0, 1)
@@ -79,9 +90,17 @@ class MultiTaskModule(pl.LightningModule):
             self._add(name, loss * n / self.scales[name], n)
 
     def on_validation_epoch_end(self) -> None:
+        names = ["train_loss", *(task.name for task in self.tasks)]
+        sums = torch.zeros(len(names), 2, dtype=torch.float64)
+        for k, name in enumerate(names):
+            if name in self._sums:
+                sums[k] = torch.stack(self._sums[name]).sum(0).cpu()
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(
+                sums.to(self.device, torch.float32), reduce_op="sum"
+            ).cpu()
         means = {
-            name: float(torch.stack(sums).sum() / max(float(torch.stack(counts).sum()), 1e-9))
-            for name, (sums, counts) in self._parts().items()
+            name: float(total / n) for name, (total, n) in zip(names, sums, strict=True) if n > 0
         }
         valid = [means[task.name] for task in self.tasks if task.name in means]
         loss = sum(valid) / max(len(valid), 1)
@@ -98,22 +117,52 @@ class MultiTaskModule(pl.LightningModule):
         self._sums = {}
 
     def _add(self, name: str, value: Tensor, n: int) -> None:
-        sums = self._sums.setdefault(name, [])
-        sums.append(
-            torch.stack(
-                [value.detach().cpu().double(), torch.tensor(float(n), dtype=torch.float64)]
-            )
-        )
+        made = value.detach().double()
+        self._sums.setdefault(name, []).append(torch.stack([made, torch.full_like(made, n)]))
 
-    def _parts(self) -> dict[str, tuple[list[Tensor], list[Tensor]]]:
-        return {
-            name: ([s[0] for s in sums], [s[1] for s in sums]) for name, sums in self._sums.items()
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["nightjar"] = {
+            "history": self.history,
+            "sums": {name: torch.stack(parts).cpu() for name, parts in self._sums.items()},
+            "dice": torch.get_rng_state(),
+            "cuda_dice": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._resumed = checkpoint["nightjar"]
+
+    def on_train_start(self) -> None:
+        """Go on as if nothing had happened: with the same numbers still to be drawn."""
+        if self._resumed is not None:
+            self.history = self._resumed["history"]
+            self._sums = {
+                name: list(parts.to(self.device)) for name, parts in self._resumed["sums"].items()
+            }
+            torch.set_rng_state(self._resumed["dice"])
+            if self._resumed["cuda_dice"]:
+                torch.cuda.set_rng_state_all(self._resumed["cuda_dice"])
+            self._resumed = None
+
+    def optimizer_step(self, *told: Any, **named: Any) -> None:
+        """One step of the optimizer, and one of the tables that are updated by row."""
+        super().optimizer_step(*told, **named)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"] / self.config.learning_rate
+        for table in self.network.tables:
+            table.step(self.config.id_learning_rate * rate)
+
+    def configure_gradient_clipping(self, optimizer: Any, *told: Any, **named: Any) -> None:
+        """By the norm of all that the optimizer moves."""
+        if self.config.max_grad_norm is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
 
     def configure_optimizers(self) -> Any:
         config = self.config
         optimizer = torch.optim.AdamW(
-            self.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            [p for p in self.parameters() if p.requires_grad],
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
         if config.schedule == "constant":
             return optimizer
@@ -145,32 +194,29 @@ def without_events(batch: Batch, share: float) -> Batch:
 
 
 class ExampleData(pl.LightningDataModule):
-    """Training and validation streams. Batches come ready made, so loaders only pass them on."""
+    """Training and validation streams. Batches come ready made: there is nothing to load."""
 
     def __init__(self, train: Examples, valid: Examples):
         super().__init__()
         self.train, self.valid = train, valid
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.train, batch_size=None)
+    def train_dataloader(self) -> Examples:
+        return self.train
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return DataLoader(self.valid, batch_size=None)
+    def val_dataloader(self) -> Examples:
+        return self.valid
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
         return batch.to(device)
 
+    def state_dict(self) -> dict[str, int]:
+        """Where training is: behind so many batches of which epoch."""
+        if self.trainer is None:
+            raise RuntimeError("there is no training to tell the place of")
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        return {"epoch": self.trainer.current_epoch, "batches": batches}
 
-class EpochLines(pl.Callback):
-    """One line per epoch for the person who waits."""
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.sanity_checking and isinstance(pl_module, MultiTaskModule):
-            last = pl_module.history[-1]
-            print(
-                f"epoch {last['epoch']:>3.0f}  training loss {last['train_loss']:.4f}  "
-                f"validation loss {last['valid_loss']:.4f}",
-                flush=True,
-            )
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self.train.start_at(state_dict["epoch"], state_dict["batches"])

@@ -17,6 +17,7 @@ from models.data import Batch
 from models.encoders import Encoder
 from models.heads import head_of, within
 from models.layout import Layout
+from models.rows import RowTable, table_of
 from models.sequences import EVENT_ENCODERS, TEXT_ENCODERS
 from models.trunks import TRUNKS, EnsembleLinear
 
@@ -91,13 +92,10 @@ NUMBERS: Mapping[str, type[StandardNumbers] | type[PiecewiseNumbers]] = {
 class Tower(nn.Module):
     """A task's own layers; members of an ensemble share the first but for scales."""
 
-    def __init__(self, config: TrainConfig, members: int, n_outputs: int):
+    def __init__(self, config: TrainConfig, n_inputs: int, members: int, n_outputs: int):
         super().__init__()
-        self.layers = nn.Sequential(
-            EnsembleLinear(config.width, config.tower_width, members),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-        )
+        self.first = EnsembleLinear(n_inputs, config.tower_width, members)
+        self.dropout = nn.Dropout(config.dropout)
         bound = config.tower_width**-0.5
         self.weight = nn.Parameter(
             torch.empty(members, config.tower_width, n_outputs).uniform_(-bound, bound)
@@ -106,7 +104,8 @@ class Tower(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, M, D) to (B, M, K)."""
-        return torch.einsum("bmh,mhk->bmk", self.layers(x), self.weight) + self.bias
+        hidden = self.dropout(torch.relu(self.first(x)))
+        return torch.einsum("bmh,mhk->bmk", hidden, self.weight) + self.bias
 
 
 class Network(nn.Module):
@@ -118,7 +117,7 @@ class Network(nn.Module):
         tasks, inputs = layout.tasks, encoder.inputs
         self.heads = {t.name: head_of(t.kind, layout.classes.get(t.name, ())) for t in tasks}
         self.numbers = NUMBERS[config.numbers](config, encoder.edges)
-        self.ids = nn.Embedding(max(sum(encoder.id_sizes), 1), config.id_width)
+        self.ids = table_of(max(sum(encoder.id_sizes), 1), config.id_width)
         self.events = EVENT_ENCODERS[config.events](config) if inputs.events else None
         self.text = TEXT_ENCODERS[config.text]() if inputs.text else None
         self.owners = [inputs.numeric[f][0] for f in self.numbers.owners]
@@ -129,10 +128,20 @@ class Network(nn.Module):
         self.trunk = TRUNKS[config.trunk](config, len(self.owners), len(tasks))
         self.towers = nn.ModuleDict(
             {
-                task.name: Tower(config, self.trunk.members, self.heads[task.name].n_outputs)
+                task.name: Tower(
+                    config,
+                    self.trunk.width,
+                    self.trunk.members,
+                    self.heads[task.name].n_outputs,
+                )
                 for task in tasks
             }
         )
+
+    @property
+    def tables(self) -> list[RowTable]:
+        """Tables that are updated by row, and not by the optimizer."""
+        return [part for part in self.modules() if isinstance(part, RowTable)]
 
     def start_from(self, labels: Mapping[str, Tensor]) -> None:
         """Let every head start as the constant that fits its training labels best: (n,), or (n, C)
@@ -172,15 +181,21 @@ class Network(nn.Module):
         first = next(p for p in self.trunk.parameters() if p.ndim == 2)
         return first.abs().mean()
 
-    def of_tasks(self, split: Tensor) -> dict[str, Tensor]:
-        """What the trunk gave each task, (B, T, M, D), to outputs per task, each (B, M, K)."""
-        outputs = {
-            task.name: self.towers[task.name](split[:, i]) for i, task in enumerate(self.tasks)
-        }
+    def raw(self, split: Tensor) -> dict[str, Tensor]:
+        """What each tower makes of what the trunk gave its task, (B, T, M, D) to (B, M, K)."""
+        return {task.name: self.towers[task.name](split[:, i]) for i, task in enumerate(self.tasks)}
+
+    def bound(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Outputs in which a task stays within the one that it implies."""
+        outputs = dict(raw)
         for task in self.tasks:
             if self._outer(task):
                 outputs[task.name] = within(outputs[task.name], outputs[task.within or ""])
         return outputs
+
+    def of_tasks(self, split: Tensor) -> dict[str, Tensor]:
+        """What the trunk gave each task, (B, T, M, D), to outputs per task, each (B, M, K)."""
+        return self.bound(self.raw(split))
 
     def members(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs per task of each member of the ensemble, (B, M, K)."""

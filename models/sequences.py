@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from contracts.measures import EVENT_VERBS, TEXT_BUCKETS
 from models.config import TrainConfig
+from models.rows import table_of
 
 EVENT_WIDTH = 24
 TEXT_WIDTH = 16
@@ -23,14 +24,19 @@ class EventInputs(nn.Module):
     def __init__(self, config: TrainConfig):
         super().__init__()
         self.verb = nn.Embedding(len(EVENT_VERBS) + 1, EVENT_WIDTH, padding_idx=0)
-        self.item = nn.Embedding(config.id_buckets + 1, config.id_width, padding_idx=0)
+        self.item = table_of(config.id_buckets + 1, config.id_width)
         self.mix = nn.Linear(EVENT_WIDTH + config.id_width + 2, EVENT_WIDTH)
 
     def forward(self, verbs: Tensor, items: Tensor, times: Tensor) -> Tensor:
         """(B, L), (B, L), (B, L, 2) to (B, L, EVENT_WIDTH)."""
         return torch.relu(
-            self.mix(torch.cat([self.verb(verbs), self.item(items), times.float()], dim=2))
+            self.mix(torch.cat([self.verb(verbs), self._items(items), times.float()], dim=2))
         )
+
+    def _items(self, items: Tensor) -> Tensor:
+        """(B, L) to (B, L, id_width); zeros where there is no item."""
+        made: Tensor = self.item(items) * (items > 0).unsqueeze(2)
+        return made
 
 
 class AttentionEvents(nn.Module):

@@ -94,8 +94,9 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
         ],
     )
     draw_curves(report["history"], folder / "curves.png")
-    for picture in ("curves.png", "reliability.png", "importance.png"):
-        client.log_artifact(run_id, str(folder / picture))
+    for picture in ("curves.png", "reliability.png", "importance.png", "sharing.png"):
+        if (folder / picture).exists():
+            client.log_artifact(run_id, str(folder / picture))
     client.log_dict(run_id, dict(report), "report.json")
     with tempfile.TemporaryDirectory() as temporary:
         about = MlflowModel(
@@ -125,6 +126,8 @@ def _metrics(report: Mapping[str, Any]) -> Iterator[Metric]:
                     f"{task}/{name}" + ("" if who == "model" else f"_{who}"), value, now, 0
                 )
         yield Metric(f"{task}/gain_over_twin", made["gain_over_twin"]["gain"], now, 0)
+        if "single_task" in made:
+            yield Metric(f"{task}/gain_over_single_task", made["single_task"]["gain"], now, 0)
 
 
 def signature(model: Model) -> ModelSignature:

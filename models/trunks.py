@@ -18,6 +18,8 @@ class Trunk(nn.Module, ABC):
     """Two steps, between which gradients of the tasks can be balanced."""
 
     members: int = 1
+    width: int
+    """D of what each task gets."""
 
     @abstractmethod
     def shared(self, inputs: Tensor) -> Tensor:
@@ -64,7 +66,7 @@ class SharedBottom(Trunk):
 
     def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
         super().__init__()
-        self.n_tasks = n_tasks
+        self.n_tasks, self.width = n_tasks, config.width
         self.layers = _residual(config, n_inputs)
 
     def shared(self, inputs: Tensor) -> Tensor:
@@ -84,9 +86,10 @@ class MixtureOfExperts(Trunk):
     def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
         super().__init__()
         self.n_tasks, self.n_experts, self.width = n_tasks, config.n_experts, config.width
-        self.below = _residual(config, n_inputs)
-        self.experts = nn.Linear(config.width, config.n_experts * config.width)
-        self.gates = nn.Linear(config.width, n_tasks * config.n_experts)
+        self.below = _residual(config, n_inputs) if config.depth else nn.Identity()
+        n_below = config.width if config.depth else n_inputs
+        self.experts = nn.Linear(n_below, config.n_experts * config.width)
+        self.gates = nn.Linear(n_below, n_tasks * config.n_experts)
 
     def shared(self, inputs: Tensor) -> Tensor:
         made: Tensor = self.below(inputs).unsqueeze(1)
@@ -133,7 +136,7 @@ class ProgressiveExtraction(Trunk):
 
     def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
         super().__init__()
-        self.n_tasks = n_tasks
+        self.n_tasks, self.width = n_tasks, config.width
         self.below = _residual(config, n_inputs)
         self.levels = nn.ModuleList(
             ExtractionLevel(config.width, n_tasks, 1, config.n_experts, last)
@@ -193,7 +196,7 @@ class Ensemble(Trunk):
 
     def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
         super().__init__()
-        self.n_tasks, self.members = n_tasks, config.members
+        self.n_tasks, self.members, self.width = n_tasks, config.members, config.width
         self.first = nn.Linear(n_inputs, config.width)
         self.signs = nn.Parameter(
             torch.randint(0, 2, (config.members, config.width)).float() * 2 - 1

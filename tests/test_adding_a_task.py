@@ -18,7 +18,8 @@ from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
 from models.config import TrainConfig
 from models.score import ScoreSpec, score
-from models.train import TrainSpec, train
+from models.learn import TrainSpec
+from models.train import train
 from tests.models.made import DAYS, NIGHT, write_examples, write_features
 
 folder, task = Path(sys.argv[1]), task_named("post_7d")

@@ -120,9 +120,9 @@ def bench_scoring(folder: Path) -> None:
     from contracts.tasks import TASKS
     from models import encoders
     from models.artifact import Model, save_model
+    from models.calibration import Calibration
     from models.config import TrainConfig
     from models.data import to_batch
-    from models.heads import Calibration
     from models.layout import Layout
     from models.network import Network
     from models.score import ScoreSpec, score

@@ -35,8 +35,8 @@ from models.config import TrainConfig
 from models.evaluate import ece
 from models.inputs import Inputs
 from models.layout import Layout
+from models.learn import Chosen, TrainSpec, fit_model
 from models.splits import Split
-from models.train import Chosen, TrainSpec, fit_model
 from tests.conftest import REAL_DATA
 
 LEARN, CHOOSE, TEST = (date(2000, 1, n) for n in (1, 2, 3))
@@ -113,7 +113,7 @@ def fit_ours(
         inputs=inputs,
     )  # fmt: skip
     torch.set_num_threads(config.threads)
-    model, _ = fit_model(spec, chosen)
+    model = fit_model(spec, chosen).model
     made = []
     for day in (TEST, CHOOSE):
         rows = pq.read_table(path, filters=[("as_of", "=", day)])

@@ -23,6 +23,7 @@ from models.evaluate import decided, ece, gini
 from models.layout import Layout
 from models.module import MultiTaskModule, one_cycle, without_events
 from models.network import Network, PiecewiseNumbers
+from models.related import apart, asked_twice, at_odds, related
 from models.sequences import EVENT_ENCODERS, TEXT_ENCODERS
 from models.trunks import TRUNKS
 from tests.models.made import features
@@ -227,3 +228,29 @@ def test_gini_is_one_for_the_right_order_and_none_for_a_constant() -> None:
     assert gini(amounts, amounts * 3) == pytest.approx(1.0)
     assert gini(amounts, -amounts) == pytest.approx(-1.0)
     assert gini(amounts, np.ones(5)) == pytest.approx(0.0)
+
+
+def test_related_towers_are_drawn_together_and_one_question_gets_one_answer(encoder, batch) -> None:
+    pairs = {(one.name, two.name) for one, two in related(TASKS)}
+    assert ("purchase_7d", "purchase_30d") in pairs
+    assert ("view_7d", "like_7d") in pairs
+    assert ("purchase_30d", "churn_28d") not in pairs
+    assert [(a.name, b.name) for a, b in asked_twice(TASKS)] == [("spend_30d", "purchase_30d")]
+    at_odds_labels = batch.labels.clone()
+    at_odds_labels[:, LAYOUT.slices["spend_30d"]] *= 0.0  # all buy, and nobody spends
+    batch = replace(batch, labels=at_odds_labels)
+    for name in ("tie", "consistency"):
+        gaps = {}
+        for weight in (0.0, 1000.0):
+            network = network_of(encoder)
+            module = MultiTaskModule(
+                network, replace(CONFIG, **{name: weight}), dict.fromkeys(LAYOUT.slices, 1.0)
+            )
+            optimizer = torch.optim.Adam(network.parameters(), 0.01)
+            for _ in range(30):
+                optimizer.zero_grad()
+                module.training_step(batch, 0).backward()
+                optimizer.step()
+            gap = apart(network) if name == "tie" else at_odds(TASKS, network.members(batch))
+            gaps[weight] = float(gap.detach())
+        assert gaps[1000.0] < 0.5 * gaps[0.0], name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import lognorm, nbinom
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from contracts.kinds import (
     Binary,
@@ -27,12 +29,13 @@ from contracts.tables import USER_FEATURES
 from contracts.tasks import task_named
 from models import encoders
 from models.arrow import arrow_schema
-from models.calibrate import fit_calibration
+from models.calibrate import beta, fit_calibration, isotonic, platt, temperature
+from models.calibration import Calibration
 from models.config import TrainConfig
 from models.encoders import sequences
 from models.evaluate import auc_of, bootstrap, mean_of, metrics
 from models.gate import Comparison, decide, decide_first
-from models.heads import Calibration, head_of, within
+from models.heads import head_of, within
 from models.layout import Layout, frequent_classes
 from models.score import percentiles
 from models.splits import split_days
@@ -164,18 +167,48 @@ def test_a_task_within_another_is_never_more_likely(inner: float, outer: float) 
     assert torch.isclose(p, torch.sigmoid(a) * torch.sigmoid(b), atol=1e-5)
 
 
+def drawn(truth: np.ndarray, said: np.ndarray, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Outputs that say one logit, and labels that follow another."""
+    dice = np.random.default_rng(seed)
+    labels = dice.random(len(truth)) < 1 / (1 + np.exp(-truth))
+    return torch.tensor(said).float().unsqueeze(1), torch.tensor(labels).float()
+
+
 def test_calibration_mends_a_logit_that_is_too_sure() -> None:
-    dice = np.random.default_rng(0)
-    truth = dice.normal(size=4000)
-    labels = torch.tensor(dice.random(4000) < 1 / (1 + np.exp(-truth))).float()
-    outputs = torch.tensor(3 * truth + 2).float().unsqueeze(1)
-    made = fit_calibration(task_named("churn_28d"), head_of(Binary()), outputs, labels)
+    truth = np.random.default_rng(1).normal(size=4000)
+    outputs, labels = drawn(truth, 3 * truth + 2)
+    task, head = task_named("churn_28d"), head_of(Binary())
+    made = platt(head, outputs, labels)
     assert made.slope == pytest.approx(1 / 3, abs=0.05)
     assert made.shift == pytest.approx(-2 / 3, abs=0.1)
-    assert (
-        fit_calibration(task_named("churn_28d"), head_of(Binary()), outputs[:50], labels[:50])
-        == Calibration()
-    )
+    assert fit_calibration(task, head, [(outputs[:50], labels[:50])]) == Calibration()
+
+
+@pytest.mark.parametrize("method", [platt, temperature, beta, isotonic])
+def test_every_method_lowers_the_loss_keeps_the_order_and_is_saved(method) -> None:
+    truth = np.random.default_rng(2).normal(size=3000)
+    outputs, labels = drawn(truth, 2.5 * truth)
+    head = head_of(Binary())
+    made = method(head, outputs, labels)
+    mended = head.calibrated(outputs, made)
+    assert head.loss(mended, labels).mean() < head.loss(outputs, labels).mean() - 0.05
+    ordered = mended[outputs[:, 0].argsort(), 0]
+    assert (ordered.diff() >= -1e-5).all()
+    assert Calibration.from_json(json.loads(json.dumps(made.to_json()))) == made
+    beyond = head.calibrated(torch.tensor([[-80.0], [80.0]]), made)
+    assert torch.isfinite(beyond).all()
+
+
+def test_the_method_is_chosen_on_a_day_it_was_not_fitted_on() -> None:
+    task, head = task_named("churn_28d"), head_of(Binary())
+    truth = np.random.default_rng(3).normal(size=(2, 20_000))
+    steps = np.where(truth > 0.5, 2.0, np.where(truth > -1, -0.5, -3.0))
+    days = [drawn(steps[k], truth[k], k) for k in range(2)]
+    assert fit_calibration(task, head, days).method == "isotonic"
+    straight = [drawn(2 * truth[k], truth[k], k) for k in range(2)]
+    assert fit_calibration(task, head, straight).method in ("temperature", "Platt", "beta")
+    few = [(x[:300], y[:300]) for x, y in days]
+    assert fit_calibration(task, head, few).method != "isotonic"
 
 
 def test_encoders_see_the_training_rows_only_and_know_what_they_have_not_seen() -> None:

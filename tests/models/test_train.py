@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import torch
 from mlflow.tracking import MlflowClient
 
 from contracts.table import ContractError
@@ -22,10 +21,11 @@ from contracts.tasks import TASKS
 from models.arrow import arrow_schema
 from models.artifact import load_model, model_id
 from models.config import TrainConfig
+from models.learn import TrainSpec
 from models.reasons import reasons, sample
 from models.score import ScoreSpec, score
 from models.tracking import RunSpec
-from models.train import TrainSpec, train
+from models.train import train
 from tests.models.made import DAYS, NIGHT, write_examples, write_features
 
 CONFIG = TrainConfig(
@@ -261,11 +261,29 @@ def test_features_of_another_day_are_refused(trained, tmp_path: Path) -> None:
         score(spec)
 
 
-def test_a_shared_bottom_learns_too(files, tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    told = replace(CONFIG, trunk="shared_bottom", max_epochs=8)
-    report = train(spec_of(tmp_path, files, config=told, tasks=("purchase_7d", "purchase_30d")))
+def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -> None:
+    told = replace(CONFIG, trunk="shared_bottom", max_epochs=3, folds=1)
+    names = ("purchase_7d", "purchase_30d")
+    spec = spec_of(tmp_path, files, config=told, tasks=names, single_task_twins=True)
+    report = train(spec)
     assert report["tasks"]["purchase_30d"]["model"]["auc"] > 0.75
+    for name in names:
+        twin = report["tasks"][name]["single_task"]
+        assert twin["metrics"]["auc"] > 0.55
+        assert twin["low"] <= twin["gain"] <= twin["high"]
+        expected = (
+            "sharing helps" if twin["low"] > 0
+            else "train it alone" if twin["high"] < 0 else "no difference"
+        )  # fmt: skip
+        assert twin["verdict"] == expected
+        assert twin["gain"] == pytest.approx(
+            report["tasks"][name]["model"]["auc"] - twin["metrics"]["auc"], abs=1e-6
+        )
+    assert (tmp_path / "sharing.png").stat().st_size > 1000
+    (first,) = report["folds"]
+    assert first["known_until"] == (NIGHT - timedelta(days=28)).isoformat()
+    assert set(first["tasks"]) == set(names)
+    assert all(0.6 < fold["tasks"]["purchase_30d"]["value"] <= 1 for fold in report["folds"])
 
 
 def test_reasons_name_what_a_score_was_made_of(files, trained, tmp_path: Path) -> None:

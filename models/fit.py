@@ -1,0 +1,155 @@
+"""Fit a network with Lightning: on one core or many, on GPUs where there are some, and go on where
+a killed training stopped."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from models.config import TrainConfig
+from models.module import ExampleData, MultiTaskModule
+from models.towers import BestTowers, Merged, merge
+
+RESUME = "resume.ckpt"
+CHECK_BATCHES = 50
+"""Batches between two looks at the clock."""
+
+
+class EpochLines(Callback):
+    """One line per epoch for the person who waits."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if (
+            trainer.is_global_zero
+            and not trainer.sanity_checking
+            and isinstance(pl_module, MultiTaskModule)
+        ):
+            last = pl_module.history[-1]
+            print(
+                f"epoch {last['epoch']:>3.0f}  training loss {last['train_loss']:.4f}  "
+                f"validation loss {last['valid_loss']:.4f}",
+                flush=True,
+            )
+
+
+class Resumable(Callback):
+    """Keeps where training is: every so many seconds, and when it is asked to end (SIGTERM).
+
+    What is kept is the state behind a batch in the middle of an epoch, with all that is still to be
+    drawn; training that goes on from it is the same, to the bit, as one that was never stopped.
+    Between two epochs nothing is kept: the state before serves as well.
+    """
+
+    def __init__(self, path: Path, every_seconds: float):
+        self.path, self.every_seconds, self._last = path, every_seconds, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        if progress.is_last_batch or progress.current.ready % CHECK_BATCHES:
+            return
+        due = time.monotonic() - self._last >= self.every_seconds
+        if trainer.strategy.broadcast(due):
+            trainer.save_checkpoint(self.path)
+            self._last = time.monotonic()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        if isinstance(exception, SIGTERMException):
+            if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+                trainer.save_checkpoint(self.path)
+            if trainer.is_global_zero and self.path.exists():
+                print(f"asked to end; training can go on from {self.path}", flush=True)
+
+
+def precision_of(config: TrainConfig) -> Any:
+    """Lightning's word for the precision, as far as the processor has it."""
+    if config.precision == "float32":
+        return "32-true"
+    has = (
+        torch.cuda.is_bf16_supported()
+        if torch.cuda.is_available() and config.accelerator != "cpu"
+        else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+        or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    )
+    if not has:
+        print("this processor has no bfloat16: training goes on in float32", flush=True)
+    return "bf16-mixed" if has else "32-true"
+
+
+def fit(
+    module: MultiTaskModule, data: ExampleData, config: TrainConfig, folder: Path
+) -> dict[str, Merged]:
+    """Train until the validation loss has stopped falling; the module is left at its best epoch,
+    with the towers of those tasks that were better at another one (`models/towers.py`).
+
+    `folder` keeps checkpoints. Where one is there that an earlier training of the same kind left,
+    training goes on from it.
+    """
+    resume = folder / RESUME
+    best = ModelCheckpoint(
+        dirpath=folder, monitor="valid_loss", mode="min", save_top_k=1, save_weights_only=True,
+        filename="best", enable_version_counter=False,
+    )  # fmt: skip
+    towers = BestTowers()
+    callbacks: list[Callback] = [
+        towers,
+        EarlyStopping("valid_loss", patience=config.patience),
+        best,
+        EpochLines(),
+        Resumable(resume, config.checkpoint_seconds),
+    ]
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
+        warnings.filterwarnings("ignore", ".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own
+        trainer = pl.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            strategy=_strategy(config),
+            precision=precision_of(config),
+            max_epochs=config.max_epochs,
+            deterministic=True,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+        )
+        going_on = resume.exists()
+        if going_on and trainer.is_global_zero:
+            print("going on with a training that was stopped", flush=True)
+        trainer.fit(
+            module, datamodule=data, ckpt_path=str(resume) if going_on else None, weights_only=True
+        )
+    saved = torch.load(best.best_model_path, weights_only=True)
+    module.load_state_dict(saved["state_dict"])
+    module.network.eval().cpu()
+    epochs = [row["valid_loss"] for row in module.history]
+    data.valid.rank, data.valid.n_ranks = 0, 1
+    return merge(module, towers, 1 + epochs.index(min(epochs)), data.valid)
+
+
+def _strategy(config: TrainConfig) -> Any:
+    if config.devices == 1:
+        return "auto"
+    gpus = torch.cuda.is_available() and config.accelerator != "cpu"
+    # A batch, or a rank's part of it, may have no label of some task; nothing in buffers differs.
+    return DDPStrategy(
+        process_group_backend="nccl" if gpus else "gloo",
+        find_unused_parameters=True,
+        broadcast_buffers=False,
+    )

@@ -1,0 +1,227 @@
+"""Which tasks can be learnt, and fitting one network to them: encoders, weights, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from contracts.kinds import MultiLabel
+from contracts.table import ContractError
+from contracts.tasks import Task, task_named
+from models import encoders
+from models.artifact import Model
+from models.calibrate import calibrate
+from models.config import TrainConfig
+from models.data import Examples, read_batches
+from models.fit import fit
+from models.inputs import USER_INPUTS, Inputs
+from models.layout import Cuts, Layout, frequent_classes, labelled
+from models.module import ExampleData, MultiTaskModule
+from models.network import Network
+from models.ranks import n_ranks, rank
+from models.splits import Split, split_days
+from models.towers import Merged
+from models.tracking import RunSpec
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """What the training process is told."""
+
+    files: tuple[str, ...]
+    """Parquet files of the table `examples`."""
+    as_ofs: tuple[date, ...]
+    known_until: date
+    settle_days: int
+    tasks: tuple[str, ...]
+    config: TrainConfig
+    folder: str
+    """Where the artifact and figures go."""
+    champion: str | None = None
+    """Folder of the champion's artifact, to compare with."""
+    run: RunSpec | None = None
+    """The MLflow run to log to; None logs nothing."""
+    inputs: Inputs = USER_INPUTS
+    """Columns to learn from."""
+    single_task_twins: bool = False
+    """Whether each task is trained alone as well, to see whether sharing helps it."""
+    checkpoints: str | None = None
+    """Where training leaves its state, and goes on from; None is a folder within `folder`."""
+
+    @staticmethod
+    def from_json(raw: Mapping[str, Any]) -> TrainSpec:
+        return TrainSpec(
+            files=tuple(raw["files"]),
+            as_ofs=tuple(map(date.fromisoformat, raw["as_ofs"])),
+            known_until=date.fromisoformat(raw["known_until"]),
+            settle_days=raw["settle_days"],
+            tasks=tuple(raw["tasks"]),
+            config=TrainConfig(**raw["config"]),
+            folder=raw["folder"],
+            champion=raw.get("champion"),
+            run=RunSpec(**raw["run"]) if raw.get("run") else None,
+            single_task_twins=raw.get("single_task_twins", False),
+            checkpoints=raw.get("checkpoints"),
+        )
+
+
+@dataclass
+class Chosen:
+    """Tasks that can be learnt tonight, with their days; and why the others cannot."""
+
+    layout: Layout
+    splits: dict[str, Split]
+    skipped: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, Tensor] = field(default_factory=dict)
+    """Training labels per task, (n,), or (n, C) for a multi-label task."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.layout.tasks
+
+    @property
+    def train_cuts(self) -> Cuts:
+        return {task.name: self.splits[task.name].train for task in self.tasks}
+
+    @property
+    def valid_cuts(self) -> Cuts:
+        return {task.name: self.splits[task.name].valid for task in self.tasks}
+
+
+def choose_tasks(spec: TrainSpec) -> Chosen:
+    """Split each task by time, and leave out those without labels enough in every part."""
+    splits: dict[str, Split] = {}
+    classes: dict[str, tuple[str, ...]] = {}
+    skipped: dict[str, str] = {}
+    labels: dict[str, Tensor] = {}
+    for task in map(task_named, spec.tasks):
+        split = split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
+        if split is None:
+            skipped[task.name] = (
+                f"too little history: {task.closes_after} days until a label is known do not fit "
+                "three times"
+            )
+            continue
+        if isinstance(task.kind, MultiLabel):
+            classes[task.name] = frequent_classes(
+                task,
+                read_batches(spec.files, split.train, ["as_of", task.label]),
+                spec.config.min_rows // 10,
+            )
+        layout = Layout((task,), {n: c for n, c in classes.items() if n == task.name})
+        parts = (
+            {
+                part: _labels(spec.files, layout, task, getattr(split, part))
+                for part in ("train", "valid", "test")
+            }
+            if len(classes.get(task.name, "..")) > 1
+            else {}
+        )
+        few = [
+            f"{len(y)} labels in {part}"
+            for part, y in parts.items()
+            if len(y) < spec.config.min_rows
+        ]
+        if few:
+            skipped[task.name] = f"{', '.join(few)}; min_rows is {spec.config.min_rows}"
+        elif not parts or any(len(torch.unique(y)) < 2 for y in parts.values()):
+            skipped[task.name] = "its labels are all the same"
+        else:
+            splits[task.name] = split
+            labels[task.name] = parts["train"]
+    tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
+    if not tasks:
+        raise ContractError(
+            "\n".join(
+                [
+                    "no task can be learnt:",
+                    *(f"  {name}: {why}" for name, why in skipped.items()),
+                ]
+            )
+        )
+    kept = Layout(tasks, {name: c for name, c in classes.items() if name in splits})
+    return Chosen(kept, splits, skipped, labels)
+
+
+def _labels(files: Sequence[str], layout: Layout, task: Task, days: Sequence[date]) -> Tensor:
+    parts = [
+        layout.counted(batch, {task.name: days})
+        for batch in read_batches(files, days, ["as_of", task.label])
+    ]
+    labels = np.concatenate(parts) if parts else np.zeros((0, layout.width))
+    kept = torch.from_numpy(labels[labelled(labels)].astype(np.float32))
+    return kept if task.name in layout.classes else kept[:, 0]
+
+
+def fit_model(spec: TrainSpec, chosen: Chosen) -> Fitted:
+    """Fit encoders, network and calibration."""
+    config = spec.config
+    pl.seed_everything(config.seed, workers=False, verbose=False)
+    learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
+    columns = ("user_key", "as_of", *spec.inputs.flat)
+    encoder = encoders.fit(
+        read_batches(spec.files, learnt_on, columns), config.id_buckets, spec.inputs, config.n_bins
+    )
+    network = Network(config, chosen.layout, encoder)
+    network.start_from(chosen.labels)
+    scales = {
+        task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
+    }
+    module = MultiTaskModule(network, config, scales)
+    ranks = {"rank": rank(), "n_ranks": n_ranks()}
+    learn = Examples(
+        spec.files, chosen.layout, chosen.train_cuts, encoder, config.batch_size, config.seed,
+        **ranks,
+    )  # fmt: skip
+    stop = Examples(
+        spec.files, chosen.layout, chosen.valid_cuts, encoder, 4 * config.batch_size, **ranks
+    )
+    data = ExampleData(learn, stop)
+    checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
+    merged = fit(module, data, config, checkpoints)
+    days = sorted({d for cut in chosen.valid_cuts.values() for d in cut})
+    held = [
+        _outputs(network, Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size))
+        for day in days
+        if any((cuts := {n: tuple({day} & {*c}) for n, c in chosen.valid_cuts.items()}).values())
+    ]
+    calibrations = calibrate(chosen.layout, network.heads, held)
+    model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
+    return Fitted(model, module.history, merged)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model, and how it came about."""
+
+    model: Model
+    history: list[dict[str, float]]
+    """Losses per epoch."""
+    merged: dict[str, Merged]
+    """Tasks that peaked at another epoch than the trunk."""
+
+
+def _constant_loss(network: Network, task: Task, labels: Tensor) -> float:
+    """Loss of the constant that fits the training labels best; above 0 by construction."""
+    head = network.heads[task.name]
+    constant = head.start(labels).unsqueeze(0).expand(len(labels), -1)
+    return max(float(head.loss(constant, labels).mean()), 1e-3)
+
+
+def _outputs(network: Network, rows: Examples) -> tuple[dict[str, Tensor], Tensor]:
+    """Outputs by task and labels of all rows."""
+    with torch.inference_mode():
+        batches = [(network(batch), batch.labels) for batch in rows]
+    names = [task.name for task in network.tasks]
+    return (
+        {name: torch.cat([outputs[name] for outputs, _ in batches]) for name in names},
+        torch.cat([labels for _, labels in batches]),
+    )

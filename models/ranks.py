@@ -1,0 +1,45 @@
+"""Several processes on one piece of work, started by torchrun: which one this is of how many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def n_ranks() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def say(line: str) -> None:
+    """A line for the person who waits, said once."""
+    if rank() == 0:
+        print(line, flush=True)
+
+
+def is_rank() -> bool:
+    """Whether torchrun started this process."""
+    return "LOCAL_RANK" in os.environ
+
+
+def run_ranks(n: int, words: Sequence[str], report: Path) -> int:
+    """Run `python -m models WORDS` as `n` processes and wait for them.
+
+    If one fails the others are ended, whatever the first had to report is void but for an error,
+    and the exit code is not 0.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    try:
+        torchrun(["--standalone", f"--nproc-per-node={n}", "-m", "models", *words])
+    except ChildFailedError as error:
+        if report.exists() and '"error"' not in report.read_text():
+            report.unlink()
+        print(f"rank {error.get_first_failure()[0]} of {n} failed", flush=True)
+        return 1
+    return 0

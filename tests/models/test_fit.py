@@ -1,0 +1,245 @@
+"""Training as a process: tables by row, going on after a kill, several ranks, streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from models import data as data_module
+from models import fit as fit_module
+from models import rows as rows_module
+from models.config import TrainConfig
+from models.data import Examples
+from models.encoders import fit as fit_encoder
+from models.fit import RESUME, precision_of
+from models.learn import TrainSpec, choose_tasks, fit_model
+from models.module import MultiTaskModule
+from models.rows import RowTable, table_of
+from models.towers import BestTowers, merge
+from tests.models.made import DAYS, NIGHT, write_examples
+
+CONFIG = TrainConfig(
+    trunk="mmoe", width=16, depth=1, n_experts=2, id_buckets=32, batch_size=128, max_epochs=2,
+    min_rows=20, event_dropout=0.2, accelerator="cpu", checkpoint_seconds=0.0,
+)  # fmt: skip
+TASKS = ("purchase_7d", "purchase_30d", "view_7d")
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return write_examples(tmp_path_factory.mktemp("examples"), n=80)
+
+
+def spec_of(files: tuple[str, ...], folder: Path, **changed: Any) -> TrainSpec:
+    return TrainSpec(files, DAYS, NIGHT, 2, TASKS, replace(CONFIG, **changed), str(folder))
+
+
+def fitted(spec: TrainSpec) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+    torch.set_num_threads(1)
+    made = fit_model(spec, choose_tasks(spec))
+    return dict(made.model.network.state_dict()), made.history
+
+
+def test_a_table_by_row_steps_as_adagrad_over_merged_rows_does() -> None:
+    torch.manual_seed(0)
+    table = RowTable(50, 4)
+    dense = nn.Embedding(50, 4)
+    with torch.no_grad():
+        dense.weight.copy_(table.weight)
+    squares = torch.zeros(50)
+    before = table.weight.clone()
+    for step in range(3):
+        ids = torch.tensor([[3, 3, 7], [7, 3, 40 + step]])
+        for made in (table(ids), dense(ids)):
+            (made.sin() * torch.arange(4.0)).sum().backward()
+        table.step(0.1)
+        with torch.no_grad():
+            gradient = dense.weight.grad
+            squares += gradient.square().mean(dim=1)
+            dense.weight -= 0.1 * gradient / (squares.sqrt() + 1e-8).unsqueeze(1)
+            dense.weight.grad = None
+    torch.testing.assert_close(table.weight, dense.weight)
+    idle = [i for i in range(50) if i not in (3, 7, 40, 41, 42)]
+    assert (table.weight[idle] == before[idle]).all()
+    assert not table.weight.requires_grad
+    table.eval()(torch.tensor([1]))
+    table.step(0.1)  # nothing was read to learn from
+    assert (table.weight[1] == before[1]).all()
+
+
+def test_small_tables_are_updated_whole() -> None:
+    assert isinstance(table_of(100, 4), nn.Embedding)
+    assert isinstance(table_of(rows_module.DENSE_ROWS, 4), RowTable)
+
+
+def test_training_with_tables_by_row_learns_them(files, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(rows_module, "DENSE_ROWS", 1)
+    torch.manual_seed(CONFIG.seed)
+    weights, history = fitted(spec_of(files, tmp_path))
+    assert (weights["ids.squares"] > 0).any()
+    assert (weights["events.inputs.item.squares"] > 0).any()
+    assert history[-1]["valid_loss"] < history[0]["valid_loss"]
+
+
+def test_a_task_gets_the_tower_of_its_best_epoch_if_that_is_better(files, tmp_path) -> None:
+    spec = spec_of(files, tmp_path, max_epochs=3)
+    chosen = choose_tasks(spec)
+    made = fit_model(spec, chosen).model
+    encoder, network = made.encoder, made.network
+    module = MultiTaskModule(network, CONFIG, dict.fromkeys(TASKS, 1.0))
+    valid = Examples(files, chosen.layout, chosen.valid_cuts, encoder, 64)
+    own = {n: {k: v.clone() for k, v in network.towers[n].state_dict().items()} for n in TASKS}
+    best = BestTowers()
+    best.epochs = {"purchase_7d": 1, "purchase_30d": 3, "view_7d": 2}
+    best.towers = {n: {k: v.clone() for k, v in own[n].items()} for n in TASKS}
+    with torch.no_grad():
+        best.towers["purchase_7d"]["bias"] += 4.0  # worse: it says yes to nearly everybody
+        network.towers["view_7d"].bias += 4.0  # the trunk's own is the worse one here
+    merged = merge(module, best, trunk_epoch=3, valid=valid)
+    assert {n: (m.epoch, m.kept) for n, m in merged.items()} == {
+        "purchase_7d": (1, False),
+        "view_7d": (2, True),
+    }
+    assert all(m.kept == (m.after < m.before) for m in merged.values())
+    for name in TASKS:
+        now = network.towers[name].state_dict()
+        assert all(torch.equal(now[k], own[name][k]) for k in now), name
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_bit(files, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(rows_module, "DENSE_ROWS", 1)
+    monkeypatch.setattr(fit_module, "CHECK_BATCHES", 1)
+    whole, history = fitted(spec_of(files, tmp_path / "whole"))
+
+    seen = []
+
+    def stop(self: Any, trainer: Any, module: Any, *rest: Any) -> None:
+        seen.append(trainer.global_step)
+        if len(seen) == 17:  # in the middle of the second epoch, behind a kept state
+            raise Stopped
+
+    n_batches = torch.load(tmp_path / "whole/checkpoints" / RESUME, weights_only=True)
+    per_epoch = n_batches["ExampleData"]["batches"] + 1
+    assert per_epoch < 17 < 2 * per_epoch
+    with monkeypatch.context() as patched:
+        patched.setattr(fit_module.EpochLines, "on_train_batch_start", stop)
+        with pytest.raises(Stopped):
+            fitted(spec_of(files, tmp_path / "stopped"))
+    again, told = fitted(spec_of(files, tmp_path / "stopped"))
+    assert told == history
+    assert set(again) == set(whole)
+    assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
+
+
+def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> None:
+    spec = spec_of(files, Path("unused"))
+    chosen = choose_tasks(spec)
+    batches = data_module.read_batches(files, DAYS)
+    encoder = fit_encoder(batches, CONFIG.id_buckets)
+
+    def examples(**told: Any) -> Examples:
+        return Examples(files, chosen.layout, chosen.train_cuts, encoder, 128, 5, **told)
+
+    for kept_bytes in (1 << 29, 0):
+        monkeypatch.setattr(data_module, "KEPT_BYTES", kept_bytes)
+        monkeypatch.setattr(data_module, "POOL_ROWS", 300)
+        stream = examples()
+        epochs = [[b.numeric for b in stream] for _ in range(2)]
+        assert not all(
+            a.shape == b.shape and torch.equal(a, b) for a, b in zip(*epochs, strict=True)
+        )
+        sums = [torch.cat(e).double().sum() for e in epochs]
+        torch.testing.assert_close(*sums)
+        for skipped in (0, 1, 5, len(epochs[1]) - 1):
+            late = examples()
+            late.start_at(1, skipped)
+            found = [b.numeric for b in late]
+            assert len(found) == len(epochs[1]) - skipped
+            assert all(map(torch.equal, found, epochs[1][skipped:]))
+        parts = [[b.numeric for b in examples(rank=r, n_ranks=3)] for r in range(3)]
+        assert len({tuple(len(x) for x in part) for part in parts}) == 1
+        n = sum(map(len, epochs[0]))
+        assert n - 3 * len(epochs[0]) < sum(len(x) for part in parts for x in part) <= n
+
+
+def test_bfloat16_learns_and_falls_back(files, tmp_path, monkeypatch, capsys) -> None:
+    _, history = fitted(spec_of(files, tmp_path, precision="bfloat16"))
+    assert history[-1]["valid_loss"] < history[0]["valid_loss"]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    assert precision_of(replace(CONFIG, precision="bfloat16")) == "32-true"
+    assert "no bfloat16" in capsys.readouterr().out
+
+
+def started(spec: TrainSpec, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {
+        "files": spec.files, "as_ofs": [d.isoformat() for d in spec.as_ofs],
+        "known_until": spec.known_until.isoformat(), "settle_days": spec.settle_days,
+        "tasks": spec.tasks, "config": asdict(spec.config), "folder": spec.folder,
+    }  # fmt: skip
+    (folder / "spec.json").write_text(json.dumps(told))
+    words = ["-m", "models", "train", str(folder / "spec.json"), str(folder / "report.json")]
+    return subprocess.Popen(
+        [sys.executable, *words], cwd=REPOSITORY, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )  # fmt: skip
+
+
+def test_two_ranks_make_one_model_and_a_failing_rank_is_seen(files, tmp_path) -> None:
+    spec = spec_of(files, tmp_path / "two", devices=2, max_epochs=1)
+    with started(spec, tmp_path / "two") as process:
+        output = process.communicate(timeout=240)[0]
+    assert process.returncode == 0, output
+    report = json.loads((tmp_path / "two/report.json").read_text())
+    assert report["history"][0]["train_loss"] > 0
+    assert output.count("training 3 tasks") == 1
+    alone, _ = fitted(spec_of(files, tmp_path / "one", max_epochs=1))
+    weights = load_file(tmp_path / "two/model/model.safetensors")
+    assert {n: t.shape for n, t in weights.items()} == {n: t.shape for n, t in alone.items()}
+
+
+def test_a_rank_that_dies_is_seen(files, tmp_path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, threading\n"
+        "if os.environ.get('RANK') == '1':\n"
+        "    threading.Timer(9, os._exit, (3,)).start()\n"
+    )
+    spec = spec_of(files, tmp_path, devices=2, max_epochs=500, patience=500)
+    with started(spec, tmp_path, PYTHONPATH=str(tmp_path)) as process:
+        output = process.communicate(timeout=120)[0]
+    assert process.returncode == 1, output
+    assert "rank 1 of 2 failed" in output
+    assert not (tmp_path / "report.json").exists()
+
+
+def test_a_training_that_is_asked_to_end_keeps_where_it_was(files, tmp_path) -> None:
+    spec = spec_of(files, tmp_path, max_epochs=500, patience=500, batch_size=16)
+    with started(spec, tmp_path) as process:
+        for line in process.stdout or ():
+            if line.startswith("epoch   3"):
+                break
+        time.sleep(0.3)  # so that it is likely not to be between two epochs
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 143, rest
+    assert not (tmp_path / "report.json").exists()
+    kept = torch.load(tmp_path / "checkpoints" / RESUME, weights_only=True)
+    assert kept["epoch"] >= 2
+    assert kept["ExampleData"]["batches"] > 0
