@@ -28,6 +28,7 @@ FORBIDDEN = {
     "flows": {"torch", "pytorch_lightning", "lightgbm"},
 }
 ENVIRONMENT_READERS = {
+    "models/ranks.py",
     "flows/settings.py",
     "flows/cli.py",
     "flows/terminal.py",
