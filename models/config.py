@@ -60,6 +60,8 @@ class TrainConfig:
     """Dimensions of a number's piecewise-linear embedding."""
     n_bins: int = 16
     """Quantile bins of a numeric feature, at most."""
+    hash_buckets: int = 131_072
+    """Hash buckets of an id feature that has too many ids for a vocabulary."""
     id_buckets: int = 4096
     """Hash buckets for the items of the event sequence."""
     learning_rate: float = 1e-3
@@ -108,6 +110,7 @@ class TrainConfig:
             "n_experts",
             "id_width",
             "id_buckets",
+            "hash_buckets",
             "batch_size",
             "max_epochs",
             "patience",

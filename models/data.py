@@ -37,6 +37,7 @@ class Batch:
     items: Tensor
     times: Tensor
     tokens: Tensor
+    vectors: Tensor
     labels: Tensor
     """(B, W): NaN where a label is null or does not count."""
 
@@ -67,6 +68,7 @@ def to_batch(encoded: Encoded, labels: np.ndarray) -> Batch:
         torch.from_numpy(encoded.items),
         torch.from_numpy(encoded.times),
         torch.from_numpy(encoded.tokens),
+        torch.from_numpy(encoded.vectors),
         torch.from_numpy(labels.astype(np.float32)),
     )
 

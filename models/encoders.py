@@ -25,6 +25,8 @@ MIN_COUNT = 5
 """Rows of the training days in which an id must stand to get an embedding of its own."""
 CLIP = 6.0
 """Standard deviations beyond which a numeric feature is cut off."""
+MAX_WORDS = 200_000
+"""Distinct ids beyond which a feature has no vocabulary: its ids are hashed."""
 SAMPLE_ROWS = 50_000
 """Rows that quantiles are taken from, chosen by a hash of user and day."""
 
@@ -49,6 +51,8 @@ class Encoded:
     """(B, L, 2): log hours to as_of, log amount."""
     tokens: Ints
     """(B, K): hashed words from 1, oldest first, aligned to the end; 0 is none."""
+    vectors: Floats
+    """(B, V): precomputed vectors beside one another, and for each 1 where it is missing."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +67,31 @@ class Encoder:
     of a feature that is constant."""
     vocabularies: tuple[tuple[str, ...], ...]
     id_buckets: int
+    hashed: tuple[int, ...] = ()
+    """Per id feature, the buckets its ids are hashed into; 0 where it has a vocabulary."""
+    vector_scales: tuple[float, ...] = ()
+    """Per vector, the root mean square of its numbers."""
 
     @property
     def id_sizes(self) -> tuple[int, ...]:
-        return tuple(len(words) + 1 for words in self.vocabularies)
+        """Rows of each id feature in the one embedding table."""
+        return tuple(
+            1 + (buckets or len(words))
+            for words, buckets in zip(self.vocabularies, self.hashed, strict=True)
+        )
+
+    def codes(self, rows: pa.RecordBatch | pa.Table) -> Ints:
+        """(B, I): each id's row in the one embedding table."""
+        made, offset = [], 0
+        for k, name in enumerate(self.inputs.ids):
+            column = rows.column(name)
+            if self.hashed[k]:
+                codes = hash_codes(column, self.hashed[k])
+            else:
+                codes = word_codes(column, self.vocabularies[k])
+            made.append(codes + offset)
+            offset += self.id_sizes[k]
+        return np.stack(made, axis=1) if made else np.zeros((rows.num_rows, 0), np.int64)
 
     def encode(self, rows: pa.RecordBatch | pa.Table) -> Encoded:
         """Rows of `user_features` as arrays.
@@ -90,11 +115,12 @@ class Encoder:
         )
         return Encoded(
             np.concatenate([scaled, missing, values == 0], axis=1).astype(np.float32),
-            id_codes(rows, self.inputs.ids, self.vocabularies),
+            self.codes(rows),
             verbs,
             items,
             times,
             words(rows) if self.inputs.text else np.zeros((n, 0), np.int64),
+            vectors(rows, self.inputs.vectors, self.vector_scales),
         )
 
     def _standard(self, values: Doubles) -> Doubles:
@@ -102,9 +128,14 @@ class Encoder:
         return np.clip(scaled, -CLIP, CLIP)
 
     def unseen(self, rows: pa.RecordBatch | pa.Table) -> dict[str, float]:
-        """Share of rows, by id feature, whose id has no embedding of its own though it is there."""
+        """Share of rows, by id feature, whose id has no embedding of its own though it is there; of
+        features with a vocabulary."""
         made = {}
-        for name, known in zip(self.inputs.ids, self.vocabularies, strict=True):
+        for name, known, buckets in zip(
+            self.inputs.ids, self.vocabularies, self.hashed, strict=True
+        ):
+            if buckets:
+                continue
             there = rows.column(name).drop_null()
             found = pc.sum(pc.is_in(there, value_set=pa.array(known, pa.string()))).as_py() or 0
             made[name] = 1 - found / len(there) if len(there) else 0.0
@@ -118,6 +149,8 @@ class Encoder:
             "edges": self.edges,
             "vocabularies": self.vocabularies,
             "id_buckets": self.id_buckets,
+            "hashed": self.hashed,
+            "vector_scales": self.vector_scales,
         }
 
     @staticmethod
@@ -128,7 +161,7 @@ class Encoder:
             ContractError: it was fitted on other features than there are now, or by an earlier
                 version.
         """
-        if "inputs" not in saved or "edges" not in saved:
+        if not {"inputs", "edges", "hashed"} <= set(saved):
             raise ContractError("the model was fitted by an earlier version; train it anew")
         inputs.check_same(saved["inputs"])
         return Encoder(
@@ -138,6 +171,8 @@ class Encoder:
             tuple(tuple(edges) for edges in saved["edges"]),
             tuple(tuple(words) for words in saved["vocabularies"]),
             saved["id_buckets"],
+            tuple(saved["hashed"]),
+            tuple(saved["vector_scales"]),
         )
 
 
@@ -146,36 +181,47 @@ def fit(
     id_buckets: int,
     inputs: Inputs = USER_INPUTS,
     n_bins: int = 16,
+    hash_buckets: int = 1 << 17,
 ) -> Encoder:
     """Learn means, spreads, quantiles and vocabularies in one pass over training rows.
+
+    A feature of more than `MAX_WORDS` ids is hashed into `hash_buckets`.
 
     Whatever the order of rows, the same rows give the same encoder, but for the last bits of sums.
     """
     width = len(inputs.numeric)
     n, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
-    counters: list[Counter[str]] = [Counter() for _ in inputs.ids]
+    counters: list[Counter[str] | None] = [Counter() for _ in inputs.ids]
+    norms = np.zeros((2, len(inputs.vectors)))
     sample, chosen = np.zeros((0, width)), np.zeros(0, np.uint64)
     for batch in batches:
         values = numeric_values(batch, inputs)
         n += (~np.isnan(values)).sum(0)
         total += np.nansum(values, axis=0)
         square += np.nansum(values**2, axis=0)
-        for counter, name in zip(counters, inputs.ids, strict=True):
-            for entry in pc.value_counts(batch.column(name).drop_null()).to_pylist():
-                counter[entry["values"]] += entry["counts"]
+        for k, (name, counter) in enumerate(zip(inputs.ids, counters, strict=True)):
+            if counter is not None:
+                found = pc.value_counts(batch.column(name).drop_null())
+                words, counts = (found.field(i).to_pylist() for i in (0, 1))
+                for word, count in zip(words, counts, strict=True):
+                    counter[word] += count
+                counters[k] = counter if len(counter) <= MAX_WORDS else None
+        for k, (name, _) in enumerate(inputs.vectors):
+            numbers = batch.column(name).flatten().to_numpy(zero_copy_only=False)
+            norms[:, k] += (numbers.astype(np.float64) ** 2).sum(), len(numbers)
         sample = np.concatenate([sample, values])
         chosen = np.concatenate([chosen, row_hashes(batch)])
         if len(sample) > 2 * SAMPLE_ROWS:
             sample, chosen = _smallest(sample, chosen)
-    if not n.any() and not any(counters):
+    if not n.any() and not any(c is None or c for c in counters):
         raise ContractError("there are no training rows to fit encoders on")
     mean = total / np.maximum(n, 1)
     spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 0.0))
     spread = np.where(spread > 1e-6, spread, 1.0)
     sample, _ = _smallest(sample, chosen)
     scaled = np.clip((sample - mean) / spread, -CLIP, CLIP)
-    words = tuple(
-        tuple(sorted(word for word, count in counter.items() if count >= MIN_COUNT))
+    vocabularies = tuple(
+        tuple(sorted(word for word, count in (counter or {}).items() if count >= MIN_COUNT))
         for counter in counters
     )
     return Encoder(
@@ -183,8 +229,10 @@ def fit(
         tuple(mean.tolist()),
         tuple(spread.tolist()),
         tuple(quantiles(column, n_bins) for column in scaled.T),
-        words,
+        vocabularies,
         id_buckets,
+        tuple(hash_buckets if counter is None else 0 for counter in counters),
+        tuple(np.sqrt(np.maximum(norms[0] / np.maximum(norms[1], 1), 1e-12)).tolist()),
     )
 
 
@@ -230,25 +278,52 @@ def numeric_values(rows: pa.RecordBatch | pa.Table, inputs: Inputs) -> Doubles:
     return np.stack(columns, axis=1) if columns else np.zeros((rows.num_rows, 0))
 
 
-def id_codes(
-    rows: pa.RecordBatch | pa.Table, ids: Sequence[str], vocabularies: Sequence[Sequence[str]]
-) -> Ints:
-    """(B, I): each id's place in the one table of all vocabularies."""
-    codes, offset = [], 0
-    for name, words in zip(ids, vocabularies, strict=True):
-        found = pc.index_in(rows.column(name), value_set=pa.array(words, pa.string()))
-        place = pc.fill_null(pc.add(found, 1), 0)
-        codes.append(
-            np.asarray(
-                place.to_numpy(zero_copy_only=False)
-                if isinstance(place, pa.Array)
-                else place.to_numpy(),
-                dtype=np.int64,
-            )
-            + offset
-        )
-        offset += len(words) + 1
-    return np.stack(codes, axis=1) if codes else np.zeros((rows.num_rows, 0), np.int64)
+def word_codes(column: pa.Array | pa.ChunkedArray, words: Sequence[str]) -> Ints:
+    """(B,): the place of each id in a vocabulary, from 1; 0 is unseen or missing."""
+    found = pc.index_in(column, value_set=pa.array(words, pa.string()))
+    return _numbers(pc.fill_null(pc.add(found, 1), 0))
+
+
+def hash_codes(column: pa.Array | pa.ChunkedArray, buckets: int) -> Ints:
+    """(B,): a bucket of each id from 1, the same on every machine; 0 is missing."""
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    distinct = whole.dictionary_encode()
+    hashes = pd.util.hash_array(distinct.dictionary.to_pandas().to_numpy(object), categorize=False)
+    places = np.append(1 + (hashes % np.uint64(buckets)).astype(np.int64), 0)
+    return places[_numbers(pc.fill_null(distinct.indices, len(places) - 1))]
+
+
+def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
+    values = (
+        column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
+    )
+    return np.asarray(values, dtype=np.int64)
+
+
+def vectors(
+    rows: pa.RecordBatch | pa.Table, names: Sequence[tuple[str, int]], scales: Sequence[float]
+) -> Floats:
+    """(B, V): vectors on a common scale, zeros where there is none, and 1 for each that is missing.
+
+    Raises:
+        ContractError: a vector has another number of numbers than it is said to have.
+    """
+    made, missing = [], []
+    for (name, width), scale in zip(names, scales, strict=True):
+        column = rows.column(name)
+        column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        there = column.is_valid().to_numpy(zero_copy_only=False)
+        lengths = pc.list_value_length(column.drop_null()).unique().to_pylist()
+        if lengths not in ([], [width]):
+            raise ContractError(f"{name}: expected vectors of {width}, found {lengths}")
+        values = np.zeros((len(column), width), np.float32)
+        flat = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+        values[there] = flat.reshape(-1, width) / scale
+        made.append(values)
+        missing.append(~there)
+    if not made:
+        return np.zeros((rows.num_rows, 0), np.float32)
+    return np.concatenate([*made, np.stack(missing, axis=1)], axis=1).astype(np.float32)
 
 
 def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints, Floats]:

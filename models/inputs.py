@@ -21,11 +21,13 @@ class Inputs:
     """Whether the columns `seq_…` hold the last events."""
     text: bool = True
     """Whether the column `text_tokens` holds hashed words."""
+    vectors: tuple[tuple[str, int], ...] = ()
+    """Columns of precomputed vectors, of texts or images, and how many numbers each has."""
 
     @property
     def flat(self) -> tuple[str, ...]:
         """Columns besides the sequences."""
-        return (*(name for name, _ in self.numeric), *self.ids)
+        return (*(name for name, _ in self.numeric), *self.ids, *(name for name, _ in self.vectors))
 
     def check_same(self, saved: Mapping[str, Any]) -> None:
         """Refuse a model that was fitted on other inputs.
@@ -34,9 +36,9 @@ class Inputs:
             ContractError: naming what is there in one of the two only.
         """
         now = self.to_json()
-        for what in ("numeric", "ids"):
+        for what in ("numeric", "ids", "vectors"):
             then, names = (
-                [entry[0] if isinstance(entry, list) else entry for entry in of[what]]
+                [entry[0] if isinstance(entry, list) else entry for entry in of.get(what, ())]
                 for of in (saved, now)
             )
             if then != names:
@@ -54,6 +56,7 @@ class Inputs:
             "ids": list(self.ids),
             "events": self.events,
             "text": self.text,
+            "vectors": [list(entry) for entry in self.vectors],
         }
 
     @staticmethod
@@ -63,6 +66,7 @@ class Inputs:
             tuple(saved["ids"]),
             saved["events"],
             saved["text"],
+            tuple((name, width) for name, width in saved.get("vectors", ())),
         )
 
 

@@ -168,7 +168,11 @@ def fit_model(spec: TrainSpec, chosen: Chosen) -> Fitted:
     learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
     columns = ("user_key", "as_of", *spec.inputs.flat)
     encoder = encoders.fit(
-        read_batches(spec.files, learnt_on, columns), config.id_buckets, spec.inputs, config.n_bins
+        read_batches(spec.files, learnt_on, columns),
+        config.id_buckets,
+        spec.inputs,
+        config.n_bins,
+        config.hash_buckets,
     )
     network = Network(config, chosen.layout, encoder)
     network.start_from(chosen.labels)

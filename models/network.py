@@ -124,6 +124,8 @@ class Network(nn.Module):
         self.owners += [name for name in inputs.ids for _ in range(config.id_width)]
         for name, part in (("events", self.events), ("text", self.text)):
             self.owners += [name] * (part.width if part is not None else 0)
+        self.owners += [name for name, width in inputs.vectors for _ in range(width)]
+        self.owners += [name for name, _ in inputs.vectors]
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.trunk = TRUNKS[config.trunk](config, len(self.owners), len(tasks))
         self.towers = nn.ModuleDict(
@@ -170,6 +172,8 @@ class Network(nn.Module):
             parts.append(self.events(batch.verbs, batch.items, batch.times))
         if self.text is not None:
             parts.append(self.text(batch.tokens))
+        if batch.vectors.shape[1]:
+            parts.append(batch.vectors)
         return torch.cat(parts, dim=1)
 
     def shared(self, batch: Batch) -> Tensor:

@@ -20,7 +20,7 @@ from contracts.kinds import (
 from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import read_batches
-from models.encoders import Encoder, Floats, id_codes, numeric_values, row_hashes
+from models.encoders import Encoder, Floats, numeric_values, row_hashes
 from models.evaluate import Array, Scores
 from models.layout import Cuts, Layout, labelled, task_labels
 
@@ -49,7 +49,7 @@ def twin_rows(
             np.concatenate(
                 [
                     numeric_values(kept, encoder.inputs),
-                    id_codes(kept, encoder.inputs.ids, encoder.vocabularies),
+                    encoder.codes(kept),
                 ],
                 axis=1,
             ).astype(np.float32)

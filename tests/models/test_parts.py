@@ -32,11 +32,14 @@ from models.arrow import arrow_schema
 from models.calibrate import beta, fit_calibration, isotonic, platt, temperature
 from models.calibration import Calibration
 from models.config import TrainConfig
+from models.data import to_batch
 from models.encoders import sequences
 from models.evaluate import auc_of, bootstrap, mean_of, metrics
 from models.gate import Comparison, decide, decide_first
 from models.heads import head_of, within
+from models.inputs import Inputs
 from models.layout import Layout, frequent_classes
+from models.network import Network
 from models.score import percentiles
 from models.splits import split_days
 from tests.models.made import features
@@ -209,6 +212,53 @@ def test_the_method_is_chosen_on_a_day_it_was_not_fitted_on() -> None:
     assert fit_calibration(task, head, straight).method in ("temperature", "Platt", "beta")
     few = [(x[:300], y[:300]) for x, y in days]
     assert fit_calibration(task, head, few).method != "isotonic"
+
+
+def test_an_id_with_too_many_values_is_hashed(monkeypatch) -> None:
+    monkeypatch.setattr(encoders, "MAX_WORDS", 20)
+    ids = [f"c{k}" for k in range(39)] + [None]
+    encoder = encoders.fit(rows(country=ids).to_batches(), 16, hash_buckets=50)
+    place = encoder.inputs.ids.index("country")
+    assert encoder.hashed[place] == 50
+    assert encoder.vocabularies[place] == ()
+    codes = encoder.encode(rows(country=ids)).ids[:, place] - sum(encoder.id_sizes[:place])
+    assert codes[-1] == 0
+    assert codes[:-1].min() >= 1
+    assert codes.max() <= 50
+    assert len(set(codes[:-1])) > 15
+    turned = encoder.encode(rows(country=ids[::-1])).ids[:, place] - sum(encoder.id_sizes[:place])
+    assert (turned[::-1] == codes).all()
+    assert "country" not in encoder.unseen(rows(country=ids))
+    assert encoders.Encoder.from_json(json.loads(json.dumps(encoder.to_json()))) == encoder
+
+
+def test_precomputed_vectors_enter_as_they_are_with_the_missing_marked() -> None:
+    inputs = Inputs((("n", "ratio"),), ("c",), events=False, text=False, vectors=(("v", 3),))
+    table = pa.table(
+        {
+            "user_key": ["a", "b", "c"], "as_of": pa.array([date(2025, 1, 1)] * 3),
+            "n": [1.0, 2.0, 3.0], "c": ["x"] * 3,
+            "v": pa.array([[2.0, 0.0, 0.0], None, [0.0, 4.0, 4.0]], pa.list_(pa.float32())),
+        }
+    )  # fmt: skip
+    encoder = encoders.fit(table.to_batches(), 16, inputs)
+    assert encoder.vector_scales[0] == pytest.approx(6.0**0.5)
+    made = encoder.encode(table.slice(0)).vectors * 6.0**0.5
+    np.testing.assert_allclose(made[:, :3], [[2, 0, 0], [0, 0, 0], [0, 4, 4]], rtol=1e-6)
+    assert made[:, 3].astype(bool).tolist() == [False, True, False]
+    sliced = encoder.encode(table.slice(2)).vectors * 6.0**0.5
+    np.testing.assert_allclose(sliced[:, :3], [[0, 4, 4]], rtol=1e-6)
+    config = TrainConfig(width=8, depth=1)
+    task = task_named("churn_28d")
+    network = Network(config, Layout((task,)), encoder)
+    batch = to_batch(encoder.encode(table), np.ones((3, 1)))
+    assert len(network.owners) == network.inputs(batch).shape[1]
+    assert network.owners.count("v") == 4
+    again = encoders.Encoder.from_json(json.loads(json.dumps(encoder.to_json())), inputs)
+    assert again == encoder
+    wrong = table.set_column(4, "v", pa.array([[1.0]] * 3, pa.list_(pa.float32())))
+    with pytest.raises(ContractError, match="expected vectors of 3"):
+        encoder.encode(wrong)
 
 
 def test_encoders_see_the_training_rows_only_and_know_what_they_have_not_seen() -> None:
