@@ -1,7 +1,8 @@
-"""Commands that look into a row, a day or the past: explain, late, clocks, canary."""
+"""Commands that look into a row, a day or the past: explain, late, clocks, canary, tune."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,4 +128,29 @@ def canary(
     out.print(f"{found.n_pairs} pairs of twins as of {found.cut}: no feature tells them apart")
 
 
-COMMANDS = (explain, late, clocks, canary)
+def tune(
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to search.")] = 60,
+    trials: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 1000,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Search for better training settings on the validation days; called again it goes on."""
+    from flows.tuning import tune as search
+
+    night = _night(read_settings(home=home, source=source, raw=raw))
+    found = search(night, minutes, trials, out.print)
+    in_use = found["valid_loss_in_use"]
+    out.print(
+        f"{found['trials']} trials; validation loss over the constant's: best "
+        f"{found['valid_loss']:.4f}, "
+        + ("the settings in use were not tried" if in_use is None else f"in use {in_use:.4f}")
+    )
+    if found["best"]:
+        out.print("\nfor nightjar.toml; the gate decides the same night whether it is better:\n")
+        out.print("[train]", markup=False)
+        for name, value in found["best"].items():
+            out.print(f"{name} = {json.dumps(value)}", markup=False)
+
+
+COMMANDS = (explain, late, clocks, canary, tune)

@@ -30,7 +30,7 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
-    parser.add_argument("what", choices=["train", "score", "clocks", "reasons"])
+    parser.add_argument("what", choices=["train", "score", "clocks", "reasons", "tune"])
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
     parser.add_argument(
@@ -52,6 +52,10 @@ def main() -> int:
             from models.clocks import compare_clocks
 
             report = compare_clocks(spec)
+        elif told.what == "tune":
+            from models import tune
+
+            report = tune.from_json(spec)
         elif told.what == "reasons":
             from models.reasons import explain
 

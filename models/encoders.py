@@ -63,7 +63,7 @@ class Encoder:
     means: tuple[float, ...]
     spreads: tuple[float, ...]
     edges: tuple[tuple[float, ...], ...]
-    """Per numeric feature, quantiles of its standardised values in order: 2 to N + 1 of them, none
+    """Per numeric feature, quantiles of its standardised values in order: 2 to N + 2 of them, none
     of a feature that is constant."""
     vocabularies: tuple[tuple[str, ...], ...]
     id_buckets: int
@@ -228,7 +228,10 @@ def fit(
         inputs,
         tuple(mean.tolist()),
         tuple(spread.tolist()),
-        tuple(quantiles(column, n_bins) for column in scaled.T),
+        tuple(
+            quantiles(column, n_bins, apart)
+            for column, apart in zip(scaled.T, (sample == 0).T, strict=True)
+        ),
         vocabularies,
         id_buckets,
         tuple(hash_buckets if counter is None else 0 for counter in counters),
@@ -236,15 +239,24 @@ def fit(
     )
 
 
-def quantiles(values: Doubles, n_bins: int) -> tuple[float, ...]:
-    """Edges of bins that hold equally many of (n,) values, NaN left out; equal edges are one."""
-    known = values[~np.isnan(values)]
-    if not len(known):
+def quantiles(
+    values: Doubles, n_bins: int, apart: npt.NDArray[np.bool_] | None = None
+) -> tuple[float, ...]:
+    """Edges of bins that hold equally many of (n,) values, NaN left out; equal edges are one.
+
+    Values that are `apart`, zeros that have an indicator of their own, are one edge and do not
+    count: where nearly all are zero, the bins tell the others from one another.
+    """
+    known = ~np.isnan(values)
+    kept = known if apart is None else known & ~apart
+    if not known.any():
         return ()
-    edges = np.unique(
-        np.quantile(known, np.linspace(0, 1, n_bins + 1), method="lower").astype(np.float32)
-    )
-    return tuple(edges.tolist()) if len(edges) > 1 else ()
+    edges: Doubles = np.zeros(0)
+    if kept.any():
+        edges = np.quantile(values[kept], np.linspace(0, 1, n_bins + 1), method="lower")
+    zero = values[known & ~kept][:1]
+    made = np.unique(np.append(edges, zero).astype(np.float32))
+    return tuple(made.tolist()) if len(made) > 1 else ()
 
 
 def row_hashes(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.uint64]:

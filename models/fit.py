@@ -137,7 +137,7 @@ def fit(
         )
         # Asking for determinism makes torch fill all fresh memory, a quarter of a step's time here;
         # nothing of ours reads memory that it has not written.
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         going_on = resume.exists()
         if going_on and trainer.is_global_zero:
             print("going on with a training that was stopped", flush=True)

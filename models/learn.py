@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from contracts.kinds import MultiLabel
@@ -161,8 +162,8 @@ def _labels(files: Sequence[str], layout: Layout, task: Task, days: Sequence[dat
     return kept if task.name in layout.classes else kept[:, 0]
 
 
-def fit_model(spec: TrainSpec, chosen: Chosen) -> Fitted:
-    """Fit encoders, network and calibration."""
+def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()) -> Fitted:
+    """Fit encoders, network and calibration; `watching` looks on while the network learns."""
     config = spec.config
     pl.seed_everything(config.seed, workers=False, verbose=False)
     learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
@@ -190,7 +191,7 @@ def fit_model(spec: TrainSpec, chosen: Chosen) -> Fitted:
     )
     data = ExampleData(learn, stop)
     checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
-    merged = fit(module, data, config, checkpoints)
+    merged = fit(module, data, config, checkpoints, watching)
     days = sorted({d for cut in chosen.valid_cuts.values() for d in cut})
     held = [
         _outputs(network, Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size))

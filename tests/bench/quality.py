@@ -93,7 +93,7 @@ def write(rows: pd.DataFrame, group: int, seed: int, path: Path) -> Inputs:
     order = np.argsort(part, kind="stable")
     table = pa.table(columns).take(order)
     pq.write_table(table, path, row_group_size=16_384)
-    money = {16, 17, 18}
+    money = {5, 16, 17, 18}
     numeric = tuple((f"f{i}", "money" if i in money else "ratio") for i in used if i in NUMBERS)
     ids = tuple(f"f{i}" for i in used if i not in NUMBERS)
     return Inputs(numeric, ids, events=False, text=False)

@@ -103,6 +103,10 @@ def test_quantiles_hold_equally_many_and_ties_are_one_edge() -> None:
     assert edges[0] == 0.0
     assert len(edges) == len(set(edges)) == 5
     assert encoders.quantiles(np.array([3.0, np.nan, 3.0]), 10) == ()
+    amounts = np.array([-0.5] * 95 + [1.0, 2.0, 3.0, 4.0, np.nan])
+    assert len(encoders.quantiles(amounts, 10)) <= 2
+    assert encoders.quantiles(amounts, 3, amounts == -0.5) == (-0.5, 1.0, 2.0, 3.0, 4.0)
+    assert encoders.quantiles(amounts[:95], 3, amounts[:95] == -0.5) == ()
     assert encoders.quantiles(np.array([np.nan]), 10) == ()
 
 
