@@ -82,6 +82,12 @@ class TrainConfig:
     threads: int = 1
     """Torch threads. More than one makes sums depend on the machine."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    warm_start: bool = False
+    """Whether training begins with the champion's weights, where that gives nothing away."""
+    student_width: int | None = None
+    """Width of a smaller network that learns from the first and scores in its place; none: off."""
+    student_soft: float = 0.5
+    """Share of the student's loss that is the distance from what the first network says."""
     devices: int = 1
     """Processes that train one model together, each on its part of every batch: GPUs, or cores."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -151,6 +157,12 @@ class TrainConfig:
                 "train.max_grad_norm: expected above 0, or none to turn clipping "
                 f"off, found {self.max_grad_norm}"
             )
+        if self.student_width is not None and self.student_width < 1:
+            raise ContractError(
+                f"train.student_width: expected 1 or more, or none, found {self.student_width}"
+            )
+        if not 0 <= self.student_soft <= 1:
+            raise ContractError(f"train.student_soft: expected 0 to 1, found {self.student_soft}")
         for name in ("learning_rate", "id_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ContractError(f"train.{name}: expected above 0, found {getattr(self, name)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from contracts.kinds import MultiLabel
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models import encoders
-from models.artifact import Model
+from models.artifact import Model, load_model
 from models.calibrate import calibrate
 from models.config import TrainConfig
 from models.data import Examples, read_batches
@@ -27,10 +27,11 @@ from models.inputs import USER_INPUTS, Inputs
 from models.layout import Cuts, Layout, frequent_classes, labelled
 from models.module import ExampleData, MultiTaskModule
 from models.network import Network
-from models.ranks import n_ranks, rank
+from models.ranks import n_ranks, rank, say
 from models.splits import Split, split_days
 from models.towers import Merged
 from models.tracking import RunSpec
+from models.warm import may_start_from, start_from
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,13 @@ def _labels(files: Sequence[str], layout: Layout, task: Task, days: Sequence[dat
 
 
 def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()) -> Fitted:
-    """Fit encoders, network and calibration; `watching` looks on while the network learns."""
+    """Fit encoders, network and calibration; `watching` looks on while the network learns.
+
+    With `student_width` a smaller network is then fitted to labels and to what the first one says,
+    and is the model.
+    """
     config = spec.config
+    torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=False, verbose=False)
     learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
     columns = ("user_key", "as_of", *spec.inputs.flat)
@@ -175,32 +181,86 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
         config.n_bins,
         config.hash_buckets,
     )
+    data = _data(spec, chosen, encoder)
+    network, history, merged = _network(spec, chosen, encoder, data, watching)
+    teacher: dict[str, float] | None = None
+    if config.student_width is not None:
+        config = student_of(config)
+        say(f"a student of width {config.width} learns from it")
+        learnt = min(row["valid_loss"] for row in history)
+        small, history, merged = _network(
+            replace(spec, config=config), chosen, encoder, data, watching, network
+        )
+        sizes = [sum(p.numel() for p in n.parameters()) for n in (network, small)]
+        network = small
+        teacher = {
+            "teacher_valid_loss": learnt,
+            "valid_loss": min(row["valid_loss"] for row in history),
+            "share_of_weights": sizes[1] / sizes[0],
+        }
+    held = [
+        _outputs(network, Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size))
+        for day in sorted({d for cut in chosen.valid_cuts.values() for d in cut})
+        if any((cuts := {n: tuple({day} & {*c}) for n, c in chosen.valid_cuts.items()}).values())
+    ]
+    calibrations = calibrate(chosen.layout, network.heads, held)
+    model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
+    return Fitted(model, history, merged, teacher)
+
+
+def student_of(config: TrainConfig) -> TrainConfig:
+    """The settings of a smaller network for scoring: one trunk for all tasks, one block deep."""
+    return replace(
+        config, trunk="shared_bottom", width=config.student_width or config.width, depth=1,
+        balance="fixed", student_width=None,
+    )  # fmt: skip
+
+
+def _data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> ExampleData:
+    size, files = spec.config.batch_size, spec.files
+    learn = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, spec.config.seed)
+    return ExampleData(learn, Examples(files, chosen.layout, chosen.valid_cuts, encoder, 4 * size))
+
+
+def _network(
+    spec: TrainSpec,
+    chosen: Chosen,
+    encoder: encoders.Encoder,
+    data: ExampleData,
+    watching: Sequence[Callback],
+    teacher: Network | None = None,
+) -> tuple[Network, list[dict[str, float]], dict[str, Merged]]:
+    """A fitted network, its losses per epoch, and tasks that peaked at another one."""
+    config = spec.config
     network = Network(config, chosen.layout, encoder)
     network.start_from(chosen.labels)
     scales = {
         task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
     }
-    module = MultiTaskModule(network, config, scales)
-    ranks = {"rank": rank(), "n_ranks": n_ranks()}
-    learn = Examples(
-        spec.files, chosen.layout, chosen.train_cuts, encoder, config.batch_size, config.seed,
-        **ranks,
-    )  # fmt: skip
-    stop = Examples(
-        spec.files, chosen.layout, chosen.valid_cuts, encoder, 4 * config.batch_size, **ranks
-    )
-    data = ExampleData(learn, stop)
+    if config.warm_start and spec.champion is not None and teacher is None:
+        _warm(network, spec, chosen, encoder)
+    for part in (data.train, data.valid):
+        part.rank, part.n_ranks = rank(), n_ranks()
+        part.start_at(0, 0)
+    module = MultiTaskModule(network, config, scales, teacher)
     checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
-    merged = fit(module, data, config, checkpoints, watching)
-    days = sorted({d for cut in chosen.valid_cuts.values() for d in cut})
-    held = [
-        _outputs(network, Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size))
-        for day in days
-        if any((cuts := {n: tuple({day} & {*c}) for n, c in chosen.valid_cuts.items()}).values())
-    ]
-    calibrations = calibrate(chosen.layout, network.heads, held)
-    model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
-    return Fitted(model, module.history, merged)
+    folder = checkpoints / "student" if teacher is not None else checkpoints
+    merged = fit(module, data, config, folder, watching)
+    return network, module.history, merged
+
+
+def _warm(network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> None:
+    """Begin with the champion's weights, if nothing is given away by it."""
+    try:
+        champion = load_model(Path(spec.champion or ""))
+    except ContractError as error:
+        say(f"no warm start: {error}")
+        return
+    if not may_start_from(champion, chosen.splits):
+        say("no warm start: the champion has seen days that tonight's model is chosen or tested by")
+        return
+    taken = start_from(network, chosen.layout, encoder, champion)
+    say(f"a warm start: {len(taken)} of {len(network.state_dict())} weights are the champion's")
 
 
 @dataclass(frozen=True)
@@ -212,6 +272,8 @@ class Fitted:
     """Losses per epoch."""
     merged: dict[str, Merged]
     """Tasks that peaked at another epoch than the trunk."""
+    student: dict[str, float] | None = None
+    """What a student came to beside its teacher."""
 
 
 def _constant_loss(network: Network, task: Task, labels: Tensor) -> float:

@@ -24,6 +24,8 @@ class MultiTaskModule(pl.LightningModule):
 
     `scales` holds, per task, the loss of the constant that fits the training labels best; dividing
     by it makes tasks of different kinds comparable, and `Task.weight` then says what matters more.
+    With a `teacher`, part of the loss is how far the network lies from what that one says
+    (Hinton, Vinyals, Dean, 2015; on logits as in Ba and Caruana, 2014).
     """
 
     def __init__(
@@ -31,8 +33,10 @@ class MultiTaskModule(pl.LightningModule):
         network: Network,
         config: TrainConfig,
         scales: Mapping[str, float],
+        teacher: Network | None = None,
     ):
         super().__init__()
+        self._teacher = [teacher.eval().requires_grad_(False)] if teacher is not None else []
         self.network, self.tasks, self.config, self.scales = network, network.tasks, config, scales
         self.balance = balance_of(config.balance, network.tasks)
         self.history: list[dict[str, float]] = []
@@ -55,6 +59,9 @@ class MultiTaskModule(pl.LightningModule):
             return shared.sum() * 0.0
         self._add("train_loss", self.balance.mean(losses).detach(), 1)
         loss = self.balance(losses, shared, leaf)
+        for teacher in self._teacher:
+            soft = self.config.student_soft
+            loss = (1 - soft) * loss + soft * self._distance(teacher, batch, outputs)
         if self.config.l1:
             loss = loss + self.config.l1 * self.network.l1()
         if self.config.tie:
@@ -62,6 +69,16 @@ class MultiTaskModule(pl.LightningModule):
         if self.config.consistency:
             loss = loss + self.config.consistency * at_odds(self.tasks, outputs)
         return loss
+
+    def _distance(self, teacher: Network, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Mean square between both networks' outputs over rows, labelled or not, and tasks, ()."""
+        with torch.no_grad():
+            says = teacher.to(self.device)(batch)
+        gaps = [
+            (outputs[task.name].float() - says[task.name].float().unsqueeze(1)).square().mean()
+            for task in self.tasks
+        ]
+        return torch.stack(gaps).mean()
 
     def losses(
         self, outputs: Mapping[str, Tensor], labels: Tensor

@@ -54,6 +54,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
         "model_id": model_id,
         "skipped": chosen.skipped,
         "history": fitted.history,
+        "student": fitted.student,
         "towers": told(fitted.merged),
         "calibrations": {name: c.method for name, c in model.calibrations.items()},
         "seconds_training": round(trained - started, 3),
@@ -66,7 +67,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
             }
             for name, s in chosen.splits.items()
         },
-        "config": asdict(config),
+        "config": asdict(model.config),
         "folder": str(folder),
         "run_id": None,
     }

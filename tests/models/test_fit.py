@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,18 @@ from torch import nn
 from models import data as data_module
 from models import fit as fit_module
 from models import rows as rows_module
+from models.artifact import save_model
 from models.config import TrainConfig
 from models.data import Examples
 from models.encoders import fit as fit_encoder
+from models.examine import held_rows
 from models.fit import RESUME, precision_of
 from models.learn import TrainSpec, choose_tasks, fit_model
 from models.module import MultiTaskModule
+from models.network import Network
 from models.rows import RowTable, table_of
 from models.towers import BestTowers, merge
+from models.warm import may_start_from, start_from
 from tests.models.made import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(
@@ -48,7 +53,6 @@ def spec_of(files: tuple[str, ...], folder: Path, **changed: Any) -> TrainSpec:
 
 
 def fitted(spec: TrainSpec) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
-    torch.set_num_threads(1)
     made = fit_model(spec, choose_tasks(spec))
     return dict(made.model.network.state_dict()), made.history
 
@@ -117,6 +121,66 @@ def test_a_task_gets_the_tower_of_its_best_epoch_if_that_is_better(files, tmp_pa
     for name in TASKS:
         now = network.towers[name].state_dict()
         assert all(torch.equal(now[k], own[name][k]) for k in now), name
+
+
+def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> None:
+    spec = spec_of(files, tmp_path / "then", max_epochs=1)
+    earlier = replace(spec, known_until=NIGHT - timedelta(days=120), as_ofs=DAYS[:-8])
+    champion = fit_model(earlier, choose_tasks(earlier)).model
+    save_model(champion, tmp_path / "champion")
+    chosen = choose_tasks(spec)
+    assert may_start_from(champion, chosen.splits)
+    assert not may_start_from(champion, champion.splits)
+
+    words = ("a", "b", "c", "new")
+    place = champion.encoder.inputs.ids.index("country")
+    vocabularies = list(champion.encoder.vocabularies)
+    assert vocabularies[place] == words[:3]
+    vocabularies[place] = words
+    grown = replace(champion.encoder, vocabularies=tuple(vocabularies))
+    torch.manual_seed(9)
+    network = Network(CONFIG, chosen.layout, grown)
+    before = network.ids.weight.clone()
+    taken = start_from(network, chosen.layout, grown, champion)
+    assert set(taken) == set(network.state_dict())
+    starts = [sum(e.id_sizes[:place]) for e in (grown, champion.encoder)]
+    old = champion.network.ids.weight[starts[1] : starts[1] + 4]
+    assert torch.equal(network.ids.weight[starts[0] : starts[0] + 4], old)
+    fresh = starts[0] + 4
+    assert torch.equal(network.ids.weight[fresh], before[fresh])
+    after = [sum(e.id_sizes[: place + 1]) for e in (grown, champion.encoder)]
+    assert torch.equal(network.ids.weight[after[0] :], champion.network.ids.weight[after[1] :])
+    wider = Network(replace(CONFIG, width=24), chosen.layout, grown)
+    assert 0 < len(start_from(wider, chosen.layout, grown, champion)) < len(taken)
+
+    warm = replace(
+        spec, champion=str(tmp_path / "champion"), config=replace(spec.config, warm_start=True)
+    )
+    capsys.readouterr()
+    begun = fit_model(replace(warm, folder=str(tmp_path / "warm")), chosen)
+    assert "weights are the champion's" in capsys.readouterr().out
+    cold = fit_model(replace(spec, folder=str(tmp_path / "cold")), chosen)
+    assert begun.history[0]["train_loss"] < cold.history[0]["train_loss"]
+    save_model(cold.model, tmp_path / "champion")  # has seen tonight's days
+    fit_model(replace(warm, folder=str(tmp_path / "again")), chosen)
+    assert "no warm start" in capsys.readouterr().out
+
+
+def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) -> None:
+    changed = {"width": 32, "max_epochs": 3, "learning_rate": 5e-3}
+    teacher = fit_model(spec := spec_of(files, tmp_path / "t", **changed), choose_tasks(spec)).model
+    gaps = []
+    for soft in (0.0, 1.0):
+        told = spec_of(files, tmp_path / f"s{soft}", **changed, student_width=8, student_soft=soft)
+        made = fit_model(told, choose_tasks(told))
+        assert made.model.config.width == 8
+        assert made.model.config.trunk == "shared_bottom"
+        assert made.student is not None
+        assert 0 < made.student["share_of_weights"] < 1
+        rows = held_rows(files, teacher)["purchase_30d"].rows
+        gap = made.model.outputs(rows)["purchase_30d"] - teacher.outputs(rows)["purchase_30d"]
+        gaps.append(float(gap.square().mean()))
+    assert gaps[1] < gaps[0]
 
 
 class Stopped(Exception):
