@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from flows.processes import run_models
 from flows.receipts import WITHDRAWN, Fingerprint
 from flows.registry import Registry
 from flows.releases import Release, Releases, branch_of, heal, now
+from flows.settings import NightjarSettings
 from flows.tasks import say, transient
 from jobs.io import WrittenDay
 from jobs.stages import JOBS
@@ -54,11 +56,15 @@ def score(
     staging = night.lake.staging(night.run_id, "score")
     folder = night.settings.folder / "runs" / night.run_id
     files = {day: night.lake.files(USER_FEATURES, day, day + _ONE) for day in todo}
+    rows = sum(file.rows for group in files.values() for file in group)
     threads = night.settings.train.threads
+    # Where a scoring that is killed left off: the next run goes on there.
+    scratch = night.settings.folder / "runs" / "scoring"
     made = run_models(
         "score",
         {
             "threads": threads,
+            "processes": score_processes(night.settings, rows),
             "days": [
                 {
                     "files": [file.path for file in files[day]],
@@ -66,8 +72,9 @@ def score(
                     "model": str(Registry(night.settings).fetch(model_id)),
                     "release_id": release_id,
                     "path": f"{staging}/{day}.parquet",
-                    "scratch": str(folder / "score"),
+                    "scratch": str(scratch),
                     "threads": threads,
+                    "accelerator": night.settings.train.accelerator,
                 }
                 for day in todo
             ],
@@ -80,7 +87,7 @@ def score(
     snapshot = night.lake.commit(
         USER_SCORES,
         {
-            day: WrittenDay(day, one["rows"], "", (one["path"],))
+            day: WrittenDay(day, one["rows"], "", tuple(one["paths"]))
             for day, one in zip(todo, made, strict=True)
         },
         branch=branch,
@@ -100,13 +107,22 @@ def score(
         "score",
         {day: prints[day] for day in todo},
         outputs,
-        sum(f.rows for group in files.values() for f in group),
+        rows,
         sum(one["rows"] for one in made),
         started,
-        sum(os.path.getsize(one["path"]) for one in made),
+        sum(os.path.getsize(path) for one in made for path in one["paths"]),
         say,
     )
+    shutil.rmtree(scratch, ignore_errors=True)
     return outputs[todo[-1]]
+
+
+def score_processes(settings: NightjarSettings, rows: int) -> int:
+    """How many processes score so many rows: as set, else one for each half million, up to one a
+    core. How many there are does not change a score."""
+    if settings.score_processes is not None:
+        return settings.score_processes
+    return max(1, min(os.cpu_count() or 1, rows // 500_000))
 
 
 def _to_score(

@@ -88,6 +88,8 @@ class NightjarSettings(BaseSettings):
     """Days after which whole months of daily files become a file per month."""
     files_per_day: int = Field(default=1, ge=1)
     """Files that a day of a table is written as."""
+    score_processes: int | None = Field(default=None, ge=1)
+    """Processes that score a day's users together; none: by the rows and the machine's cores."""
     nightly_cron: str = "0 4 * * *"
     """When the nightly deployment starts."""
     nightly_timezone: str = "UTC"

@@ -11,6 +11,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
+def local_rank() -> int:
+    """Which one of those on this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
 def n_ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 

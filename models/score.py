@@ -1,11 +1,15 @@
-"""Score every user of a day: Parquet in, Parquet out, in bounded memory.
+"""Score every user of a day: Parquet in, Parquet out, in bounded memory, by one process or several.
 
-Three passes: the network over batches, the ranks of each task over all users, the table. Between
-them lie one float per user and task on disk, and one task's floats at a time in memory.
+The day's rows are cut into shards, whose bounds do not depend on who scores them. Three passes: the
+network over each shard, the ranks of each task over all users, the table. Between them lie the
+shards' scores and one float per user and task on disk, and one task's floats at a time in memory.
+What is there of a shard is not made again, so that scoring goes on where it was killed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -17,14 +21,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import torch.distributed as dist
 
 from contracts.table import ContractError
 from contracts.tables import USER_SCORES
 from contracts.tasks import Task
 from models.arrow import arrow_schema
 from models.artifact import Model, load_model, model_id
+from models.ranks import local_rank, n_ranks, rank
 
 BATCH = 8192
+SHARD_ROWS = 262_144
+"""Rows of a shard, up to the end of a row group."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +46,11 @@ class ScoreSpec:
     """Folder of the artifact."""
     release_id: str
     path: str
-    """The Parquet file to write."""
+    """The Parquet file to write; of several shards the others stand beside it, numbered."""
     scratch: str
+    """Where what is between the passes lies, and stays until somebody removes it."""
     threads: int = 1
+    accelerator: str = "cpu"
 
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> ScoreSpec:
@@ -52,44 +62,117 @@ class ScoreSpec:
             raw["path"],
             raw["scratch"],
             raw["threads"],
+            raw.get("accelerator", "cpu"),
         )
 
 
-def score(spec: ScoreSpec) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Shard:
+    """Some row groups of the day, one after the other."""
+
+    number: int
+    groups: tuple[tuple[str, int], ...]
+    rows: int
+
+    def path_of(self, path: str) -> str:
+        """Where its rows of the table go."""
+        stem = Path(path)
+        return (
+            path if self.number == 0 else str(stem.with_name(f"{stem.stem}-{self.number}.parquet"))
+        )
+
+
+def shards_of(files: Sequence[str]) -> list[Shard]:
+    """The day's rows in shards of about equal size; one, empty, if there are none."""
+    made: list[Shard] = []
+    groups: list[tuple[str, int]] = []
+    rows = 0
+    for path in files:
+        about = pq.read_metadata(path)
+        for i in range(about.num_row_groups):
+            groups.append((path, i))
+            rows += about.row_group(i).num_rows
+            if rows >= SHARD_ROWS:
+                made.append(Shard(len(made), tuple(groups), rows))
+                groups, rows = [], 0
+    if groups or not made:
+        made.append(Shard(len(made), tuple(groups), rows))
+    return made
+
+
+def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
     """Write one row per user; tasks that the model has not learnt are null.
+
+    With several ranks each takes its shards; all return the same. `model` stands in for loading it.
 
     Raises:
         ContractError: a score is no number, or the files are not of the day asked for.
     """
     torch.set_num_threads(spec.threads)
-    model = load_model(Path(spec.model))
-    n = sum(pq.read_metadata(path).num_rows for path in spec.files)
-    scratch = Path(spec.scratch)
+    if n_ranks() > 1 and not dist.is_initialized():
+        dist.init_process_group("gloo")
+    model = model or load_model(Path(spec.model))
+    model.network.to(device_of(spec.accelerator))
+    shards, scratch = shards_of(spec.files), _scratch(spec)
     scratch.mkdir(parents=True, exist_ok=True)
-    ranks = np.lib.format.open_memmap(
-        scratch / "ranks.npy", mode="w+", dtype=np.float32, shape=(len(model.tasks), n)
-    )
-    parts = scratch / "scores.parquet"
-    _first_pass(spec, model, ranks, parts)
-    for i in range(len(model.tasks)):
-        ranks[i] = percentiles(ranks[i])
-    _write(spec, model, ranks, parts)
+    mine = shards[rank() :: n_ranks()]
+    for shard in mine:
+        if not (scratch / f"{shard.number}.done").exists():
+            _first_pass(spec, model, shard, scratch)
+            (scratch / f"{shard.number}.done").touch()
+    _wait()
+    for i in range(rank(), len(model.tasks), n_ranks()):
+        _rank_users(i, shards, scratch)
+    _wait()
+    for shard in mine:
+        _write(spec, model, shard, scratch)
+    _wait()
     return {
-        "rows": n,
-        "model_id": model_id(Path(spec.model)),
+        "rows": sum(shard.rows for shard in shards),
+        "model_id": _model_id(spec),
         "path": spec.path,
+        "paths": [shard.path_of(spec.path) for shard in shards],
         "tasks": [task.name for task in model.tasks],
     }
 
 
-def _first_pass(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], path: Path) -> None:
+def device_of(accelerator: str) -> torch.device:
+    """This process's GPU where there is one and it is asked for, else the processor."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", local_rank() % torch.cuda.device_count())
+    return torch.device("cpu")
+
+
+def _scratch(spec: ScoreSpec) -> Path:
+    """A folder for just these inputs and this model."""
+    about = [(path, os.path.getsize(path)) for path in spec.files]
+    told = repr((about, spec.as_of, _model_id(spec), BATCH, SHARD_ROWS))
+    return Path(spec.scratch, hashlib.sha256(told.encode()).hexdigest()[:16])
+
+
+def _model_id(spec: ScoreSpec) -> str:
+    return model_id(Path(spec.model))
+
+
+def _wait() -> None:
+    """Until all ranks are here."""
+    if n_ranks() > 1:
+        dist.barrier()
+
+
+def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:
+    """The network over a shard: its scores, and the values that users are ranked by."""
     columns = [c for task in model.tasks for c in task.score_columns()[:-1]]
     schema = pa.schema(
         [USER_SCORES_SCHEMA.field("user_key"), *(USER_SCORES_SCHEMA.field(c.name) for c in columns)]
     )
+    ranks = np.empty((len(model.tasks), shard.rows), np.float32)
     done = 0
-    with pq.ParquetWriter(path, schema) as writer:
-        for batch in _feature_batches(spec):
+    # What is between the passes is read once and soon: it is not worth compressing.
+    with pq.ParquetWriter(
+        scratch / f"{shard.number}.parquet", schema, compression="none", use_dictionary=False
+    ) as writer:
+        for batch in _feature_batches(spec, shard):
             outputs = model.outputs(batch)
             values: dict[str, Any] = {"user_key": batch.column("user_key")}
             for i, task in enumerate(model.tasks):
@@ -109,6 +192,7 @@ def _first_pass(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], p
                 )
             )
             done += batch.num_rows
+    np.save(scratch / f"{shard.number}.ranks.npy", ranks)
 
 
 def class_columns(
@@ -128,9 +212,10 @@ def class_columns(
     }
 
 
-def _feature_batches(spec: ScoreSpec) -> Iterator[pa.RecordBatch]:
-    for path in spec.files:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH):
+def _feature_batches(spec: ScoreSpec, shard: Shard) -> Iterator[pa.RecordBatch]:
+    for path in dict.fromkeys(path for path, _ in shard.groups):
+        groups = [i for of, i in shard.groups if of == path]
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH, row_groups=groups):
             days = batch.column("as_of").unique().to_pylist()
             if days != [spec.as_of]:
                 raise ContractError(
@@ -138,6 +223,12 @@ def _feature_batches(spec: ScoreSpec) -> Iterator[pa.RecordBatch]:
                     + ", ".join(map(str, days))
                 )
             yield batch
+
+
+def _rank_users(i: int, shards: Sequence[Shard], scratch: Path) -> None:
+    """Percentiles of one task over the users of all shards."""
+    parts = [np.load(scratch / f"{s.number}.ranks.npy", mmap_mode="r")[i] for s in shards]
+    np.save(scratch / f"percentiles-{i}.npy", percentiles(np.concatenate(parts)))
 
 
 def percentiles(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -148,27 +239,32 @@ def percentiles(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return ((below + upto) / (2 * len(scores))).astype(np.float32)
 
 
-def _write(spec: ScoreSpec, model: Model, ranks: npt.NDArray[np.float32], parts: Path) -> None:
+def _write(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:
+    """A shard's rows of the table."""
     learnt: Sequence[Task] = model.tasks
     constant = {
         "as_of": spec.as_of,
-        "model_id": model_id(Path(spec.model)),
+        "model_id": _model_id(spec),
         "release_id": spec.release_id,
         "retrospective": model.known_until > spec.as_of,
     }
-    Path(spec.path).parent.mkdir(parents=True, exist_ok=True)
-    done = 0
-    with pq.ParquetWriter(spec.path, USER_SCORES_SCHEMA, compression="zstd") as writer:
-        for batch in pq.ParquetFile(parts).iter_batches(batch_size=BATCH):
+    ranks = [np.load(scratch / f"percentiles-{i}.npy", mmap_mode="r") for i in range(len(learnt))]
+    path = shard.path_of(spec.path)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    done = sum(s.rows for s in shards_of(spec.files)[: shard.number])
+    with pq.ParquetWriter(path, USER_SCORES_SCHEMA, compression="zstd") as writer:
+        for batch in pq.ParquetFile(scratch / f"{shard.number}.parquet").iter_batches(BATCH):
             n = batch.num_rows
             made: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
-            made |= {task.percentile: ranks[i, done : done + n] for i, task in enumerate(learnt)}
+            made |= {t.percentile: r[done : done + n] for t, r in zip(learnt, ranks, strict=True)}
             columns = []
             for field in USER_SCORES_SCHEMA:
                 if field.name in made:
                     columns.append(pa.array(made[field.name], field.type))
+                elif constant.get(field.name) is None:
+                    columns.append(pa.nulls(n, field.type))
                 else:
-                    columns.append(pa.array([constant.get(field.name)] * n, field.type))
+                    columns.append(pa.repeat(pa.scalar(constant[field.name], field.type), n))
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=USER_SCORES_SCHEMA))
             done += n
 

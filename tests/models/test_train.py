@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -245,6 +248,66 @@ def test_scoring_does_not_depend_on_the_batch(trained, tmp_path: Path, monkeypat
             assert np.allclose(*flat, rtol=1e-5, atol=1e-6), name
         else:
             assert a.equals(b), name
+
+
+def test_any_number_of_processes_scores_alike_and_goes_on_where_one_was_killed(
+    trained, tmp_path: Path, monkeypatch
+) -> None:
+    from models import score as module
+
+    n, model = 700, Path(trained["folder"]) / "model"
+    features = write_features(tmp_path, n)  # row groups of 100
+    monkeypatch.setattr(module, "SHARD_ROWS", 150)
+    spec = ScoreSpec(
+        (features,), NIGHT, str(model), "r", f"{tmp_path}/a/s.parquet", f"{tmp_path}/a"
+    )
+    passed = []
+    first_pass = module._first_pass
+
+    def killed(spec: Any, model: Any, shard: Any, scratch: Any) -> None:
+        if len(passed) == 2:
+            raise KeyboardInterrupt
+        first_pass(spec, model, shard, scratch)
+        passed.append(shard.number)
+
+    monkeypatch.setattr(module, "_first_pass", killed)
+    with pytest.raises(KeyboardInterrupt):
+        score(spec)
+    assert not list(tmp_path.glob("a/s*.parquet"))
+    passed.clear()
+    monkeypatch.setattr(module, "_first_pass", lambda *told: (first_pass(*told), passed.append(0)))
+    report = score(spec)
+    assert len(passed) == 2  # of four shards, two were there
+    assert len(report["paths"]) == 4
+    assert report["rows"] == n
+    alone = pq.read_table(report["paths"])
+    assert sorted(alone.column("user_key").to_pylist()) == sorted(
+        pq.read_table(features).column("user_key").to_pylist()
+    )
+
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'RANK' in os.environ:\n"
+        "    import models.score\n"
+        "    models.score.SHARD_ROWS = 150\n"
+    )
+    told = {
+        "threads": 1, "processes": 2,
+        "days": [{
+            "files": [features], "as_of": NIGHT.isoformat(), "model": str(model), "release_id": "r",
+            "path": f"{tmp_path}/b/s.parquet", "scratch": f"{tmp_path}/b", "threads": 1,
+        }],
+    }  # fmt: skip
+    (tmp_path / "spec.json").write_text(json.dumps(told))
+    done = subprocess.run(
+        [sys.executable, "-m", "models", "score", f"{tmp_path}/spec.json", f"{tmp_path}/report"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(__file__).parents[2]}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (two,) = json.loads((tmp_path / "report").read_text())["days"]
+    assert len(two["paths"]) == 4
+    assert pq.read_table(two["paths"]).equals(alone)
 
 
 def test_features_of_another_day_are_refused(trained, tmp_path: Path) -> None:
