@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint check up docs bench bench-past bench-quality kill-test oracle defects clean
+.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality kill-test oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench-past: $(STAMP) ## what backfills, plans and nights cost, as JSON lines
 	$(BIN)/python -m tests.bench.parity
 	$(BIN)/python -m tests.bench.past
 	$(BIN)/python -m tests.bench.nights
+
+PEERS ?=
+bench-model: $(STAMP) ## our trainer and scorer beside a bare loop (and libraries: PEERS=their python)
+	$(BIN)/python -m tests.bench.model $(if $(PEERS),--peers $(PEERS))
 
 bench-quality: $(STAMP) ## our one model beside a LightGBM per task, as JSON lines
 	$(BIN)/python -m tests.bench.quality
