@@ -215,7 +215,8 @@ def class_columns(
 def _feature_batches(spec: ScoreSpec, shard: Shard) -> Iterator[pa.RecordBatch]:
     for path in dict.fromkeys(path for path, _ in shard.groups):
         groups = [i for of, i in shard.groups if of == path]
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=BATCH, row_groups=groups):
+        batches = pq.ParquetFile(path).iter_batches(BATCH, row_groups=groups, use_threads=False)
+        for batch in batches:
             days = batch.column("as_of").unique().to_pylist()
             if days != [spec.as_of]:
                 raise ContractError(
@@ -233,10 +234,13 @@ def _rank_users(i: int, shards: Sequence[Shard], scratch: Path) -> None:
 
 def percentiles(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Mid-ranks over n, in (0, 1): ties share the middle of their ranks."""
-    ordered = np.sort(scores)
-    below = np.searchsorted(ordered, scores, side="left")
-    upto = np.searchsorted(ordered, scores, side="right")
-    return ((below + upto) / (2 * len(scores))).astype(np.float32)
+    order = np.argsort(scores)
+    ordered = scores[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    ends = np.r_[starts[1:], len(scores)]
+    made = np.empty(len(scores), np.float32)
+    made[order] = np.repeat((starts + ends) / (2 * len(scores)), ends - starts)
+    return made
 
 
 def _write(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:

@@ -157,20 +157,24 @@ class ProgressiveExtraction(Trunk):
 
 class EnsembleLinear(nn.Module):
     """One weight for all members; each has its own scales of inputs and outputs, and its own bias
-    (BatchEnsemble: Wen, Tran, Ba, 2020)."""
+    (BatchEnsemble: Wen, Tran, Ba, 2020). A member alone has a weight and a bias."""
 
     def __init__(self, n_inputs: int, n_outputs: int, members: int):
         super().__init__()
+        self.members = members
         self.weight = nn.Parameter(torch.empty(n_inputs, n_outputs))
         nn.init.uniform_(self.weight, -(n_inputs**-0.5), n_inputs**-0.5)
-        self.scale_in = nn.Parameter(torch.ones(members, n_inputs))
-        self.scale_out = nn.Parameter(torch.ones(members, n_outputs))
+        if members > 1:
+            self.scale_in = nn.Parameter(torch.ones(members, n_inputs))
+            self.scale_out = nn.Parameter(torch.ones(members, n_outputs))
         self.bias = nn.Parameter(
             torch.empty(members, n_outputs).uniform_(-(n_inputs**-0.5), n_inputs**-0.5)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, M, inputs) to (B, M, outputs)."""
+        if self.members == 1:
+            return torch.addmm(self.bias[0], x[:, 0], self.weight).unsqueeze(1)
         return (x * self.scale_in) @ self.weight * self.scale_out + self.bias
 
 
