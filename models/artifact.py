@@ -25,6 +25,7 @@ from models.network import Network
 from models.splits import Split
 
 _FILES = ("model.safetensors", "model.json")
+_OTHER_VERSION = "the model was fitted by another version; train it anew"
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,20 @@ def load_model(folder: Path) -> Model:
         about["classes"]
     except (OSError, ValueError, KeyError) as error:
         raise ContractError(f"{folder} holds no model: {error}") from None
-    config = TrainConfig(**about["config"])
+    try:
+        config = TrainConfig(**about["config"])
+    except TypeError as error:
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({error})") from None
     layout = Layout(
         tuple(task_named(name) for name in about["tasks"]),
         {name: tuple(classes) for name, classes in about["classes"].items()},
     )
     encoder = Encoder.from_json(about["encoder"])
     network = Network(config, layout, encoder)
-    network.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+    except RuntimeError as error:
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({error})") from None
     network.eval()
     return Model(
         network,

@@ -212,6 +212,22 @@ def scores(trained, tmp_path: Path, n: int = 333) -> pa.Table:
     return pq.read_table(spec.path)
 
 
+def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path) -> None:
+    whole = Path(trained["folder"]) / "model"
+    about = json.loads((whole / "model.json").read_text())
+    weights = (whole / "model.safetensors").read_bytes()
+    for name, changed in (
+        ("config", about | {"config": about["config"] | {"no_such_dial": 1}}),
+        ("weights", about | {"config": about["config"] | {"width": 24}}),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "model.json").write_text(json.dumps(changed))
+        (folder / "model.safetensors").write_bytes(weights)
+        with pytest.raises(ContractError, match="fitted by another version; train it anew"):
+            load_model(folder)
+
+
 def test_every_user_is_scored_once_in_the_contracts_columns(trained, tmp_path: Path) -> None:
     made = scores(trained, tmp_path)
     assert made.schema.equals(arrow_schema(USER_SCORES))
