@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ import pyarrow.parquet as pq
 
 from contracts.tables import EXAMPLES
 from contracts.tasks import TASKS
+from flows.database import open_database
 from flows.lake import Lake
+from flows.receipts import Receipts
 from models import examine
 from models.config import TrainConfig
 from models.evaluate import HIGHER_IS_BETTER
@@ -35,13 +37,14 @@ from models.learn import TrainSpec
 from models.train import train
 
 
-def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...]]:
-    """Files of the examples, and their as-of days."""
+def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...], date]:
+    """Files of the examples, their as-of days, and the night that learnt from them last."""
     files = tuple(file.path for file in Lake(home / "lake").files(EXAMPLES))
     days: set[date] = set()
     for path in files:
         days |= set(pc.unique(pq.read_table(path, columns=["as_of"]).column(0)).to_pylist())
-    return files, tuple(sorted(days))
+    receipts = Receipts(open_database(f"sqlite:///{home / 'nightjar.db'}"))
+    return files, tuple(sorted(days)), max(receipts.days("train"))
 
 
 def once(find: Any) -> Any:
@@ -75,13 +78,13 @@ def main() -> None:
     base = TrainConfig()
     kinds = {name: type(getattr(base, name)) for name in given}
     config = replace(base, **{name: kinds[name](value) for name, value in given.items()})
-    files, days = examples_of(o.home)
+    files, days, night = examples_of(o.home.absolute())
     examine.lightgbm_scores = once(examine.lightgbm_scores)
     reports, took = [], []
     for seed in range(o.seeds):
         with tempfile.TemporaryDirectory() as temporary:
             spec = TrainSpec(
-                files, days, days[-1] + timedelta(days=1), 2, tuple(t.name for t in TASKS),
+                files, days, night, 2, tuple(t.name for t in TASKS),
                 replace(config, seed=seed), temporary, single_task_twins=o.alone,
             )  # fmt: skip
             started = time.process_time()
