@@ -13,7 +13,7 @@ from torch import Tensor
 from contracts.kinds import Binary, Count, ZeroInflatedLogNormal
 from contracts.tasks import Task
 from models.calibration import Calibration
-from models.heads import Head
+from models.heads import CountHead, Head
 from models.layout import Layout, labelled, task_labels
 
 MIN_ROWS = 100
@@ -124,7 +124,7 @@ def _smallest(
     """Where the loss is smallest, with a little pull towards no change, (n,)."""
 
     def loss(x: np.ndarray) -> float:
-        value = head.loss(head.calibrated(outputs, made(x)), labels).mean()
+        value = _losses(head, head.calibrated(outputs, made(x)), labels).mean()
         return float(value) + 1e-3 * float((x**2).sum())
 
     found = minimize(
@@ -135,6 +135,18 @@ def _smallest(
     )
     x: np.ndarray = found.x
     return x
+
+
+def _losses(head: Head, outputs: Tensor, labels: Tensor) -> Tensor:
+    """What calibration makes small, (n,): the loss, but of a count Poisson's.
+
+    A score of a count is its mean, which Poisson's loss is about whatever the spread is; that of
+    the negative binomial hardly looks at users who are expected to do much.
+    """
+    if isinstance(head, CountHead):
+        log_mean = outputs[:, 0].clamp(max=20)
+        return torch.exp(log_mean) - labels * log_mean
+    return head.loss(outputs, labels)
 
 
 def calibrate(

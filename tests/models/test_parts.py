@@ -202,6 +202,19 @@ def test_every_method_lowers_the_loss_keeps_the_order_and_is_saved(method) -> No
     assert torch.isfinite(beyond).all()
 
 
+def test_a_count_is_calibrated_in_its_mean() -> None:
+    dice = np.random.default_rng(4)
+    log_mean = dice.normal(0.5, 1.0, 4000)
+    labels = torch.tensor(dice.poisson(np.exp(log_mean))).float()
+    said = 0.5 * log_mean + 0.3  # too flat
+    outputs = torch.tensor(np.stack([said, np.zeros(4000)], axis=1)).float()
+    task, head = task_named("view_7d"), head_of(Count())
+    made = fit_calibration(task, head, [(outputs, labels)])
+    assert made.slope == pytest.approx(2.0, abs=0.1)
+    expected = head.predict(outputs, made)["_expected"]
+    assert float(expected.sum()) == pytest.approx(float(labels.sum()), rel=1e-3)
+
+
 def test_the_method_is_chosen_on_a_day_it_was_not_fitted_on() -> None:
     task, head = task_named("churn_28d"), head_of(Binary())
     truth = np.random.default_rng(3).normal(size=(2, 20_000))
