@@ -81,7 +81,7 @@ def precision_of(config: TrainConfig) -> Any:
         return "32-true"
     has = (
         torch.cuda.is_bf16_supported()
-        if torch.cuda.is_available() and config.accelerator != "cpu"
+        if _on_gpu(config)
         else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
         or bool(torch.cpu.get_capabilities().get("amx_bf16"))
     )
@@ -128,7 +128,7 @@ def fit(
             strategy=_strategy(config),
             precision=precision_of(config),
             max_epochs=config.max_epochs,
-            deterministic=True,
+            deterministic="warn" if _on_gpu(config) else True,
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -152,13 +152,16 @@ def fit(
     return merge(module, towers, 1 + epochs.index(min(epochs)), data.valid)
 
 
+def _on_gpu(config: TrainConfig) -> bool:
+    return torch.cuda.is_available() and config.accelerator != "cpu"
+
+
 def _strategy(config: TrainConfig) -> Any:
     if config.devices == 1:
         return "auto"
-    gpus = torch.cuda.is_available() and config.accelerator != "cpu"
     # A batch, or a rank's part of it, may have no label of some task; nothing in buffers differs.
     return DDPStrategy(
-        process_group_backend="nccl" if gpus else "gloo",
+        process_group_backend="nccl" if _on_gpu(config) else "gloo",
         find_unused_parameters=True,
         broadcast_buffers=False,
     )

@@ -154,7 +154,9 @@ class OrdinalHead:
     def _levels(self, outputs: Tensor) -> Tensor:
         """Probabilities of the levels, (B, levels)."""
         first, steps = outputs[:, 1:2], nnf.softplus(outputs[:, 2:])
-        thresholds = torch.cat([first, first + torch.cumsum(steps, dim=1)], dim=1)
+        # A running sum as a product: of sums along a row GPUs have no deterministic one.
+        upto = steps.new_ones(steps.shape[1], steps.shape[1]).triu()
+        thresholds = torch.cat([first, first + steps @ upto], dim=1)
         above = torch.sigmoid(outputs[:, :1] - thresholds)
         ones, zeros = torch.ones_like(above[:, :1]), torch.zeros_like(above[:, :1])
         return torch.cat([ones, above], dim=1) - torch.cat([above, zeros], dim=1)
