@@ -35,9 +35,9 @@ def fit_calibration(task: Task, head: Head, days: Sequence[Rows]) -> Calibration
     row in turn. Slopes stay above 0, so that the ranking is never turned round. Amounts are scaled
     so that they sum to what was seen, by 5 at most.
     """
-    outputs, labels = (torch.cat([day[k] for day in days]) for k in (0, 1))
-    if len(labels) < MIN_ROWS:
+    if sum(len(y) for _, y in days) < MIN_ROWS:
         return Calibration()
+    outputs, labels = (torch.cat([day[k] for day in days]) for k in (0, 1))
     methods = _methods(task, len(labels))
     best = methods["Platt"]
     if len(methods) > 1:

@@ -198,11 +198,11 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
             "valid_loss": min(row["valid_loss"] for row in history),
             "share_of_weights": sizes[1] / sizes[0],
         }
-    held = [
-        _outputs(network, Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size))
-        for day in sorted({d for cut in chosen.valid_cuts.values() for d in cut})
-        if any((cuts := {n: tuple({day} & {*c}) for n, c in chosen.valid_cuts.items()}).values())
-    ]
+    held = []
+    for day in sorted({d for cut in chosen.valid_cuts.values() for d in cut}):
+        cuts = {name: tuple({day} & {*cut}) for name, cut in chosen.valid_cuts.items()}
+        rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size)
+        held += _outputs(network, rows)
     calibrations = calibrate(chosen.layout, network.heads, held)
     model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
     return Fitted(model, history, merged, teacher)
@@ -283,12 +283,12 @@ def _constant_loss(network: Network, task: Task, labels: Tensor) -> float:
     return max(float(head.loss(constant, labels).mean()), 1e-3)
 
 
-def _outputs(network: Network, rows: Examples) -> tuple[dict[str, Tensor], Tensor]:
-    """Outputs by task and labels of all rows."""
+def _outputs(network: Network, rows: Examples) -> list[tuple[dict[str, Tensor], Tensor]]:
+    """Outputs by task and labels of all rows; nothing if no row has a label that counts."""
     with torch.inference_mode():
         batches = [(network(batch), batch.labels) for batch in rows]
+    if not batches:
+        return []
     names = [task.name for task in network.tasks]
-    return (
-        {name: torch.cat([outputs[name] for outputs, _ in batches]) for name in names},
-        torch.cat([labels for _, labels in batches]),
-    )
+    outputs = {name: torch.cat([outputs[name] for outputs, _ in batches]) for name in names}
+    return [(outputs, torch.cat([labels for _, labels in batches]))]

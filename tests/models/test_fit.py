@@ -221,6 +221,8 @@ def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> N
     def examples(**told: Any) -> Examples:
         return Examples(files, chosen.layout, chosen.train_cuts, encoder, 128, 5, **told)
 
+    nothing = dict.fromkeys(TASKS, (NIGHT,))
+    assert list(Examples(files, chosen.layout, nothing, encoder, 128)) == []
     for kept_bytes in (1 << 29, 0):
         monkeypatch.setattr(data_module, "KEPT_BYTES", kept_bytes)
         monkeypatch.setattr(data_module, "POOL_ROWS", 300)
