@@ -49,7 +49,7 @@ class NightReport:
                     name,
                     main,
                     *(number(found[who].get(main)) for who in ("model", "twin", "constant")),
-                    f"{number(gain['gain'])} ({number(gain['low'])} to {number(gain['high'])})",
+                    interval(gain),
                     f"{found['test_rows']:,}",
                 )
             )
@@ -64,7 +64,7 @@ class NightReport:
             for segment in SEGMENTS:
                 there = found.get("segments", {}).get(segment)
                 cells += (
-                    [f"{there['rows']:,}", number(there["model"]), number(there["twin"])]
+                    [f"{there['rows']:,}", number(there.get("model")), number(there.get("twin"))]
                     if there
                     else ["0", "—", "—"]
                 )
@@ -80,7 +80,7 @@ class NightReport:
                 found["main"],
                 number(found["model"].get(found["main"])),
                 number(alone["metrics"].get(found["main"])),
-                f"{alone['gain']:+.4g} ({alone['low']:+.4g} to {alone['high']:+.4g})",
+                interval(alone),
                 alone["verdict"],
             )
             for name, found in self.trained["tasks"].items()
@@ -116,6 +116,17 @@ def number(value: float | None) -> str:
     if value is None or value != value:
         return "—"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def interval(found: Mapping[str, float]) -> str:
+    """A difference and its interval, each with its sign and three significant digits."""
+
+    def signed(value: float) -> str:
+        if value != value:
+            return "—"
+        return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"
+
+    return f"{signed(found['gain'])} ({signed(found['low'])} to {signed(found['high'])})"
 
 
 def as_markdown(report: NightReport) -> str:

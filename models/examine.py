@@ -156,13 +156,15 @@ def lightgbm_scores(model: Model, task: Task, files: Sequence[str], rows: Held) 
 
 
 NEW_DAYS, ACTIVE_DAYS = 30, 28
+SEGMENT_ROWS = 50
+"""Fewer rows than this say nothing of a segment."""
 SEGMENTS = ("new", "active", "dormant")
 """Users first seen up to `NEW_DAYS` before the day; of the others, those last seen up to
 `ACTIVE_DAYS` before it, and the rest."""
 
 
 def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str, dict[str, float]]:
-    """Rows, and the main metric of both, among new, active and dormant users."""
+    """Rows, and where they are enough the main metric of both, among new, active and dormant users."""
     if "days_since_first_seen" not in rows.rows.schema.names:
         return {}
     first, last = (
@@ -173,9 +175,11 @@ def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str,
     found = {}
     for name, mine in zip(SEGMENTS, (new, ~new & active, ~new & ~active), strict=True):
         weights = mine.astype(np.float64)
-        if mine.sum():
-            found[name] = {
-                "rows": int(mine.sum()),
+        if not mine.sum():
+            continue
+        found[name] = {"rows": int(mine.sum())}
+        if mine.sum() >= SEGMENT_ROWS:
+            found[name] |= {
                 "model": main_metric(task, rows.labels, ours)(weights),
                 "twin": main_metric(task, rows.labels, twin)(weights),
             }

@@ -107,7 +107,11 @@ def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int
     image.set_clim(0, max(float(np.sqrt(np.maximum(shares, 0)).max(initial=0)), 1.0))
     for (i, k), share in np.ndenumerate(shares):
         if share >= 0.1:
-            axes.text(k, i, f"{share:.1f}", ha="center", va="center", fontsize=6)
+            dark = np.sqrt(share) > 0.6 * image.norm.vmax
+            axes.text(
+                k, i, f"{share:.1f}", ha="center", va="center", fontsize=6,
+                color="white" if dark else "black",
+            )  # fmt: skip
     axes.set_xticks(range(len(found)), list(found), rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(top)), top, fontsize=7)
     axes.set_title("By how many per cent the loss grows when a feature is shuffled", fontsize=9)
