@@ -164,7 +164,7 @@ SEGMENTS = ("new", "active", "dormant")
 
 
 def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str, dict[str, float]]:
-    """Rows, and where they are enough the main metric of both, among new, active and dormant users."""
+    """Rows among new, active and dormant users, and the main metric of both where they are enough."""
     if "days_since_first_seen" not in rows.rows.schema.names:
         return {}
     first, last = (
@@ -172,7 +172,7 @@ def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str,
         for x in ("first", "last")
     )
     new, active = first <= NEW_DAYS, last <= ACTIVE_DAYS
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for name, mine in zip(SEGMENTS, (new, ~new & active, ~new & ~active), strict=True):
         weights = mine.astype(np.float64)
         if not mine.sum():
