@@ -164,7 +164,7 @@ SEGMENTS = ("new", "active", "dormant")
 
 
 def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str, dict[str, float]]:
-    """Rows among new, active and dormant users, and the main metric of both where they are enough."""
+    """Rows of new, active and dormant users, and the main metric of both where they are enough."""
     if "days_since_first_seen" not in rows.rows.schema.names:
         return {}
     first, last = (

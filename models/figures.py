@@ -104,10 +104,11 @@ def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int
         figsize=(2.5 + 0.5 * len(found), 1.5 + 0.27 * len(top)), layout="constrained"
     )
     image = axes.imshow(np.maximum(shares, 0) ** 0.5, aspect="auto", cmap="Blues")
-    image.set_clim(0, max(float(np.sqrt(np.maximum(shares, 0)).max(initial=0)), 1.0))
+    darkest = max(float(np.sqrt(np.maximum(shares, 0)).max(initial=0)), 1.0)
+    image.set_clim(0, darkest)
     for (i, k), share in np.ndenumerate(shares):
         if share >= 0.1:
-            dark = np.sqrt(share) > 0.6 * image.norm.vmax
+            dark = share**0.5 > 0.6 * darkest
             axes.text(
                 k, i, f"{share:.1f}", ha="center", va="center", fontsize=6,
                 color="white" if dark else "black",
