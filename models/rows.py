@@ -59,7 +59,11 @@ class RowTable(nn.Module):
 
 def table_of(n_rows: int, width: int) -> nn.Module:
     """A table that is updated whole where it is small, else by the rows that were read."""
-    return nn.Embedding(n_rows, width) if n_rows < DENSE_ROWS else RowTable(n_rows, width)
+    if n_rows >= DENSE_ROWS:
+        return RowTable(n_rows, width)
+    table = nn.Embedding(n_rows, width)
+    nn.init.normal_(table.weight, std=0.1)  # rare ids stay near nothing instead of being noise
+    return table
 
 
 def _of_all_ranks(ids: Tensor, gradients: Tensor) -> tuple[Tensor, Tensor]:
