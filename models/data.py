@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -160,19 +161,28 @@ class Examples:
 
     def _fits(self) -> bool:
         """Whether all rows fit into memory, going by the first ones."""
-        first = next(self._tables(self._groups()), None)
+        first = next(self._tables(self._groups), None)
         if first is None:
             return True
-        rows = sum(pq.read_metadata(path).num_rows for path in self.files)
+        rows = sum(n for _, _, n in self._groups)
         return rows * self._pool([first.slice(0, 64)]).n_bytes / min(len(first), 64) <= KEPT_BYTES
 
-    def _groups(self) -> list[tuple[str, int]]:
-        return [
-            (path, i) for path in self.files for i in range(pq.read_metadata(path).num_row_groups)
-        ]
+    @cached_property
+    def _groups(self) -> tuple[tuple[str, int, int], ...]:
+        """File, row group and its rows, of those that may hold a day that counts."""
+        days = sorted({day for cut in self.cuts.values() for day in cut})
+        made = []
+        for path in self.files:
+            file = pq.ParquetFile(path)
+            made += [
+                (path, i, file.metadata.row_group(i).num_rows)
+                for i in range(file.num_row_groups)
+                if _may_hold(file, i, days)
+            ]
+        return tuple(made)
 
     def _pools(self, epoch: int | None) -> Iterator[Batch]:
-        groups = self._groups()
+        groups: Sequence[tuple[str, int, int]] = self._groups
         if epoch is not None and self.seed is not None:
             groups = [groups[i] for i in self._dice(epoch, 0).permutation(len(groups))]
         tables: list[pa.Table] = []
@@ -184,9 +194,9 @@ class Examples:
         if tables:
             yield self._pool(tables)
 
-    def _tables(self, groups: Sequence[tuple[str, int]]) -> Iterator[pa.Table]:
+    def _tables(self, groups: Sequence[tuple[str, int, int]]) -> Iterator[pa.Table]:
         """Rows of row groups with a label that counts, where there are any."""
-        for path, i in groups:
+        for path, i, _ in groups:
             table = pq.ParquetFile(path).read_row_group(i)
             labels = self.layout.counted(table, self.cuts)
             kept = table.filter(pa.array(~np.isnan(labels).all(axis=1)))
