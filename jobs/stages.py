@@ -100,8 +100,8 @@ Engine = Literal["one-pass", "per-day"]
 """How a range of days is computed: all in one pass over what they read, or each on its own."""
 
 
-NO_MONEY = Money("XXX", 2, {})
-"""For mappings without orders, the only rows with amounts: ISO 4217's code for no currency."""
+NO_MONEY = Money("XTS", 2, {})
+"""For mappings without orders, the only rows with amounts: the code that ISO 4217 keeps for tests."""
 
 Inputs = Mapping[str, DataFrame]
 Compute = Callable[[Inputs, Sequence[date], Settings], Output]
