@@ -101,7 +101,7 @@ Engine = Literal["one-pass", "per-day"]
 
 
 NO_MONEY = Money("XTS", 2, {})
-"""For mappings without orders, the only rows with amounts: the code that ISO 4217 keeps for tests."""
+"""For mappings without orders, the only rows with amounts: ISO 4217's code for tests."""
 
 Inputs = Mapping[str, DataFrame]
 Compute = Callable[[Inputs, Sequence[date], Settings], Output]

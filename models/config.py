@@ -32,6 +32,8 @@ class TrainConfig:
         "mgda",
         "aligned_mtl",
         "imtl_g",
+        "cagrad",
+        "nash_mtl",
     ] = "fixed"
     """How the tasks' losses become one step (`models/balance.py`)."""
     width: int = 128

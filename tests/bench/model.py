@@ -187,7 +187,8 @@ def main() -> None:
     parser.add_argument("--case", default=None, help="one case of ours, in this process")
     parser.add_argument(
         "--balances", nargs="*",
-        default=["uncertainty", "upgrad", "pcgrad", "mgda", "aligned_mtl", "imtl_g"],
+        default=["uncertainty", "upgrad", "pcgrad", "mgda", "aligned_mtl", "imtl_g", "cagrad",
+                 "nash_mtl"],
     )  # fmt: skip
     o = parser.parse_args()
     if o.case:

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from contracts.kinds import MultiLabel
+from contracts.table import ContractError
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
 from models import encoders
@@ -179,6 +180,12 @@ def test_every_balance_makes_a_step(balance, encoder, batch) -> None:
     made = gradients(encoder, batch, balance)
     assert all(torch.isfinite(g).all() for g in made.values())
     assert made["trunk.layers.0.weight"].abs().sum() > 0
+
+
+def test_a_balance_without_its_solver_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ContractError, match=r"pip install 'nightjar\[solvers\]'"):
+        balance_of("cagrad", TASKS[:2])
 
 
 def test_tasks_that_pull_apart_are_not_made_worse() -> None:
