@@ -49,6 +49,7 @@ bench-past: $(STAMP) ## what backfills, plans and nights cost, as JSON lines
 PEERS ?=
 bench-model: $(STAMP) ## our trainer and scorer beside a bare loop (and libraries: PEERS=their python)
 	$(BIN)/python -m tests.bench.model $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python -m tests.bench.scoring
 
 bench-quality: $(STAMP) ## our one model beside a LightGBM per task, as JSON lines
 	$(BIN)/python -m tests.bench.quality

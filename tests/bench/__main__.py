@@ -6,12 +6,10 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-import torch
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -63,7 +61,6 @@ def main() -> None:
         told(bench="simulate", rows=rows, rows_per_second=rows / took)
         spark = start_session(SparkConfig(), folder / "scratch")
         bench_landing(spark, folder)
-        bench_scoring(folder)
 
 
 def bench_landing(spark: SparkSession, folder: Path) -> None:
@@ -119,60 +116,6 @@ def spark_writer(rows: DataFrame, folder: str) -> None:
         .write.partitionBy("_day")
         .parquet(folder)
     )
-
-
-def bench_scoring(folder: Path) -> None:
-    """Parquet to Parquet beside the network's forward pass alone, one thread."""
-    from contracts.kinds import MultiLabel
-    from contracts.tasks import TASKS
-    from models import encoders
-    from models.artifact import Model, save_model
-    from models.calibration import Calibration
-    from models.config import TrainConfig
-    from models.data import to_batch
-    from models.layout import Layout
-    from models.network import Network
-    from models.score import ScoreSpec, score
-    from tests.models.made import NIGHT, write_features
-
-    torch.set_num_threads(1)
-    n, config = 50_000, TrainConfig()
-    path = write_features(folder, n)
-    table = pq.read_table(path)
-    pq.write_table(table, path)  # one row group, as Spark writes them
-    encoder = encoders.fit(table.to_batches(), config.id_buckets)
-    classes = tuple(f"c{k:02d}" for k in range(12))
-    layout = Layout(TASKS, {t.name: classes for t in TASKS if isinstance(t.kind, MultiLabel)})
-    network = Network(config, layout, encoder).eval()
-    model = Model(
-        network,
-        encoder,
-        config,
-        {t.name: Calibration() for t in TASKS},
-        {},
-        NIGHT - timedelta(days=1),
-    )
-    save_model(model, folder / "model")
-    labels = torch.zeros(n, 1).numpy()
-    batch = to_batch(encoder.encode(table), labels)
-
-    def forward() -> None:
-        with torch.inference_mode():
-            for start in range(0, n, 8192):
-                network(batch.take(torch.arange(start, min(start + 8192, n))))
-
-    forward()
-    bare = cpu_seconds(forward)
-    spec = ScoreSpec(
-        (path,),
-        NIGHT,
-        str(folder / "model"),
-        "r",
-        str(folder / "s.parquet"),
-        str(folder / "scratch_score"),
-    )
-    took = cpu_seconds(lambda: score(spec))
-    told(bench="score", rows=n, rows_per_cpu_second=n / took, over_bare_forward=bare / took)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,134 @@
+"""`python -m tests.bench.scoring`: what scoring costs beside its limit and a peer, as JSON lines.
+
+The limit is the network's forward pass alone on rows that are tensors already, one thread. The peer
+is what one would write with MLflow: the same artifact as a pyfunc model, `mlflow.pyfunc.spark_udf`
+over the same Parquet file, its scores written as Parquet, on all cores. Ours is timed from the file
+to the table, ranks included, by one process of one thread.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from pyspark.sql import functions as F
+
+from contracts.kinds import MultiLabel
+from contracts.tables import USER_FEATURES
+from contracts.tasks import TASKS
+from jobs.config import SparkConfig
+from jobs.session import start_session
+from models import encoders
+from models.arrow import arrow_schema
+from models.artifact import Model, load_model, save_model
+from models.calibration import Calibration
+from models.config import TrainConfig
+from models.data import to_batch
+from models.layout import Layout
+from models.network import Network
+from models.score import ScoreSpec, score
+from tests.bench.__main__ import cpu_seconds, seconds, told
+from tests.models.made import NIGHT, write_features
+
+ROWS = 50_000
+
+
+class Scorer(mlflow.pyfunc.PythonModel):
+    """The same network and calibration behind MLflow's interface: (B, scores)."""
+
+    def load_context(self, context: Any) -> None:
+        torch.set_num_threads(1)
+        self.model = load_model(Path(context.artifacts["model"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> np.ndarray:
+        schema = arrow_schema(USER_FEATURES)
+        schema = pa.schema([schema.field(name) for name in model_input.columns])
+        rows = pa.Table.from_pandas(model_input, schema=schema, preserve_index=False)
+        made = self.model.scores(self.model.outputs(rows))
+        columns = [x if x.ndim == 2 else x[:, None] for of in made.values() for x in of.values()]
+        return torch.cat(columns, dim=1).float().numpy()
+
+
+def made_model(path: str, folder: Path) -> Model:
+    """The nightly network, untrained: scoring takes as long."""
+    config = TrainConfig()
+    encoder = encoders.fit(pq.read_table(path).to_batches(), config.id_buckets)
+    classes = tuple(f"c{k:02d}" for k in range(12))
+    layout = Layout(TASKS, {t.name: classes for t in TASKS if isinstance(t.kind, MultiLabel)})
+    network = Network(config, layout, encoder).eval()
+    calibrations = {t.name: Calibration() for t in TASKS}
+    model = Model(network, encoder, config, calibrations, {}, NIGHT - timedelta(days=1))
+    save_model(model, folder / "model")
+    return model
+
+
+def bare_forward(model: Model, path: str) -> float:
+    """Processor time of the forward pass alone, after one that warms up."""
+    batch = to_batch(model.encoder.encode(pq.read_table(path)), torch.zeros(ROWS, 1).numpy())
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for start in range(0, ROWS, 8192):
+                model.network(batch.take(torch.arange(start, min(start + 8192, ROWS))))
+
+    forward()
+    return cpu_seconds(forward)
+
+
+def spark_udf(path: str, folder: Path) -> float:
+    """Seconds that Spark and MLflow need from Parquet to Parquet, workers warm."""
+    spark = start_session(SparkConfig(), folder / "spark")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickles and signatures: a comparison, not a release
+        mlflow.pyfunc.save_model(
+            str(folder / "pyfunc"), python_model=Scorer(),
+            artifacts={"model": str(folder / "model")}, pip_requirements=[],
+        )  # fmt: skip
+        udf = mlflow.pyfunc.spark_udf(
+            spark, str(folder / "pyfunc"), result_type="array<float>", env_manager="local"
+        )
+    rows = spark.read.parquet(path).repartition(spark.sparkContext.defaultParallelism)
+    scored = rows.select("user_key", udf(F.struct(*rows.columns)).alias("scores"))
+    scored.limit(10).write.parquet(str(folder / "warm"))
+    return seconds(lambda: scored.write.parquet(str(folder / "udf")))
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        path = write_features(folder, ROWS)
+        pq.write_table(pq.read_table(path), path, row_group_size=ROWS // 4)
+        bare = bare_forward(made_model(path, folder), path)
+        spec = ScoreSpec(
+            (path,), NIGHT, str(folder / "model"), "r", str(folder / "s.parquet"),
+            str(folder / "scratch"),
+        )  # fmt: skip
+        took: dict[str, float] = {}
+
+        def ours() -> None:
+            took["cpu"] = cpu_seconds(lambda: score(spec))
+
+        wall = seconds(ours)
+        told(
+            bench="score", rows=ROWS, rows_per_cpu_second=ROWS / took["cpu"],
+            over_bare_forward=bare / took["cpu"],
+        )  # fmt: skip
+        theirs = spark_udf(path, folder)
+        told(
+            bench="score_spark_udf", rows=ROWS, ours_seconds=wall, spark_udf_seconds=theirs,
+            over_spark_udf=theirs / wall,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
