@@ -62,6 +62,8 @@ class TrainConfig:
     """Dimensions of a number's piecewise-linear embedding."""
     n_bins: int = 16
     """Quantile bins of a numeric feature, at most."""
+    n_values: int = 0
+    """Values of a numeric feature, the most frequent ones, that get an embedding of their own."""
     hash_buckets: int = 131_072
     """Hash buckets of an id feature that has too many ids for a vocabulary."""
     id_buckets: int = 4096
@@ -74,6 +76,8 @@ class TrainConfig:
     """Of tables too large to be updated whole (`models/rows.py`)."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Of the learning rate: one cycle rises over a third of the epochs and falls over the rest."""
+    average: float = 0.99
+    """Decay of the running mean of the weights, which is what is validated and kept; 0: off."""
     batch_size: int = 1024
     max_epochs: int = 30
     patience: int = 4
@@ -135,13 +139,14 @@ class TrainConfig:
                 raise ContractError(
                     f"train.{name}: expected 1 or more, found {getattr(self, name)}"
                 )
-        for name in ("dropout", "input_dropout", "event_dropout"):
+        for name in ("dropout", "input_dropout", "event_dropout", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ContractError(
                     f"train.{name}: expected 0 to below 1, found {getattr(self, name)}"
                 )
         for name in (
             "depth",
+            "n_values",
             "weight_decay",
             "l1",
             "tie",

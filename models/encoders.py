@@ -1,6 +1,7 @@
 """Fitted transforms of features into tensors. Fitted on training days only.
 
-Letters: B rows, F numeric features, I id features, L events of a sequence, K words, N bins.
+Letters: B rows, F numeric features, I id features, V numeric features whose values have
+embeddings, L events of a sequence, K words.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,19 +22,22 @@ import pyarrow.compute as pc
 from contracts.measures import EVENT_VERBS, SEQUENCE_LENGTH, TEXT_TOKENS
 from contracts.table import ContractError
 from models.inputs import USER_INPUTS, Inputs
+from models.numbers import (
+    CLIP,
+    MIN_COUNT,
+    Doubles,
+    Floats,
+    Ints,
+    frequent_values,
+    numeric_values,
+    quantiles,
+    value_codes,
+)
 
-MIN_COUNT = 5
-"""Rows of the training days in which an id must stand to get an embedding of its own."""
-CLIP = 6.0
-"""Standard deviations beyond which a numeric feature is cut off."""
 MAX_WORDS = 200_000
 """Distinct ids beyond which a feature has no vocabulary: its ids are hashed."""
 SAMPLE_ROWS = 50_000
 """Rows that quantiles are taken from, chosen by a hash of user and day."""
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class Encoded:
     numeric: Floats
     """(B, 3F): standardised values, then 1 where the value is missing, then 1 where it is 0."""
     ids: Ints
-    """(B, I): rows of the one embedding table; each feature's bucket 0 is unseen or missing."""
+    """(B, I + V): rows of the one embedding table, of ids and of numbers that have embeddings; each
+    feature's bucket 0 is unseen or missing."""
     verbs: Ints
     """(B, L): 0 where there is no event, oldest first, aligned to the end."""
     items: Ints
@@ -52,7 +58,22 @@ class Encoded:
     tokens: Ints
     """(B, K): hashed words from 1, oldest first, aligned to the end; 0 is none."""
     vectors: Floats
-    """(B, V): precomputed vectors beside one another, and for each 1 where it is missing."""
+    """(B, numbers): precomputed vectors beside one another, and for each 1 where it is missing."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A feature's part of the one embedding table: an id's, or that of a number's values."""
+
+    feature: str
+    words: tuple[Any, ...]
+    """What has a row of its own, in order; before them lies the row of all else."""
+    buckets: int = 0
+    """Rows of hashed ids instead of words."""
+
+    @property
+    def size(self) -> int:
+        return 1 + (self.buckets or len(self.words))
 
 
 @dataclass(frozen=True)
@@ -71,27 +92,32 @@ class Encoder:
     """Per id feature, the buckets its ids are hashed into; 0 where it has a vocabulary."""
     vector_scales: tuple[float, ...] = ()
     """Per vector, the root mean square of its numbers."""
+    values: tuple[tuple[float, ...], ...] = ()
+    """Per numeric feature, the numbers that have an embedding of their own, as float32 on the scale
+    of its encoding; none if no feature's have."""
 
-    @property
-    def id_sizes(self) -> tuple[int, ...]:
-        """Rows of each id feature in the one embedding table."""
-        return tuple(
-            1 + (buckets or len(words))
-            for words, buckets in zip(self.vocabularies, self.hashed, strict=True)
-        )
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The one embedding table: ids, then numbers."""
+        ids = map(Part, self.inputs.ids, self.vocabularies, self.hashed)
+        valued = zip(self.inputs.numeric, self.values, strict=False)
+        return (*ids, *(Part(name, known) for (name, _), known in valued if known))
 
-    def codes(self, rows: pa.RecordBatch | pa.Table) -> Ints:
-        """(B, I): each id's row in the one embedding table."""
-        made, offset = [], 0
-        for k, name in enumerate(self.inputs.ids):
-            column = rows.column(name)
-            if self.hashed[k]:
-                codes = hash_codes(column, self.hashed[k])
-            else:
-                codes = word_codes(column, self.vocabularies[k])
-            made.append(codes + offset)
-            offset += self.id_sizes[k]
-        return np.stack(made, axis=1) if made else np.zeros((rows.num_rows, 0), np.int64)
+    def codes(self, rows: pa.RecordBatch | pa.Table, values: Doubles | None = None) -> Ints:
+        """(B, I): each id's row in the one embedding table; with numeric `values`, (B, F), (B, I +
+        V): those of numbers as well."""
+        n = len(self.inputs.ids)
+        made = [
+            hash_codes(rows.column(part.feature), part.buckets)
+            if part.buckets
+            else word_codes(rows.column(part.feature), part.words)
+            for part in self.parts[:n]
+        ]
+        if values is not None:
+            valued = zip(values.T, self.values, strict=False)
+            made += [value_codes(column, known) for column, known in valued if known]
+        starts = np.cumsum([0, *(part.size for part in self.parts)])[: len(made)]
+        return np.stack(made, axis=1) + starts if made else np.zeros((rows.num_rows, 0), np.int64)
 
     def encode(self, rows: pa.RecordBatch | pa.Table) -> Encoded:
         """Rows of `user_features` as arrays.
@@ -115,7 +141,7 @@ class Encoder:
         )
         return Encoded(
             np.concatenate([scaled, missing, values == 0], axis=1).astype(np.float32),
-            self.codes(rows),
+            self.codes(rows, values),
             verbs,
             items,
             times,
@@ -151,6 +177,7 @@ class Encoder:
             "id_buckets": self.id_buckets,
             "hashed": self.hashed,
             "vector_scales": self.vector_scales,
+            "values": self.values,
         }
 
     @staticmethod
@@ -161,7 +188,7 @@ class Encoder:
             ContractError: it was fitted on other features than there are now, or by an earlier
                 version.
         """
-        if not {"inputs", "edges", "hashed"} <= set(saved):
+        if not {"inputs", "edges", "hashed", "values"} <= set(saved):
             raise ContractError("the model was fitted by an earlier version; train it anew")
         inputs.check_same(saved["inputs"])
         return Encoder(
@@ -173,6 +200,7 @@ class Encoder:
             saved["id_buckets"],
             tuple(saved["hashed"]),
             tuple(saved["vector_scales"]),
+            tuple(tuple(known) for known in saved["values"]),
         )
 
 
@@ -182,10 +210,12 @@ def fit(
     inputs: Inputs = USER_INPUTS,
     n_bins: int = 16,
     hash_buckets: int = 1 << 17,
+    n_values: int = 0,
 ) -> Encoder:
     """Learn means, spreads, quantiles and vocabularies in one pass over training rows.
 
-    A feature of more than `MAX_WORDS` ids is hashed into `hash_buckets`.
+    A feature of more than `MAX_WORDS` ids is hashed into `hash_buckets`. Up to `n_values` numbers
+    of a numeric feature get an embedding of their own.
 
     Whatever the order of rows, the same rows give the same encoder, but for the last bits of sums.
     """
@@ -236,27 +266,8 @@ def fit(
         id_buckets,
         tuple(hash_buckets if counter is None else 0 for counter in counters),
         tuple(np.sqrt(np.maximum(norms[0] / np.maximum(norms[1], 1), 1e-12)).tolist()),
+        tuple(frequent_values(column, n_values) for column in sample.T) if n_values else (),
     )
-
-
-def quantiles(
-    values: Doubles, n_bins: int, apart: npt.NDArray[np.bool_] | None = None
-) -> tuple[float, ...]:
-    """Edges of bins that hold equally many of (n,) values, NaN left out; equal edges are one.
-
-    Values that are `apart`, zeros that have an indicator of their own, are one edge and do not
-    count: where nearly all are zero, the bins tell the others from one another.
-    """
-    known = ~np.isnan(values)
-    kept = known if apart is None else known & ~apart
-    if not known.any():
-        return ()
-    edges: Doubles = np.zeros(0)
-    if kept.any():
-        edges = np.quantile(values[kept], np.linspace(0, 1, n_bins + 1), method="lower")
-    zero = values[known & ~kept][:1]
-    made = np.unique(np.append(edges, zero).astype(np.float32))
-    return tuple(made.tolist()) if len(made) > 1 else ()
 
 
 def row_hashes(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.uint64]:
@@ -272,22 +283,6 @@ def _smallest(
 ) -> tuple[Doubles, npt.NDArray[np.uint64]]:
     kept = np.argsort(chosen, kind="stable")[:SAMPLE_ROWS]
     return sample[kept], chosen[kept]
-
-
-def numeric_values(rows: pa.RecordBatch | pa.Table, inputs: Inputs) -> Doubles:
-    """(B, F): each numeric feature on the scale of its encoding, NaN where it is null."""
-    columns = []
-    for name, encoding in inputs.numeric:
-        column = rows.column(name).cast(pa.float64())
-        values = (
-            column.to_numpy(zero_copy_only=False)
-            if isinstance(column, pa.Array)
-            else (column.to_numpy())
-        )
-        if encoding in ("count", "money", "days"):
-            values = np.sign(values) * np.log1p(np.abs(values))
-        columns.append(values)
-    return np.stack(columns, axis=1) if columns else np.zeros((rows.num_rows, 0))
 
 
 def word_codes(column: pa.Array | pa.ChunkedArray, words: Sequence[str]) -> Ints:
@@ -315,7 +310,8 @@ def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
 def vectors(
     rows: pa.RecordBatch | pa.Table, names: Sequence[tuple[str, int]], scales: Sequence[float]
 ) -> Floats:
-    """(B, V): vectors on a common scale, zeros where there is none, and 1 for each that is missing.
+    """(B, numbers): vectors on a common scale, zeros where there is none, and 1 for each that is
+    missing.
 
     Raises:
         ContractError: a vector has another number of numbers than it is said to have.

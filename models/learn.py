@@ -180,6 +180,7 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
         spec.inputs,
         config.n_bins,
         config.hash_buckets,
+        config.n_values,
     )
     data = _data(spec, chosen, encoder)
     network, history, merged = _network(spec, chosen, encoder, data, watching)

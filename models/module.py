@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from models.average import RunningMean
 from models.balance import balance_of
 from models.config import TrainConfig
 from models.data import Batch, Examples
@@ -43,6 +44,7 @@ class MultiTaskModule(pl.LightningModule):
         """Per epoch: training loss, validation loss, and the validation loss of each task."""
         self._sums: dict[str, list[Tensor]] = {}
         self._resumed: dict[str, Any] | None = None
+        self._mean: RunningMean | None = None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.config.event_dropout:
@@ -106,6 +108,15 @@ class MultiTaskModule(pl.LightningModule):
         for name, (loss, n) in self.losses(self.network(batch), batch.labels).items():
             self._add(name, loss * n / self.scales[name], n)
 
+    def on_validation_start(self) -> None:
+        """What is validated, and kept by whoever looks on, is the mean of the weights."""
+        if self._mean is not None:
+            self._mean.swap()
+
+    def on_validation_end(self) -> None:
+        if self._mean is not None:
+            self._mean.swap()
+
     def on_validation_epoch_end(self) -> None:
         names = ["train_loss", *(task.name for task in self.tasks)]
         sums = torch.zeros(len(names), 2, dtype=torch.float64)
@@ -141,6 +152,8 @@ class MultiTaskModule(pl.LightningModule):
         checkpoint["nightjar"] = {
             "history": self.history,
             "sums": {name: torch.stack(parts).cpu() for name, parts in self._sums.items()},
+            "steps": self._mean.steps if self._mean is not None else 0,
+            "means": [mean.cpu() for mean in self._mean.means] if self._mean is not None else [],
             "dice": torch.get_rng_state(),
             "cuda_dice": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
@@ -150,7 +163,11 @@ class MultiTaskModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Go on as if nothing had happened: with the same numbers still to be drawn."""
+        if self.config.average:
+            self._mean = RunningMean(self.network, self.config.average)
         if self._resumed is not None:
+            if self._mean is not None:
+                self._mean.go_on(self._resumed["steps"], self._resumed["means"])
             self.history = self._resumed["history"]
             self._sums = {
                 name: list(parts.to(self.device)) for name, parts in self._resumed["sums"].items()
@@ -166,6 +183,8 @@ class MultiTaskModule(pl.LightningModule):
         rate = self.trainer.optimizers[0].param_groups[0]["lr"] / self.config.learning_rate
         for table in self.network.tables:
             table.step(self.config.id_learning_rate * rate)
+        if self._mean is not None:
+            self._mean.update()
 
     def configure_gradient_clipping(self, optimizer: Any, *told: Any, **named: Any) -> None:
         """By the norm of all that the optimizer moves."""

@@ -117,11 +117,11 @@ class Network(nn.Module):
         tasks, inputs = layout.tasks, encoder.inputs
         self.heads = {t.name: head_of(t.kind, layout.classes.get(t.name, ())) for t in tasks}
         self.numbers = NUMBERS[config.numbers](config, encoder.edges)
-        self.ids = table_of(max(sum(encoder.id_sizes), 1), config.id_width)
+        self.ids = table_of(max(sum(part.size for part in encoder.parts), 1), config.id_width)
         self.events = EVENT_ENCODERS[config.events](config) if inputs.events else None
         self.text = TEXT_ENCODERS[config.text]() if inputs.text else None
         self.owners = [inputs.numeric[f][0] for f in self.numbers.owners]
-        self.owners += [name for name in inputs.ids for _ in range(config.id_width)]
+        self.owners += [part.feature for part in encoder.parts for _ in range(config.id_width)]
         for name, part in (("events", self.events), ("text", self.text)):
             self.owners += [name] * (part.width if part is not None else 0)
         self.owners += [name for name, width in inputs.vectors for _ in range(width)]

@@ -20,9 +20,10 @@ from contracts.kinds import (
 from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import read_batches
-from models.encoders import Encoder, Floats, numeric_values, row_hashes
+from models.encoders import Encoder, row_hashes
 from models.evaluate import Array, Scores
 from models.layout import Cuts, Layout, labelled, task_labels
+from models.numbers import Floats, numeric_values
 
 Hashes = npt.NDArray[np.uint64]
 Rows = tuple[Floats, Array]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from models.artifact import Model
-from models.encoders import Encoder
+from models.encoders import Encoder, Part
 from models.layout import Layout
 from models.network import Network
 from models.splits import Split
@@ -59,27 +61,29 @@ def _ids_fit(network: Network, champion: Model) -> bool:
 
 
 def _by_word(weight: Tensor, before: Tensor, now: Encoder, then: Encoder) -> None:
-    """Copy rows of the one table of ids, feature by feature and word by word."""
-    starts = dict(zip(then.inputs.ids, _starts(then), strict=True))
-    for k, (name, start) in enumerate(zip(now.inputs.ids, _starts(now), strict=True)):
-        if name not in starts:
+    """Copy rows of the one embedding table, feature by feature and word by word."""
+    before_of = {part.feature: (start, part) for start, part in _placed(then)}
+    for start, part in _placed(now):
+        if part.feature not in before_of:
             continue
-        old, place = starts[name], then.inputs.ids.index(name)
-        if now.hashed[k] or then.hashed[place]:
-            if now.hashed[k] == then.hashed[place]:
-                n = now.hashed[k] + 1
-                weight[start : start + n] = before[old : old + n]
+        old, other = before_of[part.feature]
+        if part.buckets or other.buckets:
+            if part.buckets == other.buckets:
+                weight[start : start + part.size] = before[old : old + part.size]
             continue
-        known = {word: old + 1 + i for i, word in enumerate(then.vocabularies[place])}
+        known = {word: old + 1 + i for i, word in enumerate(other.words)}
         weight[start] = before[old]  # unseen or missing
-        for i, word in enumerate(now.vocabularies[k]):
+        for i, word in enumerate(part.words):
             if word in known:
                 weight[start + 1 + i] = before[known[word]]
 
 
-def _starts(encoder: Encoder) -> list[int]:
-    sizes = encoder.id_sizes
-    return [sum(sizes[:k]) for k in range(len(sizes))]
+def _placed(encoder: Encoder) -> Iterator[tuple[int, Part]]:
+    """Every feature's part of the table, and where it begins."""
+    start = 0
+    for part in encoder.parts:
+        yield start, part
+        start += part.size
 
 
 def _same_classes(name: str, now: Layout, then: Layout) -> bool:

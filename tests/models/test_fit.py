@@ -124,7 +124,7 @@ def test_a_task_gets_the_tower_of_its_best_epoch_if_that_is_better(files, tmp_pa
 
 
 def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> None:
-    spec = spec_of(files, tmp_path / "then", max_epochs=1)
+    spec = spec_of(files, tmp_path / "then", max_epochs=1, n_values=3)
     earlier = replace(spec, known_until=NIGHT - timedelta(days=120), as_ofs=DAYS[:-8])
     champion = fit_model(earlier, choose_tasks(earlier)).model
     save_model(champion, tmp_path / "champion")
@@ -143,12 +143,12 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> N
     before = network.ids.weight.clone()
     taken = start_from(network, chosen.layout, grown, champion)
     assert set(taken) == set(network.state_dict())
-    starts = [sum(e.id_sizes[:place]) for e in (grown, champion.encoder)]
+    starts = [sum(p.size for p in e.parts[:place]) for e in (grown, champion.encoder)]
     old = champion.network.ids.weight[starts[1] : starts[1] + 4]
     assert torch.equal(network.ids.weight[starts[0] : starts[0] + 4], old)
     fresh = starts[0] + 4
     assert torch.equal(network.ids.weight[fresh], before[fresh])
-    after = [sum(e.id_sizes[: place + 1]) for e in (grown, champion.encoder)]
+    after = [sum(p.size for p in e.parts[: place + 1]) for e in (grown, champion.encoder)]
     assert torch.equal(network.ids.weight[after[0] :], champion.network.ids.weight[after[1] :])
     wider = Network(replace(CONFIG, width=24), chosen.layout, grown)
     assert 0 < len(start_from(wider, chosen.layout, grown, champion)) < len(taken)
@@ -174,7 +174,7 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> N
 
 
 def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) -> None:
-    changed = {"width": 32, "max_epochs": 3, "learning_rate": 5e-3}
+    changed = {"width": 32, "max_epochs": 3, "learning_rate": 5e-3, "average": 0.0}
     teacher = fit_model(spec := spec_of(files, tmp_path / "t", **changed), choose_tasks(spec)).model
     gaps = []
     for soft in (0.0, 1.0):

@@ -17,6 +17,7 @@ from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
 from models import encoders
 from models.arrow import arrow_schema
+from models.average import RunningMean
 from models.balance import AGGREGATORS, balance_of
 from models.config import TrainConfig
 from models.data import Batch, to_batch
@@ -24,6 +25,7 @@ from models.evaluate import decided, ece, gini
 from models.layout import Layout
 from models.module import MultiTaskModule, one_cycle, without_events
 from models.network import Network, PiecewiseNumbers
+from models.numbers import quantiles
 from models.related import apart, asked_twice, at_odds, related
 from models.sequences import EVENT_ENCODERS, TEXT_ENCODERS
 from models.trunks import TRUNKS
@@ -100,15 +102,15 @@ def test_a_number_fills_the_bins_below_it() -> None:
 
 
 def test_quantiles_hold_equally_many_and_ties_are_one_edge() -> None:
-    edges = encoders.quantiles(np.array([0.0] * 60 + list(range(1, 41))), 10)
+    edges = quantiles(np.array([0.0] * 60 + list(range(1, 41))), 10)
     assert edges[0] == 0.0
     assert len(edges) == len(set(edges)) == 5
-    assert encoders.quantiles(np.array([3.0, np.nan, 3.0]), 10) == ()
+    assert quantiles(np.array([3.0, np.nan, 3.0]), 10) == ()
     amounts = np.array([-0.5] * 95 + [1.0, 2.0, 3.0, 4.0, np.nan])
-    assert len(encoders.quantiles(amounts, 10)) <= 2
-    assert encoders.quantiles(amounts, 3, amounts == -0.5) == (-0.5, 1.0, 2.0, 3.0, 4.0)
-    assert encoders.quantiles(amounts[:95], 3, amounts[:95] == -0.5) == ()
-    assert encoders.quantiles(np.array([np.nan]), 10) == ()
+    assert len(quantiles(amounts, 10)) <= 2
+    assert quantiles(amounts, 3, amounts == -0.5) == (-0.5, 1.0, 2.0, 3.0, 4.0)
+    assert quantiles(amounts[:95], 3, amounts[:95] == -0.5) == ()
+    assert quantiles(np.array([np.nan]), 10) == ()
 
 
 def test_quantiles_do_not_depend_on_the_order_of_rows(monkeypatch) -> None:
@@ -265,3 +267,33 @@ def test_related_towers_are_drawn_together_and_one_question_gets_one_answer(enco
             gap = apart(network) if name == "tie" else at_odds(TASKS, network.members(batch))
             gaps[weight] = float(gap.detach())
         assert gaps[1000.0] < 0.5 * gaps[0.0], name
+
+
+def test_the_mean_of_weights_reaches_back_over_the_last_steps() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    mean = RunningMean(layer, 0.5)
+    with torch.no_grad():
+        expected = float(layer.weight)
+        for step, value in enumerate((2.0, 4.0, -6.0, 8.0), 1):
+            layer.weight.fill_(value)
+            mean.update()
+            kept = min(0.5, step / (step + 10))
+            expected = kept * expected + (1 - kept) * value
+    assert float(mean.means[0]) == pytest.approx(expected, rel=1e-6)
+    mean.swap()
+    assert float(layer.weight.detach()) == pytest.approx(expected, rel=1e-6)
+    mean.swap()
+    assert float(layer.weight.detach()) == 8.0
+
+
+def test_what_is_validated_is_the_mean_and_training_goes_on_from_the_weights(encoder) -> None:
+    module = MultiTaskModule(network_of(encoder), CONFIG, {t.name: 1.0 for t in TASKS})
+    module.on_train_start()
+    weight = module.network.trunk.below[0].weight
+    before = weight.detach().clone()
+    with torch.no_grad():
+        weight.add_(1.0)
+    module.on_validation_start()
+    assert torch.equal(weight, before)
+    module.on_validation_end()
+    assert torch.equal(weight, before + 1.0)

@@ -234,15 +234,47 @@ def test_an_id_with_too_many_values_is_hashed(monkeypatch) -> None:
     place = encoder.inputs.ids.index("country")
     assert encoder.hashed[place] == 50
     assert encoder.vocabularies[place] == ()
-    codes = encoder.encode(rows(country=ids)).ids[:, place] - sum(encoder.id_sizes[:place])
+    codes = encoder.encode(rows(country=ids)).ids[:, place] - sum(
+        p.size for p in encoder.parts[:place]
+    )
     assert codes[-1] == 0
     assert codes[:-1].min() >= 1
     assert codes.max() <= 50
     assert len(set(codes[:-1])) > 15
-    turned = encoder.encode(rows(country=ids[::-1])).ids[:, place] - sum(encoder.id_sizes[:place])
+    turned = encoder.encode(rows(country=ids[::-1])).ids[:, place] - sum(
+        p.size for p in encoder.parts[:place]
+    )
     assert (turned[::-1] == codes).all()
     assert "country" not in encoder.unseen(rows(country=ids))
     assert encoders.Encoder.from_json(json.loads(json.dumps(encoder.to_json()))) == encoder
+
+
+def test_frequent_numbers_get_an_embedding_of_their_own_where_asked() -> None:
+    inputs = Inputs((("n", "money"), ("rare", "ratio")), ("c",), events=False, text=False)
+    n = [7688.0] * 6 + [0.0] * 30 + [15024.0] * 5 + [3.0] * 4 + [None] * 5
+    table = pa.table(
+        {
+            "user_key": [f"u{k}" for k in range(50)], "as_of": pa.array([date(2025, 1, 1)] * 50),
+            "n": n, "rare": np.arange(50) / 7, "c": ["x"] * 50,
+        }
+    )  # fmt: skip
+    encoder = encoders.fit(table.to_batches(), 16, inputs, n_values=2)
+    assert encoder.values == (tuple(np.log1p([0, 7688]).astype("f4").tolist()), ())
+    assert [(part.feature, part.size) for part in encoder.parts] == [("c", 2), ("n", 3)]
+    codes = encoder.encode(table).ids
+    own = {0.0: 3, 7688.0: 4}
+    assert codes[:, 1].tolist() == [own.get(x, 2) for x in n]  # 2: any other, or none
+    assert (encoder.codes(table) == codes[:, :1]).all()  # twins take numbers as they are
+    more = encoders.fit(table.to_batches(), 16, inputs, n_values=100)
+    assert more.parts[1].size == 4  # 3.0 stands in too few rows
+    turned = table.take(np.random.default_rng(1).permutation(50))
+    assert encoders.fit(turned.to_batches(), 16, inputs, n_values=2).values == encoder.values
+    assert encoders.Encoder.from_json(json.loads(json.dumps(more.to_json())), inputs) == more
+    network = Network(TrainConfig(width=8, depth=1), Layout((task_named("churn_28d"),)), encoder)
+    made = network.inputs(to_batch(encoder.encode(table), np.ones((50, 1))))
+    assert len(network.owners) == made.shape[1]
+    assert network.owners.count("n") == 3 + 8
+    assert encoders.fit(table.to_batches(), 16, inputs).values == ()
 
 
 def test_precomputed_vectors_enter_as_they_are_with_the_missing_marked() -> None:
@@ -279,7 +311,7 @@ def test_encoders_see_the_training_rows_only_and_know_what_they_have_not_seen() 
     assert encoder.vocabularies[0] == ("DE",)  # XX stands in too few rows
     codes = encoder.encode(rows(country=["DE", "XX", None, "FR"] * 10)).ids[:4, 0]
     assert codes.tolist() == [1, 0, 0, 0]
-    assert encoder.encode(rows()).ids[:, 1].min() >= encoder.id_sizes[0]
+    assert encoder.encode(rows()).ids[:, 1].min() >= encoder.parts[0].size
 
 
 def test_missing_numbers_are_zero_with_an_indicator() -> None:
