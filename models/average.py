@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,13 @@ class RunningMean:
                 own = weight.detach().clone()
                 weight.copy_(mean)
                 mean.copy_(own)
+
+    def settle(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Let the mean of these be what they are now."""
+        places = {id(p): k for k, p in enumerate(self._weights)}
+        for parameter in parameters:
+            if id(parameter) in places:
+                self.means[places[id(parameter)]].copy_(parameter.detach())
 
     def go_on(self, steps: int, means: Sequence[Tensor]) -> None:
         """As it was when a training was stopped."""

@@ -107,14 +107,20 @@ def beta(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
 
 
 def isotonic(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
-    """Steps of any shape that never fall; of a binary task."""
-    n = len(labels)
+    """Of any shape, and always rising; of a binary task.
+
+    Isotonic regression gives one value to a whole block of rows, which would tie users whom the
+    model ranks. As in centred isotonic regression (Oron and Flournoy, 2017) the value stands at the
+    block's mean, with a line from one block to the next.
+    """
+    x, n = outputs[:, 0].double().numpy(), len(labels)
     least = 0.5 / n
-    found = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(
-        outputs[:, 0].double().numpy(), labels.double().numpy()
+    fitted = IsotonicRegression(y_min=least, y_max=1 - least).fit_transform(
+        x, labels.double().numpy()
     )
-    y = np.log(found.y_thresholds_) - np.log1p(-found.y_thresholds_)
-    knots = tuple(zip(found.X_thresholds_.tolist(), y.tolist(), strict=True))
+    y, block = np.unique(fitted, return_inverse=True)
+    centres = np.bincount(block, weights=x) / np.bincount(block)
+    knots = tuple(zip(centres.tolist(), (np.log(y) - np.log1p(-y)).tolist(), strict=True))
     return Calibration(knots=knots) if len(knots) > 1 else Calibration()
 
 

@@ -57,9 +57,9 @@ class Calibration:
 
 
 def _between(x: Tensor, knots: Sequence[tuple[float, float]]) -> Tensor:
-    """Linear interpolation; beyond the first and last knot, their own values."""
+    """Linear interpolation; beyond the first and last knot a line that rises by 1."""
     at, value = (torch.tensor(side, dtype=x.dtype, device=x.device) for side in zip(*knots))  # noqa: B905
     right = torch.searchsorted(at, x.contiguous()).clamp(1, len(at) - 1)
     left = right - 1
     share = ((x - at[left]) / (at[right] - at[left]).clamp_min(1e-12)).clamp(0, 1)
-    return torch.lerp(value[left], value[right], share)
+    return torch.lerp(value[left], value[right], share) + x - x.clamp(at[0], at[-1])

@@ -81,7 +81,9 @@ class TrainConfig:
     batch_size: int = 1024
     max_epochs: int = 30
     patience: int = 4
-    """Epochs without a better validation loss before training stops."""
+    """Epochs without a better validation loss before a task rests; when all do, training stops."""
+    tower_epochs: int = 10
+    """Epochs, at most, in which towers go on learning when the trunk is finished; 0: none."""
     max_grad_norm: float | None = 1.0
     """Gradients are clipped to this norm; None turns clipping off."""
     seed: int = 0
@@ -147,6 +149,7 @@ class TrainConfig:
         for name in (
             "depth",
             "n_values",
+            "tower_epochs",
             "weight_decay",
             "l1",
             "tie",

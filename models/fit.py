@@ -12,13 +12,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from models.config import TrainConfig
 from models.module import ExampleData, MultiTaskModule
-from models.towers import BestTowers, Merged, merge
+from models.ranks import say
+from models.towers import OwnPace, Refitted, TowerModule, refitted
 
 RESUME = "resume.ckpt"
 CHECK_BATCHES = 50
@@ -37,7 +38,8 @@ class EpochLines(Callback):
             last = pl_module.history[-1]
             print(
                 f"epoch {last['epoch']:>3.0f}  training loss {last['train_loss']:.4f}  "
-                f"validation loss {last['valid_loss']:.4f}",
+                f"validation loss {last['valid_loss']:.4f}  best of each {last['best_loss']:.4f}  "
+                f"learning {len(pl_module.tasks) - len(pl_module.rests)}",
                 flush=True,
             )
 
@@ -96,27 +98,50 @@ def fit(
     config: TrainConfig,
     folder: Path,
     watching: Sequence[Callback] = (),
-) -> dict[str, Merged]:
-    """Train until the validation loss has stopped falling; the module is left at its best epoch,
-    with the towers of those tasks that were better at another one (`models/towers.py`).
+) -> dict[str, Refitted]:
+    """Train until no task's validation loss falls any more; then fix the trunk as it was when the
+    last task was at its best, and let each tower go on to its own best (`models/towers.py`).
 
     `folder` keeps checkpoints. Where one is there that an earlier training of the same kind left,
     training goes on from it. `watching` are callbacks of whoever looks on.
     """
-    resume = folder / RESUME
     best = ModelCheckpoint(
-        dirpath=folder, monitor="valid_loss", mode="min", save_top_k=1, save_weights_only=True,
+        dirpath=folder, monitor="best_loss", mode="min", save_top_k=1, save_weights_only=True,
         filename="best", enable_version_counter=False,
     )  # fmt: skip
-    towers = BestTowers()
-    callbacks: list[Callback] = [
-        towers,
-        EarlyStopping("valid_loss", patience=config.patience),
-        best,
-        EpochLines(),
-        Resumable(resume, config.checkpoint_seconds),
-        *watching,
-    ]
+    _run(module, data, config, config.max_epochs, folder, [
+        OwnPace(config.patience), best, EpochLines(), *watching])  # fmt: skip
+    saved = torch.load(best.best_model_path, weights_only=True)
+    module.load_state_dict(saved["state_dict"])
+    module.network.cpu()
+    falls = [row["best_loss"] for row in module.history]
+    trunk_epoch = int(module.history[falls.index(min(falls))]["epoch"])
+    towers, pace = TowerModule(module), OwnPace(min(config.patience, config.tower_epochs))
+    rank, n_ranks = data.valid.rank, data.valid.n_ranks
+    data.valid.rank, data.valid.n_ranks = 0, 1
+    towers.start(data.valid)
+    pace.keep(towers)
+    if config.tower_epochs:
+        say(f"the trunk is that of epoch {trunk_epoch}; towers go on learning")
+        data.valid.rank, data.valid.n_ranks = rank, n_ranks
+        data.train.start_at(0, 0)
+        _run(towers, data, config, config.tower_epochs, folder / "towers", [pace, EpochLines()])
+        data.valid.rank, data.valid.n_ranks = 0, 1
+    made = refitted(module, towers, pace, trunk_epoch)
+    module.network.eval().cpu()
+    return made
+
+
+def _run(
+    module: MultiTaskModule,
+    data: ExampleData,
+    config: TrainConfig,
+    max_epochs: int,
+    folder: Path,
+    callbacks: Sequence[Callback],
+) -> None:
+    """So many epochs at most, from where a training was stopped that left its state in `folder`."""
+    resume = folder / RESUME
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
@@ -127,13 +152,14 @@ def fit(
             devices=config.devices,
             strategy=_strategy(config),
             precision=precision_of(config),
-            max_epochs=config.max_epochs,
+            max_epochs=max_epochs,
             deterministic="warn" if _on_gpu(config) else True,
             logger=False,
+            enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            callbacks=callbacks,
+            callbacks=[*callbacks, Resumable(resume, config.checkpoint_seconds)],
         )
         # Asking for determinism makes torch fill all fresh memory, a quarter of a step's time here;
         # nothing of ours reads memory that it has not written.
@@ -144,12 +170,6 @@ def fit(
         trainer.fit(
             module, datamodule=data, ckpt_path=str(resume) if going_on else None, weights_only=True
         )
-    saved = torch.load(best.best_model_path, weights_only=True)
-    module.load_state_dict(saved["state_dict"])
-    module.network.eval().cpu()
-    epochs = [row["valid_loss"] for row in module.history]
-    data.valid.rank, data.valid.n_ranks = 0, 1
-    return merge(module, towers, 1 + epochs.index(min(epochs)), data.valid)
 
 
 def _on_gpu(config: TrainConfig) -> bool:

@@ -29,7 +29,7 @@ from models.module import ExampleData, MultiTaskModule
 from models.network import Network
 from models.ranks import n_ranks, rank, say
 from models.splits import Split, split_days
-from models.towers import Merged
+from models.towers import Refitted
 from models.tracking import RunSpec
 from models.warm import may_start_from, start_from
 
@@ -183,20 +183,20 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
         config.n_values,
     )
     data = _data(spec, chosen, encoder)
-    network, history, merged = _network(spec, chosen, encoder, data, watching)
+    network, history, towers = _network(spec, chosen, encoder, data, watching)
     teacher: dict[str, float] | None = None
     if config.student_width is not None:
         config = student_of(config)
         say(f"a student of width {config.width} learns from it")
-        learnt = min(row["valid_loss"] for row in history)
-        small, history, merged = _network(
+        learnt = history[-1]["best_loss"]
+        small, history, towers = _network(
             replace(spec, config=config), chosen, encoder, data, watching, network
         )
         sizes = [sum(p.numel() for p in n.parameters()) for n in (network, small)]
         network = small
         teacher = {
             "teacher_valid_loss": learnt,
-            "valid_loss": min(row["valid_loss"] for row in history),
+            "valid_loss": history[-1]["best_loss"],
             "share_of_weights": sizes[1] / sizes[0],
         }
     held = []
@@ -206,7 +206,7 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
         held += _outputs(network, rows)
     calibrations = calibrate(chosen.layout, network.heads, held)
     model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
-    return Fitted(model, history, merged, teacher)
+    return Fitted(model, history, towers, teacher)
 
 
 def student_of(config: TrainConfig) -> TrainConfig:
@@ -230,8 +230,8 @@ def _network(
     data: ExampleData,
     watching: Sequence[Callback],
     teacher: Network | None = None,
-) -> tuple[Network, list[dict[str, float]], dict[str, Merged]]:
-    """A fitted network, its losses per epoch, and tasks that peaked at another one."""
+) -> tuple[Network, list[dict[str, float]], dict[str, Refitted]]:
+    """A fitted network, its losses per epoch, and how its towers came about."""
     config = spec.config
     network = Network(config, chosen.layout, encoder)
     network.start_from(chosen.labels)
@@ -246,8 +246,8 @@ def _network(
     module = MultiTaskModule(network, config, scales, teacher)
     checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
     folder = checkpoints / "student" if teacher is not None else checkpoints
-    merged = fit(module, data, config, folder, watching)
-    return network, module.history, merged
+    towers = fit(module, data, config, folder, watching)
+    return network, module.history, towers
 
 
 def _warm(network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> None:
@@ -271,8 +271,8 @@ class Fitted:
     model: Model
     history: list[dict[str, float]]
     """Losses per epoch."""
-    merged: dict[str, Merged]
-    """Tasks that peaked at another epoch than the trunk."""
+    towers: dict[str, Refitted]
+    """How each task's tower came about."""
     student: dict[str, float] | None = None
     """What a student came to beside its teacher."""
 

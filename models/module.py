@@ -17,6 +17,7 @@ from models.config import TrainConfig
 from models.data import Batch, Examples
 from models.layout import labelled, task_labels
 from models.network import Network
+from models.pace import best_loss
 from models.related import apart, at_odds
 
 
@@ -41,7 +42,10 @@ class MultiTaskModule(pl.LightningModule):
         self.network, self.tasks, self.config, self.scales = network, network.tasks, config, scales
         self.balance = balance_of(config.balance, network.tasks)
         self.history: list[dict[str, float]] = []
-        """Per epoch: training loss, validation loss, and the validation loss of each task."""
+        """Per epoch: training loss, validation loss, that of each task, and the mean over tasks of
+        the best so far."""
+        self.rests: set[str] = set()
+        """Tasks that no longer get better (`models/towers.py`)."""
         self._sums: dict[str, list[Tensor]] = {}
         self._resumed: dict[str, Any] | None = None
         self._mean: RunningMean | None = None
@@ -52,18 +56,11 @@ class MultiTaskModule(pl.LightningModule):
         shared = self.network.shared(batch)
         leaf = shared.detach().requires_grad_() if self.balance.cuts else shared
         outputs = self.network.of_tasks(self.network.trunk.split(leaf))
-        # The mean is over a task's own labelled rows, so that rare labels count as common ones do.
-        losses = {
-            name: loss / self.scales[name]
-            for name, (loss, _) in self.losses(outputs, batch.labels).items()
-        }
-        if not losses:  # a rank's part of a batch may have none
+        losses = self.scaled_losses(outputs, batch.labels)
+        if not losses:  # a batch, or a rank's part of it, may have none
             return shared.sum() * 0.0
         self._add("train_loss", self.balance.mean(losses).detach(), 1)
-        loss = self.balance(losses, shared, leaf)
-        for teacher in self._teacher:
-            soft = self.config.student_soft
-            loss = (1 - soft) * loss + soft * self._distance(teacher, batch, outputs)
+        loss = self.taught(self.balance(losses, shared, leaf), batch, outputs)
         if self.config.l1:
             loss = loss + self.config.l1 * self.network.l1()
         if self.config.tie:
@@ -71,6 +68,33 @@ class MultiTaskModule(pl.LightningModule):
         if self.config.consistency:
             loss = loss + self.config.consistency * at_odds(self.tasks, outputs)
         return loss
+
+    def scaled_losses(self, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        """Loss over the constant's of each task that has labels and does not rest.
+
+        The mean is over a task's own labelled rows, so that rare labels count as common ones do.
+        """
+        return {
+            name: loss / self.scales[name]
+            for name, (loss, _) in self.losses(outputs, labels).items()
+            if name not in self.rests
+        }
+
+    def taught(self, loss: Tensor, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
+        """The loss, of which a teacher's part is how far the network lies from what it says."""
+        for teacher in self._teacher:
+            soft = self.config.student_soft
+            loss = (1 - soft) * loss + soft * self._distance(teacher, batch, outputs)
+        return loss
+
+    def let_rest(self, name: str, best: Mapping[str, Tensor]) -> None:
+        """Put a task's tower back to its best, and leave it and its labels alone from here on."""
+        tower = self.network.towers[name]
+        tower.load_state_dict(best)
+        tower.requires_grad_(False)
+        if self._mean is not None:
+            self._mean.settle(tower.parameters())
+        self.rests.add(name)
 
     def _distance(self, teacher: Network, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
         """Mean square between both networks' outputs over rows, labelled or not, and tasks, ()."""
@@ -130,19 +154,23 @@ class MultiTaskModule(pl.LightningModule):
         means = {
             name: float(total / n) for name, (total, n) in zip(names, sums, strict=True) if n > 0
         }
-        valid = [means[task.name] for task in self.tasks if task.name in means]
-        loss = sum(valid) / max(len(valid), 1)
-        self.log("valid_loss", loss)
+        train_loss = means.pop("train_loss", float("nan"))
         if not self.trainer.sanity_checking:
-            self.history.append(
-                {
-                    "epoch": len(self.history) + 1,
-                    "train_loss": means.pop("train_loss", float("nan")),
-                    "valid_loss": loss,
-                    **{f"valid_loss/{name}": value for name, value in means.items()},
-                }
-            )
+            epoch = int(self.history[-1]["epoch"]) + 1 if self.history else 1
+            self.note(epoch, train_loss, means)
+            self.log("best_loss", self.history[-1]["best_loss"])
         self._sums = {}
+
+    def note(self, epoch: int, train_loss: float, valid: Mapping[str, float]) -> None:
+        """Write an epoch into the history; `valid` has each task's loss over the constant's."""
+        row = {
+            "epoch": epoch,
+            "train_loss": train_loss,
+            "valid_loss": sum(valid.values()) / max(len(valid), 1),
+            **{f"valid_loss/{name}": value for name, value in valid.items()},
+        }
+        row["best_loss"] = best_loss([*self.history, row], self.tasks)
+        self.history.append(row)
 
     def _add(self, name: str, value: Tensor, n: int) -> None:
         made = value.detach().double()
@@ -161,8 +189,8 @@ class MultiTaskModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = checkpoint["nightjar"]
 
-    def on_train_start(self) -> None:
-        """Go on as if nothing had happened: with the same numbers still to be drawn."""
+    def on_fit_start(self) -> None:
+        """Begin the mean of the weights; or go on as if nothing had happened."""
         if self.config.average:
             self._mean = RunningMean(self.network, self.config.average)
         if self._resumed is not None:
@@ -172,6 +200,10 @@ class MultiTaskModule(pl.LightningModule):
             self._sums = {
                 name: list(parts.to(self.device)) for name, parts in self._resumed["sums"].items()
             }
+
+    def on_train_start(self) -> None:
+        """Go on with the same numbers still to be drawn."""
+        if self._resumed is not None:
             torch.set_rng_state(self._resumed["dice"])
             if self._resumed["cuda_dice"]:
                 torch.cuda.set_rng_state_all(self._resumed["cuda_dice"])

@@ -1,118 +1,143 @@
-"""The best tower of each task, where tasks peak at different epochs.
+"""Each task learns for as long as it gets better, and ends with the tower that was best.
 
-One trunk is kept, of the epoch with the smallest mean validation loss. A task whose own loss was
-smallest at another epoch gets its tower of that epoch, if with the kept trunk it does better on the
-validation days than the tower it has.
+Tasks peak at different epochs: rare labels are learnt by heart while frequent ones still teach. So
+a task whose validation loss has not fallen for `patience` epochs rests: its tower is put back to
+its best epoch, and it no longer pulls at the trunk. When all rest, the trunk is that of the last
+epoch at which some task was better than ever. That trunk is then fixed, and every tower goes on
+learning on it until its own best epoch, which costs no task anything.
+
+Tasks of which one lies within another have one pace, for they share their loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.data import Batch
+from models.data import Batch, Examples
 from models.module import MultiTaskModule
-from models.network import Network
+from models.pace import bests, resting
+
+State = dict[str, Tensor]
 
 
-class BestTowers(Callback):
-    """Keeps the tower of each task from the epoch at which its validation loss was smallest."""
+class OwnPace(Callback):
+    """Keeps the tower of each task's best epoch, lets tasks rest, and ends when all do."""
 
-    def __init__(self) -> None:
-        self.epochs: dict[str, int] = {}
-        self.losses: dict[str, float] = {}
-        self.towers: dict[str, dict[str, Tensor]] = {}
+    def __init__(self, patience: int):
+        self.patience = patience
+        self.towers: dict[str, State] = {}
+
+    def keep(self, module: MultiTaskModule) -> None:
+        """Keep the towers that are better than ever."""
+        now = int(module.history[-1]["epoch"])
+        for name, (epoch, _) in bests(module.history, module.tasks).items():
+            if epoch == now:
+                tower = module.network.towers[name].state_dict()
+                self.towers[name] = {k: v.detach().cpu().clone() for k, v in tower.items()}
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not isinstance(pl_module, MultiTaskModule):
-            return
-        last = pl_module.history[-1]
-        for task in pl_module.tasks:
-            loss = last.get(f"valid_loss/{task.name}")
-            if loss is not None and loss < self.losses.get(task.name, float("inf")):
-                self.losses[task.name], self.epochs[task.name] = loss, int(last["epoch"])
-                tower = pl_module.network.towers[task.name].state_dict()
-                self.towers[task.name] = {k: v.detach().cpu().clone() for k, v in tower.items()}
+        if not trainer.sanity_checking and isinstance(pl_module, MultiTaskModule):
+            self.keep(pl_module)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._let_rest(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._let_rest(pl_module)
+        if isinstance(pl_module, MultiTaskModule) and len(pl_module.rests) == len(pl_module.tasks):
+            trainer.should_stop = True
+
+    def _let_rest(self, module: pl.LightningModule) -> None:
+        if isinstance(module, MultiTaskModule):
+            for name in resting(module.history, module.tasks, self.patience):
+                if name not in module.rests:
+                    module.let_rest(name, self.towers[name])
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "losses": self.losses, "towers": self.towers}
+        return {"towers": self.towers}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs, self.losses = state_dict["epochs"], state_dict["losses"]
         self.towers = state_dict["towers"]
 
 
+class TowerModule(MultiTaskModule):
+    """Towers alone learn; what lies before them is fixed, though its dropout stays."""
+
+    def __init__(self, module: MultiTaskModule):
+        config = replace(module.config, balance="fixed", schedule="constant")
+        super().__init__(module.network, config, module.scales)
+        self._teacher = module._teacher
+        self.network.requires_grad_(False)
+        self.network.towers.requires_grad_(True)
+
+    def on_train_epoch_start(self) -> None:
+        for part in self.network.modules():
+            if isinstance(part, _BatchNorm):
+                part.eval()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        with torch.no_grad():
+            split = self.network.trunk.split(self.network.shared(batch))
+        outputs = self.network.of_tasks(split)
+        losses = self.scaled_losses(outputs, batch.labels)
+        if not losses:
+            return sum(outputs.values(), start=split.new_zeros(())).sum() * 0.0
+        loss = self.balance.mean(losses)
+        self._add("train_loss", loss.detach(), 1)
+        return self.taught(loss, batch, outputs)
+
+    def start(self, valid: Examples) -> None:
+        """Note what the towers are worth before they go on, as epoch 0."""
+        sums: dict[str, list[float]] = {}
+        self.network.eval()
+        with torch.inference_mode():
+            for batch in valid:
+                for name, (loss, n) in self.losses(self.network(batch), batch.labels).items():
+                    total = sums.setdefault(name, [0.0, 0.0])
+                    total[0] += float(loss) * n / self.scales[name]
+                    total[1] += n
+        self.network.train()
+        self.note(0, float("nan"), {name: total / n for name, (total, n) in sums.items()})
+
+
 @dataclass(frozen=True)
-class Merged:
-    """What became of a task that peaked at another epoch than the trunk."""
+class Refitted:
+    """How a task's tower came about. Losses are validation losses over the constant's."""
 
     epoch: int
+    """At which the task was best while the trunk learnt."""
     trunk_epoch: int
     before: float
-    """Validation loss over the constant's with the trunk's own tower, and with the other."""
+    """With the tower that came with the trunk."""
     after: float
-    kept: bool
+    """With the tower that is kept."""
 
 
-def merge(
-    module: MultiTaskModule, best: BestTowers, trunk_epoch: int, valid: Iterable[Batch]
-) -> dict[str, Merged]:
-    """Give tasks their better towers; each is judged beside the trunk's own towers of the others.
-
-    A task that others lie within is judged by their loss as well.
-    """
-    network = module.network
-    others = {name: e for name, e in best.epochs.items() if e != trunk_epoch}
-    judged = {
-        name: [t.name for t in network.tasks if name in (t.name, t.within)] for name in others
-    }
-    sums: dict[tuple[str, str, bool], list[float]] = {}
-    with torch.inference_mode():
-        for batch in valid:
-            split = network.trunk.split(network.shared(batch))
-            own = network.raw(split)
-            told = module.losses(network.bound(own), batch.labels)
-            for name in others:
-                tried = module.losses(
-                    network.bound({**own, name: _with(network, name, best, split)}), batch.labels
-                )
-                for task in judged[name]:
-                    for is_tried, found in ((False, told), (True, tried)):
-                        if task in found:
-                            loss, n = found[task]
-                            total = sums.setdefault((name, task, is_tried), [0.0, 0.0])
-                            total[0] += float(loss) * n / module.scales[task]
-                            total[1] += n
+def refitted(
+    module: MultiTaskModule, towers: TowerModule, kept: OwnPace, trunk_epoch: int
+) -> dict[str, Refitted]:
+    """Give every task its best tower on the fixed trunk."""
+    for name, state in kept.towers.items():
+        module.network.towers[name].load_state_dict(state)
+    first, found = towers.history[0], bests(towers.history, module.tasks)
+    told_at = {int(row["epoch"]): row for row in towers.history}
+    own = bests(module.history, module.tasks)
     made = {}
-    for name, epoch in others.items():
-        before, after = (
-            sum(
-                total / n for (of, _, tried), (total, n) in sums.items() if (of, tried) == (name, t)
-            )
-            for t in (False, True)
-        )
-        made[name] = Merged(epoch, trunk_epoch, before, after, after < before)
-        if made[name].kept:
-            network.towers[name].load_state_dict(best.towers[name])
+    for task in module.tasks:
+        key = f"valid_loss/{task.name}"
+        if task.name in found and key in first:
+            after = told_at[found[task.name][0]][key]
+            made[task.name] = Refitted(own[task.name][0], trunk_epoch, first[key], after)
     return made
 
 
-def _with(network: Network, name: str, best: BestTowers, split: Tensor) -> Tensor:
-    """The task's outputs with its kept tower."""
-    tower = network.towers[name]
-    place = [t.name for t in network.tasks].index(name)
-    own = {k: v.clone() for k, v in tower.state_dict().items()}
-    tower.load_state_dict(best.towers[name])
-    made: Tensor = tower(split[:, place])
-    tower.load_state_dict(own)
-    return made
-
-
-def told(merged: Mapping[str, Merged]) -> dict[str, dict[str, Any]]:
-    return {name: asdict(found) for name, found in merged.items()}
+def told(of: Mapping[str, Refitted]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(found) for name, found in of.items()}

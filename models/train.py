@@ -55,7 +55,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
         "skipped": chosen.skipped,
         "history": fitted.history,
         "student": fitted.student,
-        "towers": told(fitted.merged),
+        "towers": told(fitted.towers),
         "calibrations": {name: c.method for name, c in model.calibrations.items()},
         "seconds_training": round(trained - started, 3),
         "seconds_testing": round(time.monotonic() - trained, 3),

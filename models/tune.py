@@ -68,7 +68,7 @@ class Watch(Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if isinstance(pl_module, MultiTaskModule) and pl_module.history:
             last = pl_module.history[-1]
-            self.trial.report(last["valid_loss"], int(last["epoch"]))
+            self.trial.report(last["best_loss"], int(last["epoch"]))
             if self.trial.should_prune():
                 raise optuna.TrialPruned
 
@@ -115,7 +115,7 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
                 history = fit_model(told, chosen, [Watch(trial)]).history
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        return min(row["valid_loss"] for row in history)
+        return history[-1]["best_loss"]
 
     study.optimize(
         objective, n_trials=trials, timeout=seconds, callbacks=[lambda s, t: _tell(s, t)]

@@ -122,9 +122,10 @@ def _tell(reports: Sequence[dict[str, Any]], given: dict[str, str], seconds: flo
     print(json.dumps({
         "settings": given, "seeds": len(reports), "tasks": len(shares),
         "share_of_gain": round(float(np.mean(shares)), 4), "worse": lost, "better": won,
-        "towers_merged": [sum(m["kept"] for m in r["towers"].values()) for r in reports],
+        "towers_gain": np.mean([m["before"] - m["after"] for r in reports
+                                for m in r["towers"].values()]),
         "cpu_seconds": round(seconds),
-    }), flush=True)  # fmt: skip
+    }, default=float), flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -30,8 +30,9 @@ from models.fit import RESUME, precision_of
 from models.learn import TrainSpec, choose_tasks, fit_model
 from models.module import MultiTaskModule
 from models.network import Network
+from models.pace import chains
 from models.rows import RowTable, table_of
-from models.towers import BestTowers, merge
+from models.towers import OwnPace
 from models.warm import may_start_from, start_from
 from tests.models.made import DAYS, NIGHT, write_examples
 
@@ -98,29 +99,47 @@ def test_training_with_tables_by_row_learns_them(files, tmp_path, monkeypatch) -
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
 
 
-def test_a_task_gets_the_tower_of_its_best_epoch_if_that_is_better(files, tmp_path) -> None:
-    spec = spec_of(files, tmp_path, max_epochs=3)
+def test_a_task_rests_when_it_no_longer_gets_better_and_the_others_go_on(files, tmp_path) -> None:
+    spec = spec_of(files, tmp_path)
     chosen = choose_tasks(spec)
     made = fit_model(spec, chosen).model
-    encoder, network = made.encoder, made.network
-    module = MultiTaskModule(network, CONFIG, dict.fromkeys(TASKS, 1.0))
-    valid = Examples(files, chosen.layout, chosen.valid_cuts, encoder, 64)
-    own = {n: {k: v.clone() for k, v in network.towers[n].state_dict().items()} for n in TASKS}
-    best = BestTowers()
-    best.epochs = {"purchase_7d": 1, "purchase_30d": 3, "view_7d": 2}
-    best.towers = {n: {k: v.clone() for k, v in own[n].items()} for n in TASKS}
-    with torch.no_grad():
-        best.towers["purchase_7d"]["bias"] += 4.0  # worse: it says yes to nearly everybody
-        network.towers["view_7d"].bias += 4.0  # the trunk's own is the worse one here
-    merged = merge(module, best, trunk_epoch=3, valid=valid)
-    assert {n: (m.epoch, m.kept) for n, m in merged.items()} == {
-        "purchase_7d": (1, False),
-        "view_7d": (2, True),
-    }
-    assert all(m.kept == (m.after < m.before) for m in merged.values())
+    module = MultiTaskModule(made.network, CONFIG, dict.fromkeys(TASKS, 1.0))
+    pace = OwnPace(2)
+    told = {"purchase_7d": [0.9, 1.5, 1.6], "purchase_30d": [0.8, 1.4, 1.5]}
+    for epoch in range(3):
+        told_now = dict.fromkeys(TASKS, 0.9 - 0.1 * epoch)
+        told_now |= {name: losses[epoch] for name, losses in told.items()}
+        module.note(epoch + 1, 0.5, told_now)
+        pace.keep(module)
+        with torch.no_grad():
+            for tower in module.network.towers.values():
+                tower.bias += 1.0
+        pace._let_rest(module)
+    assert module.rests == {"purchase_7d", "purchase_30d"}
     for name in TASKS:
-        now = network.towers[name].state_dict()
-        assert all(torch.equal(now[k], own[name][k]) for k in now), name
+        tower, kept = module.network.towers[name], pace.towers[name]
+        rests = name in module.rests
+        assert torch.equal(tower.bias, kept["bias"] + (0.0 if rests else 1.0)), name
+        assert tower.bias.requires_grad is not rests
+    batch = next(iter(Examples(files, chosen.layout, chosen.train_cuts, made.encoder, 64)))
+    learning = module.scaled_losses(module.network.members(batch), batch.labels)
+    assert set(learning) == set(TASKS) - module.rests
+
+
+def test_towers_go_on_alone_and_end_at_their_best(files, tmp_path) -> None:
+    told = spec_of(files, tmp_path / "none", max_epochs=2, tower_epochs=0)
+    without = fit_model(told, choose_tasks(told))
+    more = spec_of(files, tmp_path / "more", max_epochs=2, tower_epochs=4)
+    made = fit_model(more, choose_tasks(more))
+    assert made.history == without.history
+    then, now = without.model.network.state_dict(), made.model.network.state_dict()
+    for name in then:
+        if not name.startswith("towers."):
+            assert torch.equal(then[name], now[name]), name
+    assert {name for name, t in made.towers.items() if t.after < t.before} > {"view_7d"}
+    assert all(t.after <= t.before for t in without.towers.values())
+    apart = [n for chain in chains(made.model.tasks) for n in chain if len(chain) == 1]
+    assert all(made.towers[n].after <= made.towers[n].before for n in apart)
 
 
 def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> None:

@@ -288,7 +288,7 @@ def test_the_mean_of_weights_reaches_back_over_the_last_steps() -> None:
 
 def test_what_is_validated_is_the_mean_and_training_goes_on_from_the_weights(encoder) -> None:
     module = MultiTaskModule(network_of(encoder), CONFIG, {t.name: 1.0 for t in TASKS})
-    module.on_train_start()
+    module.on_fit_start()
     weight = module.network.trunk.below[0].weight
     before = weight.detach().clone()
     with torch.no_grad():

@@ -227,6 +227,15 @@ def test_the_method_is_chosen_on_a_day_it_was_not_fitted_on() -> None:
     assert fit_calibration(task, head, few).method != "isotonic"
 
 
+def test_isotonic_calibration_keeps_the_ranking() -> None:
+    head, truth = head_of(Binary()), np.random.default_rng(4).normal(size=3000)
+    outputs, labels = drawn(truth, 1.5 * truth, 4)
+    made = isotonic(head, outputs, labels)
+    there = torch.linspace(-9, 9, 500)
+    assert (made.of(there).diff() > 0).all()
+    assert len(made.knots) < 100
+
+
 def test_an_id_with_too_many_values_is_hashed(monkeypatch) -> None:
     monkeypatch.setattr(encoders, "MAX_WORDS", 20)
     ids = [f"c{k}" for k in range(39)] + [None]
