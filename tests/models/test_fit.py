@@ -38,7 +38,7 @@ from tests.models.made import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(
     trunk="mmoe", width=16, depth=1, n_experts=2, id_buckets=32, batch_size=128, max_epochs=2,
-    min_rows=20, event_dropout=0.2, accelerator="cpu", checkpoint_seconds=0.0,
+    tower_epochs=2, min_rows=20, event_dropout=0.2, accelerator="cpu", checkpoint_seconds=0.0,
 )  # fmt: skip
 TASKS = ("purchase_7d", "purchase_30d", "view_7d")
 REPOSITORY = Path(__file__).parents[2]
@@ -213,29 +213,41 @@ class Stopped(Exception):
     pass
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_bit(files, tmp_path, monkeypatch) -> None:
+@pytest.fixture(scope="module")
+def whole(files, tmp_path_factory) -> tuple[dict[str, torch.Tensor], list[dict[str, float]], int]:
+    """Weights and history of a training that was never stopped, and its batches an epoch."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rows_module, "DENSE_ROWS", 1)
+        patched.setattr(fit_module, "CHECK_BATCHES", 1)
+        folder = tmp_path_factory.mktemp("whole")
+        weights, history = fitted(spec_of(files, folder))
+    kept = torch.load(folder / "checkpoints" / RESUME, weights_only=True)
+    return weights, history, kept["ExampleData"]["batches"] + 1
+
+
+@pytest.mark.parametrize("epoch", [1, 3], ids=["while all learn", "while towers go on"])
+def test_a_training_that_was_stopped_goes_on_to_the_bit(
+    epoch, whole, files, tmp_path, monkeypatch, capsys
+) -> None:
     monkeypatch.setattr(rows_module, "DENSE_ROWS", 1)
     monkeypatch.setattr(fit_module, "CHECK_BATCHES", 1)
-    whole, history = fitted(spec_of(files, tmp_path / "whole"))
-
+    weights, history, per_epoch = whole
     seen = []
 
     def stop(self: Any, trainer: Any, module: Any, *rest: Any) -> None:
         seen.append(trainer.global_step)
-        if len(seen) == 17:  # in the middle of the second epoch, behind a kept state
+        if len(seen) == epoch * per_epoch + 4:  # in the middle of an epoch, behind a kept state
             raise Stopped
 
-    n_batches = torch.load(tmp_path / "whole/checkpoints" / RESUME, weights_only=True)
-    per_epoch = n_batches["ExampleData"]["batches"] + 1
-    assert per_epoch < 17 < 2 * per_epoch
     with monkeypatch.context() as patched:
         patched.setattr(fit_module.EpochLines, "on_train_batch_start", stop)
         with pytest.raises(Stopped):
             fitted(spec_of(files, tmp_path / "stopped"))
     again, told = fitted(spec_of(files, tmp_path / "stopped"))
+    assert "going on with a training that was stopped" in capsys.readouterr().out
     assert told == history
-    assert set(again) == set(whole)
-    assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
+    assert set(again) == set(weights)
+    assert [name for name in weights if not torch.equal(weights[name], again[name])] == []
 
 
 def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> None:
