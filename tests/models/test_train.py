@@ -38,6 +38,7 @@ CONFIG = TrainConfig(
     id_buckets=64,
     batch_size=256,
     max_epochs=8,
+    tower_epochs=2,
     learning_rate=5e-3,
     min_rows=50,
     bootstrap_samples=40,
