@@ -20,10 +20,10 @@ class TrainConfig:
     shared and own experts (Tang et al., 2020), or members that share weights (TabM, 2025)."""
     numbers: Literal["standard", "piecewise"] = "standard"
     """How numeric features enter: standardised, or as piecewise-linear embeddings on quantiles."""
-    events: Literal["attention", "recurrent"] = "attention"
-    """How the sequence of events is read."""
-    text: Literal["mean", "convolution"] = "mean"
-    """How hashed words are read."""
+    events: Literal["attention", "recurrent", "none"] = "attention"
+    """How the sequence of events is read; none: not at all."""
+    text: Literal["mean", "convolution", "none"] = "mean"
+    """How hashed words are read; none: not at all."""
     balance: Literal[
         "fixed",
         "uncertainty",
@@ -48,8 +48,11 @@ class TrainConfig:
     """Of the residual blocks; an ensemble's are always by layer."""
     dropout: float = 0.3
     """Share of activations dropped while training."""
-    input_dropout: float = 0.0
+    input_dropout: float = 0.2
     """Share of inputs dropped while training."""
+    sequence_dropout: float = 0.5
+    """Share of rows that are learnt from without their events, and without their words: both know
+    a user well enough to learn labels by heart."""
     event_dropout: float = 0.0
     """Share of events left out of each sequence while training."""
     tie: float = 0.0
@@ -69,7 +72,7 @@ class TrainConfig:
     id_buckets: int = 4096
     """Hash buckets for the items of the event sequence."""
     learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
+    weight_decay: float = 0.3
     l1: float = 0.0
     """Weight of the mean absolute value of the inputs' weights in the loss."""
     id_learning_rate: float = 0.02
@@ -141,7 +144,7 @@ class TrainConfig:
                 raise ContractError(
                     f"train.{name}: expected 1 or more, found {getattr(self, name)}"
                 )
-        for name in ("dropout", "input_dropout", "event_dropout", "average"):
+        for name in ("dropout", "input_dropout", "sequence_dropout", "event_dropout", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ContractError(
                     f"train.{name}: expected 0 to below 1, found {getattr(self, name)}"

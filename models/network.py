@@ -118,8 +118,9 @@ class Network(nn.Module):
         self.heads = {t.name: head_of(t.kind, layout.classes.get(t.name, ())) for t in tasks}
         self.numbers = NUMBERS[config.numbers](config, encoder.edges)
         self.ids = table_of(max(sum(part.size for part in encoder.parts), 1), config.id_width)
-        self.events = EVENT_ENCODERS[config.events](config) if inputs.events else None
-        self.text = TEXT_ENCODERS[config.text]() if inputs.text else None
+        events, text = EVENT_ENCODERS.get(config.events), TEXT_ENCODERS.get(config.text)
+        self.events = events(config) if events is not None and inputs.events else None
+        self.text = text() if text is not None and inputs.text else None
         self.owners = [inputs.numeric[f][0] for f in self.numbers.owners]
         self.owners += [part.feature for part in encoder.parts for _ in range(config.id_width)]
         for name, part in (("events", self.events), ("text", self.text)):
@@ -127,6 +128,7 @@ class Network(nn.Module):
         self.owners += [name for name, width in inputs.vectors for _ in range(width)]
         self.owners += [name for name, _ in inputs.vectors]
         self.input_dropout = nn.Dropout(config.input_dropout)
+        self.sequence_dropout = config.sequence_dropout
         self.trunk = TRUNKS[config.trunk](config, len(self.owners), len(tasks))
         self.towers = nn.ModuleDict(
             {
@@ -169,12 +171,19 @@ class Network(nn.Module):
         """What the trunk is given, (B, inputs); `owners` says which feature each column is of."""
         parts = [self.numbers(batch.numeric), self.ids(batch.ids).flatten(1)]
         if self.events is not None:
-            parts.append(self.events(batch.verbs, batch.items, batch.times))
+            parts.append(self._or_none(self.events(batch.verbs, batch.items, batch.times)))
         if self.text is not None:
-            parts.append(self.text(batch.tokens))
+            parts.append(self._or_none(self.text(batch.tokens)))
         if batch.vectors.shape[1]:
             parts.append(batch.vectors)
         return torch.cat(parts, dim=1)
+
+    def _or_none(self, sequence: Tensor) -> Tensor:
+        """While training, nothing of some rows' sequences; they are not made up for, (B, D)."""
+        if not self.training or not self.sequence_dropout:
+            return sequence
+        kept = torch.rand(len(sequence), 1, device=sequence.device) >= self.sequence_dropout
+        return sequence * kept
 
     def shared(self, batch: Batch) -> Tensor:
         """What all tasks share, (B, M, D)."""

@@ -57,7 +57,7 @@ class RowTable(nn.Module):
         self.weight.index_add_(0, once, steps)
 
 
-def table_of(n_rows: int, width: int) -> nn.Module:
+def table_of(n_rows: int, width: int) -> nn.Embedding | RowTable:
     """A table that is updated whole where it is small, else by the rows that were read."""
     if n_rows >= DENSE_ROWS:
         return RowTable(n_rows, width)

@@ -25,6 +25,7 @@ class EventInputs(nn.Module):
         super().__init__()
         self.verb = nn.Embedding(len(EVENT_VERBS) + 1, EVENT_WIDTH, padding_idx=0)
         self.item = table_of(config.id_buckets + 1, config.id_width)
+        nn.init.zeros_(self.item.weight)  # of an item that training has not seen nothing is known
         self.mix = nn.Linear(EVENT_WIDTH + config.id_width + 2, EVENT_WIDTH)
 
     def forward(self, verbs: Tensor, items: Tensor, times: Tensor) -> Tensor:

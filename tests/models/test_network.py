@@ -297,3 +297,29 @@ def test_what_is_validated_is_the_mean_and_training_goes_on_from_the_weights(enc
     assert torch.equal(weight, before)
     module.on_validation_end()
     assert torch.equal(weight, before + 1.0)
+
+
+def test_some_rows_are_learnt_without_their_sequences(encoder, batch) -> None:
+    network = network_of(encoder, sequence_dropout=0.5, input_dropout=0.0)
+    told = [k for k, owner in enumerate(network.owners) if owner in ("events", "text")]
+    with torch.no_grad():
+        whole = network.eval().inputs(batch)
+        made = network.train().inputs(batch)
+    there = whole[:, told].abs().sum(1) > 0
+    dropped = (made[:, told] == 0).all(1) & there
+    assert 0 < int(dropped.sum()) < int(there.sum())
+    others = [k for k in range(whole.shape[1]) if k not in told]
+    torch.testing.assert_close(made[:, others], whole[:, others])
+    assert (made[:, told] == whole[:, told])[~dropped].any(1).all()
+
+
+def test_an_item_that_training_has_not_seen_says_nothing(encoder, batch) -> None:
+    network = network_of(encoder).eval()
+    other = replace(batch, items=(batch.items * 7) % (CONFIG.id_buckets - 1) + (batch.items > 0))
+    torch.testing.assert_close(network.inputs(batch), network.inputs(other))
+
+
+def test_sequences_may_be_left_unread(encoder, batch) -> None:
+    network = network_of(encoder, events="none", text="none").eval()
+    assert not {"events", "text"} & set(network.owners)
+    assert network.inputs(batch).shape[1] == len(network.owners)
