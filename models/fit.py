@@ -108,6 +108,7 @@ def fit(
     best = ModelCheckpoint(
         dirpath=folder, monitor="best_loss", mode="min", save_top_k=1, save_weights_only=True,
         filename="best", enable_version_counter=False,
+        save_on_train_epoch_end=False,  # while the mean of the weights is in their place
     )  # fmt: skip
     _run(module, data, config, config.max_epochs, folder, [
         OwnPace(config.patience), best, EpochLines(), *watching])  # fmt: skip

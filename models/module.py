@@ -38,7 +38,7 @@ class MultiTaskModule(pl.LightningModule):
         teacher: Network | None = None,
     ):
         super().__init__()
-        self._teacher = [teacher.eval().requires_grad_(False)] if teacher is not None else []
+        self._hidden = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
         self.network, self.tasks, self.config, self.scales = network, network.tasks, config, scales
         self.balance = balance_of(config.balance, network.tasks)
         self.history: list[dict[str, float]] = []
@@ -49,6 +49,11 @@ class MultiTaskModule(pl.LightningModule):
         self._sums: dict[str, list[Tensor]] = {}
         self._resumed: dict[str, Any] | None = None
         self._mean: RunningMean | None = None
+
+    @property
+    def teacher(self) -> Network | None:
+        """No part of this module: neither learnt nor kept."""
+        return self._hidden[0] if self._hidden else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.config.event_dropout:
@@ -82,10 +87,10 @@ class MultiTaskModule(pl.LightningModule):
 
     def taught(self, loss: Tensor, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
         """The loss, of which a teacher's part is how far the network lies from what it says."""
-        for teacher in self._teacher:
-            soft = self.config.student_soft
-            loss = (1 - soft) * loss + soft * self._distance(teacher, batch, outputs)
-        return loss
+        if self.teacher is None:
+            return loss
+        soft = self.config.student_soft
+        return (1 - soft) * loss + soft * self._distance(self.teacher, batch, outputs)
 
     def let_rest(self, name: str, best: Mapping[str, Tensor]) -> None:
         """Put a task's tower back to its best, and leave it and its labels alone from here on."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.data import Batch, Examples
-from models.module import MultiTaskModule
+from models.module import MultiTaskModule, without_events
 from models.pace import bests, resting
 
 State = dict[str, Tensor]
@@ -48,14 +48,14 @@ class OwnPace(Callback):
             self.keep(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._let_rest(pl_module)
+        self.let_rest(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._let_rest(pl_module)
+        self.let_rest(pl_module)
         if isinstance(pl_module, MultiTaskModule) and len(pl_module.rests) == len(pl_module.tasks):
             trainer.should_stop = True
 
-    def _let_rest(self, module: pl.LightningModule) -> None:
+    def let_rest(self, module: pl.LightningModule) -> None:
         if isinstance(module, MultiTaskModule):
             for name in resting(module.history, module.tasks, self.patience):
                 if name not in module.rests:
@@ -73,8 +73,7 @@ class TowerModule(MultiTaskModule):
 
     def __init__(self, module: MultiTaskModule):
         config = replace(module.config, balance="fixed", schedule="constant")
-        super().__init__(module.network, config, module.scales)
-        self._teacher = module._teacher
+        super().__init__(module.network, config, module.scales, module.teacher)
         self.network.requires_grad_(False)
         self.network.towers.requires_grad_(True)
 
@@ -84,12 +83,14 @@ class TowerModule(MultiTaskModule):
                 part.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        if self.config.event_dropout:
+            batch = without_events(batch, self.config.event_dropout)
         with torch.no_grad():
             split = self.network.trunk.split(self.network.shared(batch))
         outputs = self.network.of_tasks(split)
         losses = self.scaled_losses(outputs, batch.labels)
         if not losses:
-            return sum(outputs.values(), start=split.new_zeros(())).sum() * 0.0
+            return torch.stack([made.sum() for made in outputs.values()]).sum() * 0.0
         loss = self.balance.mean(losses)
         self._add("train_loss", loss.detach(), 1)
         return self.taught(loss, batch, outputs)
