@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import traceback
 from datetime import date
 from pathlib import Path
@@ -71,7 +72,11 @@ def demo(
         out.print("user ids are hashed with the demo's key, which is no secret")
     mapping = REPOSITORY / "infra/sources/market.toml"
     done = run_flow(settings.folder, _nightly, as_of, mapping, folder, None)
-    show.summary(out, settings, done)
+    told = {"NIGHTJAR_HOME": settings.folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
+    shown = {name: shlex.quote(str(value)) for name, value in told.items()}
+    if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
+        shown["NIGHTJAR_KEY"] = DEMO_KEY
+    show.summary(out, settings, done, shown)
 
 
 @app.command()

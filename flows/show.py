@@ -259,8 +259,10 @@ def origin(out: Console, found: Any) -> None:
         out.print("\nmade again from tiles and artifact: every feature and score matches")
 
 
-def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -> None:
-    """The end of a demo: what came in and out, and where to look next."""
+def summary(
+    out: Console, settings: NightjarSettings, done: Mapping[str, Any], told: Mapping[str, str]
+) -> None:
+    """The end of a demo: what came in and out, where to look next, and in what environment."""
     database = settings.folder / "nightjar.duckdb"
     out.rule(f"the night of {done['as_of']}")
     if not done["recomputed"]:
@@ -306,6 +308,7 @@ def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -
         FROM {NEWEST} ORDER BY hash(user_key) LIMIT 5""",
     )
     page, home = done["report"], settings.folder
+    exports = "\n                     ".join(f"export {name}={value}" for name, value in told.items())
     out.print(f"""[bold]where to look[/bold]
   the night's page   {page}
   SQL                nightjar sql "SELECT * FROM {NEWEST} ORDER BY score_purchase_7d DESC LIMIT 10"
@@ -314,6 +317,8 @@ def summary(out: Console, settings: NightjarSettings, done: Mapping[str, Any]) -
   MLflow, Prefect    nightjar up
 [bold]what to try next[/bold]
   the same again     nothing is recomputed
+  its commands       plan, explain, canary, tune … need to know what the demo was made of:
+                     {exports}
   your own logs      README, "Bring your own logs"
 """)
 

@@ -316,14 +316,14 @@ def started(spec: TrainSpec, folder: Path, **environment: str) -> subprocess.Pop
 
 
 def test_two_ranks_make_one_model_and_a_failing_rank_is_seen(files, tmp_path) -> None:
-    spec = spec_of(files, tmp_path / "two", devices=2, max_epochs=1)
+    spec = spec_of(files, tmp_path / "two", devices=2, max_epochs=1, tower_epochs=1)
     with started(spec, tmp_path / "two") as process:
         output = process.communicate(timeout=240)[0]
     assert process.returncode == 0, output
     report = json.loads((tmp_path / "two/report.json").read_text())
     assert report["history"][0]["train_loss"] > 0
     assert output.count("training 3 tasks") == 1
-    alone, _ = fitted(spec_of(files, tmp_path / "one", max_epochs=1))
+    alone, _ = fitted(spec_of(files, tmp_path / "one", max_epochs=1, tower_epochs=0))
     weights = load_file(tmp_path / "two/model/model.safetensors")
     assert {n: t.shape for n, t in weights.items()} == {n: t.shape for n, t in alone.items()}
 
