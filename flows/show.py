@@ -308,8 +308,11 @@ def summary(
         FROM {NEWEST} ORDER BY hash(user_key) LIMIT 5""",
     )
     page, home = done["report"], settings.folder
-    exports = "\n                     ".join(f"export {name}={value}" for name, value in told.items())
-    out.print(f"""[bold]where to look[/bold]
+    exports = "\n                     ".join(
+        f"export {name}={value}" for name, value in told.items()
+    )
+    out.print(
+        f"""[bold]where to look[/bold]
   the night's page   {page}
   SQL                nightjar sql "SELECT * FROM {NEWEST} ORDER BY score_purchase_7d DESC LIMIT 10"
                      nightjar tables; nightjar describe user_scores
@@ -320,7 +323,9 @@ def summary(
   its commands       plan, explain, canary, tune … need to know what the demo was made of:
                      {exports}
   your own logs      README, "Bring your own logs"
-""")
+""",
+        soft_wrap=True,
+    )
 
 
 def _part(out: Console, database: Path, title: str, sql: str) -> None:
