@@ -24,9 +24,7 @@ from contracts.kinds import (
     ZeroInflatedLogNormal,
 )
 from contracts.table import ContractError
-from contracts.tables import USER_FEATURES
 from contracts.tasks import task_named
-from models.arrow import arrow_schema
 from models.calibrate import beta, fit_calibration, isotonic, platt, temperature
 from models.calibration import Calibration
 from models.config import TrainConfig
@@ -36,14 +34,8 @@ from models.heads import head_of, within
 from models.layout import Layout, frequent_classes
 from models.score import percentiles
 from models.splits import split_days
-from tests.models.made import features
 
 D = date(2025, 6, 1)
-
-
-def rows(n: int = 40, **changed) -> pa.Table:
-    columns, _ = features(n, D, 1)
-    return pa.Table.from_pydict(columns | changed, schema=arrow_schema(USER_FEATURES))
 
 
 def test_the_log_normal_head_is_the_papers_likelihood() -> None:
