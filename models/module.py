@@ -231,8 +231,16 @@ class MultiTaskModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         config = self.config
+        learnt = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        # A bias has the base rate of its task in it, which decay would draw towards one half.
+        biases = [p for name, p in learnt if p.ndim == 1 or name.rpartition(".")[2] == "bias"]
+        others = {id(p) for p in biases}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for _, p in learnt if id(p) not in others]},
+            {"params": biases, "weight_decay": 0.0},
+        ]
         optimizer = torch.optim.AdamW(
-            [p for p in self.parameters() if p.requires_grad],
+            groups,
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             fused=True,

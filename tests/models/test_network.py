@@ -323,3 +323,14 @@ def test_sequences_may_be_left_unread(encoder, batch) -> None:
     network = network_of(encoder, events="none", text="none").eval()
     assert not {"events", "text"} & set(network.owners)
     assert network.inputs(batch).shape[1] == len(network.owners)
+
+
+def test_biases_do_not_decay(encoder) -> None:
+    network = network_of(encoder)
+    module = MultiTaskModule(network, CONFIG, {t.name: 1.0 for t in TASKS})
+    decays, stays = module.configure_optimizers().param_groups
+    assert (decays["weight_decay"], stays["weight_decay"]) == (CONFIG.weight_decay, 0.0)
+    kept = {id(p) for p in stays["params"]}
+    assert all(id(tower.bias) in kept for tower in network.towers.values())
+    assert all(id(tower.weight) not in kept for tower in network.towers.values())
+    assert len(decays["params"]) + len(kept) == sum(p.requires_grad for p in network.parameters())
