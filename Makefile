@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality kill-test oracle defects clean
+.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality kill-test soak bench-ui oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ up: $(STAMP) ## Prefect server, worker, schedule and MLflow on this machine
 	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/nightjar up
 
 test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(STAMP) ## ruff, mypy, and the layer rules
 	$(BIN)/ruff check .
@@ -56,6 +56,12 @@ bench-quality: $(STAMP) ## our one model beside a LightGBM per task, as JSON lin
 
 kill-test: $(STAMP) ## kill nights and backfills at random instants, and lose nothing
 	$(BIN)/python -m tests.bench.kills
+
+soak: $(STAMP) ## thirty nights in a row, and what goes wrong on the way
+	$(BIN)/python -m tests.bench.soak
+
+bench-ui: $(STAMP) ## from `nightjar up` and a click in a browser to a published release
+	$(BIN)/python -m tests.bench.ui
 
 DEMO = $(JOBS_HOME)/demo/1200-users
 oracle: $(STAMP) ## after `make night`: each task beside what could be known at best

@@ -65,7 +65,7 @@ QUARANTINE = Table(
 
 RECONCILIATION = Table(
     name="reconciliation",
-    doc="Rows in = clean + duplicate + quarantined, per source, clean table and day.",
+    doc="Rows in = clean + duplicate + quarantined + erased, per source, clean table and day.",
     grain=("table_name", "source", "landed_on"),
     day="landed_on",
     columns=(
@@ -76,6 +76,7 @@ RECONCILIATION = Table(
         Column("n_clean", "bigint", "Rows kept.", minimum=0),
         Column("n_duplicate", "bigint", "Rows equal to one that was kept.", minimum=0),
         Column("n_quarantined", "bigint", "Rows in quarantine.", minimum=0),
+        Column("n_erased", "bigint", "Rows about people who were erased.", minimum=0),
     ),
 )
 
@@ -224,6 +225,44 @@ USER_SCORES = Table(
     ),
 )
 
+SCOREBOARD = Table(
+    name="scoreboard",
+    doc="How published scores did against what then happened, once it is known.",
+    grain=("as_of", "task", "segment"),
+    day="as_of",
+    columns=(
+        AS_OF,
+        Column("task", "string", "The question that was asked."),
+        Column(
+            "segment",
+            "string",
+            "Which users: all; new, first seen in the 30 days before; active, seen in the 28 days "
+            "before; dormant, the rest.",
+        ),
+        Column("model_id", "string", "Model that made the scores."),
+        Column("release_id", "string", "Release that first published them."),
+        Column("n_users", "bigint", "Users with a score and a label.", minimum=1),
+        Column("metric", "string", "The task's main metric."),
+        Column("value", "double", "Its value; null if all did, or none.", nullable=True),
+        Column("mean_predicted", "double", "Mean of what was foretold.", nullable=True),
+        Column("mean_observed", "double", "Mean of what then happened.", nullable=True),
+        Column(
+            "standard_error",
+            "double",
+            "Standard error of the difference of the two means.",
+            nullable=True,
+            minimum=0,
+        ),
+        Column(
+            "calibration_error",
+            "double",
+            "Expected calibration error over ten equal bins; null where no probability was asked.",
+            nullable=True,
+            minimum=0,
+        ),
+    ),
+)
+
 TABLES: tuple[Table, ...] = (
     LANDED,
     QUARANTINE,
@@ -239,6 +278,7 @@ TABLES: tuple[Table, ...] = (
     LABELS,
     EXAMPLES,
     USER_SCORES,
+    SCOREBOARD,
 )
 
 PUBLISHED: tuple[Table, ...] = (
@@ -246,6 +286,7 @@ PUBLISHED: tuple[Table, ...] = (
     USER_FEATURES,
     ITEM_FEATURES,
     LABELS,
+    SCOREBOARD,
     RECONCILIATION,
     QUARANTINE,
     LATE_DATA,

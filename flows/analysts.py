@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 
-from contracts.table import CallError, Table
+from contracts.table import CallError, Column, Table
 from contracts.tables import LATE_DATA, USER_SCORES
 
 NEWEST = "newest_scores"
@@ -80,13 +81,27 @@ def build_database(
 
 
 def select_from(table: Table, paths: Sequence[str]) -> str:
-    """SQL for the rows of a table's files; of none, no row of the right columns."""
-    columns = ", ".join(table.names)
-    if paths:
-        listed = ", ".join(_quoted(p) for p in paths)
-        return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false)"
-    empty = ", ".join(f"CAST(NULL AS {_sql_type(c.type)}) AS {c.name}" for c in table.columns)
-    return f"SELECT {empty} WHERE false"
+    """SQL for the rows of a table's files; of none, no row of the right columns.
+
+    Files of an earlier version may lack columns: these are null there.
+    """
+    if not paths:
+        empty = ", ".join(f"{_null(c)} AS {c.name}" for c in table.columns)
+        return f"SELECT {empty} WHERE false"
+    found = [set(pq.read_schema(path).names) for path in paths]
+    somewhere, everywhere = set.union(*found), set.intersection(*found)
+    columns = ", ".join(
+        c.name if c.name in somewhere else f"{_null(c)} AS {c.name}" for c in table.columns
+    )
+    listed = ", ".join(_quoted(p) for p in paths)
+    # Looking for columns by name opens every file for every query, so only where it must be.
+    same = all(name in everywhere for name in table.names if name in somewhere)
+    by_name = "" if same else ", union_by_name = true"
+    return f"SELECT {columns} FROM read_parquet([{listed}], hive_partitioning = false{by_name})"
+
+
+def _null(column: Column) -> str:
+    return f"CAST(NULL AS {_sql_type(column.type)})"
 
 
 def _sql_type(type_: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -10,22 +11,32 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 
 from contracts.days import Days, parse_day
 from contracts.table import CallError, ContractError
 from flows import publish, steps
-from flows.forecast import Forecast, Plan, Wanted, check_kept, finished
+from flows.forecast import Forecast, Plan, Wanted, check_kept, finished, keep
+from flows.forms import as_choice, as_choices, as_day, as_flag, as_path, as_text
 from flows.learning import score_fingerprint
-from flows.lease import writing
+from flows.lease import AFTER_THE_NIGHT, writing
 from flows.night import Night, StageReport
-from flows.nightly import RUNNER, clean_all, together
+from flows.parts import RUNNER, clean_all, together
+from flows.plan_page import plan_as_markdown
 from flows.releases import Releases
 from flows.settings import NightjarSettings, read_settings
+from flows.tasks import patience, say
 from jobs.stages import job_named
 
 SAMPLE_EVERY = 30
 """Of so many days in one pass, one is computed alone as well and compared."""
+
+
+class Mode(StrEnum):
+    """Look first, then do it."""
+
+    plan = "plan"
+    run = "run"
 
 
 class Stage(StrEnum):
@@ -48,54 +59,135 @@ def run_name() -> str:
     return f"backfill-{flow_run.parameters.get('start')}-{flow_run.parameters.get('end')}"
 
 
-@flow(name="backfill", flow_run_name=run_name, task_runner=RUNNER)
+@flow(name="backfill", flow_run_name=run_name, task_runner=RUNNER, validate_parameters=False)
 def backfill(
     start: date,
     end: date,
+    mode: Mode = Mode.plan,
+    plan: str | None = None,
+    reason: str | None = None,
     stages: list[Stage] = [Stage.user_features],  # noqa: B006
     engine: EngineName = EngineName.one_pass,
-    plan: str | None = None,
     force: bool = False,
     source: Path | None = None,
     raw: Path | None = None,
 ) -> dict[str, Any]:
     """Bring a range of as-of days up to date and publish them as one release.
 
+    First run it with mode "plan": the run's artifact shows what would be done, why, and what it
+    costs, and gives a token. Then run it with mode "run" and that token.
+
     Args:
-        start: The first midnight UTC.
-        end: The last one, included.
+        start: The first midnight UTC, such as 2025-01-01.
+        end: The last one, included, such as 2025-01-31.
+        mode: plan computes nothing and shows what would be done. run does it.
+        plan: For mode run: the token that the plan gave.
+        reason: For mode run: why, in a few words. It is kept with the release.
         stages: What to compute: features, labels, examples, scores with the current model.
-        engine: All days in one pass, or one day after the other.
-        plan: The token of a plan: run exactly that, or refuse if anything has moved since.
+        engine: All days in one pass, or one day after the other: the same rows.
         force: Recompute the asked stages of these days even where nothing has changed.
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
     """
-    night = open_backfill(start, end, source, raw)
-    days = days_of(start, end)
+    asked = Asked.of(start, end, mode, plan, reason, stages, engine, force)
+    night = open_backfill(asked.start, asked.end, as_path(source), as_path(raw))
+    night.reason = asked.reason
+    days = days_of(asked.start, asked.end)
+    if asked.mode is Mode.plan:
+        return show_plan(night, planned(night, days, asked.stages, asked.engine, asked.force))
     log = get_run_logger()
-    with writing(night.engine, night.run_id, f"the backfill of {start} to {end}"):
+    what = f"the backfill of {asked.start} to {asked.end}"
+    with writing(night.engine, night.run_id, what, patience(), AFTER_THE_NIGHT, say):
         night.reload()
         publish.mend(night)
-        if plan is not None:
-            check_kept(night.engine, plan, planned(night, days, stages, engine, force))
-            log.info(f"plan {plan}: nothing has moved since")
+        if asked.plan is not None:
+            now = planned(night, days, asked.stages, asked.engine, asked.force)
+            check_kept(night.engine, asked.plan, now)
+            log.info(f"plan {asked.plan}: nothing has moved since")
         together(steps.land.submit(night, s.name) for s in night.mapping.sources)
         landed = night.landed_days
         clean_all(night, landed)
         steps.limits(night)
-        forced = frozenset(days) if force else frozenset()
+        forced = frozenset(days) if asked.force else frozenset()
         steps.compute(night, "item_features", days, force=forced)
-        features(night, days, engine, forced)
+        features(night, days, asked.engine, forced)
         for name in ("labels", "examples"):
-            if Stage(name) in closure(stages):
+            if Stage(name) in closure(asked.stages):
                 steps.compute(night, name, days, force=forced)
-        done = finish(night, days, stages, forced)
+        done = finish(night, days, asked.stages, forced)
     return {
-        "as_of": end,
+        "as_of": asked.end,
         "run_id": night.run_id,
         "release_id": done,
         "recomputed": sum(stage.recomputed for stage in night.stages),
+    }
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a form says, once it is looked at."""
+
+    start: date
+    end: date
+    mode: Mode
+    plan: str | None
+    reason: str | None
+    stages: list[Stage]
+    engine: EngineName
+    force: bool
+
+    @staticmethod
+    def of(
+        start: object,
+        end: object,
+        mode: object,
+        plan: object,
+        reason: object,
+        stages: object,
+        engine: object,
+        force: object,
+    ) -> Asked:
+        """Every field looked at again, before anything costly starts.
+
+        Raises:
+            CallError: one of them cannot be right; the message says what to enter.
+        """
+        asked = Asked(
+            as_day(start, "start"),
+            as_day(end, "end"),
+            as_choice(mode, Mode, "mode"),
+            as_text(plan, "plan"),
+            as_text(reason, "reason"),
+            as_choices(stages, Stage, "stages"),
+            as_choice(engine, EngineName, "engine"),
+            as_flag(force, "force"),
+        )
+        if asked.mode is Mode.run and deployment.id is not None:
+            if asked.plan is None:
+                raise CallError(
+                    "plan: mode run needs the token of a plan. Run this with mode plan first; the "
+                    "token stands at the end of its artifact"
+                )
+            if asked.reason is None:
+                raise CallError("reason: say in a few words why this is run; it is kept")
+        return asked
+
+
+def show_plan(night: Night, plan: Plan) -> dict[str, Any]:
+    """Keep the plan, and show it in the run's artifact."""
+    keep(night.engine, plan)
+    create_markdown_artifact(
+        plan_as_markdown(plan), key="backfill-plan", description=f"plan {plan.token}"
+    )
+    get_run_logger().info(
+        f"plan {plan.token}: {len(plan.todo)} days of stages to recompute; nothing was computed"
+    )
+    return {
+        "as_of": night.as_of,
+        "run_id": night.run_id,
+        "release_id": None,
+        "recomputed": 0,
+        "plan": plan.token,
     }
 
 

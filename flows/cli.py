@@ -14,7 +14,7 @@ import typer
 
 from contracts.days import parse_day
 from contracts.table import CallError, ContractError
-from flows import analysts, doctor, look, operate, show
+from flows import analysts, doctor, look, mend, operate, show
 from flows.settings import REPOSITORY, read_settings
 from flows.terminal import (
     Day,
@@ -183,7 +183,7 @@ def _nightly() -> Any:
     return nightly
 
 
-for command in (*operate.COMMANDS, *look.COMMANDS):
+for command in (*operate.COMMANDS, *mend.COMMANDS, *look.COMMANDS):
     app.command()(command)
 
 

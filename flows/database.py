@@ -60,6 +60,7 @@ RELEASES = Table(
     Column("days", JSON),
     Column("replaces", String),
     Column("withdrawn_at", DateTime(timezone=True)),
+    Column("reason", String),
 )
 
 CURRENT = Table(
@@ -97,6 +98,28 @@ WRITER = Table(
     Column("beat_at", DateTime(timezone=True), nullable=False),
 )
 """One row while somebody writes to this home."""
+
+WAITING = Table(
+    "waiting",
+    METADATA,
+    Column("run_id", String, primary_key=True),
+    Column("what", String, nullable=False),
+    Column("turn", Integer, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("beat_at", DateTime(timezone=True), nullable=False),
+)
+"""Runs that wait until nobody writes, in their turn."""
+
+ERASED = Table(
+    "erased",
+    METADATA,
+    Column("user_key", String, primary_key=True),
+    Column("erased_at", DateTime(timezone=True), nullable=False),
+    Column("reason", String),
+    Column("receipt", JSON),
+)
+"""People who were erased: their raw rows are blanked as they land. In no fingerprint, so that
+erasing somebody recomputes nothing."""
 
 RAW_FILES = Table(
     "raw_files",
@@ -153,6 +176,12 @@ def bind_home(engine: Engine, mapping: str, key_id: str) -> None:
                 f"this home was made with the user key {row['key_id']}, found {key_id}: users "
                 "hashed under different keys cannot be compared. Use the old key, or another home"
             )
+
+
+def suppressed(engine: Engine) -> frozenset[str]:
+    """Keys of people whose raw rows are blanked wherever they land."""
+    with engine.connect() as connection:
+        return frozenset(row[0] for row in connection.execute(select(ERASED.c.user_key)))
 
 
 def as_utc(moment: datetime) -> datetime:

@@ -23,6 +23,7 @@ from flows.database import PLANS
 from flows.learning import score_fingerprint, train_fingerprint
 from flows.plan import NEVER_COMPUTED, Decision, decide, hash_of, landing_stage
 from flows.receipts import Fingerprint
+from flows.scoreboard import due
 from jobs.stages import JOBS, Job, job_named
 
 RECENT = 30
@@ -354,8 +355,11 @@ def forecast_night(context: Context) -> Forecast:
     made.want(Wanted("user_state", (day,)))
     for name in ("item_features", "user_features"):
         made.want(Wanted(name, (*past, day)))
-    for name in ("labels", "examples"):
-        made.want(Wanted(name, tuple(past)))
+    known = due(context)
+    made.want(Wanted("labels", tuple(sorted({*past, *(d.day for d in known)}))))
+    made.want(Wanted("examples", tuple(past)))
+    for d in known:
+        made.then(d.stage, d.day, {"labels": (d.day,)}, d.fingerprint)
     made.then("train", day, {"examples": past}, train_fingerprint(context, past))
     scored = context.receipts.get("score", day)  # with the model that the gate will choose again
     model_id = scored.outputs.get("model_id") if scored else None

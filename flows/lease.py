@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,27 +15,40 @@ from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from contracts.table import ContractError
-from flows.database import WRITER, as_utc
+from flows.database import WAITING, WRITER, as_utc
 
 BEAT_SECONDS = 10
+POLL_SECONDS = 5.0
 STALE = timedelta(seconds=120)
 """A writer on another machine that has not been heard of for so long is taken to be gone."""
 _held: set[str] = set()
 """Runs of this very process that are writing."""
 
 
+NIGHT_FIRST, AFTER_THE_NIGHT = 0, 1
+"""Turns: of runs that wait, a night goes before a backfill, whoever came first."""
+
+
 @contextmanager
-def writing(engine: Engine, run_id: str, what: str) -> Iterator[None]:
+def writing(
+    engine: Engine,
+    run_id: str,
+    what: str,
+    patience: timedelta = timedelta(0),
+    turn: int = AFTER_THE_NIGHT,
+    say: Callable[[str], None] | None = None,
+) -> Iterator[None]:
     """Be the only writer of the home while the block runs.
 
     The lake refuses two commits of one day anyway; this keeps two runs from mixing their days
     across tables, and says so before either has worked for an hour. A writer that was killed is
-    no obstacle: on this machine its process is looked for, elsewhere its heartbeat.
+    no obstacle: on this machine its process is looked for, elsewhere its heartbeat. With
+    `patience` it waits in line for that long; `say` is told once what for.
 
     Raises:
         ContractError: somebody else is writing.
     """
-    _take(engine, run_id, what)
+    _wait_and_take(engine, run_id, what, patience, turn, say)
     _held.add(run_id)
     over = threading.Event()
     threading.Thread(target=_beat, args=(engine, run_id, over), daemon=True).start()
@@ -45,6 +59,55 @@ def writing(engine: Engine, run_id: str, what: str) -> Iterator[None]:
         _held.discard(run_id)
         with engine.begin() as connection:
             connection.execute(delete(WRITER).where(WRITER.c.run_id == run_id))
+
+
+def _wait_and_take(
+    engine: Engine,
+    run_id: str,
+    what: str,
+    patience: timedelta,
+    turn: int,
+    say: Callable[[str], None] | None,
+) -> None:
+    deadline, since = time.monotonic() + patience.total_seconds(), datetime.now(UTC)
+    told = False
+    try:
+        while True:
+            try:
+                if patience:
+                    _stand_in_line(engine, run_id, what, turn, since)
+                return _take(engine, run_id, what)
+            except ContractError as busy:
+                if time.monotonic() >= deadline:
+                    raise
+                if say is not None and not told:
+                    say(f"waiting for its turn: {busy}")
+                told = True
+                time.sleep(POLL_SECONDS)
+    finally:
+        if patience:
+            with engine.begin() as connection:
+                connection.execute(delete(WAITING).where(WAITING.c.run_id == run_id))
+
+
+def _stand_in_line(engine: Engine, run_id: str, what: str, turn: int, since: datetime) -> None:
+    """Say that this run waits.
+
+    Raises:
+        ContractError: another one comes first.
+    """
+    now = datetime.now(UTC)
+    with engine.begin() as connection:
+        connection.execute(delete(WAITING).where(WAITING.c.run_id == run_id))
+        connection.execute(delete(WAITING).where(WAITING.c.beat_at < now - STALE))
+        connection.execute(
+            insert(WAITING).values(run_id=run_id, what=what, turn=turn, since=since, beat_at=now)
+        )
+        first = connection.execute(
+            select(WAITING).order_by(WAITING.c.turn, WAITING.c.since, WAITING.c.run_id)
+        ).mappings().first()  # fmt: skip
+    if first is not None and first["run_id"] != run_id:
+        raise ContractError(f"{first['what']} (run {first['run_id']}) comes first")
 
 
 def _take(engine: Engine, run_id: str, what: str) -> None:

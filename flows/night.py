@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, table_named
 from flows.code import git_commit
 from flows.context import Context, Say
+from flows.database import suppressed
 from flows.plan import Decision, landing_stage
 from flows.receipts import Fingerprint, Receipt
 from flows.settings import NightjarSettings
+from jobs import erasing
 from jobs.io import WrittenDay
 from jobs.run import Result, run_job, run_landing
 from jobs.sources import Source
@@ -42,6 +45,8 @@ class Night(Context):
     def __init__(self, settings: NightjarSettings, as_of: date, run_id: str | None = None):
         super().__init__(settings, as_of, run_id)
         self.stages: list[StageReport] = []
+        self.reason: str | None = None
+        """Why it is run, if a person said so."""
 
     def land(self, source: Source, say: Say) -> StageReport:
         """Land the source's new and changed files, in one go, and only those."""
@@ -61,6 +66,12 @@ class Night(Context):
             [] if source.landed_on is not None else todo,
             self.lake.staging(self.run_id, stage),
             self.settings.files_per_day,
+            partial(
+                erasing.blanked,
+                source=source,
+                settings=self.job_settings,
+                keys=suppressed(self.engine),
+            ),
         )
         fingerprints = found
         if source.landed_on is not None:

@@ -102,7 +102,8 @@ def _plan(
         made = past.planned(night, days, _stages(stages), _engine(engine), force)
         return made, night.engine
     from flows.night import Night
-    from flows.nightly import default_as_of, planned
+    from flows.nightly import planned
+    from flows.parts import default_as_of
 
     day = parse_day(as_of, "--as-of") if as_of else default_as_of()
     night = Night(settings, day)
@@ -122,6 +123,7 @@ def backfill(
     stages: Stages = "user_features",
     engine: EngineOption = "one-pass",
     plan: PlanOption = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the release.")] = None,
     force: Force = False,
     source: SourceOption = None,
     raw: RawOption = None,
@@ -136,9 +138,11 @@ def backfill(
         _backfill,
         first,
         last,
+        "run",
+        plan,
+        reason,
         _stages(stages),
         _engine(engine),
-        plan,
         force,
         settings.source,
         settings.raw,

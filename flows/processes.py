@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.table import ContractError
-from flows.settings import REPOSITORY
+from flows.settings import REPOSITORY, WEIGHTS_VARIABLE, read_settings
 
 
 def run_models(
@@ -37,6 +37,9 @@ def run_models(
         "MKL_NUM_THREADS": threads,
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
     }
+    key = read_settings().key_of_weights()
+    if key is not None:
+        environment[WEIGHTS_VARIABLE] = key
     lines: list[str] = []
     with subprocess.Popen(
         [

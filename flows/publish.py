@@ -15,7 +15,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from contracts.table import ContractError
-from contracts.tables import LANDED, PUBLISHED, USER_FEATURES, USER_SCORES
+from contracts.tables import LANDED, PUBLISHED, SCOREBOARD, USER_FEATURES, USER_SCORES
 from flows.audit import Audited, audit_drift, audit_scores, raise_if_failed
 from flows.learning import score_fingerprint
 from flows.night import Night, short_hash
@@ -176,6 +176,8 @@ def release_id_of(
     """
     stages = [(landing_stage(source), LANDED.name) for source in night.mapping.sources]
     stages += [(job.name, table.name) for job in JOBS for table in job.writes if table in PUBLISHED]
+    if night.receipts.days(SCOREBOARD.name):
+        stages.append((SCOREBOARD.name, SCOREBOARD.name))
     content = [
         (stage, table, night.planner.outputs(stage, table).hash(None, date.max, None))
         for stage, table in stages
@@ -290,6 +292,7 @@ def _release(
         now(),
         tuple(sorted(made)),
         replaces,
+        reason=night.reason,
     )
 
 

@@ -90,6 +90,20 @@ def dropped(lake: Lake, day: date | None = None, reason: str | None = None) -> l
         ]
 
 
+def dropped_rows(
+    lake: Lake, first: date, last: date, reason: str | None
+) -> dict[tuple[str, str, date], int]:
+    """Table, reason and day to the rows that landed on it and were dropped for the reason."""
+    with _views(lake) as connection:
+        rows = connection.execute(
+            "SELECT table_name, reason, landed_on, count(*) FROM quarantine "
+            "WHERE landed_on BETWEEN ? AND ? AND (? IS NULL OR contains(reason, ?)) "
+            "GROUP BY ALL ORDER BY ALL",
+            [first, last, reason, reason],
+        ).fetchall()
+    return {(table, why, day): n for table, why, day, n in rows}
+
+
 def _per_day(
     connection: duckdb.DuckDBPyConnection, table: str, reason: str, until: date | None
 ) -> list[int]:

@@ -16,6 +16,9 @@ NAME = "nightjar"
 CHAMPION = "champion"
 
 
+TRAINED_ON_ERASED = "trained_on_erased_people"
+
+
 class Registry:
     """Versions of the one registered model, known by `model_id`."""
 
@@ -79,6 +82,13 @@ class Registry:
             pass  # there is no champion yet
         self._client.set_registered_model_alias(NAME, CHAMPION, str(version))
         return True
+
+    def mark_erased(self, model_id: str) -> None:
+        """Say of a model that it was trained on somebody who was erased since; with how many."""
+        for version in self._versions():
+            if version.tags.get("model_id") == model_id:
+                n = int(version.tags.get(TRAINED_ON_ERASED, 0)) + 1
+                self._client.set_model_version_tag(NAME, version.version, TRAINED_ON_ERASED, str(n))
 
     def log_file(self, run_id: str, path: Path) -> None:
         """Put a file beside the run's artifacts."""

@@ -37,6 +37,8 @@ class Release:
     """The release that was current before it."""
     withdrawn_at: datetime | None = None
     """When it was rolled back; None if it was not, or is published again."""
+    reason: str | None = None
+    """Why it was made, if a person said so."""
 
 
 def _release(row: Mapping[str, Any]) -> Release:
@@ -91,6 +93,7 @@ class Releases:
                     published_at=release.published_at,
                     days=[day.isoformat() for day in release.days],
                     replaces=release.replaces,
+                    reason=release.reason,
                 )
             )
             connection.execute(delete(CURRENT))
@@ -175,15 +178,25 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
         for table in PUBLISHED:
             if table.name in current.snapshots:
                 lake.tag(table, current.snapshots[table.name], tag_of(current.release_id))
-        files = {
-            table: [file.path for file in lake.files(table, snapshot=current.snapshots[table.name])]
-            if table.name in current.snapshots
-            else []
-            for table in PUBLISHED
-        }
-        build_database(database, current.release_id, current.as_of, files)
+        show_again(releases, lake, database)
         mended.append(f"{database.name} shows release {current.release_id}")
     return mended
+
+
+def show_again(releases: Releases, lake: Lake, database: Path) -> bool:
+    """Make the file of views anew, of the files that the current release has now. Whether there is
+    a release."""
+    current = releases.current()
+    if current is None:
+        return False
+    files = {
+        table: [file.path for file in lake.files(table, snapshot=current.snapshots[table.name])]
+        if table.name in current.snapshots
+        else []
+        for table in PUBLISHED
+    }
+    build_database(database, current.release_id, current.as_of, files)
+    return True
 
 
 AS_OF_STAGES = (

@@ -11,8 +11,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from contracts.tables import PUBLISHED
 from flows.audit import Audited
+from flows.findings import TREND, Findings
 from flows.night import StageReport
+from flows.pictures import drifts, scoreboard
 
 _TEMPLATES = Path(__file__).parent
 SEGMENTS = ("new", "active", "dormant")
@@ -37,6 +40,36 @@ class NightReport:
     audited: tuple[Audited, ...]
     switched_off: Mapping[str, str]
     sample: tuple[list[str], list[tuple[Any, ...]]]
+    findings: Findings
+
+    @property
+    def trend_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (t, why, f"{n:,}", trend, str(day)) for t, why, n, trend, day in self.findings.trends
+        ]
+
+    @property
+    def late_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (str(day), f"{n:,}", f"{users:,}", f"{first} to {last}", f"{scores:,}")
+            for day, n, users, first, last, scores in self.findings.late
+        ]
+
+    @property
+    def scoreboard_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (task, str(day), metric, number(value), number(predicted), number(observed), f"{n:,}")
+            for task, day, metric, value, predicted, observed, n in self.findings.scoreboard
+        ]
+
+    @property
+    def drift_rows(self) -> list[tuple[str, ...]]:
+        return [(d.column, d.table, f"{d.index:.3f}") for d in self.findings.drifted]
+
+    @property
+    def changed_rows(self) -> list[tuple[str, ...]]:
+        changed = self.findings.changed
+        return [] if changed is None else [tuple(str(c) for c in row) for row in changed.rows]
 
     @property
     def task_rows(self) -> list[tuple[str, ...]]:
@@ -141,6 +174,11 @@ def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
         for name in ("curves", "reliability", "importance", "sharing")
         if (pictures / f"{name}.png").exists()
     }
+    drawn = {
+        "drift": drifts(report.findings.drifted),
+        "scoreboard": scoreboard(report.findings.history),
+    }
+    embedded |= {name: picture for name, picture in drawn.items() if picture is not None}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{report.as_of}.html"
     path.write_text(_render("report.html.j2", report, embedded), encoding="utf-8")
@@ -155,4 +193,6 @@ def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> 
         lstrip_blocks=True,
         autoescape=template.endswith(".html.j2"),
     )
-    return environment.get_template(template).render(night=report, pictures=pictures)
+    return environment.get_template(template).render(
+        night=report, pictures=pictures, tables=PUBLISHED, trend=TREND
+    )

@@ -6,19 +6,23 @@ import os
 import stat
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from contracts.table import CallError
 from jobs.config import SparkConfig
 from jobs.user_key import UserKey
 from models.config import TrainConfig
 
+CATALOGUE_VARIABLE = "PYICEBERG_CATALOG__NIGHTJAR__URI"
+WEIGHTS_VARIABLE = "NIGHTJAR_WEIGHTS_KEY"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 HOW_TO_MAKE_A_KEY = """\
@@ -48,8 +52,14 @@ class NightjarSettings(BaseSettings):
     """The folder that the mapping's paths start from."""
     key: str | None = Field(default=None, repr=False)
     key_file: Path | None = None
+    weights_key: str | None = Field(default=None, repr=False)
+    weights_key_file: Path | None = None
+    """With a key, 64 hex digits, the weights of models are encrypted where they lie."""
     database_url: str | None = None
     """Receipts and releases; None is SQLite in the home."""
+    postgres_url: str | None = Field(default=None, repr=False)
+    """A PostgreSQL server, `postgresql://user:password@host:5432`, for everything that would be
+    SQLite: receipts, catalogue, Prefect's and MLflow's databases. `nightjar up` makes them."""
     spark: SparkConfig = SparkConfig()
     train: TrainConfig = TrainConfig()
     example_spacing_days: int = Field(default=14, ge=1)
@@ -68,6 +78,9 @@ class NightjarSettings(BaseSettings):
     """The share of the last release's users that a new one may lack; none turns it off."""
     max_score_shift: float | None = Field(default=1.0, gt=0)
     """How far a task's scores may lie from the last release's: a population stability index."""
+    max_calibration_drift: float | None = Field(default=0.5, gt=0)
+    """How far, as a share of what then happened, published scores may be off on average before the
+    night raises an alert; none turns it off."""
     chunk_days: int = Field(default=92, ge=1)
     """As-of days that a backfill computes, and commits, in one go."""
     keep_releases: int = Field(default=14, ge=2)
@@ -93,8 +106,22 @@ class NightjarSettings(BaseSettings):
     nightly_cron: str = "0 4 * * *"
     """When the nightly deployment starts."""
     nightly_timezone: str = "UTC"
+    release_due_cron: str = "0 8 * * *"
+    """When the night's release must be there, in `nightly_timezone`; else the run `watch` fails."""
+    pools: bool = False
+    """Whether a night starts its parts on the work pools `spark` and `gpu` instead of in itself."""
+    alert_webhook: SecretStr | None = None
+    """Where alerts are posted, as JSON with a `text`: what Slack, Mattermost and Teams take."""
+    alert_block: str | None = None
+    """Instead of that, a notification block of Prefect's, such as `pager-duty-webhook/ops`."""
     prefect_port: int = 4200
     mlflow_port: int = 5000
+    pages_port: int = 4300
+    """Where `nightjar up` serves the analysts' pages."""
+    pages_password: SecretStr | None = None
+    """With it, the pages ask for the name `analyst` and this password."""
+    operators_password: SecretStr | None = None
+    """With it, Prefect and MLflow ask for the name `operator` and this password."""
 
     @classmethod
     def settings_customise_sources(
@@ -113,11 +140,23 @@ class NightjarSettings(BaseSettings):
 
     @property
     def receipts_url(self) -> str:
+        if self.database_url is None and self.postgres_url is not None:
+            return self.postgres("nightjar")
         return self.database_url or f"sqlite:///{self.folder / 'nightjar.db'}"
 
     @property
     def mlflow_url(self) -> str:
+        if self.postgres_url is not None:
+            return self.postgres("nightjar_mlflow")
         return f"sqlite:///{self.folder / 'mlflow.db'}"
+
+    def postgres(self, database: str, driver: str = "psycopg") -> str:
+        """The address of a database on the PostgreSQL server, for SQLAlchemy."""
+        if self.postgres_url is None:
+            raise CallError("postgres_url is not set")
+        server = make_url(self.postgres_url)
+        made = server.set(drivername=f"postgresql+{driver}", database=database)
+        return made.render_as_string(hide_password=False)
 
     def user_key(self) -> UserKey:
         """The key that user ids are hashed with.
@@ -129,18 +168,35 @@ class NightjarSettings(BaseSettings):
             return UserKey(self.key.strip().encode())
         if self.key_file is None:
             raise CallError(HOW_TO_MAKE_A_KEY)
-        try:
-            mode = stat.S_IMODE(self.key_file.stat().st_mode)
-            if mode & 0o077:
-                raise CallError(
-                    f"{self.key_file}: mode is {mode:04o}, so others may read the "
-                    f"key; expected 0600: chmod 600 {self.key_file}"
-                )
-            return UserKey(self.key_file.read_text().strip().encode())
-        except OSError as error:
+        return UserKey(_read_secret(self.key_file, "user key").encode())
+
+    def key_of_weights(self) -> str | None:
+        """The key that models' weights are sealed with, as hex digits; None leaves them open.
+
+        Raises:
+            CallError: its file is open to others.
+        """
+        if self.weights_key is not None or self.weights_key_file is None:
+            return self.weights_key
+        return _read_secret(self.weights_key_file, "weights' key")
+
+
+def _read_secret(path: Path, what: str) -> str:
+    """The text of a file that nobody else may read.
+
+    Raises:
+        CallError: others may, or it cannot be read.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
             raise CallError(
-                f"{self.key_file}: cannot read the user key: {error.strerror}"
-            ) from None
+                f"{path}: mode is {mode:04o}, so others may read the "
+                f"key; expected 0600: chmod 600 {path}"
+            )
+        return path.read_text().strip()
+    except OSError as error:
+        raise CallError(f"{path}: cannot read the {what}: {error.strerror}") from None
 
 
 def read_settings(**given: object) -> NightjarSettings:
@@ -151,7 +207,12 @@ def read_settings(**given: object) -> NightjarSettings:
     """
     told = {name: value for name, value in given.items() if value is not None}
     try:
-        return NightjarSettings(**told)  # type: ignore[arg-type]
+        settings = NightjarSettings(**told)  # type: ignore[arg-type]
+        if settings.postgres_url is not None:  # pyiceberg looks nowhere else
+            os.environ.setdefault(CATALOGUE_VARIABLE, settings.postgres("nightjar"))
+        return settings
+    except ArgumentError as error:
+        raise CallError(f"the settings are not valid:\n  postgres_url: {error}") from None
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise CallError("\n".join(["the settings are not valid:", *lines])) from None

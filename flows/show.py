@@ -133,6 +133,9 @@ def releases(out: Console, settings: NightjarSettings) -> None:
         "table",
         out,
     )
+    for r in reversed(found.all()):
+        if r.reason is not None:
+            out.print(f"{r.release_id}: {r.reason}")
 
 
 def _listed(days: Sequence[date]) -> str:

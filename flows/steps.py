@@ -16,12 +16,15 @@ from prefect.cache_policies import NO_CACHE
 
 from contracts.table import ContractError
 from contracts.tables import EXAMPLES, RECONCILIATION, USER_SCORES
+from flows import scoreboard
+from flows.alerts import CALIBRATION_DRIFT, alert
 from flows.analysts import query
 from flows.audit import Audited
 from flows.code import git_commit
+from flows.findings import find
 from flows.learning import learns, told_to_train, train_fingerprint
 from flows.night import Night, StageReport, short_hash
-from flows.plan import decide, hash_of
+from flows.plan import Decision, decide, hash_of
 from flows.processes import run_models
 from flows.publish import database
 from flows.quarantine import check_limits
@@ -71,6 +74,15 @@ def limits(night: Night) -> None:
     """Stop before anything is built on rows of which too many were dropped."""
     s = night.settings
     check_limits(night.lake, night.as_of, s.max_quarantined_share, s.max_quarantine_jump)
+
+
+@task(name="scoreboard", cache_policy=NO_CACHE)
+def keep_score(night: Night, decisions: Sequence[Decision]) -> None:
+    """Published scores beside what then happened; those that are far off raise an alert."""
+    rows = scoreboard.keep_score(night, decisions, say)
+    for drift in scoreboard.drifted(rows, night.settings.max_calibration_drift):
+        say(f"scoreboard: drift: {drift}")
+        alert(CALIBRATION_DRIFT, str(drift), task=drift.task, as_of=str(drift.as_of))
 
 
 @task(name="train", cache_policy=NO_CACHE)
@@ -184,6 +196,7 @@ def report(
         audited=tuple(audited),
         switched_off=night.switched_off | dict(trained["skipped"]),
         sample=_sample(night),
+        findings=find(night, release, trained, scored["model_id"]),
     )
     path = write_report(made, night.settings.folder / "reports", Path(trained["folder"]))
     create_markdown_artifact(
@@ -200,7 +213,8 @@ def _counts(night: Night) -> list[tuple[Any, ...]]:
         database(night),
         f"""
         SELECT source, table_name, sum(n_in)::BIGINT, sum(n_clean)::BIGINT,
-               sum(n_duplicate)::BIGINT, sum(n_quarantined)::BIGINT
+               sum(n_duplicate)::BIGINT, sum(n_quarantined)::BIGINT,
+               sum(n_erased)::BIGINT
         FROM {RECONCILIATION.name} GROUP BY ALL ORDER BY ALL""",
     )[1]
 
@@ -215,12 +229,13 @@ def _reasons(night: Night) -> list[tuple[Any, ...]]:
 
 
 def _sample(night: Night) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """A few rows of the day's scores, of users chosen by their key."""
+    """A few rows of the day's scores, without saying whose: a page is copied and kept."""
     columns = [c.name for t in night.tasks[:6] for c in t.score_columns()[:1]]
     listed = ", ".join(f"round({c}::DOUBLE, 3) AS {c}" for c in columns)
     return query(
         database(night),
         f"""
-        SELECT left(user_key, 8) AS user_key, {listed} FROM {USER_SCORES.name}
+        SELECT row_number() OVER (ORDER BY user_scores.user_key) AS "user", {listed}
+        FROM {USER_SCORES.name}
         WHERE as_of = DATE '{night.as_of}' ORDER BY user_scores.user_key LIMIT 5""",
     )

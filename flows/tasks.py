@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.runtime import deployment
 from prefect.tasks import Task
 
 from contracts.table import ContractError
@@ -23,6 +25,15 @@ def transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     except Exception:
         return True
     return False
+
+
+WAITS = timedelta(hours=12)
+
+
+def patience() -> timedelta:
+    """How long a run waits for the one that is writing: nobody sits before a deployment's run, and
+    it takes its turn; a person at a terminal is told at once."""
+    return WAITS if deployment.id is not None else timedelta(0)
 
 
 def say(line: str) -> None:

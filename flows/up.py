@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -15,11 +16,20 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from contracts.table import ContractError
-from flows.settings import REPOSITORY, NightjarSettings, quiet_environment
+from flows.postgres import make_databases
+from flows.settings import (
+    CATALOGUE_VARIABLE,
+    REPOSITORY,
+    NightjarSettings,
+    quiet_environment,
+)
 
-POOL = "nightjar"
+POOLS = ("control", "spark", "gpu")
+"""All of type process on one machine; elsewhere each may be of another type, or machine."""
 HOST = "127.0.0.1"
 START_SECONDS = 120
+OPERATOR = "operator"
+"""Who may use Prefect and MLflow, where a password is set."""
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
@@ -32,6 +42,9 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
         ContractError: a part did not start.
     """
     quiet_environment(settings.folder)
+    if settings.postgres_url is not None:
+        for name in make_databases(settings):
+            say(f"PostgreSQL: made database {name}")
     environment = service_environment(settings)
     os.environ.update(environment)
     with ExitStack() as stack:
@@ -39,6 +52,7 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
         for name, command, address in (
             ("Prefect server", server_command(settings), f"{api_url(settings)}/health"),
             ("MLflow", mlflow_command(settings), f"http://{HOST}:{settings.mlflow_port}/health"),
+            ("Analysts' pages", pages_command(), f"http://{HOST}:{settings.pages_port}/"),
         ):
             if answers(address):
                 say(f"{name} runs already")
@@ -46,11 +60,15 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
             started[name] = start(command, environment, settings.folder / "logs", stack)
             wait_for(address, started[name], name, settings.folder / "logs")
         deploy(settings)
-        started["worker"] = start(worker_command(), environment, settings.folder / "logs", stack)
+        for pool in POOLS if settings.pools else POOLS[:1]:
+            started[f"worker of pool {pool}"] = start(
+                worker_command(pool), environment, settings.folder / "logs", stack, f"worker-{pool}"
+            )
         say(f"""\
 Prefect   http://{HOST}:{settings.prefect_port}   nightly (at \
-{settings.nightly_cron} {settings.nightly_timezone}), backfill, rollback
+{settings.nightly_cron} {settings.nightly_timezone}), backfill, rollback, replay, erase
 MLflow    http://{HOST}:{settings.mlflow_port}
+pages     http://{HOST}:{settings.pages_port}   releases, quality, scores, one user: for analysts
 logs      {settings.folder / "logs"}
 Ctrl-C stops what was started here.""")
         signal.signal(signal.SIGTERM, _stop)
@@ -79,6 +97,13 @@ def service_environment(settings: NightjarSettings) -> dict[str, str]:
         "NIGHTJAR_HOME": str(settings.folder),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
+    if settings.postgres_url is not None:
+        told |= {
+            "PREFECT_API_DATABASE_CONNECTION_URL": settings.postgres("nightjar_prefect", "asyncpg"),
+            CATALOGUE_VARIABLE: settings.postgres("nightjar"),
+        }
+    if settings.operators_password is not None:
+        told |= locked(settings, settings.operators_password.get_secret_value())
     for name, value in (
         ("NIGHTJAR_SOURCE", settings.source),
         ("NIGHTJAR_RAW", settings.raw),
@@ -87,6 +112,31 @@ def service_environment(settings: NightjarSettings) -> dict[str, str]:
         if value is not None:
             told[name] = str(Path(value).absolute())
     return told
+
+
+def locked(settings: NightjarSettings, password: str) -> dict[str, str]:
+    """What makes Prefect and MLflow ask for a name and password.
+
+    MLflow keeps accounts in a database of its own; it is made anew, so that the password is always
+    the one in the settings.
+    """
+    accounts = settings.folder / "mlflow_accounts.db"
+    accounts.unlink(missing_ok=True)
+    config = settings.folder / "mlflow_accounts.ini"
+    config.write_text(
+        "[mlflow]\n"
+        f"database_uri = sqlite:///{accounts}\n"
+        f"admin_username = {OPERATOR}\n"
+        "default_permission = READ\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+    )
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": f"{OPERATOR}:{password}",
+        "PREFECT_API_AUTH_STRING": f"{OPERATOR}:{password}",
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+    }
 
 
 def server_command(settings: NightjarSettings) -> list[str]:
@@ -103,8 +153,13 @@ def server_command(settings: NightjarSettings) -> list[str]:
     ]
 
 
-def worker_command() -> list[str]:
-    return [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+def worker_command(pool: str) -> list[str]:
+    command = [sys.executable, "-m", "prefect", "worker", "start"]
+    return [*command, "--pool", pool, "--type", "process"]
+
+
+def pages_command() -> list[str]:
+    return [sys.executable, "-m", "flows.pages"]
 
 
 def mlflow_command(settings: NightjarSettings) -> list[str]:
@@ -123,46 +178,58 @@ def mlflow_command(settings: NightjarSettings) -> list[str]:
         (settings.folder / "mlartifacts").as_uri(),
         "--workers",
         "1",
+        *(["--app-name", "basic-auth"] if settings.operators_password is not None else []),
     ]
 
 
-def deploy(settings: NightjarSettings, cron: str | None = None) -> None:
-    """Make or renew the deployments; a schedule that is gone from the settings goes."""
-    from prefect import Flow, flow
+def deploy(settings: NightjarSettings) -> None:
+    """Make or renew pools, deployments and automations, as `infra/prefect.yaml` says.
+
+    Raises:
+        ContractError: Prefect refuses; its last words are in the message.
+    """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
-    from prefect.schedules import Cron
 
-    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-    nightly = [Cron(cron or settings.nightly_cron, timezone=settings.nightly_timezone)]
-    for name, schedules, description in (
-        ("nightly", nightly, "Clean, features, train, score, publish."),
-        ("backfill", [], "A range of days in one pass, published as one release."),
-        ("rollback", [], "Make the release before the current one current again."),
-    ):
-        entrypoint = f"flows/{name}.py:{name}"
-        deployed = flow.from_source(source=str(REPOSITORY), entrypoint=entrypoint)
-        if not isinstance(deployed, Flow):
-            raise TypeError("from_source gave a coroutine where it was not awaited")
-        deployed.deploy(
-            name=name,
-            work_pool_name=POOL,
-            concurrency_limit=1,
-            print_next_steps=False,
-            schedules=schedules,
-            description=description,
-            ignore_warnings=True,
-        )
+    from flows.automations import automate
+
+    with get_client(sync_client=True) as client:
+        for pool in POOLS:
+            with suppress(ObjectAlreadyExists):
+                client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+    told = {
+        "NIGHTJAR_REPOSITORY": str(REPOSITORY),
+        "NIGHTJAR_NIGHTLY_CRON": settings.nightly_cron,
+        "NIGHTJAR_NIGHTLY_TIMEZONE": settings.nightly_timezone,
+        "NIGHTJAR_RELEASE_DUE_CRON": settings.release_due_cron,
+        "PREFECT_API_URL": api_url(settings),
+    }
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    made = subprocess.run(
+        [*command, "--prefect-file", "infra/prefect.yaml"],
+        cwd=REPOSITORY,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        tail = "\n".join((made.stdout + made.stderr).splitlines()[-15:])
+        raise ContractError(f"infra/prefect.yaml cannot be deployed:\n{tail}")
+    automate(settings)
 
 
 def start(
-    command: list[str], environment: Mapping[str, str], logs: Path, stack: ExitStack
+    command: list[str],
+    environment: Mapping[str, str],
+    logs: Path,
+    stack: ExitStack,
+    name: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """A process that writes to its own log and is stopped with the stack, or when we die."""
     logs.mkdir(parents=True, exist_ok=True)
-    log = stack.enter_context((logs / f"{command[2]}-{command[3]}.log").open("ab"))
+    log = stack.enter_context((logs / f"{name or '-'.join(command[2:4])}.log").open("ab"))
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},

@@ -22,6 +22,9 @@ from jobs.land import unfolded
 from jobs.sources import Source, TableMap
 from jobs.user_key import UserKey
 
+ERASED = "erased: "
+"""What a landed row says for a problem whose person was forgotten, before its tables."""
+
 
 def user_key(text: Column, key: UserKey) -> Column:
     """The keyed hash of a user id: RFC 2104 over Spark's sha2, cheaper than a Python worker."""
@@ -64,9 +67,15 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     where = f"{source.name}.tables.{mapping.table}"
     rows = unfolded(landed, source)
     problem = F.col("_landed.problem")
-    if mapping.where is not None:
-        meant = expression(rows, mapping.where, f"{where}.where")
-        rows = rows.where(problem.isNotNull() | F.coalesce(meant, F.lit(True)))
+    meant = problem.isNotNull()
+    if mapping.where is None:
+        meant = F.lit(True)
+    else:
+        meant |= F.coalesce(expression(rows, mapping.where, f"{where}.where"), F.lit(True))
+    erased = F.split(F.substring(problem, len(ERASED) + 1, 10_000), ", ")
+    rows = rows.where(
+        F.when(problem.startswith(ERASED), F.array_contains(erased, mapping.table)).otherwise(meant)
+    )
     rows = rows.select(
         "_landed",
         *(
@@ -118,7 +127,7 @@ def expression(rows: DataFrame, text: str, where: str) -> Column:
 def with_verdict(
     rows: DataFrame, rules: Rules, dedup_days: int, max_rows: int | None = None
 ) -> DataFrame:
-    """Adds `verdict`: clean, duplicate or quarantined; conflicts get their reason.
+    """Adds `verdict`: clean, duplicate, quarantined or erased; conflicts get their reason.
 
     A fact is compared with the first valid row of its id that landed in the `dedup_days` before it
     or on the same day: the same content is a duplicate, other content a conflict. A dimension is
@@ -152,7 +161,8 @@ def with_verdict(
     rows = rows.withColumn("reason", F.when(valid & ~same, F.lit(clash)).otherwise(F.col("reason")))
     return rows.withColumn(
         "verdict",
-        F.when(F.col("reason").isNotNull(), "quarantined")
+        F.when(F.col("reason").startswith(ERASED), "erased")
+        .when(F.col("reason").isNotNull(), "quarantined")
         .when(F.col("_place") == F.col("_first"), "clean")
         .otherwise("duplicate"),
     )
@@ -247,6 +257,7 @@ def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
             n("clean"),
             n("duplicate"),
             n("quarantined"),
+            n("erased"),
         )
         .withColumn("table_name", F.lit(table.name))
         .select(*RECONCILIATION.names)

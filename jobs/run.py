@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -38,8 +38,11 @@ def run_landing(
     days: Sequence[date],
     folder: str,
     files_per_day: int = 1,
+    blank: Callable[[DataFrame], DataFrame] = lambda rows: rows,
 ) -> Result:
     """Land `files`; `days` are all the days their rows may fall on, found out if empty.
+
+    `blank` takes out what rows say about people who are forgotten.
 
     Raises:
         ContractError: a file cannot be read, or too much of it cannot be decoded.
@@ -54,7 +57,9 @@ def run_landing(
                     f"source {source.name}: no row says on which day it landed; "
                     f"landed_on = {source.landed_on!r} gave null for all"
                 )
-        return Result({LANDED.name: write_days(spark, rows, LANDED, days, folder, files_per_day)})
+        return Result(
+            {LANDED.name: write_days(spark, blank(rows), LANDED, days, folder, files_per_day)}
+        )
     except PySparkException as error:
         raise _for_a_person(f"source {source.name}", error) from error
     finally:
@@ -129,7 +134,7 @@ def check_reconciled(
     problems = []
     for row in counts:
         place = f"{row['source']}, {row['landed_on']}"
-        kept = row["n_clean"] + row["n_duplicate"] + row["n_quarantined"]
+        kept = row["n_clean"] + row["n_duplicate"] + row["n_quarantined"] + row["n_erased"]
         if row["n_in"] != kept:
             problems.append(f"  {place}: {row['n_in']} rows in, {kept} accounted for")
         if row["source"] in whole and row["n_in"] != there[row["source"], row["landed_on"]]:

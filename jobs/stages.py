@@ -41,12 +41,13 @@ from contracts.tables import (
 from contracts.tasks import LABEL_REACH, enabled_tasks
 from jobs import clean as cleaning
 from jobs import labels as labelling
+from jobs.clean import Rules
 from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
 from jobs.facts import FACTS, Facts, events
 from jobs.item_features import item_features
 from jobs.one_pass import features_in_one_pass
-from jobs.sources import Money, SourceMapping
+from jobs.sources import Money, Source, SourceMapping
 from jobs.user_days import AUTHOR_DAYS, item_days, late_data, user_days, user_item_days
 from jobs.user_features import user_features
 from jobs.user_key import UserKey
@@ -126,20 +127,25 @@ class Job:
     """The same rows for many days in one pass; it writes them itself, and returns the reports."""
 
 
+def rules_for(table: str, settings: Settings) -> Callable[[Source], Rules]:
+    """The rules of a clean table for the rows of a source."""
+    return lambda source: RULES[table](
+        Context(
+            settings.key,
+            settings.mapping.money or NO_MONEY,
+            settings.mapping.text,
+            source.timezone or "UTC",
+        )
+    )
+
+
 def _clean_job(table: Table) -> Job:
     def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
         feeds = settings.mapping.feeding(table.name)
         rows = cleaning.verdicts(
             inputs[LANDED.name],
             feeds,
-            lambda source: RULES[table.name](
-                Context(
-                    settings.key,
-                    settings.mapping.money or NO_MONEY,
-                    settings.mapping.text,
-                    source.timezone or "UTC",
-                )
-            ),
+            rules_for(table.name, settings),
             days,
             DEDUP_DAYS,
             settings.mapping.bots.get(table.name),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.table import ContractError
+from models import sealed
 from models.ranks import is_rank, rank, run_ranks
 
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -30,7 +31,9 @@ def die_with_parent(parent: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
-    parser.add_argument("what", choices=["train", "score", "clocks", "reasons", "tune"])
+    parser.add_argument(
+        "what", choices=["train", "score", "scoreboard", "clocks", "reasons", "tune"]
+    )
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
     parser.add_argument(
@@ -38,6 +41,7 @@ def main() -> int:
     )
     told = parser.parse_args()
     die_with_parent(os.getppid() if is_rank() else told.parent)
+    sealed.use(sealed.key_from(os.environ.get(sealed.KEY_VARIABLE)))
     spec = json.loads(told.spec.read_text())
     n = processes_of(told.what, spec)
     if n > 1 and not is_rank():
@@ -52,6 +56,10 @@ def main() -> int:
             from models.clocks import compare_clocks
 
             report = compare_clocks(spec)
+        elif told.what == "scoreboard":
+            from models.scoreboard import compare_days
+
+            report = compare_days(spec)
         elif told.what == "tune":
             from models import tune
 

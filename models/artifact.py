@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
+from models import sealed
 from models.calibration import Calibration
 from models.config import TrainConfig
 from models.data import to_batch
@@ -82,14 +83,14 @@ def save_model(model: Model, folder: Path) -> str:
     """Write the artifact.
 
     Returns:
-        Its `model_id`: a hash of all of its files.
+        Its `model_id`: a hash of all of its files, the same whether they are sealed or not.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.network.state_dict().items()
     }
-    save_file(weights, folder / "model.safetensors")
+    sealed.write(folder / "model.safetensors", save(weights))
     about = {
         "tasks": [task.name for task in model.tasks],
         "classes": dict(model.layout.classes),
@@ -113,7 +114,7 @@ def model_id(folder: Path) -> str:
     """The id of the artifact that lies in `folder`."""
     digest = hashlib.sha256()
     for name in _FILES:
-        digest.update((folder / name).read_bytes())
+        digest.update(sealed.read(folder / name))
     return digest.hexdigest()[:16]
 
 
@@ -139,7 +140,7 @@ def load_model(folder: Path) -> Model:
     encoder = Encoder.from_json(about["encoder"])
     network = Network(config, layout, encoder)
     try:
-        network.load_state_dict(load_file(folder / "model.safetensors"))
+        network.load_state_dict(load(sealed.read(folder / "model.safetensors")))
     except RuntimeError as error:
         raise ContractError(f"{folder}: {_OTHER_VERSION} ({error})") from None
     network.eval()

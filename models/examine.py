@@ -30,7 +30,8 @@ from models.evaluate import (
 from models.figures import draw_importance, draw_reliability
 from models.gate import Comparison, Verdict, decide, decide_first
 from models.importance import TOP, importance
-from models.layout import as_numpy, labelled, task_labels
+from models.layout import labelled, task_labels
+from models.segments import SEGMENT_ROWS, segments_of
 from models.twins import twin_rows, twin_scores
 
 TWINS_AT_ONCE = max(os.cpu_count() or 1, 1)
@@ -155,25 +156,10 @@ def lightgbm_scores(model: Model, task: Task, files: Sequence[str], rows: Held) 
     return twin_scores(task, train, valid, test, len(model.encoder.inputs.ids), config)
 
 
-NEW_DAYS, ACTIVE_DAYS = 30, 28
-SEGMENT_ROWS = 50
-"""Fewer rows than this say nothing of a segment."""
-SEGMENTS = ("new", "active", "dormant")
-"""Users first seen up to `NEW_DAYS` before the day; of the others, those last seen up to
-`ACTIVE_DAYS` before it, and the rest."""
-
-
 def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str, dict[str, float]]:
     """Rows of new, active and dormant users, and the main metric of both where they are enough."""
-    if "days_since_first_seen" not in rows.rows.schema.names:
-        return {}
-    first, last = (
-        as_numpy(rows.rows.column(f"days_since_{x}_seen").cast(pa.float64()))
-        for x in ("first", "last")
-    )
-    new, active = first <= NEW_DAYS, last <= ACTIVE_DAYS
     found: dict[str, dict[str, float]] = {}
-    for name, mine in zip(SEGMENTS, (new, ~new & active, ~new & ~active), strict=True):
+    for name, mine in segments_of(rows.rows).items():
         weights = mine.astype(np.float64)
         if not mine.sum():
             continue

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from xdist.scheduler import LoadScopeScheduling
 
 from contracts.table import Table
 from jobs.config import SparkConfig
@@ -18,6 +19,23 @@ from jobs.session import start_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+# Prefect reads its settings when it is first imported, before any fixture.
+os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
+
+
+class Together(LoadScopeScheduling):
+    """What shares fixtures stays with one worker, in order: the tests of a file, and all tests of
+    flows, which share a home."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "flows" if file.startswith("tests/flows/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -114,7 +114,7 @@ def check_seen(home: Path) -> list[str]:
             problems.append(f"{day}: {n} rows, {users} users, {ids} releases, {known} known")
     lost = query(
         database,
-        "SELECT count(*) FROM reconciliation WHERE n_in <> n_clean + n_duplicate + n_quarantined",
+        "SELECT count(*) FROM reconciliation WHERE n_in <> n_clean + n_duplicate + n_quarantined + n_erased",
     )[1][0][0]
     return problems + ([f"{lost} days do not reconcile"] if lost else [])
 

@@ -142,6 +142,7 @@ def test_small_tables_are_replaced_by_rows(lake: Lake) -> None:
         "n_clean": 1,
         "n_duplicate": 0,
         "n_quarantined": 0,
+        "n_erased": 0,
     }
     for n in (1, 2):
         lake.replace_rows(

@@ -46,7 +46,7 @@ def test_nothing_is_lost_and_no_raw_id_leaves_the_clean_stage(home: Path, first)
         count(
             home,
             "SELECT count(*) FROM reconciliation WHERE n_in <> n_clean + n_duplicate "
-            "+ n_quarantined",
+            "+ n_quarantined + n_erased",
         )
         == 0
     )

@@ -16,7 +16,7 @@ from contracts.tables import USER_FEATURES, USER_SCORES
 from flows import backfill as past
 from flows import night
 from flows.analysts import query
-from flows.backfill import EngineName, Stage, backfill
+from flows.backfill import EngineName, Mode, Stage, backfill
 from flows.cli import app
 from flows.database import open_database
 from flows.lake import Lake
@@ -75,7 +75,7 @@ def test_a_plan_says_what_why_and_at_what_cost_and_a_backfill_runs_it(home: Path
     assert f"--plan {before['token']}" in shown
 
     was = released(home).current()
-    done = backfill(FIRST, LAST, plan=before["token"])
+    done = backfill(FIRST, LAST, plan=before["token"], mode=Mode.run)
     assert done["recomputed"] == 9
     current = released(home).current()
     assert current.days == tuple(FIRST + timedelta(days=n) for n in range(4))
@@ -85,7 +85,7 @@ def test_a_plan_says_what_why_and_at_what_cost_and_a_backfill_runs_it(home: Path
     assert {FIRST, LAST} <= {row[0] for row in found[1]}
 
     assert todo(plan_of(home, *span())) == set()
-    again = backfill(FIRST, LAST, plan=before["token"])
+    again = backfill(FIRST, LAST, plan=before["token"], mode=Mode.run)
     assert again["recomputed"] == 0
     assert again["release_id"] == done["release_id"]
 
@@ -103,13 +103,13 @@ def test_a_plan_of_the_night_sees_other_training(home: Path, monkeypatch) -> Non
 
 def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: Path) -> None:
     first, last = NIGHT - timedelta(days=15), NIGHT - timedelta(days=13)
-    backfill(first, last)
+    backfill(first, last, mode=Mode.run)
     one_pass = digests(home, "user_features", USER_FEATURES.name)
     found = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
     output = found.get("user_features", last).outputs[USER_FEATURES.name]  # type: ignore[union-attr]
     assert output["engine"] == "one-pass"
     assert output["equal_to_per_day"] == str(first + timedelta(days=1))
-    done = backfill(first, last, engine=EngineName.per_day, force=True)
+    done = backfill(first, last, engine=EngineName.per_day, force=True, mode=Mode.run)
     assert done["recomputed"] == 3 + 3 + 2  # items, features, and the states that were not there
     assert digests(home, "user_features", USER_FEATURES.name) == one_pass
 
@@ -128,7 +128,7 @@ def test_engines_that_differ_stop_a_backfill(home: Path, monkeypatch) -> None:
     first, last = FIRST + timedelta(days=4), FIRST + timedelta(days=5)
     snapshot = Lake(home / "lake").snapshot(USER_FEATURES)
     with pytest.raises(ContractError) as error:
-        backfill(first, last)
+        backfill(first, last, mode=Mode.run)
     assert str(error.value).startswith(
         f"user_features: nothing was committed, because engines differ:\n  {last}: one pass gave "
     )
@@ -159,7 +159,7 @@ def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_r
     assert ("user_features", str(LAST), "cascaded from user_days") in moved
     assert ("user_features", str(FIRST), "cascaded from user_days") not in moved
     with pytest.raises(ContractError) as error:
-        backfill(FIRST, LAST, plan=planned["token"])
+        backfill(FIRST, LAST, plan=planned["token"], mode=Mode.run)
     assert str(error.value).startswith(
         "this is not what was planned; look at a new plan:\n"
         f"  land_orders {corrected}: moved\n"
@@ -173,18 +173,18 @@ def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_r
 
     # The line was there already: cleaning counts a duplicate, and there the change ends.
     day = date.fromisoformat(corrected)
-    days = made(backfill(FIRST, LAST))
+    days = made(backfill(FIRST, LAST, mode=Mode.run))
     assert days["clean_orders"] == [day + timedelta(n) for n in range(8)]
     assert not {"user_days", "user_state", "user_features"} & days.keys()
     append(last.replace("l", "another-l", 1))
-    days = made(backfill(FIRST, LAST))
+    days = made(backfill(FIRST, LAST, mode=Mode.run))
     assert days["user_days"] == [day]
     assert days["user_features"] == [day + timedelta(n) for n in (1, 2)]
     monkeypatch.undo()
 
 
 def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> None:
-    done = backfill(FIRST, FIRST, stages=[Stage.score])
+    done = backfill(FIRST, FIRST, stages=[Stage.score], mode=Mode.run)
     rows = query(
         home / "nightjar.duckdb",
         "SELECT as_of, bool_and(retrospective), count(*) FROM user_scores GROUP BY 1 ORDER BY 1",
@@ -207,9 +207,9 @@ def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> N
 def test_days_scored_one_after_the_other_are_all_reused_together(home: Path) -> None:
     days = [FIRST + timedelta(days=n) for n in (1, 2)]
     for day in days:
-        backfill(day, day, stages=[Stage.score])
+        backfill(day, day, stages=[Stage.score], mode=Mode.run)
     before = released(home).current()
-    again = backfill(days[0], days[1], stages=[Stage.score])
+    again = backfill(days[0], days[1], stages=[Stage.score], mode=Mode.run)
     assert again["recomputed"] == 0
     assert again["release_id"] == before.release_id
 
@@ -224,15 +224,15 @@ def test_scores_that_wait_apart_are_made_together(home: Path, monkeypatch) -> No
     with monkeypatch.context() as patch:
         patch.setattr(past.publish, "audit", fail)
         with pytest.raises(ContractError, match="the audit fails"):
-            backfill(days[1], days[1], stages=[Stage.score])
+            backfill(days[1], days[1], stages=[Stage.score], mode=Mode.run)
     other = FIRST - timedelta(days=1)
-    backfill(other, other, stages=[Stage.score])
+    backfill(other, other, stages=[Stage.score], mode=Mode.run)
     published = released(home).current()
-    forced = backfill(other, other, stages=[Stage.score], force=True)
+    forced = backfill(other, other, stages=[Stage.score], force=True, mode=Mode.run)
     assert forced["recomputed"] == 3  # items, features, scores: none of them another
     assert forced["release_id"] == published.release_id
     assert released(home).current().replaces == published.replaces
-    done = backfill(days[0], days[1], stages=[Stage.score])
+    done = backfill(days[0], days[1], stages=[Stage.score], mode=Mode.run)
     assert done["recomputed"] == 1
     scored = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM user_scores")[1]
     assert {(day,) for day in (*days, other)} <= set(scored)
@@ -241,7 +241,7 @@ def test_scores_that_wait_apart_are_made_together(home: Path, monkeypatch) -> No
 def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home: Path) -> None:
     before = released(home).current()
     day = FIRST - timedelta(days=3)
-    backfill(day, day)
+    backfill(day, day, mode=Mode.run)
     newest = released(home).current()
     shown = run("diff", before.release_id, newest.release_id).stdout
     assert "churn_28d" in shown
@@ -257,7 +257,7 @@ def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home
     moved = todo(plan_of(home, *span(day, day)))
     assert ("user_features", str(day), "rolled back") in moved
     assert not [row for row in moved if row[0].startswith(("land", "clean"))]
-    again = backfill(day, day)
+    again = backfill(day, day, mode=Mode.run)
     assert again["release_id"] == newest.release_id  # nothing had changed, so it is the same
     assert released(home).current().withdrawn_at is None
 
@@ -293,10 +293,10 @@ def test_wrong_calls_are_told(home: Path, words: tuple[str, ...], message: str) 
 
 def test_a_plan_of_another_call_or_none_is_refused(home: Path) -> None:
     with pytest.raises(CallError, match="no such plan in this home"):
-        backfill(FIRST, LAST, plan="nothing")
+        backfill(FIRST, LAST, plan="nothing", mode=Mode.run)
     token = plan_of(home, *span(FIRST, FIRST))["token"]
     with pytest.raises(CallError, match="is of another call: command: backfill, start: "):
-        backfill(FIRST, LAST, plan=token)
+        backfill(FIRST, LAST, plan=token, mode=Mode.run)
     with pytest.raises(CallError, match="is of another call"):
         nightly(NIGHT, plan=token)
 

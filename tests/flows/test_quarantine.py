@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +14,7 @@ from rich.console import Console
 from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows import show
+from flows.analysts import select_from
 from flows.lake import Lake
 from flows.quarantine import check_limits, dropped, masked, samples
 from flows.settings import read_settings
@@ -55,6 +57,7 @@ def lake_with(folder: Path, bad: dict[date, int], n_in: int = 200) -> Lake:
                 "n_clean": n_in - n,
                 "n_duplicate": 0,
                 "n_quarantined": n,
+                "n_erased": 0,
             }
         )
     lake.commit(QUARANTINE, written)
@@ -153,3 +156,24 @@ def test_where_nothing_is_dropped_nothing_stops(tmp_path: Path) -> None:
     lake = lake_with(tmp_path, {})
     assert dropped(lake) == []
     check_limits(lake, AS_OF, 0.5, 0.2)
+
+
+def test_files_of_an_earlier_version_have_null_for_what_they_lack(tmp_path: Path) -> None:
+    """As after an upgrade, or when a release of before a new column is current again."""
+    columns = {"landed_on": DAYS[0], "table_name": "orders", "source": "shop", "n_in": 3,
+               "n_clean": 2, "n_duplicate": 1, "n_quarantined": 0}  # fmt: skip
+    old, new = tmp_path / "old.parquet", tmp_path / "new.parquet"
+    pq.write_table(pa.Table.from_pylist([columns]), old)
+    pq.write_table(pa.Table.from_pylist([columns | {"n_erased": 5}]), new)
+    with duckdb.connect() as connection:
+
+        def erased(*paths: Path) -> list[object]:
+            sql = select_from(RECONCILIATION, [str(p) for p in paths])
+            return [
+                row[0] for row in connection.execute(f"SELECT n_erased FROM ({sql})").fetchall()
+            ]
+
+        assert erased(old) == [None]
+        assert sorted(map(str, erased(old, new))) == ["5", "None"]
+        assert erased(new, new) == [5, 5]
+        assert "union_by_name" not in select_from(RECONCILIATION, [str(new)])

@@ -1,0 +1,32 @@
+"""Alerts: events that Prefect's automations turn into notifications (`flows/automations.py`)."""
+
+from __future__ import annotations
+
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+
+CALIBRATION_DRIFT = "nightjar.alert.calibration-drift"
+EVERY_ALERT = "nightjar.alert.*"
+PUBLISHED = "nightjar.release.published"
+
+
+def alert(event: str, message: str, **about: str) -> None:
+    """Tell whoever is on call, without stopping the run: what, in words, and what it is about."""
+    emit_event(event, resource=_this_run(), payload={"message": message, **about})
+
+
+def announce(release_id: str, as_of: str) -> None:
+    """Say that a release is current, for automations of other systems to start from."""
+    emit_event(
+        PUBLISHED,
+        resource={"prefect.resource.id": f"nightjar.release.{release_id}"},
+        related=[{**_this_run(), "prefect.resource.role": "flow-run"}],
+        payload={"release_id": release_id, "as_of": as_of},
+    )
+
+
+def _this_run() -> dict[str, str]:
+    return {
+        "prefect.resource.id": f"prefect.flow-run.{flow_run.id or 'none'}",
+        "prefect.resource.name": flow_run.name or "nightjar",
+    }

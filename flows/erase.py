@@ -1,0 +1,357 @@
+"""Erasure: a person is removed from everything that is kept, and does not come back."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from sqlalchemy import Engine, delete, insert, select, update
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.days import DEDUP_DAYS
+from contracts.table import CallError, Table
+from contracts.tables import EXAMPLES, LABELS, LANDED, QUARANTINE, RECONCILIATION, TABLES
+from flows import forget, publish, upkeep
+from flows.database import ERASED, RECEIPTS, RELEASES
+from flows.forget import Change, Moved
+from flows.forms import as_path, as_text
+from flows.lease import NIGHT_FIRST, writing
+from flows.night import Night
+from flows.parts import default_as_of
+from flows.registry import Registry
+from flows.releases import Releases, show_again
+from flows.settings import read_settings
+from flows.tasks import patience, say
+from jobs import erasing
+from jobs.io import read_table
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+Place = tuple[str, str, int]
+"""Source, file and line."""
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Where raw rows about a person lie, and what cleaning had made of them."""
+
+    tables: Mapping[Place, str]
+    """Place to the tables that the row was meant for."""
+    days: tuple[date, ...]
+    """Days on which they landed."""
+    counts: Mapping[tuple[str, str, date], Mapping[str, int]]
+    """Clean table, source and day to how many of them were kept, duplicates, or quarantined."""
+
+
+@flow(name="erase", validate_parameters=False)
+def erase(
+    user_key: str,
+    reason: str | None = None,
+    source: Path | None = None,
+    raw: Path | None = None,
+) -> dict[str, Any]:
+    """Remove a person from everything that is kept, in every release, and keep them out.
+
+    Runs in Prefect are remembered with what was entered, so this takes the user's key and never
+    the raw id; `nightjar erase USER` at the terminal hashes it first.
+
+    Args:
+        user_key: The user's key: 32 hex digits, as in the column user_key of every table.
+        reason: Why, in a few words, such as the number of the request. It is kept.
+        source: The mapping of the raw files. Empty: the one in the settings.
+        raw: The folder of the raw files. Empty: the one in the settings.
+    """
+    key = as_key(user_key)
+    night = Night(read_settings(source=as_path(source), raw=as_path(raw)), default_as_of())
+    with writing(night.engine, night.run_id, "an erasure", patience(), NIGHT_FIRST, say):
+        night.reload()
+        publish.mend(night)
+        suppress(night.engine, key, as_text(reason, "reason"), night.started_at)
+        found = traces(night, {key})
+        moved = rewrite(night, {key}, found)
+        if not any(one.files for one in moved.values()) and not found.tables:
+            unsuppress(night.engine, key)
+            raise CallError(
+                "no table holds that user_key: nothing was erased. Is the id written as the "
+                "mapping makes it, and hashed with this home's key?"
+            )
+        models = point(night, moved)
+        removed = remove_files(night, key)
+    rows = {table.name: one.rows for table, one in moved.items() if one.files}
+    made = {
+        "raw_rows": len(found.tables),
+        "rows": rows,
+        "files_rewritten": sum(one.files for one in moved.values()),
+        "files_removed": removed,
+        "models_marked": models,
+    }
+    keep_receipt(night.engine, key, made)
+    create_markdown_artifact(as_markdown(key, made), key="erasure", description=f"{key[:8]}…")
+    get_run_logger().info(f"erased {key[:8]}…: {made}")
+    return made
+
+
+def as_key(given: object) -> str:
+    """A user's key.
+
+    Raises:
+        CallError: it is none; what was entered is not repeated, for it may be personal.
+    """
+    text = as_text(given, "user_key") or ""
+    if not _KEY.fullmatch(text):
+        raise CallError(
+            f"user_key: expected 32 hex digits, found {len(text)} characters of something else; "
+            "`nightjar erase USER` at the terminal takes the raw id"
+        )
+    return text
+
+
+def suppress(engine: Engine, key: str, reason: str | None, at: datetime) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(ERASED).where(ERASED.c.user_key == key))
+        connection.execute(insert(ERASED).values(user_key=key, erased_at=at, reason=reason))
+
+
+def unsuppress(engine: Engine, key: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(ERASED).where(ERASED.c.user_key == key))
+
+
+def keep_receipt(engine: Engine, key: str, made: Mapping[str, Any]) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            update(ERASED).where(ERASED.c.user_key == key).values(receipt=dict(made))
+        )
+
+
+def traces(night: Night, keys: Collection[str]) -> Traces:
+    """Look through everything that landed for rows about `keys`."""
+    tables: dict[Place, list[str]] = {}
+    days: set[date] = set()
+    named: dict[str, set[date]] = {}
+    for source in night.mapping.sources:
+        files = night.lake.files(LANDED, where={"source": [source.name]})
+        if not files or not source.tables:
+            continue
+        landed = read_table(night.spark, LANDED, [f.path for f in files])
+        landed = landed.where(landed.source == source.name)
+        for row in erasing.about(landed, source, night.job_settings, keys).collect():
+            tables.setdefault((row.source, row.file, row.line), []).append(row.table_name)
+            days.add(row.landed_on)
+            if row.names:
+                named.setdefault(row.table_name, set()).add(row.landed_on)
+    counts: dict[tuple[str, str, date], dict[str, int]] = {}
+    for table in CLEAN_TABLES:
+        if table.name in named:
+            for judged in _judged(night, table, sorted(named[table.name]), keys):
+                place = (table.name, judged["source"], judged["landed_on"])
+                at = counts.setdefault(place, {})
+                at[judged["verdict"]] = at.get(judged["verdict"], 0) + 1
+    listed = {place: ", ".join(sorted(names)) for place, names in tables.items()}
+    return Traces(listed, tuple(sorted(days)), counts)
+
+
+def _judged(
+    night: Night, table: Table, days: Sequence[date], keys: Collection[str]
+) -> list[dict[str, Any]]:
+    back = {date.fromordinal(d.toordinal() - n) for d in days for n in range(DEDUP_DAYS + 1)}
+    landed = read_table(
+        night.spark, LANDED, [f.path for f in night.lake.files_of_days(LANDED, back)]
+    )
+    feeds = night.mapping.feeding(table.name)
+    rows = erasing.judgements(landed, table.name, feeds, night.job_settings, days, DEDUP_DAYS, keys)
+    return [row.asDict() for row in rows.collect()]
+
+
+def rewrite(night: Night, keys: Collection[str], found: Traces) -> dict[Table, Moved]:
+    """Every table, in every snapshot that something needs."""
+    needed = needed_snapshots(night)
+    affected = {f.path for f in night.lake.files_of_days(LANDED, found.days)}
+    moved = {}
+    for table in TABLES:
+        concerns: Callable[[str], bool]
+        change: Change
+        if table is LANDED:
+            concerns, change = affected.__contains__, blanking(found)
+        elif table is QUARANTINE:
+            concerns, change = lambda path: bool(found.tables), dropping(found)
+        elif table is RECONCILIATION:
+            concerns, change = lambda path: bool(found.counts), recounting(found)
+        else:
+            concerns = lambda path: forget.holding(keys, path)  # noqa: E731
+            change = forget.without(keys)
+        staging = night.lake.staging(night.run_id, f"erase-{table.name}")
+        moved[table] = forget.rewrite(
+            night.lake, table, needed.get(table.name, set()), concerns, change, staging
+        )
+        if moved[table].files:
+            say(f"{table.name}: {moved[table].files} files rewritten")
+    return moved
+
+
+def needed_snapshots(night: Night) -> dict[str, set[int]]:
+    """Table to the snapshots that releases name, and those that models were trained on."""
+    needed: dict[str, set[int]] = {}
+    for release in Releases(night.engine).all():
+        for name, snapshot in release.snapshots.items():
+            needed.setdefault(name, set()).add(int(snapshot))
+    for day in night.receipts.days("train"):
+        receipt = night.receipts.get("train", day)
+        if receipt is not None and receipt.outputs.get("examples_snapshot"):
+            for table in (EXAMPLES, LABELS):
+                needed.setdefault(table.name, set()).add(int(receipt.outputs["examples_snapshot"]))
+    return needed
+
+
+def _places(rows: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(
+        rows["source"], rows["file"], rows["line"].cast(pa.string()), "\x1f"
+    )
+
+
+def _wanted(found: Traces) -> dict[str, str]:
+    return {f"{s}\x1f{f}\x1f{n}": tables for (s, f, n), tables in found.tables.items()}
+
+
+def blanking(found: Traces) -> Change:
+    """Landed rows keep their place, and which tables they were meant for."""
+    wanted = _wanted(found)
+
+    def change(rows: pa.Table) -> pa.Table | None:
+        places = _places(rows)
+        gone = pc.is_in(places, value_set=pa.array(list(wanted), pa.string()))
+        if not pc.any(gone).as_py():
+            return None
+        told = pa.array(
+            [erasing.ERASED + wanted[p] if p in wanted else None for p in places.to_pylist()],
+            pa.string(),
+        )
+        for name, value in (
+            ("fields", pa.scalar(None, rows.schema.field("fields").type)),
+            ("row_hash", pa.scalar("", pa.string())),
+            ("problem", told),
+        ):
+            at = rows.schema.get_field_index(name)
+            field = rows.schema.field(name)
+            rows = rows.set_column(at, field, pc.if_else(gone, value, rows[name]).cast(field.type))
+        return rows
+
+    return change
+
+
+def dropping(found: Traces) -> Change:
+    """Quarantined rows whose raw row is blanked go; their hash is one of what they said."""
+    wanted = pa.array(list(_wanted(found)), pa.string())
+
+    def change(rows: pa.Table) -> pa.Table | None:
+        kept = rows.filter(pc.invert(pc.is_in(_places(rows), value_set=wanted)))
+        return None if kept.num_rows == rows.num_rows else kept
+
+    return change
+
+
+def recounting(found: Traces) -> Change:
+    """Rows that were kept, duplicates or in quarantine are counted as erased."""
+
+    def change(rows: pa.Table) -> pa.Table | None:
+        listed = rows.to_pylist()
+        touched = False
+        for row in listed:
+            counts = found.counts.get((row["table_name"], row["source"], row["landed_on"]), {})
+            for verdict in ("clean", "duplicate", "quarantined"):
+                n = min(counts.get(verdict, 0), row[f"n_{verdict}"])
+                row[f"n_{verdict}"] -= n
+                row["n_erased"] = (row.get("n_erased") or 0) + n
+                touched |= n > 0
+        return pa.Table.from_pylist(listed, rows.schema) if touched else None
+
+    return change
+
+
+def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
+    """Point releases and receipts to the rewritten snapshots, show them, and mark models.
+
+    Returns:
+        The models that were trained on the person, which are marked as such.
+    """
+    engine = night.engine
+    trained = moved[EXAMPLES].snapshots if EXAMPLES in moved else {}
+    models = sorted(
+        {
+            str(receipt.outputs["model_id"])
+            for day in night.receipts.days("train")
+            if (receipt := night.receipts.get("train", day))
+            and int(receipt.outputs.get("examples_snapshot") or 0) in trained
+        }
+    )
+    everything = Moved(
+        {old: new for one in moved.values() for old, new in one.snapshots.items()},
+        {old: new for one in moved.values() for old, new in one.paths.items()},
+    )
+    with engine.begin() as connection:
+        for row in connection.execute(select(RELEASES)).mappings().all():
+            connection.execute(
+                update(RELEASES)
+                .where(RELEASES.c.release_id == row["release_id"])
+                .values(snapshots=everything.in_json(dict(row["snapshots"])))
+            )
+        for row in connection.execute(select(RECEIPTS)).mappings().all():
+            outputs = everything.in_json(dict(row["outputs"]))
+            if outputs != row["outputs"]:
+                connection.execute(
+                    update(RECEIPTS)
+                    .where(RECEIPTS.c.stage == row["stage"], RECEIPTS.c.day == row["day"])
+                    .values(outputs=outputs)
+                )
+    night.reload()
+    for table, one in moved.items():
+        forget.expire_holders(night.lake, table, one.paths)
+    if show_again(Releases(engine), night.lake, publish.database(night)):
+        say(f"{publish.database(night).name} shows the release without them")
+    registry = Registry(night.settings)
+    for model_id in models:
+        registry.mark_erased(model_id)
+    return models
+
+
+def remove_files(night: Night, key: str) -> int:
+    """Delete what nothing reaches any more, and what runs left; take the key out of pages.
+
+    Nobody else writes now, so no file is about to be committed.
+    """
+    stale = upkeep.stale_files(night.lake, datetime.now(UTC))
+    upkeep.remove(stale, night.lake.folder / "files")
+    home = night.settings.folder
+    for folder in (home / "runs").glob("*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for page in [*(home / "reports").rglob("*.html"), *(home / "mlartifacts").rglob("*.html")]:
+        text = page.read_text(encoding="utf-8")
+        if key[:8] in text:
+            page.write_text(text.replace(key[:8], "erased"), encoding="utf-8")
+    return len(stale.paths)
+
+
+def as_markdown(key: str, made: Mapping[str, Any]) -> str:
+    """The receipt, for the Prefect UI."""
+    lines = [
+        f"# {key[:8]}… is erased",
+        "",
+        f"{made['raw_rows']:,} raw rows are blanked, {made['files_rewritten']:,} files rewritten, "
+        f"{made['files_removed']:,} files deleted. Rows that land later are blanked as they come.",
+        "",
+        "| table | rows taken out of its newest snapshot |",
+        "|---|--:|",
+        *(f"| {name} | {n:,} |" for name, n in made["rows"].items()),
+        "",
+        "Models that were trained on them and are marked: "
+        f"{', '.join(made['models_marked']) or 'none'}.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""What a night's page shows beyond its own steps: trends, drift, what changed, and a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from contracts.tables import SCOREBOARD
+from flows.analysts import query
+from flows.compare import Comparison, compare
+from flows.drift import DRIFTING, WORST, Drifted, drift
+from flows.night import Night
+from flows.publish import database
+from flows.quarantine import TREND_DAYS, dropped
+from flows.releases import Release, Releases
+
+_ONE = timedelta(days=1)
+LATE_DAYS = 14
+Rows = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Parts of the page; one that has nothing to say is empty."""
+
+    trends: Rows = ()
+    """Table, reason, rows, course over the newest two weeks, newest day."""
+    late: Rows = ()
+    """Arrival day, events, users, first and last day that they belong to, scores that lack them."""
+    scoreboard: Rows = ()
+    """Task, day scored, metric, value, foretold and seen mean, users; the newest day of each."""
+    history: Mapping[str, Sequence[tuple[Any, float]]] = field(default_factory=dict)
+    """Task to its value by day scored, oldest first."""
+    changed: Comparison | None = None
+    drifted: Sequence[Drifted] = ()
+    """The columns that moved most since the release before, features and scores."""
+    card: Rows = ()
+    """What is to be known of the model: name and text."""
+
+
+def find(night: Night, release: Release, trained: Mapping[str, Any], model_id: str) -> Findings:
+    """Look at the release that was just published, and the one before it."""
+    before = next(
+        (r for r in Releases(night.engine).all() if r.release_id == release.replaces), None
+    )
+    return Findings(
+        trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(night.lake)[:20]],
+        late=_late(night),
+        scoreboard=_scoreboard(night),
+        history=_history(night),
+        changed=compare(night.settings, before.release_id, release.release_id, None)
+        if before is not None and before.withdrawn_at is None and _there(night, before)
+        else None,
+        drifted=_drifted(night, before, release) if before is not None else (),
+        card=card(night, trained, model_id),
+    )
+
+
+def _there(night: Night, release: Release) -> bool:
+    return all(
+        night.lake.has_snapshot(table, release.snapshots[table.name])
+        for table in DRIFTING
+        if table.name in release.snapshots
+    )
+
+
+def _late(night: Night) -> Rows:
+    return query(
+        database(night),
+        "SELECT landed_on, n_events, n_users, first_day, last_day, n_scores FROM late_ledger "
+        f"ORDER BY landed_on DESC LIMIT {LATE_DAYS}",
+    )[1]
+
+
+def _scoreboard(night: Night) -> Rows:
+    return query(
+        database(night),
+        "SELECT task, as_of, metric, value, mean_predicted, mean_observed, n_users "
+        f"FROM {SCOREBOARD.name} WHERE segment = 'all' "
+        "QUALIFY row_number() OVER (PARTITION BY task ORDER BY as_of DESC) = 1 ORDER BY task",
+    )[1]
+
+
+def _history(night: Night) -> dict[str, list[tuple[Any, float]]]:
+    made: dict[str, list[tuple[Any, float]]] = {}
+    for task, day, value in query(
+        database(night),
+        f"SELECT task, as_of, value FROM {SCOREBOARD.name} "
+        "WHERE segment = 'all' AND value IS NOT NULL ORDER BY task, as_of",
+    )[1]:
+        made.setdefault(task, []).append((day, value))
+    return made
+
+
+def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
+    found: list[Drifted] = []
+    if not _there(night, before):
+        return found
+    for table in DRIFTING:
+        old, new = (
+            [
+                file.path
+                for file in night.lake.files(
+                    table, r.as_of, r.as_of + _ONE, snapshot=r.snapshots[table.name]
+                )
+            ]
+            if table.name in r.snapshots
+            else []
+            for r in (before, release)
+        )
+        if old != new:
+            found += drift(table, old, new)
+    return sorted(found, key=lambda d: -d.index)[:WORST]
+
+
+def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
+    """The model card: what scored tonight, what it learnt from, and what it is not for."""
+    config, splits = trained.get("config", {}), trained.get("splits", {})
+    days = sorted({day for cut in splits.values() for day in cut.get("train", ())})
+    tests = sorted({day for cut in splits.values() for day in cut.get("test", ())})
+    rows = trained.get("rows", {})
+    made = [
+        ("model", model_id if model_id == trained["model_id"]
+         else f"{model_id}, trained on an earlier night; tonight's {trained['model_id']} was not "
+         "promoted, and the figures below are its"),
+        ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
+        ("network", f"{config.get('trunk')} of width {config.get('width')}, events by "
+         f"{config.get('events')}, text by {config.get('text')}; one head per question"),
+        ("learnt from", f"{len(days)} as-of days, {days[0]} to {days[-1]}; up to "
+         f"{max(rows.values(), default=0):,} rows per question" if days else "unknown"),
+        ("tested on", f"{len(tests)} later days, {tests[0]} to {tests[-1]}, looked at once"
+         if tests else "unknown"),
+        ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country; "
+         "never a name, an address or the user's key"),
+        ("not for", "decisions about a single person without a human look: scores are averages "
+         "over people who behaved alike; of whom a question was not learnt, its score says little"),
+        ("users", f"{night.mapping.name}; keyed hashes under key {night.key.id}"),
+    ]  # fmt: skip
+    return made
+
+
+TREND = f"course over {TREND_DAYS} days"

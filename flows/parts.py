@@ -1,0 +1,176 @@
+"""The parts of a night that other machines may do: data on Spark's pool, learning on the GPUs'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.deployments import run_deployment
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.days import midnight_before
+from contracts.table import ContractError
+from flows import publish, scoreboard, steps
+from flows.forms import as_day, as_path
+from flows.lease import NIGHT_FIRST, writing
+from flows.night import Night
+from flows.settings import read_settings
+from flows.tasks import patience, say
+
+CONCURRENT = 3
+"""Stages that run at once where they do not wait for one another."""
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
+ON_POOLS = ("prepare/prepare", "train/train")
+"""Deployments that do a night's parts, in their order; `infra/prefect.yaml` says on which pool."""
+
+
+@flow(name="prepare", task_runner=RUNNER, validate_parameters=False)
+def prepare(
+    as_of: date | None = None, source: Path | None = None, raw: Path | None = None
+) -> dict[str, Any]:
+    """A night's data: clean what landed, compute features, labels and examples. Publishes nothing.
+
+    Args:
+        as_of: The midnight UTC, such as 2025-01-31. Empty: the latest before the scheduled start.
+        source: The mapping of the raw files. Empty: the one in the settings.
+        raw: The folder of the raw files. Empty: the one in the settings.
+    """
+    night = open_night(as_of, source, raw)
+    what = f"the data of {night.as_of}"
+    with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say):
+        night.reload()
+        publish.mend(night)
+        prepare_data(night)
+    return done(night)
+
+
+@flow(name="train", task_runner=RUNNER, validate_parameters=False)
+def train(
+    as_of: date | None = None, source: Path | None = None, raw: Path | None = None
+) -> dict[str, Any]:
+    """A night's learning: train, decide at the gate, score every user. Publishes nothing.
+
+    Data that is not up to date is brought up to date first.
+
+    Args:
+        as_of: The midnight UTC, such as 2025-01-31. Empty: the latest before the scheduled start.
+        source: The mapping of the raw files. Empty: the one in the settings.
+        raw: The folder of the raw files. Empty: the one in the settings.
+    """
+    night = open_night(as_of, source, raw)
+    what = f"the training of {night.as_of}"
+    with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say):
+        night.reload()
+        publish.mend(night)
+        prepare_data(night)
+        learn_and_score(night)
+    return done(night)
+
+
+def prepare_data(night: Night) -> None:
+    """From raw files to features as of tonight, and examples of the past to learn from."""
+    together(steps.land.submit(night, source.name) for source in night.mapping.sources)
+    clean_all(night, night.landed_days)
+    steps.limits(night)
+    past, day = night.example_days, night.as_of
+    together(
+        steps.compute.submit(night, name, days)
+        for name, days in (("user_state", [day]), ("item_features", [*past, day]))
+    )
+    steps.compute(night, "user_features", [*past, day])
+    known = scoreboard.due(night)
+    steps.compute(night, "labels", sorted({*past, *(d.day for d in known)}))
+    steps.compute(night, "examples", past)
+    steps.keep_score(night, known)
+
+
+def learn_and_score(night: Night) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Training's report and the scores, which wait on a branch."""
+    trained = steps.train(night)
+    return trained, publish.score(night, steps.gate(night, trained), [night.as_of])
+
+
+def clean_all(night: Night, landed: Sequence[date]) -> None:
+    """Clean tables and tiles of every landed day."""
+    together(
+        steps.compute.submit(night, f"clean_{table.name}", landed)
+        for table in CLEAN_TABLES
+        if table.name in night.mapping.mapped_tables
+    )
+    steps.compute(night, "user_days", landed)
+    steps.compute(night, "late_data", landed)
+
+
+def on_pools(night: Night, source: Path | None, raw: Path | None) -> None:
+    """Have the parts done by the pools' workers; what they have done is then there to be reused.
+
+    A run that is started again takes up the part that it had started, unless that one failed.
+
+    Raises:
+        ContractError: a part did not end well; its own run says why.
+    """
+    told = {"as_of": str(night.as_of), "source": _text(source), "raw": _text(raw)}
+    for name in ON_POOLS:
+        key = f"{flow_run.id or night.run_id}-{name}"
+        say(f"{name}: handed to its pool")
+        made: Any = run_deployment(name, parameters=told, idempotency_key=key)
+        if made.state is not None and made.state.is_final() and not made.state.is_completed():
+            again = f"{key}-{flow_run.run_count}"
+            made = run_deployment(name, parameters=told, idempotency_key=again)
+        if made.state is None or not made.state.is_completed():
+            state = made.state.name if made.state else "nothing"
+            raise ContractError(
+                f"{name} (run {made.name}) ended as {state}: "
+                f"{made.state.message if made.state else 'no worker took it'}"
+            )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def together(futures: Iterable[PrefectFuture[Any]]) -> None:
+    """Wait for all that was submitted; the first failure is raised once all have ended."""
+    submitted = list(futures)
+    wait(submitted)
+    for future in submitted:
+        future.result()
+
+
+def open_night(
+    as_of: date | str | None, source: Path | str | None, raw: Path | str | None
+) -> Night:
+    """Validate every parameter before anything costly starts.
+
+    Raises:
+        ContractError: a parameter, setting or mapping is not right, or raw files are missing.
+    """
+    day = as_day(as_of, "as_of") if as_of else default_as_of()
+    settings = read_settings(source=as_path(source), raw=as_path(raw))
+    night = Night(settings, day)
+    night.look_at_files()
+    log = get_run_logger()
+    log.info(f"night of {day}: {', '.join(t.name for t in night.tasks)}")
+    for task, why in night.switched_off.items():
+        log.info(f"task {task} is switched off: {why}")
+    return night
+
+
+def default_as_of() -> date:
+    """The latest midnight UTC before the scheduled start, which is the same for a retry."""
+    scheduled = flow_run.scheduled_start_time
+    return midnight_before(scheduled or datetime.now(UTC))
+
+
+def done(night: Night) -> dict[str, Any]:
+    """What a part says when it has ended."""
+    recomputed = sum(stage.recomputed for stage in night.stages)
+    if not recomputed:
+        get_run_logger().info("nothing had changed: everything was reused")
+    return {"as_of": night.as_of, "run_id": night.run_id, "recomputed": recomputed}

@@ -1,0 +1,148 @@
+"""Replay: quarantined rows are cleaned again, and what depends on them is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.table import CallError
+from flows import publish, steps
+from flows.forms import as_day, as_flag, as_path, as_text
+from flows.lease import AFTER_THE_NIGHT, writing
+from flows.night import Night
+from flows.parts import RUNNER, default_as_of, together
+from flows.quarantine import dropped_rows
+from flows.releases import Release, Releases
+from flows.settings import read_settings
+from flows.tasks import patience, say
+
+Counts = Mapping[tuple[str, str], int]
+
+
+@flow(name="replay", task_runner=RUNNER, validate_parameters=False)
+def replay(
+    day: date,
+    until: date | None = None,
+    reason: str | None = None,
+    publish_release: bool = True,
+    source: Path | None = None,
+    raw: Path | None = None,
+) -> dict[str, Any]:
+    """Clean the days of quarantined rows again, after a mapping, rule or file was mended.
+
+    Only these days of the tables that lost rows on them are cleaned; features of the newest day are
+    rebuilt, users scored with the current model, and one release is published. Days that a changed
+    mapping concerns beyond these are cleaned by the next night.
+
+    Args:
+        day: The day on which the rows landed, such as 2025-01-31.
+        until: The last such day, included. Empty: just the one.
+        reason: Only rows whose reason holds this text, such as "price". Empty: all of them.
+        publish_release: Whether to score and publish at once, or leave that to the next night.
+        source: The mapping of the raw files. Empty: the one in the settings.
+        raw: The folder of the raw files. Empty: the one in the settings.
+    """
+    first = as_day(day, "day")
+    last = as_day(until, "until") if until else first
+    if last < first:
+        raise CallError(f"until ({last}) must not lie before day ({first})")
+    text, at_once = as_text(reason, "reason"), as_flag(publish_release, "publish_release")
+    night = open_replay(last, as_path(source), as_path(raw))
+    with writing(
+        night.engine,
+        night.run_id,
+        f"a replay of {first} to {last}",
+        patience(),
+        AFTER_THE_NIGHT,
+        say,
+    ):
+        night.reload()
+        publish.mend(night)
+        before = dropped_rows(night.lake, first, last, text)
+        if not before:
+            raise CallError(
+                f"nothing that landed from {first} to {last} is in quarantine"
+                + (f" for a reason that holds {text!r}" if text else "")
+                + "; `nightjar quarantine` lists what is"
+            )
+        together(steps.land.submit(night, s.name) for s in night.mapping.sources)
+        clean_again(night, before)
+        after = dropped_rows(night.lake, first, last, text)
+        release = rebuild(night) if at_once else None
+    rows = changes(total(before), total(after))
+    create_markdown_artifact(as_markdown(first, last, rows), key="replay")
+    for table, why, was, now in rows:
+        say(f"{table}: {why}: {was} in quarantine before, {now} now")
+    return {
+        "run_id": night.run_id,
+        "rows": rows,
+        "release_id": None if release is None else release.release_id,
+        "recomputed": sum(stage.recomputed for stage in night.stages),
+    }
+
+
+def open_replay(last: date, source: Path | None, raw: Path | None) -> Night:
+    """As of the newest released day, so that what is rebuilt is what analysts see."""
+    settings = read_settings(source=source, raw=raw)
+    night = Night(settings, last + timedelta(days=1))
+    current = Releases(night.engine).current()
+    newest = current.as_of if current is not None else default_as_of()
+    if newest > night.as_of:
+        night = Night(settings, newest)
+    night.look_at_files()
+    return night
+
+
+def clean_again(night: Night, dropped: Mapping[tuple[str, str, date], int]) -> None:
+    """The days of each table that lost rows on them, and their tiles."""
+    days = {table: sorted({d for t, _, d in dropped if t == table}) for table, _, _ in dropped}
+    together(
+        steps.compute.submit(night, f"clean_{table.name}", days[table.name])
+        for table in CLEAN_TABLES
+        if table.name in days
+    )
+    every = sorted({day for listed in days.values() for day in listed})
+    steps.compute(night, "user_days", every)
+    steps.compute(night, "late_data", every)
+
+
+def rebuild(night: Night) -> Release | None:
+    """Features and scores of the newest released day, published; None before the first night."""
+    current = Releases(night.engine).current()
+    if current is None:
+        say("nothing is published before the first night; what was cleaned stays")
+        return None
+    days = [current.as_of]
+    for name in ("user_state", "item_features", "user_features"):
+        steps.compute(night, name, days)
+    scored = publish.score(night, current.model_id, days)
+    publish.audit(night, scored, days)
+    return publish.publish(night, scored, days)
+
+
+def total(dropped: Mapping[tuple[str, str, date], int]) -> Counts:
+    made: dict[tuple[str, str], int] = {}
+    for (table, why, _), n in dropped.items():
+        made[table, why] = made.get((table, why), 0) + n
+    return made
+
+
+def changes(before: Counts, after: Counts) -> list[tuple[str, str, str, str]]:
+    """Table, reason, rows before and now."""
+    return [
+        (table, why, f"{before.get((table, why), 0):,}", f"{after.get((table, why), 0):,}")
+        for table, why in sorted(before.keys() | after.keys())
+    ]
+
+
+def as_markdown(first: date, last: date, rows: Sequence[Sequence[str]]) -> str:
+    """What came of it, for the Prefect UI."""
+    head = "| table | reason | in quarantine before | now |\n|---|---|--:|--:|"
+    span = f"{first}" if first == last else f"{first} to {last}"
+    return "\n".join([f"# Replay of {span}", "", head, *(f"| {' | '.join(r)} |" for r in rows)])

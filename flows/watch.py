@@ -1,0 +1,37 @@
+"""The run that fails when a night's release is not there in time."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from prefect import flow
+
+from contracts.table import ContractError
+from flows.database import open_database
+from flows.forms import as_day
+from flows.parts import default_as_of
+from flows.releases import Releases
+from flows.settings import read_settings
+from flows.tasks import say
+
+
+@flow(name="watch", validate_parameters=False)
+def watch(as_of: date | None = None) -> str:
+    """Fail, and so raise an alert, unless the night's release is current.
+
+    Args:
+        as_of: The day that must have been scored, such as 2025-01-31. Empty: the latest midnight
+            UTC before the scheduled start.
+    """
+    day = as_day(as_of, "as_of") if as_of else default_as_of()
+    current = Releases(open_database(read_settings().receipts_url)).current()
+    if current is None or current.as_of < day:
+        found = "nothing was ever published" if current is None else (
+            f"the newest release, {current.release_id}, is of {current.as_of}"
+        )  # fmt: skip
+        raise ContractError(
+            f"there is no release of {day} yet: {found}. Look at the night's run: it failed, runs "
+            "late, or waits for a worker. Analysts go on with the release before"
+        )
+    say(f"release {current.release_id} of {current.as_of} is current")
+    return current.release_id

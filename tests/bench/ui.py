@@ -1,0 +1,215 @@
+"""`make bench-ui`: from `nightjar up` and one click to a published release, in a real browser.
+
+A small simulated market; Prefect's own UI in headless Chromium: *Run* of `nightly` for one day, the
+`backfill` form with mode plan, its artifact, then mode run with the token. Pictures of each page go
+to `--pictures`. Prints JSON lines with the seconds and how they split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+from flows.database import open_database
+from flows.receipts import Receipts
+from flows.releases import Releases
+from jobs.market.files import simulate
+from jobs.market.traits import Market
+from tests.conftest import REPOSITORY
+from tests.flows.conftest import DAYS, ENVIRONMENT, NIGHT, START
+
+PREFECT, MLFLOW, PAGES = 4410, 5410, 4510
+
+
+def environment(root: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        **ENVIRONMENT,
+        "NIGHTJAR_HOME": str(root / "home"),
+        "NIGHTJAR_RAW": str(root / "raw"),
+        "NIGHTJAR_PREFECT_PORT": str(PREFECT),
+        "NIGHTJAR_MLFLOW_PORT": str(MLFLOW),
+        "NIGHTJAR_PAGES_PORT": str(PAGES),
+        "NIGHTJAR_NIGHTLY_CRON": "0 0 1 1 *",
+        "NIGHTJAR_RELEASE_DUE_CRON": "0 0 1 1 *",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+
+
+def api(path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{PREFECT}/api/{path}",
+        json.dumps(body).encode(),
+        {"content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return json.load(reply)
+
+
+def newest_run(name: str) -> dict[str, Any]:
+    made: dict[str, Any] = api(
+        "flow_runs/filter",
+        {"sort": "EXPECTED_START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": [name]}}},
+    )[0]
+    return made
+
+
+def until_done(name: str, seconds: float = 900) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        run = newest_run(name)
+        if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED"):
+            return run
+        time.sleep(0.5)
+    raise TimeoutError(f"{name} has not ended in {seconds} seconds")
+
+
+def custom_run(page: Page, deployment: str) -> None:
+    """The deployment's page, *Run*, *Custom run*: the form is open."""
+    page.goto(f"http://127.0.0.1:{PREFECT}/deployments")
+    page.get_by_role("link", name=deployment, exact=True).first.click()
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    page.get_by_text("Custom run").first.click()
+    expect(page.get_by_role("button", name="Submit")).to_be_visible()
+
+
+def field(page: Page, name: str, value: str) -> None:
+    """Fill a field of the form by its label."""
+    found = page.locator(f"label:has-text('{name}')").first
+    box = page.locator(f"#{found.get_attribute('for')}")
+    box.fill(value)
+
+
+def picture(page: Page, folder: Path | None, name: str) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+def night(page: Page, root: Path, pictures: Path | None) -> None:
+    custom_run(page, "nightly")
+    field(page, "as_of", str(NIGHT))
+    picture(page, pictures, "nightly-form")
+    clicked = time.monotonic()
+    page.get_by_role("button", name="Submit").click()
+    run = until_done("nightly")
+    took = time.monotonic() - clicked
+    receipts = Receipts(open_database(f"sqlite:///{root}/home/nightjar.db"))
+    stages: dict[str, float] = {}
+    for receipt in receipts.all():
+        kind = (
+            re.sub("_.*", "", receipt.stage)
+            if receipt.stage[:5] in ("land_", "clean")
+            else receipt.stage
+        )
+        stages[kind] = stages.get(kind, 0.0) + receipt.seconds
+    current = Releases(open_database(f"sqlite:///{root}/home/nightjar.db")).current()
+    page.goto(f"http://127.0.0.1:{PREFECT}/runs/flow-run/{run['id']}")
+    page.wait_for_timeout(3000)
+    picture(page, pictures, "nightly-run")
+    print(
+        json.dumps(
+            {
+                "what": "click on run to published release",
+                "state": run["state_name"],
+                "published": current is not None and str(current.as_of) == str(NIGHT),
+                "seconds": round(took, 1),
+                "until_started": round(run["estimated_start_time_delta"], 1),
+                "run_time": round(run["total_run_time"], 1),
+                "stages": {name: round(seconds, 1) for name, seconds in stages.items()},
+            }
+        ),
+        flush=True,
+    )
+
+
+def backfill(page: Page, pictures: Path | None) -> None:
+    first, last = NIGHT - timedelta(days=3), NIGHT - timedelta(days=2)
+    token = ""
+    for mode in ("plan", "run"):
+        custom_run(page, "backfill")
+        field(page, "start", str(first))
+        field(page, "end", str(last))
+        if mode == "run":
+            page.get_by_label("mode").first.click()
+            page.get_by_role("option", name="run").first.click()
+            field(page, "plan", token)
+            field(page, "reason", "the bench of the UI")
+        picture(page, pictures, f"backfill-form-{mode}")
+        clicked = time.monotonic()
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_timeout(1000)
+        run = until_done("backfill")
+        took = time.monotonic() - clicked
+        if mode == "plan":
+            page.goto(f"http://127.0.0.1:{PREFECT}/artifacts/key/backfill-plan")
+            page.wait_for_timeout(3000)
+            picture(page, pictures, "backfill-plan")
+            (artifact,) = api(
+                "artifacts/latest/filter", {"artifacts": {"key": {"any_": ["backfill-plan"]}}}
+            )
+            token = re.findall(r"```\n(\w+)\n```", artifact["data"])[-1]
+        print(
+            json.dumps({"what": f"backfill of two days, mode {mode}", "state": run["state_name"],
+                        "seconds": round(took, 1)}),
+            flush=True,
+        )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=Path, help="folder for pictures of the pages")
+    parser.add_argument("--users", type=int, default=150)
+    told = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="nightjar-ui-"))
+    simulate(Market(told.users, START, DAYS, 3), root / "raw", lambda done, total: None)
+    began = time.monotonic()
+    with (root / "up.log").open("wb") as log:
+        up = subprocess.Popen(
+            [sys.executable, "-c", "from flows.cli import main; main()", "up"],
+            env=environment(root), cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        while b"Ctrl-C stops" not in (root / "up.log").read_bytes():
+            if up.poll() is not None:
+                raise RuntimeError((root / "up.log").read_text())
+            time.sleep(0.5)
+        print(json.dumps({"what": "nightjar up", "seconds": round(time.monotonic() - began, 1)}))
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"),
+                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            )
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            night(page, root, told.pictures)
+            backfill(page, told.pictures)
+            for name, address in (
+                ("pages-releases", f"http://127.0.0.1:{PAGES}/"),
+                ("pages-task", f"http://127.0.0.1:{PAGES}/tasks/purchase_7d"),
+                ("report", f"http://127.0.0.1:{PAGES}/reports/{NIGHT}.html"),
+            ):
+                page.goto(address)
+                picture(page, told.pictures, name)
+            browser.close()
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(60)
+        shutil.rmtree(root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Published scores beside what then happened."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from contracts.tables import SCOREBOARD
+from flows import scoreboard
+from flows.analysts import query
+from flows.night import Night
+from flows.settings import read_settings
+from tests.flows.conftest import NIGHT, QUIET
+
+pytestmark = QUIET
+
+
+def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> None:
+    """The market's logs end two days after the night; that nothing more landed is known too."""
+    lines: list[str] = []
+    settings = read_settings()
+    assert not [d for d in scoreboard.due(Night(settings, NIGHT)) if d.day == NIGHT]
+    too_early = Night(settings, NIGHT + timedelta(days=7))  # a day is left for late rows
+    assert NIGHT not in {d.day for d in scoreboard.due(too_early)}
+
+    night = Night(settings, NIGHT + timedelta(days=8))
+    due = [d for d in scoreboard.due(night) if d.day == NIGHT]
+    assert [d.day for d in due] == [NIGHT]
+    night.compute("labels", [NIGHT], lines.append)
+    rows = scoreboard.keep_score(night, due, lines.append)
+
+    tasks = {row["task"] for row in rows}
+    assert "purchase_7d" in tasks
+    assert "purchase_30d" not in tasks
+    row = next(r for r in rows if r["task"] == "purchase_7d" and r["segment"] == "all")
+    (score,) = query(
+        home / "nightjar.duckdb",
+        "SELECT avg(score_purchase_7d) FROM user_scores JOIN user_features USING (user_key, as_of) "
+        f"WHERE as_of = DATE '{NIGHT}' AND n_orders_all > 0",
+    )[1][0]
+    assert row["mean_predicted"] == pytest.approx(score)
+    assert row["mean_observed"] == 0  # the logs have ended
+    assert row["value"] is None
+    stored = night.lake.table(SCOREBOARD).scan().to_arrow()
+    assert stored.num_rows == len(rows)
+
+    again = Night(settings, NIGHT + timedelta(days=8))
+    assert NIGHT not in {d.day for d in scoreboard.due(again)}
+    a_month_later = Night(settings, NIGHT + timedelta(days=31))
+    (more,) = (d for d in scoreboard.due(a_month_later) if d.day == NIGHT)
+    assert more.reason == "configuration changed"  # windows of 28 and 30 days have closed as well
+
+
+def test_a_drift_must_be_large_and_more_than_chance() -> None:
+    def row(predicted: float, error: float, segment: str = "all") -> dict[str, object]:
+        return {
+            "task": "t",
+            "as_of": NIGHT,
+            "segment": segment,
+            "mean_predicted": predicted,
+            "mean_observed": 0.1,
+            "standard_error": error,
+        }
+
+    assert scoreboard.drifted([row(0.2, 0.01)], 0.5)[0].predicted == 0.2
+    assert not scoreboard.drifted([row(0.14, 0.001)], 0.5)  # not far enough
+    assert not scoreboard.drifted([row(0.2, 0.05)], 0.5)  # few users: chance
+    assert not scoreboard.drifted([row(0.2, 0.01, "new")], 0.5)
+    assert not scoreboard.drifted([row(0.2, 0.01)], None)
