@@ -64,13 +64,13 @@ def backfill(
     start: date,
     end: date,
     mode: Mode = Mode.plan,
-    plan: str | None = None,
-    reason: str | None = None,
+    plan: str = "",
+    reason: str = "",
     stages: list[Stage] = [Stage.user_features],  # noqa: B006
     engine: EngineName = EngineName.one_pass,
     force: bool = False,
-    source: Path | None = None,
-    raw: Path | None = None,
+    source: str = "",
+    raw: str = "",
 ) -> dict[str, Any]:
     """Bring a range of as-of days up to date and publish them as one release.
 

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -54,9 +53,9 @@ class Traces:
 @flow(name="erase", validate_parameters=False)
 def erase(
     user_key: str,
-    reason: str | None = None,
-    source: Path | None = None,
-    raw: Path | None = None,
+    reason: str = "",
+    source: str = "",
+    raw: str = "",
 ) -> dict[str, Any]:
     """Remove a person from everything that is kept, in every release, and keep them out.
 

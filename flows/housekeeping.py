@@ -63,7 +63,7 @@ class Cleaning:
             if m
         ]
         if self.small_files > upkeep.MAX_SMALL:
-            made.append(("files of reconciliation to one", str(self.small_files), ""))
+            made.append(("files of small tables to one", str(self.small_files), ""))
         n = sum(len(s) for s in self.snapshots.values())
         if n:
             made.append(
@@ -142,7 +142,7 @@ def _clean(
             saved = upkeep.compact_month(lake, table, month, lake.staging(run_id, table.name))
             say(f"{table.name} {month:%Y-%m}: {saved} files fewer")
     if made.small_files > upkeep.MAX_SMALL:
-        upkeep.compact_small_table(lake)
+        upkeep.compact_small_tables(lake)
     for release in made.releases:
         for table in TABLES:
             lake.untag(table, tag_of(release.release_id))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 from prefect import flow
@@ -25,10 +23,10 @@ def run_name() -> str:
 
 @flow(name="nightly", flow_run_name=run_name, task_runner=parts.RUNNER, validate_parameters=False)
 def nightly(
-    as_of: date | None = None,
-    source: Path | None = None,
-    raw: Path | None = None,
-    plan: str | None = None,
+    as_of: str = "",
+    source: str = "",
+    raw: str = "",
+    plan: str = "",
 ) -> dict[str, Any]:
     """Clean what landed, compute features, train, score every user, publish a release.
 

@@ -31,9 +31,7 @@ ON_POOLS = ("prepare/prepare", "train/train")
 
 
 @flow(name="prepare", task_runner=RUNNER, validate_parameters=False)
-def prepare(
-    as_of: date | None = None, source: Path | None = None, raw: Path | None = None
-) -> dict[str, Any]:
+def prepare(as_of: str = "", source: Path | None = None, raw: Path | None = None) -> dict[str, Any]:
     """A night's data: clean what landed, compute features, labels and examples. Publishes nothing.
 
     Args:
@@ -51,9 +49,7 @@ def prepare(
 
 
 @flow(name="train", task_runner=RUNNER, validate_parameters=False)
-def train(
-    as_of: date | None = None, source: Path | None = None, raw: Path | None = None
-) -> dict[str, Any]:
+def train(as_of: str = "", source: Path | None = None, raw: Path | None = None) -> dict[str, Any]:
     """A night's learning: train, decide at the gate, score every user. Publishes nothing.
 
     Data that is not up to date is brought up to date first.
@@ -107,7 +103,7 @@ def clean_all(night: Night, landed: Sequence[date]) -> None:
     steps.compute(night, "late_data", landed)
 
 
-def on_pools(night: Night, source: Path | None, raw: Path | None) -> None:
+def on_pools(night: Night, source: str, raw: str) -> None:
     """Have the parts done by the pools' workers; what they have done is then there to be reused.
 
     A run that is started again takes up the part that it had started, unless that one failed.
@@ -115,7 +111,7 @@ def on_pools(night: Night, source: Path | None, raw: Path | None) -> None:
     Raises:
         ContractError: a part did not end well; its own run says why.
     """
-    told = {"as_of": str(night.as_of), "source": _text(source), "raw": _text(raw)}
+    told = {"as_of": str(night.as_of), "source": str(source or ""), "raw": str(raw or "")}
     for name in ON_POOLS:
         key = f"{flow_run.id or night.run_id}-{name}"
         say(f"{name}: handed to its pool")
@@ -129,10 +125,6 @@ def on_pools(night: Night, source: Path | None, raw: Path | None) -> None:
                 f"{name} (run {made.name}) ended as {state}: "
                 f"{made.state.message if made.state else 'no worker took it'}"
             )
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def together(futures: Iterable[PrefectFuture[Any]]) -> None:

@@ -28,11 +28,11 @@ Counts = Mapping[tuple[str, str], int]
 @flow(name="replay", task_runner=RUNNER, validate_parameters=False)
 def replay(
     day: date,
-    until: date | None = None,
-    reason: str | None = None,
+    until: str = "",
+    reason: str = "",
     publish_release: bool = True,
-    source: Path | None = None,
-    raw: Path | None = None,
+    source: str = "",
+    raw: str = "",
 ) -> dict[str, Any]:
     """Clean the days of quarantined rows again, after a mapping, rule or file was mended.
 

@@ -16,7 +16,7 @@ from flows.tasks import patience, say
 
 
 @flow(name="rollback", validate_parameters=False)
-def rollback(release: str | None = None, reason: str | None = None) -> dict[str, str]:
+def rollback(release: str = "", reason: str = "") -> dict[str, str]:
     """Make the release before the current one current again.
 
     What the release that is taken back computed of its days is recomputed next time, not reused.

@@ -17,14 +17,14 @@ from pyiceberg.table import Table as IcebergTable
 
 from contracts.days import Days
 from contracts.table import ContractError, Table
-from contracts.tables import RECONCILIATION, TABLES
+from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
 from flows.iceberg import plain_path, span_of
 from flows.lake import Lake
 from jobs.io import WrittenDay
 from jobs.parquet import DayFiles, digest_text
 
 MAX_SMALL = 60
-"""Files of the small table of counts beyond which it is written as one."""
+"""Files of a small table beyond which it is written as one."""
 
 
 @dataclass(frozen=True)
@@ -199,18 +199,25 @@ def _in_order(paths: list[str], table: Table) -> Iterator[tuple[date, pa.RecordB
             yield day, rows.sort_by(order).combine_chunks().to_batches()[0]
 
 
+SMALL = (RECONCILIATION, SCOREBOARD)
+"""Tables of a few rows a night, without partitions."""
+
+
 def small_table_files(lake: Lake) -> int:
-    """Files of the table of counts, which gets some with every night."""
-    return len(lake.files(RECONCILIATION))
+    """Files of the small table that has most: each gets some with every night."""
+    return max(len(lake.files(table)) for table in SMALL)
 
 
-def compact_small_table(lake: Lake) -> int:
-    """Write the table of counts as one file; it has a row per source, table and day."""
-    found = lake.table(RECONCILIATION)
-    n = small_table_files(lake)
-    if n > 1:
-        found.overwrite(found.scan().to_arrow())
-    return max(n - 1, 0)
+def compact_small_tables(lake: Lake) -> int:
+    """Write each small table of many files as one. Files that there are fewer now."""
+    saved = 0
+    for table in SMALL:
+        n = len(lake.files(table))
+        if n > MAX_SMALL:
+            found = lake.table(table)
+            found.overwrite(found.scan().to_arrow())
+            saved += n - 1
+    return saved
 
 
 COMPACTED = tuple(table for table in TABLES if table.partition[:1] == ("landed_on",))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 from prefect import flow
 
 from contracts.table import ContractError
@@ -16,7 +14,7 @@ from flows.tasks import say
 
 
 @flow(name="watch", validate_parameters=False)
-def watch(as_of: date | None = None) -> str:
+def watch(as_of: str = "") -> str:
     """Fail, and so raise an alert, unless the night's release is current.
 
     Args:

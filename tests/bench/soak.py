@@ -35,14 +35,14 @@ from flows import up
 from flows.database import open_database
 from flows.lake import Lake
 from flows.releases import Releases
-from flows.settings import read_settings
+from flows.settings import quiet_environment, read_settings
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.kills import MARK, marked
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import ENVIRONMENT, START
+from tests.flows.conftest import DAYS, ENVIRONMENT, START
 
-HISTORY = 100
+HISTORY = DAYS
 TRUNCATED, MOVED, KILLED, AUDIT = 5, 12, 18, 24
 """Nights, counted from 0, on which something goes wrong."""
 
@@ -246,6 +246,7 @@ def main() -> None:
     settings = read_settings(
         home=of.home, prefect_port=4310, alert_webhook=f"http://127.0.0.1:{hook.server_port}/"
     )
+    quiet_environment(of.home)
     services = up.service_environment(settings) | {"PREFECT_HOME": str(of.home / "prefect")}
     os.environ.update(services)
     (of.home / "prefect").mkdir(exist_ok=True)

@@ -18,11 +18,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from flows.database import open_database
 from flows.receipts import Receipts
@@ -61,18 +62,21 @@ def api(path: str, body: dict[str, Any]) -> Any:
 
 
 def newest_run(name: str) -> dict[str, Any]:
-    made: dict[str, Any] = api(
+    """The newest run of a flow that somebody started; schedules wait for their time."""
+    runs: list[dict[str, Any]] = api(
         "flow_runs/filter",
-        {"sort": "EXPECTED_START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": [name]}}},
-    )[0]
-    return made
+        {"sort": "EXPECTED_START_TIME_DESC", "limit": 50, "flows": {"name": {"any_": [name]}}},
+    )
+    started = [run for run in runs if not run["auto_scheduled"]]
+    return started[0] if started else {"state_type": "PENDING"}
 
 
-def until_done(name: str, seconds: float = 900) -> dict[str, Any]:
+def until_done(name: str, before: Collection[str] = (), seconds: float = 900) -> dict[str, Any]:
+    """The run of a flow that was started after those `before`, once it has ended."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         run = newest_run(name)
-        if run["state_type"] in ("COMPLETED", "FAILED", "CRASHED"):
+        if run.get("id") not in before and run["state_type"] in ("COMPLETED", "FAILED", "CRASHED"):
             return run
         time.sleep(0.5)
     raise TimeoutError(f"{name} has not ended in {seconds} seconds")
@@ -87,11 +91,42 @@ def custom_run(page: Page, deployment: str) -> None:
     expect(page.get_by_role("button", name="Submit")).to_be_visible()
 
 
+def after_label(page: Page, name: str, what: str) -> Locator:
+    """What follows a field's label in the form."""
+    label = f"//label[starts-with(normalize-space(.), '{name}')]"
+    return page.locator(f"xpath={label}/following::{what}").first
+
+
 def field(page: Page, name: str, value: str) -> None:
-    """Fill a field of the form by its label."""
-    found = page.locator(f"label:has-text('{name}')").first
-    box = page.locator(f"#{found.get_attribute('for')}")
-    box.fill(value)
+    """Type into a field of text."""
+    after_label(page, name, "textarea").fill(value)
+
+
+def pick_day(page: Page, name: str, day: date) -> None:
+    """Choose a day in the calendar of a field, month by month."""
+    after_label(page, name, "*[contains(@class, 'p-date-button__control')]").click()
+    picker = page.locator(".p-date-picker").last
+    for _ in range(60):
+        month = picker.locator(".p-date-picker__title-month").inner_text().strip()
+        year = picker.locator(".p-date-picker__title-year").inner_text().strip()
+        shown = datetime.strptime(f"1 {month} {year}", "%d %B %Y").date()
+        if (shown.year, shown.month) == (day.year, day.month):
+            break
+        side = "before" if shown > day else "after"
+        picker.locator(
+            f".p-calendar-header__{side} button, button.p-calendar-header__{side}"
+        ).click()
+    days = picker.locator(".p-calendar-date-picker__date, .p-calendar-date-picker button")
+    inside = [d for d in days.all() if d.inner_text().strip() == str(day.day)]
+    inside[0 if day.day < 15 else -1].click()
+    page.keyboard.press("Escape")
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    """Choose an option of a field, with the keyboard."""
+    after_label(page, name, "button[contains(@class, 'p-select-button__control')]").focus()
+    page.keyboard.press("Space")
+    page.locator(".p-select-option").get_by_text(value, exact=True).last.click()
 
 
 def picture(page: Page, folder: Path | None, name: str) -> None:
@@ -140,20 +175,20 @@ def night(page: Page, root: Path, pictures: Path | None) -> None:
 def backfill(page: Page, pictures: Path | None) -> None:
     first, last = NIGHT - timedelta(days=3), NIGHT - timedelta(days=2)
     token = ""
+    before: list[str] = []
     for mode in ("plan", "run"):
         custom_run(page, "backfill")
-        field(page, "start", str(first))
-        field(page, "end", str(last))
+        pick_day(page, "start", first)
+        pick_day(page, "end", last)
         if mode == "run":
-            page.get_by_label("mode").first.click()
-            page.get_by_role("option", name="run").first.click()
+            choose(page, "mode", "run")
             field(page, "plan", token)
             field(page, "reason", "the bench of the UI")
         picture(page, pictures, f"backfill-form-{mode}")
         clicked = time.monotonic()
         page.get_by_role("button", name="Submit").click()
-        page.wait_for_timeout(1000)
-        run = until_done("backfill")
+        run = until_done("backfill", before)
+        before.append(run["id"])
         took = time.monotonic() - clicked
         if mode == "plan":
             page.goto(f"http://127.0.0.1:{PREFECT}/artifacts/key/backfill-plan")
