@@ -32,7 +32,7 @@ from jobs.stages import JOBS
 _ONE = timedelta(days=1)
 
 
-@task(name="score", cache_policy=NO_CACHE)
+@task(name="score", task_run_name="score", cache_policy=NO_CACHE)
 def score(
     night: Night, model_id: str, days: Sequence[date], force: Collection[date] = ()
 ) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def release_id_of(
     return f"{newest:%Y%m%d}-{short_hash(hash_of(content))}"
 
 
-@task(name="audit", cache_policy=NO_CACHE)
+@task(name="audit", task_run_name="audit", cache_policy=NO_CACHE)
 def audit(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> tuple[Audited, ...]:
     """Check the branch before anybody sees it.
 
@@ -236,6 +236,7 @@ def audit(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> tupl
 
 @task(
     name="publish",
+    task_run_name="publish",
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=2,

@@ -69,14 +69,14 @@ def compute(
     return night.compute(name, days, say, engine, force, sample)
 
 
-@task(name="limits", cache_policy=NO_CACHE)
+@task(name="limits", task_run_name="limits", cache_policy=NO_CACHE)
 def limits(night: Night) -> None:
     """Stop before anything is built on rows of which too many were dropped."""
     s = night.settings
     check_limits(night.lake, night.as_of, s.max_quarantined_share, s.max_quarantine_jump)
 
 
-@task(name="scoreboard", cache_policy=NO_CACHE)
+@task(name="scoreboard", task_run_name="scoreboard", cache_policy=NO_CACHE)
 def keep_score(night: Night, decisions: Sequence[Decision]) -> None:
     """Published scores beside what then happened; those that are far off raise an alert."""
     rows = scoreboard.keep_score(night, decisions, say)
@@ -85,7 +85,7 @@ def keep_score(night: Night, decisions: Sequence[Decision]) -> None:
         alert(CALIBRATION_DRIFT, str(drift), task=drift.task, as_of=str(drift.as_of))
 
 
-@task(name="train", cache_policy=NO_CACHE)
+@task(name="train", task_run_name="train", cache_policy=NO_CACHE)
 def train(night: Night) -> dict[str, Any]:
     """Train the challenger in a process of its own and register it; the report says how it did."""
     started = time.monotonic()
@@ -155,7 +155,7 @@ def train(night: Night) -> dict[str, Any]:
     return report
 
 
-@task(name="gate", cache_policy=NO_CACHE)
+@task(name="gate", task_run_name="gate", cache_policy=NO_CACHE)
 def gate(night: Night, report: Mapping[str, Any]) -> str:
     """The model to score with: the challenger if it passes, else the champion.
 
@@ -174,7 +174,7 @@ def gate(night: Night, report: Mapping[str, Any]) -> str:
     return champion.model_id
 
 
-@task(name="report", cache_policy=NO_CACHE)
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(
     night: Night,
     trained: Mapping[str, Any],

@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Collection
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -103,23 +103,11 @@ def field(page: Page, name: str, value: str) -> None:
 
 
 def pick_day(page: Page, name: str, day: date) -> None:
-    """Choose a day in the calendar of a field, month by month."""
+    """Type a day into the calendar of a field, and apply it."""
     after_label(page, name, "*[contains(@class, 'p-date-button__control')]").click()
     picker = page.locator(".p-date-picker").last
-    for _ in range(60):
-        month = picker.locator(".p-date-picker__title-month").inner_text().strip()
-        year = picker.locator(".p-date-picker__title-year").inner_text().strip()
-        shown = datetime.strptime(f"1 {month} {year}", "%d %B %Y").date()
-        if (shown.year, shown.month) == (day.year, day.month):
-            break
-        side = "before" if shown > day else "after"
-        picker.locator(
-            f".p-calendar-header__{side} button, button.p-calendar-header__{side}"
-        ).click()
-    days = picker.locator(".p-calendar-date-picker__date, .p-calendar-date-picker button")
-    inside = [d for d in days.all() if d.inner_text().strip() == str(day.day)]
-    inside[0 if day.day < 15 else -1].click()
-    page.keyboard.press("Escape")
+    picker.locator("input[type=date]").fill(day.isoformat())
+    picker.get_by_role("button", name="Apply").click()
 
 
 def choose(page: Page, name: str, value: str) -> None:
