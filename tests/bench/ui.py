@@ -179,12 +179,11 @@ def backfill(page: Page, pictures: Path | None) -> None:
         before.append(run["id"])
         took = time.monotonic() - clicked
         if mode == "plan":
-            page.goto(f"http://127.0.0.1:{PREFECT}/artifacts/key/backfill-plan")
+            wanted = {"artifacts": {"key": {"any_": ["backfill-plan"]}}}
+            (artifact,) = api("artifacts/latest/filter", wanted)
+            page.goto(f"http://127.0.0.1:{PREFECT}/artifacts/artifact/{artifact['id']}")
             page.wait_for_timeout(3000)
             picture(page, pictures, "backfill-plan")
-            (artifact,) = api(
-                "artifacts/latest/filter", {"artifacts": {"key": {"any_": ["backfill-plan"]}}}
-            )
             token = re.findall(r"```\n(\w+)\n```", artifact["data"])[-1]
         print(
             json.dumps({"what": f"backfill of two days, mode {mode}", "state": run["state_name"],

@@ -1,14 +1,20 @@
-"""The work pools' templates for Kubernetes: what a worker would send is a valid job."""
+"""Work pools: what a Kubernetes worker would send is a valid job; parts that a night hands over."""
 
 from __future__ import annotations
 
 import json
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import kubernetes_validate
 import pytest
+from prefect.client.schemas.objects import State, StateType
 from prefect.utilities.templating import apply_values, find_placeholders
 
+from contracts.table import ContractError
+from flows import parts
 from tests.conftest import REPOSITORY
 
 TOLD = {
@@ -51,3 +57,58 @@ def test_a_job_that_is_not_valid_would_be_seen() -> None:
     job["spec"]["backoffLimit"] = "none"
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(job, "1.31", strict=True)
+
+
+class Night:
+    """As much of a night as handing its parts over needs."""
+
+    as_of, run_id = date(2025, 3, 1), "r1"
+
+
+def state(kind: StateType, message: str = "") -> State[Any]:
+    return State(type=kind, message=message)
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[str, dict[str, Any], str]]:
+    """What was asked of Prefect: deployment, parameters, idempotency key."""
+    made: list[tuple[str, dict[str, Any], str]] = []
+    answers: dict[str, State[Any]] = {}
+
+    def run(name: str, parameters: dict[str, Any], idempotency_key: str) -> Any:
+        made.append((name, parameters, idempotency_key))
+        found = answers.get(idempotency_key, state(StateType.COMPLETED))
+        return SimpleNamespace(name="dusk", state=found)
+
+    monkeypatch.setattr(parts, "run_deployment", run)
+    monkeypatch.setattr(parts, "say", lambda line: None)
+    monkeypatch.setattr(parts, "flow_run", SimpleNamespace(id="f1", run_count=2))
+    monkeypatch.setattr(parts, "ANSWERS", answers, raising=False)
+    return made
+
+
+def test_a_night_hands_its_parts_over_in_order_each_under_a_key_of_its_own(asked) -> None:
+    parts.on_pools(Night(), Path("m.toml"), "")
+    told = {"as_of": "2025-03-01", "source": "m.toml", "raw": ""}
+    assert asked == [
+        ("prepare/prepare", told, "f1-prepare/prepare"),
+        ("train/train", told, "f1-train/train"),
+    ]
+
+
+def test_a_part_that_failed_is_started_once_more_by_a_night_that_is_started_again(asked) -> None:
+    parts.ANSWERS["f1-prepare/prepare"] = state(StateType.FAILED, "no disk")
+    parts.on_pools(Night(), "", "")
+    assert [key for _, _, key in asked] == [
+        "f1-prepare/prepare",
+        "f1-prepare/prepare-2",
+        "f1-train/train",
+    ]
+
+
+def test_a_part_that_fails_again_stops_the_night_and_says_which_run_to_look_at(asked) -> None:
+    for key in ("f1-train/train", "f1-train/train-2"):
+        parts.ANSWERS[key] = state(StateType.CRASHED, "the worker is gone")
+    with pytest.raises(ContractError) as error:
+        parts.on_pools(Night(), "", "")
+    assert str(error.value) == ("train/train (run dusk) ended as Crashed: the worker is gone")

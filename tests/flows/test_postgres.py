@@ -36,10 +36,17 @@ pytestmark = [  # pools of connections are closed when the process ends
 D1 = date(2025, 1, 1)
 
 
+def program(name: str) -> str | None:
+    """Where a program of PostgreSQL's is; Debian does not put them on the path."""
+    beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(beside[-1]) if beside else None)
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
     """A PostgreSQL of its own, on a socket and port that nobody else uses."""
-    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+    initdb, postgres = program("initdb"), program("postgres")
+    if initdb is None or postgres is None:
         pytest.skip("there is no PostgreSQL on this machine: apt-get install postgresql")
     root = os.geteuid() == 0  # PostgreSQL does not run as root
     try:
@@ -58,11 +65,11 @@ def server(tmp_path_factory) -> Iterator[str]:
     secret.write_text("owners")
     if user is not None:
         shutil.chown(secret, user)
-    call = ["initdb", "-D", str(data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}"]
+    call = [initdb, "-D", str(data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}"]
     subprocess.run(call, check=True, user=user, stdout=subprocess.DEVNULL, cwd=folder)
     options = ["-c", f"port={port}", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
     process = subprocess.Popen(
-        ["postgres", "-D", str(data), "-k", str(folder), *options],
+        [postgres, "-D", str(data), "-k", str(folder), *options],
         user=user,
         cwd=folder,
         stderr=subprocess.DEVNULL,
@@ -83,10 +90,12 @@ def server(tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture
 def told(server: str, tmp_path: Path, monkeypatch) -> NightjarSettings:
-    monkeypatch.delenv(settings_module.CATALOGUE_VARIABLE, raising=False)
+    # Set here, so that it is unset again: reading the settings would leave it to later tests.
+    catalogue = server.replace("postgresql://", "postgresql+psycopg://") + "/nightjar"
+    monkeypatch.setenv(settings_module.CATALOGUE_VARIABLE, catalogue)
     monkeypatch.setenv("NIGHTJAR_POSTGRES_URL", server)
     settings = read_settings(home=tmp_path / "home")
-    monkeypatch.setenv(settings_module.CATALOGUE_VARIABLE, settings.postgres("nightjar"))
+    assert settings.postgres("nightjar") == catalogue
     return settings
 
 
@@ -102,15 +111,17 @@ def test_receipts_releases_and_the_catalogue_live_in_it(told: NightjarSettings, 
     Receipts(engine).write([receipt])
     assert Receipts(engine).get("orders", D1) == receipt
 
-    lake = Lake(told.folder / "lake")
+    lake, other = lakes = [Lake(told.folder / "lake") for _ in range(2)]
     lake.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 4)})
-    assert rows_per_day(Lake(told.folder / "lake")) == {"f-2025-01-01": 4}
+    assert rows_per_day(other) == {"f-2025-01-01": 4}
     assert not (told.folder / "lake/catalogue.db").exists()
     Releases(engine).publish(release_of(lake, tmp_path, D1, "r1"))
     current = Releases(engine).current()
     assert current is not None
     assert current.release_id == "r1"
     engine.dispose()
+    for one in lakes:
+        one._catalog.engine.dispose()
 
 
 def test_analysts_see_releases_and_operators_change_no_tables(told: NightjarSettings) -> None:

@@ -16,13 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 
 from contracts.table import ContractError
 from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
+from models import sealed
 from models.arrow import arrow_schema
-from models.artifact import load_model, model_id
+from models.artifact import load_model, model_id, save_model
 from models.config import TrainConfig
 from models.learn import TrainSpec
 from models.reasons import reasons, sample
@@ -196,6 +198,24 @@ def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tm
     del about["encoder"]["inputs"]
     (tmp_path / "model.json").write_text(json.dumps(about))
     with pytest.raises(ContractError, match="by an earlier version; train it anew"):
+        load_model(tmp_path)
+
+
+def test_a_sealed_model_is_the_same_model_and_opens_for_nobody_else(trained, tmp_path) -> None:
+    plain = load_model(Path(trained["folder"]) / "model")
+    sealed.use(sealed.key_from("07" * 32))
+    try:
+        assert save_model(plain, tmp_path) == trained["model_id"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == [
+            "model.json",
+            "model.safetensors.sealed",
+        ]
+        again = load_model(tmp_path).network.state_dict()
+    finally:
+        sealed.use(None)
+    for name, weights in plain.network.state_dict().items():
+        assert torch.equal(weights, again[name])
+    with pytest.raises(ContractError, match="is sealed: set weights_key_file"):
         load_model(tmp_path)
 
 
