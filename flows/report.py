@@ -51,7 +51,13 @@ class NightReport:
     @property
     def late_rows(self) -> list[tuple[str, ...]]:
         return [
-            (str(day), f"{n:,}", f"{users:,}", f"{first} to {last}", f"{scores:,}")
+            (
+                str(day),
+                f"{n:,}",
+                f"{users:,}",
+                str(first) if first == last else f"{first} to {last}",
+                f"{scores:,}",
+            )
             for day, n, users, first, last, scores in self.findings.late
         ]
 
