@@ -311,8 +311,9 @@ def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
                     .values(outputs=outputs)
                 )
     night.reload()
-    for table, one in moved.items():
-        forget.expire_holders(night.lake, table, one.paths)
+    needed = needed_snapshots(night)
+    for table in moved:
+        forget.expire_others(night.lake, table, needed.get(table.name, set()))
     if show_again(Releases(engine), night.lake, publish.database(night)):
         say(f"{publish.database(night).name} shows the release without them")
     registry = Registry(night.settings)

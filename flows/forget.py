@@ -85,7 +85,7 @@ def rewrite(
     staging: str,
 ) -> Moved:
     """Rewrite the files of the named and the `needed` snapshots for which `concerns` and `change`
-    say so; names follow. Once all else is pointed to the new ones, `expire_holders`.
+    say so; names follow. Once all else is pointed to the new ones, `expire_others`.
 
     Started again after a crash it does what is left.
     """
@@ -189,15 +189,11 @@ def _point(lake: Lake, table: Table, moved: Mapping[int, int]) -> None:
     lake.drop_branch(table, BRANCH)
 
 
-def expire_holders(lake: Lake, table: Table, replaced: Collection[str]) -> None:
-    """Forget every snapshot that still reaches a replaced file."""
+def expire_others(lake: Lake, table: Table, needed: Collection[int]) -> None:
+    """Forget every snapshot that has no name and that nothing needs: any of them may reach a file
+    that held such rows, also one that no kept snapshot reaches."""
     found = lake.table(table)
-    named = {ref.snapshot_id for ref in found.metadata.refs.values()}
-    holders = [
-        s.snapshot_id
-        for s in found.snapshots()
-        if s.snapshot_id not in named
-        and any(plain_path(f.file_path) in replaced for f in _files(found, s.snapshot_id))
-    ]
-    if holders:
-        found.maintenance.expire_snapshots().by_ids(holders).commit()
+    spared = {ref.snapshot_id for ref in found.metadata.refs.values()} | set(needed)
+    others = [s.snapshot_id for s in found.snapshots() if s.snapshot_id not in spared]
+    if others:
+        found.maintenance.expire_snapshots().by_ids(others).commit()

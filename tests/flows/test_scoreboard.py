@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from contracts.tables import SCOREBOARD
+from contracts.tables import LABELS, SCOREBOARD
 from flows import scoreboard
 from flows.analysts import query
 from flows.night import Night
@@ -41,8 +42,14 @@ def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> N
         f"WHERE as_of = DATE '{NIGHT}' AND n_orders_all > 0",
     )[1][0]
     assert row["mean_predicted"] == pytest.approx(score)
-    assert row["mean_observed"] == 0  # the logs have ended
-    assert row["value"] is None
+    labels = [
+        label
+        for file in night.lake.files(LABELS, NIGHT, NIGHT + timedelta(days=1))
+        for label in pq.read_table(file.path)["label_purchase_7d"].to_pylist()
+        if label is not None
+    ]
+    assert row["n_users"] == len(labels)
+    assert row["mean_observed"] == pytest.approx(sum(labels) / len(labels))
     stored = night.lake.table(SCOREBOARD).scan().to_arrow()
     assert stored.num_rows == len(rows)
 
