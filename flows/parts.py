@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ ON_POOLS = ("prepare/prepare", "train/train")
 
 
 @flow(name="prepare", task_runner=RUNNER, validate_parameters=False)
-def prepare(as_of: str = "", source: Path | None = None, raw: Path | None = None) -> dict[str, Any]:
+def prepare(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
     """A night's data: clean what landed, compute features, labels and examples. Publishes nothing.
 
     Args:
@@ -39,17 +40,13 @@ def prepare(as_of: str = "", source: Path | None = None, raw: Path | None = None
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
     """
-    night = open_night(as_of, source, raw)
-    what = f"the data of {night.as_of}"
-    with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say):
-        night.reload()
-        publish.mend(night)
+    with _part("data", as_of, source, raw) as night:
         prepare_data(night)
     return done(night)
 
 
 @flow(name="train", task_runner=RUNNER, validate_parameters=False)
-def train(as_of: str = "", source: Path | None = None, raw: Path | None = None) -> dict[str, Any]:
+def train(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
     """A night's learning: train, decide at the gate, score every user. Publishes nothing.
 
     Data that is not up to date is brought up to date first.
@@ -59,14 +56,21 @@ def train(as_of: str = "", source: Path | None = None, raw: Path | None = None) 
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
     """
-    night = open_night(as_of, source, raw)
-    what = f"the training of {night.as_of}"
-    with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say):
-        night.reload()
-        publish.mend(night)
+    with _part("training", as_of, source, raw) as night:
         prepare_data(night)
         learn_and_score(night)
     return done(night)
+
+
+@contextmanager
+def _part(what: str, as_of: str, source: str, raw: str) -> Iterator[Night]:
+    """A night whose parameters are right, as the home's only writer."""
+    night = open_night(as_of, source, raw)
+    told = f"the {what} of {night.as_of}"
+    with writing(night.engine, night.run_id, told, patience(), NIGHT_FIRST, say):
+        night.reload()
+        publish.mend(night)
+        yield night
 
 
 def prepare_data(night: Night) -> None:
