@@ -20,7 +20,7 @@ from contracts.days import DEDUP_DAYS
 from contracts.table import CallError, Table
 from contracts.tables import EXAMPLES, LABELS, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows import forget, publish, upkeep
-from flows.database import ERASED, RECEIPTS, RELEASES
+from flows.database import ERASED, RECEIPTS, RELEASES, suppressed
 from flows.forget import Change, Moved
 from flows.forms import as_path, as_text
 from flows.lease import NIGHT_FIRST, writing
@@ -73,10 +73,14 @@ def erase(
     with writing(night.engine, night.run_id, "an erasure", patience(), NIGHT_FIRST, say):
         night.reload()
         publish.mend(night)
-        suppress(night.engine, key, as_text(reason, "reason"), night.started_at)
+        before = key in suppressed(night.engine)
+        if not before:
+            suppress(night.engine, key, as_text(reason, "reason"), night.started_at)
         found = traces(night, {key})
         moved = rewrite(night, {key}, found)
         if not any(one.files for one in moved.values()) and not found.tables:
+            if before:
+                raise CallError("that person is erased already, and stays so: nothing was changed")
             unsuppress(night.engine, key)
             raise CallError(
                 "no table holds that user_key: nothing was erased. Is the id written as the "
@@ -115,7 +119,6 @@ def as_key(given: object) -> str:
 
 def suppress(engine: Engine, key: str, reason: str | None, at: datetime) -> None:
     with engine.begin() as connection:
-        connection.execute(delete(ERASED).where(ERASED.c.user_key == key))
         connection.execute(insert(ERASED).values(user_key=key, erased_at=at, reason=reason))
 
 

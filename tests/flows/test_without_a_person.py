@@ -157,6 +157,13 @@ def test_a_day_that_lands_again_does_not_bring_them_back(home: Path, first, pers
     )
 
 
+def test_erasing_somebody_twice_changes_nothing_and_keeps_them_out(home, first, person) -> None:
+    _, key = person
+    with pytest.raises(CallError, match="erased already, and stays so: nothing was changed"):
+        erase(key)
+    assert key in suppressed(Night(read_settings(), NIGHT).engine)
+
+
 def test_who_is_not_known_is_said_and_nothing_is_kept_of_it(home: Path, first) -> None:
     with pytest.raises(CallError, match="no table holds that user_key: nothing was erased"):
         erase("0" * 32)
