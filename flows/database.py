@@ -117,6 +117,7 @@ ERASED = Table(
     Column("erased_at", DateTime(timezone=True), nullable=False),
     Column("reason", String),
     Column("receipt", JSON),
+    Column("traces", JSON),
 )
 """People who were erased: their raw rows are blanked as they land. In no fingerprint, so that
 erasing somebody recomputes nothing."""

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Engine, delete, insert, select, update
 
-from contracts.clean_tables import CLEAN_TABLES
-from contracts.days import DEDUP_DAYS
 from contracts.table import CallError, Table
 from contracts.tables import EXAMPLES, LABELS, LANDED, QUARANTINE, RECONCILIATION, TABLES
-from flows import forget, publish, upkeep
+from flows import forget, publish, traces, upkeep
 from flows.database import ERASED, RECEIPTS, RELEASES, suppressed
 from flows.forget import Change, Moved
 from flows.forms import as_path, as_text
@@ -30,24 +25,8 @@ from flows.registry import Registry
 from flows.releases import Releases, show_again
 from flows.settings import read_settings
 from flows.tasks import patience, say
-from jobs import erasing
-from jobs.io import read_table
 
 _KEY = re.compile(r"[0-9a-f]{32}")
-Place = tuple[str, str, int]
-"""Source, file and line."""
-
-
-@dataclass(frozen=True)
-class Traces:
-    """Where raw rows about a person lie, and what cleaning had made of them."""
-
-    tables: Mapping[Place, str]
-    """Place to the tables that the row was meant for."""
-    days: tuple[date, ...]
-    """Days on which they landed."""
-    counts: Mapping[tuple[str, str, date], Mapping[str, int]]
-    """Clean table, source and day to how many of them were kept, duplicates, or quarantined."""
 
 
 @flow(name="erase", validate_parameters=False)
@@ -76,9 +55,13 @@ def erase(
         before = key in suppressed(night.engine)
         if not before:
             suppress(night.engine, key, as_text(reason, "reason"), night.started_at)
-        found = traces(night, {key})
-        moved = rewrite(night, {key}, found)
+        found = traces.unfinished(night.engine, key)
+        if found is None:
+            found = traces.find(night, {key})
+            traces.keep(night.engine, key, found)
+        moved = rewrite(night, key, found)
         if not any(one.files for one in moved.values()) and not found.tables:
+            traces.keep(night.engine, key, None)
             if before:
                 raise CallError("that person is erased already, and stays so: nothing was changed")
             unsuppress(night.engine, key)
@@ -88,10 +71,10 @@ def erase(
             )
         models = point(night, moved)
         removed = remove_files(night, key)
-    rows = {table.name: one.rows for table, one in moved.items() if one.files}
+        traces.keep(night.engine, key, None)
     made = {
         "raw_rows": len(found.tables),
-        "rows": rows,
+        "rows": found.rows,
         "files_rewritten": sum(one.files for one in moved.values()),
         "files_removed": removed,
         "models_marked": models,
@@ -134,46 +117,7 @@ def keep_receipt(engine: Engine, key: str, made: Mapping[str, Any]) -> None:
         )
 
 
-def traces(night: Night, keys: Collection[str]) -> Traces:
-    """Look through everything that landed for rows about `keys`."""
-    tables: dict[Place, list[str]] = {}
-    days: set[date] = set()
-    named: dict[str, set[date]] = {}
-    for source in night.mapping.sources:
-        files = night.lake.files(LANDED, where={"source": [source.name]})
-        if not files or not source.tables:
-            continue
-        landed = read_table(night.spark, LANDED, [f.path for f in files])
-        landed = landed.where(landed.source == source.name)
-        for row in erasing.about(landed, source, night.job_settings, keys).collect():
-            tables.setdefault((row.source, row.file, row.line), []).append(row.table_name)
-            days.add(row.landed_on)
-            if row.names:
-                named.setdefault(row.table_name, set()).add(row.landed_on)
-    counts: dict[tuple[str, str, date], dict[str, int]] = {}
-    for table in CLEAN_TABLES:
-        if table.name in named:
-            for judged in _judged(night, table, sorted(named[table.name]), keys):
-                place = (table.name, judged["source"], judged["landed_on"])
-                at = counts.setdefault(place, {})
-                at[judged["verdict"]] = at.get(judged["verdict"], 0) + 1
-    listed = {place: ", ".join(sorted(names)) for place, names in tables.items()}
-    return Traces(listed, tuple(sorted(days)), counts)
-
-
-def _judged(
-    night: Night, table: Table, days: Sequence[date], keys: Collection[str]
-) -> list[dict[str, Any]]:
-    back = {date.fromordinal(d.toordinal() - n) for d in days for n in range(DEDUP_DAYS + 1)}
-    landed = read_table(
-        night.spark, LANDED, [f.path for f in night.lake.files_of_days(LANDED, back)]
-    )
-    feeds = night.mapping.feeding(table.name)
-    rows = erasing.judgements(landed, table.name, feeds, night.job_settings, days, DEDUP_DAYS, keys)
-    return [row.asDict() for row in rows.collect()]
-
-
-def rewrite(night: Night, keys: Collection[str], found: Traces) -> dict[Table, Moved]:
+def rewrite(night: Night, key: str, found: traces.Traces) -> dict[Table, Moved]:
     """Every table, in every snapshot that something needs."""
     needed = needed_snapshots(night)
     affected = {f.path for f in night.lake.files_of_days(LANDED, found.days)}
@@ -182,19 +126,21 @@ def rewrite(night: Night, keys: Collection[str], found: Traces) -> dict[Table, M
         concerns: Callable[[str], bool]
         change: Change
         if table is LANDED:
-            concerns, change = affected.__contains__, blanking(found)
+            concerns, change = affected.__contains__, traces.blanking(found)
         elif table is QUARANTINE:
-            concerns, change = lambda path: bool(found.tables), dropping(found)
+            concerns, change = lambda path: bool(found.tables), traces.dropping(found)
         elif table is RECONCILIATION:
-            concerns, change = lambda path: bool(found.counts), recounting(found)
+            concerns, change = lambda path: bool(found.counts), traces.recounting(found)
         else:
-            concerns = lambda path: forget.holding(keys, path)  # noqa: E731
-            change = forget.without(keys)
+            concerns = lambda path: forget.holding({key}, path)  # noqa: E731
+            change = forget.without({key})
         staging = night.lake.staging(night.run_id, f"erase-{table.name}")
         moved[table] = forget.rewrite(
             night.lake, table, needed.get(table.name, set()), concerns, change, staging
         )
         if moved[table].files:
+            found.rows[table.name] = found.rows.get(table.name, 0) + moved[table].rows
+            traces.keep(night.engine, key, found)
             say(f"{table.name}: {moved[table].files} files rewritten")
     return moved
 
@@ -213,71 +159,6 @@ def needed_snapshots(night: Night) -> dict[str, set[int]]:
     return needed
 
 
-def _places(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(
-        rows["source"], rows["file"], rows["line"].cast(pa.string()), "\x1f"
-    )
-
-
-def _wanted(found: Traces) -> dict[str, str]:
-    return {f"{s}\x1f{f}\x1f{n}": tables for (s, f, n), tables in found.tables.items()}
-
-
-def blanking(found: Traces) -> Change:
-    """Landed rows keep their place, and which tables they were meant for."""
-    wanted = _wanted(found)
-
-    def change(rows: pa.Table) -> pa.Table | None:
-        places = _places(rows)
-        gone = pc.is_in(places, value_set=pa.array(list(wanted), pa.string()))
-        if not pc.any(gone).as_py():
-            return None
-        told = pa.array(
-            [erasing.ERASED + wanted[p] if p in wanted else None for p in places.to_pylist()],
-            pa.string(),
-        )
-        for name, value in (
-            ("fields", pa.scalar(None, rows.schema.field("fields").type)),
-            ("row_hash", pa.scalar("", pa.string())),
-            ("problem", told),
-        ):
-            at = rows.schema.get_field_index(name)
-            field = rows.schema.field(name)
-            rows = rows.set_column(at, field, pc.if_else(gone, value, rows[name]).cast(field.type))
-        return rows
-
-    return change
-
-
-def dropping(found: Traces) -> Change:
-    """Quarantined rows whose raw row is blanked go; their hash is one of what they said."""
-    wanted = pa.array(list(_wanted(found)), pa.string())
-
-    def change(rows: pa.Table) -> pa.Table | None:
-        kept = rows.filter(pc.invert(pc.is_in(_places(rows), value_set=wanted)))
-        return None if kept.num_rows == rows.num_rows else kept
-
-    return change
-
-
-def recounting(found: Traces) -> Change:
-    """Rows that were kept, duplicates or in quarantine are counted as erased."""
-
-    def change(rows: pa.Table) -> pa.Table | None:
-        listed = rows.to_pylist()
-        touched = False
-        for row in listed:
-            counts = found.counts.get((row["table_name"], row["source"], row["landed_on"]), {})
-            for verdict in ("clean", "duplicate", "quarantined"):
-                n = min(counts.get(verdict, 0), row[f"n_{verdict}"])
-                row[f"n_{verdict}"] -= n
-                row["n_erased"] = (row.get("n_erased") or 0) + n
-                touched |= n > 0
-        return pa.Table.from_pylist(listed, rows.schema) if touched else None
-
-    return change
-
-
 def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
     """Point releases and receipts to the rewritten snapshots, show them, and mark models.
 
@@ -294,6 +175,9 @@ def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
             and int(receipt.outputs.get("examples_snapshot") or 0) in trained
         }
     )
+    registry = Registry(night.settings)
+    for model_id in models:
+        registry.mark_erased(model_id)  # first: receipts are how they are found
     everything = Moved(
         {old: new for one in moved.values() for old, new in one.snapshots.items()},
         {old: new for one in moved.values() for old, new in one.paths.items()},
@@ -319,9 +203,6 @@ def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
         forget.expire_others(night.lake, table, needed.get(table.name, set()))
     if show_again(Releases(engine), night.lake, publish.database(night)):
         say(f"{publish.database(night).name} shows the release without them")
-    registry = Registry(night.settings)
-    for model_id in models:
-        registry.mark_erased(model_id)
     return models
 
 

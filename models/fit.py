@@ -7,6 +7,7 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +82,21 @@ def precision_of(config: TrainConfig) -> Any:
     """Lightning's word for the precision, as far as the processor has it."""
     if config.precision == "float32":
         return "32-true"
+    return "bf16-mixed" if _has_bfloat16(_on_gpu(config)) else "32-true"
+
+
+@cache
+def _has_bfloat16(on_gpu: bool) -> bool:
+    """Whether it is worth asking for; says so, once, where it is not."""
+    able = torch.cpu.get_capabilities()
     has = (
         torch.cuda.is_bf16_supported()
-        if _on_gpu(config)
-        else bool(torch.cpu.get_capabilities().get("avx512_bf16"))
-        or bool(torch.cpu.get_capabilities().get("amx_bf16"))
+        if on_gpu
+        else able.get("avx512_bf16") or able.get("amx_bf16")
     )
     if not has:
         print("this processor has no bfloat16: training goes on in float32", flush=True)
-    return "bf16-mixed" if has else "32-true"
+    return bool(has)
 
 
 def fit(

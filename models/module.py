@@ -9,6 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import Strategy
 from torch import Tensor
 
 from models.average import RunningMean
@@ -147,24 +148,26 @@ class MultiTaskModule(pl.LightningModule):
             self._mean.swap()
 
     def on_validation_epoch_end(self) -> None:
-        names = ["train_loss", *(task.name for task in self.tasks)]
-        sums = torch.zeros(len(names), 2, dtype=torch.float64)
-        for k, name in enumerate(names):
-            if name in self._sums:
-                sums[k] = torch.stack(self._sums[name]).sum(0).cpu()
-        if self.trainer.world_size > 1:
-            sums = self.trainer.strategy.reduce(
-                sums.to(self.device, torch.float32), reduce_op="sum"
-            ).cpu()
-        means = {
-            name: float(total / n) for name, (total, n) in zip(names, sums, strict=True) if n > 0
-        }
+        means = self._take_means(self.trainer.strategy if self.trainer.world_size > 1 else None)
         train_loss = means.pop("train_loss", float("nan"))
         if not self.trainer.sanity_checking:
             epoch = int(self.history[-1]["epoch"]) + 1 if self.history else 1
             self.note(epoch, train_loss, means)
             self.log("best_loss", self.history[-1]["best_loss"])
+
+    def _take_means(self, ranks: Strategy | None) -> dict[str, float]:
+        """Mean of what was added under each name, over all ranks; what was added is forgotten."""
+        names = ["train_loss", *(task.name for task in self.tasks)]
+        sums = torch.zeros(len(names), 2, dtype=torch.float64)
+        for k, name in enumerate(names):
+            if name in self._sums:
+                sums[k] = torch.stack(self._sums[name]).sum(0).cpu()
         self._sums = {}
+        if ranks is not None:
+            sums = ranks.reduce(sums.to(self.device, torch.float32), reduce_op="sum").cpu()
+        return {
+            name: float(total / n) for name, (total, n) in zip(names, sums, strict=True) if n > 0
+        }
 
     def note(self, epoch: int, train_loss: float, valid: Mapping[str, float]) -> None:
         """Write an epoch into the history; `valid` has each task's loss over the constant's."""

@@ -97,16 +97,12 @@ class TowerModule(MultiTaskModule):
 
     def start(self, valid: Examples) -> None:
         """Note what the towers are worth before they go on, as epoch 0."""
-        sums: dict[str, list[float]] = {}
         self.network.eval()
         with torch.inference_mode():
-            for batch in valid:
-                for name, (loss, n) in self.losses(self.network(batch), batch.labels).items():
-                    total = sums.setdefault(name, [0.0, 0.0])
-                    total[0] += float(loss) * n / self.scales[name]
-                    total[1] += n
+            for i, batch in enumerate(valid):
+                self.validation_step(batch, i)
         self.network.train()
-        self.note(0, float("nan"), {name: total / n for name, (total, n) in sums.items()})
+        self.note(0, float("nan"), self._take_means(None))
 
 
 @dataclass(frozen=True)

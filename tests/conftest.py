@@ -26,12 +26,12 @@ os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 
 
 class Together(LoadScopeScheduling):
-    """What shares fixtures stays with one worker, in order: the tests of a file, and all tests of
-    flows, which share a home."""
+    """What shares fixtures stays with one worker, in order: the tests of a file, and those of all
+    files in `flows/one_home`."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return "flows" if file.startswith("tests/flows/") else file
+        return str(Path(file).parent) if "/one_home/" in file else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:

@@ -1,8 +1,10 @@
 """`make bench-ui`: from `nightjar up` and one click to a published release, in a real browser.
 
 A small simulated market; Prefect's own UI in headless Chromium: *Run* of `nightly` for one day, the
-`backfill` form with mode plan, its artifact, then mode run with the token. Pictures of each page go
-to `--pictures`. Prints JSON lines with the seconds and how they split.
+`backfill` form with mode plan, its artifact, then mode run with the token. With `--clone` all of it
+starts from `git clone` and `make setup`, as on a machine that never saw it; with `--pools` the night's
+parts run on their pools. Pictures of each page go to `--pictures`. Prints JSON lines with the
+seconds and how they split.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from flows.analysts import query
 from flows.database import open_database
 from flows.receipts import Receipts
 from flows.releases import Releases
@@ -36,7 +39,7 @@ from tests.flows.conftest import DAYS, ENVIRONMENT, NIGHT, START
 PREFECT, MLFLOW, PAGES = 4410, 5410, 4510
 
 
-def environment(root: Path) -> dict[str, str]:
+def environment(root: Path, project: Path, pools: bool) -> dict[str, str]:
     return {
         **os.environ,
         **ENVIRONMENT,
@@ -45,9 +48,11 @@ def environment(root: Path) -> dict[str, str]:
         "NIGHTJAR_PREFECT_PORT": str(PREFECT),
         "NIGHTJAR_MLFLOW_PORT": str(MLFLOW),
         "NIGHTJAR_PAGES_PORT": str(PAGES),
+        "NIGHTJAR_POOLS": str(pools).lower(),
         "NIGHTJAR_NIGHTLY_CRON": "0 0 1 1 *",
         "NIGHTJAR_RELEASE_DUE_CRON": "0 0 1 1 *",
-        "PYTHONPATH": str(REPOSITORY),
+        "NIGHTJAR_SOURCE": str(project / "infra/sources/market.toml"),
+        "PYTHONPATH": str(project),
     }
 
 
@@ -144,19 +149,14 @@ def night(page: Page, root: Path, pictures: Path | None) -> None:
     page.goto(f"http://127.0.0.1:{PREFECT}/runs/flow-run/{run['id']}")
     page.wait_for_timeout(3000)
     picture(page, pictures, "nightly-run")
-    print(
-        json.dumps(
-            {
-                "what": "click on run to published release",
-                "state": run["state_name"],
-                "published": current is not None and str(current.as_of) == str(NIGHT),
-                "seconds": round(took, 1),
-                "until_started": round(run["estimated_start_time_delta"], 1),
-                "run_time": round(run["total_run_time"], 1),
-                "stages": {name: round(seconds, 1) for name, seconds in stages.items()},
-            }
-        ),
-        flush=True,
+    say(
+        "click on run to published release",
+        took,
+        state=run["state_name"],
+        published=current is not None and str(current.as_of) == str(NIGHT),
+        until_started=round(run["estimated_start_time_delta"], 1),
+        run_time=round(run["total_run_time"], 1),
+        stages={name: round(seconds, 1) for name, seconds in stages.items()},
     )
 
 
@@ -185,32 +185,72 @@ def backfill(page: Page, pictures: Path | None) -> None:
             page.wait_for_timeout(3000)
             picture(page, pictures, "backfill-plan")
             token = re.findall(r"```\n(\w+)\n```", artifact["data"])[-1]
-        print(
-            json.dumps({"what": f"backfill of two days, mode {mode}", "state": run["state_name"],
-                        "seconds": round(took, 1)}),
-            flush=True,
-        )  # fmt: skip
+        say(f"backfill of two days, mode {mode}", took, state=run["state_name"])
+
+
+def clone(root: Path) -> Path:
+    """A fresh clone of this project with everything installed."""
+    project = root / "nightjar"
+    for what, command in (
+        ("git clone", ["git", "clone", "--quiet", str(REPOSITORY), str(project)]),
+        ("make setup", ["make", "-C", str(project), "setup"]),
+    ):
+        began = time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        say(what, time.monotonic() - began)
+    return project
+
+
+def say(what: str, seconds: float, **more: object) -> None:
+    print(json.dumps({"what": what, "seconds": round(seconds, 1), **more}), flush=True)
+
+
+def a_user(root: Path) -> str:
+    """The user who is likeliest to buy."""
+    _, rows = query(
+        root / "home/nightjar.duckdb",
+        "SELECT user_key FROM user_scores ORDER BY score_purchase_7d DESC NULLS LAST, user_key LIMIT 1",
+    )
+    return str(rows[0][0])
+
+
+def pages(page: Page, root: Path, folder: Path | None) -> None:
+    """The analysts' pages and the report, as they open them."""
+    at = f"http://127.0.0.1:{PAGES}"
+    for name, address in (
+        ("pages-releases", f"{at}/"),
+        ("pages-task", f"{at}/tasks/purchase_7d"),
+        ("pages-user", f"{at}/users/{a_user(root)}/reasons"),
+        ("report", f"{at}/reports/{NIGHT}.html"),
+    ):
+        page.goto(address, timeout=120_000)
+        picture(page, folder, name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=Path, help="folder for pictures of the pages")
     parser.add_argument("--users", type=int, default=150)
+    parser.add_argument("--pools", action="store_true", help="a worker for each pool")
+    parser.add_argument("--clone", action="store_true", help="start from `git clone`")
     told = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="nightjar-ui-"))
     simulate(Market(told.users, START, DAYS, 3), root / "raw", lambda done, total: None)
+    first = time.monotonic()
+    project = clone(root) if told.clone else REPOSITORY
+    python = str(project / ".venv/bin/python") if told.clone else sys.executable
     began = time.monotonic()
     with (root / "up.log").open("wb") as log:
         up = subprocess.Popen(
-            [sys.executable, "-c", "from flows.cli import main; main()", "up"],
-            env=environment(root), cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT,
+            [python, "-c", "from flows.cli import main; main()", "up"],
+            env=environment(root, project, told.pools), cwd=project, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         while b"Ctrl-C stops" not in (root / "up.log").read_bytes():
             if up.poll() is not None:
                 raise RuntimeError((root / "up.log").read_text())
             time.sleep(0.5)
-        print(json.dumps({"what": "nightjar up", "seconds": round(time.monotonic() - began, 1)}))
+        say("nightjar up", time.monotonic() - began)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"),
@@ -218,14 +258,10 @@ def main() -> None:
             )
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             night(page, root, told.pictures)
+            if told.clone:
+                say("from git clone to the first published release", time.monotonic() - first)
             backfill(page, told.pictures)
-            for name, address in (
-                ("pages-releases", f"http://127.0.0.1:{PAGES}/"),
-                ("pages-task", f"http://127.0.0.1:{PAGES}/tasks/purchase_7d"),
-                ("report", f"http://127.0.0.1:{PAGES}/reports/{NIGHT}.html"),
-            ):
-                page.goto(address)
-                picture(page, told.pictures, name)
+            pages(page, root, told.pictures)
             browser.close()
     finally:
         up.send_signal(signal.SIGINT)

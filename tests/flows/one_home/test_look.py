@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
 from typer.testing import CliRunner
 
 from contracts.table import CallError, ContractError
-from contracts.tables import EXAMPLES, LANDED, USER_FEATURES, USER_SCORES, USER_STATE
+from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows import housekeeping, upkeep
 from flows.analysts import query
-from flows.canary import Canaries, canary, tell_apart
+from flows.canary import canary
 from flows.cli import app
 from flows.database import open_database
 from flows.lake import Lake
@@ -26,12 +24,8 @@ from flows.lease import writing
 from flows.night import Night
 from flows.nightly import nightly
 from flows.settings import read_settings
-from jobs import user_features
-from jobs.from_clean import features_from_clean, with_canaries
-from jobs.io import write_days
 from tests.bench.contents import contents, untrue_receipts
 from tests.flows.conftest import NIGHT, QUIET
-from tests.jobs import worlds
 
 pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
 CUT = NIGHT - timedelta(days=24)
@@ -47,29 +41,6 @@ def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
     assert found.n_pairs > 40
     assert found.tasks
     found.check()
-
-
-def test_a_feature_that_sees_its_own_day_is_named(
-    spark: SparkSession, tmp_path: Path, monkeypatch
-) -> None:
-    real = user_features.seen_by
-
-    def leaky(rows: DataFrame, day: Column, as_ofs: Any, within: int | None = None) -> DataFrame:
-        earlier = rows.withColumn("landed_on", F.date_sub("landed_on", 1))
-        return real(earlier, F.date_sub(day, 1), as_ofs, within)
-
-    monkeypatch.setattr(user_features, "seen_by", leaky)
-    cut = worlds.START + timedelta(days=60)
-    planted = with_canaries(worlds.random_world(8, 75, 8).frames(spark), cut, 1.0, 1)
-    made = features_from_clean(planted, [cut])
-    files = write_days(spark, made, USER_FEATURES, [cut], str(tmp_path))[cut].files
-    n_pairs, seen, moved = tell_apart(files, files, cut)
-    assert n_pairs > 5
-    assert "n_events_1d" in seen
-    assert moved == {}
-    assert "n_events_all" not in seen  # the state does not leak
-    with pytest.raises(ContractError, match=r"n_events_1d: tells \d+ pairs of twins apart"):
-        Canaries(cut, n_pairs, seen, moved, {}).check()
 
 
 def test_settings_are_searched_on_the_lakes_examples(home: Path, monkeypatch) -> None:
