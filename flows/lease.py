@@ -7,12 +7,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import Engine, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from contracts.table import ContractError
 from flows.database import WAITING, WRITER, as_utc
@@ -148,7 +148,8 @@ def _take(engine: Engine, run_id: str, what: str) -> None:
 
 def _beat(engine: Engine, run_id: str, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
-        with engine.begin() as connection:
+        # a database that is locked or away for a moment will have the next beat
+        with suppress(OperationalError), engine.begin() as connection:
             connection.execute(
                 update(WRITER).where(WRITER.c.run_id == run_id).values(beat_at=datetime.now(UTC))
             )
