@@ -82,21 +82,21 @@ def precision_of(config: TrainConfig) -> Any:
     """Lightning's word for the precision, as far as the processor has it."""
     if config.precision == "float32":
         return "32-true"
-    return "bf16-mixed" if _has_bfloat16(_on_gpu(config)) else "32-true"
-
-
-@cache
-def _has_bfloat16(on_gpu: bool) -> bool:
-    """Whether it is worth asking for; says so, once, where it is not."""
     able = torch.cpu.get_capabilities()
     has = (
         torch.cuda.is_bf16_supported()
-        if on_gpu
+        if _on_gpu(config)
         else able.get("avx512_bf16") or able.get("amx_bf16")
     )
     if not has:
-        print("this processor has no bfloat16: training goes on in float32", flush=True)
-    return bool(has)
+        _say_no_bfloat16()
+    return "bf16-mixed" if has else "32-true"
+
+
+@cache
+def _say_no_bfloat16() -> None:
+    """Once per process, though two trainings ask."""
+    print("this processor has no bfloat16: training goes on in float32", flush=True)
 
 
 def fit(
