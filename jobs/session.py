@@ -24,6 +24,9 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         # Lists that are null cost the square of a batch's rows (`mapInArrow`, 4.1).
         "spark.sql.execution.arrow.maxRecordsPerBatch": "4000",
+        # Else each of thousands of column expressions asks the JVM half a dozen times where in our
+        # code it stands, for the sake of error messages.
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
         # Listing files that we name one by one is quicker than a job that lists them.
         "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
     }
@@ -38,6 +41,8 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
             os.environ["JAVA_HOME"] = str(java)
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             builder = builder.master(config.master)
+            if config.master.startswith("local"):  # elsewhere it may be that only tasks know us
+                settings["spark.python.daemon.module"] = "jobs.workers"
         settings |= {
             "spark.driver.memory": config.memory,
             "spark.driver.host": "127.0.0.1",
