@@ -9,7 +9,8 @@ from uuid import UUID
 from prefect.blocks.core import Block
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.events.actions import DoNothing, SendNotification
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, DoNothing, SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
 from contracts.table import CallError
@@ -17,6 +18,8 @@ from flows.alerts import EVERY_ALERT
 from flows.settings import NightjarSettings
 
 BLOCK = "nightjar-alerts"
+_MADE = "Made by `nightjar up`; changes here are undone when it starts."
+_HEARTBEAT = "prefect.flow-run.heartbeat"
 _RUN = "{{ flow_run.name }}: {{ flow_run.state.name }}"
 _WHAT = {
     "Nightjar: a run failed": (
@@ -37,6 +40,10 @@ _WHAT = {
     ),
 }
 """Automation to the events it waits for, and the subject and text of what it sends."""
+SILENT = "Nightjar: a run has gone silent"
+SILENCE = timedelta(minutes=5)
+"""A run that was killed with its worker can tell nobody. When its heartbeats have stopped for so
+long it is called crashed, which is an alert."""
 
 
 def automate(settings: NightjarSettings) -> tuple[str, ...]:
@@ -56,11 +63,11 @@ def automate(settings: NightjarSettings) -> tuple[str, ...]:
                 if block is None
                 else SendNotification(block_document_id=block, subject=subject, body=body)
             )
-            _put(
+            put(
                 client,
                 AutomationCore(
                     name=name,
-                    description="Made by `nightjar up`; changes here are undone when it starts.",
+                    description=_MADE,
                     enabled=True,
                     trigger=EventTrigger(
                         expect=set(expect),
@@ -73,10 +80,39 @@ def automate(settings: NightjarSettings) -> tuple[str, ...]:
                     actions=[action],
                 ),
             )
-    return tuple(_WHAT)
+        put(client, silent_runs_crash())
+    return (*_WHAT, SILENT)
 
 
-def _put(client: SyncPrefectClient, wanted: AutomationCore) -> None:
+def silent_runs_crash(silence: timedelta = SILENCE) -> AutomationCore:
+    """Calls runs crashed that have sent a heartbeat, and then neither another one nor an end."""
+    ends = ("Completed", "Failed", "Crashed", "Cancelled")
+    return AutomationCore(
+        name=SILENT,
+        description=_MADE,
+        enabled=True,
+        trigger=EventTrigger(
+            after={_HEARTBEAT},
+            expect={_HEARTBEAT, *(f"prefect.flow-run.{end}" for end in ends)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=silence,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                name="Crashed",
+                state=StateType.CRASHED,
+                force=False,
+                message=f"No heartbeat for {silence.total_seconds():.0f} seconds: the run was "
+                "killed, or its machine is down. Run it again: what was finished is reused.",
+            )
+        ],
+    )
+
+
+def put(client: SyncPrefectClient, wanted: AutomationCore) -> None:
     """Create the automation, or make the one of its name like it."""
     found = client.find_automation(wanted.name)
     if found is None:

@@ -96,6 +96,7 @@ def service_environment(settings: NightjarSettings) -> dict[str, str]:
         "PREFECT_API_URL": api_url(settings),
         "NIGHTJAR_HOME": str(settings.folder),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; see `flows/automations.py`
     }
     if settings.postgres_url is not None:
         told |= {

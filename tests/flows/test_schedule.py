@@ -11,18 +11,22 @@ import http.server
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from flows import up
+from flows.automations import put, silent_runs_crash
 from flows.settings import NightjarSettings, read_settings
 
 pytestmark = [
@@ -109,6 +113,25 @@ def states(client: Any) -> list[tuple[str, str]]:
     return [(r.name, r.state_name) for r in client.read_flow_runs()]
 
 
+def killed_in_the_middle(environment: dict[str, str]) -> None:
+    """A run that is killed once it has sent its first heartbeat."""
+    code = (
+        "import time\nfrom prefect import flow\n"
+        "@flow(name='silent')\ndef silent():\n    time.sleep(5)\n"
+        "    print('in', flush=True)\n    time.sleep(600)\nsilent()"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == b"in\n"
+    run.kill()
+    run.wait()
+
+
 def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client
     from prefect.settings import (
@@ -129,6 +152,8 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
         up.deploy(settings)  # once more is the same
         up.start(up.worker_command("control"), environment, tmp_path / "logs", stack)
         with get_client(sync_client=True) as client:
+            put(client, silent_runs_crash(timedelta(seconds=15)))
+            killed_in_the_middle(environment)
             found = {d.name: d for d in client.read_deployments()}
             assert set(found) == {
                 "nightly", "watch", "backfill", "rollback", "replay", "erase", "prepare", "train",
@@ -142,7 +167,12 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
             assert [str(s.schedule.cron) for s in found["nightly"].schedules] == ["* * * * *"]
             assert not found["backfill"].schedules
             assert sorted(a.name for a in client.read_automations()) == sorted(
-                ["Nightjar: a run failed", "Nightjar: a run is late", "Nightjar: an alert"]
+                [
+                    "Nightjar: a run failed",
+                    "Nightjar: a run is late",
+                    "Nightjar: a run has gone silent",
+                    "Nightjar: an alert",
+                ]
             )
             form = found["backfill"].parameter_openapi_schema["properties"]
             assert form["mode"]["default"] == "plan"
@@ -161,4 +191,7 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
             text = until(lambda: Received.texts, 60, lambda: "nothing was posted")[0]
             assert text.startswith(f"{late.name}: Failed")
             assert "there is no release of 2025-03-01 yet: nothing was ever published." in text
+            silent = until(lambda: ended(client, "silent"), 120, lambda: states(client))
+            assert silent.state.is_crashed()
+            assert silent.state.message.startswith("No heartbeat for 15 seconds")
     assert "NIGHTJAR_SOURCE" not in os.environ
