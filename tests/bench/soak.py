@@ -30,6 +30,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
 from contracts.tables import TABLES
 from flows import up
 from flows.database import open_database
@@ -254,7 +256,8 @@ def main() -> None:
         server = up.start(up.server_command(settings), services, of.home / "logs", stack)
         of.server_pid = server.pid
         up.wait_for(f"{up.api_url(settings)}/health", server, "Prefect", of.home / "logs")
-        up.deploy(settings)
+        with temporary_settings({PREFECT_API_URL: up.api_url(settings)}):
+            up.deploy(settings)
         soak(of, told.nights, told.users)
     print("\nalerts:")
     for text in of.alerts:
