@@ -60,6 +60,11 @@ class Received(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def posted(start: str) -> str | None:
+    """What was posted that starts so."""
+    return next((text for text in Received.texts if text.startswith(start)), None)
+
+
 @pytest.fixture
 def webhook() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer((up.HOST, 0), Received)
@@ -188,10 +193,10 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
                 found["watch"].id, parameters={"as_of": "2025-03-01"}
             )
             late = until(lambda: ended(client, "watch"), 120, lambda: states(client))
-            text = until(lambda: Received.texts, 60, lambda: "nothing was posted")[0]
-            assert text.startswith(f"{late.name}: Failed")
+            text = until(lambda: posted(f"{late.name}: Failed"), 60, lambda: Received.texts)
             assert "there is no release of 2025-03-01 yet: nothing was ever published." in text
             silent = until(lambda: ended(client, "silent"), 120, lambda: states(client))
             assert silent.state.is_crashed()
             assert silent.state.message.startswith("No heartbeat for 15 seconds")
+            until(lambda: posted(f"{silent.name}: Crashed\nNo hea"), 60, lambda: Received.texts)
     assert "NIGHTJAR_SOURCE" not in os.environ
