@@ -6,6 +6,7 @@ simulated market; beside them a raw file arrives truncated, the source of orders
 and columns, a night is killed with all its processes, and an audit fails. After each of these the
 night is mended as the messages say and run again; when nothing was published by morning, `watch`
 runs, as its schedule would. Prints a table, and last a JSON line with `nights` and `published`.
+With `--root` a soak that was stopped goes on after its last night.
 """
 
 from __future__ import annotations
@@ -137,7 +138,24 @@ class Soak:
             "peak_mb": round(peak),
         }
         self.rows.append(row)
-        print("  ".join(f"{value!s:>10}" for value in row.values()), flush=True)
+        show(row)
+        self.kept.write_text(json.dumps({"rows": self.rows, "alerts": self.alerts}))
+
+    @property
+    def kept(self) -> Path:
+        return self.root / "soak.json"
+
+    def take_up(self) -> None:
+        """Go on after the last night of a soak that was stopped."""
+        if self.kept.exists():
+            known = json.loads(self.kept.read_text())
+            self.rows, self.alerts[:] = known["rows"], known["alerts"]
+            for row in self.rows:
+                show(row)
+
+
+def show(row: dict[str, object]) -> None:
+    print("  ".join(f"{value!s:>10}" for value in row.values()), flush=True)
 
 
 def truncate(file: Path) -> bytes:
@@ -185,12 +203,14 @@ def map_moved_orders(mapping: Path) -> None:
 
 
 def soak(of: Soak, nights: int, users: int) -> None:
-    simulate(Market(users, START, HISTORY + nights, 3), of.raw, lambda done, total: None)
-    of.mapping.write_text((REPOSITORY / "infra/sources/market.toml").read_text())
+    if not of.mapping.exists():
+        simulate(Market(users, START, HISTORY + nights, 3), of.raw, lambda done, total: None)
+        of.mapping.write_text((REPOSITORY / "infra/sources/market.toml").read_text())
     print("  ".join(f"{head:>10}" for head in (
         "night", "what", "tries", "published", "seconds", "alerts", "disk MB", "snapshots", "peak MB",
     )))  # fmt: skip
-    for n in range(nights):
+    of.take_up()
+    for n in range(len(of.rows), nights):
         day = START + timedelta(days=HISTORY + n)
         started, what, tries = time.monotonic(), "", 1
         if n == TRUNCATED:
