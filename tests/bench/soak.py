@@ -158,11 +158,12 @@ def show(row: dict[str, object]) -> None:
     print("  ".join(f"{value!s:>10}" for value in row.values()), flush=True)
 
 
-def truncate(file: Path) -> bytes:
-    """Cut a gzip file in its middle; returns what it was."""
-    whole = file.read_bytes()
+def truncate(file: Path, kept: Path) -> None:
+    """Cut a gzip file in its middle; the whole one is kept, also for a soak that is taken up."""
+    if not kept.exists():
+        shutil.copyfile(file, kept)
+    whole = kept.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    return whole
 
 
 def move_orders(raw: Path, days: list[date]) -> None:
@@ -215,10 +216,10 @@ def soak(of: Soak, nights: int, users: int) -> None:
         started, what, tries = time.monotonic(), "", 1
         if n == TRUNCATED:
             file = of.raw / f"engagements/{day - timedelta(days=1)}.jsonl.gz"
-            whole = truncate(file)
+            truncate(file, of.root / file.name)
             of.night(day)
             of.watch(day)
-            file.write_bytes(whole)  # the source sends it again
+            shutil.copyfile(of.root / file.name, file)  # the source sends it again
             what, tries = "bad file", 2
         elif n == MOVED:
             last = START + timedelta(days=HISTORY + nights)
@@ -226,7 +227,8 @@ def soak(of: Soak, nights: int, users: int) -> None:
             move_orders(of.raw, [day + timedelta(days=k - 1) for k in range(span)])
             of.night(day)
             of.watch(day)
-            map_moved_orders(of.mapping)
+            if "orders_v2" not in of.mapping.read_text():
+                map_moved_orders(of.mapping)
             what, tries = "schema", 2
         elif n == KILLED:
             of.kill_night(day, 20)
