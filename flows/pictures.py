@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import matplotlib
@@ -14,6 +15,7 @@ from contracts.tasks import Task
 from flows.drift import Drifted
 from flows.pages.queries import Bin
 
+_WEEK = timedelta(days=7)
 _BLUE, _GREY, _GREEN = "#1f5fa8", "#6b7280", "#1b7f4b"
 
 
@@ -38,6 +40,9 @@ def quality(
     axis.set(ylabel=metric, title=f"{task.name} by night")
     axis.legend(frameon=False, fontsize=8)
     axis.tick_params(axis="x", rotation=30)
+    days = [day for _, _, points in lines for day, _ in points]
+    if max(days) - min(days) < _WEEK:  # a day alone would stand amid years
+        axis.set_xlim(min(days) - _WEEK, max(days) + _WEEK)
     return _svg(figure)
 
 
