@@ -1,7 +1,7 @@
 """Starts Spark's Python workers as `pyspark.daemon` does, where sessions are local.
 
 Before each task a worker forgets what it knows of importable files (`importlib.invalidate_caches`).
-Python before 3.13 then reads the whole directory of pyspark.zip again, once per package that came
+Python 3.11 then reads the whole directory of pyspark.zip again, once per package that came
 from it: more than small tasks take. The zips are Spark's own and stay as they are.
 """
 
