@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, delete, insert, null, select, update
 
 from contracts.table import CallError, Table
 from contracts.tables import EXAMPLES, LABELS, LANDED, QUARANTINE, RECONCILIATION, TABLES
@@ -70,16 +70,14 @@ def erase(
                 "mapping makes it, and hashed with this home's key?"
             )
         models = point(night, moved)
-        removed = remove_files(night, key)
-        traces.keep(night.engine, key, None)
-    made = {
-        "raw_rows": len(found.tables),
-        "rows": found.rows,
-        "files_rewritten": sum(one.files for one in moved.values()),
-        "files_removed": removed,
-        "models_marked": models,
-    }
-    keep_receipt(night.engine, key, made)
+        made = {
+            "raw_rows": len(found.tables),
+            "rows": found.rows,
+            "files_rewritten": sum(one.files for one in moved.values()),
+            "files_removed": remove_files(night, key),
+            "models_marked": models,
+        }
+        keep_receipt(night.engine, key, made)
     create_markdown_artifact(as_markdown(key, made), key="erasure", description=f"{key[:8]}…")
     get_run_logger().info(f"erased {key[:8]}…: {made}")
     return made
@@ -111,9 +109,10 @@ def unsuppress(engine: Engine, key: str) -> None:
 
 
 def keep_receipt(engine: Engine, key: str, made: Mapping[str, Any]) -> None:
+    """Write what was done in the place of what was found: no kill falls between the two."""
     with engine.begin() as connection:
         connection.execute(
-            update(ERASED).where(ERASED.c.user_key == key).values(receipt=dict(made))
+            update(ERASED).where(ERASED.c.user_key == key).values(receipt=dict(made), traces=null())
         )
 
 

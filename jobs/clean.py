@@ -5,7 +5,7 @@ What a table's rows must look like is in `jobs/clean_tables.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
@@ -67,30 +67,30 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     where = f"{source.name}.tables.{mapping.table}"
     rows = unfolded(landed, source)
     problem = F.col("_landed.problem")
-    meant = problem.isNotNull()
-    if mapping.where is None:
-        meant = F.lit(True)
-    else:
-        meant |= F.coalesce(expression(rows, mapping.where, f"{where}.where"), F.lit(True))
+    written = {f"{where}.{name}": text for name, text in mapping.fields.items()}
+    if mapping.where is not None:
+        written[f"{where}.where"] = mapping.where
+    rejects = {f"{where}.reject[{i}]": rule.when for i, rule in enumerate(mapping.rejects)}
+    over_raw = expressions(rows, written | rejects)
+    meant = F.lit(True)
+    if mapping.where is not None:
+        meant = problem.isNotNull() | F.coalesce(over_raw[f"{where}.where"], F.lit(True))
     erased = F.split(F.substring(problem, len(ERASED) + 1, 10_000), ", ")
     rows = rows.where(
         F.when(problem.startswith(ERASED), F.array_contains(erased, mapping.table)).otherwise(meant)
     )
+    nothing = F.lit(None).cast("string")
     rows = rows.select(
         "_landed",
         *(
-            expression(rows, text, f"{where}.{name}").alias(f"in_{name}")
-            for name, text in mapping.fields.items()
+            over_raw.get(f"{where}.{field.name}", nothing).alias(f"in_{field.name}")
+            for field in FIELDS[mapping.table]
         ),
-        *(
-            expression(rows, rule.when, f"{where}.reject").alias(f"reject_{i}")
-            for i, rule in enumerate(mapping.rejects)
-        ),
+        *(over_raw[place].alias(f"reject_{i}") for i, place in enumerate(rejects)),
     )
-    absent = [f.name for f in FIELDS[mapping.table] if f.name not in mapping.fields]
-    rows = rows.withColumns({f"in_{name}": F.lit(None).cast("string") for name in absent})
-    for name, column in rules.derive:
-        rows = rows.withColumn(name, column)
+    # one projection in which later columns see earlier ones: each of its own would be analysed
+    # over all before it, which is most of a small day's time
+    rows = rows.select("*", *(column.alias(name) for name, column in rules.derive))
     reason = F.coalesce(
         problem,
         *(F.when(check.fails, F.lit(check.reason)) for check in rules.checks),
@@ -111,17 +111,26 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     )
 
 
-def expression(rows: DataFrame, text: str, where: str) -> Column:
-    """A mapping's expression, refused with a message that names it if it is wrong."""
+def expressions(rows: DataFrame, texts: Mapping[str, str]) -> dict[str, Column]:
+    """A mapping's expressions by where they stand; a wrong one is refused and named."""
     try:
-        column = F.expr(text)
-        rows.select(column).schema  # noqa: B018  resolving the columns is the check
+        columns = {where: F.expr(text) for where, text in texts.items()}
+        rows.select(*columns.values()).schema  # noqa: B018  resolving the columns is the check
+    except (ParseException, AnalysisException):
+        for where, text in texts.items():
+            _check(rows, text, where)
+        raise
+    return columns
+
+
+def _check(rows: DataFrame, text: str, where: str) -> None:
+    try:
+        rows.select(F.expr(text)).schema  # noqa: B018
     except (ParseException, AnalysisException) as error:
         lines = str(error).strip().splitlines()
         raise ContractError(
             f"{where}: {text!r} is not valid over the raw columns: {lines[0] if lines else error}"
         ) from None
-    return column
 
 
 def with_verdict(
@@ -198,7 +207,8 @@ def verdicts(
 
     `landed` must also hold the `dedup_days` before each of `days`.
     """
-    rules = make(feeds[0][0])
+    made = [make(source) for source, _ in feeds]
+    rules = made[0]
     back = 0 if rules.dimension else dedup_days
     wanted = {d - timedelta(days=n) for d in days for n in range(back + 1)}
     rows = reduce(
@@ -208,9 +218,9 @@ def verdicts(
                 landed.where((F.col("source") == source.name) & in_days("landed_on", wanted)),
                 source,
                 mapping,
-                make(source),
+                of_source,
             )
-            for source, mapping in feeds
+            for (source, mapping), of_source in zip(feeds, made, strict=True)
         ),
     )
     return with_verdict(rows, rules, dedup_days, max_rows).where(in_days("landed_on", days))

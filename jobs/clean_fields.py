@@ -82,6 +82,8 @@ class Amount:
     money: Money
     times: Column | None = None
     """What it is multiplied by before it is rounded."""
+    there: Column | None = None
+    """Rows that have one; all, if it is not said."""
 
     @property
     def derive(self) -> tuple[tuple[str, Column], ...]:
@@ -96,21 +98,19 @@ class Amount:
         )
         minor = F.col("_price") * F.lit(10**self.money.digits)
         factor = F.lit(1) if self.times is None else self.times
+        exact = factor.try_cast("decimal(10,0)") * F.col("_converted")
+        rounded = F.round(exact, 0).try_cast("bigint")
         return (
             ("_price", F.col(f"in_{self.name}").cast("string").try_cast("decimal(18,6)")),
             ("_rate", F.try_element_at(rates, text_id("currency"))),
             ("_exact", minor == F.floor(minor)),
             ("_converted", (F.col("_price") * F.col("_rate")).try_cast("decimal(27,9)")),
-            (
-                "amount_minor",
-                F.round(factor.try_cast("decimal(10,0)") * F.col("_converted"), 0).try_cast(
-                    "bigint"
-                ),
-            ),
+            ("amount_minor", rounded if self.there is None else F.when(self.there, rounded)),
         )
 
-    def checks(self, there: Column) -> tuple[Check, ...]:
-        """What is wrong with it, for rows for which `there` says that it must be there."""
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What is wrong with it."""
         found = (
             missing(self.name),
             Check(f"{self.name}: not a number", F.col("_price").isNull()),
@@ -122,4 +122,6 @@ class Amount:
                 (text_id("currency") == self.money.reporting_currency) & ~F.col("_exact"),
             ),
         )
-        return tuple(Check(c.reason, there & c.fails) for c in found)
+        if self.there is None:
+            return found
+        return tuple(Check(c.reason, self.there & c.fails) for c in found)

@@ -47,7 +47,7 @@ def orders(given: Context) -> Rules:
             missing("quantity"),
             Check("quantity: not a whole number", F.col("quantity").isNull()),
             Check("quantity: not above 0", F.col("quantity") < 1),
-            *price.checks(F.lit(True)),
+            *price.checks,
             Check("quantity: times price too large", F.col("amount_minor").isNull()),
             *time_checks(),
         ),
@@ -209,8 +209,8 @@ def reviews(given: Context) -> Rules:
 
 def account_events(given: Context) -> Rules:
     """Logins, payments and transfers; a login has no amount."""
-    amount = Amount("amount", given.money)
     money = F.col("kind") != "login"
+    amount = Amount("amount", given.money, there=money)
     return Rules(
         ACCOUNT_EVENTS,
         derive=(
@@ -221,7 +221,6 @@ def account_events(given: Context) -> Rules:
             ("device_key", given.key_of("device_id")),
             ("counterpart_key", given.key_of("counterpart_id")),
             *amount.derive,
-            ("amount_minor", F.when(money, F.col("amount_minor"))),
             ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(
@@ -231,7 +230,7 @@ def account_events(given: Context) -> Rules:
             one_of("kind", ACCOUNT_EVENTS),
             missing("succeeded"),
             Check("succeeded: not true or false", F.col("succeeded").isNull()),
-            *amount.checks(money),
+            *amount.checks,
             Check("amount: too large", money & F.col("amount_minor").isNull()),
             *time_checks(),
         ),

@@ -94,7 +94,7 @@ def test_of_runs_that_wait_the_night_goes_before_a_backfill(tmp_path: Path, monk
     monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
     url = f"sqlite:///{tmp_path}/n.db"
     engine, order, said = open_database(url), [], []
-    patience = timedelta(seconds=30)
+    patience = timedelta(seconds=120)
 
     def wait(name: str, turn: int) -> threading.Thread:
         def run() -> None:
@@ -105,13 +105,18 @@ def test_of_runs_that_wait_the_night_goes_before_a_backfill(tmp_path: Path, monk
         thread.start()
         return thread
 
+    def until_said(times: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(said) < times and time.monotonic() < deadline:
+            time.sleep(0.01)
+
     with writing(engine, "first", "a run that is writing"):
         waiting = [wait("backfill", AFTER_THE_NIGHT)]
-        time.sleep(0.5)  # it came first, and still goes second
+        until_said(1)  # it came first, and still goes second
         waiting.append(wait("night", NIGHT_FIRST))
-        time.sleep(0.5)
+        until_said(2)
     for thread in waiting:
-        thread.join(30)
+        thread.join(120)
     assert order == ["night", "backfill"]
     assert len(said) == 2
     assert said[0].startswith("waiting for its turn: a run that is writing (run first, process ")
