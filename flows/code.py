@@ -9,6 +9,7 @@ import ast
 import functools
 import hashlib
 import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("contracts", "jobs", "models")
 DECLARATIONS = ("contracts.clean_tables", "contracts.tables", "contracts.table")
 """Not followed: what a stage needs of them is in its tables' own fingerprint."""
+
+_parsing = threading.Lock()
+"""Python 3.11 counts the depth of a tree per process: parsing in two threads at once fails when
+the collector hands over between them."""
 
 
 def code_fingerprint(modules: Iterable[str]) -> str:
@@ -37,7 +42,9 @@ def _short(text: str) -> str:
 
 @functools.lru_cache
 def _module(name: str) -> tuple[str, tuple[str, ...]]:
-    tree = ast.parse((ROOT / (name.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
+    text = (ROOT / (name.replace(".", "/") + ".py")).read_text(encoding="utf-8")
+    with _parsing:
+        tree = ast.parse(text)
     imported = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:

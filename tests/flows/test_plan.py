@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -46,6 +49,21 @@ def test_receipts_are_read_back_and_replaced(tmp_path: Path) -> None:
     assert found.get("s", D).rows_out == 7
     assert found.get("t", D).fingerprint == PRINT
     assert found.days("s") == (D,)
+
+
+def test_code_is_read_by_several_threads_at_once() -> None:
+    """The collector hands over to another thread amid a parse, as it does while Spark runs."""
+    hand_over = lambda phase, info: time.sleep(0.0001)  # noqa: E731
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(hand_over)
+    gc.set_threshold(500)
+    try:
+        code._module.cache_clear()
+        with ThreadPoolExecutor(4) as threads:
+            assert len(set(threads.map(code_fingerprint, [["jobs.stages"]] * 4))) == 1
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(hand_over)
 
 
 def test_a_raw_file_is_hashed_again_when_it_changes(tmp_path: Path) -> None:
