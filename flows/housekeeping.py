@@ -24,7 +24,7 @@ from flows.lease import writing
 from flows.receipts import Receipts
 from flows.releases import Release, Releases, tag_of
 from flows.settings import NightjarSettings
-from flows.tasks import Say
+from flows.tasks import Say, patience
 
 _STAGES = {
     USER_STATE: "user_state",
@@ -92,7 +92,7 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
         made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
         return made
     run_id = f"clean-{at:%Y%m%dT%H%M%S}"
-    with writing(engine, run_id, "housekeeping"):
+    with writing(engine, run_id, "housekeeping", patience(), say=say):
         # What there is to do is looked up only now, when nobody else writes.
         receipts, current = Receipts(engine), releases.current() or current
         made = _found(settings, lake, receipts, releases, current, at)

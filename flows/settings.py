@@ -108,6 +108,8 @@ class NightjarSettings(BaseSettings):
     nightly_timezone: str = "UTC"
     release_due_cron: str = "0 8 * * *"
     """When the night's release must be there, in `nightly_timezone`; else the run `watch` fails."""
+    clean_cron: str = "0 12 * * 0"
+    """When housekeeping runs, in `nightly_timezone`."""
     pools: bool = False
     """Whether a night starts its parts on the work pools `spark` and `gpu` instead of in itself."""
     alert_webhook: SecretStr | None = None

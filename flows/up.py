@@ -204,6 +204,7 @@ def deploy(settings: NightjarSettings) -> None:
         "NIGHTJAR_NIGHTLY_CRON": settings.nightly_cron,
         "NIGHTJAR_NIGHTLY_TIMEZONE": settings.nightly_timezone,
         "NIGHTJAR_RELEASE_DUE_CRON": settings.release_due_cron,
+        "NIGHTJAR_CLEAN_CRON": settings.clean_cron,
         "PREFECT_API_URL": api_url(settings),
     }
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]

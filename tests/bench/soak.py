@@ -5,7 +5,7 @@ alerts that arrive. Nights are started as a person would, with the command. Late
 simulated market; beside them a raw file arrives truncated, the source of orders changes its folder
 and columns, a night is killed with all its processes, and an audit fails. After each of these the
 night is mended as the messages say and run again; when nothing was published by morning, `watch`
-runs, as its schedule would. Prints a table, and last a JSON line with `nights` and `published`.
+runs, as its schedule would, and housekeeping every week. Prints a table, and last a JSON line with `nights` and `published`.
 With `--root` a soak that was stopped goes on after its last night.
 """
 
@@ -117,6 +117,10 @@ class Soak:
             stderr=subprocess.DEVNULL,
             check=False,
         )
+
+    def clean(self) -> None:
+        """What the schedule does every week, as if these nights lay a day apart."""
+        self.start("clean", NIGHTJAR_KEEP_SNAPSHOT_DAYS="0", NIGHTJAR_KEEP_FILES_HOURS="0").wait()
 
     def published(self, day: date) -> bool:
         current = Releases(open_database(f"sqlite:///{self.home}/nightjar.db")).current()
@@ -239,6 +243,8 @@ def soak(of: Soak, nights: int, users: int) -> None:
             of.watch(day)
             what, tries = "audit", 2
         of.night(day)
+        if n % 7 == 6:
+            of.clean()
         time.sleep(2)  # for an alert to arrive
         of.note(day, what, tries, time.monotonic() - started)
 

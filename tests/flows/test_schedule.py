@@ -161,7 +161,8 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
             killed_in_the_middle(environment)
             found = {d.name: d for d in client.read_deployments()}
             assert set(found) == {
-                "nightly", "watch", "backfill", "rollback", "replay", "erase", "prepare", "train",
+                "nightly", "watch", "clean", "backfill", "rollback", "replay", "erase", "prepare",
+                "train",
             }  # fmt: skip
             assert {
                 d.name: d.work_pool_name for d in found.values() if d.work_pool_name != "control"

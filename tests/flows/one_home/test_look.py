@@ -17,6 +17,7 @@ from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows import housekeeping, upkeep
 from flows.analysts import query
 from flows.canary import canary
+from flows.clean import clean
 from flows.cli import app
 from flows.database import open_database
 from flows.lake import Lake
@@ -156,9 +157,10 @@ def test_old_states_go_and_their_receipts_with_them(home: Path, monkeypatch) -> 
     monkeypatch.setenv("NIGHTJAR_KEEP_STATE_DAYS", "1")
     night = Night(read_settings(), NIGHT)
     days = night.receipts.days("user_state")
-    housekeeping.clean(read_settings(), False, datetime.now(UTC), print)
+    gone = {what: n for what, n, _ in clean()}
     kept = Night(read_settings(), NIGHT).receipts.days("user_state")
     assert kept == tuple(d for d in days if d in days[-3:] or (days[-1] - d).days <= 1)
+    assert gone.get("days of user_state", "0") == str(len(days) - len(kept))
     assert untrue_receipts(home) == []
     assert os.path.exists(home / "nightjar.duckdb")
     assert len(Lake(home / "lake").files(USER_STATE)) >= len(kept)

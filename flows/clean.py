@@ -1,0 +1,31 @@
+"""Housekeeping by its schedule."""
+
+from __future__ import annotations
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+
+from flows import housekeeping
+from flows.forms import as_flag
+from flows.settings import read_settings
+from flows.tasks import say
+
+
+@flow(name="clean", validate_parameters=False)
+def clean(dry_run: bool = False) -> list[tuple[str, str, str]]:
+    """Drop days past their retention, compact small files, expire snapshots, remove what nothing
+    reaches. Nothing that a kept release or its model's training needs.
+
+    Args:
+        dry_run: Only say what would go.
+    """
+    only_say = as_flag(dry_run, "dry_run")
+    made = housekeeping.clean(read_settings(), only_say, housekeeping.now(), say)
+    for what, how_many, which in made.lines:
+        say(f"{what}: {how_many} {which}".rstrip())
+    create_table_artifact(
+        [dict(zip(("what", "how many", "which"), line, strict=True)) for line in made.lines],
+        key="housekeeping",
+        description="would go or be rewritten" if only_say else "gone or rewritten",
+    )
+    return made.lines
