@@ -130,7 +130,7 @@ def load_model(folder: Path) -> Model:
     except (OSError, ValueError, KeyError) as error:
         raise ContractError(f"{folder} holds no model: {error}") from None
     try:
-        config = TrainConfig(**about["config"])
+        config = TrainConfig(**{"wide": False, **about["config"]})  # before there was a choice
     except TypeError as error:
         raise ContractError(f"{folder}: {_OTHER_VERSION} ({error})") from None
     layout = Layout(

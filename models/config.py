@@ -18,7 +18,7 @@ class TrainConfig:
     trunk: Literal["shared_bottom", "mmoe", "ple", "ensemble"] = "mmoe"
     """What the tasks share: one network, a gated mixture of experts (Ma et al., 2018), levels of
     shared and own experts (Tang et al., 2020), or members that share weights (TabM, 2025)."""
-    numbers: Literal["standard", "piecewise"] = "standard"
+    numbers: Literal["standard", "piecewise"] = "piecewise"
     """How numeric features enter: standardised, or as piecewise-linear embeddings on quantiles."""
     events: Literal["attention", "recurrent", "none"] = "attention"
     """How the sequence of events is read; none: not at all."""
@@ -36,6 +36,9 @@ class TrainConfig:
         "nash_mtl",
     ] = "fixed"
     """How the tasks' losses become one step (`models/balance.py`)."""
+    wide: bool = True
+    """Whether each tower sees the inputs themselves as well, by one linear layer, beside what the
+    trunk made of them (wide and deep: Cheng et al., 2016)."""
     width: int = 128
     """Units of the trunk's layers; experts and towers follow from it."""
     depth: int = 2

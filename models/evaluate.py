@@ -36,13 +36,14 @@ Statistic = Callable[[Array], float]
 MAIN_METRIC: Mapping[type[Kind], str] = {
     Binary: "auc",
     Count: "deviance",
-    ZeroInflatedLogNormal: "mae",
+    ZeroInflatedLogNormal: "deviance",
     Ordinal: "mae",
     MultiClass: "auc",
     MultiLabel: "auc",
 }
 """What a person looks at first. Higher is better for an AUC (the mean over classes where there are
-several), lower for an error and for Poisson deviance."""
+several), lower for an error and for the deviance of counts and amounts: their scores are means, and
+the mean absolute error of skewed amounts is smallest for scores that are too low."""
 HIGHER_IS_BETTER = frozenset({"auc"})
 
 
@@ -130,7 +131,7 @@ def _count(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     expected = scores["_expected"]
     some = (labels > 0).astype(float)
     made = _errors(labels, expected) | {
-        "deviance": deviance(labels, expected).mean(),
+        "deviance": poisson_deviance(labels, expected).mean(),
         "total_ratio": expected.sum() / max(labels.sum(), 1.0),
         "base_rate": some.mean(),
     }
@@ -139,15 +140,22 @@ def _count(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     return made
 
 
-def deviance(labels: Array, expected: Array) -> Array:
-    """Poisson deviance per row (McCullagh and Nelder, 1989), (n,)."""
+def poisson_deviance(labels: Array, expected: Array) -> Array:
+    """Of counts, per row (McCullagh and Nelder, 1989), (n,)."""
     mean = np.maximum(expected, 1e-6)
     return 2 * (xlogy(labels, labels / mean) - labels + mean)
+
+
+def tweedie_deviance(labels: Array, expected: Array) -> Array:
+    """Of amounts that may be 0, per row, with power 1.5 (Jørgensen, 1987), (n,)."""
+    root = np.sqrt(np.maximum(expected, 1e-6))
+    return 4 * (root - np.sqrt(labels)) ** 2 / root
 
 
 def _amount(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     expected, some = scores["_expected"], (labels > 0).astype(float)
     made = _errors(labels, expected) | {
+        "deviance": tweedie_deviance(labels, expected).mean(),
         "total_ratio": expected.sum() / max(labels.sum(), 1.0),
         "base_rate": some.mean(),
     }
@@ -313,8 +321,10 @@ def main_metric(task: Task, labels: Array, scores: Scores) -> Statistic:
         case Binary():
             return auc_of(labels, scores[""])
         case Count():
-            return mean_of(deviance(labels, scores["_expected"]))
-        case ZeroInflatedLogNormal() | Ordinal():
+            return mean_of(poisson_deviance(labels, scores["_expected"]))
+        case ZeroInflatedLogNormal():
+            return mean_of(tweedie_deviance(labels, scores["_expected"]))
+        case Ordinal():
             return mean_of(np.abs(scores["_expected"] - labels))
         case MultiClass(classes=classes):
             chances = class_chances(task, scores)

@@ -59,9 +59,12 @@ class MultiTaskModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.config.event_dropout:
             batch = without_events(batch, self.config.event_dropout)
-        shared = self.network.shared(batch)
-        leaf = shared.detach().requires_grad_() if self.balance.cuts else shared
-        outputs = self.network.of_tasks(self.network.trunk.split(leaf))
+        inputs = self.network.entered(batch)
+        shared = self.network.trunk.shared(inputs)
+        leaf = shared
+        if self.balance.cuts:  # what lies before the cut learns from the balanced direction alone
+            leaf, inputs = shared.detach().requires_grad_(), inputs.detach()
+        outputs = self.network.of_tasks(self.network.trunk.split(leaf), inputs)
         losses = self.scaled_losses(outputs, batch.labels)
         if not losses:  # a batch, or a rank's part of it, may have none
             return shared.sum() * 0.0

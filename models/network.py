@@ -47,24 +47,23 @@ class PiecewiseNumbers(nn.Module):
     """
 
     left: Tensor
-    size: Tensor
-    inside: Tensor
+    rise: Tensor
+    """One over a bin's size; 0 for bins that a feature lacks, which stay empty."""
     width: int
     owners: list[int]
 
     def __init__(self, config: TrainConfig, edges: Sequence[Sequence[float]]):
         super().__init__()
         n_bins = max([len(e) - 1 for e in edges] + [1])
-        left, size = torch.zeros(len(edges), n_bins), torch.ones(len(edges), n_bins)
-        inside = torch.zeros(len(edges), n_bins)
+        left, rise = torch.zeros(2, len(edges), 1, n_bins)
         for f, e in enumerate(edges):
-            n = max(len(e) - 1, 0)
-            left[f, :n] = torch.tensor(e[:-1]) if n else left[f, :n]
-            size[f, :n] = torch.tensor(e).diff() if n else size[f, :n]
-            inside[f, :n] = 1
-        for name, values in (("left", left), ("size", size), ("inside", inside)):
-            self.register_buffer(name, values, persistent=False)
-        self.n_features, self.width = len(edges), len(edges) * config.numeric_width
+            if len(e) > 1:
+                left[f, 0, : len(e) - 1] = torch.tensor(e[:-1])
+                rise[f, 0, : len(e) - 1] = 1 / torch.tensor(e).diff()
+        self.register_buffer("left", left, persistent=False)
+        self.register_buffer("rise", rise, persistent=False)
+        self.n_bins, self.n_features = n_bins, len(edges)
+        self.width = len(edges) * config.numeric_width
         self.owners = [f for f in range(len(edges)) for _ in range(config.numeric_width)]
         n_channels = n_bins + 3
         self.weight = nn.Parameter(torch.empty(len(edges), n_channels, config.numeric_width))
@@ -75,11 +74,13 @@ class PiecewiseNumbers(nn.Module):
 
     def forward(self, numeric: Tensor) -> Tensor:
         """(B, 3F) to (B, F * numeric_width)."""
-        x, missing, zero = numeric.view(len(numeric), 3, self.n_features).unbind(1)
-        filled = ((x.unsqueeze(2) - self.left) / self.size).clamp(0, 1) * self.inside
-        filled = filled * (1 - missing).unsqueeze(2)
-        channels = torch.cat([filled, torch.stack([x, missing, zero], dim=2)], dim=2)
-        made = torch.baddbmm(self.bias, channels.transpose(0, 1), self.weight)
+        given = numeric.view(len(numeric), 3, self.n_features).permute(2, 0, 1)
+        channels = given.new_empty(self.n_features, len(numeric), self.n_bins + 3)
+        channels[:, :, self.n_bins :] = given
+        filled, missing = channels[:, :, : self.n_bins], given[:, :, 1:2]
+        torch.sub(given[:, :, :1], self.left, out=filled)
+        filled.mul_(self.rise).clamp_(0, 1).mul_(1 - missing)
+        made = torch.baddbmm(self.bias, channels, self.weight)
         return made.transpose(0, 1).flatten(1)
 
 
@@ -92,8 +93,13 @@ NUMBERS: Mapping[str, type[StandardNumbers] | type[PiecewiseNumbers]] = {
 class Tower(nn.Module):
     """A task's own layers; members of an ensemble share the first but for scales."""
 
-    def __init__(self, config: TrainConfig, n_inputs: int, members: int, n_outputs: int):
+    def __init__(
+        self, config: TrainConfig, n_inputs: int, members: int, n_outputs: int, n_wide: int
+    ):
         super().__init__()
+        self.wide = nn.Linear(n_wide, n_outputs, bias=False) if config.wide else None
+        if self.wide is not None:
+            nn.init.zeros_(self.wide.weight)
         self.first = EnsembleLinear(n_inputs, config.tower_width, members)
         self.dropout = nn.Dropout(config.dropout)
         bound = config.tower_width**-0.5
@@ -102,10 +108,11 @@ class Tower(nn.Module):
         )
         self.bias = nn.Parameter(torch.zeros(members, n_outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, M, D) to (B, M, K)."""
+    def forward(self, x: Tensor, inputs: Tensor) -> Tensor:
+        """What the trunk gave, (B, M, D), and what it was given, (B, inputs), to (B, M, K)."""
         hidden = self.dropout(torch.relu(self.first(x)))
-        return torch.einsum("bmh,mhk->bmk", hidden, self.weight) + self.bias
+        made = torch.einsum("bmh,mhk->bmk", hidden, self.weight) + self.bias
+        return made if self.wide is None else made + self.wide(inputs).unsqueeze(1)
 
 
 class Network(nn.Module):
@@ -137,6 +144,7 @@ class Network(nn.Module):
                     self.trunk.width,
                     self.trunk.members,
                     self.heads[task.name].n_outputs,
+                    len(self.owners),
                 )
                 for task in tasks
             }
@@ -185,18 +193,22 @@ class Network(nn.Module):
         kept = torch.rand(len(sequence), 1, device=sequence.device) >= self.sequence_dropout
         return sequence * kept
 
-    def shared(self, batch: Batch) -> Tensor:
-        """What all tasks share, (B, M, D)."""
-        return self.trunk.shared(self.input_dropout(self.inputs(batch)))
+    def entered(self, batch: Batch) -> Tensor:
+        """The inputs of which, while training, some are dropped, (B, inputs)."""
+        dropped: Tensor = self.input_dropout(self.inputs(batch))
+        return dropped
 
     def l1(self) -> Tensor:
         """The mean absolute value of the weights that inputs enter by, ()."""
         first = next(p for p in self.trunk.parameters() if p.ndim == 2)
         return first.abs().mean()
 
-    def raw(self, split: Tensor) -> dict[str, Tensor]:
+    def raw(self, split: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """What each tower makes of what the trunk gave its task, (B, T, M, D) to (B, M, K)."""
-        return {task.name: self.towers[task.name](split[:, i]) for i, task in enumerate(self.tasks)}
+        return {
+            task.name: self.towers[task.name](split[:, i], inputs)
+            for i, task in enumerate(self.tasks)
+        }
 
     def bound(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs in which a task stays within the one that it implies."""
@@ -206,17 +218,19 @@ class Network(nn.Module):
                 outputs[task.name] = within(outputs[task.name], outputs[task.within or ""])
         return outputs
 
-    def of_tasks(self, split: Tensor) -> dict[str, Tensor]:
-        """What the trunk gave each task, (B, T, M, D), to outputs per task, each (B, M, K)."""
-        return self.bound(self.raw(split))
+    def of_tasks(self, split: Tensor, inputs: Tensor) -> dict[str, Tensor]:
+        """What the trunk gave each task, (B, T, M, D), and what it was given, (B, inputs), to
+        outputs per task, each (B, M, K)."""
+        return self.bound(self.raw(split, inputs))
 
     def members(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs per task of each member of the ensemble, (B, M, K)."""
-        return self.of_tasks(self.trunk.split(self.shared(batch)))
+        inputs = self.entered(batch)
+        return self.of_tasks(self.trunk.split(self.trunk.shared(inputs)), inputs)
 
     def of_inputs(self, inputs: Tensor) -> dict[str, Tensor]:
         """Outputs per task, each (B, K), of what the trunk is given."""
-        made = self.of_tasks(self.trunk.split(self.trunk.shared(inputs)))
+        made = self.of_tasks(self.trunk.split(self.trunk.shared(inputs)), inputs)
         return {name: outputs.mean(dim=1) for name, outputs in made.items()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -86,8 +86,9 @@ class TowerModule(MultiTaskModule):
         if self.config.event_dropout:
             batch = without_events(batch, self.config.event_dropout)
         with torch.no_grad():
-            split = self.network.trunk.split(self.network.shared(batch))
-        outputs = self.network.of_tasks(split)
+            inputs = self.network.entered(batch)
+            split = self.network.trunk.split(self.network.trunk.shared(inputs))
+        outputs = self.network.of_tasks(split, inputs)
         losses = self.scaled_losses(outputs, batch.labels)
         if not losses:
             return torch.stack([made.sum() for made in outputs.values()]).sum() * 0.0

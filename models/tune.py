@@ -32,6 +32,7 @@ def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig
     found: dict[str, Any] = {
         "trunk": trunk,
         "numbers": trial.suggest_categorical("numbers", ["standard", "piecewise"]),
+        "wide": trial.suggest_categorical("wide", [False, True]),
         "n_values": trial.suggest_categorical("n_values", [0, 64, 1024]),
         "id_width": trial.suggest_categorical("id_width", [4, 8, 16]),
         "width": trial.suggest_categorical("width", [32, 64, 128, 192]),

@@ -52,7 +52,7 @@ INPUTS = Inputs(
 )
 CONFIG = TrainConfig(
     trunk="mmoe", depth=0, n_experts=4, width=128, id_width=16, dropout=0.0, batch_size=BATCH,
-    max_grad_norm=None, max_epochs=9, accelerator="cpu",
+    max_grad_norm=None, max_epochs=9, accelerator="cpu", numbers="standard", wide=False,
 )  # fmt: skip
 
 

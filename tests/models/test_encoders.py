@@ -74,7 +74,8 @@ def test_frequent_numbers_get_an_embedding_of_their_own_where_asked() -> None:
     turned = table.take(np.random.default_rng(1).permutation(50))
     assert encoders.fit(turned.to_batches(), 16, inputs, n_values=2).values == encoder.values
     assert encoders.Encoder.from_json(json.loads(json.dumps(more.to_json())), inputs) == more
-    network = Network(TrainConfig(width=8, depth=1), Layout((task_named("churn_28d"),)), encoder)
+    config = TrainConfig(width=8, depth=1, numbers="standard")
+    network = Network(config, Layout((task_named("churn_28d"),)), encoder)
     made = network.inputs(to_batch(encoder.encode(table), np.ones((50, 1))))
     assert len(network.owners) == made.shape[1]
     assert network.owners.count("n") == 3 + 8

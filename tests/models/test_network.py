@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from sklearn.metrics import mean_tweedie_deviance
 
 from contracts.kinds import MultiLabel
 from contracts.table import ContractError
@@ -21,7 +22,7 @@ from models.average import RunningMean
 from models.balance import AGGREGATORS, balance_of
 from models.config import TrainConfig
 from models.data import Batch, to_batch
-from models.evaluate import decided, ece, gini
+from models.evaluate import decided, ece, gini, poisson_deviance, tweedie_deviance
 from models.layout import Layout
 from models.module import MultiTaskModule, one_cycle, without_events
 from models.network import Network, PiecewiseNumbers
@@ -70,6 +71,19 @@ def test_a_trunk_gives_every_task_its_outputs_and_all_of_it_learns(trunk, encode
     assert idle == []
     alone = network.eval()(batch.take(torch.tensor([3])))
     torch.testing.assert_close(alone["spend_30d"][0], network(batch)["spend_30d"][3])
+
+
+def test_a_tower_sees_the_inputs_beside_what_the_trunk_made_of_them(encoder, batch) -> None:
+    network = network_of(encoder).eval()
+    before = network(batch)["churn_28d"]
+    column = network.owners.index("n_views_7d")
+    with torch.no_grad():
+        network.towers["churn_28d"].wide.weight[0, column] = 2.0
+    gained = network(batch)["churn_28d"] - before
+    torch.testing.assert_close(gained[:, 0], 2 * network.inputs(batch)[:, column])
+    narrow = network_of(encoder, wide=False)
+    assert not any("wide" in name for name in narrow.state_dict())
+    assert narrow(batch)["churn_28d"].shape == before.shape
 
 
 def test_members_of_an_ensemble_differ_and_their_mean_is_the_answer(encoder, batch) -> None:
@@ -234,6 +248,15 @@ def test_yes_to_as_many_as_are_positive_gives_one_number_for_recall_and_precisio
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
     made = decided(labels, scores)
     assert made == {"f1": 0.5, "accuracy": 0.8, "recall_top_decile": 0.5}
+
+
+def test_deviances_are_those_of_the_textbook() -> None:
+    seen, said = np.array([0.0, 0.0, 1.0, 7.0, 250.0]), np.array([0.1, 3.0, 1.0, 9.0, 80.0])
+    for mine, power in ((poisson_deviance, 1.0), (tweedie_deviance, 1.5)):
+        assert mine(seen, said).mean() == pytest.approx(
+            mean_tweedie_deviance(seen, said, power=power)
+        )
+        assert mine(seen, seen).max() < 0.01
 
 
 def test_gini_is_one_for_the_right_order_and_none_for_a_constant() -> None:
