@@ -39,6 +39,7 @@ from tests.models.made import DAYS, NIGHT, write_examples
 CONFIG = TrainConfig(
     trunk="mmoe", width=16, depth=1, n_experts=2, id_buckets=32, batch_size=128, max_epochs=2,
     tower_epochs=2, min_rows=20, event_dropout=0.2, accelerator="cpu", checkpoint_seconds=0.0,
+    n_bins=4, numeric_width=2,
 )  # fmt: skip
 TASKS = ("purchase_7d", "purchase_30d", "view_7d")
 REPOSITORY = Path(__file__).parents[2]

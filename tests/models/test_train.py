@@ -44,6 +44,8 @@ CONFIG = TrainConfig(
     learning_rate=5e-3,
     min_rows=50,
     bootstrap_samples=40,
+    n_bins=8,
+    numeric_width=2,
 )
 
 

@@ -17,7 +17,7 @@ from tests.models.made import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(
     width=64, depth=1, n_experts=2, id_buckets=32, batch_size=512, max_epochs=2, min_rows=20,
-    dropout=0.3,
+    dropout=0.3, n_bins=4, numeric_width=2,
 )  # fmt: skip
 
 
