@@ -95,6 +95,7 @@ def rewrite(
     main = found.metadata.refs[MAIN].snapshot_id if MAIN in found.metadata.refs else None
     moved = Moved()
     written: dict[str, list[str]] = {}
+    described: dict[str, DataFile] = {}
     seen: set[str] = set()
     for snapshot in sorted((named | set(needed)) & known):
         files = {plain_path(f.file_path): f for f in _files(found, snapshot)}
@@ -103,12 +104,15 @@ def rewrite(
             changed = None if rows is None else change(rows)
             if rows is not None and changed is not None:
                 written[path] = _write(table, changed, Path(path), Path(staging))
+                described |= _described(found, written[path])
         seen |= files.keys()
         touched = files.keys() & written.keys()
         if not touched:
             continue
         new = [path for old in sorted(touched) for path in written[old]]
-        found = _follow(lake, table, snapshot, [files[path] for path in touched], new)
+        found = _follow(
+            lake, table, snapshot, [files[p] for p in touched], [described[p] for p in new]
+        )
         moved.snapshots[snapshot] = _tip(found)
         if snapshot == main:
             moved.rows = sum(f.record_count for f in map(files.get, touched) if f) - sum(
@@ -148,8 +152,15 @@ def _write(table: Table, rows: pa.Table, old: Path, staging: Path) -> list[str]:
     return paths
 
 
+def _described(found: IcebergTable, paths: list[str]) -> dict[str, DataFile]:
+    """Files as manifests name them. Once for all snapshots: of a wide file it takes long."""
+    uris = iter([uri_of(path) for path in paths])
+    made = parquet_files_to_data_files(found.io, found.metadata, uris)
+    return dict(zip(paths, made, strict=True))
+
+
 def _follow(
-    lake: Lake, table: Table, snapshot: int, old: list[DataFile], new: list[str]
+    lake: Lake, table: Table, snapshot: int, old: list[DataFile], new: list[DataFile]
 ) -> IcebergTable:
     """A snapshot after `snapshot`, on a branch of its own, with files replaced."""
     lake.drop_branch(table, BRANCH)
@@ -162,12 +173,7 @@ def _follow(
     ):
         for file in old:
             producer.delete_data_file(file)
-        added = parquet_files_to_data_files(
-            io=found.io,
-            table_metadata=transaction.table_metadata,
-            file_paths=iter([uri_of(path) for path in new]),
-        )
-        for file in added:
+        for file in new:
             producer.append_data_file(file)
     return lake.table(table)
 
