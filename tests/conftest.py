@@ -35,6 +35,7 @@ class Together(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    config.option.loadscopereorder = False  # the longest, `flows/one_home`, is collected first
     return Together(config, log)
 
 
