@@ -34,19 +34,9 @@ from models.train import train
 from tests.models.made import DAYS, NIGHT, write_examples, write_features
 
 CONFIG = TrainConfig(
-    width=32,
-    depth=1,
-    n_experts=2,
-    id_buckets=64,
-    batch_size=256,
-    max_epochs=8,
-    tower_epochs=2,
-    learning_rate=5e-3,
-    min_rows=50,
-    bootstrap_samples=40,
-    n_bins=8,
-    numeric_width=2,
-)
+    width=32, depth=1, n_experts=2, n_bins=8, numeric_width=2, id_buckets=64, batch_size=256,
+    max_epochs=8, tower_epochs=2, learning_rate=5e-3, min_rows=50, bootstrap_samples=40,
+)  # fmt: skip
 
 
 def spec_of(folder: Path, files: tuple[str, ...], **given: Any) -> TrainSpec:
