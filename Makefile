@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality kill-test soak bench-ui oracle defects clean
+.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality kill-test soak audit bench-ui oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ kill-test: $(STAMP) ## kill nights and backfills at random instants, and lose no
 
 soak: $(STAMP) ## thirty nights in a row, and what goes wrong on the way
 	$(BIN)/python -m tests.bench.soak
+
+audit: ## what is known against the pinned dependencies
+	@test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/python -m pip install --quiet pip-audit; }
+	.audit/bin/pip-audit -r constraints.txt --disable-pip --no-deps
 
 bench-ui: $(STAMP) ## from `nightjar up` and a click in a browser to a published release
 	$(BIN)/python -m tests.bench.ui
