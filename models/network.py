@@ -205,10 +205,9 @@ class Network(nn.Module):
 
     def raw(self, split: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """What each tower makes of what the trunk gave its task, (B, T, M, D) to (B, M, K)."""
-        return {
-            task.name: self.towers[task.name](split[:, i], inputs)
-            for i, task in enumerate(self.tasks)
-        }
+        # Taken apart at once: backwards, one slice after the other would fill zeros for all the rest.
+        parts = zip(self.tasks, split.unbind(1), strict=True)
+        return {task.name: self.towers[task.name](part, inputs) for task, part in parts}
 
     def bound(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs in which a task stays within the one that it implies."""

@@ -96,7 +96,7 @@ class MixtureOfExperts(Trunk):
         return made
 
     def split(self, shared: Tensor) -> Tensor:
-        x = shared[:, 0]
+        x = shared.squeeze(1)
         experts = torch.relu(self.experts(x)).view(-1, self.n_experts, self.width)
         gates = self.gates(x).view(-1, self.n_tasks, self.n_experts).softmax(dim=2)
         return (gates @ experts).unsqueeze(2)
@@ -148,7 +148,7 @@ class ProgressiveExtraction(Trunk):
         return made
 
     def split(self, shared: Tensor) -> Tensor:
-        common = shared[:, 0]
+        common = shared.squeeze(1)
         mine = common.expand(self.n_tasks, -1, -1)
         for level in self.levels:
             mine, common = level(mine, common)
@@ -174,7 +174,7 @@ class EnsembleLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, M, inputs) to (B, M, outputs)."""
         if self.members == 1:
-            return torch.addmm(self.bias[0], x[:, 0], self.weight).unsqueeze(1)
+            return torch.addmm(self.bias.squeeze(0), x.squeeze(1), self.weight).unsqueeze(1)
         return (x * self.scale_in) @ self.weight * self.scale_out + self.bias
 
 

@@ -51,7 +51,8 @@ INPUTS = Inputs(
     text=False,
 )
 CONFIG = TrainConfig(
-    trunk="mmoe", depth=0, n_experts=4, width=128, id_width=16, dropout=0.0, batch_size=BATCH,
+    trunk="mmoe", depth=0, n_experts=4, width=128, id_width=16, dropout=0.0, input_dropout=0.0,
+    batch_size=BATCH,
     max_grad_norm=None, max_epochs=9, accelerator="cpu", numbers="standard", wide=False,
 )  # fmt: skip
 
