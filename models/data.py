@@ -47,6 +47,11 @@ class Batch:
     def take(self, rows: Tensor) -> Batch:
         return Batch(*(getattr(self, f.name).index_select(0, rows) for f in fields(self)))
 
+    def parts(self, n: int) -> Iterator[Batch]:
+        """The batch `n` rows at a time, without copies; itself if it is empty."""
+        for start in range(0, max(len(self), 1), n):
+            yield Batch(*(getattr(self, f.name)[start : start + n] for f in fields(self)))
+
     def __len__(self) -> int:
         return len(self.labels)
 

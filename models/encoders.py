@@ -125,7 +125,8 @@ class Encoder:
         Raises:
             ContractError: `rows` lacks a feature the encoder was fitted on.
         """
-        absent = [name for name in self.inputs.flat if name not in rows.schema.names]
+        there = set(rows.schema.names)
+        absent = [name for name in self.inputs.flat if name not in there]
         if absent:
             raise ContractError(
                 f"the rows lack features that the model was fitted on: {', '.join(absent)}"

@@ -16,6 +16,7 @@ from models.artifact import Model
 from models.data import to_batch
 from models.encoders import row_hashes
 from models.layout import labelled, task_labels
+from models.network import PADDING
 
 MAX_ROWS, TOP = 1500, 10
 """Rows that are shuffled, chosen by a hash of user and day; features that are told per task."""
@@ -38,7 +39,7 @@ def importance(
         order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
         owners = model.network.owners
         worse: dict[str, dict[str, float]] = {name: {} for name in base}
-        for feature in dict.fromkeys(owners):
+        for feature in dict.fromkeys(owner for owner in owners if owner != PADDING):
             columns = torch.tensor([k for k, owner in enumerate(owners) if owner == feature])
             shuffled = inputs.clone()
             shuffled[:, columns] = inputs[order][:, columns]

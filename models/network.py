@@ -10,16 +10,23 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import Batch
+from models.dropout import Dropout
 from models.encoders import Encoder
 from models.heads import head_of, within
 from models.layout import Layout
 from models.rows import RowTable, table_of
 from models.sequences import EVENT_ENCODERS, TEXT_ENCODERS
 from models.trunks import TRUNKS, EnsembleLinear
+
+ALIGNMENT = 16
+"""Inputs come in multiples of so many: other widths cost a product half as much again."""
+PADDING = ""
+"""The owner of inputs that are always 0."""
 
 
 class StandardNumbers(nn.Module):
@@ -101,18 +108,19 @@ class Tower(nn.Module):
         if self.wide is not None:
             nn.init.zeros_(self.wide.weight)
         self.first = EnsembleLinear(n_inputs, config.tower_width, members)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         bound = config.tower_width**-0.5
         self.weight = nn.Parameter(
             torch.empty(members, config.tower_width, n_outputs).uniform_(-bound, bound)
         )
         self.bias = nn.Parameter(torch.zeros(members, n_outputs))
 
-    def forward(self, x: Tensor, inputs: Tensor) -> Tensor:
-        """What the trunk gave, (B, M, D), and what it was given, (B, inputs), to (B, M, K)."""
+    def forward(self, x: Tensor, wide: Tensor | None) -> Tensor:
+        """What the trunk gave, (B, M, D), and what the wide part made of its inputs, (B, K), to
+        (B, M, K)."""
         hidden = self.dropout(torch.relu(self.first(x)))
         made = torch.einsum("bmh,mhk->bmk", hidden, self.weight) + self.bias
-        return made if self.wide is None else made + self.wide(inputs).unsqueeze(1)
+        return made if wide is None else made + wide.unsqueeze(1)
 
 
 class Network(nn.Module):
@@ -134,7 +142,9 @@ class Network(nn.Module):
             self.owners += [name] * (part.width if part is not None else 0)
         self.owners += [name for name, width in inputs.vectors for _ in range(width)]
         self.owners += [name for name, _ in inputs.vectors]
-        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.n_padding = -len(self.owners) % ALIGNMENT
+        self.owners += [PADDING] * self.n_padding
+        self.input_dropout = Dropout(config.input_dropout)
         self.sequence_dropout = config.sequence_dropout
         self.trunk = TRUNKS[config.trunk](config, len(self.owners), len(tasks))
         self.towers = nn.ModuleDict(
@@ -184,6 +194,7 @@ class Network(nn.Module):
             parts.append(self._or_none(self.text(batch.tokens)))
         if batch.vectors.shape[1]:
             parts.append(batch.vectors)
+        parts.append(parts[0].new_zeros(len(batch), self.n_padding))
         return torch.cat(parts, dim=1)
 
     def _or_none(self, sequence: Tensor) -> Tensor:
@@ -205,9 +216,19 @@ class Network(nn.Module):
 
     def raw(self, split: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """What each tower makes of what the trunk gave its task, (B, T, M, D) to (B, M, K)."""
-        # Taken apart at once: backwards, one slice after the other would fill zeros for all the rest.
-        parts = zip(self.tasks, split.unbind(1), strict=True)
-        return {task.name: self.towers[task.name](part, inputs) for task, part in parts}
+        # Apart at once: backwards, one slice after the other would fill zeros for all the rest.
+        parts = zip(self.towers.items(), split.unbind(1), self._wide(inputs), strict=True)
+        return {name: tower(part, wide) for (name, tower), part, wide in parts}
+
+    def _wide(self, inputs: Tensor) -> Sequence[Tensor | None]:
+        """What the wide part of each tower makes of the inputs, (B, K): one product for all, which
+        reads the inputs once."""
+        towers = self.towers.named_parameters()
+        weights: list[Tensor] = [weight for name, weight in towers if name.endswith(".wide.weight")]
+        if not weights:
+            return [None] * len(self.towers)
+        made = nnf.linear(inputs, torch.cat(weights))
+        return made.split([len(weight) for weight in weights], dim=1)
 
     def bound(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs in which a task stays within the one that it implies."""

@@ -22,6 +22,7 @@ from contracts.table import ContractError
 from models.artifact import Model, load_model
 from models.data import to_batch
 from models.encoders import row_hashes
+from models.network import PADDING
 
 BACKGROUND_ROWS, STEPS, MAX_GAP = 1024, 128, 0.02
 """Users whose mean the path starts from; steps of the path; and how far, as a share of the sum of
@@ -55,7 +56,7 @@ def reasons(
     with torch.no_grad():
         inputs, others = (network.inputs(_batch(model, x)) for x in (rows, background))
     baseline = others.mean(dim=0, keepdim=True)
-    names = sorted(set(network.owners))
+    names = [*sorted({*network.owners} - {PADDING}), PADDING]  # last, for it never says anything
     place = torch.tensor([names.index(owner) for owner in network.owners])
     for task in model.tasks:
         head = network.heads[task.name]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import TrainConfig
+from models.dropout import Dropout
 
 
 class Trunk(nn.Module, ABC):
@@ -37,7 +38,7 @@ class ResidualBlock(nn.Module):
             _normalisation(normalisation, width),
             nn.Linear(width, width),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(width, width),
         )
 
@@ -185,7 +186,7 @@ class EnsembleBlock(nn.Module):
             nn.LayerNorm(width),
             EnsembleLinear(width, width, members),
             nn.ReLU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             EnsembleLinear(width, width, members),
         )
 
@@ -213,7 +214,7 @@ class Ensemble(Trunk):
             ),
             nn.LayerNorm(config.width),
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def shared(self, inputs: Tensor) -> Tensor:
         x = self.first(inputs).unsqueeze(1) * self.signs + self.shifts

@@ -29,7 +29,7 @@ from jobs.config import SparkConfig
 from jobs.session import start_session
 from models import encoders
 from models.arrow import arrow_schema
-from models.artifact import Model, load_model, save_model
+from models.artifact import CPU_ROWS, Model, load_model, save_model
 from models.calibration import Calibration
 from models.config import TrainConfig
 from models.data import to_batch
@@ -77,8 +77,8 @@ def bare_forward(model: Model, path: str) -> float:
 
     def forward() -> None:
         with torch.inference_mode():
-            for start in range(0, ROWS, 8192):
-                model.network(batch.take(torch.arange(start, min(start + 8192, ROWS))))
+            for part in batch.parts(CPU_ROWS):
+                model.network(part)
 
     forward()
     return cpu_seconds(forward)

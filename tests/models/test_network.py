@@ -22,10 +22,11 @@ from models.average import RunningMean
 from models.balance import AGGREGATORS, balance_of
 from models.config import TrainConfig
 from models.data import Batch, to_batch
+from models.dropout import Dropout
 from models.evaluate import decided, ece, gini, poisson_deviance, tweedie_deviance
 from models.layout import Layout
 from models.module import MultiTaskModule, one_cycle, without_events
-from models.network import Network, PiecewiseNumbers
+from models.network import ALIGNMENT, PADDING, Network, PiecewiseNumbers
 from models.numbers import quantiles
 from models.related import apart, asked_twice, at_odds, related
 from models.sequences import EVENT_ENCODERS, TEXT_ENCODERS
@@ -357,3 +358,40 @@ def test_biases_do_not_decay(encoder) -> None:
     assert all(id(tower.bias) in kept for tower in network.towers.values())
     assert all(id(tower.weight) not in kept for tower in network.towers.values())
     assert len(decays["params"]) + len(kept) == sum(p.requires_grad for p in network.parameters())
+
+
+def test_dropout_drops_its_share_and_what_is_kept_makes_up_for_it() -> None:
+    torch.manual_seed(0)
+    layer, x = Dropout(0.3), torch.ones(400, 501, requires_grad=True)
+    made = layer(x)
+    kept = made > 0
+    assert kept.float().mean().item() == pytest.approx(179 / 256, abs=0.005)
+    assert made[kept].unique().tolist() == pytest.approx([256 / 179])
+    assert made.mean().item() == pytest.approx(1.0, abs=0.01)
+    # No row and no column is dropped as a whole, nor neighbours together.
+    assert kept.float().mean(0).std().item() == pytest.approx((0.3 * 0.7 / 400) ** 0.5, rel=0.1)
+    both = (kept[:, 1:] & kept[:, :-1]).float().mean().item()
+    assert both == pytest.approx((179 / 256) ** 2, abs=0.005)
+    made.sum().backward()
+    assert torch.equal(x.grad, made.detach())
+    assert not torch.equal(layer(x) > 0, kept)
+    assert layer.eval()(x) is x
+    assert Dropout(0.0)(x) is x
+
+
+def test_inputs_are_as_wide_as_products_like_them_and_padding_is_nothing(encoder, batch) -> None:
+    network = network_of(encoder)
+    made = network.inputs(batch)
+    padding = torch.tensor([owner == PADDING for owner in network.owners])
+    assert made.shape[1] % ALIGNMENT == 0
+    assert 0 < padding.sum() < ALIGNMENT
+    assert (made[:, padding] == 0).all()
+
+
+def test_parts_of_a_batch_are_scored_as_the_whole(encoder, batch) -> None:
+    network = network_of(encoder).eval()
+    with torch.inference_mode():
+        whole = network(batch)
+        parts = [network(part) for part in batch.parts(7)]
+    for name, outputs in whole.items():
+        torch.testing.assert_close(torch.cat([part[name] for part in parts]), outputs)
