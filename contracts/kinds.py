@@ -29,6 +29,14 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Regression:
+    """How much of the target, where it may be below 0? The label is its sum in the window."""
+
+    name = "regression"
+    label_type = "bigint"
+
+
+@dataclass(frozen=True)
 class ZeroInflatedLogNormal:
     """How much of the target, where most have none? The label is its sum in the window, at least 0
     (Wang, Liu, Miao: A Deep Probabilistic Model for Customer Lifetime Value Prediction, 2019)."""
@@ -85,10 +93,11 @@ class MultiLabel:
             raise ContractError(f"max_classes must be 1 or more, found {self.max_classes}")
 
 
-Kind = Binary | Count | ZeroInflatedLogNormal | Ordinal | MultiClass | MultiLabel
+Kind = Binary | Count | Regression | ZeroInflatedLogNormal | Ordinal | MultiClass | MultiLabel
 KINDS: tuple[type[Kind], ...] = (
     Binary,
     Count,
+    Regression,
     ZeroInflatedLogNormal,
     Ordinal,
     MultiClass,
@@ -107,7 +116,7 @@ def label_range(kind: Kind) -> tuple[float | None, float | None]:
             return 1, len(classes)
         case Count() | ZeroInflatedLogNormal():
             return 0, None
-        case MultiLabel():
+        case Regression() | MultiLabel():
             return None, None
 
 
@@ -118,6 +127,10 @@ def kind_columns(kind: Kind, score: str, about: str) -> tuple[Column, ...]:
             return (_probability(score, about),)
         case Count():
             return (_amount(f"{score}_expected", f"Expected number. {about}"),)
+        case Regression():
+            return (
+                Column(f"{score}_expected", "double", f"Expected amount. {about}", nullable=True),
+            )
         case ZeroInflatedLogNormal():
             return (
                 _probability(f"{score}_probability", f"Probability that it is above 0. {about}"),

@@ -22,6 +22,7 @@ from contracts.kinds import (
     MultiClass,
     MultiLabel,
     Ordinal,
+    Regression,
     ZeroInflatedLogNormal,
 )
 from contracts.tables import EXAMPLES, LABELS
@@ -126,6 +127,7 @@ def _first(task: Task) -> Column:
 _BY_KIND: dict[type[Kind], _Label] = {
     Binary: _Label(lambda task: F.bool_or(_in_window(task)), _binary),
     Count: _Label(_sum, _at_least_none),
+    Regression: _Label(_sum, lambda task: F.coalesce(F.col(task.name), F.lit(0))),
     ZeroInflatedLogNormal: _Label(_sum, _at_least_none),
     Ordinal: _Label(_first, lambda task: F.col(task.name)),
     MultiClass: _Label(_first, lambda task: F.col(task.name)),

@@ -22,6 +22,7 @@ from contracts.kinds import (
     MultiClass,
     MultiLabel,
     Ordinal,
+    Regression,
     ZeroInflatedLogNormal,
 )
 from contracts.tasks import Task
@@ -36,6 +37,7 @@ Statistic = Callable[[Array], float]
 MAIN_METRIC: Mapping[type[Kind], str] = {
     Binary: "auc",
     Count: "deviance",
+    Regression: "mse",
     ZeroInflatedLogNormal: "deviance",
     Ordinal: "mae",
     MultiClass: "auc",
@@ -164,6 +166,15 @@ def _amount(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     return made
 
 
+def _regression(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
+    expected = scores["_expected"]
+    squares = ((expected - labels) ** 2).mean()
+    return _errors(labels, expected) | {
+        "mse": squares,
+        "r2": 1 - squares / labels.var() if labels.var() > 0 else float("nan"),
+    }
+
+
 def _level(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     chances = class_chances(task, scores)
     return _errors(labels, scores["_expected"]) | _hits(chances, labels)
@@ -210,6 +221,7 @@ def _labels(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
 _BY_KIND: Mapping[type[Kind], Callable[[Task, Array, Scores], dict[str, Any]]] = {
     Binary: _binary,
     Count: _count,
+    Regression: _regression,
     ZeroInflatedLogNormal: _amount,
     Ordinal: _level,
     MultiClass: _class,
@@ -224,7 +236,7 @@ def constant_scores(task: Task, train_labels: Array, n: int) -> Scores:
     match task.kind:
         case Binary():
             return {"": full * train_labels.mean()}
-        case Count():
+        case Count() | Regression():
             return {"_expected": full * train_labels.mean()}
         case ZeroInflatedLogNormal():
             return {
@@ -324,6 +336,8 @@ def main_metric(task: Task, labels: Array, scores: Scores) -> Statistic:
             return mean_of(poisson_deviance(labels, scores["_expected"]))
         case ZeroInflatedLogNormal():
             return mean_of(tweedie_deviance(labels, scores["_expected"]))
+        case Regression():
+            return mean_of((scores["_expected"] - labels) ** 2)
         case Ordinal():
             return mean_of(np.abs(scores["_expected"] - labels))
         case MultiClass(classes=classes):

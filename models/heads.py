@@ -20,12 +20,16 @@ from contracts.kinds import (
     MultiClass,
     MultiLabel,
     Ordinal,
+    Regression,
     ZeroInflatedLogNormal,
 )
 from models.calibration import Calibration
 
 MIN_SIGMA, MAX_SIGMA = 0.05, 1.5
 """Bounds of the log-normal's spread: the expectation grows with exp(sigma² / 2)."""
+
+MIN_LOG_SPREAD, MAX_LOG_SPREAD = math.log(0.5), 30.0
+"""Bounds of the logarithm of a regression's spread: labels are whole numbers."""
 
 
 class Head(Protocol):
@@ -113,6 +117,40 @@ class ZeroInflatedLogNormalHead:
         # Amounts beyond what the labels can hold are cut, so that one row cannot spoil a sum.
         mean = torch.exp((mu + _sigma(outputs) ** 2 / 2).double().clamp(max=math.log(1e13)))
         return {"_probability": probability, "_expected": probability * mean}
+
+
+class RegressionHead:
+    """Normal (Nix and Weigend, 1994): outputs are the mean over the spread, and the spread's log.
+
+    So both are of the order of 1 whatever the label's unit is.
+    """
+
+    n_outputs = 2
+
+    def __init__(self, kind: Regression):
+        self.kind = kind
+
+    def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
+        log_spread = self._log_spread(outputs)
+        gap = label * torch.exp(-log_spread) - outputs[:, 0]
+        return 0.5 * gap**2 + log_spread + 0.5 * math.log(2 * math.pi)
+
+    def start(self, labels: Tensor) -> Tensor:
+        spread = labels.double().std(correction=0).clamp_min(0.5)
+        return torch.stack([labels.double().mean() / spread, torch.log(spread)]).float()
+
+    def rank(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 0] * torch.exp(self._log_spread(outputs))
+
+    def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
+        mean = calibration.slope * outputs[:, 0] + calibration.shift
+        return torch.stack([mean, outputs[:, 1]], dim=1)
+
+    def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
+        return {"_expected": self.rank(self.calibrated(outputs, calibration).double())}
+
+    def _log_spread(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 1].clamp(MIN_LOG_SPREAD, MAX_LOG_SPREAD)
 
 
 class OrdinalHead:
@@ -256,6 +294,7 @@ class MultiLabelHead:
 _BY_KIND: Mapping[type[Kind], Any] = {
     Binary: BinaryHead,
     Count: CountHead,
+    Regression: RegressionHead,
     ZeroInflatedLogNormal: ZeroInflatedLogNormalHead,
     Ordinal: OrdinalHead,
     MultiClass: MultiClassHead,

@@ -15,6 +15,7 @@ from contracts.kinds import (
     MultiClass,
     MultiLabel,
     Ordinal,
+    Regression,
     ZeroInflatedLogNormal,
 )
 from contracts.tasks import Task
@@ -122,6 +123,8 @@ def twin_scores(
             return {"_probability": some, "_expected": amount}
         case Count():
             return {"_expected": fit({"objective": "poisson"}, train[1], valid[1])}
+        case Regression():
+            return {"_expected": fit({"objective": "regression"}, train[1], valid[1])}
         case Ordinal(levels=levels):
             chances = fit(
                 {"objective": "multiclass", "num_class": levels}, train[1] - 1, valid[1] - 1

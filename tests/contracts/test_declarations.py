@@ -14,6 +14,7 @@ from contracts.kinds import (
     MultiClass,
     MultiLabel,
     Ordinal,
+    Regression,
     ZeroInflatedLogNormal,
 )
 from contracts.sources import FIELDS
@@ -36,6 +37,7 @@ def test_every_kind_has_its_label_head_and_metrics() -> None:
 EXAMPLES_OF_KINDS = [
     Binary(),
     Count(),
+    Regression(),
     ZeroInflatedLogNormal(),
     Ordinal(3),
     MultiClass(("bad", "good")),

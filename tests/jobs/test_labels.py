@@ -3,9 +3,10 @@ from __future__ import annotations
 from datetime import date, timedelta
 
 from contracts.clean_tables import ACCOUNT_EVENTS, FRAUD_MARKS, ITEMS, ORDERS, REVIEWS
+from contracts.kinds import Regression
 from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_ITEM_DAYS
-from contracts.tasks import LABEL_REACH, TASKS
-from jobs.labels import Known, examples, labels, standing_orders
+from contracts.tasks import LABEL_REACH, TASKS, Mask, Task
+from jobs.labels import _BY_KIND, Known, examples, labels, standing_orders
 from tests.conftest import rows_of
 
 A = date(2025, 1, 1)
@@ -144,6 +145,21 @@ def test_spend_is_net_and_never_below_zero(table) -> None:
         ]
         == 0
     )
+
+
+def test_a_regression_is_the_sum_below_zero_too(spark) -> None:
+    task = Task("net_30d", "N.", Regression(), 30, "net_spend_minor", Mask("all"), ())
+    rows = [
+        ("ann", 0, "net_spend_minor", 500), ("ann", 29, "net_spend_minor", -800),
+        ("ann", 30, "net_spend_minor", 900), ("bob", 1, "order", 1),
+    ]  # fmt: skip
+    frame = spark.createDataFrame(rows, "user string, offset int, target string, value bigint")
+    kind = _BY_KIND[Regression]
+    made = frame.groupBy("user").agg(kind.aggregate(task).alias(task.name))
+    found = {
+        r.user: r.label for r in made.select("user", kind.label(task).alias("label")).collect()
+    }
+    assert found == {"ann": -300, "bob": 0}
 
 
 def test_the_first_review_gives_the_rating_and_none_gives_null(table) -> None:

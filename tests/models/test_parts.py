@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import lognorm, nbinom
+from scipy.stats import lognorm, nbinom, norm
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -21,14 +21,15 @@ from contracts.kinds import (
     MultiClass,
     MultiLabel,
     Ordinal,
+    Regression,
     ZeroInflatedLogNormal,
 )
 from contracts.table import ContractError
-from contracts.tasks import task_named
+from contracts.tasks import Mask, Task, task_named
 from models.calibrate import beta, fit_calibration, isotonic, platt, temperature
 from models.calibration import Calibration
 from models.config import TrainConfig
-from models.evaluate import auc_of, bootstrap, mean_of, metrics
+from models.evaluate import auc_of, bootstrap, constant_scores, main_metric, mean_of, metrics
 from models.gate import Comparison, decide, decide_first
 from models.heads import head_of, within
 from models.layout import Layout, frequent_classes
@@ -47,6 +48,30 @@ def test_the_log_normal_head_is_the_papers_likelihood() -> None:
     assert np.allclose(head.loss(outputs, torch.tensor([0.0, 9.0])), expected, atol=1e-5)
     mean = head.predict(outputs, Calibration())["_expected"][0]
     assert np.isclose(mean, p * np.exp(2.0 + sigma**2 / 2), rtol=1e-5)
+
+
+def test_the_regression_head_is_a_normal_likelihood_in_any_unit() -> None:
+    head = head_of(Regression())
+    outputs = torch.tensor([[-1.5, 6.0], [0.2, -9.0]])  # a spread below half a unit is half a unit
+    labels = torch.tensor([-700.0, 1.0])
+    spread = np.array([np.exp(6.0), 0.5])
+    mean = np.array([-1.5, 0.2]) * spread
+    expected = -norm.logpdf(labels.numpy(), mean, spread)
+    assert np.allclose(head.loss(outputs, labels), expected, atol=1e-4)
+    assert np.allclose(head.predict(outputs, Calibration())["_expected"], mean, rtol=1e-5)
+    moved = head.predict(outputs, Calibration(slope=2.0, shift=0.1))["_expected"]
+    assert np.allclose(moved, 2 * mean + 0.1 * spread, rtol=1e-5)
+
+
+def test_a_regression_is_judged_by_its_squared_error() -> None:
+    task = Task("net", "N.", Regression(), 30, "net_spend_minor", Mask("all"), ())
+    labels, said = np.array([-4.0, 0.0, 10.0]), np.array([-2.0, 1.0, 7.0])
+    found = metrics(task, labels, {"_expected": said})
+    assert found["mse"] == pytest.approx(14 / 3)
+    assert found["r2"] == pytest.approx(1 - 14 / 104)
+    assert main_metric(task, labels, {"_expected": said})(np.array([1.0, 0, 1])) == 6.5
+    flat = constant_scores(task, labels, 2)
+    assert flat["_expected"].tolist() == [2.0, 2.0]
 
 
 def test_the_ordinal_heads_levels_are_probabilities_in_order() -> None:
@@ -113,6 +138,7 @@ def test_the_weighted_area_under_the_curve_is_that_of_repeated_rows() -> None:
 KINDS = [
     Binary(),
     Count(),
+    Regression(),
     ZeroInflatedLogNormal(),
     Ordinal(5),
     MultiClass(("bad", "fair", "good")),
@@ -131,6 +157,7 @@ def test_a_head_starts_as_the_constant_that_fits_best(kind) -> None:
             "ordinal": dice.choice([1, 2, 3, 4, 5], 500, p=[0.1, 0.1, 0.2, 0.3, 0.3]),
             "multi_class": dice.choice([1, 2, 3], 500, p=[0.1, 0.2, 0.7]),
             "multi_label": dice.random((500, 3)) < [0.1, 0.2, 0.7],
+            "regression": dice.normal(-40, 300, 500),
             "count": dice.negative_binomial(3, 0.4, 500),
         }[kind.name]
     ).float()
