@@ -266,6 +266,12 @@ _SEQUENCES = (
         "item_id",
     ),
     _sequence(
+        "seq_category",
+        "Category of that item as known by as_of; empty where there is none.",
+        "array<string>",
+        "category_id",
+    ),
+    _sequence(
         "seq_hours",
         "Whole hours from each of those events to as_of.",
         "array<int>",

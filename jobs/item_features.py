@@ -54,7 +54,8 @@ FROM_ITEM = {
 
 def recent_items(user_state: DataFrame, items: DataFrame) -> DataFrame:
     """One row per user and `as_of` with an item among the last events: the columns of
-    `RECENT_ITEMS`, and `last_item_category`."""
+    `RECENT_ITEMS`, `last_item_category`, and `categories`, a map from each item to its own."""
+    named = F.when(F.col("category_id").isNotNull(), F.struct("item_id", "category_id"))
     with_items = user_state.select(
         "user_key", "as_of", F.filter("event_item", lambda x: x != "").alias("met")
     ).where(F.size("met") > 0)
@@ -65,6 +66,7 @@ def recent_items(user_state: DataFrame, items: DataFrame) -> DataFrame:
         .agg(
             F.count("*").alias("n_recent_items"),
             *(F.sum(of).alias(f"recent_items_{name}") for name, of in FROM_ITEM.items()),
+            F.map_from_entries(F.collect_list(named)).alias("categories"),
         )
     )
     of_category = (

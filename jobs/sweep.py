@@ -170,6 +170,7 @@ class Sweep:
         self._item_stats[at, :, owner] = flat[:, 1:]
         names = items["texts"].combine_chunks().flatten()
         self._categories = pc.unique(names.drop_null())
+        self._named = pa.concat_arrays([self._categories, pa.array([""], pa.string())])
         self._item_category = np.full((n_days, n_items), -1, np.int64)
         self._item_category[at, owner] = codes(pa.chunked_array([names]), self._categories)
 
@@ -274,6 +275,7 @@ class Sweep:
             lists={
                 "verb": (sequence.counts, self._verb[sequence.rows], self._verbs),
                 "item_id": (sequence.counts, self._thing[sequence.rows], self._things),
+                "category_id": (sequence.counts, self._met_category(k, sequence.rows), self._named),
                 "occurred_at": (sequence.counts, self._hours(day, sequence.rows), None),
                 "amount_minor": (sequence.counts, self._amount[sequence.rows], None),
                 "text": (*self._text(k, day), None),
@@ -339,6 +341,13 @@ class Sweep:
             )
             made[f"last_category_{name}"] = np.where(last >= 0, of_category[last], 0)
         return made, last
+
+    def _met_category(self, k: int, newest: Ints) -> Ints:
+        """The category of each event's item as of day `k`; the code past the last is none."""
+        item = self._thing_item[self._thing[newest]]
+        category = np.full(len(newest), -1, np.int64)
+        category[item >= 0] = self._item_category[k][item[item >= 0]]
+        return np.where(category >= 0, category, len(self._categories))
 
     def _hours(self, day: int, newest: Ints) -> Ints:
         """As Spark divides: in doubles, then down to a whole number."""

@@ -174,6 +174,10 @@ def _sequence(feature: Feature) -> Column:
         return F.transform(
             "event_micros", lambda at: F.floor((cut - at) / _MICROS_PER_HOUR).cast("int")
         )
+    if feature.source == ("category_id",):
+        return F.transform(
+            "event_item", lambda item: F.coalesce(F.try_element_at("categories", item), F.lit(""))
+        )
     return F.col(
         {"verb": "event_verb", "item_id": "event_item", "amount_minor": "event_amount_minor"}[
             feature.source[0]

@@ -35,6 +35,7 @@ class Batch:
     ids: Tensor
     verbs: Tensor
     items: Tensor
+    categories: Tensor
     times: Tensor
     tokens: Tensor
     vectors: Tensor
@@ -71,6 +72,7 @@ def to_batch(encoded: Encoded, labels: np.ndarray) -> Batch:
         torch.from_numpy(encoded.ids),
         torch.from_numpy(encoded.verbs),
         torch.from_numpy(encoded.items),
+        torch.from_numpy(encoded.categories),
         torch.from_numpy(encoded.times),
         torch.from_numpy(encoded.tokens),
         torch.from_numpy(encoded.vectors),

@@ -34,6 +34,8 @@ from models.numbers import (
     value_codes,
 )
 
+CATEGORY_BUCKETS = 1024
+"""Hash buckets of the categories in the sequence of events."""
 MAX_WORDS = 200_000
 """Distinct ids beyond which a feature has no vocabulary: its ids are hashed."""
 SAMPLE_ROWS = 50_000
@@ -53,6 +55,8 @@ class Encoded:
     """(B, L): 0 where there is no event, oldest first, aligned to the end."""
     items: Ints
     """(B, L): hash buckets from 1; 0 without an item."""
+    categories: Ints
+    """(B, L): hash buckets of the items' categories from 1; 0 without one."""
     times: Floats
     """(B, L, 2): log hours to as_of, log amount."""
     tokens: Ints
@@ -135,16 +139,18 @@ class Encoder:
         missing = np.isnan(values)
         scaled = np.where(missing, 0.0, self._standard(values))
         n = rows.num_rows
-        verbs, items, times = (
+        none: tuple[Ints, ...] = (*(np.zeros((n, 0), np.int64) for _ in range(3)),)
+        verbs, items, categories, times = (
             sequences(rows, self.id_buckets)
             if self.inputs.events
-            else (np.zeros((n, 0), np.int64), np.zeros((n, 0), np.int64), np.zeros((n, 0, 2), "f4"))
+            else (*none, np.zeros((n, 0, 2), np.float32))
         )
         return Encoded(
             np.concatenate([scaled, missing, values == 0], axis=1).astype(np.float32),
             self.codes(rows, values),
             verbs,
             items,
+            categories,
             times,
             words(rows) if self.inputs.text else np.zeros((n, 0), np.int64),
             vectors(rows, self.inputs.vectors, self.vector_scales),
@@ -335,30 +341,30 @@ def vectors(
     return np.concatenate([*made, np.stack(missing, axis=1)], axis=1).astype(np.float32)
 
 
-def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints, Floats]:
-    """Verbs (B, L), hashed items (B, L), log hours and log amounts (B, L, 2)."""
+def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints, Ints, Floats]:
+    """Verbs (B, L), hashed items and categories (B, L), log hours and log amounts (B, L, 2)."""
     verbs, where = _flat(rows, "seq_verb", SEQUENCE_LENGTH)
-    items, _ = _flat(rows, "seq_item", SEQUENCE_LENGTH)
     hours, _ = _flat(rows, "seq_hours", SEQUENCE_LENGTH)
     amounts, _ = _flat(rows, "seq_amount_minor", SEQUENCE_LENGTH)
     shape = (rows.num_rows, SEQUENCE_LENGTH)
     verb_codes = pc.fill_null(pc.add(pc.index_in(verbs, value_set=pa.array(EVENT_VERBS)), 1), 0)
-    dictionary = items.dictionary_encode()
-    hashed = np.array(
-        [
-            0 if word == "" else 1 + zlib.crc32(word.encode()) % buckets
-            for word in dictionary.dictionary.to_pylist()
-        ],
-        dtype=np.int64,
-    )
     times = np.zeros((*shape, 2), np.float32)
-    padded_verbs, padded_items = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    padded_verbs, items, categories = (np.zeros(shape, np.int64) for _ in range(3))
     padded_verbs[where] = verb_codes.to_numpy(zero_copy_only=False)
-    if len(hashed):
-        padded_items[where] = hashed[dictionary.indices.to_numpy(zero_copy_only=False)]
+    items[where] = _hashed(_flat(rows, "seq_item", SEQUENCE_LENGTH)[0], buckets)
+    categories[where] = _hashed(_flat(rows, "seq_category", SEQUENCE_LENGTH)[0], CATEGORY_BUCKETS)
     times[(*where, 0)] = np.log1p(np.maximum(hours.to_numpy(zero_copy_only=False), 0)) / 5
     times[(*where, 1)] = np.log1p(amounts.to_numpy(zero_copy_only=False)) / 10
-    return padded_verbs, padded_items, times
+    return padded_verbs, items, categories, times
+
+
+def _hashed(named: pa.Array, buckets: int) -> Ints:
+    """(n,): a bucket of each name from 1, the same on every machine; 0 is no name."""
+    dictionary = named.dictionary_encode()
+    words = dictionary.dictionary.to_pylist()
+    places = [0 if word == "" else 1 + zlib.crc32(word.encode()) % buckets for word in words]
+    found: Ints = np.array([*places, 0], np.int64)[dictionary.indices.to_numpy()]
+    return found
 
 
 def words(rows: pa.RecordBatch | pa.Table) -> Ints:

@@ -276,6 +276,7 @@ def without_events(batch: Batch, share: float) -> Batch:
         batch,
         verbs=batch.verbs * kept,
         items=batch.items * kept,
+        categories=batch.categories * kept,
         times=batch.times * kept.unsqueeze(2),
     )
 

@@ -189,7 +189,8 @@ class Network(nn.Module):
         """What the trunk is given, (B, inputs); `owners` says which feature each column is of."""
         parts = [self.numbers(batch.numeric), self.ids(batch.ids).flatten(1)]
         if self.events is not None:
-            parts.append(self._or_none(self.events(batch.verbs, batch.items, batch.times)))
+            events = self.events(batch.verbs, batch.items, batch.categories, batch.times)
+            parts.append(self._or_none(events))
         if self.text is not None:
             parts.append(self._or_none(self.text(batch.tokens)))
         if batch.vectors.shape[1]:

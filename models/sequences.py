@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from contracts.measures import EVENT_VERBS, TEXT_BUCKETS
 from models.config import TrainConfig
+from models.encoders import CATEGORY_BUCKETS
 from models.rows import table_of
 
 EVENT_WIDTH = 24
@@ -19,20 +20,23 @@ TEXT_WIDTH = 16
 
 
 class EventInputs(nn.Module):
-    """Each event as a vector: what was done, to which item, when, and for how much."""
+    """Each event as a vector: what was done, to which item, of which category, when, how much."""
 
     def __init__(self, config: TrainConfig):
         super().__init__()
         self.verb = nn.Embedding(len(EVENT_VERBS) + 1, EVENT_WIDTH, padding_idx=0)
         self.item = table_of(config.id_buckets + 1, config.id_width)
         nn.init.zeros_(self.item.weight)  # of an item that training has not seen nothing is known
-        self.mix = nn.Linear(EVENT_WIDTH + config.id_width + 2, EVENT_WIDTH)
+        self.category = nn.Embedding(CATEGORY_BUCKETS + 1, config.id_width, padding_idx=0)
+        nn.init.normal_(self.category.weight, std=0.1)
+        with torch.no_grad():
+            self.category.weight[0] = 0
+        self.mix = nn.Linear(EVENT_WIDTH + 2 * config.id_width + 2, EVENT_WIDTH)
 
-    def forward(self, verbs: Tensor, items: Tensor, times: Tensor) -> Tensor:
-        """(B, L), (B, L), (B, L, 2) to (B, L, EVENT_WIDTH)."""
-        return torch.relu(
-            self.mix(torch.cat([self.verb(verbs), self._items(items), times.float()], dim=2))
-        )
+    def forward(self, verbs: Tensor, items: Tensor, categories: Tensor, times: Tensor) -> Tensor:
+        """(B, L), (B, L), (B, L), (B, L, 2) to (B, L, EVENT_WIDTH)."""
+        parts = [self.verb(verbs), self._items(items), self.category(categories), times.float()]
+        return torch.relu(self.mix(torch.cat(parts, dim=2)))
 
     def _items(self, items: Tensor) -> Tensor:
         """(B, L) to (B, L, id_width); zeros where there is no item."""
@@ -51,9 +55,9 @@ class AttentionEvents(nn.Module):
         self.query = nn.Linear(EVENT_WIDTH, 2)
         self.width = 2 * EVENT_WIDTH
 
-    def forward(self, verbs: Tensor, items: Tensor, times: Tensor) -> Tensor:
-        """(B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
-        events = self.inputs(verbs, items, times)
+    def forward(self, verbs: Tensor, items: Tensor, categories: Tensor, times: Tensor) -> Tensor:
+        """(B, L), (B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
+        events = self.inputs(verbs, items, categories, times)
         there = (verbs > 0).unsqueeze(2)
         weights = self.query(events).masked_fill(~there, -1e9).softmax(dim=1)
         weights = torch.where(there, weights, torch.zeros_like(weights))
@@ -71,11 +75,11 @@ class RecurrentEvents(nn.Module):
         self.cell = nn.GRU(EVENT_WIDTH, 2 * EVENT_WIDTH, batch_first=True)
         self.width = 2 * EVENT_WIDTH
 
-    def forward(self, verbs: Tensor, items: Tensor, times: Tensor) -> Tensor:
-        """(B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
+    def forward(self, verbs: Tensor, items: Tensor, categories: Tensor, times: Tensor) -> Tensor:
+        """(B, L), (B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
         there = verbs > 0
         lengths = there.sum(dim=1)
-        events = self.inputs(verbs, items, times)
+        events = self.inputs(verbs, items, categories, times)
         # Packing wants events at the start, in their order, and at least one of them.
         order = torch.argsort((~there).int(), dim=1, stable=True).unsqueeze(2)
         moved = events.gather(1, order.expand_as(events))

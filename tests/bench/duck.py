@@ -110,8 +110,9 @@ CREATE TABLE sequences AS SELECT user_key, list(verb ORDER BY occurred_at, id) A
     list(floor((epoch_us(TIMESTAMPTZ '{day} 00:00:00+00') - epoch_us(occurred_at))
         / 3600000000::DOUBLE)::INT ORDER BY occurred_at, id) AS seq_hours,
     list(amount ORDER BY occurred_at, id) AS seq_amount_minor,
-    arg_max(item, (occurred_at, id)) FILTER (item <> '') AS last_item
-FROM last_events GROUP BY user_key"""
+    arg_max(item, (occurred_at, id)) FILTER (item <> '') AS last_item,
+    list(coalesce(category, '') ORDER BY occurred_at, id) AS seq_category
+FROM last_events LEFT JOIN item_stats USING (item) GROUP BY user_key"""
 
 _THINGS = """
 CREATE TABLE things AS
@@ -252,7 +253,7 @@ def features_by_hand(
             sums=", ".join(f"sum({s})::BIGINT AS recent_items_{s}" for s in stats),
             of_category=", ".join(f"sum({s})::BIGINT AS last_category_{s}" for s in stats),
         )
-        for statement in (_EVENTS, _LAST, _SEQUENCES, _THINGS, _ITEMS, recent, _EDGES, _GRAPH,
+        for statement in (_EVENTS, _LAST, _THINGS, _ITEMS, _SEQUENCES, recent, _EDGES, _GRAPH,
                           _TEXT, _MOMENTS):  # fmt: skip
             do(statement.format(day=day) if statement is not recent else statement)
         distincts = ", ".join(

@@ -292,6 +292,7 @@ def recent_items(
     return {
         "n_recent_items": len(set(there)),
         "last_item_category": category,
+        "seq_category": [categories.get(i) or "" for i in met],
         **{f"recent_items_{n}": sum(of[i] for i in set(there)) for n, of in counts.items()},
         **{f"last_category_{n}": sum(of[i] for i in alike) for n, of in counts.items()},
     }

@@ -39,7 +39,13 @@ def features(n: int, as_of: date, seed: int) -> tuple[dict, np.ndarray]:
     columns["text_tokens"] = [
         [1 + int(x > 0)] * int(k) for x, k in zip(strength, lengths, strict=True)
     ]
-    values = {"seq_verb": "view", "seq_item": "i1", "seq_hours": 5, "seq_amount_minor": 0}
+    values = {
+        "seq_verb": "view",
+        "seq_item": "i1",
+        "seq_category": "books",
+        "seq_hours": 5,
+        "seq_amount_minor": 0,
+    }
     for name, value in values.items():
         columns[name] = [[value] * k for k in lengths]
     return columns, strength

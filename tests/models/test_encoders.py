@@ -136,11 +136,12 @@ def test_sequences_end_in_the_last_place_and_slices_keep_their_rows() -> None:
     lists = {
         "seq_verb": [["order"], ["view", "like"]],
         "seq_item": [["i1"], ["", "i2"]],
+        "seq_category": [["books"], ["", "hats"]],
         "seq_hours": [[1], [2, 3]],
         "seq_amount_minor": [[100], [0, 0]],
     }
     whole = rows(40, **{k: v * 20 for k, v in lists.items()})
-    verbs, items, times = sequences(whole.slice(1, 1), 16)
+    verbs, items, categories, times = sequences(whole.slice(1, 1), 16)
     assert verbs[0, -2:].tolist() == [
         EVENT_VERBS.index("view") + 1,
         EVENT_VERBS.index("like") + 1,
@@ -148,4 +149,5 @@ def test_sequences_end_in_the_last_place_and_slices_keep_their_rows() -> None:
     assert (verbs[0, :-2] == 0).all()
     assert items[0, -2] == 0
     assert 1 <= items[0, -1] <= 16
+    assert (categories[0, -1] > 0, categories[0, -2]) == (True, 0)
     assert times[0, -2, 0] > 0

@@ -152,7 +152,8 @@ def test_holes_between_events_and_users_without_events_are_no_matter(name) -> No
     encoder = EVENT_ENCODERS[name](CONFIG).eval()
     verbs = torch.tensor([[0, 0, 1, 2], [1, 0, 2, 0], [0, 0, 0, 0]])
     items = torch.tensor([[0, 0, 5, 6], [5, 0, 6, 0], [0, 0, 0, 0]])
-    made = encoder(verbs, items, torch.zeros(3, 4, 2))
+    categories = torch.tensor([[0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    made = encoder(verbs, items, categories, torch.zeros(3, 4, 2))
     torch.testing.assert_close(made[0], made[1])
     assert (made[2] == 0).all()
 
@@ -161,7 +162,8 @@ def test_a_recurrent_encoder_knows_what_came_last() -> None:
     torch.manual_seed(0)
     encoder = EVENT_ENCODERS["recurrent"](CONFIG).eval()
     verbs = torch.tensor([[1, 2], [2, 1]])
-    made = encoder(verbs, torch.zeros_like(verbs), torch.zeros(2, 2, 2))
+    none = torch.zeros_like(verbs)
+    made = encoder(verbs, none, none, torch.zeros(2, 2, 2))
     assert not torch.allclose(made[0], made[1])
 
 
@@ -227,6 +229,7 @@ def test_dropped_events_are_as_if_they_had_not_happened(batch) -> None:
     assert 0 < int((made.verbs > 0).sum()) < there
     gone = (batch.verbs > 0) & (made.verbs == 0)
     assert (made.items[gone] == 0).all()
+    assert (made.categories[gone] == 0).all()
     assert (made.times[gone] == 0).all()
 
 
