@@ -1,10 +1,13 @@
-"""`python -m tests.bench.homes HOME`: settings tried on the examples of a home, as JSON lines.
+"""`python -m tests.bench.homes HOME`: the network beside LightGBM on a home's examples, as JSON lines.
 
 The newest night of HOME has left examples in its lake; the network is trained on them once per seed
 as that night would, with `--set name=value …` changed, beside LightGBM twins that are trained once.
 Per task the mean over seeds, and in the last line the share of what LightGBM gains over the
-constant that the network gains as well (the mean over tasks), and where it is significantly worse
-or better in most seeds. `--alone` trains single-task twins too.
+constant that the network gains as well, and where it is significantly worse or better in most seeds.
+`--alone` trains single-task twins too.
+
+Settings are chosen with `--valid`: all is then judged on validation days, on which network and twin
+both stop, and test days stay unseen. Twins are kept beside the home for the next call.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import contextlib
 import io
 import json
+import pickle
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,19 +26,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.tables import EXAMPLES
-from contracts.tasks import TASKS
+from contracts.tasks import TASKS, Task
 from flows.database import open_database
 from flows.lake import Lake
 from flows.receipts import Receipts
-from models import examine
+from models import encoders, examine
 from models.config import TrainConfig
-from models.evaluate import HIGHER_IS_BETTER
-from models.learn import TrainSpec
+from models.data import read_batches
+from models.evaluate import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
+from models.examine import as_arrays
+from models.layout import Layout, labelled, task_labels
+from models.learn import Chosen, TrainSpec, choose_tasks, fit_model
 from models.train import train
+from models.twins import twin_rows, twin_scores
 
 
 def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...], date]:
@@ -67,29 +76,116 @@ def share(found: dict[str, Any]) -> float:
     return float((ours - constant) / (twin - constant))
 
 
+def read(name: str, value: str) -> Any:
+    """A setting as its type wants it."""
+    kind = type(getattr(TrainConfig(), name))
+    return value == "true" if kind is bool else kind(value)
+
+
+def share_on(task: Task, labels: Array, ours: Scores, twin: Scores, flat: Scores) -> float:
+    """The same of scores of some rows."""
+    mine, other, none = (
+        main_metric(task, labels, scores)(np.ones(len(labels))) for scores in (ours, twin, flat)
+    )
+    return (mine - none) / (other - none)
+
+
+def rows_of(spec: TrainSpec, layout: Layout, task: Task, days: Sequence[date]) -> Any:
+    """The labelled rows of some days, and their labels."""
+    tables, labels = [], []
+    only, cuts = layout.only(task), {task.name: days}
+    for batch in read_batches(spec.files, days):
+        found = task_labels(only.counted(batch, cuts), only.slices[task.name])
+        tables.append(pa.Table.from_batches([batch.filter(pa.array(labelled(found)))]))
+        labels.append(found[labelled(found)])
+    return pa.concat_tables(tables), np.concatenate(labels)
+
+
+def twins_of(spec: TrainSpec, chosen: Chosen, kept: Path) -> dict[str, Scores]:
+    """What the twins say of the validation rows: trained once, and kept."""
+    if not kept.exists():
+        learnt = sorted({d for days in chosen.train_cuts.values() for d in days})
+        columns = ("user_key", "as_of", *spec.inputs.flat)
+        encoder = encoders.fit(read_batches(spec.files, learnt, columns), spec.config.id_buckets)
+        made = {}
+        for task in chosen.tasks:
+            split, layout = chosen.splits[task.name], chosen.layout.only(task)
+            train, valid = (
+                twin_rows(spec.files, layout, {task.name: days}, encoder, spec.config.twin_max_rows)
+                for days in (split.train, split.valid)
+            )
+            n_ids = len(encoder.inputs.ids)
+            made[task.name] = twin_scores(task, train, valid, valid[0], n_ids, spec.config)
+        kept.write_bytes(pickle.dumps(made))
+    found: dict[str, Scores] = pickle.loads(kept.read_bytes())  # noqa: S301 (written above)
+    return found
+
+
+def judged_on_validation_days(
+    spec: TrainSpec, given: dict[str, str], seeds: int, kept: Path
+) -> None:
+    """One line: the share of the twins' gain per task, its mean (each share within 0 and 1.5, for a
+    twin that gains next to nothing says nothing) and median; and the same of all seeds' mean score,
+    which is what a network that said what all of them say would have."""
+    chosen = choose_tasks(spec)
+    twins = twins_of(spec, chosen, kept)
+    said: dict[str, list[Scores]] = {task.name: [] for task in chosen.tasks}
+    rows = {
+        t.name: rows_of(spec, chosen.layout, t, chosen.splits[t.name].valid) for t in chosen.tasks
+    }
+    took = []
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as temporary:
+            told = replace(spec, config=replace(spec.config, seed=seed), folder=temporary)
+            started = time.process_time()
+            with contextlib.redirect_stdout(io.StringIO()):
+                model = fit_model(told, chosen).model
+            took.append(time.process_time() - started)
+        for task in chosen.tasks:
+            scores = model.scores(model.outputs(rows[task.name][0]))
+            said[task.name].append(as_arrays(scores[task.name]))
+    each, together = {}, {}
+    for task in chosen.tasks:
+        labels, of = rows[task.name][1], said[task.name]
+        flat = constant_scores(task, chosen.labels[task.name].double().numpy(), len(labels))
+        mean = {name: np.mean([scores[name] for scores in of], axis=0) for name in of[0]}
+        shares = [share_on(task, labels, scores, twins[task.name], flat) for scores in (*of, mean)]
+        each[task.name], together[task.name] = float(np.mean(shares[:-1])), shares[-1]
+    print(json.dumps({
+        "judged_on": "validation days", "settings": given, "seeds": seeds,
+        **{f"{how}{what}": round(float(f(list(found.values()))), 4)
+           for what, found in (("", each), ("_of_mean_score", together))
+           for how, f in (("share", lambda x: np.mean(np.clip(x, 0, 1.5))), ("median", np.median))},
+        "tasks": {name: round(value, 3) for name, value in each.items()},
+        "cpu_seconds": round(float(np.mean(took))),
+    }), flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--alone", action="store_true", help="single-task twins as well")
     parser.add_argument("--set", nargs="*", default=[], help="settings, as name=value")
+    parser.add_argument("--valid", action="store_true", help="validation days, to choose by")
     o = parser.parse_args()
     given = dict(x.split("=", 1) for x in o.set)
-    base = TrainConfig()
-    kinds = {name: type(getattr(base, name)) for name in given}
-    config = replace(base, **{name: kinds[name](value) for name, value in given.items()})
+    config = replace(TrainConfig(), **{name: read(name, value) for name, value in given.items()})
     files, days, night = examples_of(o.home.absolute())
+    spec = TrainSpec(files, days, night, 2, tuple(t.name for t in TASKS), config, "")
+    if o.valid:
+        judged_on_validation_days(spec, given, o.seeds, o.home / "twins.pkl")
+        return
     examine.lightgbm_scores = once(examine.lightgbm_scores)
     reports, took = [], []
     for seed in range(o.seeds):
         with tempfile.TemporaryDirectory() as temporary:
-            spec = TrainSpec(
-                files, days, night, 2, tuple(t.name for t in TASKS),
-                replace(config, seed=seed), temporary, single_task_twins=o.alone,
-            )  # fmt: skip
+            told = replace(
+                spec, config=replace(config, seed=seed), folder=temporary, single_task_twins=o.alone
+            )
             started = time.process_time()
             with contextlib.redirect_stdout(io.StringIO()):
-                reports.append(train(spec))
+                reports.append(train(told))
             took.append(time.process_time() - started)
     _tell(reports, given, float(np.mean(took)))
 

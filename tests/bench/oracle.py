@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import sys
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -26,7 +28,7 @@ from flows.lake import Lake
 from flows.receipts import Receipts
 from flows.settings import read_settings
 from models.config import TrainConfig
-from models.evaluate import MAIN_METRIC, metrics
+from models.evaluate import HIGHER_IS_BETTER, MAIN_METRIC, metrics
 from models.twins import twin_scores
 
 CLASSES = 12
@@ -48,8 +50,8 @@ def main() -> None:
     ]
     labels = duckdb.read_parquet(files).df()
     print(
-        "| task | metric | model | LightGBM | oracle | LightGBM with latents | oracle's AUC "
-        "(main; with any) |\n|---|---|---|---|---|---|---|"
+        "| task | metric | model | LightGBM | oracle | LightGBM with latents | model's share of its "
+        "gain over the constant | oracle's AUC (main; with any) |\n|---|---|---|---|---|---|---|---|"
     )
     for name, found in report["tasks"].items():
         task = task_named(name)
@@ -77,9 +79,16 @@ def main() -> None:
         print(
             f"| {name} | {main_} | "
             + " | ".join("—" if c is None else f"{c:,.4g}" for c in cells)
-            + f" | {auc:.3f} |",
+            + f" | {share(main_, found, ceiling):.2f} | {auc:.3f} |",
             flush=True,
         )
+
+
+def share(metric: str, found: Mapping[str, Any], ceiling: Mapping[str, float]) -> float:
+    """Of what LightGBM gains over the constant when it is given the latents, what the model gains
+    without them."""
+    constant = 0.5 if metric in HIGHER_IS_BETTER else found["constant"][metric]
+    return float((found["model"][metric] - constant) / (ceiling[metric] - constant))
 
 
 def rows_of(
