@@ -79,7 +79,7 @@ class TrainConfig:
     l1: float = 0.0
     """Weight of the mean absolute value of the inputs' weights in the loss."""
     id_learning_rate: float = 0.02
-    """Of tables too large to be updated whole (`models/rows.py`)."""
+    """Of the embeddings of ids, items, categories and words, each of which few rows teach."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Of the learning rate: one cycle rises over a third of the epochs and falls over the rest."""
     average: float = 0.99

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import Strategy
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.average import RunningMean
 from models.balance import balance_of
@@ -240,10 +240,13 @@ class MultiTaskModule(pl.LightningModule):
         learnt = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         # A bias has the base rate of its task in it, which decay would draw towards one half.
         biases = [p for name, p in learnt if p.ndim == 1 or name.rpartition(".")[2] == "bias"]
-        others = {id(p) for p in biases}
+        tables = [p for p in embeddings(self.network) if p.requires_grad]
+        others = {id(p) for p in (*biases, *tables)}
         groups: list[dict[str, Any]] = [
             {"params": [p for _, p in learnt if id(p) not in others]},
             {"params": biases, "weight_decay": 0.0},
+            # A row of a table learns from the few rows of a batch that have its id.
+            {"params": tables, "lr": config.id_learning_rate},
         ]
         optimizer = torch.optim.AdamW(
             groups,
@@ -258,6 +261,11 @@ class MultiTaskModule(pl.LightningModule):
             optimizer, lambda epoch: one_cycle(epoch / config.max_epochs)
         )
         return {"optimizer": optimizer, "lr_scheduler": cycle}
+
+
+def embeddings(network: nn.Module) -> list[Tensor]:
+    """Tables of ids, items, categories and words that the optimizer updates."""
+    return [p.weight for p in network.modules() if isinstance(p, nn.Embedding | nn.EmbeddingBag)]
 
 
 def one_cycle(progress: float) -> float:

@@ -16,6 +16,8 @@ from models.encoders import CATEGORY_BUCKETS
 from models.rows import table_of
 
 EVENT_WIDTH = 24
+BAG_WIDTH = 16
+"""Dimensions of a category in the mean over all events."""
 TEXT_WIDTH = 16
 
 
@@ -44,16 +46,24 @@ class EventInputs(nn.Module):
         return made
 
 
+class CategoryMix(nn.EmbeddingBag):
+    """The mean of the categories' embeddings over the events that have one: what share each has."""
+
+    def __init__(self) -> None:
+        super().__init__(CATEGORY_BUCKETS + 1, BAG_WIDTH, mode="mean", padding_idx=0)
+        nn.init.normal_(self.weight, std=0.3)
+
+
 class AttentionEvents(nn.Module):
-    """Attention pooling with two learnt queries."""
+    """Attention pooling with two learnt queries, beside the mix of categories."""
 
     width: int
 
     def __init__(self, config: TrainConfig):
         super().__init__()
-        self.inputs = EventInputs(config)
+        self.inputs, self.mix = EventInputs(config), CategoryMix()
         self.query = nn.Linear(EVENT_WIDTH, 2)
-        self.width = 2 * EVENT_WIDTH
+        self.width = 2 * EVENT_WIDTH + BAG_WIDTH
 
     def forward(self, verbs: Tensor, items: Tensor, categories: Tensor, times: Tensor) -> Tensor:
         """(B, L), (B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
@@ -61,19 +71,21 @@ class AttentionEvents(nn.Module):
         there = (verbs > 0).unsqueeze(2)
         weights = self.query(events).masked_fill(~there, -1e9).softmax(dim=1)
         weights = torch.where(there, weights, torch.zeros_like(weights))
-        return torch.einsum("blq,bld->bqd", weights, events).flatten(1)
+        pooled = torch.einsum("blq,bld->bqd", weights, events).flatten(1)
+        return torch.cat([pooled, self.mix(categories)], dim=1)
 
 
 class RecurrentEvents(nn.Module):
-    """A gated recurrent unit (Cho et al., 2014) from the oldest event to the newest."""
+    """A gated recurrent unit (Cho et al., 2014) from the oldest event to the newest, beside the mix
+    of categories."""
 
     width: int
 
     def __init__(self, config: TrainConfig):
         super().__init__()
-        self.inputs = EventInputs(config)
+        self.inputs, self.mix = EventInputs(config), CategoryMix()
         self.cell = nn.GRU(EVENT_WIDTH, 2 * EVENT_WIDTH, batch_first=True)
-        self.width = 2 * EVENT_WIDTH
+        self.width = 2 * EVENT_WIDTH + BAG_WIDTH
 
     def forward(self, verbs: Tensor, items: Tensor, categories: Tensor, times: Tensor) -> Tensor:
         """(B, L), (B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
@@ -87,7 +99,8 @@ class RecurrentEvents(nn.Module):
             moved, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False
         )
         last: Tensor = self.cell(packed)[1][0]
-        return torch.where((lengths > 0).unsqueeze(1), last, torch.zeros_like(last))
+        last = torch.where((lengths > 0).unsqueeze(1), last, torch.zeros_like(last))
+        return torch.cat([last, self.mix(categories)], dim=1)
 
 
 class MeanText(nn.Module):

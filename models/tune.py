@@ -44,6 +44,7 @@ def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig
         "sequence_dropout": trial.suggest_float("sequence_dropout", 0.0, 0.8, step=0.1),
         "event_dropout": trial.suggest_float("event_dropout", 0.0, 0.4, step=0.1),
         "learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
+        "id_learning_rate": trial.suggest_float("id_learning_rate", 1e-3, 5e-2, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-4, 1.0, log=True),
         "schedule": trial.suggest_categorical("schedule", ["constant", "one_cycle"]),
         "batch_size": trial.suggest_categorical("batch_size", [256, 512, 1024, 2048]),

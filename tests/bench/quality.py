@@ -53,7 +53,7 @@ COLLEGE = (
 CENSUS = TrainConfig(
     trunk="ensemble", numbers="piecewise", members=8, width=192, depth=1, dropout=0.25,
     input_dropout=0.05, id_width=4, numeric_width=8, n_bins=32, n_values=2000, schedule="one_cycle",
-    max_epochs=10, patience=10, tower_epochs=3, learning_rate=2e-3, weight_decay=3e-4, batch_size=1024,
+    max_epochs=10, patience=10, tower_epochs=3, learning_rate=2e-3, id_learning_rate=2e-3, weight_decay=3e-4, batch_size=1024,
     precision="bfloat16", min_rows=1, wide=False,
 )  # fmt: skip
 SETTINGS = {1: CENSUS, 2: replace(CENSUS, n_values=0, id_width=8, max_epochs=14, patience=14)}

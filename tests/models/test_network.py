@@ -355,12 +355,39 @@ def test_sequences_may_be_left_unread(encoder, batch) -> None:
 def test_biases_do_not_decay(encoder) -> None:
     network = network_of(encoder)
     module = MultiTaskModule(network, CONFIG, {t.name: 1.0 for t in TASKS})
-    decays, stays = module.configure_optimizers().param_groups
+    decays, stays, tables = module.configure_optimizers().param_groups
     assert (decays["weight_decay"], stays["weight_decay"]) == (CONFIG.weight_decay, 0.0)
     kept = {id(p) for p in stays["params"]}
     assert all(id(tower.bias) in kept for tower in network.towers.values())
     assert all(id(tower.weight) not in kept for tower in network.towers.values())
-    assert len(decays["params"]) + len(kept) == sum(p.requires_grad for p in network.parameters())
+    n = len(decays["params"]) + len(kept) + len(tables["params"])
+    assert n == sum(p.requires_grad for p in network.parameters())
+
+
+def test_embeddings_learn_at_a_rate_of_their_own(encoder) -> None:
+    config = replace(CONFIG, learning_rate=1e-3, id_learning_rate=0.03)
+    network = Network(config, LAYOUT, encoder)
+    module = MultiTaskModule(network, config, {t.name: 1.0 for t in TASKS})
+    made = module.configure_optimizers()
+    rates = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
+    fast = {name for name, p in network.named_parameters() if rates[id(p)] == 0.03}
+    assert fast == {
+        "ids.weight", "events.inputs.verb.weight", "events.inputs.item.weight",
+        "events.inputs.category.weight", "events.mix.weight", "text.words.weight",
+    }  # fmt: skip
+    assert len(rates) == sum(1 for p in network.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", EVENT_ENCODERS)
+def test_the_mix_of_categories_is_what_share_each_has(name) -> None:
+    torch.manual_seed(0)
+    encoder = EVENT_ENCODERS[name](CONFIG).eval()
+    verbs = torch.ones(2, 4, dtype=torch.long)
+    none, times = torch.zeros_like(verbs), torch.zeros(2, 4, 2)
+    made = encoder(verbs, none, torch.tensor([[1, 2, 0, 1], [2, 1, 1, 0]]), times)
+    one, two = encoder.mix.weight[1], encoder.mix.weight[2]
+    for row in made[:, -len(one) :]:
+        torch.testing.assert_close(row, (2 * one + two) / 3)
 
 
 def test_dropout_drops_its_share_and_what_is_kept_makes_up_for_it() -> None:
