@@ -84,7 +84,7 @@ class TrainConfig:
     """Of the learning rate: one cycle rises over a third of the epochs and falls over the rest."""
     average: float = 0.99
     """Decay of the running mean of the weights, which is what is validated and kept; 0: off."""
-    batch_size: int = 1024
+    batch_size: int = 512
     max_epochs: int = 30
     patience: int = 4
     """Epochs without a better validation loss before a task rests; when all do, training stops."""
