@@ -6,6 +6,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 CALIBRATION_DRIFT = "nightjar.alert.calibration-drift"
+GATE_ASKS = "nightjar.alert.gate-asks"
 EVERY_ALERT = "nightjar.alert.*"
 PUBLISHED = "nightjar.release.published"
 

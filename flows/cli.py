@@ -38,6 +38,9 @@ DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1200, 330, 7, date(2025, 1, 1)
 def run(
     as_of: Day = None,
     plan: PlanOption = None,
+    accept: Annotated[
+        str | None, typer.Option(help="Let a model pass that the gate asks about, by its id.")
+    ] = None,
     source: SourceOption = None,
     raw: RawOption = None,
     home: Home = None,
@@ -46,7 +49,7 @@ def run(
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
-    run_flow(settings.folder, _nightly, day, settings.source, settings.raw, plan)
+    run_flow(settings.folder, _nightly, day, settings.source, settings.raw, plan, accept)
 
 
 @app.command()
@@ -71,7 +74,7 @@ def demo(
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         out.print("user ids are hashed with the demo's key, which is no secret")
     mapping = REPOSITORY / "infra/sources/market.toml"
-    done = run_flow(settings.folder, _nightly, as_of, mapping, folder, None)
+    done = run_flow(settings.folder, _nightly, as_of, mapping, folder, None, None)
     told = {"NIGHTJAR_HOME": settings.folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
     shown = {name: shlex.quote(str(value)) for name, value in told.items()}
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:

@@ -80,6 +80,14 @@ HOMES = Table(
 )
 """One row: whose logs this home holds, and under which key their users are hashed."""
 
+ACCEPTED = Table(
+    "accepted_models",
+    METADATA,
+    Column("model_id", String, primary_key=True),
+    Column("accepted_at", DateTime(timezone=True), nullable=False),
+)
+"""Models that the gate asked about and a person let pass."""
+
 PLANS = Table(
     "plans",
     METADATA,

@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import parts, publish, steps
+from flows import gating, parts, publish, steps
 from flows.alerts import announce
 from flows.forecast import Plan, check_kept, finished, forecast_night
 from flows.forms import as_text
@@ -27,6 +27,7 @@ def nightly(
     source: str = "",
     raw: str = "",
     plan: str = "",
+    accept: str = "",
 ) -> dict[str, Any]:
     """Clean what landed, compute features, train, score every user, publish a release.
 
@@ -36,8 +37,13 @@ def nightly(
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
         plan: The token of a plan: run exactly that, or refuse if anything has moved since.
+        accept: A model that the gate asks about, by its id: let it pass, and publish its scores.
     """
     night = parts.open_night(as_of, source, raw)
+    model_id = as_text(accept, "accept")
+    if model_id is not None:
+        receipt = night.receipts.get("train", night.as_of)
+        gating.accept(night.engine, receipt.outputs if receipt else None, model_id)
     day, what, token = night.as_of, f"the night of {night.as_of}", as_text(plan, "plan")
     if night.settings.pools:
         if token is not None:

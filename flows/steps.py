@@ -14,10 +14,9 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from contracts.table import ContractError
 from contracts.tables import EXAMPLES, RECONCILIATION, USER_SCORES
-from flows import scoreboard
-from flows.alerts import CALIBRATION_DRIFT, alert
+from flows import gating, scoreboard
+from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, alert
 from flows.analysts import query
 from flows.audit import Audited
 from flows.code import git_commit
@@ -159,19 +158,23 @@ def train(night: Night) -> dict[str, Any]:
 def gate(night: Night, report: Mapping[str, Any]) -> str:
     """The model to score with: the challenger if it passes, else the champion.
 
+    Where a person should decide, the night goes on with the champion and raises an alert.
+
     Raises:
         ContractError: the challenger fails and there is no champion.
     """
-    verdict = report["gate"]
-    reasons = "; ".join(verdict["reasons"])
     champion = Releases(night.engine).before(night.as_of)
-    if verdict["decision"] == "promote" or (champion and champion.model_id == report["model_id"]):
-        say(f"gate: model {report['model_id']} passes: {reasons}")
-        return str(report["model_id"])
-    if champion is None:
-        raise ContractError(f"the model does not pass the gate, and there is no other: {reasons}")
-    say(f"gate: champion {champion.model_id} stays: {reasons}")
-    return champion.model_id
+    model_id, why, asks = gating.chosen(
+        report,
+        champion.model_id if champion else None,
+        gating.accepted(night.engine, str(report["model_id"])),
+    )
+    say(f"gate: {why}")
+    if asks:
+        answer = f"nightjar run --as-of {night.as_of} --accept {report['model_id']}"
+        say(f"gate: to let it pass: {answer}")
+        alert(GATE_ASKS, f"{why}\nTo let it pass: {answer}", model_id=str(report["model_id"]))
+    return model_id
 
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)

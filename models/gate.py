@@ -26,8 +26,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    decision: Literal["promote", "keep", "stop"]
-    """`stop`: there is nothing to keep, and the challenger is not fit."""
+    decision: Literal["promote", "keep", "ask", "stop"]
+    """`ask`: better over all and worse somewhere, so that a person must weigh one against the
+    other; `stop`: there is nothing to keep, and the challenger is not fit."""
     reasons: tuple[str, ...]
 
 
@@ -53,7 +54,8 @@ def decide_first(against_constant: Mapping[str, Comparison], max_worse: float) -
 def decide(against_champion: Mapping[str, Comparison], max_worse: float, min_rows: int) -> Verdict:
     """Promote what is no worse over all and significantly worse nowhere.
 
-    Fewer than `min_rows` common test rows say nothing about a task.
+    What is better over all and worse somewhere is a person's to weigh. Fewer than `min_rows` common
+    test rows say nothing about a task.
     """
     told = {name: c for name, c in against_champion.items() if c.rows >= min_rows}
     if not told:
@@ -69,7 +71,7 @@ def decide(against_champion: Mapping[str, Comparison], max_worse: float, min_row
     )
     summary = f"mean loss against the champion {mean:+.2%} over {len(told)} tasks"
     if worse:
-        return Verdict("keep", (summary, *worse))
+        return Verdict("ask" if mean < 0 else "keep", (summary, *worse))
     if mean > 0:
         return Verdict("keep", (summary,))
     return Verdict("promote", (summary,))

@@ -288,9 +288,12 @@ def test_a_first_model_must_beat_the_constant_on_every_task() -> None:
     assert decide_first({}, 0.01).decision == "stop"
 
 
-def test_a_challenger_that_is_worse_anywhere_is_not_promoted() -> None:
+def test_a_challenger_that_is_worse_somewhere_is_kept_out_or_asked_about() -> None:
     assert decide({"a": BETTER}, 0.01, 200).decision == "promote"
-    assert decide({"a": BETTER, "b": WORSE}, 0.01, 200).decision == "keep"
+    asks = decide({"a": BETTER, "b": WORSE, "c": BETTER}, 0.01, 200)
+    assert asks.decision == "ask"
+    assert asks.reasons[1] == "b is worse: loss +20.0% (+10.0% to +30.0%)"
+    assert decide({"b": WORSE}, 0.01, 200).decision == "keep"
     few = decide({"a": Comparison(10, 0.1, 0.5, -0.9, -0.8)}, 0.01, 200)
     assert few.decision == "keep"
     assert few.reasons[0].startswith("no task has 200 test rows")

@@ -13,11 +13,13 @@ import pytest
 
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
+from flows import gating, steps
 from flows.analysts import query
 from flows.cli import app
 from flows.lake import Lake
 from flows.night import Night, StageReport
 from flows.nightly import nightly
+from flows.releases import Releases
 from flows.settings import read_settings
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import NIGHT, QUIET, START
@@ -231,6 +233,27 @@ post_id = "id"
 user_id = "user"
 occurred_at = "time"
 """
+
+
+def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebody(
+    home: Path, first, monkeypatch
+) -> None:
+    raised: list[str] = []
+    monkeypatch.setattr(steps, "alert", lambda event, message, **about: raised.append(message))
+    later = Night(read_settings(), NIGHT + timedelta(days=2))
+    champion = Releases(later.engine).before(later.as_of)
+    asks = {"model_id": "challenger", "gate": {"decision": "ask", "reasons": ["a is worse"]}}
+    assert champion is not None
+    assert steps.gate.fn(later, asks) == champion.model_id
+    assert raised == [
+        f"champion {champion.model_id} stays until a person decides: a is worse\n"
+        "To let it pass: nightjar run --as-of 2025-05-15 --accept challenger"
+    ]
+    with pytest.raises(CallError, match="accept: the night has trained model .*, not challenger"):
+        nightly(NIGHT, accept="challenger")
+    gating.accept(later.engine, asks, "challenger")
+    assert steps.gate.fn(later, asks) == "challenger"
+    assert len(raised) == 1
 
 
 def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Which model scores: the gate's word, and a person's where it asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.table import CallError, ContractError
+from flows.database import open_database
+from flows.gating import accept, accepted, chosen
+
+
+def told(decision: str) -> dict[str, Any]:
+    return {"model_id": "new", "gate": {"decision": decision, "reasons": ["a is worse", "b"]}}
+
+
+@pytest.mark.parametrize(
+    ("decision", "is_accepted", "expected"),
+    [
+        ("promote", False, ("new", "model new passes: a is worse; b", False)),
+        ("keep", False, ("old", "champion old stays: a is worse; b", False)),
+        ("keep", True, ("old", "champion old stays: a is worse; b", False)),
+        ("ask", False, ("old", "champion old stays until a person decides: a is worse; b", True)),
+        ("ask", True, ("new", "model new passes, as a person decided: a is worse; b", False)),
+    ],
+)
+def test_the_champion_stays_until_the_gate_or_a_person_says_otherwise(
+    decision, is_accepted, expected
+) -> None:
+    assert chosen(told(decision), "old", is_accepted) == expected
+
+
+def test_without_a_champion_a_model_that_is_not_fit_stops_the_night() -> None:
+    with pytest.raises(ContractError, match="there is no other: a is worse; b"):
+        chosen(told("stop"), None, False)
+    assert chosen(told("promote"), None, False)[0] == "new"
+    assert chosen(told("keep"), "new", False)[0] == "new"  # it is the champion already
+
+
+def test_only_a_model_that_the_gate_asks_about_can_be_accepted(tmp_path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'n.db'}")
+    with pytest.raises(CallError, match="accept: the night has trained model none, not new"):
+        accept(engine, None, "new")
+    with pytest.raises(CallError, match="accept: the night has trained model new, not other"):
+        accept(engine, told("ask"), "other")
+    with pytest.raises(CallError, match="the gate does not ask about model new: it says keep"):
+        accept(engine, told("keep"), "new")
+    assert not accepted(engine, "new")
+    accept(engine, told("ask"), "new")
+    accept(engine, told("ask"), "new")
+    assert accepted(engine, "new")
+    assert not accepted(engine, "other")
