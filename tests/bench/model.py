@@ -208,6 +208,11 @@ def main() -> None:
         made = in_process([sys.executable, "-m", "tests.bench.model", *told_to])
         return float(made["rate"]), int(made["rss_mb"])
 
+    able = torch.cpu.get_capabilities()
+    has_bfloat16 = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    if not has_bfloat16:
+        told(note="this processor has no bfloat16, so nothing is said of it")
+
     def compare(n_ids: int) -> None:
         cases: dict[str, Callable[[], tuple[float, int]]] = {
             "ours": lambda: mine("ours", n_ids),
@@ -216,6 +221,8 @@ def main() -> None:
             "bare": lambda: peer(sys.executable, "bare:row_fused", n_ids),
             "bare_bf16": lambda: peer(sys.executable, "bare:row_fused_bf16", n_ids),
         }
+        if not has_bfloat16:
+            cases = {name: run for name, run in cases.items() if "bf16" not in name}
         if o.peers:
             cases["deepctr"] = lambda: peer(o.peers, "deepctr:adam:1e-5", n_ids)
             cases["rechub"] = lambda: peer(o.peers, "rechub:0:1e-5", n_ids)
@@ -223,12 +230,15 @@ def main() -> None:
         line: dict[str, Any] = {f"{name}_per_cpu_s": round(rate) for name, rate in rates.items()}
         line |= {f"{name}_rss_mb": mb for name, mb in memory.items()}
         line["over_bare"] = rates["ours"] / rates["bare"]
-        line["bf16_over_bare_bf16"] = rates["ours_bf16"] / rates["bare_bf16"]
+        if has_bfloat16:
+            line["bf16_over_bare_bf16"] = rates["ours_bf16"] / rates["bare_bf16"]
         if o.peers:
             best = max(rates["deepctr"], rates["rechub"])
-            line |= {"over_best_peer": rates["ours"] / best,
-                     "bf16_over_best_peer": rates["ours_bf16"] / best,
-                     "streamed_over_best_peer": rates["ours_streamed"] / best}  # fmt: skip
+            line |= {
+                f"{name.removeprefix('ours').lstrip('_') or 'float32'}_over_best_peer": rate / best
+                for name, rate in rates.items()
+                if name.startswith("ours")
+            }
         told(bench="train", ids=n_ids, rows=o.rows, **line)
 
     for n_ids in o.ids:

@@ -240,6 +240,7 @@ def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebod
 ) -> None:
     raised: list[str] = []
     monkeypatch.setattr(steps, "alert", lambda event, message, **about: raised.append(message))
+    monkeypatch.setattr(steps, "say", lambda line: None)  # there is no run to say it in
     later = Night(read_settings(), NIGHT + timedelta(days=2))
     champion = Releases(later.engine).before(later.as_of)
     asks = {"model_id": "challenger", "gate": {"decision": "ask", "reasons": ["a is worse"]}}
