@@ -46,6 +46,10 @@ from models.train import train
 from models.twins import twin_rows, twin_scores
 
 
+SHARES = (0.0, 1.5)
+"""Bounds of a task's share in the mean: one of a twin that gains next to nothing says nothing."""
+
+
 def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...], date]:
     """Files of the examples, their as-of days, and the night that learnt from them last."""
     files = tuple(file.path for file in Lake(home / "lake").files(EXAMPLES))
@@ -124,9 +128,8 @@ def twins_of(spec: TrainSpec, chosen: Chosen, kept: Path) -> dict[str, Scores]:
 def judged_on_validation_days(
     spec: TrainSpec, given: dict[str, str], seeds: int, kept: Path
 ) -> None:
-    """One line: the share of the twins' gain per task, its mean (each share within 0 and 1.5, for a
-    twin that gains next to nothing says nothing) and median; and the same of all seeds' mean score,
-    which is what a network that said what all of them say would have."""
+    """One line: the share of the twins' gain per task, its mean and median; and the same of all
+    seeds' mean score, which is what a network that said what all of them say would have."""
     chosen = choose_tasks(spec)
     twins = twins_of(spec, chosen, kept)
     said: dict[str, list[Scores]] = {task.name: [] for task in chosen.tasks}
@@ -155,7 +158,7 @@ def judged_on_validation_days(
         "judged_on": "validation days", "settings": given, "seeds": seeds,
         **{f"{how}{what}": round(float(f(list(found.values()))), 4)
            for what, found in (("", each), ("_of_mean_score", together))
-           for how, f in (("share", lambda x: np.mean(np.clip(x, 0, 1.5))), ("median", np.median))},
+           for how, f in (("share", lambda x: np.mean(np.clip(x, *SHARES))), ("median", np.median))},
         "tasks": {name: round(value, 3) for name, value in each.items()},
         "cpu_seconds": round(float(np.mean(took))),
     }), flush=True)  # fmt: skip
@@ -217,7 +220,8 @@ def _tell(reports: Sequence[dict[str, Any]], given: dict[str, str], seconds: flo
         print(json.dumps(line, default=float), flush=True)
     print(json.dumps({
         "settings": given, "seeds": len(reports), "tasks": len(shares),
-        "share_of_gain": round(float(np.mean(shares)), 4), "worse": lost, "better": won,
+        "share_of_gain": round(float(np.mean(np.clip(shares, *SHARES))), 4),
+        "median": round(float(np.median(shares)), 4), "worse": lost, "better": won,
         "towers_gain": np.mean([m["before"] - m["after"] for r in reports
                                 for m in r["towers"].values()]),
         "cpu_seconds": round(seconds),
