@@ -45,7 +45,6 @@ from models.learn import Chosen, TrainSpec, choose_tasks, fit_model
 from models.train import train
 from models.twins import twin_rows, twin_scores
 
-
 SHARES = (0.0, 1.5)
 """Bounds of a task's share in the mean: one of a twin that gains next to nothing says nothing."""
 
