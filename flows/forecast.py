@@ -20,6 +20,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import CallError, ContractError
 from flows.context import Context
 from flows.database import PLANS
+from flows.gating import accepted
 from flows.learning import score_fingerprint, train_fingerprint
 from flows.plan import NEVER_COMPUTED, Decision, decide, hash_of, landing_stage
 from flows.receipts import Fingerprint
@@ -363,6 +364,9 @@ def forecast_night(context: Context) -> Forecast:
     made.then("train", day, {"examples": past}, train_fingerprint(context, past))
     scored = context.receipts.get("score", day)  # with the model that the gate will choose again
     model_id = scored.outputs.get("model_id") if scored else None
+    trained = context.receipts.get("train", day)
+    if trained is not None and accepted(context.engine, trained.outputs["model_id"]):
+        model_id = trained.outputs["model_id"]  # unless a person has answered since
     reads = {"train": (day,), "user_features": (day,)}
     made.then("score", day, reads, score_fingerprint(context, model_id, day))
     return made

@@ -10,7 +10,8 @@ LEVELS = 256
 
 
 class Dropout(nn.Module):
-    """Drops a share of activations while training (Srivastava et al., 2014), to the nearest 1/256.
+    """Drops a share of activations while training (Srivastava et al., 2014), to the nearest 1/256
+    that is neither none nor all.
 
     On a processor torch draws a number per activation, which takes longer than the matrix product
     they enter; here one draw of 64 bits is for eight of them. On GPUs it is torch's own.
@@ -18,7 +19,8 @@ class Dropout(nn.Module):
 
     def __init__(self, share: float):
         super().__init__()
-        self.share, self._dropped = share, round(share * LEVELS)
+        self.share = share
+        self._dropped = min(max(round(share * LEVELS), 1), LEVELS - 1) if share else 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Of any shape to the same; those that are kept make up for the others."""
