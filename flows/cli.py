@@ -90,7 +90,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     start: Annotated[str, typer.Option(help="First day.")] = DEMO_START.isoformat(),
     truth_every: Annotated[
-        int, typer.Option(min=1, help="Days between those whose truth is written, from the last.")
+        int, typer.Option(min=1, help="Days between those whose truth is written, as examples lie.")
     ] = 14,
 ) -> None:
     """Write the raw logs of a simulated market, dirt included; any size in bounded memory.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.days import example_days
 from jobs.market import events, lines
 from jobs.market.dirt import (
     CLEAN,
@@ -202,6 +204,13 @@ class Simulation:
         return n + len(gone), make
 
 
+def truth_days(market: Market, every_days: int) -> tuple[int, ...]:
+    """Days from the market's start as of which the truth is told."""
+    last = market.start + timedelta(days=market.days)
+    past = example_days(last, market.start, every_days, market.days, 1)
+    return (*((day - market.start).days for day in past), market.days)
+
+
 def simulate(
     market: Market,
     folder: Path,
@@ -210,8 +219,8 @@ def simulate(
 ) -> int:
     """Write every day's files under `folder`, and a file SIMULATED when all is there.
 
-    The truth, counted back from the last day in steps of `truth_every_days`, goes to
-    `folder/truth`; None writes only the list of defects.
+    The truth goes to `folder/truth`, as of the last day and as of the midnights that models learn
+    from when examples lie `truth_every_days` apart; None writes only the list of defects.
 
     Returns:
         Raw rows written.
@@ -223,7 +232,7 @@ def simulate(
         progress(day + 1, market.days)
     if truth_every_days is not None:
         write_latents(market, folder / "truth")
-        for day in range(market.days, 0, -truth_every_days):
+        for day in truth_days(market, truth_every_days):
             write_truth(market, simulation.items, day, folder / "truth")
     (folder / DONE).write_text(f"{market}\n")
     return rows

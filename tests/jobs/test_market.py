@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from contracts.days import example_days
 from contracts.table import ContractError
 from jobs.market.events import P_CANCELLED
 from jobs.market.files import Simulation, simulate
@@ -72,6 +73,17 @@ def test_blocks_bound_the_memory_and_ids_do_not_meet(tmp_path) -> None:
     assert all(len(users) == 1 for users in users_by_id.values())
     numbers = {int(row["user"][1:]) for row in rows if row["user"]}
     assert {n // BLOCK for n in numbers} == {0, 1}  # every block is there
+
+
+def test_the_truth_is_told_as_of_the_days_that_models_learn_from(tmp_path: Path) -> None:
+    market = Market(users=20, start=date(2025, 1, 1), days=61, seed=4)
+    night, first = date(2025, 3, 3), date(2025, 1, 1)
+    simulate(market, tmp_path, silent)
+    told = {path.stem.removeprefix("as_of=") for path in (tmp_path / "truth").glob("as_of=*")}
+    learnt = example_days(night, first, 14, 24, 28)
+    assert len(learnt) == 3
+    assert {str(night), *map(str, learnt)} <= told
+    assert len(told) == 6  # the night, and each midnight of the grid
 
 
 def test_the_truth_is_what_then_happens() -> None:
