@@ -67,7 +67,7 @@ def main() -> None:
             task,
             y["test"],
             twin_scores(
-                task, (x["train"], y["train"]), (x["valid"], y["valid"]), x["test"], config
+                task, (x["train"], y["train"]), (x["valid"], y["valid"]), x["test"], 0, config
             ),
         )
         main_ = MAIN_METRIC[type(task.kind)]
@@ -107,12 +107,11 @@ def rows_of(
 
 
 def latent_inputs(rows: pd.DataFrame) -> np.ndarray:
-    """Traits, whether awake, and the day; two columns that the twin takes for ids stay constant."""
+    """Traits, whether awake, and the day: all of them numbers."""
     names = [c for c in rows.columns if c.startswith(("rate_", "interest_c"))]
     names += ["leave", "wake", "mood", "basket", "ad_liking", "vulnerability", "wealth", "awake",
               "days_known"]  # fmt: skip
-    traits = rows[names].to_numpy(np.float32)
-    return np.concatenate([traits, np.zeros((len(rows), 2), np.float32)], axis=1)
+    return rows[names].to_numpy(np.float32)
 
 
 def label_values(task: Task, rows: pd.DataFrame) -> np.ndarray:
