@@ -7,7 +7,7 @@ constant that the network gains as well, and where it is significantly worse or 
 `--alone` trains single-task twins too.
 
 Settings are chosen with `--valid`: all is then judged on validation days, on which network and twin
-both stop, and test days stay unseen. Twins are kept beside the home for the next call.
+both stop, and test days stay unseen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import io
 import json
-import pickle
 import tempfile
 import time
 from collections.abc import Sequence
@@ -104,33 +103,28 @@ def rows_of(spec: TrainSpec, layout: Layout, task: Task, days: Sequence[date]) -
     return pa.concat_tables(tables), np.concatenate(labels)
 
 
-def twins_of(spec: TrainSpec, chosen: Chosen, kept: Path) -> dict[str, Scores]:
-    """What the twins say of the validation rows: trained once, and kept."""
-    if not kept.exists():
-        learnt = sorted({d for days in chosen.train_cuts.values() for d in days})
-        columns = ("user_key", "as_of", *spec.inputs.flat)
-        encoder = encoders.fit(read_batches(spec.files, learnt, columns), spec.config.id_buckets)
-        made = {}
-        for task in chosen.tasks:
-            split, layout = chosen.splits[task.name], chosen.layout.only(task)
-            train, valid = (
-                twin_rows(spec.files, layout, {task.name: days}, encoder, spec.config.twin_max_rows)
-                for days in (split.train, split.valid)
-            )
-            n_ids = len(encoder.inputs.ids)
-            made[task.name] = twin_scores(task, train, valid, valid[0], n_ids, spec.config)
-        kept.write_bytes(pickle.dumps(made))
-    found: dict[str, Scores] = pickle.loads(kept.read_bytes())  # noqa: S301 (written above)
-    return found
+def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
+    """What the twins say of the validation rows."""
+    learnt = sorted({d for days in chosen.train_cuts.values() for d in days})
+    columns = ("user_key", "as_of", *spec.inputs.flat)
+    encoder = encoders.fit(read_batches(spec.files, learnt, columns), spec.config.id_buckets)
+    made = {}
+    for task in chosen.tasks:
+        split, layout = chosen.splits[task.name], chosen.layout.only(task)
+        train, valid = (
+            twin_rows(spec.files, layout, {task.name: days}, encoder, spec.config.twin_max_rows)
+            for days in (split.train, split.valid)
+        )
+        n_ids = len(encoder.inputs.ids)
+        made[task.name] = twin_scores(task, train, valid, valid[0], n_ids, spec.config)
+    return made
 
 
-def judged_on_validation_days(
-    spec: TrainSpec, given: dict[str, str], seeds: int, kept: Path
-) -> None:
+def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int) -> None:
     """One line: the share of the twins' gain per task, its mean and median; and the same of all
     seeds' mean score, which is what a network that said what all of them say would have."""
     chosen = choose_tasks(spec)
-    twins = twins_of(spec, chosen, kept)
+    twins = twins_of(spec, chosen)
     said: dict[str, list[Scores]] = {task.name: [] for task in chosen.tasks}
     rows = {
         t.name: rows_of(spec, chosen.layout, t, chosen.splits[t.name].valid) for t in chosen.tasks
@@ -176,7 +170,7 @@ def main() -> None:
     files, days, night = examples_of(o.home.absolute())
     spec = TrainSpec(files, days, night, 2, tuple(t.name for t in TASKS), config, "")
     if o.valid:
-        judged_on_validation_days(spec, given, o.seeds, o.home / "twins.pkl")
+        judged_on_validation_days(spec, given, o.seeds)
         return
     examine.lightgbm_scores = once(examine.lightgbm_scores)
     reports, took = [], []

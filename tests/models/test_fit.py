@@ -13,16 +13,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from contracts.kinds import Regression
-from contracts.tasks import Mask, Task
 from models import data as data_module
 from models import fit as fit_module
 from models import rows as rows_module
@@ -30,19 +25,14 @@ from models.artifact import save_model
 from models.config import TrainConfig
 from models.data import Examples
 from models.encoders import fit as fit_encoder
-from models.evaluate import metrics
-from models.examine import as_arrays, held_rows
+from models.examine import held_rows
 from models.fit import RESUME, precision_of
-from models.inputs import Inputs
-from models.layout import Layout
-from models.learn import Chosen, TrainSpec, choose_tasks, fit_model
+from models.learn import TrainSpec, choose_tasks, fit_model
 from models.module import MultiTaskModule
 from models.network import Network
 from models.pace import chains
 from models.rows import RowTable, table_of
-from models.splits import Split
 from models.towers import OwnPace
-from models.twins import twin_scores
 from models.warm import may_start_from, start_from
 from tests.models.made import DAYS, NIGHT, write_examples
 
@@ -67,38 +57,6 @@ def spec_of(files: tuple[str, ...], folder: Path, **changed: Any) -> TrainSpec:
 def fitted(spec: TrainSpec) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     made = fit_model(spec, choose_tasks(spec))
     return dict(made.model.network.state_dict()), made.history
-
-
-def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
-    """A kind that no task of the contracts has: its truth is -20,000 + 30,000 x, give or take."""
-    dice = np.random.default_rng(0)
-    x = dice.normal(size=2400)
-    y = np.round(-20_000 + 30_000 * x + dice.normal(0, 5_000, 2400)).astype(np.int64)
-    days = [DAYS[k] for k in (0, 1, 2) for _ in range(800)]
-    task = Task("net_30d", "N.", Regression(), 30, "net_spend_minor", Mask("all"), ())
-    table = pa.table({
-        "user_key": [f"u{i}" for i in range(2400)], "as_of": pa.array(days, pa.date32()),
-        "x": x, "c": ["a"] * 2400, task.label: y,
-    })  # fmt: skip
-    path = tmp_path / "rows.parquet"
-    pq.write_table(table, path)
-    inputs = Inputs((("x", "ratio"),), ("c",), events=False, text=False)
-    labels = {task.name: torch.from_numpy(y[:800]).float()}
-    split = Split((DAYS[0],), (DAYS[1],), (DAYS[2],))
-    chosen = Chosen(Layout((task,)), {task.name: split}, {}, labels)
-    config = replace(CONFIG, max_epochs=30, patience=30, learning_rate=0.01, weight_decay=0.01)
-    spec = TrainSpec((str(path),), tuple(DAYS[:3]), NIGHT, 2, (task.name,), config, str(tmp_path),
-                     inputs=inputs)  # fmt: skip
-    model = fit_model(spec, chosen).model
-    test = table.slice(1600)
-    scores = as_arrays(model.scores(model.outputs(test))[task.name])
-    found = metrics(task, y[1600:].astype(float), scores)
-    assert found["r2"] > 0.95
-    assert (scores["_expected"] < 0).mean() > 0.5
-    twin = twin_scores(
-        task, (x[:800, None], y[:800]), (x[800:1600, None], y[800:1600]), x[1600:, None], 0, config
-    )
-    assert metrics(task, y[1600:].astype(float), twin)["r2"] > 0.95
 
 
 def test_a_table_by_row_steps_as_adagrad_over_merged_rows_does() -> None:
