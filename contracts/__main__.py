@@ -1,7 +1,11 @@
-"""`python -m contracts` prints docs/tables.md: every table, from its declaration."""
+"""`python -m contracts` writes docs/tables.md and the tables of the README from declarations."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+from contracts.mapping import FORMATS, SOURCE_SETTINGS, TABLE_SETTINGS, Setting
 from contracts.sources import FIELDS
 from contracts.tables import PUBLISHED, TABLES
 
@@ -37,6 +41,26 @@ def tables_page() -> str:
     return "\n".join(lines)
 
 
+def settings_page() -> str:
+    """What a mapping may say of a source and of a table that it feeds, for the README."""
+    lines = ["| setting | of | without it | what it does |", "|---|---|---|---|"]
+    for of, settings in (("a source", SOURCE_SETTINGS), ("a table", TABLE_SETTINGS)):
+        lines += [f"| `{s.name}` | {of}{_only(s)} | {_without(s)} | {s.doc} |" for s in settings]
+    return "\n".join(lines)
+
+
+def _only(setting: Setting) -> str:
+    return "" if setting.formats == FORMATS else f", {' and '.join(setting.formats)}"
+
+
+def _without(setting: Setting) -> str:
+    if setting.default is None:
+        return "an error" if setting.required else ""
+    if isinstance(setting.default, bool):
+        return f"`{str(setting.default).lower()}`"
+    return f"`{json.dumps(setting.default)}`"
+
+
 def fields_page() -> str:
     """What a mapping may say, as the Markdown table of the README."""
     lines = ["| table | field | what it is | without it |", "|---|---|---|---|"]
@@ -53,5 +77,25 @@ def fields_page() -> str:
     return "\n".join(lines)
 
 
+READ_ME = {"settings": settings_page, "fields": fields_page}
+"""Tables of the README, which stand between comments of these names."""
+
+
+def with_tables(read_me: str) -> str:
+    """The README with its tables as they are declared now."""
+    for name, page in READ_ME.items():
+        start, end = f"<!-- {name}: written by make docs -->", f"<!-- end of {name} -->"
+        head, _, rest = read_me.partition(start)
+        read_me = f"{head}{start}\n\n{page()}\n\n{end}{rest.partition(end)[2]}"
+    return read_me
+
+
+def main() -> None:
+    """Write the pages into the folder where it is called."""
+    Path("docs/tables.md").write_text(tables_page())
+    read_me = Path("README.md")
+    read_me.write_text(with_tables(read_me.read_text()))
+
+
 if __name__ == "__main__":
-    print(tables_page(), end="")
+    main()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from contracts.mapping import SOURCE_SETTINGS
 from contracts.table import Table
 from contracts.tables import LANDED
 from flows.code import code_fingerprint
@@ -82,18 +83,7 @@ def land_fingerprint(
     source: Source, files: Sequence[RawFile], hashes: Mapping[Any, str]
 ) -> Fingerprint:
     """Of the raw files of one day, or of all history where files have no day."""
-    reading = [
-        source.format,
-        source.columns,
-        source.encoding,
-        source.separator,
-        source.quote,
-        source.header,
-        source.multiline,
-        source.landed_on,
-        source.max_undecodable_share,
-        source.lands_after_days,
-    ]
+    reading = [getattr(source, setting.name) for setting in SOURCE_SETTINGS if setting.landing]
     return Fingerprint(
         code_fingerprint(("jobs.land",)) + table_shape((LANDED,)),
         hash_of(reading),

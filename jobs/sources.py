@@ -1,41 +1,38 @@
 """A mapping: a TOML file that says how somebody's raw files fill the clean tables.
 
-README, "Bring your own logs", is its manual; the fields are in `contracts/sources.py`.
+README, "Bring your own logs", is its manual; what it may say is in `contracts/mapping.py`, the
+fields of each clean table are in `contracts/sources.py`.
 """
 
 from __future__ import annotations
 
+import glob
 import re
 import tomllib
 from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import available_timezones
 
+from contracts.mapping import (
+    MAPPING_SETTINGS,
+    MONEY_SETTINGS,
+    SOURCE_NAME,
+    SOURCE_SETTINGS,
+    TABLE_SETTINGS,
+    Setting,
+    checked,
+    is_expression,
+    is_table,
+    is_whole,
+    shown,
+)
 from contracts.sources import BOT_LIMITS, FIELDS
 from contracts.table import CallError, ContractError
 from jobs.text import TextRules
-
-_SOURCE_KEYS = {
-    "files",
-    "format",
-    "columns",
-    "missing",
-    "landed_on",
-    "lands_after_days",
-    "timezone",
-    "encoding",
-    "separator",
-    "quote",
-    "header",
-    "multiline",
-    "max_undecodable_share",
-    "tables",
-}
-_TABLE_KEYS = {"where", "reject"}
 
 
 @dataclass(frozen=True)
@@ -133,165 +130,164 @@ def read_mapping(path: Path) -> SourceMapping:
             problem is named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CallError(f"{path}: no such mapping") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise CallError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise CallError(f"{path}: not a TOML file: {error}") from None
     problems: list[str] = []
-    _unknown(raw, {"name", "money", "text", "bots", "sources"}, "", problems)
-    sources = tuple(
-        source
-        for name, spec in raw.get("sources", {}).items()
-        if (source := _source(name, spec, problems)) is not None
-    )
-    if not raw.get("sources"):
-        problems.append("sources: expected at least one [sources.NAME]")
-    money = _money(raw["money"], problems) if "money" in raw else None
-    amounts = [
-        t.table for s in sources for t in s.tables if {"unit_price", "amount"} & set(t.fields)
-    ]
-    if amounts and "money" not in raw:
-        problems.append(f"money: {amounts[0]} need [money] with reporting_currency and rates")
-    text_rules = TextRules.from_toml(raw.get("text", {}), problems)
-    bots = _bots(raw.get("bots", {}), problems)
-    if problems:
+    mapping = mapping_of(raw, path.stem, problems)
+    if mapping is None or problems:
         raise CallError(
-            "\n".join(
-                [f"{path} is not a valid mapping:", *(f"  {problem}" for problem in problems)]
-            )
+            "\n".join([f"{path} is not a valid mapping:", *(f"  {told}" for told in problems)])
         )
-    return SourceMapping(raw.get("name", path.stem), sources, money, text_rules, bots)
+    return mapping
+
+
+def mapping_of(raw: MappingOf[str, Any], name: str, problems: list[str]) -> SourceMapping | None:
+    """The mapping that a file says; what is wrong with it is added to `problems`."""
+    given = checked(raw, MAPPING_SETTINGS, "", problems)
+    sources = [_source(source, spec, problems) for source, spec in given.get("sources", {}).items()]
+    money = _money(given["money"], problems) if "money" in given else None
+    _need_money(given, problems)
+    text = TextRules.from_toml(given.get("text", {}), problems)
+    bots = _bots(given.get("bots", {}), problems)
+    right = tuple(source for source in sources if source is not None)
+    if problems:
+        return None
+    return SourceMapping(given.get("name", name), right, money, text, bots)
+
+
+def _need_money(given: MappingOf[str, Any], problems: list[str]) -> None:
+    """Amounts need a currency to be reported in."""
+    if "money" in given:
+        return
+    amounts = [
+        f"sources.{name}.tables.{table}"
+        for name, source in given.get("sources", {}).items()
+        if is_table(source) and is_table(source.get("tables"))
+        for table, fields in source["tables"].items()
+        if is_table(fields) and {"unit_price", "amount"} & set(fields)
+    ]
+    if amounts:
+        problems.append(f"money: {amounts[0]} needs [money] with reporting_currency and rates")
 
 
 def _bots(spec: MappingOf[str, Any], problems: list[str]) -> dict[str, int]:
-    _unknown(spec, set(BOT_LIMITS), "bots.", problems)
-    problems += [
-        f"bots.{table}: expected a whole number of rows, 1 or more, found {limit!r}"
-        for table, limit in spec.items()
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
-    ]
-    return {**BOT_LIMITS, **spec}
-
-
-def _unknown(spec: MappingOf[str, Any], known: set[str], where: str, problems: list[str]) -> None:
-    problems += [
-        f"{where}{key}: unknown; expected one of {', '.join(sorted(known))}"
-        for key in spec
-        if key not in known
-    ]
+    limits = tuple(
+        Setting(table, "", "a whole number of rows, 1 or more", is_whole(1, 10**9))
+        for table in BOT_LIMITS
+    )
+    return {**BOT_LIMITS, **checked(spec, limits, "bots.", problems)}
 
 
 def _money(spec: MappingOf[str, Any], problems: list[str]) -> Money | None:
-    _unknown(spec, {"reporting_currency", "digits", "rates"}, "money.", problems)
-    currency = spec.get("reporting_currency")
-    if not isinstance(currency, str):
-        problems.append('money.reporting_currency: expected an ISO code such as "EUR"')
+    given = checked(spec, MONEY_SETTINGS, "money.", problems)
+    currency = given.get("reporting_currency")
+    if currency is None:
         return None
     rates = {currency: Decimal(1)}
-    for code, rate in spec.get("rates", {}).items():
+    for code, rate in given.get("rates", {}).items():
         try:
             rates[code] = Decimal(str(rate))
-        except InvalidOperation:
+        except (InvalidOperation, ValueError):
             rates[code] = Decimal(0)
         if not rates[code].is_finite() or rates[code] <= 0:
-            problems.append(f"money.rates.{code}: expected a number above 0, found {rate!r}")
+            problems.append(f"money.rates.{code}: expected a number above 0, found {shown(rate)}")
     if rates[currency] != 1:
         problems.append(
             f"money.rates.{currency}: the reporting currency's own rate is 1, "
             f"found {rates[currency]}"
         )
-    digits = spec.get("digits", 2)
-    if digits not in range(5):
-        problems.append(f"money.digits: expected 0 to 4, found {digits!r}")
-    return Money(currency, digits, rates)
+    return Money(currency, given.get("digits", 2), rates)
 
 
-def _source(name: str, spec: MappingOf[str, Any], problems: list[str]) -> Source | None:
-    at = f"sources.{name}."
+def _source(name: str, spec: Any, problems: list[str]) -> Source | None:
     before = len(problems)
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if not SOURCE_NAME.fullmatch(name):
         problems.append(f"sources.{name}: expected lower-case letters, digits and underscores")
-    _unknown(spec, _SOURCE_KEYS, at, problems)
-    for key in ("files", "format", "columns", "tables"):
-        if not spec.get(key):
-            problems.append(f"{at}{key}: missing")
-    _choice(spec, "format", ("csv", "jsonl", "parquet"), at, problems)
-    _choice(spec, "missing", ("empty", "stop"), at, problems)
-    daily = "{day}" in str(spec.get("files", ""))
-    if daily and "landed_on" in spec:
-        problems.append(f"{at}landed_on: the {{day}} in files says it already")
-    if not daily and "landed_on" not in spec:
+    if not is_table(spec):
+        problems.append(f"sources.{name}: expected a table, found {shown(spec)}")
+        return None
+    at = f"sources.{name}."
+    given = checked(spec, SOURCE_SETTINGS, at, problems)
+    _only_where_it_does_something(given, at, problems)
+    twice = _said_twice(given.get("columns", ()))
+    if twice:
         problems.append(
-            f"{at}landed_on: files has no {{day}}, so an expression must say on which "
-            'day a row landed, such as "to_date(time)"'
+            f"{at}columns: {', '.join(twice)}: expressions cannot tell them apart, for case does "
+            "not count"
         )
-    if not daily and ("missing" in spec or "lands_after_days" in spec):
-        problems.append(f"{at}missing and lands_after_days: only for files with {{day}}")
-    share = spec.get("max_undecodable_share", 0.01)
-    if not isinstance(share, int | float) or not 0 <= share <= 1:
-        problems.append(f"{at}max_undecodable_share: expected 0 to 1, found {share!r}")
-    zone = spec.get("timezone")
-    if zone is not None and zone not in available_timezones():
-        problems.append(f"{at}timezone: no such time zone: {zone!r}")
-    lag = spec.get("lands_after_days", 0)
-    if not isinstance(lag, int) or lag < 0:
-        problems.append(f"{at}lands_after_days: expected 0 or more, found {lag!r}")
-    for key in ("separator", "quote"):
-        if key in spec and len(spec[key]) != 1:
-            problems.append(f"{at}{key}: expected one character, found {spec[key]!r}")
-    try:
-        "".encode(spec.get("encoding", "utf-8"))
-    except LookupError:
-        problems.append(f"{at}encoding: no such encoding: {spec['encoding']!r}")
     tables = tuple(
-        _table(table, t, f"{at}tables.{table}.", problems)
-        for table, t in spec.get("tables", {}).items()
+        _table(table, t, f"{at}tables.{table}", problems)
+        for table, t in given.get("tables", {}).items()
     )
     if len(problems) > before:
         return None
-    given = {key: value for key, value in spec.items() if key not in ("columns", "tables")}
-    return Source(name=name, columns=tuple(spec["columns"]), tables=tables, **given)
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
+    }
+    return Source(**settings | {"name": name, "tables": tables})
 
 
-def _choice(
-    spec: MappingOf[str, Any], key: str, options: tuple[str, ...], at: str, problems: list[str]
-) -> None:
-    if key in spec and spec[key] not in options:
-        problems.append(f"{at}{key}: expected one of {', '.join(options)}, found {spec[key]!r}")
+def _only_where_it_does_something(given: MappingOf[str, Any], at: str, problems: list[str]) -> None:
+    """Refuse settings of a source that its other settings make pointless, and ask for those that
+    they make necessary."""
+    if "files" in given:
+        daily = "{day}" in given["files"]
+        if daily and "landed_on" in given:
+            problems.append(f"{at}landed_on: the {{day}} in files says it already")
+        if not daily and "landed_on" not in given:
+            problems.append(
+                f"{at}landed_on: files has no {{day}}, so an expression must say on which "
+                'day a row landed, such as "to_date(time)"'
+            )
+        problems += [
+            f"{at}{key}: only for files with {{day}}"
+            for key in ("missing", "lands_after_days")
+            if key in given and not daily
+        ]
+    problems += [
+        f"{at}{setting.name}: only for format {' or '.join(setting.formats)}"
+        for setting in SOURCE_SETTINGS
+        if setting.name in given and given.get("format", setting.formats[0]) not in setting.formats
+    ]
 
 
-def _table(table: str, spec: MappingOf[str, Any], at: str, problems: list[str]) -> TableMap:
+def _said_twice(columns: Sequence[str]) -> list[str]:
+    folded = [column.lower() for column in columns]
+    return [column for column in columns if folded.count(column.lower()) > 1]
+
+
+def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
     if table not in FIELDS:
-        problems.append(
-            f"{at.removesuffix('.')}: no such clean table; expected one of {', '.join(FIELDS)}"
-        )
+        problems.append(f"{at}: no such clean table; expected one of {', '.join(FIELDS)}")
+        return TableMap(table, {})
+    if not is_table(spec):
+        problems.append(f"{at}: expected a table, found {shown(spec)}")
         return TableMap(table, {})
     fields = FIELDS[table]
-    _unknown(spec, {f.name for f in fields} | _TABLE_KEYS, at, problems)
-    for f in fields:
-        if f.name not in spec and f.required and f.default is None:
-            problems.append(f"{at}{f.name}: missing ({f.doc})")
-    expressions = {
-        f.name: spec.get(f.name, f.default)
-        for f in fields
-        if f.name in spec or f.default is not None
-    }
-    for name, expression in expressions.items():
-        if not isinstance(expression, str):
-            problems.append(
-                f"{at}{name}: expected a Spark SQL expression in quotes, found {expression!r}"
-            )
-    rejects = []
-    for rule in spec.get("reject", ()):
-        if set(rule) != {"reason", "when"}:
-            problems.append(f"{at}reject: expected {{reason = …, when = …}}, found {rule!r}")
-        else:
-            rejects.append(Reject(rule["reason"], rule["when"]))
-    return TableMap(
-        table, {k: str(v) for k, v in expressions.items()}, spec.get("where"), tuple(rejects)
+    keys = tuple(
+        Setting(f.name, f.doc, "a Spark SQL expression in quotes", is_expression) for f in fields
     )
+    given = checked(spec, (*keys, *TABLE_SETTINGS), f"{at}.", problems)
+    problems += [
+        f"{at}.{f.name}: missing ({f.doc})"
+        for f in fields
+        if f.name not in spec and f.required and f.default is None
+    ]
+    expressions = {f.name: given.get(f.name, f.default) for f in fields}
+    return TableMap(
+        table,
+        {name: text for name, text in expressions.items() if text is not None},
+        given.get("where"),
+        tuple(Reject(rule["reason"], rule["when"]) for rule in given.get("reject", ())),
+    )
+
+
+_GLOBS = {"{day}": "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]", "*": "*"}
 
 
 def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
@@ -300,11 +296,11 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
     Raises:
         ContractError: there is none, or a name has something else where its day should be.
     """
-    pattern = source.files.replace("{day}", "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]")
+    parts = re.split(r"(\{day\}|\*)", source.files)
+    pattern = "".join(_GLOBS.get(part, glob.escape(part)) for part in parts)
     found = sorted(folder.glob(pattern))
     if not found:
         raise ContractError(f"{source.name}: no file matches {folder / source.files}")
-    parts = re.split(r"(\{day\}|\*)", source.files)
     shape = re.compile(
         "".join(
             r"(\d{4}-\d\d-\d\d)" if part == "{day}" else "[^/]*" if part == "*" else re.escape(part)

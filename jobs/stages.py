@@ -22,6 +22,7 @@ from contracts.clean_tables import (
     USERS,
 )
 from contracts.days import DEDUP_DAYS, label_is_closed
+from contracts.mapping import SOURCE_SETTINGS
 from contracts.measures import WINDOWS
 from contracts.table import Table
 from contracts.tables import (
@@ -161,11 +162,12 @@ def _clean_job(table: Table) -> Job:
 
     def depends(settings: Settings, day: date) -> Any:
         feeds = settings.mapping.feeding(table.name)
+        judging = [setting.name for setting in SOURCE_SETTINGS if setting.cleaning]
         return [
             settings.key.id,
             repr(settings.mapping.money or NO_MONEY),
             repr((settings.mapping.text, settings.mapping.bots.get(table.name))),
-            *(repr((s.name, s.columns, s.timezone, t)) for s, t in feeds),
+            *(repr((s.name, t, *(getattr(s, name) for name in judging))) for s, t in feeds),
         ]
 
     back = 0 if "landed_on" in table.grain else DEDUP_DAYS

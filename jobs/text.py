@@ -10,6 +10,8 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from contracts.mapping import shown
+
 MARKS = {"urls": "<url>", "mentions": "<user>", "digits": "0"}
 _CHOICES = {
     "urls": ("mask", "drop", "keep"),
@@ -44,10 +46,11 @@ class TextRules:
                 problems.append(f"text.{name}: unknown; expected one of {', '.join(sorted(known))}")
             elif isinstance(known[name], bool):
                 if not isinstance(value, bool):
-                    problems.append(f"text.{name}: expected true or false, found {value!r}")
+                    problems.append(f"text.{name}: expected true or false, found {shown(value)}")
             elif value not in _CHOICES[name]:
                 problems.append(
-                    f"text.{name}: expected one of {', '.join(_CHOICES[name])}, found {value!r}"
+                    f"text.{name}: expected one of {', '.join(_CHOICES[name])}, "
+                    f"found {shown(value)}"
                 )
         return TextRules(**spec) if len(problems) == before else TextRules()
 

@@ -1,0 +1,326 @@
+"""What a mapping may say: each key once, with what it may hold and what it does.
+
+A new setting of a source is a row of `SOURCE_SETTINGS` and a field of `jobs.sources.Source`.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import available_timezones
+
+FORMATS = ("csv", "jsonl", "parquet")
+MAX_SHOWN = 60
+"""Characters of a wrong value that a message shows."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A key of a mapping."""
+
+    name: str
+    doc: str
+    expected: str
+    """What it may hold, as a message says it: `one character`."""
+    fits: Callable[[Any], bool]
+    """Whether a value, of any type that TOML has, is one."""
+    default: Any = None
+    """None: nothing stands in for it."""
+    required: bool = False
+    formats: tuple[str, ...] = FORMATS
+    """Formats of raw files that it is for."""
+    landing: bool = False
+    """Whether landed rows depend on it: a change reads the raw files again."""
+    cleaning: bool = False
+    """Whether clean rows depend on it: a change judges landed rows again."""
+
+
+def checked(
+    spec: Mapping[str, Any], settings: Sequence[Setting], at: str, problems: list[str]
+) -> dict[str, Any]:
+    """The settings of `spec` that are right; what is wrong with others is added to `problems`."""
+    known = {setting.name: setting for setting in settings}
+    problems += [
+        f"{at}{key}: unknown; expected one of {', '.join(sorted(known))}"
+        for key in spec
+        if key not in known
+    ]
+    right = {}
+    for setting in settings:
+        if setting.name not in spec:
+            if setting.required:
+                problems.append(f"{at}{setting.name}: missing; expected {setting.expected}")
+        elif setting.fits(spec[setting.name]):
+            right[setting.name] = spec[setting.name]
+        else:
+            problems.append(
+                f"{at}{setting.name}: expected {setting.expected}, "
+                f"found {shown(spec[setting.name])}"
+            )
+    return right
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it, however long it is."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python prints
+        return "a very large number"
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+# What a value may be
+
+
+def is_text(value: Any) -> bool:
+    """Printable, and not blank."""
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+
+
+def is_expression(value: Any) -> bool:
+    """May have line breaks."""
+    return isinstance(value, str) and bool(value.strip())
+
+
+def is_table(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def is_filled_table(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value)
+
+
+def is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def is_whole(least: int, most: int) -> Callable[[Any], bool]:
+    def fits(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+    return fits
+
+
+def is_share(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(0 <= value <= 1)
+
+
+def is_one_of(*options: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and value in options
+
+
+def is_character(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 1
+
+
+def is_names(value: Any) -> bool:
+    """A list of one name or more, of any characters."""
+    return isinstance(value, list) and bool(value) and all(is_expression(name) for name in value)
+
+
+def is_encoding(value: Any) -> bool:
+    try:
+        "".encode(value)
+    except (LookupError, TypeError, ValueError):
+        return False
+    return True
+
+
+def is_zone(value: Any) -> bool:
+    return isinstance(value, str) and value in _zones()
+
+
+@functools.cache
+def _zones() -> set[str]:
+    """Looking for them reads hundreds of files."""
+    return available_timezones()
+
+
+def is_path(value: Any) -> bool:
+    """Relative, and under its root: `..` and `**` lead out of it or anywhere."""
+    if not is_text(value) or "\\" in value or value.startswith("/") or value.count("{day}") > 1:
+        return False
+    return all(part not in ("", ".", "..") and "**" not in part for part in value.split("/"))
+
+
+def is_rules(value: Any) -> bool:
+    """A list of tables with `reason` and `when`."""
+    return isinstance(value, list) and all(
+        is_table(rule)
+        and set(rule) == {"reason", "when"}
+        and is_text(rule["reason"])
+        and is_expression(rule["when"])
+        for rule in value
+    )
+
+
+SOURCE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+MAPPING_SETTINGS = (
+    Setting("name", "What the data is called; a home belongs to one.", "a text", is_text),
+    Setting("money", "The reporting currency and rates.", "a table [money]", is_table),
+    Setting("text", "How texts are normalised.", "a table [text]", is_table),
+    Setting("bots", "Rows of a user a day that make a bot.", "a table [bots]", is_table),
+    Setting(
+        "sources",
+        "The kinds of raw files.",
+        "at least one [sources.NAME]",
+        is_filled_table,
+        required=True,
+    ),
+)
+
+MONEY_SETTINGS = (
+    Setting(
+        "reporting_currency",
+        "All amounts come out in its minor units.",
+        'an ISO code such as "EUR"',
+        is_text,
+        required=True,
+    ),
+    Setting("digits", "Decimal digits of its minor unit.", "0 to 4", is_whole(0, 4), 2),
+    Setting(
+        "rates",
+        "What one unit of each other currency is worth.",
+        'a table such as { USD = "0.92" }',
+        is_table,
+    ),
+)
+
+SOURCE_SETTINGS = (
+    Setting(
+        "files",
+        "Path under the raw folder; `{day}` stands for YYYY-MM-DD, `*` for anything in one name.",
+        "a path under the raw folder such as orders/{day}.csv, without .. or **",
+        is_path,
+        required=True,
+    ),
+    Setting(
+        "format",
+        "`csv`, `jsonl` (a JSON object per line) or `parquet`.",
+        f"one of {', '.join(FORMATS)}",
+        is_one_of(*FORMATS),
+        required=True,
+        landing=True,
+    ),
+    Setting(
+        "columns",
+        "Raw columns that expressions may name; all arrive as texts.",
+        'a list of names such as ["id", "time"]',
+        is_names,
+        required=True,
+        landing=True,
+        cleaning=True,
+    ),
+    Setting(
+        "tables",
+        "The clean tables that it fills.",
+        "at least one [sources.NAME.tables.TABLE]",
+        is_filled_table,
+        required=True,
+    ),
+    Setting(
+        "missing",
+        'For files with `{day}`: whether a day without a file is `"empty"` or a reason to '
+        '`"stop"`.',
+        "one of empty, stop",
+        is_one_of("empty", "stop"),
+        "stop",
+    ),
+    Setting(
+        "lands_after_days",
+        "For files with `{day}`: how many days after its name's a file arrives.",
+        "0 to 365",
+        is_whole(0, 365),
+        0,
+        landing=True,
+    ),
+    Setting(
+        "landed_on",
+        "For files without `{day}`: an expression that says on which day a row landed.",
+        'a Spark SQL expression such as "to_date(time)"',
+        is_expression,
+        landing=True,
+    ),
+    Setting(
+        "timezone",
+        "Zone of times that carry no offset; without it they are UTC.",
+        "a time zone such as Europe/Berlin",
+        is_zone,
+        cleaning=True,
+    ),
+    Setting(
+        "encoding",
+        "How text files are encoded.",
+        "an encoding such as latin-1",
+        is_encoding,
+        "utf-8",
+        formats=("csv", "jsonl"),
+        landing=True,
+    ),
+    Setting(
+        "separator",
+        "What stands between cells.",
+        "one character",
+        is_character,
+        ",",
+        formats=("csv",),
+        landing=True,
+    ),
+    Setting(
+        "quote",
+        "What stands around cells that hold separators.",
+        "one character",
+        is_character,
+        '"',
+        formats=("csv",),
+        landing=True,
+    ),
+    Setting(
+        "header",
+        "Whether the first line names the columns; without one, `columns` names all in order.",
+        "true or false",
+        is_flag,
+        True,
+        formats=("csv",),
+        landing=True,
+    ),
+    Setting(
+        "multiline",
+        "Whether quoted cells may hold line breaks.",
+        "true or false",
+        is_flag,
+        False,
+        formats=("csv",),
+        landing=True,
+    ),
+    Setting(
+        "max_undecodable_share",
+        "The run stops when more than 10 rows of a file, and more than this share, are "
+        "undecodable.",
+        "0 to 1",
+        is_share,
+        0.01,
+        landing=True,
+    ),
+)
+
+TABLE_SETTINGS = (
+    Setting(
+        "where",
+        "An expression: rows for which it is false are not meant for the table.",
+        "a Spark SQL expression in quotes",
+        is_expression,
+        cleaning=True,
+    ),
+    Setting(
+        "reject",
+        "Rules of the mapping's own: rows for which `when` holds are quarantined as `reason`.",
+        'a list such as [{ reason = "a test", when = "user = \'test\'" }]',
+        is_rules,
+        cleaning=True,
+    ),
+)
