@@ -9,7 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.days import as_ranges, example_days
+from contracts.days import as_ranges
+from contracts.history import Learnable, learnable, waiting
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED
 from contracts.tasks import TASKS, Task, enabled_tasks
@@ -17,6 +18,7 @@ from flows.database import bind_home, open_database
 from flows.lake import Lake
 from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
 from flows.receipts import RawFileHashes, Receipts
+from flows.releases import Releases
 from flows.settings import NightjarSettings
 from jobs.session import start_session
 from jobs.sources import RawFile, Source, SourceMapping, missing_days, raw_files, read_mapping
@@ -128,14 +130,48 @@ class Context:
     @property
     def example_days(self) -> tuple[date, ...]:
         """Past as-of days to learn from."""
-        s = self.settings
-        return example_days(
-            self.as_of,
-            self.landed_days[0],
-            s.example_spacing_days,
-            s.example_max_days,
-            s.min_history_days,
-        )
+        return self.settings.learning_days.before(self.as_of, self.landed_days[0])
+
+    @property
+    def first_day(self) -> date | None:
+        """The first day with raw rows, going by the files; None while there is a file with days of
+        its own that was not read as it is now."""
+        days: set[date] = set()
+        for source in self.mapping.sources:
+            if source.landed_on is None:
+                days |= {file.landed_on for file in self.files[source.name] if file.landed_on}
+                continue
+            stage = landing_stage(source)
+            if not self.receipts.days(stage):
+                return None
+            if not all(d.reuse for d in self.land_decisions(source)):
+                return None
+            days |= set(self.planner.digests(stage, LANDED.name))
+        return min(days, default=None)
+
+    def learnable(self, first_day: date) -> tuple[Learnable, ...]:
+        """What tonight can be learnt if data begin on `first_day`, and from when the rest can."""
+        return learnable(self.tasks, first_day, self.as_of, self.settings.learning_days)
+
+    def check_history(self, first_day: date | None) -> None:
+        """Stop where dates alone say that nothing can be learnt, and nothing was learnt before.
+
+        Raises:
+            ContractError: no task can be learnt; the message says from which night each can.
+        """
+        if first_day is None or Releases(self.engine).before(self.as_of) is not None:
+            return
+        found = self.learnable(first_day)
+        if not any(f.split for f in found):
+            raise ContractError(
+                "\n".join(
+                    [
+                        f"no task can be learnt as of {self.as_of}: the data begin on "
+                        f"{first_day}, which is too little history. Tasks can be learnt",
+                        *(f"  {line}" for line in waiting(found)),
+                    ]
+                )
+            )
 
     def land_decisions(self, source: Source) -> tuple[Decision, ...]:
         """What is to be done about each day of a source's files; `date.min` if they have none."""

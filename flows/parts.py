@@ -16,6 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before
+from contracts.history import waiting
 from contracts.table import ContractError
 from flows import publish, scoreboard, steps
 from flows.forms import as_day, as_path
@@ -76,6 +77,7 @@ def _part(what: str, as_of: str, source: str, raw: str) -> Iterator[Night]:
 def prepare_data(night: Night) -> None:
     """From raw files to features as of tonight, and examples of the past to learn from."""
     together(steps.land.submit(night, source.name) for source in night.mapping.sources)
+    night.check_history(night.landed_days[0])
     clean_all(night, night.landed_days)
     steps.limits(night)
     past, day = night.example_days, night.as_of
@@ -145,7 +147,8 @@ def open_night(
     """Validate every parameter before anything costly starts.
 
     Raises:
-        ContractError: a parameter, setting or mapping is not right, or raw files are missing.
+        ContractError: a parameter, setting or mapping is not right, raw files are missing, or there
+            are too few days of them to learn anything.
     """
     day = as_day(as_of, "as_of") if as_of else default_as_of()
     settings = read_settings(source=as_path(source), raw=as_path(raw))
@@ -155,6 +158,11 @@ def open_night(
     log.info(f"night of {day}: {', '.join(t.name for t in night.tasks)}")
     for task, why in night.switched_off.items():
         log.info(f"task {task} is switched off: {why}")
+    first_day = night.first_day
+    night.check_history(first_day)
+    if first_day is not None:
+        for line in waiting(night.learnable(first_day)):
+            log.info(f"tasks with too little history: {line}")
     return night
 
 

@@ -16,6 +16,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from contracts.history import LearningDays
 from contracts.table import CallError
 from jobs.config import SparkConfig
 from jobs.user_key import UserKey
@@ -139,6 +140,14 @@ class NightjarSettings(BaseSettings):
     @property
     def folder(self) -> Path:
         return self.home.absolute()
+
+    @property
+    def learning_days(self) -> LearningDays:
+        """Which past days are learnt from."""
+        return LearningDays(
+            self.example_spacing_days, self.example_max_days, self.min_history_days,
+            self.settle_days,
+        )  # fmt: skip
 
     @property
     def receipts_url(self) -> str:

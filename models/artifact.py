@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from contracts.splits import Split
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models import sealed
@@ -23,7 +24,6 @@ from models.data import to_batch
 from models.encoders import Encoder
 from models.layout import Layout
 from models.network import Network
-from models.splits import Split
 
 CPU_ROWS = 1024
 """Rows that go through the network together on a processor: what is made of more leaves its caches,

@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from contracts.kinds import MultiLabel
+from contracts.splits import Split, split_days
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models import encoders
@@ -28,7 +29,6 @@ from models.layout import Cuts, Layout, frequent_classes, labelled
 from models.module import ExampleData, MultiTaskModule
 from models.network import Network
 from models.ranks import n_ranks, rank, say
-from models.splits import Split, split_days
 from models.towers import Refitted
 from models.tracking import RunSpec
 from models.warm import may_start_from, start_from

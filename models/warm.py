@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from contracts.splits import Split
 from models.artifact import Model
 from models.encoders import Encoder, Part
 from models.layout import Layout
 from models.network import Network
-from models.splits import Split
 
 
 def may_start_from(champion: Model, splits: dict[str, Split]) -> bool:

@@ -30,13 +30,13 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from contracts.kinds import Binary
+from contracts.splits import Split
 from contracts.tasks import Mask, Task
 from models.config import TrainConfig
 from models.evaluate import ece
 from models.inputs import Inputs
 from models.layout import Layout
 from models.learn import Chosen, TrainSpec, fit_model
-from models.splits import Split
 from tests.conftest import REAL_DATA
 
 LEARN, CHOOSE, TEST = (date(2000, 1, n) for n in (1, 2, 3))

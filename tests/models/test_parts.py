@@ -24,6 +24,7 @@ from contracts.kinds import (
     Regression,
     ZeroInflatedLogNormal,
 )
+from contracts.splits import split_days
 from contracts.table import ContractError
 from contracts.tasks import Mask, Task, task_named
 from models.calibrate import beta, fit_calibration, isotonic, platt, temperature
@@ -34,7 +35,6 @@ from models.gate import Comparison, decide, decide_first
 from models.heads import head_of, within
 from models.layout import Layout, frequent_classes
 from models.score import percentiles
-from models.splits import split_days
 
 D = date(2025, 6, 1)
 

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import torch
 
 from contracts.kinds import Regression
+from contracts.splits import Split
 from contracts.tasks import Mask, Task
 from models.config import TrainConfig
 from models.evaluate import metrics
@@ -15,7 +16,6 @@ from models.examine import as_arrays
 from models.inputs import Inputs
 from models.layout import Layout
 from models.learn import Chosen, TrainSpec, fit_model
-from models.splits import Split
 from models.twins import twin_scores
 from tests.models.made import DAYS, NIGHT
 

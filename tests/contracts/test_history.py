@@ -1,0 +1,57 @@
+"""Which tasks a night can learn, by dates alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+from contracts.history import Learnable, LearningDays, learnable, waiting
+from contracts.tasks import TASKS, task_named
+
+FIRST = date(2025, 1, 1)
+DAYS = LearningDays(
+    example_spacing_days=14, example_max_days=24, min_history_days=28, settle_days=2
+)
+WEEK, MONTH, QUARTER = (task_named(n) for n in ("purchase_7d", "spend_30d", "return_90d"))
+GRID = date.fromordinal(date(2025, 2, 10).toordinal() // 14 * 14)
+"""The first example day with four weeks of data behind it: 28 days after the first are 01-29."""
+
+
+def asked(night: date, days: LearningDays = DAYS) -> tuple[Learnable, ...]:
+    return learnable((WEEK, MONTH, QUARTER), FIRST, night, days)
+
+
+def test_a_night_knows_from_which_day_on_each_task_can_be_learnt() -> None:
+    assert date(2025, 1, 29) <= GRID < date(2025, 2, 12)
+    # A day to learn from, one to stop on and one to test on, each closed before the next begins;
+    # 32 days until a label of a month has settled are three steps of the grid, 92 are seven.
+    week = GRID + timedelta(days=2 * 14 + 7 + 2)
+    month = GRID + timedelta(days=2 * 3 * 14 + 30 + 2)
+    quarter = GRID + timedelta(days=2 * 7 * 14 + 90 + 2)
+    assert [f.from_day for f in asked(date(2025, 1, 10))] == [week, month, quarter]
+    for k, day in enumerate((week, month, quarter)):
+        assert asked(day - timedelta(days=1))[k].split is None
+        assert asked(day)[k].split is not None
+    assert waiting(asked(month)) == [f"from {quarter} on: return_90d"]
+
+
+def test_what_can_be_learnt_can_be_learnt_tonight() -> None:
+    found = asked(date(2026, 6, 1))
+    assert [f.from_day for f in found] == [date(2026, 6, 1)] * 3
+    assert waiting(found) == []
+
+
+def test_settings_that_never_reach_far_enough_are_told_apart() -> None:
+    few = asked(date(2025, 1, 10), replace(DAYS, example_max_days=4))
+    assert [f.from_day is None for f in few] == [False, True, True]
+    assert waiting(few)[1:] == [
+        "never, with so few example days (example_max_days): spend_30d, return_90d"
+    ]
+
+
+def test_all_tasks_are_looked_at_in_well_under_a_second() -> None:
+    import time
+
+    started = time.monotonic()
+    learnable(TASKS, FIRST, date(2025, 1, 2), DAYS)
+    assert time.monotonic() - started < 1

@@ -1,0 +1,73 @@
+"""A night without a day to learn from ends before Spark starts."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from contracts.table import ContractError
+from flows import context
+from flows.night import Night
+from flows.nightly import planned
+from flows.settings import read_settings
+
+MAPPING = """
+name = "chat"
+[sources.log]
+files = "{day}.csv"
+format = "csv"
+columns = ["id", "user", "time"]
+[sources.log.tables.engagements]
+engagement_id = "id"
+user_id = "user"
+verb = "'view'"
+target_kind = "'post'"
+target_id = "'p'"
+occurred_at = "time"
+"""
+WHOLE = MAPPING.replace('"{day}.csv"', '"*.csv"').replace(
+    "[sources.log.tables", 'landed_on = "to_date(time)"\n[sources.log.tables'
+)
+
+
+def night_of(folder: Path, monkeypatch: pytest.MonkeyPatch, mapping: str, as_of: date) -> Night:
+    """Nine days of a log."""
+    monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
+    monkeypatch.setattr(context, "start_session", lambda *told: pytest.fail("Spark was started"))
+    (folder / "m.toml").write_text(mapping)
+    (folder / "raw").mkdir()
+    for day in range(1, 10):
+        path = folder / "raw" / f"2025-03-0{day}.csv"
+        path.write_text(f"id,user,time\ne{day},ann,2025-03-0{day}T12:00:00Z\n")
+    settings = read_settings(home=folder / "home", source=folder / "m.toml", raw=folder / "raw")
+    night = Night(settings, as_of)
+    night.look_at_files()
+    return night
+
+
+def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, monkeypatch) -> None:
+    night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
+    assert night.first_day == date(2025, 3, 1)
+    told = (
+        "no task can be learnt as of 2025-03-10: the data begin on 2025-03-01, which is too little "
+        "history. Tasks can be learnt\n"
+        "  from 2025-05-06 on: view_7d, like_7d, comment_7d, share_7d, search_7d, ad_click_7d\n"
+        "  from 2025-07-22 on: churn_28d\n"
+        "  from 2026-01-12 on: return_90d"
+    )
+    with pytest.raises(ContractError) as stopped:
+        night.check_history(night.first_day)
+    assert str(stopped.value) == told
+    with pytest.raises(ContractError) as stopped:
+        planned(night)
+    assert str(stopped.value) == told
+
+
+def test_days_within_a_file_are_known_once_it_was_read(tmp_path, monkeypatch) -> None:
+    night = night_of(tmp_path, monkeypatch, WHOLE, date(2025, 3, 10))
+    assert night.first_day is None
+    night.check_history(night.first_day)  # nobody knows yet
+    with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
+        night.check_history(date(2025, 3, 2))
