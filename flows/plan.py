@@ -111,10 +111,14 @@ class Outputs:
         return first, max(first, bisect_left(self._days, end))
 
     def hash(self, start: date | None, end: date, before: date | None) -> str:
-        """A hash of the days `[start, end)` on which something happened `before` a day."""
+        """A hash of the days `[start, end)` on which something happened `before` a day.
+
+        What lies outside does not count: a range with a start is hashed alike whether or not there
+        are days before it.
+        """
         first, last = self.places(start, end)
         if before is None:
-            if first == 0:
+            if start is None:
                 return self._prefixes[last]
             return _short("".join(self._items[first:last]))
         return _short(

@@ -4,7 +4,7 @@ import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from contracts.table import CallError
 from flows import code
 from flows.code import code_fingerprint
 from flows.database import open_database
-from flows.plan import decide
+from flows.plan import Outputs, decide
 from flows.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
 from flows.settings import read_settings
 
@@ -39,6 +39,19 @@ def test_what_moved_is_named() -> None:
     assert decide("s", D, PRINT, RECEIPT).reuse
     moved = decide("s", D, Fingerprint("other", "configuration", "moved"), RECEIPT)
     assert (moved.reuse, moved.reason) == (False, "code changed, input moved")
+
+
+def test_a_window_is_hashed_alike_whatever_lies_before_it() -> None:
+    written = {D + timedelta(days=n): (f"digest {n}", D + timedelta(days=n)) for n in range(5)}
+    older = {D - timedelta(days=1): ("older", D - timedelta(days=1))}
+    start, end = D, D + timedelta(days=3)
+    for before in (None, D + timedelta(days=2)):
+        alone = Outputs(written).hash(start, end, before)
+        assert Outputs(older | written).hash(start, end, before) == alone
+        assert Outputs(older | written).hash(None, end, before) != alone
+        moved = written | {D: ("other", D)}
+        assert Outputs(moved).hash(start, end, before) != alone
+    assert Outputs({}).hash(start, end, None) == Outputs(older).hash(start, end, None)
 
 
 def test_receipts_are_read_back_and_replaced(tmp_path: Path) -> None:
