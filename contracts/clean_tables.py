@@ -47,7 +47,8 @@ ORDERS = Table(
 
 USERS = Table(
     name="users",
-    doc="Users, a version per day on which something about them landed.",
+    doc="Users, a version per day on which something about them landed. The one of the latest "
+    "`occurred_at` holds.",
     grain=("user_key", "landed_on"),
     day="landed_on",
     partition=("landed_on",),
@@ -62,7 +63,8 @@ USERS = Table(
 
 ITEMS = Table(
     name="items",
-    doc="Items, a version per day on which something about them landed.",
+    doc="Items, a version per day on which something about them landed. The one of the latest "
+    "`occurred_at` holds.",
     grain=("item_id", "landed_on"),
     day="landed_on",
     partition=("landed_on",),

@@ -103,7 +103,7 @@ def _sinces() -> tuple[Feature, ...]:
     return tuple(
         Feature(
             f"days_since_{moment.removesuffix('_at')}",
-            f"Whole days from {doc} to as_of; null if it never happened.",
+            f"UTC midnights from {doc} to as_of, 1 for the day before; null if it never happened.",
             "int",
             (moment,),
             "since",

@@ -30,13 +30,17 @@ def seen_by(
 
 
 def newest_version(dimension: DataFrame, id_: str, as_ofs: Sequence[date]) -> DataFrame:
-    """One row per id and `as_of`: the version that landed last before it."""
+    """One row per id and `as_of`: the newest of the versions that are known before it.
+
+    The newest is the one of the latest `occurred_at`, in whatever order they land; of several of
+    one time, the one that landed last. An id has one version per landing day.
+    """
     seen = seen_by(dimension, F.to_date("occurred_at"), as_ofs)
     rest = [c for c in dimension.columns if c not in (id_, "landed_on", "occurred_at")]
     return (
         seen.groupBy(id_, "as_of")
         .agg(
-            F.max_by(F.struct(*rest), F.col("landed_on")).alias("_newest"),
+            F.max_by(F.struct(*rest), F.struct("occurred_at", "landed_on")).alias("_newest"),
         )
         .select(id_, "as_of", "_newest.*")
     )

@@ -184,7 +184,8 @@ def _things(met: DataFrame) -> DataFrame:
 
 
 def _versions(users: DataFrame) -> DataFrame:
-    """`day` is that on which the version landed; `amount` that from which the user is known."""
+    """`micros` and `day` are when the version is of and when it landed, by which versions are
+    ordered; `amount` is the day from which the user is known."""
     seen = F.least(F.coalesce("signed_up_at", "occurred_at"), F.col("occurred_at"))
     return _row(
         users,
@@ -192,6 +193,7 @@ def _versions(users: DataFrame) -> DataFrame:
         user_key="user_key",
         known=_known(F.to_date("occurred_at")),
         day=F.unix_date("landed_on"),
+        micros=F.unix_micros("occurred_at"),
         name="country",
         amount=F.unix_date(F.to_date(seen)),
     )

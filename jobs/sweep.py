@@ -225,14 +225,11 @@ class Sweep:
         self._known_from(users, enters)
         self._countries = pc.unique(rows.of(USER)["name"].drop_null())
         country = codes(rows.of(USER)["name"], self._countries)
-        landed = rows.ints(USER, "day")
-        order = np.argsort(landed, kind="stable")
-        self._versions = tuple(
-            x[order] for x in (users, landed, country, rows.ints(USER, "amount"))
-        )
+        order = np.lexsort((rows.ints(USER, "day"), rows.ints(USER, "micros")))
+        self._versions = tuple(x[order] for x in (users, country, rows.ints(USER, "amount")))
         self._version_at = Buckets(enters[order], len(self._days))
         self._country = np.full(n, -1, np.int64)
-        self._country_landed = np.full(n, NEVER, np.int64)
+        self._newest_version = np.full(n, -1, np.int64)
 
     def _start_posts(self) -> None:
         rows = self._rows
@@ -295,11 +292,11 @@ class Sweep:
         others, on = self._seen_by_others
         at = self._seen_by_others_at[k]
         self._moments.first(others[at], on[at])
-        who, landed, country, seen = self._versions
-        at = np.sort(self._version_at[k])  # by the day they landed
+        who, country, seen = self._versions  # from the oldest version to the newest
+        at = np.sort(self._version_at[k])
         self._moments.first(who[at], seen[at])
-        at = at[landed[at] >= self._country_landed[who[at]]]
-        self._country[who[at]], self._country_landed[who[at]] = country[at], landed[at]
+        at = at[at > self._newest_version[who[at]]]
+        self._country[who[at]], self._newest_version[who[at]] = country[at], at
 
     def _distincts(self, k: int, day: int) -> dict[str, Ints]:
         n = self._rows.n_users

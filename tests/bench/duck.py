@@ -137,7 +137,8 @@ CREATE TABLE item_stats AS
 SELECT item, newest.category_id AS category, coalesce(engagements, 0) AS engagements_30d,
     coalesce(order_lines, 0) AS order_lines_30d, coalesce(reviews, 0) AS reviews_90d,
     coalesce(stars, 0) AS stars_90d
-FROM (SELECT item_id AS item, arg_max({{'c': category_id}}, landed_on).c AS category_id FROM items
+FROM (SELECT item_id AS item, arg_max({{'c': category_id}}, (occurred_at, landed_on)).c AS category_id
+      FROM items
       GROUP BY ALL) newest
 FULL JOIN (
     SELECT item, sum(e) FILTER (day >= DATE '{day}' - 30)::BIGINT AS engagements,
@@ -270,7 +271,8 @@ def features_by_hand(
         )
         do(
             "CREATE TABLE countries AS SELECT user_key, "
-            "arg_max({'c': country}, landed_on).c AS country FROM users GROUP BY user_key"
+            "arg_max({'c': country}, (occurred_at, landed_on)).c AS country FROM users "
+            "GROUP BY user_key"
         )
         joined = (
             "moments LEFT JOIN windows USING (user_key) LEFT JOIN distincts USING (user_key) "

@@ -22,7 +22,8 @@ Rows = dict[str, list[dict[str, Any]]]
 
 def newest(world: World, name: str, key: str, as_of: date) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for row in sorted(world.known(name, as_of), key=lambda r: r["landed_on"]):
+    by_time = sorted(world.known(name, as_of), key=lambda r: (r["occurred_at"], r["landed_on"]))
+    for row in by_time:
         found[row[key]] = row
     return found
 

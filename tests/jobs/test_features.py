@@ -16,10 +16,19 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import ACCOUNT_EVENTS, ENGAGEMENTS, FOLLOWS, ORDERS, POSTS, REVIEWS
+from contracts.clean_tables import (
+    ACCOUNT_EVENTS,
+    ENGAGEMENTS,
+    FOLLOWS,
+    ITEMS,
+    ORDERS,
+    POSTS,
+    REVIEWS,
+)
 from contracts.features import FEATURES
 from contracts.measures import TEXT_BUCKETS
 from contracts.tables import USER_FEATURES, USER_STATE
+from jobs.asof import newest_version
 from jobs.facts import Facts, events
 from jobs.io import collected
 from jobs.item_features import item_features
@@ -180,6 +189,32 @@ def test_state_night_by_night_is_the_state_from_the_beginning(spark: SparkSessio
         base = state_of(spark, world, [as_of], base, since).localCheckpoint()
         nightly += rows_of(base, *columns)
     assert sorted(nightly, key=str) == whole
+
+
+def test_the_newest_version_is_the_one_of_the_latest_time_in_whatever_order_they_land(
+    spark: SparkSession, table
+) -> None:
+    items = table(
+        """
+        item_id | category_id | occurred_at         | landed_on
+        i1      | new         | 2025-01-05T00:00:00 | 2025-01-05
+        i1      | old         | 2025-01-02T00:00:00 | 2025-01-08
+        i2      | first       | 2025-01-03T00:00:00 | 2025-01-03
+        i2      | said later  | 2025-01-03T00:00:00 | 2025-01-07
+        i3      | ahead       | 2025-01-09T00:00:00 | 2025-01-08
+        i3      | -           | 2025-01-04T00:00:00 | 2025-01-06
+        """,
+        ITEMS,
+    )
+    days = [date(2025, 1, day) for day in (6, 7, 8, 9, 10)]
+    found = newest_version(items, "item_id", days).select("item_id", "as_of", "category_id")
+    assert {(r.item_id, r.as_of.day): r.category_id for r in found.collect()} == {
+        **{("i1", day): "new" for day in (6, 7, 8, 9, 10)},
+        **{("i2", day): "first" for day in (6, 7)},
+        **{("i2", day): "said later" for day in (8, 9, 10)},
+        **{("i3", day): None for day in (7, 8, 9)},  # a newer one without a category has none
+        ("i3", 10): "ahead",
+    }
 
 
 def test_midnight_starts_a_day_and_a_late_row_makes_its_own_tile(spark, table) -> None:
