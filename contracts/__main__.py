@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from contracts.mapping import FORMATS, SOURCE_SETTINGS, TABLE_SETTINGS, Setting
+from contracts.mapping import FORMATS, SOURCE_SETTINGS, TABLE_SETTINGS, USER_SETTINGS, Setting
 from contracts.sources import FIELDS
 from contracts.tables import PUBLISHED, TABLES
 
@@ -44,7 +44,11 @@ def tables_page() -> str:
 def settings_page() -> str:
     """What a mapping may say of a source and of a table that it feeds, for the README."""
     lines = ["| setting | of | without it | what it does |", "|---|---|---|---|"]
-    for of, settings in (("a source", SOURCE_SETTINGS), ("a table", TABLE_SETTINGS)):
+    for of, settings in (
+        ("a source", SOURCE_SETTINGS),
+        ("a table", TABLE_SETTINGS),
+        ("the table users", USER_SETTINGS),
+    ):
         lines += [f"| `{s.name}` | {of}{_only(s)} | {_without(s)} | {s.doc} |" for s in settings]
     return "\n".join(lines)
 

@@ -56,6 +56,13 @@ USERS = Table(
         USER_KEY,
         Column("country", "string", "Country, as the source writes it, trimmed.", nullable=True),
         Column("signed_up_at", "timestamp", "When the account was made, UTC.", nullable=True),
+        Column(
+            "attributes",
+            "array<string>",
+            "Whatever else the mapping says of users, as sorted texts `name=value`; attributes "
+            "without a value are left out, and null stands for none.",
+            nullable=True,
+        ),
         OCCURRED_AT,
         LANDED_ON,
     ),

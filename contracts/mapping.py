@@ -13,6 +13,9 @@ from typing import Any
 from zoneinfo import available_timezones
 
 FORMATS = ("csv", "jsonl", "parquet")
+MAX_ATTRIBUTES = 16
+MAX_ATTRIBUTE_LENGTH = 64
+"""Characters: what is longer is no category."""
 MAX_SHOWN = 60
 """Characters of a wrong value that a message shows."""
 
@@ -154,6 +157,15 @@ def is_rules(value: Any) -> bool:
         and is_text(rule["reason"])
         and is_expression(rule["when"])
         for rule in value
+    )
+
+
+def is_attributes(value: Any) -> bool:
+    """A table of expressions by name."""
+    return (
+        is_filled_table(value)
+        and len(value) <= MAX_ATTRIBUTES
+        and all(SOURCE_NAME.fullmatch(n) and is_expression(text) for n, text in value.items())
     )
 
 
@@ -324,3 +336,22 @@ TABLE_SETTINGS = (
         cleaning=True,
     ),
 )
+
+USER_SETTINGS = (
+    Setting(
+        "attributes",
+        f"Of `users`: up to {MAX_ATTRIBUTES} further attributes, an expression each, such as "
+        '`{ income = "band", segment = "lower(seg)" }`. They are categories: values of up to '
+        f"{MAX_ATTRIBUTE_LENGTH} characters.",
+        'a table of expressions such as { income = "band" }, with names of lower-case letters, '
+        f"digits and underscores, at most {MAX_ATTRIBUTES}",
+        is_attributes,
+        cleaning=True,
+    ),
+)
+"""What only the table `users` may say."""
+
+
+def table_settings(table: str) -> tuple[Setting, ...]:
+    """What may be said of a clean table besides its fields."""
+    return (*TABLE_SETTINGS, *(USER_SETTINGS if table == "users" else ()))

@@ -71,7 +71,8 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     if mapping.where is not None:
         written[f"{where}.where"] = mapping.where
     rejects = {f"{where}.reject[{i}]": rule.when for i, rule in enumerate(mapping.rejects)}
-    over_raw = expressions(rows, written | rejects)
+    attributes = {f"{where}.attributes.{name}": text for name, text in mapping.attributes.items()}
+    over_raw = expressions(rows, written | rejects | attributes)
     meant = F.lit(True)
     if mapping.where is not None:
         meant = problem.isNotNull() | F.coalesce(over_raw[f"{where}.where"], F.lit(True))
@@ -87,6 +88,14 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
             for field in FIELDS[mapping.table]
         ),
         *(over_raw[place].alias(f"reject_{i}") for i, place in enumerate(rejects)),
+        F.array(
+            *(
+                F.struct(F.lit(name).alias("name"), over_raw[place].cast("string").alias("value"))
+                for name, place in zip(mapping.attributes, attributes, strict=True)
+            )
+        )
+        .cast("array<struct<name: string, value: string>>")
+        .alias("in_attributes"),
     )
     # one projection in which later columns see earlier ones: each of its own would be analysed
     # over all before it, which is most of a small day's time

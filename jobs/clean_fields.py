@@ -45,7 +45,12 @@ class Context:
 
 def text_id(name: str) -> Column:
     """An id as text: trimmed, and null when empty."""
-    return F.nullif(F.trim(F.col(f"in_{name}").cast("string")), F.lit(""))
+    return trimmed(F.col(f"in_{name}").cast("string"))
+
+
+def trimmed(text: Column) -> Column:
+    """Without blanks at its ends; null when nothing is left."""
+    return F.nullif(F.trim(text), F.lit(""))
 
 
 def missing(name: str) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import (
@@ -17,8 +18,9 @@ from contracts.clean_tables import (
     REVIEWS,
     USERS,
 )
+from contracts.mapping import MAX_ATTRIBUTE_LENGTH
 from jobs.clean import Check, Rules
-from jobs.clean_fields import Amount, Context, missing, one_of, text_id, time_checks, whole
+from jobs.clean_fields import Amount, Context, missing, one_of, text_id, time_checks, trimmed, whole
 
 
 def orders(given: Context) -> Rules:
@@ -55,6 +57,16 @@ def orders(given: Context) -> Rules:
     )
 
 
+def attributes() -> Column:
+    """Further attributes of a user as sorted texts `name=value`; null if none has a value."""
+    values = F.transform(
+        "in_attributes", lambda a: F.struct(a["name"], trimmed(a["value"]).alias("value"))
+    )
+    there = F.filter(values, lambda a: a["value"].isNotNull())
+    texts = F.transform(there, lambda a: F.concat(a["name"], F.lit("="), a["value"]))
+    return F.nullif(F.array_sort(texts), F.array().cast("array<string>"))
+
+
 def users(given: Context) -> Rules:
     """Users by their keyed hash. Names, addresses and mails have no field to go to."""
     return Rules(
@@ -63,6 +75,7 @@ def users(given: Context) -> Rules:
             ("user_key", given.key_of("user_id")),
             ("country", text_id("country")),
             ("signed_up_at", given.instant("signed_up_at")),
+            ("attributes", attributes()),
             ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(
@@ -70,6 +83,13 @@ def users(given: Context) -> Rules:
             Check(
                 "signed_up_at: not a time",
                 text_id("signed_up_at").isNotNull() & F.col("signed_up_at").isNull(),
+            ),
+            Check(
+                f"attributes: a value of more than {MAX_ATTRIBUTE_LENGTH} characters",
+                F.exists(
+                    "attributes",
+                    lambda text: F.length(text) - F.locate("=", text) > MAX_ATTRIBUTE_LENGTH,
+                ),
             ),
             *time_checks(),
         ),

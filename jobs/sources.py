@@ -22,13 +22,13 @@ from contracts.mapping import (
     MONEY_SETTINGS,
     SOURCE_NAME,
     SOURCE_SETTINGS,
-    TABLE_SETTINGS,
     Setting,
     checked,
     is_expression,
     is_table,
     is_whole,
     shown,
+    table_settings,
 )
 from contracts.sources import BOT_LIMITS, FIELDS
 from contracts.table import CallError, ContractError
@@ -51,6 +51,8 @@ class TableMap:
     fields: MappingOf[str, str]
     where: str | None = None
     rejects: tuple[Reject, ...] = ()
+    attributes: MappingOf[str, str] = field(default_factory=dict)
+    """Of users: name to expression."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +274,7 @@ def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
     keys = tuple(
         Setting(f.name, f.doc, "a Spark SQL expression in quotes", is_expression) for f in fields
     )
-    given = checked(spec, (*keys, *TABLE_SETTINGS), f"{at}.", problems)
+    given = checked(spec, (*keys, *table_settings(table)), f"{at}.", problems)
     problems += [
         f"{at}.{f.name}: missing ({f.doc})"
         for f in fields
@@ -284,6 +286,7 @@ def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
         {name: text for name, text in expressions.items() if text is not None},
         given.get("where"),
         tuple(Reject(rule["reason"], rule["when"]) for rule in given.get("reject", ())),
+        dict(sorted(given.get("attributes", {}).items())),
     )
 
 

@@ -126,6 +126,36 @@ def test_every_row_that_breaks_a_rule_says_which(spark: SparkSession, tmp_path: 
     }
 
 
+def test_users_have_the_attributes_that_the_mapping_names(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    attributes = """
+[sources.log.tables.users]
+attributes = { income = "price", age_band = "trim(qty)", segment = "nullif(kind, '?')" }
+"""
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            DAY: f"""
+        l1,o1,ann,i1,b2b,40-49, a=b ,EUR,2025-01-01T10:00:00
+        l2,o1,bob,i1,?,,,EUR,2025-01-01T10:00:00
+        l3,o1,cat,i1,?,,{"x" * 64},EUR,2025-01-01T10:00:00
+        l4,o1,dan,i1,?,,{"x" * 65},EUR,2025-01-01T10:00:00
+        """
+        },
+        MAPPING.replace("[sources.log.tables.users]", attributes),
+    )
+    kept = clean(shop.judged("users"), table_named("users")).collect()
+    assert sorted(row.attributes or [] for row in kept) == [
+        [],
+        ["age_band=40-49", "income=a=b", "segment=b2b"],
+        ["income=" + "x" * 64],
+    ]
+    assert None in {row.attributes and tuple(row.attributes) for row in kept}
+    assert shop.reasons("users") == {5: "attributes: a value of more than 64 characters"}
+
+
 def test_money_time_and_user_come_out_in_their_units(spark: SparkSession, tmp_path: Path) -> None:
     shop = Shop(
         spark,

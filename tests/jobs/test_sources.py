@@ -240,6 +240,21 @@ def test_a_table_of_another_type_is_told(table: str, told: str) -> None:
     assert told_of(table) == [f"sources.log.{told}"]
 
 
+def test_attributes_are_named_expressions_of_users() -> None:
+    assert told_of(
+        """
+        tables.users = { user_id = 'a', occurred_at = 'b', attributes = { Income = "a" } }
+        tables.items = { item_id = 'a', occurred_at = 'b', attributes = { income = "a" } }
+        """
+    ) == [
+        "sources.log.tables.users.attributes: expected a table of expressions such as { income = "
+        '"band" }, with names of lower-case letters, digits and underscores, at most 16, found '
+        "{'Income': 'a'}",
+        "sources.log.tables.items.attributes: unknown; expected one of category_id, item_id, "
+        "occurred_at, reject, title, where",
+    ]
+
+
 @pytest.mark.parametrize("columns", ["'a'", "[]", "[1]", "['']", "{}"])
 def test_columns_are_a_list_of_names(columns: str) -> None:
     problems: list[str] = []
