@@ -21,6 +21,30 @@ _CHOICES = {
 }
 _PAIR, _LIST = "\x01", "\x02"
 
+# Java's \w, \d and \s know ASCII alone: names, digits and spaces of every script are spelt out.
+_NAME = r"\p{L}\p{M}\p{N}\p{Pc}\p{Cf}"
+_LOCAL = _NAME + r".!#$%&'*+/=?\^`{|}~\-"
+"""What stands before the @ of a mail (RFC 5322, and RFC 6531 for other scripts)."""
+_AT, _DOT = "@＠﹫", ".．。｡"
+_SPACED = (
+    rf"{_NAME}.+\-&&[^\p{{IsHan}}\p{{IsHiragana}}\p{{IsKatakana}}\p{{IsHangul}}"
+    r"\p{IsThai}\p{IsLao}\p{IsKhmer}\p{IsMyanmar}]"
+)
+"""Words of scripts that put spaces between words: what is glued to an @ belongs to a name."""
+
+# Each starts where no earlier character could have started it, and gives nothing back, so that a
+# word of a million letters takes a million steps and not their square.
+LINK = r"(?i)(?:(?:https?|ftps?)://|(?<![a-z0-9@._-])www\.)[^\s\p{Z}]+"
+MAIL = (
+    rf'[{_AT}]?(?:"[^"\n]{{1,64}}"|(?<![{_LOCAL}])[{_LOCAL}]++)[{_AT}]'
+    rf"(?:\[[^\]\s]*+\]|[{_NAME}\-]++[{_DOT}][{_NAME}{_DOT}\-]*[{_NAME}])"
+)
+MENTION = (
+    rf"(?:(?<![{_SPACED}])[{_SPACED}]*+(?<=[{_NAME}]))?"
+    rf"(?<![{_AT}])[{_AT}]++[{_NAME}](?:[{_NAME}.\-]*[{_NAME}])?"
+)
+PUNCTUATION = r"(?!<(url|user|email)>|(?<=<(url|user|email))>)[\p{P}$+<=>\^`|~]"
+
 
 @dataclass(frozen=True)
 class TextRules:
@@ -61,14 +85,12 @@ def normalised(text: Column, rules: TextRules) -> Column:
         text = F.when(text.contains("\\u"), _unescaped(text)).otherwise(text)
     if rules.entities:
         text = F.when(text.contains("&"), _without_entities(text)).otherwise(text)
-    text = _replaced(text, r"(?i)\bhttps?://\S+", rules.urls, "urls")
-    text = F.regexp_replace(text, r"[\w.+-]+@[\w-]+\.[\w.]+", " <email> ")
-    text = _replaced(text, r"@\w+", rules.mentions, "mentions")
-    text = _replaced(text, r"\d", rules.digits, "digits")
+    text = _replaced(text, LINK, rules.urls, "urls")
+    text = F.regexp_replace(text, MAIL, " <email> ")
+    text = _replaced(text, MENTION, rules.mentions, "mentions")
+    text = _replaced(text, r"\p{Nd}", rules.digits, "digits")
     if rules.punctuation == "drop":
-        text = F.regexp_replace(
-            text, r"(?!<(url|user|email)>|(?<=<(url|user|email))>)\p{Punct}", " "
-        )
+        text = F.regexp_replace(text, PUNCTUATION, " ")
     if rules.lower:
         text = F.lower(text)
     return F.nullif(F.trim(F.regexp_replace(text, r"[\s\p{Z}\p{Cc}]+", " ")), F.lit(""))
