@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.days import as_ranges
 from contracts.history import Learnable, learnable, waiting
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED
@@ -21,7 +20,7 @@ from flows.receipts import RawFileHashes, Receipts
 from flows.releases import Releases
 from flows.settings import NightjarSettings
 from jobs.session import start_session
-from jobs.sources import RawFile, Source, SourceMapping, missing_days, raw_files, read_mapping
+from jobs.sources import RawFile, Source, SourceMapping, files_before, read_mapping
 from jobs.stages import Settings
 
 Say = Callable[[str], None]
@@ -83,29 +82,7 @@ class Context:
         Raises:
             ContractError: there is none, or a day is missing of a source that says to stop.
         """
-        problems = []
-        for source in self.mapping.sources:
-            files = raw_files(source, self.raw_folder)
-            self.files[source.name] = tuple(
-                f for f in files if f.landed_on is None or f.landed_on < self.as_of
-            )
-            if not self.files[source.name]:
-                problems.append(
-                    f"  {source.name}: its first file landed on {files[0].landed_on}, "
-                    f"not before {self.as_of}"
-                )
-            gaps = missing_days(source, self.files[source.name], self.as_of)
-            if gaps and source.missing == "stop":
-                told = ", ".join(
-                    str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
-                    for r in as_ranges(gaps)[:10]
-                )
-                problems.append(
-                    f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
-                    'days are normal, say missing = "empty" in the mapping'
-                )
-        if problems:
-            raise ContractError("\n".join(["raw files are missing:", *problems]))
+        self.files = files_before(self.mapping, self.raw_folder, self.as_of)
 
     @property
     def landed_days(self) -> tuple[date, ...]:

@@ -1,15 +1,19 @@
-"""Commands that look into a row, a day or the past: explain, late, clocks, canary, tune."""
+"""Commands that look into raw files, a row, a day or the past.
+
+They are check, explain, late, clocks, canary and tune.
+"""
 
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from contracts.days import parse_day
-from contracts.table import CallError
+from contracts.table import CallError, ContractError
 from flows import analysts, show
 from flows.settings import NightjarSettings, quiet_environment, read_settings
 from flows.terminal import Day, Format, Home, RawOption, SourceOption, out
@@ -153,4 +157,47 @@ def tune(
             out.print(f"{name} = {json.dumps(value)}", markup=False)
 
 
-COMMANDS = (explain, late, clocks, canary, tune)
+class Rows(StrEnum):
+    first = "first"
+    all = "all"
+
+
+class CheckFormat(StrEnum):
+    text = "text"
+    json = "json"
+
+
+def check(
+    as_of: Day = None,
+    rows: Annotated[
+        Rows, typer.Option(help="The first thousand rows of each file, or all.")
+    ] = Rows.first,
+    format: Annotated[
+        CheckFormat, typer.Option(help="For a person, or one JSON object.")
+    ] = CheckFormat.text,
+    source: SourceOption = None,
+    raw: RawOption = None,
+) -> None:
+    """Try a mapping on raw files: what is clean, what is dropped and why, what can be learnt.
+
+    Needs no home and no key, and leaves nothing behind.
+    """
+    from flows import check as trial
+    from flows.check_page import page
+
+    try:
+        settings = read_settings(source=source, raw=raw)
+        max_rows = None if rows is Rows.all else trial.FIRST_ROWS
+        found = trial.of_settings(settings, as_of, max_rows)
+    except ContractError as error:
+        if format is CheckFormat.json:
+            print(json.dumps({"stopped": str(error)}, ensure_ascii=False, indent=1))
+            raise typer.Exit(2 if isinstance(error, CallError) else 1) from None
+        raise
+    if format is CheckFormat.json:
+        print(json.dumps(trial.as_json(found), ensure_ascii=False, indent=1))
+    else:
+        page(out, found)
+
+
+COMMANDS = (check, explain, late, clocks, canary, tune)

@@ -16,8 +16,10 @@ MIN_UNDECODABLE = 10
 """So many undecodable rows in a file never stop a run, whatever their share."""
 
 
-def landed(spark: SparkSession, source: Source, files: Sequence[RawFile]) -> DataFrame:
-    """One row per raw line of `files`, with the day it landed on.
+def landed(
+    spark: SparkSession, source: Source, files: Sequence[RawFile], max_rows: int | None = None
+) -> DataFrame:
+    """One row per raw line of `files`, with the day it landed on; the first `max_rows` of each.
 
     Where `landed_on` is an expression, a row for which it is null lands on its file's first day:
     it cannot be placed, and cleaning will say so.
@@ -30,7 +32,7 @@ def landed(spark: SparkSession, source: Source, files: Sequence[RawFile]) -> Dat
     rows = (
         listed.repartition(tasks, "file")
         .mapInArrow(
-            reader(source),
+            reader(source, max_rows),
             "file string, landed_on date, line bigint, row_hash string, fields array<string>, "
             "problem string",
         )

@@ -13,6 +13,7 @@ import json
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -312,14 +313,19 @@ SCHEMA = pa.schema(
 )
 
 
-def reader(source: Source) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
-    """A function for `mapInArrow`: batches of (path, file, landed_on) in, batches of rows out."""
+def reader(
+    source: Source, max_rows: int | None = None
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    """A function for `mapInArrow`: batches of (path, file, landed_on) in, batches of rows out.
+
+    With `max_rows` it reads no further in each file.
+    """
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for entry in batch.to_pylist():
                 chunk: list[Row] = []
-                for row in raw_rows(Path(entry["path"]), source):
+                for row in islice(raw_rows(Path(entry["path"]), source), max_rows):
                     chunk.append(row)
                     if len(chunk) == CHUNK:
                         yield _batch(entry, chunk)

@@ -39,15 +39,17 @@ def run_landing(
     folder: str,
     files_per_day: int = 1,
     blank: Callable[[DataFrame], DataFrame] = lambda rows: rows,
+    max_rows: int | None = None,
 ) -> Result:
     """Land `files`; `days` are all the days their rows may fall on, found out if empty.
 
-    `blank` takes out what rows say about people who are forgotten.
+    `blank` takes out what rows say about people who are forgotten. `max_rows` of a file are enough
+    for a trial.
 
     Raises:
         ContractError: a file cannot be read, or too much of it cannot be decoded.
     """
-    rows = landed(spark, source, files).persist(StorageLevel.DISK_ONLY)
+    rows = landed(spark, source, files, max_rows).persist(StorageLevel.DISK_ONLY)
     try:
         check_readable(rows, source)
         if not days:

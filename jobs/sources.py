@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
+from contracts.days import as_ranges
 from contracts.mapping import (
     MAPPING_SETTINGS,
     MONEY_SETTINGS,
@@ -325,6 +326,45 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
             day += timedelta(days=source.lands_after_days)
         files.append(RawFile(path, name, day))
     return tuple(files)
+
+
+def files_before(
+    mapping: SourceMapping, folder: Path, as_of: date
+) -> dict[str, tuple[RawFile, ...]]:
+    """Each source's raw files that had landed before midnight `as_of`.
+
+    Raises:
+        ContractError: there is none, or a day is missing of a source that says to stop; all
+            sources are named.
+    """
+    found: dict[str, tuple[RawFile, ...]] = {}
+    problems = []
+    for source in mapping.sources:
+        try:
+            files = raw_files(source, folder)
+        except ContractError as error:
+            problems.append(f"  {error}")
+            continue
+        here = tuple(f for f in files if f.landed_on is None or f.landed_on < as_of)
+        found[source.name] = here
+        if not here:
+            problems.append(
+                f"  {source.name}: its first file landed on {files[0].landed_on}, "
+                f"not before {as_of}"
+            )
+        gaps = missing_days(source, here, as_of)
+        if gaps and source.missing == "stop":
+            told = ", ".join(
+                str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
+                for r in as_ranges(gaps)[:10]
+            )
+            problems.append(
+                f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
+                'days are normal, say missing = "empty" in the mapping'
+            )
+    if problems:
+        raise ContractError("\n".join(["raw files are missing:", *problems]))
+    return found
 
 
 def missing_days(source: Source, files: tuple[RawFile, ...], as_of: date) -> tuple[date, ...]:

@@ -1,0 +1,120 @@
+"""What `nightjar check` prints for a person."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from contracts.history import waiting
+from flows import show
+from flows.check import Checked, CheckedTable
+
+HINTS = {
+    ": not a time": "write it as an expression that gives a time, such as "
+    "try_to_timestamp(at, 'dd.MM.yyyy HH:mm')",
+    ": more than a day after it landed": "does the day in the file's name, `lands_after_days` or "
+    "`timezone` say something else than the rows?",
+    "currency: no rate for it": "give it one under [money] rates",
+    ": conflicts with an earlier row of the same id": "the id is the same for different rows: make "
+    "one of more columns, such as concat_ws('-', id, at)",
+    ": a bot, ": "if these are people, raise the limit under [bots]",
+}
+"""The end or a part of a reason, and what may help."""
+
+
+def page(out: Console, found: Checked) -> None:
+    """Tables, reasons with samples, tasks, and what may help."""
+    out.print(looked_at(found))
+    for source in found.sources:
+        if source.too_late:
+            out.print(
+                f"{source.name}: {source.too_late:,} rows land on {found.as_of} or later: a night "
+                "as of that day does not see them"
+            )
+    out.print()
+    show.rows(
+        ("table", "rows in", "clean", "duplicate", "quarantined", "users", "first", "last"),
+        [
+            (
+                t.name,
+                t.rows_in,
+                t.clean,
+                t.duplicate,
+                t.quarantined,
+                t.users,
+                t.first and f"{t.first:%Y-%m-%d %H:%M}",
+                t.last and f"{t.last:%Y-%m-%d %H:%M}",
+            )
+            for t in found.tables
+        ],
+        "table",
+        out,
+    )
+    _dropped(out, found)
+    _tasks(out, found)
+    hints = [hint for table in found.tables for hint in hints_of(table)]
+    if hints:
+        out.print("\n[bold]what may help[/bold]")
+        for hint in hints:
+            out.print(f"  {hint}", markup=False, soft_wrap=True)
+
+
+def looked_at(found: Checked) -> str:
+    """What was read, in a sentence."""
+    n, read = (sum(getattr(s, a) for s in found.sources) for a in ("files", "files_read"))
+    rows = sum(s.rows for s in found.sources)
+    what = "all rows" if found.max_rows is None else f"the first {found.max_rows:,} rows"
+    of = f"{n:,} files" if read == n else f"{read:,} of {n:,} files, spread evenly"
+    more = "" if found.max_rows is None else "; --rows all reads everything"
+    return f"{what} of {of}, as of {found.as_of}: {rows:,} rows{more}"
+
+
+def _dropped(out: Console, found: Checked) -> None:
+    listed = [(t.name, reason) for t in found.tables for reason in t.reasons]
+    if not listed:
+        return
+    out.print("\n[bold]why rows are dropped[/bold], with samples, letters as a and digits as 9")
+    show.rows(
+        ("table", "reason", "rows", "file:line", "fields"),
+        [
+            (
+                name if first else "",
+                reason.text if first else "",
+                f"{reason.rows:,}" if first else "",
+                sample.place,
+                sample.fields,
+            )
+            for name, reason in listed
+            for first, sample in ((s is reason.samples[0], s) for s in reason.samples)
+        ],
+        "table",
+        out,
+    )
+
+
+def _tasks(out: Console, found: Checked) -> None:
+    on = [f.task.name for f in found.tasks if f.split is not None]
+    out.print("\n[bold]tasks[/bold]")
+    if on:
+        out.print(f"  can be learnt as of {found.as_of}: {', '.join(on)}", soft_wrap=True)
+    if found.first_day is not None:
+        out.print(f"  the data begin on {found.first_day}; with that history")
+    for line in waiting(found.tasks):
+        out.print(f"  {line}", soft_wrap=True)
+    for tables in dict.fromkeys(lacks for _, lacks in found.switched_off):
+        names = ", ".join(name for name, lacks in found.switched_off if lacks == tables)
+        out.print(f"  off, for want of {tables}: {names}", soft_wrap=True)
+
+
+def hints_of(table: CheckedTable) -> list[str]:
+    """What may help against the reasons for which a table's rows were dropped."""
+    made = [
+        f"{table.name}, {reason.text}: {hint}"
+        for reason in table.reasons
+        for part, hint in HINTS.items()
+        if part in reason.text
+    ]
+    if table.rows_in and not table.clean:
+        made.insert(0, f"{table.name}: no row is clean; a night would have nothing of it")
+    if not table.rows_in:
+        made.append(f"{table.name}: no row is meant for it; is its `where` right?")
+    return made

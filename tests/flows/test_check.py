@@ -1,0 +1,154 @@
+"""A mapping tried on raw files: the counts of a night, without a home."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from rich.console import Console
+from typer.testing import CliRunner
+
+from contracts.history import LearningDays
+from contracts.table import ContractError
+from flows.check import Checked, as_json, sampled, tried
+from flows.check_page import page
+from flows.cli import app
+from jobs.sources import RawFile, files_before, read_mapping
+
+MAPPING = """
+[money]
+reporting_currency = "EUR"
+[sources.log]
+files = "log/{day}.csv"
+format = "csv"
+missing = "empty"
+columns = ["id", "who", "sku", "n", "price", "at"]
+[sources.log.tables.orders]
+line_id = "id"
+order_id = "id"
+user_id = "who"
+item_id = "sku"
+quantity = "n"
+unit_price = "price"
+currency = "'EUR'"
+occurred_at = "at"
+[sources.log.tables.users]
+user_id = "who"
+occurred_at = "at"
+"""
+LEARNING = LearningDays(14, 24, 7, 2)
+
+
+def checked(
+    spark: SparkSession,
+    mapping: Path,
+    raw: Path,
+    folder: Path,
+    as_of: date,
+    rows: int | None = None,
+) -> Checked:
+    """What a check finds as of a day, in the session of the tests."""
+    read = read_mapping(mapping)
+    files = files_before(read, raw, as_of)
+    return tried(spark, read, files, as_of, rows, folder, LEARNING)
+
+
+def written(folder: Path, days: dict[str, str]) -> None:
+    """A mapping, and a file of order lines per day."""
+    (folder / "m.toml").write_text(MAPPING)
+    (folder / "log").mkdir()
+    for day, lines in days.items():
+        body = "\n".join(line.strip() for line in lines.strip().splitlines())
+        (folder / f"log/{day}.csv").write_text(f"id,who,sku,n,price,at\n{body}\n")
+
+
+def test_a_check_counts_what_a_night_would_keep_and_drop(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    written(
+        tmp_path,
+        {
+            "2025-01-01": """
+                a,ann,x,1,2.50,2025-01-01T10:00:00
+                b,bob,x,one,2.50,2025-01-01T11:00:00
+                c,,x,1,2.50,2025-01-01T12:00:00
+                """,
+            "2025-01-02": """
+                a,ann,x,1,2.50,2025-01-01T10:00:00
+                d,bob,x,1,2.50,2025-01-02T13:00:00.5+01:00
+                e,dan,x,1
+                """,
+            "2025-01-03": "f,ann,x,1,2.50,2025-01-03T10:00:00",
+        },
+    )
+    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    told = as_json(found)
+    assert told["tables"]["orders"] == {
+        "in": 6,
+        "clean": 2,
+        "duplicate": 1,
+        "quarantined": 3,
+        "reasons": {
+            "expected 6 fields, found 4": 1,
+            "quantity: not a whole number": 1,
+            "user_id: missing": 1,
+        },
+        "users": 2,
+        "first": "2025-01-01T10:00:00Z",
+        "last": "2025-01-02T12:00:00.500000Z",
+    }
+    assert told["tables"]["users"]["clean"] == 4
+    assert told["tasks"]["purchase_7d"]["can_be_learnt"] is False
+    assert told["tasks"]["purchase_7d"]["from"] > "2025-01-20"
+    out = Console(width=160, record=True, file=io.StringIO())
+    page(out, found)
+    lines = out.export_text().splitlines()
+    assert lines[0] == ("all rows of 2 files, as of 2025-01-03: 6 rows")
+    assert any("log/2025-01-01.csv:3" in line and "a | aaa | a | aaa" in line for line in lines)
+    assert not any("bob" in line for line in lines)
+
+
+def test_a_check_reads_the_first_rows_of_each_file(spark: SparkSession, tmp_path: Path) -> None:
+    rows = "\n".join(f"l{i},ann,x,1,2.50,2025-01-01T10:00:00" for i in range(50))
+    written(tmp_path, {"2025-01-01": rows})
+    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3), 20)
+    assert found.tables[0].rows_in == 20
+
+
+def test_of_thousands_of_files_some_are_looked_into_from_the_first_to_the_last() -> None:
+    files = tuple(RawFile(Path(f"{i}"), f"{i}", None) for i in range(1000))
+    some = sampled({"many": files, "few": files[:3]}, 20)
+    assert some["few"] == files[:3]
+    assert [f.name for f in some["many"]] == [str(i * 111) for i in range(10)]
+
+
+def test_all_sources_that_cannot_be_landed_are_named(spark: SparkSession, tmp_path: Path) -> None:
+    written(tmp_path, {"2025-01-01": "a,ann,x,1,2.50,2025-01-01T10:00:00"})
+    one = MAPPING[MAPPING.index("[sources.log]") :]
+    (tmp_path / "m.toml").write_text(MAPPING + one.replace("sources.log", "sources.again"))
+    (tmp_path / "log/2025-01-01.csv").write_text("id,who\na,ann\n")
+    with pytest.raises(ContractError) as error:
+        checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    assert str(error.value).splitlines() == [
+        "source log cannot be landed:",
+        "  log/2025-01-01.csv: no column sku, n, price, at; its header has id, who",
+        "source again cannot be landed:",
+        "  log/2025-01-01.csv: no column sku, n, price, at; its header has id, who",
+    ]
+
+
+def test_what_stops_a_check_is_one_object_for_programs(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(MAPPING)
+    words = ["check", "--raw", str(tmp_path), "--format", "json", "--source"]
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "m.toml"), "--as-of", "2025-01-03"])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == {
+        "stopped": f"raw files are missing:\n  log: no file matches {tmp_path}/log/{{day}}.csv"
+    }
+    done = CliRunner().invoke(app, [*words, str(tmp_path / "none.toml")])
+    assert done.exit_code == 2
+    assert json.loads(done.stdout) == {"stopped": f"{tmp_path}/none.toml: no such mapping"}
