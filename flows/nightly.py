@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
+from contracts.table import CallError
 from flows import gating, parts, publish, steps
 from flows.alerts import announce
 from flows.forecast import Plan, check_kept, finished, forecast_night
@@ -18,7 +19,10 @@ from flows.tasks import patience, say
 
 def run_name() -> str:
     """The night that a run is about, whether it was told or not."""
-    return f"nightly-{flow_run.parameters.get('as_of') or parts.default_as_of()}"
+    try:
+        return f"nightly-{flow_run.parameters.get('as_of') or parts.default_as_of()}"
+    except CallError:
+        return "nightly"  # the run itself says what is wrong with its settings
 
 
 @flow(name="nightly", flow_run_name=run_name, task_runner=parts.RUNNER, validate_parameters=False)
@@ -32,8 +36,8 @@ def nightly(
     """Clean what landed, compute features, train, score every user, publish a release.
 
     Args:
-        as_of: The midnight UTC to score as of, such as 2025-01-31. Empty: the latest one before
-            the scheduled start.
+        as_of: The midnight UTC to score as of, such as 2025-01-31. Empty: that of the scheduled
+            night; of a run that a person starts, the latest.
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
         plan: The token of a plan: run exactly that, or refuse if anything has moved since.

@@ -15,13 +15,13 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.days import midnight_before
 from contracts.history import waiting
 from contracts.table import ContractError
 from flows import publish, scoreboard, steps
 from flows.forms import as_day, as_path
 from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
+from flows.schedule import Schedule
 from flows.settings import read_settings
 from flows.tasks import patience, say
 
@@ -37,7 +37,8 @@ def prepare(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
     """A night's data: clean what landed, compute features, labels and examples. Publishes nothing.
 
     Args:
-        as_of: The midnight UTC, such as 2025-01-31. Empty: the latest before the scheduled start.
+        as_of: The midnight UTC, such as 2025-01-31. Empty: that of the scheduled night, or the
+            latest.
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
     """
@@ -53,7 +54,8 @@ def train(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
     Data that is not up to date is brought up to date first.
 
     Args:
-        as_of: The midnight UTC, such as 2025-01-31. Empty: the latest before the scheduled start.
+        as_of: The midnight UTC, such as 2025-01-31. Empty: that of the scheduled night, or the
+            latest.
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
     """
@@ -167,9 +169,22 @@ def open_night(
 
 
 def default_as_of() -> date:
-    """The latest midnight UTC before the scheduled start, which is the same for a retry."""
-    scheduled = flow_run.scheduled_start_time
-    return midnight_before(scheduled or datetime.now(UTC))
+    """The midnight UTC that a run means which was told none; the same for a retry.
+
+    Of a run by the schedule, the one of its night; of another, the latest before its start.
+    """
+    return night_schedule().as_of(scheduled_start())
+
+
+def night_schedule() -> Schedule:
+    """When nights start, as the settings say."""
+    settings = read_settings()
+    return Schedule(settings.nightly_cron, settings.nightly_timezone)
+
+
+def scheduled_start() -> datetime:
+    """When this run was to start; outside a run, now."""
+    return flow_run.scheduled_start_time or datetime.now(UTC)
 
 
 def done(night: Night) -> dict[str, Any]:

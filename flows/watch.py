@@ -7,7 +7,7 @@ from prefect import flow
 from contracts.table import ContractError
 from flows.database import open_database
 from flows.forms import as_day
-from flows.parts import default_as_of
+from flows.parts import night_schedule, scheduled_start
 from flows.releases import Releases
 from flows.settings import read_settings
 from flows.tasks import say
@@ -18,10 +18,10 @@ def watch(as_of: str = "") -> str:
     """Fail, and so raise an alert, unless the night's release is current.
 
     Args:
-        as_of: The day that must have been scored, such as 2025-01-31. Empty: the latest midnight
-            UTC before the scheduled start.
+        as_of: The day that must have been scored, such as 2025-01-31. Empty: that of the night
+            that was due last.
     """
-    day = as_day(as_of, "as_of") if as_of else default_as_of()
+    day = as_day(as_of, "as_of") if as_of else night_schedule().newest_due(scheduled_start())
     current = Releases(open_database(read_settings().receipts_url)).current()
     if current is None or current.as_of < day:
         found = "nothing was ever published" if current is None else (
