@@ -28,8 +28,9 @@ ORDERS = Table(
         Column(
             "undoes_order_id",
             "string",
-            "The order that a cancellation or return undoes, where "
-            "the source says; else it undoes the user's newest earlier order of that item.",
+            "The order that a cancellation or return undoes, where the source says: units of it "
+            "only. Else it undoes what is left of the user's earlier orders of that item, "
+            "the newest first; a cancellation also an order of up to 15 minutes after it.",
             nullable=True,
         ),
         Column("quantity", "bigint", "Units, above 0 for all kinds.", minimum=1),

@@ -85,7 +85,7 @@ def _measures() -> tuple[Feature, ...]:
 def _distincts() -> tuple[Feature, ...]:
     return tuple(
         Feature(
-            f"n_distinct_{d.plural}_{suffix(w)}",
+            f"{d.count}_{suffix(w)}",
             f"Distinct {d.doc}, {_over(w)}.",
             "bigint",
             (d.name,),
@@ -95,7 +95,7 @@ def _distincts() -> tuple[Feature, ...]:
             "count",
         )
         for d in DISTINCT
-        for w in WINDOWS
+        for w in (*WINDOWS, *((None,) if d.lifetime else ()))
     )
 
 

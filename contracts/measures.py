@@ -26,7 +26,6 @@ class Measure:
 
 MEASURES = (
     Measure("n_events", "Events of any kind by the user", "every table"),
-    Measure("n_orders", "Distinct orders placed", "orders"),
     Measure("n_order_lines", "Order lines placed", "orders"),
     Measure("n_units", "Units ordered", "orders"),
     Measure("spend_minor", "Value of what was ordered, in minor units", "orders", "money"),
@@ -53,8 +52,8 @@ MEASURES = (
     Measure("sum_stars", "Sum of the stars given in reviews", "reviews"),
     Measure("n_negative_reviews", "Reviews of negative sentiment", "reviews"),
     Measure("n_positive_reviews", "Reviews of positive sentiment", "reviews"),
-    Measure("n_follows", "Users newly followed", "follows"),
-    Measure("n_unfollows", "Users no longer followed", "follows"),
+    Measure("n_follows", "Times that a user was followed", "follows"),
+    Measure("n_unfollows", "Times that a user was no longer followed", "follows"),
     Measure("n_logins", "Logins", "account_events"),
     Measure("n_failed_logins", "Logins that failed", "account_events"),
     Measure("n_payments", "Payments", "account_events"),
@@ -75,27 +74,40 @@ RECEIVED = ("n_likes_received", "n_replies_received")
 
 @dataclass(frozen=True)
 class Distinct:
-    """Things that are told apart exactly over windows."""
+    """Things that are told apart exactly over windows.
+
+    Never a sum over tiles: a thing that is met on two days, or whose rows land on two, is one.
+    """
 
     name: str
-    plural: str
+    count: str
+    """How the counts are called, before their window."""
     doc: str
     kind: str
     """The `kind` of the rows in `user_item_days`; a category is that of an item."""
+    lifetime: bool = False
+    """Whether they are counted over all time too: `user_state` then keeps a hash of each."""
+
+    @property
+    def hashes(self) -> str:
+        """The column of `user_state` with a hash of each, if they are counted over all time."""
+        return f"{self.name}_hashes"
 
 
 DISTINCT = (
-    Distinct("item", "items", "items ordered, reviewed or engaged with", "item"),
-    Distinct("category", "categories", "categories of those items", "item"),
+    Distinct("order", "n_orders", "orders placed", "order", lifetime=True),
+    Distinct("item", "n_distinct_items", "items ordered, reviewed or engaged with", "item"),
+    Distinct("category", "n_distinct_categories", "categories of those items", "item"),
     Distinct(
         "counterpart",
-        "counterparts",
+        "n_distinct_counterparts",
         "users followed, paid, or engaged with themselves or through their posts",
         "counterpart",
     ),
-    Distinct("device", "devices", "devices of account events", "device"),
+    Distinct("device", "n_distinct_devices", "devices of account events", "device"),
 )
-THINGS = ("item", "counterpart", "device")
+LIFETIME = tuple(d for d in DISTINCT if d.lifetime)
+THINGS = ("order", "item", "counterpart", "device")
 """Kinds of rows in `user_item_days`."""
 
 LAST_MOMENTS = (

@@ -10,6 +10,7 @@ from contracts.measures import (
     ITEM_MEASURES,
     ITEM_WINDOWS,
     LAST_MOMENTS,
+    LIFETIME,
     MEASURES,
     SEQUENCE_LENGTH,
     THINGS,
@@ -96,14 +97,15 @@ USER_DAYS = Table(
 
 USER_ITEM_DAYS = Table(
     name="user_item_days",
-    doc="Items, other users and devices that a user had to do with on a UTC day, by landing day.",
+    doc="Orders, items, other users and devices that a user had to do with on a UTC day, by "
+    "landing day.",
     grain=("user_key", "kind", "thing_id", "day", "landed_on"),
     day="landed_on",
     partition=("landed_on",),
     columns=(
         USER_KEY,
         Column("kind", "string", "What it is.", values=THINGS),
-        Column("thing_id", "string", "The item; the keyed hash of a user or device."),
+        Column("thing_id", "string", "The order or item; the keyed hash of a user or device."),
         Column("day", "date", "UTC day on which it happened."),
         LANDED_ON,
     ),
@@ -170,6 +172,14 @@ USER_STATE = Table(
             for moment, doc in LAST_MOMENTS
         ),
         *(Column(m.name, "bigint", f"{m.doc}, all time.", minimum=0) for m in MEASURES),
+        *(
+            Column(
+                d.hashes,
+                "array<bigint>",
+                f"Hashes (xxHash64) of the ids of all {d.doc}, ascending: to count each once.",
+            )
+            for d in LIFETIME
+        ),
         Column(
             "event_micros",
             "array<bigint>",

@@ -22,10 +22,11 @@ def features_from_clean(clean: Mapping[str, DataFrame], as_ofs: Sequence[date]) 
     """One row per user ever seen and `as_of`; `clean` has all rows from the beginning of time."""
     facts, posts = Facts.of(clean), clean[POSTS.name]
     spark = posts.sparkSession
-    tiles = user_days(facts, posts)
+    tiles, met = user_days(facts, posts), user_item_days(facts, posts)
     state = user_state(
         spark.createDataFrame([], spark_schema(USER_STATE)),
         tiles,
+        met,
         clean[USERS.name],
         events(facts),
         None,
@@ -34,7 +35,7 @@ def features_from_clean(clean: Mapping[str, DataFrame], as_ofs: Sequence[date]) 
     return user_features(
         state,
         tiles,
-        user_item_days(facts, posts),
+        met,
         clean[USERS.name],
         item_features(item_days(facts), clean[ITEMS.name], as_ofs),
         clean[FOLLOWS.name],

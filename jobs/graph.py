@@ -28,10 +28,13 @@ def edges(follows: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     )
 
 
-def graph(follows: DataFrame, windows: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+def graph(
+    follows: DataFrame, windows: DataFrame, orders: DataFrame, as_ofs: Sequence[date]
+) -> DataFrame:
     """One row per user and `as_of` with an edge in either direction: the columns of `GRAPH`.
 
-    `windows` has the users' measures over windows as of the same midnights.
+    `windows` has the users' measures over windows as of the same midnights, `orders` how many
+    orders they placed.
     """
     follow = edges(follows, as_ofs)
     back = follow.select(
@@ -40,7 +43,7 @@ def graph(follows: DataFrame, windows: DataFrame, as_ofs: Sequence[date]) -> Dat
         F.col("user_key").alias("followed_key"),
         F.lit(1).alias("mutual"),
     )
-    theirs = windows.select(
+    theirs = windows.join(orders, ["user_key", "as_of"], "left").select(
         "as_of",
         F.col("user_key").alias("followed_key"),
         (F.col("n_events_7d") > 0).cast("bigint").alias("followed_active_7d"),
@@ -69,24 +72,29 @@ def graph(follows: DataFrame, windows: DataFrame, as_ofs: Sequence[date]) -> Dat
 
 _NAMES = tuple(name for name, _, _ in GRAPH)
 _PIECES: tuple[tuple[int, dict[str, str]], ...] = (
-    (30, {"followed_orders_30d": "n_orders"}),
     (
         90,
         {
-            "followed_orders_90d": "n_orders",
             "followed_spend_minor_90d": "spend_minor",
             "followed_reviews_90d": "n_reviews",
             "followed_stars_90d": "sum_stars",
         },
     ),
 )
+"""Windows, and what is summed over them: the column, and the measure of a tile that it adds."""
+_ORDERS = {"followed_orders_30d": 30, "followed_orders_90d": 90}
+"""Distinct orders, and their window."""
 _ACTIVE_DAYS = 7
 _FOREVER = 10_000_000
 """Days since 1970 beyond every date."""
 
 
-def graph_changes(follows: DataFrame, tiles: DataFrame, first: date, last: date) -> DataFrame:
+def graph_changes(
+    follows: DataFrame, tiles: DataFrame, met: DataFrame, first: date, last: date
+) -> DataFrame:
     """One row per user and day from which the columns of `GRAPH` change: by how much.
+
+    `tiles` are the users' days, `met` the things that they met on them: their orders.
 
     Added up over the days from `first` to a day of `[first, last]` they are what `graph` has as of
     that day. `day` is in days since 1970. An edge holds from a day to a day, and so does what a
@@ -109,7 +117,7 @@ def graph_changes(follows: DataFrame, tiles: DataFrame, first: date, last: date)
             "user_key", "start", "end", one.alias("n_mutual")
         ),
     ]  # fmt: skip
-    pieces = _pieces(tiles, *span).select(
+    pieces = _pieces(tiles, met.where("kind = 'order'"), *span).select(
         F.col("user_key").alias("followed_key"),
         F.col("start").alias("start_"),
         F.col("end").alias("end_"),
@@ -159,10 +167,14 @@ def _held(follows: DataFrame, first: Column, end: Column) -> DataFrame:
     )
 
 
-def _pieces(tiles: DataFrame, first: Column, end: Column) -> DataFrame:
-    """One row per stretch of as-of days on which something of a user's tiles is in a window."""
-    day = F.unix_date("day")
-    shown = tiles.withColumn("on", day).withColumn("known", F.unix_date(known_on(F.col("day"))) + 1)
+def _pieces(tiles: DataFrame, orders: DataFrame, first: Column, end: Column) -> DataFrame:
+    """One row per stretch of as-of days on which something of a user is in a window."""
+
+    def shown_from(rows: DataFrame) -> DataFrame:
+        known = F.unix_date(known_on(F.col("day"))) + 1
+        return rows.withColumns({"on": F.unix_date("day"), "known": known})
+
+    shown = shown_from(tiles)
     parts = []
     for window, columns in _PIECES:
         some = reduce(Column.__or__, (F.col(of) > 0 for of in columns.values()))
@@ -171,25 +183,38 @@ def _pieces(tiles: DataFrame, first: Column, end: Column) -> DataFrame:
             .select("user_key", "start", "end",
                     *(F.col(of).alias(name) for name, of in columns.items()))
         )  # fmt: skip
-    # The stretches of one user's active days, cut where they overlap: their union, exactly.
-    before = (
-        Window.partitionBy("user_key")
-        .orderBy("known", "on")
-        .rowsBetween(Window.unboundedPreceding, -1)
-    )
-    active = shown.where("n_events > 0").withColumn(
-        "covered", F.coalesce(F.max("on").over(before) + _ACTIVE_DAYS + 1, F.lit(0))
-    )
+    one, active = F.lit(1), shown.where("n_events > 0")
     parts.append(
-        _clipped(
-            active,
-            F.greatest("known", "covered"),
-            F.col("on") + _ACTIVE_DAYS + 1,
-            first,
-            end,
-        ).select("user_key", "start", "end", F.lit(1).alias("followed_active_7d"))
+        _united(active, ["user_key"], _ACTIVE_DAYS, first, end).select(
+            "user_key", "start", "end", one.alias("followed_active_7d")
+        )
     )
+    lines = shown_from(orders)
+    for name, window in _ORDERS.items():
+        parts.append(
+            _united(lines, ["user_key", "thing_id"], window, first, end).select(
+                "user_key", "start", "end", one.alias(name)
+            )
+        )
     return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
+
+
+def _united(shown: DataFrame, of: list[str], window: int, first: Column, end: Column) -> DataFrame:
+    """The stretches of as-of days on which something of each of `of` is in the window.
+
+    They are cut where they overlap: disjoint, and together their union, exactly.
+    """
+    before = (
+        Window.partitionBy(*of).orderBy("known", "on").rowsBetween(Window.unboundedPreceding, -1)
+    )
+    covered = F.coalesce(F.max("on").over(before) + window + 1, F.lit(0))
+    return _clipped(
+        shown.withColumn("covered", covered),
+        F.greatest("known", "covered"),
+        F.col("on") + window + 1,
+        first,
+        end,
+    )
 
 
 def _clipped(rows: DataFrame, start: Column, stop: Column, first: Column, end: Column) -> DataFrame:

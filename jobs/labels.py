@@ -28,7 +28,6 @@ from contracts.kinds import (
 from contracts.tables import EXAMPLES, LABELS
 from contracts.tasks import LABEL_REACH, OUTCOMES, SENTIMENTS, TASKS, Task
 from jobs.asof import known_on, newest_version
-from jobs.user_days import UNDOING
 
 
 @dataclass(frozen=True)
@@ -274,43 +273,87 @@ def _known(rows: DataFrame, day: Column, known_until: date) -> DataFrame:
     return rows.where(known_on(day) < F.lit(known_until))
 
 
-def standing_orders(orders: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
-    """One row per `as_of`, user and order placed since it that is not wholly undone: when placed.
+CLOCK_SKEW_MINUTES = 15
+"""How long before its order a cancellation may be stamped: two systems have two clocks. A return
+never is: one just before an order is half of an exchange."""
 
-    An undoing line without a reference undoes the user's newest earlier order of the same item.
-    An order is wholly undone when that holds for every item in it, unit by unit.
+
+def standing_orders(orders: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """One row per `as_of`, user and order placed since it of which something is left: when placed.
+
+    What is undone is counted in units of an item. A line with a reference undoes units of that
+    order and of no other, the newest lines first. Then, in order of time, a line without one undoes
+    what is left of the user's orders of the item up to then, the newest first; what it has beyond
+    that undoes nothing.
+
+    What happened more than the clocks' skew before `as_of` does not matter: newest first, it is
+    undone last.
     """
-    newest_first = (
-        Window.partitionBy("user_key", "item_id")
-        .orderBy("occurred_at", F.col("kind") != "purchase", "line_id")
-        .rowsBetween(Window.unboundedPreceding, Window.currentRow)
-    )
-    bought = F.col("kind") == "purchase"
-    undone_order = F.coalesce(
-        F.col("undoes_order_id"),
-        F.last(F.when(bought, F.col("order_id")), ignorenulls=True).over(newest_first),
-    )
-    whole = Window.partitionBy("user_key", "order_id")
+    bought, skew = F.col("kind") == "purchase", F.expr(f"interval {CLOCK_SKEW_MINUTES} minutes")
+    referring = ~bought & F.col("undoes_order_id").isNotNull()
     lines = (
-        orders.withColumn(
+        _around(orders, skew, as_ofs)
+        .withColumn(
             "order_id",
-            F.when(F.col("kind").isin(*UNDOING), undone_order).otherwise(F.col("order_id")),
+            F.when(bought, F.col("order_id")).otherwise(F.col("undoes_order_id")),
         )
-        .where("order_id is not null")
-        .withColumn("placed_at", F.min(F.when(bought, F.col("occurred_at"))).over(whole))
-        .where("placed_at is not null")
-    )
-    per_item = (
-        _after(lines, F.to_date("occurred_at"), as_ofs, LABEL_REACH)
-        .where(F.to_date("placed_at") >= F.col("as_of"))
-        .groupBy("as_of", "user_key", "order_id", "item_id", "placed_at")
-        .agg(F.sum(F.when(bought, F.col("quantity")).otherwise(-F.col("quantity"))).alias("left"))
+        .withColumn("left", _left_by_references(bought))
+        .where(~referring)
     )
     return (
-        per_item.groupBy("as_of", "user_key", "order_id", F.col("placed_at").alias("occurred_at"))
-        .agg(F.max("left").alias("left"))
+        _less_what_others_undo(lines, bought, skew)
+        .where(bought & (F.to_date("occurred_at") >= F.col("as_of")))
+        .groupBy("as_of", "user_key", "order_id")
+        .agg(F.min("occurred_at").alias("occurred_at"), F.max("left").alias("left"))
         .where("left > 0")
         .drop("left")
+    )
+
+
+def _around(orders: DataFrame, skew: Column, as_ofs: Sequence[date]) -> DataFrame:
+    """Each line once per `as_of` in whose reach it happens."""
+    days = F.array(*(F.lit(a) for a in sorted(as_ofs)))
+    last, day = F.to_date(F.col("occurred_at") + skew), F.to_date("occurred_at")
+    sees = F.filter(days, lambda a: (a <= last) & (day < F.date_add(a, LABEL_REACH)))
+    return orders.withColumn("as_of", F.explode(sees))
+
+
+def _left_by_references(bought: Column) -> Column:
+    """Units of a line that those who name its order leave."""
+    same = Window.partitionBy("as_of", "user_key", "order_id", "item_id")
+    newer = same.orderBy(F.desc("occurred_at"), F.desc("line_id")).rowsBetween(
+        Window.unboundedPreceding, -1
+    )
+    undone = F.sum(F.when(~bought, F.col("quantity")).otherwise(0)).over(same)
+    of_newer = F.sum(F.when(bought, F.col("quantity")).otherwise(0)).over(newer)
+    taken = F.greatest(undone - F.coalesce(of_newer, F.lit(0)), F.lit(0))
+    return F.greatest(F.col("quantity") - taken, F.lit(0))
+
+
+def _less_what_others_undo(lines: DataFrame, bought: Column, skew: Column) -> DataFrame:
+    """`left` once lines without a reference have undone theirs.
+
+    All units that a user has of an item are a stack: an order lies on top of those before it, and
+    undoing takes from the top, down to the ground. So of a line there is left what lies below the
+    lowest level that the stack falls to after it.
+    """
+    counts_at = F.when(F.col("kind") == "cancellation", F.col("occurred_at") + skew).otherwise(
+        F.col("occurred_at")
+    )
+    by_time = Window.partitionBy("as_of", "user_key", "item_id").orderBy(
+        counts_at, ~bought, "line_id"
+    )
+    so_far = by_time.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    from_here = by_time.rowsBetween(Window.currentRow, Window.unboundedFollowing)
+    step = F.when(bought, F.col("left")).otherwise(-F.col("quantity"))
+    below_ground = F.least(F.min("total").over(so_far), F.lit(0))
+    return (
+        lines.withColumn("total", F.sum(step).over(so_far))
+        .withColumn("level", F.col("total") - below_ground)
+        .withColumn("lowest", F.min("level").over(from_here))
+        .withColumn(
+            "left", F.greatest(F.col("lowest") - (F.col("level") - F.col("left")), F.lit(0))
+        )
     )
 
 

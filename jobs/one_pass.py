@@ -17,15 +17,27 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.features import GRAPH
-from contracts.measures import LAST_MOMENTS, MEASURES, TEXT_BUCKETS, WINDOWS
+from contracts.measures import LAST_MOMENTS, LIFETIME, MEASURES, TEXT_BUCKETS, WINDOWS
 from contracts.tables import USER_FEATURES
 from jobs.asof import known_on
 from jobs.facts import EVENT
 from jobs.graph import graph_changes
 from jobs.item_features import FROM_ITEM
 from jobs.parquet import REPORT_SQL, DayFiles
-from jobs.sweep import EVENT_ROW, GRAPH_ROW, ITEM, POST, STATE, THING, TILE, USER, sweep
+from jobs.sweep import (
+    EVENT_ROW,
+    FIRST_MET,
+    GRAPH_ROW,
+    ITEM,
+    POST,
+    STATE,
+    THING,
+    TILE,
+    USER,
+    sweep,
+)
 from jobs.sweep_parts import NEVER
+from jobs.user_state import thing_hash
 
 USERS_PER_TASK, TILES_PER_TASK, THINGS_PER_TASK = 8_000, 400_000, 1_500_000
 """What a task holds in memory at once, some 300 MB."""
@@ -50,8 +62,9 @@ def features_in_one_pass(
 ) -> DataFrame:
     """Reports of the files that hold `user_features` as of each of `as_ofs`.
 
-    `user_state` is as of a day at or before the first of them, or empty; `events` and `user_days`
-    hold all that became known since. The other tables are those of `user_features`.
+    `user_state` is as of a day at or before the first of them, or empty; `events`, `user_days` and
+    `user_item_days` hold all that became known since. The other tables are those of
+    `user_features`.
     """
     since = user_state.agg(F.max("as_of")).collect()[0][0]
     first, last = min(as_ofs), max(as_ofs)
@@ -72,9 +85,10 @@ def features_in_one_pass(
             _tiles(user_days).where(seen & (new | in_window)),
             _events(events).where(seen & new),
             _things(user_item_days).where(seen & in_window),
+            _first_met(user_item_days, user_state, since, last),
             _versions(users).where(seen),
             _posts(posts).where(seen & in_window),
-            _changes(graph_changes(follows, user_days, first, last)),
+            _changes(graph_changes(follows, user_days, user_item_days, first, last)),
         ),
     ).withColumn("part", F.pmod(F.xxhash64("user_key"), F.lit(n_tasks)).cast("int"))
     every = _items(item_features, as_ofs).withColumn(
@@ -130,7 +144,13 @@ def _states(state: DataFrame) -> DataFrame:
         F.coalesce(F.unix_date(F.to_date(moment)), F.lit(NEVER)).cast("bigint")
         for moment, _ in LAST_MOMENTS
     )
-    return _row(state, STATE, user_key="user_key", numbers=F.concat(F.array(*moments), _measures()))
+    lifetimes = F.array(*(F.size(d.hashes).cast("bigint") for d in LIFETIME))
+    return _row(
+        state,
+        STATE,
+        user_key="user_key",
+        numbers=F.concat(F.array(*moments), _measures(), lifetimes),
+    )
 
 
 def _carried(state: DataFrame, since: date | None) -> DataFrame:
@@ -181,6 +201,35 @@ def _things(met: DataFrame) -> DataFrame:
         name="kind",
         thing="thing_id",
     )
+
+
+def _first_met(met: DataFrame, state: DataFrame, since: date | None, last: date) -> DataFrame:
+    """One row per user and thing that is counted over all time and the state has not: `known` is
+    when it became so."""
+    new = F.lit(True) if since is None else F.col("known") >= F.unix_date(F.lit(since))
+    rows = (
+        met.where(F.col("kind").isin(*(d.kind for d in LIFETIME)))
+        .withColumn("known", _known(F.col("day")))
+        .where(new & (F.col("known") < F.unix_date(F.lit(last))))
+        .groupBy("user_key", "kind", "thing_id")
+        .agg(F.min("known").alias("known"))
+    )
+    if since is not None:
+        counted = reduce(
+            DataFrame.unionByName,
+            (
+                state.select(
+                    "user_key",
+                    F.lit(d.kind).alias("kind"),
+                    F.explode(d.hashes).alias("hash"),
+                )
+                for d in LIFETIME
+            ),
+        )
+        rows = rows.withColumn("hash", thing_hash()).join(
+            counted, ["user_key", "kind", "hash"], "left_anti"
+        )
+    return _row(rows, FIRST_MET, user_key="user_key", known="known", name="kind")
 
 
 def _versions(users: DataFrame) -> DataFrame:

@@ -206,6 +206,7 @@ def _user_state(inputs: Inputs, days: Sequence[date], settings: Settings) -> Out
             USER_STATE.name: user_state(
                 base,
                 inputs[USER_DAYS.name],
+                inputs[USER_ITEM_DAYS.name],
                 inputs[USERS.name],
                 events(Facts.of(inputs)),
                 newest,
@@ -300,8 +301,13 @@ _LABELLED_FROM = (
     FRAUD_MARKS,
     ITEMS,
 )
+_LABELS_SINCE = {ITEMS: None, ORDERS: -2}
+"""From where on labels read, if not from the day before: a cancellation may be stamped just before
+the order, and so before midnight, that it undoes."""
 
-_STATE = tuple(Read(table, None, 0, carried=True) for table in (USER_DAYS, USERS, *FACTS))
+_STATE = tuple(
+    Read(table, None, 0, carried=True) for table in (USER_DAYS, USER_ITEM_DAYS, USERS, *FACTS)
+)
 
 JOBS: tuple[Job, ...] = (
     *(_clean_job(table) for table in CLEAN_TABLES),
@@ -357,10 +363,7 @@ JOBS: tuple[Job, ...] = (
         "What then happened, where it is known.",
         reads=(
             Read(USER_FEATURES, 0, 1),
-            *(
-                Read(t, None if t is ITEMS else -1, None, within=LABEL_REACH)
-                for t in _LABELLED_FROM
-            ),
+            *(Read(t, _LABELS_SINCE.get(t, -1), None, within=LABEL_REACH) for t in _LABELLED_FROM),
         ),
         writes=(LABELS,),
         compute=_labels,

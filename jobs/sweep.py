@@ -17,6 +17,7 @@ from contracts.features import FEATURES, GRAPH
 from contracts.measures import (
     DISTINCT,
     LAST_MOMENTS,
+    LIFETIME,
     MEASURES,
     SEQUENCE_LENGTH,
     TEXT_POSTS,
@@ -43,7 +44,8 @@ from jobs.sweep_parts import (
 )
 from jobs.user_state import LAST
 
-STATE, EVENT_ROW, TILE, THING, USER, POST, GRAPH_ROW, ITEM = range(8)
+KINDS = range(9)
+STATE, EVENT_ROW, TILE, THING, FIRST_MET, USER, POST, GRAPH_ROW, ITEM = KINDS
 """What a row is; `jobs/one_pass.py` makes them."""
 
 _MICROS_PER_DAY = 86_400_000_000
@@ -73,7 +75,7 @@ class Rows:
     def __init__(self, rows: pa.Table, days: Ints):
         self.days = days
         kinds = rows["what"].to_numpy()
-        self._of = {kind: rows.filter(pa.array(kinds == kind)) for kind in range(8)}
+        self._of = {kind: rows.filter(pa.array(kinds == kind)) for kind in KINDS}
         keys = pc.unique(rows["user_key"].drop_null())
         if isinstance(keys, pa.ChunkedArray):
             keys = keys.combine_chunks()
@@ -130,13 +132,14 @@ class Sweep:
     def _start_measures(self, since: int) -> None:
         rows, n, m = self._rows, self._rows.n_users, len(MEASURES)
         users = rows.users(STATE)
-        state = rows.matrix(STATE, len(LAST_MOMENTS) + m)
+        state = rows.matrix(STATE, len(LAST_MOMENTS) + m + len(LIFETIME))
         self._known_from(users, np.zeros(len(users), np.int64))
         moments = np.full((len(LAST_MOMENTS), n), NEVER, np.int64)
         moments[:, users] = state[:, : len(LAST_MOMENTS)].T
         self._moments = Moments(moments)
         life = np.zeros((m, n), np.int64)
-        life[:, users] = state[:, len(LAST_MOMENTS) :].T
+        life[:, users] = state[:, len(LAST_MOMENTS) : len(LAST_MOMENTS) + m].T
+        self._start_lifetimes(users, state[:, len(LAST_MOMENTS) + m :])
         tile_users, enters = rows.users(TILE), rows.enters(TILE)
         self._known_from(tile_users, enters)
         tiles, day = rows.matrix(TILE, m), rows.ints(TILE, "day")
@@ -156,6 +159,18 @@ class Sweep:
         of_others = (tiles[:, _N_EVENTS] == 0) & is_new
         self._seen_by_others = (tile_users[of_others], day[of_others])
         self._seen_by_others_at = Buckets(enters[of_others], len(self._days))
+
+    def _start_lifetimes(self, users: Ints, counts: Ints) -> None:
+        """Things that are counted over all time: those that the state has, (its rows, kinds)."""
+        rows = self._rows
+        kind = rows.of(FIRST_MET)["name"]
+        first, enters = rows.users(FIRST_MET), rows.enters(FIRST_MET)
+        self._lifetimes = {}
+        for d, so_far in zip(LIFETIME, counts.T, strict=True):
+            life = np.zeros(rows.n_users, np.int64)
+            life[users] = so_far
+            mine = pc.equal(kind, d.kind).to_numpy()
+            self._lifetimes[d.name] = (life, first[mine], Buckets(enters[mine], len(self._days)))
 
     def _start_items(self) -> None:
         """Statistics and category of each item as of each day, for those that the tasks need."""
@@ -311,6 +326,9 @@ class Sweep:
                 )
             else:
                 made[d.name] = distinct(pairs.user, pairs.last, day, WINDOWS, n)
+        for name, (life, users, enter) in self._lifetimes.items():
+            np.add.at(life, users[enter[k]], 1)
+            made[name] = np.vstack([made[name], life])
         return made
 
     def _recent_items(self, k: int, newest: Ints) -> tuple[dict[str, Ints], Ints]:

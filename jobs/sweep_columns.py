@@ -27,7 +27,7 @@ class Made:
     measures: Ints
     """(W + 1, M, U): over each window and, last, all time."""
     distincts: Mapping[str, Ints]
-    """(W, U) each."""
+    """(W, U) each; (W + 1, U) of those that are counted over all time, which is the last."""
     moments: Ints
     """(moments, U): days since 1970, or `NEVER`."""
     joined: Mapping[str, Ints]
@@ -66,11 +66,11 @@ def columns_of(features: Sequence[Feature], made: Made, keys: pa.Array, day: int
 
 def _number(feature: Feature, made: Made, who: Ints, day: int) -> tuple[Ints, Flags | None]:
     source, window = feature.source[0], feature.window
+    at = len(WINDOWS) if window is None else WINDOWS.index(window)
     if feature.aggregate == "measure":
-        at = len(WINDOWS) if window is None else WINDOWS.index(window)
         return made.measures[at, _MEASURE[source]][who], None
     if feature.aggregate == "distinct":
-        return made.distincts[source][WINDOWS.index(window or 0)][who], None
+        return made.distincts[source][at][who], None
     if feature.aggregate == "since":
         on = made.moments[_MOMENT[source]][who]
         return day - on, on != NEVER

@@ -37,7 +37,6 @@ def user_days(facts: Facts, posts: DataFrame) -> DataFrame:
             done.orders,
             {
                 "n_events": every,
-                "n_orders": F.count_distinct(F.when(purchase, F.col("order_id"))),
                 "n_order_lines": F.count_if(purchase),
                 "n_units": F.sum(F.when(purchase, F.col("quantity")).otherwise(0)),
                 "spend_minor": F.sum(F.when(purchase, F.col("amount_minor")).otherwise(0)),
@@ -159,12 +158,13 @@ def received(engagements: DataFrame, posts: DataFrame) -> DataFrame:
 def user_item_days(facts: Facts, posts: DataFrame) -> DataFrame:
     """One row per user, thing, UTC day on which they met, and day on which it landed.
 
-    A thing is an item, another user (followed, paid, engaged with in person or through a post), or
-    a device.
+    A thing is an order placed, an item, another user (followed, paid, engaged with in person or
+    through a post), or a device.
     """
     done = facts.done
     engaged = done.engagements
     met = (
+        (done.orders.where("kind = 'purchase'"), "order", "order_id"),
         (done.orders.where("kind = 'purchase'"), "item", "item_id"),
         (engaged.where("target_kind = 'item'"), "item", "target_id"),
         (done.reviews, "item", "item_id"),

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from contracts.features import FEATURES, Feature
 from contracts.measures import (
     DISTINCT,
+    LIFETIME,
     MEASURES,
     TEXT_BUCKETS,
     TEXT_POSTS,
@@ -41,7 +42,9 @@ def user_features(
     Tiles and posts must reach back the widest window before the first of `as_ofs`; users and
     follows, all time.
     """
-    state = user_state.where(F.col("as_of").isin(list(as_ofs)))
+    state = user_state.where(F.col("as_of").isin(list(as_ofs))).withColumns(
+        {f"{d.count}_all": F.size(d.hashes) for d in LIFETIME}
+    )
     items = item_features.where(F.col("as_of").isin(list(as_ofs)))
     windows = window_measures(user_days, as_ofs)
     countries = newest_version(
@@ -51,7 +54,7 @@ def user_features(
         state.join(countries, _KEY, "left")
         .join(windows, _KEY, "left")
         .join(window_distincts(user_item_days, items, as_ofs), _KEY, "left")
-        .join(graph(follows, windows, as_ofs), _KEY, "left")
+        .join(graph(follows, windows, window_orders(user_item_days, as_ofs), as_ofs), _KEY, "left")
         .join(recent_items(state, items), _KEY, "left")
         .join(recent_text(posts, as_ofs), _KEY, "left")
     )
@@ -89,11 +92,7 @@ def window_distincts(
 
     A thing counts in every window that reaches back to the last day on which it was met.
     """
-    things = (
-        seen_by(user_item_days, F.col("day"), as_ofs, within=max(WINDOWS))
-        .groupBy(*_KEY, "kind", "thing_id")
-        .agg(F.min(F.datediff("as_of", "day")).alias("age"))
-    )
+    things = _last_met(user_item_days, as_ofs)
     categories = (
         things.where("kind = 'item'")
         .join(
@@ -109,12 +108,27 @@ def window_distincts(
     )
     return everything.groupBy(*_KEY).agg(
         *(
-            F.count_if((F.col("kind") == d.name) & (F.col("age") <= w)).alias(
-                f"n_distinct_{d.plural}_{w}d"
-            )
+            F.count_if((F.col("kind") == d.name) & (F.col("age") <= w)).alias(f"{d.count}_{w}d")
             for d in DISTINCT
             for w in WINDOWS
         )
+    )
+
+
+def window_orders(user_item_days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """One row per user and `as_of` with an order in the widest window: orders over each window."""
+    orders = _last_met(user_item_days.where("kind = 'order'"), as_ofs)
+    return orders.groupBy(*_KEY).agg(
+        *(F.count_if(F.col("age") <= w).alias(f"n_orders_{w}d") for w in WINDOWS)
+    )
+
+
+def _last_met(met: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """One row per user, `as_of` and thing met in the widest window: `age`, the days since."""
+    return (
+        seen_by(met, F.col("day"), as_ofs, within=max(WINDOWS))
+        .groupBy(*_KEY, "kind", "thing_id")
+        .agg(F.min(F.datediff("as_of", "day")).alias("age"))
     )
 
 

@@ -9,7 +9,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.measures import LAST_MOMENTS, MEASURES, SEQUENCE_LENGTH
+from contracts.measures import LAST_MOMENTS, LIFETIME, MEASURES, SEQUENCE_LENGTH
 from contracts.tables import USER_STATE
 from jobs.asof import known_on
 from jobs.facts import AD_VIEW, EVENT
@@ -25,6 +25,7 @@ LAST = {
 def user_state(
     base: DataFrame,
     user_days: DataFrame,
+    user_item_days: DataFrame,
     users: DataFrame,
     events: DataFrame,
     since: date | None,
@@ -40,6 +41,7 @@ def user_state(
         lambda a, b: a.unionByName(b, allowMissingColumns=True),
         (
             _segment_measures(user_days, since, as_ofs),
+            _segment_things(user_item_days, since, as_ofs),
             _segment_events(events, since, as_ofs),
             _segment_users(users, since, as_ofs),
         ),
@@ -50,6 +52,7 @@ def user_state(
         "user_key",
         *(m for m, _ in LAST_MOMENTS),
         *(m.name for m in MEASURES),
+        *(d.hashes for d in LIFETIME),
         F.arrays_zip(*EVENT).alias("events"),
     ).withColumn("as_of", F.explode(_days(as_ofs)))
     merged = (
@@ -59,6 +62,7 @@ def user_state(
             F.min("first_seen_at").alias("first_seen_at"),
             *(F.max(m).alias(m) for m, _ in LAST_MOMENTS if m != "first_seen_at"),
             *_combined(),
+            *(_united(d.hashes) for d in LIFETIME),
             F.sort_array(F.flatten(F.collect_list("events"))).alias("events"),
         )
     )
@@ -77,6 +81,10 @@ def _combined() -> list[Column]:
         F.coalesce((F.sum if m.combine == "sum" else F.max)(m.name), F.lit(0)).alias(m.name)
         for m in MEASURES
     ]
+
+
+def _united(lists: str) -> Column:
+    return F.sort_array(F.array_distinct(F.flatten(F.collect_list(lists)))).alias(lists)
 
 
 def _days(as_ofs: Sequence[date]) -> Column:
@@ -102,6 +110,26 @@ def _segment_measures(tiles: DataFrame, since: date | None, as_ofs: Sequence[dat
         .groupBy("user_key", "segment")
         .agg(F.min(of_others).alias("first_seen_at"), *_combined())
     )
+
+
+def _segment_things(met: DataFrame, since: date | None, as_ofs: Sequence[date]) -> DataFrame:
+    """Of those things that are counted over all time, a hash of each."""
+    counted = met.where(F.col("kind").isin(*(d.kind for d in LIFETIME)))
+    return (
+        _in_segments(counted, F.col("day"), since, as_ofs)
+        .groupBy("user_key", "segment")
+        .agg(
+            *(
+                F.collect_set(F.when(F.col("kind") == d.kind, thing_hash())).alias(d.hashes)
+                for d in LIFETIME
+            )
+        )
+    )
+
+
+def thing_hash() -> Column:
+    """What is kept of a thing for ever. Two of one user's share a hash once in 2**63 pairs."""
+    return F.xxhash64("thing_id")
 
 
 def _segment_users(users: DataFrame, since: date | None, as_ofs: Sequence[date]) -> DataFrame:

@@ -17,7 +17,6 @@ from contracts.measures import MEASURES, WINDOWS
 _TILES = """
 CREATE TABLE tiles AS SELECT user_key, day, landed_on, {sums} FROM (
     SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events,
-        count(DISTINCT order_id) FILTER (kind = 'purchase') AS n_orders,
         count(*) FILTER (kind = 'purchase') AS n_order_lines,
         sum(quantity) FILTER (kind = 'purchase') AS n_units,
         sum(amount_minor) FILTER (kind = 'purchase') AS spend_minor,
@@ -172,12 +171,13 @@ CREATE TABLE graph AS
 WITH outgoing AS (
     SELECT e.user_key, count(*) AS n_following, count(back.user_key) AS n_mutual,
         count(*) FILTER (w.n_events_7d > 0) AS followed_active_7d,
-        sum(w.n_orders_30d)::BIGINT AS followed_orders_30d,
-        sum(w.n_orders_90d)::BIGINT AS followed_orders_90d,
+        sum(o.n_orders_30d)::BIGINT AS followed_orders_30d,
+        sum(o.n_orders_90d)::BIGINT AS followed_orders_90d,
         sum(w.spend_minor_90d)::BIGINT AS followed_spend_minor_90d,
         sum(w.n_reviews_90d)::BIGINT AS followed_reviews_90d,
         sum(w.sum_stars_90d)::BIGINT AS followed_stars_90d
     FROM edges e LEFT JOIN windows w ON w.user_key = e.followed_key
+    LEFT JOIN order_counts o ON o.user_key = e.followed_key
     LEFT JOIN edges back ON back.user_key = e.followed_key AND back.followed_key = e.user_key
     GROUP BY e.user_key),
 incoming AS (SELECT followed_key AS user_key, count(*) AS n_followers FROM edges GROUP BY ALL)
@@ -249,6 +249,16 @@ def features_by_hand(
         do(
             f"CREATE TABLE windows AS SELECT user_key, {windows}, {lifetime} FROM tiles GROUP BY ALL"
         )
+        of_orders = ", ".join(
+            f"count(DISTINCT order_id) FILTER (occurred_at::DATE >= DATE '{day}' - {w}) "
+            f"AS n_orders_{w}d"
+            for w in WINDOWS
+        )
+        do(
+            f"CREATE TABLE order_counts AS SELECT user_key, {of_orders}, "
+            "count(DISTINCT order_id) AS n_orders_all FROM orders WHERE kind = 'purchase' "
+            "GROUP BY user_key"
+        )
         stats = ("engagements_30d", "order_lines_30d", "reviews_90d", "stars_90d")
         recent = _RECENT.format(
             sums=", ".join(f"sum({s})::BIGINT AS recent_items_{s}" for s in stats),
@@ -276,6 +286,7 @@ def features_by_hand(
         )
         joined = (
             "moments LEFT JOIN windows USING (user_key) LEFT JOIN distincts USING (user_key) "
+            "LEFT JOIN order_counts USING (user_key) "
             "LEFT JOIN graph USING (user_key) LEFT JOIN recent USING (user_key) "
             "LEFT JOIN sequences USING (user_key) LEFT JOIN texts USING (user_key) "
             "LEFT JOIN countries USING (user_key)"

@@ -14,6 +14,7 @@ from contracts.measures import (
     TEXT_TOKENS,
     WINDOWS,
 )
+from contracts.tasks import LABEL_REACH
 from jobs.facts import FACTS
 from tests.jobs.worlds import IDS, World
 
@@ -70,6 +71,7 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
             suffix = "all" if window is None else f"{window}d"
             for name, value in measures(inside, within({"": got}, as_of, window)[""]).items():
                 row[f"{name}_{suffix}"] = value
+            row[f"n_orders_{suffix}"] = len(bought_orders(inside))
             if window is not None:
                 row |= distincts(world, user, inside, categories, suffix)
         row |= moments(world, user, mine, got, as_of)
@@ -103,7 +105,6 @@ def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
     """The measures of `user_days`, over rows of any stretch of time."""
     bought = [r for r in rows["orders"] if r["kind"] == "purchase"]
     undone = [r for r in rows["orders"] if r["kind"] != "purchase"]
-    tiles = {(r["order_id"], r["occurred_at"].date(), r["landed_on"]) for r in bought}
     engaged, reviews, account = rows["engagements"], rows["reviews"], rows["account_events"]
     ads = [r for r in engaged if r["target_kind"] == "ad"]
     others = [r for r in engaged if r["target_kind"] != "ad"]
@@ -112,7 +113,6 @@ def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
     logins = [r for r in account if r["kind"] == "login"]
     made = {
         "n_events": sum(len(some) for some in rows.values()),
-        "n_orders": len(tiles),
         "n_order_lines": len(bought),
         "n_units": sum(r["quantity"] for r in bought),
         "spend_minor": sum(r["amount_minor"] for r in bought),
@@ -146,6 +146,10 @@ def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
     }
     assert set(made) == {m.name for m in MEASURES}
     return made
+
+
+def bought_orders(rows: Rows) -> set[str]:
+    return {r["order_id"] for r in rows["orders"] if r["kind"] == "purchase"}
 
 
 def distincts(
@@ -313,3 +317,46 @@ def ratios(row: dict[str, Any]) -> dict[str, float | None]:
     for name, _, over, under in NAMED_RATIOS:
         divide(name, over, under)
     return made
+
+
+def standing_orders(rows: list[dict[str, Any]], as_of: date) -> dict[tuple[str, str], datetime]:
+    """Orders placed since `as_of` of which something is left, unit by unit, and when placed."""
+    skew, midnight = timedelta(minutes=15), datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
+    before = as_of + timedelta(days=LABEL_REACH)
+    told = [r for r in rows if r["occurred_at"].date() < before]
+    bought = sorted(
+        (r for r in told if r["kind"] == "purchase"), key=lambda r: (r["occurred_at"], r["line_id"])
+    )
+    undoing = [r for r in told if r["kind"] != "purchase"]
+    left = {r["line_id"]: r["quantity"] for r in bought}
+
+    def undo(undone: dict[str, Any], among: list[dict[str, Any]]) -> None:
+        units = undone["quantity"]
+        for line in reversed(among):
+            taken = min(units, left[line["line_id"]])
+            left[line["line_id"]] -= taken
+            units -= taken
+
+    def alike(a: dict[str, Any], b: dict[str, Any]) -> bool:
+        return (a["user_key"], a["item_id"]) == (b["user_key"], b["item_id"])
+
+    for r in undoing:
+        if r["undoes_order_id"] is not None and r["occurred_at"] >= midnight - skew:
+            of_order = [b for b in bought if b["order_id"] == r["undoes_order_id"]]
+            undo(r, [b for b in of_order if alike(b, r) and b["occurred_at"] >= midnight - skew])
+    until = {
+        r["line_id"]: r["occurred_at"] + (skew if r["kind"] == "cancellation" else timedelta(0))
+        for r in undoing
+    }
+    for r in sorted(undoing, key=lambda r: until[r["line_id"]]):
+        if r["undoes_order_id"] is None:
+            undo(r, [b for b in bought if alike(b, r) and b["occurred_at"] <= until[r["line_id"]]])
+    placed: dict[tuple[str, str], datetime] = {}
+    stands = set()
+    for r in bought:
+        if r["occurred_at"] >= midnight:
+            order = (r["user_key"], r["order_id"])
+            placed.setdefault(order, r["occurred_at"])
+            if left[r["line_id"]]:
+                stands.add(order)
+    return {order: at for order, at in placed.items() if order in stands}

@@ -57,7 +57,13 @@ def state_of(
     empty = spark.createDataFrame([], spark_schema(USER_STATE))
     tiles = user_days(facts, f["posts"]).localCheckpoint()
     return user_state(
-        empty if base is None else base, tiles, f["users"], events(facts), since, as_ofs
+        empty if base is None else base,
+        tiles,
+        user_item_days(facts, f["posts"]),
+        f["users"],
+        events(facts),
+        since,
+        as_ofs,
     )
 
 
@@ -189,6 +195,63 @@ def test_state_night_by_night_is_the_state_from_the_beginning(spark: SparkSessio
         base = state_of(spark, world, [as_of], base, since).localCheckpoint()
         nightly += rows_of(base, *columns)
     assert sorted(nightly, key=str) == whole
+
+
+def orders_of(spark: SparkSession, lines: str, table) -> World:
+    """A world of these order lines, and one who follows the buyer."""
+    world = random_world(1)
+    world.rows = {name: [] for name in world.rows}
+    world.rows["orders"] = [
+        r.asDict() | {"occurred_at": r.occurred_at.replace(tzinfo=UTC)}
+        for r in table(lines, ORDERS).collect()
+    ]
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    world.rows["follows"] = [
+        {
+            "follow_id": "f1",
+            "user_key": "bob",
+            "followed_key": "ann",
+            "kind": "follow",
+            "occurred_at": at,
+            "valid_from": at,
+            "landed_on": at.date(),
+        }
+    ]
+    return world
+
+
+def test_an_order_is_one_on_however_many_days_its_lines_happen_or_land(
+    spark: SparkSession, table, tmp_path: Path
+) -> None:
+    """In every engine, for the buyer and for who follows the buyer, over windows and all time."""
+    world = orders_of(
+        spark,
+        """
+        line_id | order_id | user_key | item_id | kind     | undoes_order_id | occurred_at         | landed_on
+        l1      | late     | ann      | i1      | purchase | -               | 2025-01-31T10:00:00 | 2025-01-31
+        l2      | late     | ann      | i2      | purchase | -               | 2025-01-31T10:00:00 | 2025-02-01
+        l3      | split    | ann      | i1      | purchase | -               | 2025-01-20T10:00:00 | 2025-01-20
+        l4      | split    | ann      | i3      | purchase | -               | 2025-02-01T10:00:00 | 2025-02-01
+        """,
+        table,
+    )  # fmt: skip
+    days = [date(2025, 2, day) for day in (1, 2, 3)]
+    names = ("n_orders_1d", "n_orders_7d", "n_orders_30d", "n_orders_all")
+    expected = {  # on 1 February neither l2 nor l4 had landed
+        date(2025, 2, 1): (1, 1, 2, 2),
+        date(2025, 2, 2): (1, 2, 2, 2),
+        date(2025, 2, 3): (0, 2, 2, 2),
+    }
+    engines = (
+        features_of(spark, world, days),
+        one_pass_of(spark, world, days, tmp_path),
+        one_pass_of(spark, world, days, tmp_path, date(2025, 1, 31)),
+        one_pass_of(spark, world, days, tmp_path, date(2025, 2, 1)),
+        {(a, user): row for a in days for user, row in naive.features(world, a).items()},
+    )
+    for found in engines:
+        assert {a: tuple(found[a, "ann"][n] for n in names) for a in days} == expected
+        assert {found[a, "bob"]["followed_orders_30d"] for a in days} == {2}
 
 
 def test_the_newest_version_is_the_one_of_the_latest_time_in_whatever_order_they_land(

@@ -62,12 +62,13 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
         late = dice.choice([0, 0, 0, 0, 1, 5, 40, 100, -1])
         return {"occurred_at": at, "landed_on": START + timedelta(days=day + late)}
 
+    buyers = [dice.choice(users) for _ in range(30)]
     world = World()
-    world.rows["orders"] = [
+    world.rows["orders"] = [  # some orders have lines of several days, or two users
         {
             "line_id": f"l{i}",
-            "order_id": f"o{i // 2}",
-            "user_key": dice.choice(users),
+            "order_id": f"o{i // 3}",
+            "user_key": dice.choice([*[buyers[i // 3]] * 4, dice.choice(users)]),
             "item_id": dice.choice(items),
             "undoes_order_id": None,
             "kind": dice.choice(["purchase"] * 4 + ["cancellation", "return"]),
