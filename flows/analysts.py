@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from contracts.table import CallError, Column, Table
 from contracts.tables import LATE_DATA, USER_SCORES
+from flows.duck import as_pattern
 
 NEWEST = "newest_scores"
 VIEWS = {
@@ -93,7 +94,7 @@ def select_from(table: Table, paths: Sequence[str]) -> str:
     columns = ", ".join(
         c.name if c.name in somewhere else f"{_null(c)} AS {c.name}" for c in table.columns
     )
-    listed = ", ".join(_quoted(p) for p in paths)
+    listed = ", ".join(_quoted(as_pattern(p)) for p in paths)
     # Looking for columns by name opens every file for every query, so only where it must be.
     same = all(name in everywhere for name in table.names if name in somewhere)
     by_name = "" if same else ", union_by_name = true"
@@ -149,7 +150,8 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         raise CallError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
     with duckdb.connect(str(path), read_only=True) as connection:
         paths = [row[0] for row in connection.execute("SELECT path FROM release_files").fetchall()]
-        listed = ", ".join(_quoted(p) for p in paths)
+        # A pattern is looked at as it is written, then the file that it led to.
+        listed = ", ".join(_quoted(p) for p in dict.fromkeys([*paths, *map(as_pattern, paths)]))
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"SET allowed_paths = [{listed}]")
         connection.execute("SET enable_external_access = false")

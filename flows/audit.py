@@ -12,6 +12,7 @@ from contracts.table import Column, ContractError
 from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
 from flows.analysts import first_row
+from flows.duck import read_files
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ def audit_scores(
     """
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
-        connection.read_parquet(list(scores), hive_partitioning=False).create_view("scores")
-        connection.read_parquet(list(features), hive_partitioning=False).create_view("features")
+        read_files(connection, scores).create_view("scores")
+        read_files(connection, features).create_view("features")
 
         def count(sql: str) -> int:
             row = connection.execute(sql).fetchone()
@@ -114,8 +115,8 @@ def audit_drift(
     made = []
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
-        connection.read_parquet(list(scores), hive_partitioning=False).create_view("scores")
-        connection.read_parquet(list(before), hive_partitioning=False).create_view("earlier")
+        read_files(connection, scores).create_view("scores")
+        read_files(connection, before).create_view("earlier")
         n, n_before = (
             int(first_row(connection, f"SELECT count(*) FROM {name}")[0])
             for name in ("scores", "earlier")

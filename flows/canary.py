@@ -18,6 +18,7 @@ from contracts.table import CallError, ContractError
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
 from flows.analysts import first_row
+from flows.duck import read_files
 from flows.night import Night
 from flows.processes import run_models
 from flows.registry import Registry
@@ -106,8 +107,8 @@ def tell_apart(
     if not planted or not altered:
         raise CallError(f"--as-of {cut}: nobody is known before it")
     with duckdb.connect() as connection:
-        connection.read_parquet(list(planted), hive_partitioning=False).create_view("planted")
-        connection.read_parquet(list(altered), hive_partitioning=False).create_view("altered")
+        read_files(connection, planted).create_view("planted")
+        read_files(connection, altered).create_view("altered")
         pairs = (
             "planted a JOIN planted b ON a.user_key[-2:] = '-0' AND b.user_key[-2:] = '-1' "
             "AND a.user_key[:-3] = b.user_key[:-3]"
@@ -163,7 +164,7 @@ def _scored(
         "threads": 1,
     }
     made = run_models("score", {"threads": 1, "days": [spec]}, folder, say)["days"][0]
-    connection.read_parquet(made["path"], hive_partitioning=False).create_view("scores")
+    read_files(connection, [made["path"]]).create_view("scores")
     found = {}
     for task in TASKS:
         if task.name not in made["tasks"] or not isinstance(task.kind, Binary):

@@ -13,6 +13,7 @@ from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
 from flows.analysts import first_row
 from flows.database import open_database
+from flows.duck import read_files
 from flows.lake import Lake
 from flows.releases import Release, Releases
 from flows.settings import NightjarSettings
@@ -44,9 +45,7 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
     rows = []
     with duckdb.connect() as connection:
         for name, release, day in zip(("a", "b"), chosen, days, strict=True):
-            connection.read_parquet(
-                _files(lake, release, day), hive_partitioning=False
-            ).create_view(name)
+            read_files(connection, _files(lake, release, day)).create_view(name)
         only = [first_row(connection, f"SELECT count(*) FROM {x} ANTI JOIN {y} USING (user_key)")[0]
                 for x, y in (("a", "b"), ("b", "a"))]  # fmt: skip
         for task in TASKS:

@@ -10,6 +10,7 @@ import duckdb
 from contracts.table import Table
 from contracts.tables import USER_FEATURES, USER_SCORES
 from flows.analysts import first_row
+from flows.duck import read_files
 
 MAX_ROWS = 100_000
 """Users that are looked at, chosen by their key: more make no other picture."""
@@ -44,7 +45,7 @@ def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drift
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
         for name, paths in (("earlier", before), ("later", now)):
-            connection.read_parquet(list(paths), hive_partitioning=False).create_view("_all")
+            read_files(connection, paths).create_view("_all")
             n = int(first_row(connection, "SELECT count(*) FROM _all")[0])
             if n < MIN_ROWS:
                 return []

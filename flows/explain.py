@@ -25,6 +25,7 @@ from contracts.tables import (
     table_named,
 )
 from flows.analysts import first_row
+from flows.duck import read_files
 from flows.night import Night
 from flows.processes import run_models
 from flows.registry import Registry
@@ -157,7 +158,7 @@ def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date,
             paths = [f.path for f in night.lake.files(table, end=day)]
             if not paths or USER_KEY.name not in table.names:
                 continue
-            connection.read_parquet(paths, hive_partitioning=False).create_view(table.name)
+            read_files(connection, paths).create_view(table.name)
             row = first_row(
                 connection,
                 f"SELECT count(*), min(landed_on), max(landed_on) FROM {table.name} "
@@ -179,7 +180,7 @@ def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tu
                 f.path for f in night.lake.files(LANDED, first, last + _ONE, {"source": sources})
             ]
             if paths:
-                connection.read_parquet(paths, hive_partitioning=False).create_view(
+                read_files(connection, paths).create_view(
                     "landed", replace=True
                 )
                 made.update(

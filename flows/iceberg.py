@@ -3,10 +3,10 @@ commit."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import reduce
-from pathlib import Path
 
 import pyarrow.parquet as pq
 from pyiceberg.expressions import (
@@ -153,9 +153,18 @@ def all_of(parts: Sequence[BooleanExpression]) -> BooleanExpression:
 
 
 def uri_of(path: str) -> str:
-    return path if "://" in path else Path(path).as_uri()
+    """A local file as Iceberg's tables name it: percent signs mean themselves, for no reader of
+    Iceberg's locations decodes them. pyiceberg cuts a URI at `#`, but not a bare path."""
+    return path if "://" in path or "#" in path else f"file://{path}"
 
 
 def plain_path(uri: str) -> str:
     """Local files as plain paths, which Spark, Arrow and DuckDB all read."""
-    return uri.removeprefix("file://") if uri.startswith("file://") else uri
+    return uri.removeprefix("file://")
+
+
+def resolved(uri: str) -> str:
+    """Where a file really lies, whatever links and `..` its name goes through: names of files are
+    compared only so."""
+    path = plain_path(uri)
+    return path if "://" in path else os.path.realpath(path)

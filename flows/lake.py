@@ -33,7 +33,7 @@ from pyiceberg.transforms import IdentityTransform, MonthTransform
 from pyiceberg.utils.config import Config
 
 from contracts.days import as_ranges
-from contracts.table import ContractError, Table
+from contracts.table import CallError, ContractError, Table
 from flows.iceberg import (
     MAX_RANGES,
     all_of,
@@ -87,9 +87,15 @@ class Lake:
         properties: dict[str, Any] = {
             "type": "sql",
             "uri": f"sqlite:///{folder / 'catalogue.db'}",
-            "warehouse": folder.as_uri(),
+            "warehouse": uri_of(str(folder.absolute())),
         }
         properties |= Config().get_catalog_config(NAMESPACE) or {}
+        warehouse = str(properties["warehouse"])
+        if "://" in plain_path(warehouse):
+            raise CallError(
+                f"the catalogue's warehouse is {warehouse}, but runs stage their files under "
+                f"{folder}, and both must lie together so far: leave the warehouse out"
+            )
         self._catalog: Catalog = load_catalog(NAMESPACE, **properties)
         self._lock = threading.RLock()
         with contextlib.suppress(NamespaceAlreadyExistsError):

@@ -18,6 +18,7 @@ import duckdb
 from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows.analysts import select_from
+from flows.duck import as_pattern
 from flows.lake import Lake
 
 TREND_DAYS, RECENT_DAYS, BASE_DAYS = 14, 7, 28
@@ -154,7 +155,7 @@ def _fields(lake: Lake, day: date, source: str, file: str, line: int) -> str:
         row = connection.execute(
             "SELECT fields FROM read_parquet(?, hive_partitioning = false) "
             "WHERE source = ? AND file = ? AND line = ?",
-            [paths, source, file, line],
+            [[as_pattern(path) for path in paths], source, file, line],
         ).fetchone()
     if row is None or row[0] is None:
         return "could not be decoded"

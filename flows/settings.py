@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -137,9 +139,36 @@ class NightjarSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
+    @field_validator("home", "source", "raw", "key_file", "weights_key_file", mode="before")
+    @classmethod
+    def _is_on_a_file_system(cls, given: object) -> object:
+        """Paths lose one of the two slashes of an address, so one is enough to know it by."""
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):
+            raise PydanticCustomError(
+                "address",
+                "{given} is an address; homes, mappings, raw files and keys are read from folders "
+                "of this machine so far: give a path, such as where it is mounted",
+                {"given": str(given)},
+            )
+        return given
+
+    @field_validator("home")
+    @classmethod
+    def _can_be_written(cls, home: Path) -> Path:
+        """DuckDB cuts a path at `?`, Spark at commas, its launcher at quotes and backslashes."""
+        odd = sorted({c for c in str(home.absolute()) if c in '?,"\\' or not c.isprintable()})
+        if odd:
+            raise PydanticCustomError(
+                "home",
+                "{home} holds {odd}, which DuckDB or Spark cannot have in a path: choose another",
+                {"home": str(home), "odd": " ".join(map(repr, odd))},
+            )
+        return home
+
     @property
     def folder(self) -> Path:
-        return self.home.absolute()
+        """The home by its one real name, whatever links lead to it."""
+        return Path(os.path.realpath(self.home))
 
     @property
     def learning_days(self) -> LearningDays:

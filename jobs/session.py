@@ -39,14 +39,18 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
         if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit brings a JVM and a master
             java = find_java(config.java_home, scratch / "java")
             os.environ["JAVA_HOME"] = str(java)
-            os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
             builder = builder.master(config.master)
-            if config.master.startswith("local"):  # elsewhere it may be that only tasks know us
-                settings["spark.python.daemon.module"] = "jobs.workers"
+            if config.is_local:
+                # Tasks run in this process: nobody else has to reach it.
+                os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+                settings |= {
+                    "spark.driver.host": "127.0.0.1",
+                    "spark.driver.bindAddress": "127.0.0.1",
+                    # Elsewhere it may be that only tasks know us.
+                    "spark.python.daemon.module": "jobs.workers",
+                }
         settings |= {
             "spark.driver.memory": config.memory,
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.bindAddress": "127.0.0.1",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.local.dir": str(scratch / "spark"),
@@ -57,8 +61,8 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
                 [
                     # HotSpot otherwise interprets the large methods that Spark generates.
                     "-XX:-DontCompileHugeMethods",
-                    f"-Dderby.system.home={scratch / 'derby'}",
-                    f"-Dlog4j2.configurationFile={_log_settings(scratch)}",
+                    f'"-Dderby.system.home={scratch / "derby"}"',
+                    f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
                 ]
             ),
             "spark.log.level": "ERROR",

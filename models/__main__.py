@@ -14,7 +14,7 @@ from typing import Any
 
 from contracts.table import ContractError
 from models import sealed
-from models.ranks import is_rank, rank, run_ranks
+from models.ranks import check_world, is_rank, rank, run_ranks
 
 _SET_PARENT_DEATH_SIGNAL = 1
 ENDED = 143
@@ -47,6 +47,7 @@ def main() -> int:
     if n > 1 and not is_rank():
         return run_ranks(n, [told.what, str(told.spec), str(told.report)], told.report)
     try:
+        check_world(n, "train.devices" if told.what == "train" else "score_processes")
         if told.what == "train":
             from models.learn import TrainSpec
             from models.train import train

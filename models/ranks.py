@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from contracts.table import ContractError
+
 
 def rank() -> int:
     return int(os.environ.get("RANK", "0"))
@@ -29,6 +31,20 @@ def say(line: str) -> None:
 def is_rank() -> bool:
     """Whether torchrun started this process."""
     return "LOCAL_RANK" in os.environ
+
+
+def check_world(n: int, setting: str) -> None:
+    """Stop where more or fewer processes were started than share the work.
+
+    Raises:
+        ContractError: each of them would do its share of `n_ranks()`, and only one be kept.
+    """
+    if n_ranks() != n:
+        raise ContractError(
+            f"WORLD_SIZE is {n_ranks()}, but {setting} is {n}: each process would do its share of "
+            f"the work and the others' would be lost. Start it without torchrun, with {setting} = "
+            f"{n_ranks()} for as many processes"
+        )
 
 
 def run_ranks(n: int, words: Sequence[str], report: Path) -> int:
