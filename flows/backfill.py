@@ -104,6 +104,7 @@ def backfill(
             now = planned(night, days, asked.stages, asked.engine, asked.force)
             check_kept(night.engine, asked.plan, now)
             log.info(f"plan {asked.plan}: nothing has moved since")
+        steps.check_mapping(night)
         together(steps.land.submit(night, s.name) for s in night.mapping.sources)
         landed = night.landed_days
         clean_all(night, landed)

@@ -26,6 +26,7 @@ from contracts.tasks import TASKS, enabled_tasks
 from flows.analysts import select_from
 from flows.quarantine import masked
 from flows.settings import NightjarSettings
+from jobs.analysis import check_expressions
 from jobs.run import Result, run_job, run_landing
 from jobs.session import start_session
 from jobs.sources import RawFile, Source, SourceMapping, files_before, read_mapping
@@ -141,6 +142,7 @@ def tried(
 ) -> Checked:
     """The same in a session and a folder that are there already."""
     settings = Settings(mapping, UserKey(secrets.token_bytes(32)), known_until=as_of)
+    check_expressions(spark, mapping)
     chosen = files if max_rows is None else sampled(files)
     landings = dict(
         zip(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -20,6 +20,7 @@ from flows.plan import Decision, landing_stage
 from flows.receipts import Fingerprint, Receipt
 from flows.settings import NightjarSettings
 from jobs import erasing
+from jobs.analysis import check_expressions
 from jobs.io import WrittenDay
 from jobs.run import Result, run_job, run_landing
 from jobs.sources import Source
@@ -47,6 +48,24 @@ class Night(Context):
         self.stages: list[StageReport] = []
         self.reason: str | None = None
         """Why it is run, if a person said so."""
+
+    def check_mapping(self, say: Say) -> None:
+        """Analyse the mapping's expressions, unless nothing is to be computed of them.
+
+        Raises:
+            CallError: some are wrong; all are named.
+        """
+        if any(not d.reuse for d in self._of_expressions()):
+            say("the mapping's expressions: analysing them")
+            check_expressions(self.spark, self.mapping)
+
+    def _of_expressions(self) -> Iterator[Decision]:
+        """What is to be done about days of the stages that compute expressions."""
+        for source in self.mapping.sources:
+            yield from self.land_decisions(source)
+        for table in self.mapping.mapped_tables:
+            job = job_named(f"clean_{table}")
+            yield from self.planner.decisions(job, self.landed_days)
 
     def land(self, source: Source, say: Say) -> StageReport:
         """Land the source's new and changed files, in one go, and only those."""

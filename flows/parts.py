@@ -78,6 +78,7 @@ def _part(what: str, as_of: str, source: str, raw: str) -> Iterator[Night]:
 
 def prepare_data(night: Night) -> None:
     """From raw files to features as of tonight, and examples of the past to learn from."""
+    steps.check_mapping(night)
     together(steps.land.submit(night, source.name) for source in night.mapping.sources)
     night.check_history(night.landed_days[0])
     clean_all(night, night.landed_days)

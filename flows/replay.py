@@ -71,6 +71,7 @@ def replay(
                 + (f" for a reason that holds {text!r}" if text else "")
                 + "; `nightjar quarantine` lists what is"
             )
+        steps.check_mapping(night)
         together(steps.land.submit(night, s.name) for s in night.mapping.sources)
         clean_again(night, before)
         after = dropped_rows(night.lake, first, last, text)

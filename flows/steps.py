@@ -34,6 +34,12 @@ from flows.tasks import say, transient
 from jobs.stages import Engine
 
 
+@task(name="mapping", task_run_name="mapping", cache_policy=NO_CACHE)
+def check_mapping(night: Night) -> None:
+    """Analyse every expression of the mapping before a raw file is read."""
+    night.check_mapping(say)
+
+
 @task(
     name="land",
     cache_policy=NO_CACHE,

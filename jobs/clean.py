@@ -5,19 +5,19 @@ What a table's rows must look like is in `jobs/clean_tables.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import reduce
 
-from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.sources import FIELDS
-from contracts.table import ContractError, Table
+from contracts.table import Table
 from contracts.tables import QUARANTINE, RECONCILIATION
 from jobs.digest import content_hash
+from jobs.expressions import Expression, evaluated
 from jobs.land import unfolded
 from jobs.sources import Source, TableMap
 from jobs.user_key import UserKey
@@ -58,50 +58,57 @@ class Rules:
     """A dimension keeps the newest row of an id per day; a fact the first within the look-back."""
 
 
+def expressions_of(mapping: TableMap) -> list[Expression]:
+    """All that the mapping says of the table."""
+    made = [Expression(name, text, f"in_{name}") for name, text in mapping.fields.items()]
+    if mapping.where is not None:
+        made.append(Expression("where", mapping.where, "_where"))
+    made += [
+        Expression(f"reject[{i}]", rule.when, f"reject_{i}")
+        for i, rule in enumerate(mapping.rejects)
+    ]
+    made += [
+        Expression(f"attributes.{name}", text, f"attribute_{name}")
+        for name, text in mapping.attributes.items()
+    ]
+    return made
+
+
 def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -> DataFrame:
     """One row per landed row meant for the table, with its columns and a `reason` if it is bad.
 
     Raises:
-        ContractError: an expression of the mapping is not valid Spark SQL over the raw columns.
+        CallError: an expression of the mapping is not valid Spark SQL over the raw columns.
     """
-    where = f"{source.name}.tables.{mapping.table}"
-    rows = unfolded(landed, source)
     problem = F.col("_landed.problem")
-    written = {f"{where}.{name}": text for name, text in mapping.fields.items()}
-    if mapping.where is not None:
-        written[f"{where}.where"] = mapping.where
-    rejects = {f"{where}.reject[{i}]": rule.when for i, rule in enumerate(mapping.rejects)}
-    attributes = {f"{where}.attributes.{name}": text for name, text in mapping.attributes.items()}
-    over_raw = expressions(rows, written | rejects | attributes)
+    rows = evaluated(
+        unfolded(landed, source),
+        expressions_of(mapping),
+        f"sources.{source.name}.tables.{mapping.table}",
+    )
     meant = F.lit(True)
     if mapping.where is not None:
-        meant = problem.isNotNull() | F.coalesce(over_raw[f"{where}.where"], F.lit(True))
+        meant = problem.isNotNull() | F.coalesce("_where", F.lit(True))
     erased = F.split(F.substring(problem, len(ERASED) + 1, 10_000), ", ")
     rows = rows.where(
         F.when(problem.startswith(ERASED), F.array_contains(erased, mapping.table)).otherwise(meant)
     )
     nothing = F.lit(None).cast("string")
-    rows = rows.select(
-        "_landed",
-        *(
-            over_raw.get(f"{where}.{field.name}", nothing).alias(f"in_{field.name}")
-            for field in FIELDS[mapping.table]
-        ),
-        *(over_raw[place].alias(f"reject_{i}") for i, place in enumerate(rejects)),
-        F.array(
-            *(
-                F.struct(F.lit(name).alias("name"), over_raw[place].cast("string").alias("value"))
-                for name, place in zip(mapping.attributes, attributes, strict=True)
-            )
-        )
-        .cast("array<struct<name: string, value: string>>")
-        .alias("in_attributes"),
-    )
     # one projection in which later columns see earlier ones: each of its own would be analysed
     # over all before it, which is most of a small day's time
-    rows = rows.select("*", *(column.alias(name) for name, column in rules.derive))
+    rows = rows.select(
+        "*",
+        *(
+            nothing.alias(f"in_{field.name}")
+            for field in FIELDS[mapping.table]
+            if field.name not in mapping.fields
+        ),
+        _attributes(mapping).alias("in_attributes"),
+        *(column.alias(name) for name, column in rules.derive),
+    )
     reason = F.coalesce(
         problem,
+        "_failed",
         *(F.when(check.fails, F.lit(check.reason)) for check in rules.checks),
         *(
             F.when(F.col(f"reject_{i}"), F.lit(rule.reason))
@@ -120,26 +127,15 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     )
 
 
-def expressions(rows: DataFrame, texts: Mapping[str, str]) -> dict[str, Column]:
-    """A mapping's expressions by where they stand; a wrong one is refused and named."""
-    try:
-        columns = {where: F.expr(text) for where, text in texts.items()}
-        rows.select(*columns.values()).schema  # noqa: B018  resolving the columns is the check
-    except (ParseException, AnalysisException):
-        for where, text in texts.items():
-            _check(rows, text, where)
-        raise
-    return columns
-
-
-def _check(rows: DataFrame, text: str, where: str) -> None:
-    try:
-        rows.select(F.expr(text)).schema  # noqa: B018
-    except (ParseException, AnalysisException) as error:
-        lines = str(error).strip().splitlines()
-        raise ContractError(
-            f"{where}: {text!r} is not valid over the raw columns: {lines[0] if lines else error}"
-        ) from None
+def _attributes(mapping: TableMap) -> Column:
+    """Name and value of each further attribute, as a list."""
+    pairs = (
+        F.struct(
+            F.lit(name).alias("name"), F.col(f"attribute_{name}").cast("string").alias("value")
+        )
+        for name in mapping.attributes
+    )
+    return F.array(*pairs).cast("array<struct<name: string, value: string>>")
 
 
 def with_verdict(

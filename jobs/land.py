@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from contracts.table import ContractError
 from contracts.tables import LANDED
+from jobs.expressions import day_of
 from jobs.rawfiles import WHOLE_FILE, reader
 from jobs.sources import RawFile, Source
 
@@ -39,7 +40,7 @@ def landed(
         .withColumn("source", F.lit(source.name))
     )
     if source.landed_on is not None:
-        day = F.expr(f"try_cast(({source.landed_on}) as date)")
+        day = day_of(source.landed_on)
         first = F.min("landed_on").over(Window.partitionBy("file"))
         rows = (
             unfolded(rows, source)

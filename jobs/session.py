@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -67,6 +68,8 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
             ),
             "spark.log.level": "ERROR",
         }
+    # It writes each refused query as JSON, stack and all; who asked says what is wrong.
+    logging.getLogger("SQLQueryContextLogger").disabled = True
     for name, value in settings.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()

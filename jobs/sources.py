@@ -223,6 +223,11 @@ def _source(name: str, spec: Any, problems: list[str]) -> Source | None:
             f"{at}columns: {', '.join(twice)}: expressions cannot tell them apart, for case does "
             "not count"
         )
+    problems += [
+        f"{at}columns: {column}: names that begin with _ are Nightjar's own"
+        for column in given.get("columns", ())
+        if column.startswith("_")
+    ]
     tables = tuple(
         _table(table, t, f"{at}tables.{table}", problems)
         for table, t in given.get("tables", {}).items()

@@ -1,0 +1,61 @@
+"""Every expression of a mapping, analysed before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import types as T
+
+from contracts.table import CallError
+from contracts.tables import LANDED
+from jobs.clean import expressions_of
+from jobs.expressions import MANY, Expression, examined, shown
+from jobs.land import unfolded
+from jobs.schema import spark_schema
+from jobs.sources import Source, SourceMapping
+
+
+def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
+    """Analyse all expressions of all sources over the raw columns, which are texts.
+
+    Raises:
+        CallError: some are wrong; all of them are named, with what may be written instead.
+    """
+    nothing = spark.createDataFrame([], spark_schema(LANDED))
+    problems = [problem for source in mapping.sources for problem in _problems(nothing, source)]
+    if problems:
+        raise CallError("\n".join(["the mapping has expressions that are wrong:", *problems]))
+
+
+def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
+    rows = unfolded(nothing, source)
+    of = (
+        {f"sources.{source.name}": [Expression("landed_on", source.landed_on)]}
+        if (source.landed_on is not None)
+        else {}
+    )
+    of |= {
+        f"sources.{source.name}.tables.{mapping.table}": expressions_of(mapping)
+        for mapping in source.tables
+    }
+    for where, expressions in of.items():
+        for expression, found in zip(expressions, examined(rows, expressions), strict=True):
+            if isinstance(found, str):
+                yield f"  {where}.{found}"
+            elif (expected := _expected(expression, found)) is not None:
+                yield (
+                    f"  {where}.{expression.place}: {shown(expression.text)}: expected {expected}, "
+                    f"found one that gives {found.simpleString()}"
+                )
+
+
+def _expected(expression: Expression, type_: T.DataType) -> str | None:
+    """What the expression should give, if its type is another."""
+    if expression.place == "where" or expression.place.startswith("reject["):
+        is_right = isinstance(type_, T.BooleanType | T.NullType)
+        return None if is_right else "a condition, which is true or false"
+    if expression.place == "landed_on":
+        days = (T.DateType, T.TimestampType, T.TimestampNTZType, T.StringType, T.NullType)
+        return None if isinstance(type_, days) else "a day or a time"
+    return "one value" if isinstance(type_, MANY) else None

@@ -1,0 +1,295 @@
+"""Expressions of a mapping: what they may say, and how a cell that they cannot be computed of costs
+its own row instead of the run.
+
+ANSI mode is on, so that a wrong number never becomes a silent null: a cast of a bad cell, a
+division by zero, a place past the end of an array raise. A mapping's expressions are therefore
+computed under a function that catches what its argument raises, and gives null: Spark has it for
+single functions (`try_cast`, `try_divide`), and `try_to_binary` catches whatever stands inside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from contracts.table import CallError
+
+MAX_SHOWN = 80
+"""Characters of an expression that a message shows."""
+MANY = (T.ArrayType, T.MapType, T.StructType)
+"""Types of more than one value."""
+_NULL = "\x00null\x00"
+"""Stands for an expression that is null, where null stands for one that cannot be computed."""
+_TOKEN = re.compile(
+    r"""--[^\n]*|/\*.*?\*/|\s+                               # skipped
+    |(?P<string>[rR]'[^']*'|[rR]"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    |(?P<name>`(?:[^`]|``)*`)
+    |(?P<number>\d[\w.]*)
+    |(?P<word>[^\W\d]\w*)
+    |(?P<sign>\|\||<>|!=|<=|>=|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_CHANGES = "gives something else each time, so that a night that is run again would differ"
+_CLOCK = "asks the clock; use a time that stands in the row"
+_WHERE = "says where it is computed, not what the row holds"
+REFUSED = (
+    dict.fromkeys(
+        ("rand", "randn", "random", "randstr", "uniform", "shuffle", "aes_encrypt"), _CHANGES
+    )
+    | dict.fromkeys(
+        ("uuid", "monotonically_increasing_id"),
+        f"{_CHANGES}; make an id of columns, such as sha2(concat_ws('-', id, at), 256)",
+    )
+    | dict.fromkeys(
+        ("now", "curdate", "current_date", "current_time", "current_timestamp", "localtimestamp"),
+        _CLOCK,
+    )
+    | dict.fromkeys(
+        (
+            "user", "current_user", "session_user", "current_catalog", "current_database",
+            "current_schema", "current_timezone", "version", "spark_partition_id",
+            "input_file_name", "input_file_block_start", "input_file_block_length",
+        ),
+        _WHERE,
+    )
+    | dict.fromkeys(("reflect", "java_method", "try_reflect"), "calls code outside Spark SQL")
+)  # fmt: skip
+"""Functions that no expression may call, and why."""
+_WITHOUT_BRACKETS = frozenset(
+    {
+        "user", "current_user", "session_user", "current_catalog", "current_database",
+        "current_schema", "current_date", "current_time", "current_timestamp", "localtimestamp",
+    }
+)  # fmt: skip
+"""Those that Spark also calls where no column has their name."""
+_TEXT_FUNCTIONS = frozenset(
+    {
+        "lower", "upper", "trim", "ltrim", "rtrim", "concat", "concat_ws", "coalesce", "nullif",
+        "ifnull", "nvl", "sha1", "md5", "sha2", "replace", "initcap", "reverse", "substring",
+        "substr", "left", "right", "get_json_object",
+    }
+)  # fmt: skip
+"""Functions of texts that fail for none."""
+_WITH_NUMBERS = frozenset({"sha2", "substring", "substr", "left", "right"})
+_WORDS = frozenset(
+    {"case", "when", "then", "else", "end", "is", "null", "not", "and", "or", "in", "like"}
+)
+_SIGNS = frozenset(["(", ")", ",", ".", "||", "=", "<>", "!="])
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A text of the mapping, and the column that it fills."""
+
+    place: str
+    """Where it stands below its source or table: `quantity`, `reject[0]`."""
+    text: str
+    column: str = ""
+
+    @property
+    def failed(self) -> str:
+        """The reason of a row of which it cannot be computed."""
+        return f"{self.place}: {shown(self.text)} cannot be computed"
+
+
+def shown(text: str) -> str:
+    """An expression on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_SHOWN else line[: MAX_SHOWN - 1] + "…"
+
+
+@dataclass(frozen=True)
+class Token:
+    kind: str
+    text: str
+
+
+def tokens(text: str) -> tuple[Token, ...]:
+    """Its words, names in backticks, strings, numbers and signs; comments and blanks left out."""
+    return tuple(
+        Token(found.lastgroup, found.group())
+        for found in _TOKEN.finditer(text)
+        if found.lastgroup is not None
+    )
+
+
+def refusal(text: str, columns: Collection[str]) -> str | None:
+    """Why an expression is refused that Spark would compute; None if it is not."""
+    known = {column.lower() for column in columns}
+    listed = tokens(text)
+    after = (*listed[1:], Token("sign", ""))
+    before = (Token("sign", ""), *listed[:-1])
+    for token, previous, following in zip(listed, before, after, strict=True):
+        if token.kind != "word" or previous.text == ".":
+            continue
+        word, called = token.text.lower(), following.text == "("
+        if called and word in REFUSED:
+            return f"{word}() {REFUSED[word]}"
+        if word in _WITHOUT_BRACKETS and word not in known and not called:
+            return f"no column {token.text}: Spark's own {word} {REFUSED[word]}"
+        if called and word == "over":
+            return "looks at other rows (over); an expression sees one row"
+        if word == "select" and previous.text == "(":
+            return "asks a query (select); an expression sees one row"
+    if re.search(r"unix_timestamp\s*\(\s*\)", text, re.IGNORECASE):
+        return f"unix_timestamp() {_CLOCK}"
+    return None
+
+
+def cannot_fail(text: str) -> bool:
+    """Whether it can be computed of whatever texts the raw columns hold.
+
+    Columns, strings, and functions and comparisons of texts: most of what mappings say, which need
+    not be computed under a function that catches errors.
+    """
+    listed = tokens(text)
+    if [t.kind for t in listed] == ["word", "string"]:  # date'2025-01-31'
+        return True
+    calls: list[str] = []
+    for token, following in zip(listed, (*listed[1:], Token("sign", "")), strict=True):
+        called = following.text == "("
+        if token.kind == "number":
+            if not calls or calls[-1] not in _WITH_NUMBERS:
+                return False
+        elif token.kind == "word":
+            word = token.text.lower()
+            if called and word not in _TEXT_FUNCTIONS | _WORDS:
+                return False
+            if following.kind == "string" and word not in _WORDS:
+                return False
+            if word == "like" and (following.kind != "string" or "\\" in following.text):
+                return False
+        elif token.kind == "sign":
+            if token.text not in _SIGNS:
+                return False
+            if token.text == ")":
+                calls = calls[:-1]
+            in_numbers = bool(calls) and calls[-1] in _WITH_NUMBERS
+            if token.text == "," and in_numbers and following.kind != "number":
+                return False
+        if called and token.text != "(":
+            calls.append(token.text.lower())
+        elif called:
+            calls.append("")
+    return True
+
+
+def tried(text: str) -> Column:
+    """The expression's value as bytes of a text; null where it cannot be computed.
+
+    Rows that could not be decoded are left out: they have a reason already. The condition also
+    keeps Spark from computing what several expressions share outside of the try.
+    """
+    value = F.coalesce(F.expr(text).cast("string"), F.lit(_NULL))
+    return F.try_to_binary(F.when(F.col("_landed.problem").isNull(), value), F.lit("utf-8"))
+
+
+def read_back(value: Column, type_: T.DataType | str) -> Column:
+    """What `tried` gave, as the type that the expression has."""
+    text = F.nullif(F.decode(value, "UTF-8"), F.lit(_NULL))
+    if isinstance(type_, (T.StringType, T.NullType, *MANY)):
+        return text
+    return text.try_cast(type_)
+
+
+def evaluated(rows: DataFrame, of: Sequence[Expression], where: str) -> DataFrame:
+    """The rows' `_landed`, a column for each expression, and in `_failed` why one of them cannot be
+    computed.
+
+    Raises:
+        CallError: an expression is not valid over the raw columns.
+    """
+    types = examined(rows, of)
+    problems = [f"{where}.{told}" for told in types if isinstance(told, str)]
+    if problems:
+        raise CallError("\n".join(problems))
+    first, second, failed = [], [], [F.lit(None).cast("string")]
+    for i, (expression, type_) in enumerate(zip(of, types, strict=True)):
+        if cannot_fail(expression.text):
+            first.append(F.expr(expression.text).alias(expression.column))
+            second.append(F.col(expression.column))
+            continue
+        attempt = F.col(f"_try_{i}")
+        first.append(tried(expression.text).alias(f"_try_{i}"))
+        second.append(read_back(attempt, type_).alias(expression.column))
+        unreadable = F.col("_landed.problem").isNull() & attempt.isNull()
+        failed.append(F.when(unreadable, F.lit(expression.failed)))
+    return rows.select("_landed", *first).select(
+        "_landed", *second, F.coalesce(*failed).alias("_failed")
+    )
+
+
+def day_of(text: str) -> Column:
+    """The day that an expression says; null where it cannot be computed or says none."""
+    return F.nullif(F.decode(tried(text), "UTF-8"), F.lit(_NULL)).try_cast("date")
+
+
+def examined(rows: DataFrame, of: Sequence[Expression]) -> list[T.DataType | str]:
+    """The type of each expression over raw columns, or what is wrong with it and what may be
+    written instead."""
+    columns = [name for name in rows.columns if name != "_landed"]
+    try:
+        types: Sequence[T.DataType | None] = _analysed(rows, [e.text for e in of])
+    except (ParseException, AnalysisException):
+        types = [None] * len(of)
+    return [_examined(rows, e, columns, type_) for e, type_ in zip(of, types, strict=True)]
+
+
+def _examined(
+    rows: DataFrame, expression: Expression, columns: Sequence[str], type_: T.DataType | None
+) -> T.DataType | str:
+    why = refusal(expression.text, columns)
+    if why is None:
+        try:
+            return type_ or _analysed(rows, [expression.text])[0]
+        except (ParseException, AnalysisException) as error:
+            why = told(error, expression.text, columns)
+    return f"{expression.place}: {shown(expression.text)}: {why}"
+
+
+def _analysed(rows: DataFrame, texts: Sequence[str]) -> list[T.DataType]:
+    """Their types. A condition may hold neither aggregates nor what makes several rows of one."""
+    if not texts:
+        return []
+    condition = F.lit(True)
+    for text in texts:
+        condition = condition & F.expr(text).isNull()
+    rows.where(condition).schema  # noqa: B018  resolving it is the check
+    return [field.dataType for field in rows.select(*map(F.expr, texts)).schema]
+
+
+def told(error: ParseException | AnalysisException, text: str, columns: Sequence[str]) -> str:
+    """Spark's complaint in a sentence, and what to write instead."""
+    condition = error.getCondition() or ""
+    parameters = error.getMessageParameters() or {}
+    named = [c for c in columns if c.lower() in {t.text.strip("`").lower() for t in tokens(text)}]
+    if condition.startswith("UNRESOLVED_COLUMN"):
+        name = parameters.get("objectName", "").replace("`", "")
+        return f"no column {name}; the source's columns are {', '.join(columns)}"
+    if condition.startswith("UNRESOLVED_ROUTINE"):
+        name = parameters.get("routineName", "").replace("`", "")
+        return f"no function {name}"
+    if condition == "PARSE_SYNTAX_ERROR":
+        near = parameters.get("error", "")
+        return (
+            f"not an expression of Spark SQL, near {near}; a column whose name is a keyword or "
+            "has other signs than letters, digits and underscores needs backticks"
+        )
+    if condition.startswith("UNSUPPORTED_GENERATOR"):
+        return "makes several rows of one; an expression gives one value"
+    if condition == "INVALID_WHERE_CONDITION" or "AGGREGATE" in condition:
+        return "counts or looks at several rows; an expression sees one row"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    sentence = re.sub(r"^\[[A-Z_.]+\] ?|\s*SQLSTATE: \w+.*$", "", lines[0]) if lines else condition
+    if condition.startswith("DATATYPE_MISMATCH") and named:
+        return (
+            f"{sentence} Every raw column is text: convert it first, such as "
+            f"try_cast({named[0]} as decimal(18, 6))"
+        )
+    return sentence

@@ -1,0 +1,216 @@
+"""Expressions of a mapping: refused before anything is read, or computed cell by cell."""
+
+from __future__ import annotations
+
+import random
+import tomllib
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contracts.table import CallError
+from jobs.analysis import check_expressions
+from jobs.expressions import Expression, cannot_fail, evaluated, refusal
+from jobs.sources import SourceMapping, mapping_of
+
+DIRTY = (
+    None, "", " ", "17", "-1", "0", "1e400", "jane.roe@example.com", "2025-01-31", "2025-13-45",
+    "99999999999999999999", "{", "a\\", "%", "\x00", "naïve \U0001f600",
+)  # fmt: skip
+
+
+def over(spark: SparkSession, *cells: str | None) -> DataFrame:
+    """Rows with a raw column `a`; the last one could not be decoded."""
+    rows = [(cell, None) for cell in cells] + [(None, "not valid JSON")]
+    return spark.createDataFrame(rows, "a string, problem string").select(
+        "a", F.struct("problem").alias("_landed")
+    )
+
+
+def computed(spark: SparkSession, text: str, *cells: str | None) -> list[Any]:
+    """The expression's values over the cells; for those that it cannot be computed of, why."""
+    rows = evaluated(over(spark, *cells), [Expression("quantity", text, "value")], "here")
+    *found, undecodable = rows.collect()
+    assert undecodable._failed is None
+    return [row.value if row._failed is None else row._failed for row in found]
+
+
+def test_a_cell_that_an_expression_cannot_be_computed_of_costs_its_own_row(
+    spark: SparkSession,
+) -> None:
+    bad = "quantity: cast(a as bigint) cannot be computed"
+    assert computed(spark, "cast(a as bigint)", "17", "jane@example.com", None) == [17, bad, None]
+    bad = "quantity: to_date(a) cannot be computed"
+    assert computed(spark, "to_date(a)", "2025-01-31", "soon") == [date(2025, 1, 31), bad]
+    bad = "quantity: 10 / cast(a as int) cannot be computed"
+    assert computed(spark, "10 / cast(a as int)", "4", "0") == [2.5, bad]
+    bad = "quantity: split(a, ',')[1] -- the second cannot be computed"
+    assert computed(spark, "split(a, ',')[1]\n -- the second", "x,y", "x") == ["y", bad]
+    assert computed(spark, "a", "x", "", None) == ["x", "", None]
+
+
+def test_a_value_keeps_its_type(spark: SparkSession) -> None:
+    assert computed(spark, "timestamp_micros(cast(a as bigint))", "1738281600123456") == [
+        datetime(2025, 1, 31, 0, 0, 0, 123456)
+    ]
+    assert computed(spark, "cast(a as decimal(18,6))", "0.100000") == [Decimal("0.100000")]
+    assert computed(spark, "cast(a as double)", "0.1") == [0.1]
+    assert computed(spark, "cast(a as int) > 3", "4", "3") == [True, False]
+
+
+def test_what_two_expressions_share_is_caught_in_each(spark: SparkSession) -> None:
+    both = [Expression(f"f{i}", f"cast(a as bigint) + {i}", f"v{i}") for i in range(3)]
+    rows = evaluated(over(spark, "1", "x"), both, "here").collect()
+    assert [row._failed for row in rows] == [
+        None, "f0: cast(a as bigint) + 0 cannot be computed", None
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a", "`order`", "'EUR'", "lower(a)", "concat_ws('-', a, 'x', b)", "a || b", "date'2025-01-31'",
+        "sha2(concat_ws('|', a, b), 256)", "case when a = 'x' then 'y' else b end", "a is not null",
+        "coalesce(nullif(trim(a), ''), b)", "who like '%@example.com'", "a in ('x', 'y')",
+        "substring(a, 1, 3)", "(a = 'x' and (b <> 'y')) or not (a is null)", "r'\\d'",
+    ],
+)  # fmt: skip
+def test_expressions_of_texts_alone_cannot_fail(text: str) -> None:
+    assert cannot_fail(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cast(a as int)", "a::int", "a + 1", "a = 1", "a / b", "a[0]", "to_date(a)", "a in (1, 2)",
+        "coalesce(a, 1)", "coalesce(a, try_cast(b as int))", "coalesce(a, date'2025-01-31')",
+        "substring(a, b)", "case when a = 'x' then 1 else 'y' end", "a like b", "regexp_replace(a, b)",
+        "sha2(a, b)", "if(a = 'x', b, 1)", "a like 'x\\\\'",
+    ],
+)  # fmt: skip
+def test_others_may(text: str) -> None:
+    assert not cannot_fail(text)
+
+
+def test_what_cannot_fail_does_not_whatever_the_cells_hold(spark: SparkSession) -> None:
+    dice = random.Random(6)
+
+    def text(depth: int) -> str:
+        if depth == 0:
+            return dice.choice(["a", "'x'", "'17'", "a", "null"])
+        one, two = text(depth - 1), text(depth - 1)
+        return dice.choice(
+            [
+                f"lower({one})", f"concat({one}, {two})", f"{one} || {two}", f"coalesce({one}, {two})",
+                f"nullif({one}, {two})", f"substring({one}, 2, 3)", f"sha2({one}, 256)",
+                f"case when {one} = {two} then {two} else {one} end", f"replace({one}, 'x', {two})",
+                f"get_json_object({one}, {two})", f"cast({one} as int)", f"{one} + 1", f"({one})",
+            ]
+        )  # fmt: skip
+
+    safe = [t for t in (text(dice.randint(1, 3)) for _ in range(400)) if cannot_fail(t)]
+    assert len(safe) > 100
+    rows = over(spark, *DIRTY)
+    for start in range(0, len(safe), 50):
+        rows.select(*map(F.expr, safe[start : start + 50])).collect()
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("rand() < 0.5", "rand() gives something else each time, so that a night that is run again "
+         "would differ"),
+        ("uuid()", "uuid() gives something else each time, so that a night that is run again would "
+         "differ; make an id of columns, such as sha2(concat_ws('-', id, at), 256)"),
+        ("user", "no column user: Spark's own user says where it is computed, not what the row holds"),
+        ("Current_Date", "no column Current_Date: Spark's own current_date asks the clock; use a time "
+         "that stands in the row"),
+        ("unix_timestamp( )", "unix_timestamp() asks the clock; use a time that stands in the row"),
+        ("sum(a) over (order by a)", "looks at other rows (over); an expression sees one row"),
+        ("(select max(a))", "asks a query (select); an expression sees one row"),
+        ("reflect('java.lang.System', 'exit')", "reflect() calls code outside Spark SQL"),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_function_of_the_row_is_refused(text: str, why: str) -> None:
+    assert refusal(text, ["a", "b"]) == why
+
+
+@pytest.mark.parametrize(
+    "text", ["`user`", "a.user", "'rand()'", "a -- rand()", "unix_timestamp(a)", "randy", '"now()"']
+)
+def test_names_and_strings_are_no_calls(text: str) -> None:
+    assert refusal(text, ["a"]) is None
+    assert refusal("user", ["User"]) is None
+
+
+def mapping(text: str) -> SourceMapping:
+    problems: list[str] = []
+    made = mapping_of(tomllib.loads(text), "m", problems)
+    assert made is not None, problems
+    return made
+
+
+def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkSession) -> None:
+    wrong = mapping(
+        """
+        [money]
+        reporting_currency = "EUR"
+        [sources.log]
+        files = "all.csv"
+        format = "csv"
+        columns = ["id", "total", "n", "at"]
+        landed_on = "cast(n as int)"
+        [sources.log.tables.orders]
+        line_id = "id"
+        order_id = "user"
+        user_id = "who"
+        item_id = "explode(split(id, ','))"
+        quantity = "sum(n)"
+        unit_price = "total / n"
+        currency = "'EUR"
+        occurred_at = "array(at)"
+        where = "n"
+        reject = [{ reason = "odd", when = "trunk(n)" }]
+        [sources.again]
+        files = "{day}.csv"
+        format = "csv"
+        columns = ["id"]
+        [sources.again.tables.users]
+        user_id = "id"
+        occurred_at = "now()"
+        attributes = { x = "y" }
+        """
+    )
+    with pytest.raises(CallError) as error:
+        check_expressions(spark, wrong)
+    assert str(error.value).splitlines() == [
+        "the mapping has expressions that are wrong:",
+        "  sources.log.landed_on: cast(n as int): expected a day or a time, found one that gives int",
+        "  sources.log.tables.orders.order_id: user: no column user: Spark's own user says where it is "
+        "computed, not what the row holds",
+        "  sources.log.tables.orders.user_id: who: no column who; the source's columns are id, total, "
+        "n, at",
+        "  sources.log.tables.orders.item_id: explode(split(id, ',')): makes several rows of one; an "
+        "expression gives one value",
+        "  sources.log.tables.orders.quantity: sum(n): counts or looks at several rows; an expression "
+        "sees one row",
+        '  sources.log.tables.orders.unit_price: total / n: Cannot resolve "(total / n)" due to data '
+        'type mismatch: the binary operator requires the input type ("DOUBLE" or "DECIMAL"), not '
+        '"STRING". Every raw column is text: convert it first, such as try_cast(total as '
+        "decimal(18, 6))",
+        "  sources.log.tables.orders.currency: 'EUR: not an expression of Spark SQL, near '''; a "
+        "column whose name is a keyword or has other signs than letters, digits and underscores needs "
+        "backticks",
+        "  sources.log.tables.orders.occurred_at: array(at): expected one value, found one that gives "
+        "array<string>",
+        "  sources.log.tables.orders.where: n: expected a condition, which is true or false, found one "
+        "that gives string",
+        "  sources.log.tables.orders.reject[0]: trunk(n): no function trunk",
+        "  sources.again.tables.users.occurred_at: now(): now() asks the clock; use a time that stands "
+        "in the row",
+        "  sources.again.tables.users.attributes.x: y: no column y; the source's columns are id",
+    ]
