@@ -171,25 +171,22 @@ def masked(text: str, width: int = 40) -> str:
 def check_limits(lake: Lake, as_of: date, max_share: float | None, max_jump: float | None) -> None:
     """Stop when a rule drops far more than it did, or a table loses most of its rows.
 
-    `max_share`: of all rows of a table, what may be quarantined. `max_jump`: the share of a day's
-    rows that a reason may drop beyond the highest of the four weeks before; looked at for days of
-    the last week. None turns a limit off.
+    `max_share`: of all rows of a table, and of those that one source has for it, what may be
+    quarantined. `max_jump`: the share of a day's rows that a reason may drop beyond the highest of
+    the four weeks before, source by source; looked at for days of the last week. None turns a limit
+    off.
 
     Raises:
-        ContractError: naming table, day, reason and numbers of each.
+        ContractError: naming table, source, day, reason and numbers of each.
     """
     problems: list[str] = []
     with _views(lake) as connection:
         if max_share is not None:
             problems += [
-                f"  {table}: {bad:,} of {n:,} rows ({bad / n:.0%}) are quarantined; "
+                f"  {named(table, source)}: {bad:,} of {n:,} rows ({bad / n:.0%}) are quarantined; "
                 f"max_quarantined_share = {max_share:g}"
-                for table, n, bad in connection.execute(
-                    "SELECT table_name, sum(n_in)::BIGINT AS n, sum(n_quarantined)::BIGINT AS bad "
-                    "FROM reconciliation WHERE landed_on < ? GROUP BY ALL "
-                    "HAVING n >= ? AND bad > ? * n ORDER BY 1",
-                    [as_of, MIN_ROWS, max_share],
-                ).fetchall()
+                for table, source, n, bad in _shares(connection, as_of)
+                if n >= MIN_ROWS and bad > max_share * n
             ]
         if max_jump is not None:
             problems += [_told(row, max_jump) for row in _jumps(connection, as_of, max_jump)]
@@ -206,29 +203,52 @@ def check_limits(lake: Lake, as_of: date, max_share: float | None, max_jump: flo
         )
 
 
+def _shares(
+    connection: duckdb.DuckDBPyConnection, as_of: date
+) -> list[tuple[str, str | None, int, int]]:
+    """Table, source, rows in, rows quarantined: of each source of a table, and, where it has
+    several, of the table."""
+    return connection.execute(
+        """
+        SELECT table_name, source, sum(n_in)::BIGINT, sum(n_quarantined)::BIGINT
+        FROM reconciliation WHERE landed_on < ? GROUP BY table_name, source
+        UNION ALL
+        SELECT table_name, NULL, sum(n_in)::BIGINT, sum(n_quarantined)::BIGINT
+        FROM reconciliation WHERE landed_on < ?
+        GROUP BY table_name HAVING count(DISTINCT source) > 1
+        ORDER BY 1, 2 NULLS FIRST""",
+        [as_of, as_of],
+    ).fetchall()
+
+
+def named(table: str, source: str | None) -> str:
+    return f"{table} of all sources" if source is None else f"{table} from {source}"
+
+
 def _jumps(
     connection: duckdb.DuckDBPyConnection, as_of: date, max_jump: float
 ) -> list[tuple[Any, ...]]:
-    """Table, reason, day, rows dropped, rows in, highest share before."""
+    """Table, source, reason, day, rows dropped, rows in, highest share before."""
     recent = as_of - timedelta(days=RECENT_DAYS)
     return connection.execute(
         """
         WITH days AS (
-            SELECT table_name, landed_on, sum(n_in)::BIGINT AS n_in FROM reconciliation
+            SELECT table_name, source, landed_on, sum(n_in)::BIGINT AS n_in FROM reconciliation
             WHERE landed_on >= ? AND landed_on < ? GROUP BY ALL HAVING sum(n_in) > 0),
         reasons AS (
-            SELECT table_name, reason, landed_on, count(*) AS n FROM quarantine
+            SELECT table_name, source, reason, landed_on, count(*) AS n FROM quarantine
             WHERE landed_on >= ? AND landed_on < ? GROUP BY ALL),
         every AS (
-            SELECT d.table_name, r.reason, d.landed_on, d.n_in, coalesce(x.n, 0) AS n
-            FROM days d JOIN (SELECT DISTINCT table_name, reason FROM reasons) r USING (table_name)
-            LEFT JOIN reasons x ON x.table_name = d.table_name AND x.reason = r.reason
-                AND x.landed_on = d.landed_on),
+            SELECT d.table_name, d.source, r.reason, d.landed_on, d.n_in, coalesce(x.n, 0) AS n
+            FROM days d JOIN (SELECT DISTINCT table_name, source, reason FROM reasons) r
+                USING (table_name, source)
+            LEFT JOIN reasons x ON x.table_name = d.table_name AND x.source = d.source
+                AND x.reason = r.reason AND x.landed_on = d.landed_on),
         before AS (
-            SELECT table_name, reason, max(n / n_in) AS highest, count(*) AS n_days FROM every
-            WHERE landed_on < ? GROUP BY ALL)
-        SELECT table_name, reason, landed_on, n, n_in, highest
-        FROM every JOIN before USING (table_name, reason)
+            SELECT table_name, source, reason, max(n / n_in) AS highest, count(*) AS n_days
+            FROM every WHERE landed_on < ? GROUP BY ALL)
+        SELECT table_name, source, reason, landed_on, n, n_in, highest
+        FROM every JOIN before USING (table_name, source, reason)
         WHERE landed_on >= ? AND n_days >= ? AND n >= ? AND n / n_in > highest + ?
         ORDER BY ALL""",
         [
@@ -246,8 +266,9 @@ def _jumps(
 
 
 def _told(row: tuple[Any, ...], max_jump: float) -> str:
-    table, reason, day, n, n_in, highest = row
+    table, source, reason, day, n, n_in, highest = row
     return (
-        f"  {table}, {day}, {reason}: {n:,} of {n_in:,} rows ({n / n_in:.0%}), at most "
-        f"{highest:.0%} on a day of the {BASE_DAYS} before; max_quarantine_jump = {max_jump:g}"
+        f"  {named(table, source)}, {day}, {reason}: {n:,} of {n_in:,} rows "
+        f"({n / n_in:.0%}), at most {highest:.0%} on a day of the {BASE_DAYS} before; "
+        f"max_quarantine_jump = {max_jump:g}"
     )

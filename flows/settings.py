@@ -74,7 +74,8 @@ class NightjarSettings(BaseSettings):
     settle_days: int = Field(default=2, ge=0)
     """Days after a label's window for late rows to land in."""
     max_quarantined_share: float | None = Field(default=0.5, ge=0, le=1)
-    """Of a table's rows, what may be quarantined before a night stops; none turns it off."""
+    """Of a table's rows, and of those that one source has for it, what may be quarantined before a
+    night stops; none turns it off."""
     max_quarantine_jump: float | None = Field(default=0.2, ge=0, le=1)
     """The share of a day's rows that a reason may drop beyond the most of the four weeks before."""
     max_users_lost: float | None = Field(default=0.1, ge=0, le=1)

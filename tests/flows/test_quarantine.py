@@ -26,8 +26,11 @@ DAYS = [FIRST + timedelta(days=n) for n in range(30)]
 AS_OF = DAYS[-1] + timedelta(days=1)
 
 
-def lake_with(folder: Path, bad: dict[date, int], n_in: int = 200) -> Lake:
-    """A lake in which `bad` rows of each day's orders were dropped, all for one reason."""
+def lake_with(
+    folder: Path, bad: dict[date, int], n_in: int = 200, beside: int | None = None
+) -> Lake:
+    """A lake in which `bad` rows of each day's orders were dropped, all for one reason; `beside`
+    good rows a day come from another source."""
     lake = Lake(folder / "lake")
     written, counts = {}, []
     for day in DAYS:
@@ -60,6 +63,9 @@ def lake_with(folder: Path, bad: dict[date, int], n_in: int = 200) -> Lake:
                 "n_erased": 0,
             }
         )
+        if beside is not None:
+            good = {"source": "mall", "n_in": beside, "n_clean": beside, "n_quarantined": 0}
+            counts.append(counts[-1] | good)
     lake.commit(QUARANTINE, written)
     lake.replace_rows(RECONCILIATION, counts, DAYS, {"table_name": "orders"})
     return lake
@@ -128,7 +134,7 @@ def test_a_rule_that_suddenly_drops_a_lot_stops_the_night(tmp_path: Path) -> Non
     assert str(error.value) == "\n".join(
         [
             "cleaning dropped more rows than the limits allow:",
-            "  orders, 2025-03-29, user_id: missing: 90 of 200 rows (45%), at most 15% on a day of "
+            "  orders from shop, 2025-03-29, user_id: missing: 90 of 200 rows (45%), at most 15% on a day of "
             "the 28 before; max_quarantine_jump = 0.2",
             "`nightjar quarantine` shows the rows; if they are right to go, raise the limit in "
             "nightjar.toml or the environment for this run",
@@ -147,9 +153,40 @@ def test_a_new_reason_counts_from_nothing(tmp_path: Path) -> None:
 
 def test_a_table_that_loses_most_of_its_rows_stops_the_night(tmp_path: Path) -> None:
     lake = lake_with(tmp_path, dict.fromkeys(DAYS, 120))
-    with pytest.raises(ContractError, match=r"orders: 3,600 of 6,000 rows \(60%\) are quarantined"):
+    with pytest.raises(
+        ContractError, match=r"orders from shop: 3,600 of 6,000 rows \(60%\) are quarantined"
+    ):
         check_limits(lake, AS_OF, 0.5, None)
     check_limits(lake, AS_OF, 0.7, 0.2)
+
+
+def test_a_source_that_loses_most_of_its_rows_stops_the_night_whatever_others_bring(
+    tmp_path: Path,
+) -> None:
+    lake = lake_with(tmp_path / "a", dict.fromkeys(DAYS, 166), beside=800)
+    with pytest.raises(ContractError) as error:
+        check_limits(lake, AS_OF, 0.5, 0.2)
+    assert str(error.value) == "\n".join(
+        [
+            "cleaning dropped more rows than the limits allow:",
+            "  orders from shop: 4,980 of 6,000 rows (83%) are quarantined; "
+            "max_quarantined_share = 0.5",
+            "`nightjar quarantine` shows the rows; if they are right to go, raise the limit in "
+            "nightjar.toml or the environment for this run",
+        ]
+    )
+    check_limits(lake, AS_OF, 0.85, 0.2)
+    both = lake_with(tmp_path / "b", dict.fromkeys(DAYS, 190), beside=20)
+    with pytest.raises(
+        ContractError, match=r"  orders of all sources: 5,700 of 6,600 rows \(86%\)"
+    ):
+        check_limits(both, AS_OF, 0.5, None)
+
+
+def test_a_jump_in_one_source_stops_the_night_whatever_others_bring(tmp_path: Path) -> None:
+    lake = lake_with(tmp_path, dict.fromkeys(DAYS, 10) | {DAYS[-1]: 180}, beside=2000)
+    with pytest.raises(ContractError, match=r"orders from shop, 2025-03-30, user_id: missing: 180"):
+        check_limits(lake, AS_OF, 0.5, 0.2)
 
 
 def test_where_nothing_is_dropped_nothing_stops(tmp_path: Path) -> None:
