@@ -38,6 +38,8 @@ class StageReport:
     rows_out: int = 0
     seconds: float = 0.0
     reasons: Mapping[str, int] = field(default_factory=dict)
+    became: Mapping[str, int] = field(default_factory=dict)
+    """What became of the rows that a cleaning judged: clean, duplicate, quarantined, erased."""
 
 
 class Night(Context):
@@ -282,9 +284,23 @@ class Night(Context):
         for d in decisions:
             if not d.reuse:
                 reasons[d.reason] = reasons.get(d.reason, 0) + 1
+        became = {
+            what: sum(row[f"n_{what}"] for row in result.reconciled)
+            for what in ("clean", "duplicate", "quarantined", "erased")
+            if result.reconciled
+        }
+        if became:
+            rows_in, rows_out = sum(row["n_in"] for row in result.reconciled), became["clean"]
         return self._done(
             StageReport(
-                stage, len(decisions), sum(reasons.values()), rows_in, rows_out, seconds, reasons
+                stage,
+                len(decisions),
+                sum(reasons.values()),
+                rows_in,
+                rows_out,
+                seconds,
+                reasons,
+                became,
             ),
             say,
         )
@@ -330,7 +346,7 @@ class Night(Context):
             kept = report.days - report.recomputed
             why = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.items())
             say(
-                f"{report.stage}: {report.rows_in:,} rows in, {report.rows_out:,} out, "
+                f"{report.stage}: {report.rows_in:,} rows in, {came_out(report)}, "
                 f"{report.seconds:.1f} s, {rate:,.0f} rows/s"
                 + (f"; {kept} days reused" if kept else "")
                 + (f"; {why}" if why else "")
@@ -338,6 +354,13 @@ class Night(Context):
         else:
             say(f"{report.stage}: reused, nothing changed")
         return report
+
+
+def came_out(report: StageReport) -> str:
+    """How many rows came out of a stage; of a cleaning, what became of those that went in."""
+    if not report.became:
+        return f"{report.rows_out:,} out"
+    return ", ".join(f"{n:,} {what}" for what, n in report.became.items() if n or what != "erased")
 
 
 def span_of_days(days: Sequence[date]) -> str:

@@ -64,13 +64,9 @@ def nightly(
         trained, scored = parts.learn_and_score(night)
         audited = publish.audit(night, scored, [day])
         release = publish.publish(night, scored, [day])
-        page, task_rows = steps.report(night, trained, scored, audited, release)
+        told = steps.report(night, trained, scored, audited, release)
     announce(release.release_id, str(release.as_of))
-    return parts.done(night) | {
-        "release_id": release.release_id,
-        "report": page,
-        "task_rows": task_rows,
-    }
+    return parts.done(night) | {"release_id": release.release_id} | told
 
 
 def planned(night: Night) -> Plan:

@@ -13,13 +13,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from contracts.tables import PUBLISHED
 from flows.audit import Audited
+from flows.counts import Counted
 from flows.findings import TREND, Findings
 from flows.night import StageReport
 from flows.pictures import drifts, scoreboard
+from flows.quarantine import MIN_ROWS
 
 _TEMPLATES = Path(__file__).parent
 SEGMENTS = ("new", "active", "dormant")
 """Users that each task is looked at apart for (`models/examine.py`)."""
+MUCH_QUARANTINED, MUCH_DRIFT = 0.1, 0.25
+"""Shares and stability indices that a page points at."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,57 @@ class NightReport:
     release: str
     model_id: str
     stages: tuple[StageReport, ...]
-    reconciliation: Sequence[tuple[Any, ...]]
-    """source, table, in, clean, duplicate, quarantined."""
-    quarantine: Sequence[tuple[Any, ...]]
-    """source, table, reason, rows."""
+    tonight: Counted
+    """What landed since the release before."""
+    ever: Counted
+    """What landed since the beginning."""
     trained: Mapping[str, Any]
     audited: tuple[Audited, ...]
     switched_off: Mapping[str, str]
+    n_scored: int
+    scored_tasks: Sequence[str]
     sample: tuple[list[str], list[tuple[Any, ...]]]
     findings: Findings
+
+    @property
+    def summary(self) -> list[str]:
+        """The night in a few sentences: who was scored, by what model, of how many rows."""
+        users = f"{self.n_scored:,} users have scores for {len(self.scored_tasks)} tasks"
+        gate = self.trained["gate"]
+        landed = self.tonight
+        clean, duplicate, dropped, erased = (sum(r[i] for r in landed.rows) for i in range(3, 7))
+        became = f"{clean:,} clean, {duplicate:,} duplicate, {dropped:,} quarantined"
+        return [
+            f"{users} as of {self.as_of}, made by model {self.model_id}.",
+            f"The gate says {gate['decision']}: {'; '.join(gate['reasons'])}.",
+            f"Rows, of {landed.title}: {landed.rows_in:,} in, {became}"
+            + (f", {erased:,} erased" if erased else "")
+            + ".",
+        ]
+
+    @property
+    def attention(self) -> list[str]:
+        """What somebody should look at, the gravest first; empty on a good night."""
+        made = [f"Audit: {a.check}: {a.found}." for a in self.audited if not a.passed]
+        if self.trained["gate"]["decision"] != "promote":
+            made.append("The model that was trained tonight is not in use; see the gate.")
+        made += [
+            f"{name} does worse than its LightGBM twin: {interval(found['gain_over_twin'])}."
+            for name, found in self.trained["tasks"].items()
+            if found["gain_over_twin"]["high"] < 0
+        ]
+        made += [
+            f"{table} from {source}: {bad:,} of {n:,} rows are quarantined ({bad / n:.0%})."
+            for source, table, n, _, _, bad, _ in self.tonight.rows
+            if n >= MIN_ROWS and bad > MUCH_QUARANTINED * n
+        ]
+        made += [
+            f"{d.column} of {d.table} lies elsewhere than in the release before: stability index "
+            f"{d.index:.2f}, much is {MUCH_DRIFT:g}."
+            for d in self.findings.drifted
+            if d.index > MUCH_DRIFT
+        ]
+        return made
 
     @property
     def trend_rows(self) -> list[tuple[str, ...]]:
@@ -141,13 +187,20 @@ class NightReport:
             for s in self.stages
         ]
 
-    @property
-    def quarantine_rows(self) -> list[tuple[str, ...]]:
-        return [(*row[:3], f"{row[3]:,}") for row in self.quarantine]
 
-    @property
-    def reconciliation_rows(self) -> list[tuple[str, ...]]:
-        return [(row[0], row[1], *(f"{n:,}" for n in row[2:])) for row in self.reconciliation]
+def counted_rows(counted: Counted) -> list[tuple[str, ...]]:
+    """Source, table, then rows in, clean, duplicate, quarantined, erased."""
+    return [(row[0], row[1], *(f"{n:,}" for n in row[2:])) for row in counted.rows]
+
+
+def reason_rows(counted: Counted) -> list[tuple[str, ...]]:
+    """Source, table, reason, rows."""
+    return [(*row[:3], f"{row[3]:,}") for row in counted.reasons]
+
+
+def cells(row: Sequence[Any]) -> str:
+    """A row of a Markdown table; a bar in a text does not end its cell."""
+    return " | ".join(str(cell).replace("|", "\\|") for cell in row)
 
 
 def number(value: float | None) -> str:
@@ -199,6 +252,11 @@ def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> 
         lstrip_blocks=True,
         autoescape=template.endswith(".html.j2"),
     )
+    environment.filters |= {
+        "counted": counted_rows,
+        "reasons": reason_rows,
+        "cells": cells,
+    }
     return environment.get_template(template).render(
         night=report, pictures=pictures, tables=PUBLISHED, trend=TREND
     )

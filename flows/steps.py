@@ -14,12 +14,13 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from contracts.tables import EXAMPLES, RECONCILIATION, USER_SCORES
+from contracts.tables import EXAMPLES
+from contracts.tasks import Task
 from flows import gating, scoreboard
 from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, alert
-from flows.analysts import query
 from flows.audit import Audited
 from flows.code import git_commit
+from flows.counts import counted
 from flows.findings import find
 from flows.learning import learns, told_to_train, train_fingerprint
 from flows.night import Night, StageReport, short_hash
@@ -30,6 +31,7 @@ from flows.quarantine import check_limits
 from flows.registry import Registry
 from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
+from flows.sample import sample
 from flows.tasks import say, transient
 from jobs.stages import Engine
 
@@ -190,8 +192,12 @@ def report(
     scored: Mapping[str, Any],
     audited: Sequence[Audited],
     release: Release,
-) -> tuple[Path, list[tuple[str, ...]]]:
-    """One page about the night: in the home, in MLflow, and as a Prefect artifact."""
+) -> dict[str, Any]:
+    """One page about the night: in the home, in MLflow, and as a Prefect artifact.
+
+    Returns:
+        Where it lies, and the parts of it that a terminal shows.
+    """
     made = NightReport(
         as_of=night.as_of,
         run_id=night.run_id,
@@ -199,12 +205,14 @@ def report(
         release=release.release_id,
         model_id=scored["model_id"],
         stages=tuple(night.stages),
-        reconciliation=_counts(night),
-        quarantine=_reasons(night),
+        tonight=counted(database(night), _last_scored(night), night.as_of),
+        ever=counted(database(night), None, night.as_of),
         trained=trained,
         audited=tuple(audited),
         switched_off=night.switched_off | dict(trained["skipped"]),
-        sample=_sample(night),
+        n_scored=int(scored["rows"]),
+        scored_tasks=tuple(t.name for t in scored_tasks(night, scored)),
+        sample=sample(database(night), night.as_of, scored_tasks(night, scored)),
         findings=find(night, release, trained, scored["model_id"]),
     )
     path = write_report(made, night.settings.folder / "reports", Path(trained["folder"]))
@@ -214,37 +222,21 @@ def report(
     if trained["run_id"] and any(s.recomputed for s in night.stages):
         Registry(night.settings).log_file(trained["run_id"], path)
     say(f"report: {path}")
-    return path, made.task_rows
+    return {
+        "report": path,
+        "tonight": made.tonight,
+        "task_rows": made.task_rows,
+        "switched_off": dict(made.switched_off),
+        "sample": made.sample,
+    }
 
 
-def _counts(night: Night) -> list[tuple[Any, ...]]:
-    return query(
-        database(night),
-        f"""
-        SELECT source, table_name, sum(n_in)::BIGINT, sum(n_clean)::BIGINT,
-               sum(n_duplicate)::BIGINT, sum(n_quarantined)::BIGINT,
-               sum(n_erased)::BIGINT
-        FROM {RECONCILIATION.name} GROUP BY ALL ORDER BY ALL""",
-    )[1]
+def scored_tasks(night: Night, scored: Mapping[str, Any]) -> list[Task]:
+    """Tasks that the release has scores of, in their order."""
+    return [task for task in night.tasks if task.name in scored["tasks"]]
 
 
-def _reasons(night: Night) -> list[tuple[Any, ...]]:
-    return query(
-        database(night),
-        """
-        SELECT source, table_name, reason, count(*)::BIGINT AS n FROM quarantine
-        GROUP BY ALL ORDER BY source, table_name, n DESC, reason""",
-    )[1]
-
-
-def _sample(night: Night) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """A few rows of the day's scores, without saying whose: a page is copied and kept."""
-    columns = [c.name for t in night.tasks[:6] for c in t.score_columns()[:1]]
-    listed = ", ".join(f"round({c}::DOUBLE, 3) AS {c}" for c in columns)
-    return query(
-        database(night),
-        f"""
-        SELECT row_number() OVER (ORDER BY user_scores.user_key) AS "user", {listed}
-        FROM {USER_SCORES.name}
-        WHERE as_of = DATE '{night.as_of}' ORDER BY user_scores.user_key LIMIT 5""",
-    )
+def _last_scored(night: Night) -> date | None:
+    """The day of the release before: what landed since then is new tonight."""
+    before = Releases(night.engine).before(night.as_of)
+    return None if before is None else before.as_of
