@@ -14,7 +14,8 @@ import typer
 
 from contracts.days import parse_day
 from contracts.table import CallError, ContractError
-from flows import analysts, doctor, look, mend, operate, show
+from flows import analysts, doctor, look, mend, operate, show, stopping
+from flows.quiet import where
 from flows.settings import REPOSITORY, read_settings
 from flows.terminal import (
     Day,
@@ -26,6 +27,7 @@ from flows.terminal import (
     app,
     end_soon,
     err,
+    log_of_libraries,
     out,
     run_flow,
 )
@@ -49,7 +51,8 @@ def run(
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
-    run_flow(settings.folder, _nightly, day, settings.source, settings.raw, plan, accept)
+    done = run_flow(settings.folder, _nightly, day, settings.source, settings.raw, plan, accept)
+    show.released(out, done)
 
 
 @app.command()
@@ -192,11 +195,22 @@ for command in (*operate.COMMANDS, *mend.COMMANDS, *look.COMMANDS):
 
 def main() -> None:
     """Run a command; a person sees a message, not a stack."""
+    stopping.listen()
     try:
         app(standalone_mode=True)
+    except SystemExit:
+        stopping.leave_it_to_the_stop()
+        raise
     except ContractError as error:
-        err.print(str(error), style="red", markup=False)
-        end_soon(2 if isinstance(error, CallError) else 1)
-    except Exception:
-        traceback.print_exc()
-        end_soon(1)
+        _end(str(error), 2 if isinstance(error, CallError) else 1)
+    except BaseException as error:
+        traceback.print_exc()  # into the log, once there is one
+        log = log_of_libraries()
+        found = f"{type(error).__name__} in {where(error)}, which nobody foresaw"
+        _end(found + (f"; what led to it is in {log}" if log else ""), 1)
+
+
+def _end(message: str, code: int) -> None:
+    stopping.leave_it_to_the_stop()
+    err.print(message, style="red", markup=False, soft_wrap=True)
+    end_soon(code)

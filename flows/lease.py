@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from contracts.table import ContractError
 from flows.database import WAITING, WRITER, as_utc
+from flows.stopping import undone_when_stopped
 
 BEAT_SECONDS = 10
 POLL_SECONDS = 5.0
@@ -52,13 +53,18 @@ def writing(
     _held.add(run_id)
     over = threading.Event()
     threading.Thread(target=_beat, args=(engine, run_id, over), daemon=True).start()
-    try:
-        yield
-    finally:
+
+    def leave() -> None:
         over.set()
         _held.discard(run_id)
         with engine.begin() as connection:
             connection.execute(delete(WRITER).where(WRITER.c.run_id == run_id))
+
+    try:
+        with undone_when_stopped(leave):
+            yield
+    finally:
+        leave()
 
 
 def _wait_and_take(

@@ -15,9 +15,8 @@ import typer
 from contracts.days import parse_day
 from contracts.table import CallError, ContractError
 from flows import analysts, show
-from flows.settings import NightjarSettings, quiet_environment, read_settings
-from flows.terminal import Day, Format, Home, RawOption, SourceOption, out
-from flows.watchdog import leave_nothing_behind
+from flows.settings import NightjarSettings, read_settings
+from flows.terminal import Day, Format, Home, RawOption, SourceOption, begin, out
 
 if TYPE_CHECKING:
     from flows.night import Night
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
 def _night(settings: NightjarSettings) -> Night:
     """A run's context as of the newest released day, to read with."""
-    quiet_environment(settings.folder)
-    leave_nothing_behind()
+    begin(settings.folder)
     from flows import night
     from flows.database import open_database
     from flows.releases import Releases

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +18,7 @@ from flows.terminal import (
     PlanOption,
     RawOption,
     SourceOption,
+    begin,
     out,
     run_flow,
 )
@@ -71,6 +71,7 @@ def plan(
     Nothing is computed. The token at the end runs exactly this plan.
     """
     settings = read_settings(home=home, source=source, raw=raw)
+    begin(settings.folder)
     if (start is None) != (end is None) or (start is not None and as_of is not None):
         raise CallError("a plan is of a range (--start and --end), or of a night (--as-of)")
     made, engine_used = _plan(settings, start, end, as_of, stages, engine, force)
@@ -78,8 +79,8 @@ def plan(
 
     keep(engine_used, made)
     if format is Format.json:
-        json.dump(as_json(made), sys.stdout, indent=1, default=str)
-        print()
+        json.dump(as_json(made), out.file, indent=1, default=str)
+        print(file=out.file)
     else:
         show.plan(out, made, format.value)
 
@@ -193,9 +194,11 @@ def clean(
 ) -> None:
     """Drop days past their retention, compact small files, expire snapshots, remove what nothing
     reaches. Nothing that a kept release or its model's training needs."""
+    settings = read_settings(home=home)
+    begin(settings.folder)
     from flows import housekeeping
 
-    made = housekeeping.clean(read_settings(home=home), dry_run, housekeeping.now(), out.print)
+    made = housekeeping.clean(settings, dry_run, housekeeping.now(), out.print)
     if not made.lines:
         out.print("nothing to clean")
         return

@@ -56,6 +56,7 @@ def run_models(
         stderr=subprocess.STDOUT,
         text=True,
         env=environment,
+        start_new_session=True,  # a Ctrl-C is for the run, which then asks this process to end
     ) as process:
         try:
             for line in process.stdout or ():

@@ -1,10 +1,26 @@
-"""Keep stacks out of logs where the message is meant for a person and says it all."""
+"""The terminal is for our own lines: what libraries write goes to a log, stacks included.
+
+Java, MLflow's bars, Prefect's states, warnings of bindings at the very end: none of it is meant for
+the person who waits, and all of it is worth keeping when something goes wrong.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
+import traceback
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
 
 from contracts.table import ContractError
+from flows.settings import REPOSITORY
+
+LOG = "log"
+_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 class _NoStack(logging.Filter):
@@ -17,5 +33,57 @@ class _NoStack(logging.Filter):
 
 def hide_stacks() -> None:
     """Let Prefect log a ContractError as its message alone."""
-    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    for name in (*_RUN_LOGGERS, "prefect.engine"):
         logging.getLogger(name).addFilter(_NoStack())
+
+
+class _Ours(logging.Handler):
+    """Prints what our own code says of a run, and nothing of Prefect's."""
+
+    def __init__(self, console: Console):
+        super().__init__(logging.INFO)
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.pathname.startswith(f"{REPOSITORY}{os.sep}"):
+            at = datetime.fromtimestamp(record.created).astimezone()
+            inset = "  " if record.name == "prefect.task_runs" else ""
+            line = f"{at:%H:%M:%S} {inset}{record.getMessage()}"
+            self.console.print(line, markup=False, soft_wrap=True)
+
+
+def follow_runs(console: Console) -> None:
+    """Print what flows and tasks say in this process, for a person to follow."""
+    for name in _RUN_LOGGERS:
+        logging.getLogger(name).addHandler(_Ours(console))
+
+
+def keep_for_ourselves(folder: Path, out: Console, err: Console) -> tuple[Path, int]:
+    """Send what anything in this process, or a child, writes to a log in `folder`, from now on.
+
+    Only the two consoles still reach the terminal. Returns the log, and the terminal's own stderr.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log = folder / LOG
+    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    out.file, err.file = _again(1), _again(2)
+    for stream in (1, 2):
+        os.dup2(written, stream)
+    os.close(written)
+    return log, err.file.fileno()
+
+
+def _again(stream: int) -> TextIO:
+    return os.fdopen(os.dup(stream), "w", encoding="utf-8", errors="replace", buffering=1)
+
+
+def where(error: BaseException) -> str:
+    """Where in our code an error that nobody foresaw came up: file and line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if f.filename.startswith(f"{REPOSITORY}{os.sep}")]
+    if not ours:
+        return "outside of Nightjar"
+    last = ours[-1]
+    return f"{Path(last.filename).relative_to(REPOSITORY)}:{last.lineno}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,17 +22,17 @@ from flows.settings import NightjarSettings
 def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: Console) -> None:
     """Print a result as a table, CSV or JSON; the last two to the bare output, for programs."""
     if how == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer = csv.writer(out.file, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(values)
     elif how == "json":
         json.dump(
             [dict(zip(names, row, strict=True)) for row in values],
-            sys.stdout,
+            out.file,
             indent=1,
             default=str,
         )
-        print()
+        print(file=out.file)
     else:
         made = RichTable(box=None, header_style="bold", pad_edge=False)
         for i, name in enumerate(names):
@@ -266,51 +265,11 @@ def summary(
     out: Console, settings: NightjarSettings, done: Mapping[str, Any], told: Mapping[str, str]
 ) -> None:
     """The end of a demo: what came in and out, where to look next, and in what environment."""
-    database = settings.folder / "nightjar.duckdb"
     out.rule(f"the night of {done['as_of']}")
     if not done["recomputed"]:
         out.print("nothing had changed since the run before: everything was reused\n")
-    _part(
-        out,
-        database,
-        "what was read, and what became of it",
-        """
-        SELECT source, table_name AS "table", sum(n_in)::BIGINT AS rows_in,
-               sum(n_clean)::BIGINT AS clean, sum(n_duplicate)::BIGINT AS duplicate,
-               sum(n_quarantined)::BIGINT AS quarantined
-        FROM reconciliation GROUP BY ALL ORDER BY ALL""",
-    )
-    _part(
-        out,
-        database,
-        "why rows were dropped",
-        """
-        SELECT table_name AS "table", reason, count(*) AS n FROM quarantine
-        GROUP BY ALL ORDER BY n DESC, 1, 2 LIMIT 12""",
-    )
-    out.print("[bold]how well it predicts[/bold] (test days, touched once; the page has intervals)")
-    rows(
-        ("task", "metric", "model", "LightGBM", "constant", "gain (95 %)"),
-        [row[:-1] for row in done["task_rows"]],
-        "table",
-        out,
-    )
-    out.print()
-    _part(
-        out,
-        database,
-        "a few scored users",
-        f"""
-        SELECT left(user_key, 8) AS user, round(score_purchase_7d::DOUBLE, 3) AS buys_7d,
-               round(score_purchase_30d::DOUBLE, 3) AS buys_30d,
-               round(score_spend_30d_expected)::BIGINT AS spend_30d,
-               round(score_next_rating_90d_expected::DOUBLE, 2) AS next_stars,
-               round(score_churn_28d::DOUBLE, 3) AS leaves_28d,
-               round(score_return_90d::DOUBLE, 3) AS returns_90d,
-               score_interests_30d_top AS likes
-        FROM {NEWEST} ORDER BY hash(user_key) LIMIT 5""",
-    )
-    page, home = done["report"], settings.folder
+    night(out, done)
+    page, home = done.get("report", "none could be made"), settings.folder
     exports = "\n                     ".join(
         f"export {name}={value}" for name, value in told.items()
     )
@@ -331,7 +290,49 @@ def summary(
     )
 
 
-def _part(out: Console, database: Path, title: str, sql: str) -> None:
-    out.print(f"[bold]{title}[/bold]")
-    rows(*query(database, sql), "table", out)
-    out.print()
+def released(out: Console, done: Mapping[str, Any]) -> None:
+    """The end of a night: what is current now, what became of its rows, and where to look."""
+    if "tonight" in done:
+        counted = done["tonight"]
+        clean, duplicate, dropped = (sum(row[i] for row in counted.rows) for i in (3, 4, 5))
+        out.print(
+            f"{counted.title}: {counted.rows_in:,} rows in, {clean:,} clean, {duplicate:,} "
+            f"duplicate, {dropped:,} quarantined"
+        )
+    out.print(f"release {done['release_id']} is current")
+    if "report" in done:
+        out.print(f"its page: {done['report']}", soft_wrap=True)
+
+
+def night(out: Console, done: Mapping[str, Any]) -> None:
+    """What a night says when it is over: its parts that a terminal has room for."""
+    if "tonight" not in done:  # the release stands, but its page could not be made
+        return
+    counted, (names, sampled) = done["tonight"], done["sample"]
+    _part(
+        out,
+        f"what became of {counted.title}",
+        ("source", "table", "rows in", "clean", "duplicate", "quarantined", "erased"),
+        counted.rows,
+    )
+    _part(
+        out,
+        "why rows of these were dropped",
+        ("source", "table", "reason", "rows"),
+        counted.reasons,
+    )
+    _part(
+        out,
+        "how well it predicts[/bold] (test days, touched once; the page has intervals)[bold]",
+        ("task", "metric", "model", "LightGBM", "constant", "gain (95 %)"),
+        [row[:-1] for row in done["task_rows"]],
+    )
+    _part(out, "tasks that are off", ("task", "why"), list(done["switched_off"].items()))
+    _part(out, "a few scored users", names, sampled)
+
+
+def _part(out: Console, title: str, names: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+    if values:
+        out.print(f"[bold]{title}[/bold]")
+        rows(names, values, "table", out)
+        out.print()

@@ -6,13 +6,17 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 from rich.console import Console
 
+from flows import stopping
+from flows.quiet import follow_runs, hide_stacks, keep_for_ourselves
 from flows.settings import quiet_environment
 from flows.watchdog import leave_nothing_behind
 
@@ -57,25 +61,45 @@ class Format(StrEnum):
     json = "json"
 
 
+_log: list[Path] = []
+"""Where what libraries write goes, once a command has begun to work."""
+
+
+def begin(home: Path) -> None:
+    """Before a command works: libraries know where their files belong, and what they write goes to
+    a log, if it is a terminal that they would write to; nothing of it outlives the command."""
+    os.environ["NIGHTJAR_HOME"] = str(home)
+    quiet_environment(home)
+    leave_nothing_behind()
+    if not stopping.is_listening() or _log:
+        return
+    context = click.get_current_context(silent=True)
+    name = context.info_name if context else "run"
+    folder = home / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}"
+    log, terminal = keep_for_ourselves(folder, out, err)
+    _log.append(log)
+    stopping.say_when_stopped(stopping.KEPT, terminal)
+    stopping.silence_by(_say_no_more)
+
+
+def _say_no_more() -> None:
+    out.quiet = err.quiet = True
+
+
+def log_of_libraries() -> Path | None:
+    """Where what libraries wrote can be read."""
+    return _log[0] if _log else None
+
+
 def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) -> dict[str, Any]:
     """Run a Prefect flow in this process; its lines are for a person to follow.
 
     `flow` imports it: Prefect must not be imported before it knows where its files belong.
     """
-    os.environ["NIGHTJAR_HOME"] = str(home)
-    quiet_environment(home)
-    os.environ.setdefault(
-        "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT", "%(asctime)s.%(msecs)03d | %(message)s"
-    )
-    os.environ.setdefault(
-        "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT",
-        "%(asctime)s.%(msecs)03d |   %(message)s",
-    )
-    leave_nothing_behind()
+    begin(home)
     found: Any = flow()
-    from flows.quiet import hide_stacks
-
     hide_stacks()
+    follow_runs(err)
     state = found(*words, return_state=True)
     made: dict[str, Any] = state.result()
     return made

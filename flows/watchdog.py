@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 MARK = "NIGHTJAR_PROCESS_MARK"
 GRACE_SECONDS = 4
@@ -67,3 +70,60 @@ def leave_nothing_behind() -> None:
     )
     _watching.append(dog)
     os.environ[MARK] = mark
+
+
+def end_children(seconds: float) -> None:
+    """Ask everything that the run started to end, and kill what has not after so many seconds.
+
+    A training keeps where it is, Java removes its temporary files.
+    """
+    for pid in _children():
+        _send(pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while any(True for _ in _children()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    kill_children()
+
+
+def kill_children() -> None:
+    """End everything that the run started, and is still there, at once."""
+    unseen = 0
+    for _ in range(100):
+        found = list(_children())
+        for pid in found:
+            _send(pid, signal.SIGKILL)
+        # A process that is being started may not be seen the first time.
+        unseen = 0 if found else unseen + 1
+        if unseen == 2:
+            return
+        time.sleep(0.02)
+
+
+def _children() -> Iterator[int]:
+    """Our children, and what else has the run's mark; not the one that waits for our end.
+
+    A child that has not become another program yet has no mark.
+    """
+    mark = os.environ.get(MARK)
+    if mark is None or not _watching:
+        return
+    wanted, dogs = f"{MARK}={mark}".encode(), {dog.pid for dog in _watching}
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid() or int(name) in dogs:
+            continue
+        try:
+            with open(f"/proc/{name}/stat", "rb") as stream:
+                state, parent = stream.read().rpartition(b")")[2].split()[:2]
+            with open(f"/proc/{name}/environ", "rb") as stream:
+                is_marked = wanted in stream.read()
+        except OSError:
+            continue
+        if state not in (b"Z", b"X") and (is_marked or int(parent) == os.getpid()):
+            yield int(name)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return

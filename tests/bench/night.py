@@ -13,9 +13,11 @@ import threading
 import time
 from pathlib import Path
 
-STARTS = re.compile(r"^\S+ \|\s+(\w+): (?:reading|\d+ days,|\d{4}-)")
-TRAINS = re.compile(r"^\S+ \|\s+(train|score): ")
-ENDS = re.compile(r"^\S+ \|\s+(\w+): ([\d,]+) rows in, ([\d,]+) out, ([\d.]+) s, ([\d,]+) rows/s")
+STARTS = re.compile(r"^\S+\s+(\w+): (?:reading|\d+ days,|\d{4}-)")
+TRAINS = re.compile(r"^\S+\s+(train|score): ")
+ENDS = re.compile(
+    r"^\S+\s+(\w+): ([\d,]+) rows in, ([\d,]+) (?:out|clean).*?, ([\d.]+) s, ([\d,]+) rows/s"
+)
 
 
 def memory(root: int) -> float:
