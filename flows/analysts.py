@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-from contracts.table import CallError, Column, Table
+from contracts.table import CallError, Column, ContractError, Table
 from contracts.tables import LATE_DATA, USER_SCORES
 from flows.duck import as_pattern
 
@@ -144,12 +144,12 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that can read the release and nothing else.
 
     Raises:
-        CallError: nothing has been released yet.
+        ContractError: nothing has been released yet.
     """
     if not path.exists():
-        raise CallError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
+        raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
     with duckdb.connect(str(path), read_only=True) as connection:
-        paths = [row[0] for row in connection.execute("SELECT path FROM release_files").fetchall()]
+        paths = _files(connection)
         # A pattern is looked at as it is written, then the file that it led to.
         listed = ", ".join(_quoted(p) for p in dict.fromkeys([*paths, *map(as_pattern, paths)]))
         connection.execute("SET TimeZone = 'UTC'")
@@ -159,11 +159,16 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
+_NOT_THE_CALL = (duckdb.IOException, duckdb.OutOfMemoryException, duckdb.InternalException)
+"""What DuckDB stops at that no other statement would mend."""
+
+
 def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows of one SELECT over the current release.
 
     Raises:
         CallError: it is no single reading statement, or DuckDB refuses it.
+        ContractError: nothing has been released yet, or its files cannot be read.
     """
     with reading(path) as connection:
         try:
@@ -176,4 +181,20 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
             made = connection.execute(statements[0])
             return [d[0] for d in made.description or ()], made.fetchall()
         except duckdb.Error as error:
+            gone = [path for path in _files(connection) if not _is_there(path)]
+            if gone:
+                raise ContractError(
+                    f"{len(gone)} files of the release are not there, such as {gone[0]}: restore "
+                    "them, or go back with `nightjar rollback`"
+                ) from None
+            if isinstance(error, _NOT_THE_CALL):
+                raise ContractError(str(error).strip()) from None
             raise CallError(str(error).strip()) from None
+
+
+def _files(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    return [row[0] for row in connection.execute("SELECT path FROM release_files").fetchall()]
+
+
+def _is_there(path: str) -> bool:
+    return "://" in path or Path(path).exists()

@@ -6,11 +6,13 @@ It lands and cleans as a night does, in a folder that is gone afterwards.
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ from contracts.tasks import TASKS, enabled_tasks
 from flows.analysts import select_from
 from flows.quarantine import masked
 from flows.settings import NightjarSettings
+from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
 from jobs.run import Result, run_job, run_landing
 from jobs.session import start_session
@@ -123,7 +126,10 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     if not settings.raw.is_dir():
         raise CallError(f"{settings.raw}: no such folder of raw files")
     files = files_before(mapping, settings.raw.absolute(), day)
-    with tempfile.TemporaryDirectory(prefix="nightjar-check-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="nightjar-check-") as folder,
+        undone_when_stopped(partial(shutil.rmtree, folder, ignore_errors=True)),
+    ):
         spark = start_session(settings.spark, Path(folder))
         try:
             return tried(spark, mapping, files, day, max_rows, Path(folder), settings.learning_days)

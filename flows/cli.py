@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import sys
 import traceback
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from contracts.days import parse_day
-from contracts.table import CallError, ContractError
-from flows import analysts, doctor, look, mend, operate, show, stopping
-from flows.quiet import where
+from contracts.table import CallError
+from flows import analysts, doctor, endings, look, mend, operate, show, stopping
 from flows.settings import REPOSITORY, read_settings
 from flows.terminal import (
     Day,
@@ -27,7 +28,7 @@ from flows.terminal import (
     app,
     end_soon,
     err,
-    log_of_libraries,
+    kept_log,
     out,
     run_flow,
 )
@@ -197,20 +198,28 @@ def main() -> None:
     """Run a command; a person sees a message, not a stack."""
     stopping.listen()
     try:
-        app(standalone_mode=True)
-    except SystemExit:
+        code, told = ended(sys.argv[1:])
+    except BaseException:
         stopping.leave_it_to_the_stop()
         raise
-    except ContractError as error:
-        _end(str(error), 2 if isinstance(error, CallError) else 1)
-    except BaseException as error:
-        traceback.print_exc()  # into the log, once there is one
-        log = log_of_libraries()
-        found = f"{type(error).__name__} in {where(error)}, which nobody foresaw"
-        _end(found + (f"; what led to it is in {log}" if log else ""), 1)
-
-
-def _end(message: str, code: int) -> None:
     stopping.leave_it_to_the_stop()
-    err.print(message, style="red", markup=False, soft_wrap=True)
+    if told:
+        err.print(told, style="red", markup=False, soft_wrap=True)
     end_soon(code)
+
+
+def ended(words: Sequence[str]) -> tuple[int, str]:
+    """Run a command: its exit code, and what is to be said of its end."""
+    try:
+        app(list(words), standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1, ""
+    except Exception as error:
+        told = endings.sentence(error)
+        if not endings.is_foreseen(error):
+            stack = "".join(traceback.format_tb(error.__traceback__))
+            print(f"{told}\n{stack}{type(error).__name__}", file=sys.stderr)
+            log = kept_log()
+            told += f"; what led to it is in {log}" if log else ""
+        return endings.exit_code(error), told
+    return 0, ""

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.table import CallError
+from contracts.table import CallError, ContractError
 from contracts.tables import LABELS, USER_FEATURES
 from flows.night import Night
 from flows.processes import run_models
@@ -24,11 +24,12 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
     they gain is what late data cost. Nothing of it enters the lake.
 
     Raises:
-        CallError: there is no release, or the lake has no features or labels as of `day`.
+        ContractError: there is no model yet.
+        CallError: the lake has no features or labels as of `day`.
     """
     current = Releases(night.engine).current()
     if current is None:
-        raise CallError("there is no model to score with yet: run a night first")
+        raise ContractError("there is no model to score with yet: run a night first")
     span = (day, day + timedelta(days=1))
     was, labels = (
         [f.path for f in night.lake.files(table, *span)] for table in (USER_FEATURES, LABELS)

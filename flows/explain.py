@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES, FOLLOWS, USER_KEY
 from contracts.measures import WINDOWS
-from contracts.table import CallError, Table
+from contracts.table import CallError, ContractError, Table
 from contracts.tables import (
     ITEM_FEATURES,
     LANDED,
@@ -68,11 +68,12 @@ def explain(night: Night, who: str, day: date, say: Say) -> Origin:
     `who` is a `user_key`, or a raw user id, which is hashed.
 
     Raises:
-        CallError: there is no release, or it has no such user or day.
+        ContractError: there is no release.
+        CallError: it has no such user or day.
     """
     release = Releases(night.engine).current()
     if release is None:
-        raise CallError("nothing has been released yet: run `nightjar run`")
+        raise ContractError("nothing has been released yet: run `nightjar run`")
     scores = _row(night, USER_SCORES, day, who, release)
     if scores is None:
         hashed = hmac.new(night.key.key, who.encode(), hashlib.sha256).hexdigest()[:32]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,16 @@ from contracts.days import parse_day
 from contracts.table import CallError, ContractError
 from flows import analysts, show
 from flows.settings import NightjarSettings, read_settings
-from flows.terminal import Day, Format, Home, RawOption, SourceOption, begin, out
+from flows.terminal import (
+    Day,
+    Format,
+    Home,
+    RawOption,
+    SourceOption,
+    begin,
+    begin_without_home,
+    out,
+)
 
 if TYPE_CHECKING:
     from flows.night import Night
@@ -31,7 +40,7 @@ def _night(settings: NightjarSettings) -> Night:
 
     current = Releases(open_database(settings.receipts_url)).current()
     if current is None:
-        raise CallError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
+        raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
     return night.Night(settings, current.as_of)
 
 
@@ -180,6 +189,7 @@ def check(
 
     Needs no home and no key, and leaves nothing behind.
     """
+    begin_without_home()
     from flows import check as trial
     from flows.check_page import page
 
@@ -189,13 +199,17 @@ def check(
         found = trial.of_settings(settings, as_of, max_rows)
     except ContractError as error:
         if format is CheckFormat.json:
-            print(json.dumps({"stopped": str(error)}, ensure_ascii=False, indent=1))
+            _print_json({"stopped": str(error)})
             raise typer.Exit(2 if isinstance(error, CallError) else 1) from None
         raise
     if format is CheckFormat.json:
-        print(json.dumps(trial.as_json(found), ensure_ascii=False, indent=1))
+        _print_json(trial.as_json(found))
     else:
         page(out, found)
+
+
+def _print_json(made: dict[str, Any]) -> None:
+    print(json.dumps(made, ensure_ascii=False, indent=1), file=out.file)
 
 
 COMMANDS = (check, explain, late, clocks, canary, tune)

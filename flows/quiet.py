@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -77,13 +76,3 @@ def keep_for_ourselves(folder: Path, out: Console, err: Console) -> tuple[Path, 
 
 def _again(stream: int) -> TextIO:
     return os.fdopen(os.dup(stream), "w", encoding="utf-8", errors="replace", buffering=1)
-
-
-def where(error: BaseException) -> str:
-    """Where in our code an error that nobody foresaw came up: file and line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if f.filename.startswith(f"{REPOSITORY}{os.sep}")]
-    if not ours:
-        return "outside of Nightjar"
-    last = ours[-1]
-    return f"{Path(last.filename).relative_to(REPOSITORY)}:{last.lineno}"

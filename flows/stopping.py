@@ -73,7 +73,7 @@ class _Listener:
         silence()
         sys.addaudithook(_start_nothing)
         end_children(CHILD_SECONDS)
-        for act in reversed(self.at_stop):
+        for act in reversed([*self.at_stop]):
             with suppress(Exception):
                 act()
         kill_children()
@@ -136,6 +136,24 @@ def silence() -> None:
         act()
 
 
+def at_the_end(act: Callable[[], object]) -> None:
+    """Have `act` done when the process ends, stopped or not."""
+    if _listener is not None:
+        _listener.at_stop.append(act)
+
+
+def keep_what_is_there() -> None:
+    """Do nothing of that after all: somebody will want to look at it."""
+    if _listener is not None:
+        _listener.at_stop.clear()
+
+
+def end() -> None:
+    """Do what was to be done at the end, of a process that nobody asked to stop."""
+    while _listener is not None and _listener.at_stop:
+        _listener.at_stop.pop()()
+
+
 @contextmanager
 def undone_when_stopped(act: Callable[[], object]) -> Iterator[None]:
     """Have `act` done should the process be asked to stop while the block runs."""
@@ -146,7 +164,8 @@ def undone_when_stopped(act: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        _listener.at_stop.remove(act)
+        if act in _listener.at_stop:
+            _listener.at_stop.remove(act)
 
 
 def leave_it_to_the_stop() -> None:

@@ -11,19 +11,19 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import deployment
 from prefect.tasks import Task
 
-from contracts.table import ContractError
+from flows.endings import may_pass, sentence
 
 Say = Callable[[str], None]
 
 
 def transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Data and settings that are not right stay so; anything else may pass the second time."""
+    """Whether a second try can end otherwise; the first says what it is made for."""
     try:
         state.result()
-    except ContractError:
-        return False
-    except Exception:
-        return True
+    except Exception as error:
+        if may_pass(error):
+            say(f"{run.name}: once more, for it stopped at this: {sentence(error)}")
+            return True
     return False
 
 

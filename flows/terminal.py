@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +30,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Behaviour logs in, audited scores of every user out, every night.",
     epilog="Settings come from nightjar.toml, then NIGHTJAR_… in the environment, then options. "
-    "Exit codes: 0 done, 1 a check stopped it, 2 the call was wrong.",
+    "Exit codes: 0 done, 1 a check or the data stopped it, 2 the call, a setting or the mapping is "
+    "wrong, 130 and 143 somebody stopped it.",
 )
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -66,16 +70,30 @@ _log: list[Path] = []
 
 
 def begin(home: Path) -> None:
-    """Before a command works: libraries know where their files belong, and what they write goes to
-    a log, if it is a terminal that they would write to; nothing of it outlives the command."""
+    """Before a command works: libraries know where their files belong, what they write goes to a
+    log, and nothing that they start outlives the command."""
     os.environ["NIGHTJAR_HOME"] = str(home)
     quiet_environment(home)
+    context = click.get_current_context(silent=True)
+    name = context.info_name if context else "run"
+    _work(home / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}")
+
+
+def begin_without_home() -> None:
+    """The same for a command that leaves nothing behind, not even a log, if it ends as foreseen."""
+    if stopping.is_listening():
+        folder = Path(tempfile.mkdtemp(prefix="nightjar-"))
+        stopping.at_the_end(partial(shutil.rmtree, folder, ignore_errors=True))
+        _work(folder)
+    else:
+        leave_nothing_behind()
+
+
+def _work(folder: Path) -> None:
+    """Libraries write to a log in `folder`, if this is a process of ours alone."""
     leave_nothing_behind()
     if not stopping.is_listening() or _log:
         return
-    context = click.get_current_context(silent=True)
-    name = context.info_name if context else "run"
-    folder = home / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}"
     log, terminal = keep_for_ourselves(folder, out, err)
     _log.append(log)
     stopping.say_when_stopped(stopping.KEPT, terminal)
@@ -86,8 +104,9 @@ def _say_no_more() -> None:
     out.quiet = err.quiet = True
 
 
-def log_of_libraries() -> Path | None:
-    """Where what libraries wrote can be read."""
+def kept_log() -> Path | None:
+    """Where what libraries wrote can be read from now on, whatever a command's end removes."""
+    stopping.keep_what_is_there()
     return _log[0] if _log else None
 
 
@@ -112,6 +131,7 @@ def end_soon(code: int) -> None:
     """Leave with an exit code; who waits for a server that is gone is not waited for."""
     sys.stdout.flush()
     sys.stderr.flush()
+    stopping.end()
     last = threading.Timer(END_SECONDS, os._exit, (code,))
     last.daemon = True
     last.start()

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from contracts.table import CallError
+from contracts.table import ContractError
 from contracts.tables import EXAMPLES
 from flows.night import Night, short_hash
 from flows.plan import hash_of
@@ -20,12 +20,12 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     """Search within a time budget; the same examples and tasks go on with the same search.
 
     Raises:
-        CallError: the lake has no examples.
+        ContractError: the lake has no examples.
     """
     days = sorted(day for day in night.receipts.days("examples") if day < night.as_of)
     files = [file.path for day in days for file in night.lake.files(EXAMPLES, day, day + _ONE)]
     if not files:
-        raise CallError("there are no examples to learn from yet: run a night first")
+        raise ContractError("there are no examples to learn from yet: run a night first")
     tasks = [task.name for task in night.tasks]
     digests = night.planner.digests("examples", EXAMPLES.name)
     content = hash_of([tasks, sorted((str(day), digests.get(day)) for day in days)])

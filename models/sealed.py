@@ -65,7 +65,8 @@ def read(path: Path) -> bytes:
     """What was written to `path`, sealed or not.
 
     Raises:
-        ContractError: it is sealed, and there is no key, or another, or it was changed.
+        CallError: it is sealed, and there is no key.
+        ContractError: it was sealed with another key, or changed.
         OSError: there is no such file.
     """
     sealed = path.with_name(path.name + SUFFIX)
@@ -73,7 +74,7 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     key = _used
     if key is None:
-        raise ContractError(f"{sealed} is sealed: set weights_key_file, or {KEY_VARIABLE}")
+        raise CallError(f"{sealed} is sealed: set weights_key_file, or {KEY_VARIABLE}")
     content = sealed.read_bytes()
     try:
         return AESGCM(key).decrypt(content[:_NONCE], content[_NONCE:], _LABEL)

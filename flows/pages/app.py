@@ -69,8 +69,8 @@ def make_app(settings: NightjarSettings) -> FastAPI:
         )
         return HTMLResponse(text, status)
 
-    @app.exception_handler(CallError)
-    async def wrong(request: Request, error: CallError) -> HTMLResponse:
+    @app.exception_handler(ContractError)
+    async def wrong(request: Request, error: ContractError) -> HTMLResponse:
         return page("message", 404, title="Not there", text=str(error))
 
     @app.get("/")

@@ -36,7 +36,7 @@ MOMENTS = (
     ("user_features:", signal.SIGHUP, 1.0),
     ("labels:", signal.SIGTERM, 0.5),
     ("train: ", signal.SIGINT, 3.0),
-    ("train: purchase_7d", signal.SIGTERM, 1.0),
+    ("is calibrated", signal.SIGTERM, 1.0),
     ("gate: ", signal.SIGINT, 0.2),
     ("audit: ", signal.SIGTERM, 0.0),
     ("published release", signal.SIGINT, 0.0),

@@ -35,7 +35,7 @@ def test_a_release_becomes_current_by_its_row_and_all_else_heals(
     releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
     registry, database = FakeRegistry(), tmp_path / "n.duckdb"
     assert heal(releases, lake, registry, database) == []
-    with pytest.raises(CallError, match="nothing has been released yet"):
+    with pytest.raises(ContractError, match="nothing has been released yet"):
         query(database, "SELECT 1")
 
     one = release_of(lake, tmp_path, D1, "one")

@@ -1,0 +1,102 @@
+"""How a command ends: an exit code and a sentence for every error.
+
+0  done
+1  a check, the data or something around it stopped the command: another time it may pass
+2  the call, a setting or the mapping is wrong: it stays so until somebody changes it
+130, 143, 129  somebody stopped it: Ctrl-C, SIGTERM, a terminal that went away (`flows/stopping.py`)
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from pathlib import Path
+
+from contracts.table import CallError, ContractError
+from flows.settings import REPOSITORY
+
+DONE, STOPPED_BY_A_CHECK, WRONG_CALL = 0, 1, 2
+_SPARK = (
+    "Spark's Java process does not answer: it has ended, often for lack of memory; spark.memory "
+    "says how much it takes. What is finished is kept; run it again"
+)
+_DATABASE = "the database does not answer. What is finished is kept; run it again"
+_PREFECT = "Prefect's server does not answer. What is finished is kept; run it again"
+_AROUND_US = (
+    ("py4j", {"Py4JNetworkError"}, _SPARK),
+    ("sqlalchemy", {"OperationalError", "InterfaceError", "TimeoutError"}, _DATABASE),
+    ("psycopg", {"OperationalError", "InterfaceError"}, _DATABASE),
+    ("httpx", {"TransportError"}, _PREFECT),
+    ("httpcore", {"NetworkError", "TimeoutException", "ProtocolError"}, _PREFECT),
+)
+"""Library, its errors that say that something is away, and what that is."""
+_WAITS_HELP = frozenset(
+    {errno.EAGAIN, errno.EINTR, errno.EIO, errno.EBUSY, errno.ETIMEDOUT, errno.ESTALE}
+)
+"""Errors of files and sockets that may be gone a moment later."""
+
+
+def exit_code(error: BaseException) -> int:
+    return WRONG_CALL if isinstance(error, CallError) else STOPPED_BY_A_CHECK
+
+
+def is_foreseen(error: BaseException) -> bool:
+    """Whether its sentence says it all, so that nobody needs to look into a log."""
+    return isinstance(error, ContractError) or (
+        isinstance(error, OSError) and error.filename is not None and error.strerror is not None
+    )
+
+
+def sentence(error: BaseException) -> str:
+    """What a person is told; of an error that nobody foresaw its kind and place, and no values."""
+    if isinstance(error, ContractError):
+        return str(error)
+    around = _around_us(error)
+    if around is not None:
+        return around
+    if isinstance(error, OSError) and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return "this machine has too little memory for it"
+    return f"{type(error).__name__} in {place(error)}, which nobody foresaw"
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether a second try can end otherwise: something around us was away, or busy.
+
+    What the data, a setting or our own code got wrong stays wrong; a Java process that has ended
+    is not started again within a run.
+    """
+    if isinstance(error, ContractError):
+        return False
+    if isinstance(error, ConnectionError | TimeoutError):
+        return _around_us(error) != _SPARK
+    if isinstance(error, OSError):
+        return error.errno in _WAITS_HELP
+    return _around_us(error) in (_DATABASE, _PREFECT) or (
+        type(error).__name__ in ("CommitFailedException", "CommitStateUnknownException")
+    )
+
+
+def _around_us(error: BaseException) -> str | None:
+    """What is away; None where that is not what the error says."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    library = type(error).__module__.partition(".")[0]
+    for name, errors, told in _AROUND_US:
+        if library == name and names & errors:
+            return told
+    if isinstance(error, ConnectionError):  # raised by the standard library on its behalf
+        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+            for name, _, told in _AROUND_US:
+                if f"/{name}/" in frame.filename:
+                    return told
+    return None
+
+
+def place(error: BaseException) -> str:
+    """Where in our code an error came up: file and line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if f.filename.startswith(f"{REPOSITORY}/")]
+    if not ours:
+        return "a library"
+    return f"{Path(ours[-1].filename).relative_to(REPOSITORY)}:{ours[-1].lineno}"
