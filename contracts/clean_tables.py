@@ -15,8 +15,8 @@ ORDERS = Table(
     day="landed_on",
     partition=("landed_on",),
     columns=(
-        Column("line_id", "string", "The order line."),
-        Column("order_id", "string", "The order, or the document that undoes one."),
+        Column("line_id", "string", "The order line: a keyed hash."),
+        Column("order_id", "string", "The order, or the document that undoes one: a keyed hash."),
         USER_KEY,
         Column("item_id", "string", "What was ordered."),
         Column(
@@ -28,8 +28,8 @@ ORDERS = Table(
         Column(
             "undoes_order_id",
             "string",
-            "The order that a cancellation or return undoes, where the source says: units of it "
-            "only. Else it undoes what is left of the user's earlier orders of that item, "
+            "The order (a keyed hash) that a cancellation or return undoes, where the source says: "
+            "units of it only. Else it undoes what is left of the user's earlier orders of that item, "
             "the newest first; a cancellation also an order of up to 15 minutes after it.",
             nullable=True,
         ),
@@ -37,7 +37,7 @@ ORDERS = Table(
         Column(
             "amount_minor",
             "bigint",
-            "Quantity times price, in minor units of the reporting "
+            "What the line costs, all units together, in minor units of the reporting "
             "currency, at least 0 for all kinds.",
             minimum=0,
         ),
@@ -92,7 +92,7 @@ POSTS = Table(
     day="landed_on",
     partition=("landed_on",),
     columns=(
-        Column("post_id", "string", "The post."),
+        Column("post_id", "string", "The post: a keyed hash."),
         USER_KEY,
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
         OCCURRED_AT,
@@ -107,7 +107,7 @@ ENGAGEMENTS = Table(
     day="landed_on",
     partition=("landed_on",),
     columns=(
-        Column("engagement_id", "string", "The event."),
+        Column("engagement_id", "string", "The event: a keyed hash."),
         Column(
             "user_key",
             "string",
@@ -131,7 +131,7 @@ ENGAGEMENTS = Table(
         Column(
             "target_id",
             "string",
-            "The post, item or ad; the keyed hash of a user.",
+            "The item or ad; the keyed hash of a post or user.",
             nullable=True,
         ),
         Column(
@@ -152,7 +152,7 @@ FOLLOWS = Table(
     day="landed_on",
     partition=("landed_on",),
     columns=(
-        Column("follow_id", "string", "The fact."),
+        Column("follow_id", "string", "The fact: a keyed hash."),
         USER_KEY,
         Column("followed_key", "string", "The user who is followed: a keyed hash as well."),
         Column("kind", "string", "What changed.", values=("follow", "unfollow")),
@@ -180,7 +180,7 @@ REVIEWS = Table(
     day="landed_on",
     partition=("landed_on",),
     columns=(
-        Column("review_id", "string", "The review."),
+        Column("review_id", "string", "The review: a keyed hash."),
         USER_KEY,
         Column("item_id", "string", "The item."),
         Column("stars", "int", "Stars given.", minimum=1, maximum=5),
@@ -203,7 +203,7 @@ ACCOUNT_EVENTS = Table(
     day="landed_on",
     partition=("landed_on",),
     columns=(
-        Column("event_id", "string", "The event."),
+        Column("event_id", "string", "The event: a keyed hash."),
         USER_KEY,
         Column("kind", "string", "What it was.", values=("login", "payment", "transfer")),
         Column("succeeded", "boolean", "Whether it went through."),
@@ -233,8 +233,8 @@ FRAUD_MARKS = Table(
     day="landed_on",
     partition=("landed_on",),
     columns=(
-        Column("mark_id", "string", "The mark."),
-        Column("event_id", "string", "The account event that was fraud."),
+        Column("mark_id", "string", "The mark: a keyed hash."),
+        Column("event_id", "string", "The account event that was fraud: a keyed hash."),
         OCCURRED_AT,
         LANDED_ON,
     ),

@@ -142,6 +142,50 @@ def _zones() -> set[str]:
     return available_timezones()
 
 
+def is_time_formats(value: Any) -> bool:
+    """A list of names of formats and patterns, each once."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(name, str) and is_time_format(name) for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def is_time_format(name: str) -> bool:
+    """A name, or a pattern that says at least year, month and day."""
+    if name == ISO or name in EPOCHS:
+        return True
+    runs = [match.group() for match in re.finditer(r"([A-Za-z])\1*", _unquoted(name))]
+    letters = {run[0] for run in runs}
+    return (
+        name.count("'") % 2 == 0
+        and not set("[]{}#") & set(name)
+        and all(len(run) in _PATTERN_LETTERS.get(run[0], ()) for run in runs)
+        and letters >= {"y", "M", "d"}
+        and ("h" in letters) == ("a" in letters)
+    )
+
+
+def has_zone(pattern: str) -> bool:
+    """Whether times that are written so say their offset or zone."""
+    return bool(set("XxZzVO") & set(_unquoted(pattern)))
+
+
+def _unquoted(pattern: str) -> str:
+    return re.sub(r"'[^']*'", " ", pattern)
+
+
+def is_scale(value: Any) -> bool:
+    """Two whole numbers, the lower one first."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(is_whole(-1_000_000, 1_000_000)(end) for end in value)
+        and value[0] < value[1]
+    )
+
+
 def is_path(value: Any) -> bool:
     """Relative, and under its root: `..` and `**` lead out of it or anywhere."""
     if not is_text(value) or "\\" in value or value.startswith("/") or value.count("{day}") > 1:
@@ -168,6 +212,25 @@ def is_attributes(value: Any) -> bool:
         and all(SOURCE_NAME.fullmatch(n) and is_expression(text) for n, text in value.items())
     )
 
+
+ISO = "iso"
+EPOCHS = ("epoch_seconds", "epoch_millis", "epoch_micros")
+"""Names that `time_format` knows besides patterns."""
+_PATTERN_LETTERS = {
+    "y": (1, 2, 4), "M": (1, 2, 3, 4), "d": (1, 2), "H": (1, 2), "h": (1, 2), "m": (1, 2),
+    "s": (1, 2), "S": range(1, 10), "a": (1,), "X": range(1, 6), "x": range(1, 6),
+    "Z": range(1, 6), "V": (2,),
+}  # fmt: skip
+"""Letters that a pattern may use, and how often in a row: those of Spark that say when it was."""
+
+STARS_SCALE = Setting(
+    "stars_scale",
+    "Of `reviews`: the least and the most that may be given, such as `[0, 10]`. 1 to 5 stars are "
+    "made of it, evenly and rounded half up; fractions are allowed.",
+    "two whole numbers, the lower one first, such as [0, 10]",
+    is_scale,
+    cleaning=True,
+)
 
 SOURCE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -265,6 +328,32 @@ SOURCE_SETTINGS = (
         cleaning=True,
     ),
     Setting(
+        "time_format",
+        "How times are written, tried in order: `iso`, `epoch_seconds`, `epoch_millis`, "
+        "`epoch_micros`, or patterns such as `dd.MM.yyyy HH:mm`.",
+        f"a list of {ISO}, {', '.join(EPOCHS)} and patterns with y, M and d, such as "
+        '["dd.MM.yyyy HH:mm"]',
+        is_time_formats,
+        (ISO,),
+        cleaning=True,
+    ),
+    Setting(
+        "decimal",
+        "What stands before the decimals of numbers: `.`, or `,`.",
+        'one of ".", ","',
+        is_one_of(".", ","),
+        ".",
+        cleaning=True,
+    ),
+    Setting(
+        "thousands",
+        "What groups the digits of numbers.",
+        """one of ".", ",", " ", "'", "_\"""",
+        is_one_of(".", ",", " ", "'", "_"),
+        cleaning=True,
+    ),
+    STARS_SCALE,
+    Setting(
         "encoding",
         "How text files are encoded.",
         "an encoding such as latin-1",
@@ -354,4 +443,5 @@ USER_SETTINGS = (
 
 def table_settings(table: str) -> tuple[Setting, ...]:
     """What may be said of a clean table besides its fields."""
-    return (*TABLE_SETTINGS, *(USER_SETTINGS if table == "users" else ()))
+    own = {"users": USER_SETTINGS, "reviews": (STARS_SCALE,)}
+    return (*TABLE_SETTINGS, *own.get(table, ()))

@@ -28,7 +28,16 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("kind", "`'purchase'`, `'cancellation'` or `'return'`", default="'purchase'"),
         Field("undoes_order_id", "the order that a cancellation or return undoes", required=False),
         Field("quantity", "units, a whole number above 0 for all kinds"),
-        Field("unit_price", "price of one unit in major units, such as `2.55`"),
+        Field(
+            "unit_price",
+            "price of one unit in major units, such as `2.55`; either this or `amount`",
+            required=False,
+        ),
+        Field(
+            "amount",
+            "what all units of the line cost, in major units; either this or `unit_price`",
+            required=False,
+        ),
         Field("currency", "ISO code; needs a rate under `[money]`"),
         _TIME,
     ),
@@ -119,9 +128,23 @@ FIELDS: dict[str, tuple[Field, ...]] = {
 }
 """Clean table to its fields. A required field that comes out null quarantines the row."""
 
+TIME_FIELDS = frozenset({"occurred_at", "signed_up_at", "valid_from"})
+"""Fields that are times."""
+
+EITHER = {"orders": ("unit_price", "amount")}
+"""Clean table to two fields of which a mapping gives exactly one."""
+
+MAX_AMOUNT_MINOR = 10**14
+"""Minor units of the reporting currency that one row may be worth: a trillion euros. 92,000 rows of
+that much add up to less than a bigint holds: no sum over a history that could be real overflows."""
+
+MAX_QUANTITY = 10**9
+"""Units that one order line may have; nine thousand million lines of so many fit into a bigint."""
+
 MONEY_TABLES = frozenset({"orders", "account_events"})
 """Clean tables with amounts: a mapping that feeds one needs `[money]`."""
 
 BOT_LIMITS = {"engagements": 1000, "posts": 200, "follows": 500, "reviews": 200}
-"""Clean table to the rows of one user that may land on a day: whoever sends more is a bot, and all
-of that user's rows of that day are quarantined. A mapping's `[bots]` changes the limits."""
+"""Clean table to the things that a user may do on a day: whoever did more, of what landed together,
+is a bot, and all of that user's rows of that day are quarantined. Retries count once, and edges
+without a time not at all. A mapping's `[bots]` changes the limits."""

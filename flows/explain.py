@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -76,7 +74,7 @@ def explain(night: Night, who: str, day: date, say: Say) -> Origin:
         raise ContractError("nothing has been released yet: run `nightjar run`")
     scores = _row(night, USER_SCORES, day, who, release)
     if scores is None:
-        hashed = hmac.new(night.key.key, who.encode(), hashlib.sha256).hexdigest()[:32]
+        hashed = night.key.of(who)
         scores, who = _row(night, USER_SCORES, day, hashed, release), hashed
     if scores is None:
         raise CallError(

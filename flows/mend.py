@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from typing import Annotated, Any
 
@@ -71,11 +69,7 @@ def erase(
     """
     settings = read_settings(home=home, source=source, raw=raw)
     key = settings.user_key()
-    told = (
-        user
-        if re.fullmatch("[0-9a-f]{32}", user)
-        else hmac.new(key.key, user.encode(), hashlib.sha256).hexdigest()[:32]
-    )
+    told = user if re.fullmatch("[0-9a-f]{32}", user) else key.of(user)
     if not yes:
         typer.confirm(f"erase {told} from every release of {settings.folder}?", abort=True)
     done = run_flow(settings.folder, _erase, told, reason, settings.source, settings.raw)

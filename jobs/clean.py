@@ -6,20 +6,21 @@ What a table's rows must look like is in `jobs/clean_tables.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.sources import FIELDS
+from contracts.sources import FIELDS, TIME_FIELDS
 from contracts.table import Table
 from contracts.tables import QUARANTINE, RECONCILIATION
 from jobs.digest import content_hash
 from jobs.expressions import Expression, evaluated
 from jobs.land import unfolded
 from jobs.sources import Source, TableMap
+from jobs.times import as_meant
 from jobs.user_key import UserKey
 
 ERASED = "erased: "
@@ -74,6 +75,15 @@ def expressions_of(mapping: TableMap) -> list[Expression]:
     return made
 
 
+def _as_meant(expression: Expression, source: Source) -> Expression:
+    """A time's expression gives a local time where it reads one."""
+    if expression.place not in TIME_FIELDS:
+        return expression
+    return replace(
+        expression, text=as_meant(expression.text, source.columns), written=expression.text
+    )
+
+
 def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -> DataFrame:
     """One row per landed row meant for the table, with its columns and a `reason` if it is bad.
 
@@ -83,7 +93,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     problem = F.col("_landed.problem")
     rows = evaluated(
         unfolded(landed, source),
-        expressions_of(mapping),
+        [_as_meant(expression, source) for expression in expressions_of(mapping)],
         f"sources.{source.name}.tables.{mapping.table}",
     )
     meant = F.lit(True)
@@ -145,18 +155,18 @@ def with_verdict(
 
     A fact is compared with the first valid row of its id that landed in the `dedup_days` before it
     or on the same day: the same content is a duplicate, other content a conflict. A dimension is
-    compared with the newest row of its id on the same day. A user of whom more than `max_rows`
-    valid rows landed on a day is a bot, and none of that day's are kept.
+    compared with the newest row of its id on the same day. A user who did more than `max_rows`
+    things on a day is a bot, and none of those that landed together are kept.
     """
-    if max_rows is not None:
-        rows = rows.withColumn("reason", _or_bot(rows, max_rows))
     place = F.struct("landed_on", "source", "file", "line")
+    rows = rows.withColumn("_place", place)
+    if max_rows is not None:
+        rows = _without_bots(rows, rules, max_rows)
     rows = rows.select(
         "*",
         content_hash(_content(rules)).alias("_content"),
-        place.alias("_place"),
         F.datediff("landed_on", F.lit("1970-01-01")).cast("bigint").alias("_day"),
-        F.when(F.col("reason").isNull(), F.col(rules.id)).alias("_id"),
+        _or_alone(F.col("reason").isNull(), F.col(rules.id)).alias("_id"),
     )
     valid = F.col("reason").isNull()
     if rules.dimension:
@@ -182,12 +192,32 @@ def with_verdict(
     )
 
 
-def _or_bot(rows: DataFrame, max_rows: int) -> Column:
-    """The reason, or that the row is a bot's."""
-    of_user = Window.partitionBy("user_key", "landed_on")
-    valid = F.col("reason").isNull() & F.col("user_key").isNotNull()
-    bot = valid & (F.count_if(valid).over(of_user) > max_rows)
-    return F.when(bot, bot_reason(max_rows)).otherwise(F.col("reason"))
+def _or_alone(wanted: Column, value: Column) -> Column:
+    """The value that rows share, or for unwanted rows one of their own.
+
+    Rows that share a null share a window's partition as well: a day on which a million rows are
+    quarantined would be sorted by one task.
+    """
+    own = F.concat_ws("\x1f", "_place.source", "_place.file", F.col("_place.line").cast("string"))
+    return F.when(wanted, value).otherwise(own)
+
+
+def _without_bots(rows: DataFrame, rules: Rules, max_rows: int) -> DataFrame:
+    """The rows, those of bots with that as their reason.
+
+    Counted is what a user is said to have done on one day, as far as it landed together: retries
+    count once, years of history that land at once are no busy day, and what has no time is of none.
+    """
+    counted = F.col("reason").isNull() & F.col("user_key").isNotNull()
+    counted = counted & F.col("occurred_at").isNotNull()
+    rows = rows.withColumn("_counted", counted)
+    whose = _or_alone(F.col("_counted"), F.col("user_key"))
+    of_day = Window.partitionBy(whose, "_counted", "landed_on", F.to_date("occurred_at"))
+    # distinct ids by their rank: both windows need one exchange and one sort
+    rows = rows.withColumn("_n", F.dense_rank().over(of_day.orderBy(rules.id)))
+    bot = F.col("_counted") & (F.max("_n").over(of_day) > max_rows)
+    reason = F.when(bot, bot_reason(max_rows)).otherwise(F.col("reason"))
+    return rows.withColumn("reason", reason).drop("_counted", "_n")
 
 
 def bot_reason(max_rows: int) -> str:

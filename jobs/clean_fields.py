@@ -8,14 +8,21 @@ from decimal import Decimal
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from contracts.mapping import ISO
+from contracts.sources import MAX_AMOUNT_MINOR, MAX_QUANTITY
 from contracts.table import Table
 from jobs.clean import Check, user_key
-from jobs.sources import Money
+from jobs.numbers import DECIMAL, DECIMALS, plain
+from jobs.sources import Money, Source, SourceMapping
 from jobs.text import TextRules, normalised
-from jobs.user_key import UserKey
+from jobs.times import instant, iso
+from jobs.user_key import INVISIBLE, UserKey
 
 MAX_DAYS_EARLY = 1
 """A row may carry a time up to the end of the day after it landed: clocks and zones differ."""
+
+NO_MONEY = Money("XTS", 2, {})
+"""For mappings without orders, the only rows with amounts: ISO 4217's code for tests."""
 
 
 @dataclass(frozen=True)
@@ -27,50 +34,132 @@ class Context:
     text: TextRules = field(default_factory=TextRules)
     timezone: str = "UTC"
     """Of times without an offset."""
+    time_format: tuple[str, ...] = (ISO,)
+    decimal: str | None = None
+    thousands: str | None = None
+    stars_scale: tuple[int, int] | None = None
+    line_totals: bool = False
+    """Whether order lines say what all their units cost, not what one does."""
+
+    @staticmethod
+    def of(key: UserKey, mapping: SourceMapping, source: Source) -> Context:
+        """What a mapping says of a source."""
+        tables = {table.table: table for table in source.tables}
+        reviews, orders = tables.get("reviews"), tables.get("orders")
+        own_scale = None if reviews is None else reviews.stars_scale
+        return Context(
+            key,
+            mapping.money or NO_MONEY,
+            mapping.text,
+            source.timezone or "UTC",
+            source.time_format,
+            source.decimal,
+            source.thousands,
+            source.stars_scale if own_scale is None else own_scale,
+            orders is not None and "amount" in orders.fields,
+        )
 
     def key_of(self, name: str) -> Column:
         """The keyed hash of a field that names a user or device."""
         return user_key(text_id(name), self.key)
 
+    def id_of(self, kind: str, name: str) -> Column:
+        """The keyed hash of a field that names a fact, for sources make such ids of users' ids.
+
+        Ids of one kind can be joined; a post and a user of the same id have nothing in common.
+        """
+        return user_key(F.concat(F.lit(f"{kind}\x1f"), text_id(name)), self.key)
+
     def words(self, name: str) -> Column:
-        return normalised(F.col(f"in_{name}").cast("string"), self.text)
+        return normalised(_text(name), self.text)
 
     def instant(self, name: str) -> Column:
-        """A time as UTC. Texts with an offset keep it; `timezone` is for those without."""
-        text = F.col(f"in_{name}").cast("string")
-        value = F.try_to_timestamp(text)
-        has_offset = text.rlike(r"\d\d:\d\d.*(Z|[+-]\d\d:?\d\d)\s*$")
-        return F.when(has_offset, value).otherwise(F.to_utc_timestamp(value, F.lit(self.timezone)))
+        """A time as UTC. What is an instant already stays one; `timezone` is for all others."""
+        type_ = F.typeof(f"in_{name}")
+        text = text_id(name)
+        return (
+            F.when(type_ == "timestamp", iso(text, "UTC"))
+            .when(type_.isin("timestamp_ntz", "date"), iso(text, self.timezone))
+            .otherwise(instant(text, self.time_format, self.timezone))
+        )
+
+    def number(self, name: str) -> Column:
+        """A number's text, as Spark reads it; null where it is none."""
+        text = text_id(name)
+        if self.decimal is None and self.thousands is None:
+            return plain(text)
+        typed = F.typeof(f"in_{name}") != "string"
+        return F.when(typed, plain(text)).otherwise(plain(text, self.decimal, self.thousands))
+
+    def whole(self, name: str) -> Column:
+        """A whole number; `2.0` is one."""
+        number = self.number(name).try_cast(DECIMAL)
+        return F.when(number == F.floor(number), number).try_cast("bigint")
+
+    def stars(self, name: str) -> Column:
+        """1 to 5, made of the source's scale evenly and rounded half up."""
+        if self.stars_scale is None:
+            return self.whole(name).try_cast("int")
+        low, high = self.stars_scale
+        number = self.number(name).try_cast(DECIMAL)
+        steps = [
+            F.when(8 * (number - low) >= (2 * step - 1) * (high - low), 1).otherwise(0)
+            for step in range(1, 5)
+        ]
+        stars = F.lit(1)
+        for step in steps:
+            stars = stars + step
+        return F.when(number.between(low, high), stars)
+
+    def truth(self, name: str) -> Column:
+        """True or false, however it is written: `t`, `yes`, `1`, `1.0`."""
+        return F.regexp_replace(text_id(name), r"^([01])\.0*$", "$1").try_cast("boolean")
+
+
+def _text(name: str) -> Column:
+    return F.col(f"in_{name}").cast("string")
 
 
 def text_id(name: str) -> Column:
     """An id as text: trimmed, and null when empty."""
-    return trimmed(F.col(f"in_{name}").cast("string"))
+    return trimmed(_text(name))
 
 
 def trimmed(text: Column) -> Column:
-    """Without blanks at its ends; null when nothing is left."""
-    return F.nullif(F.trim(text), F.lit(""))
+    """Without blanks and invisible characters at its ends; null when nothing is left."""
+    return F.nullif(F.trim(text, F.lit(INVISIBLE)), F.lit(""))
 
 
 def missing(name: str) -> Check:
     return Check(f"{name}: missing", text_id(name).isNull())
 
 
-def time_checks(name: str = "occurred_at", optional: bool = False) -> tuple[Check, ...]:
-    """A time is one, and lies between 1970 and the day after it landed."""
+def time_checks(
+    name: str = "occurred_at", optional: bool = False, column: str | None = None
+) -> tuple[Check, ...]:
+    """A time is one, and lies between 1970 and the day after it landed.
+
+    `column` holds it, if it is not called like its field.
+    """
+    time = F.col(column or name)
     latest = F.date_add(F.col("_landed.landed_on"), MAX_DAYS_EARLY + 1)
     checks = (
         missing(name),
-        Check(f"{name}: not a time", text_id(name).isNotNull() & F.col(name).isNull()),
-        Check(f"{name}: before 1970", F.col(name) < F.lit("1970-01-01").cast("timestamp")),
-        Check(f"{name}: more than a day after it landed", F.col(name) >= latest.cast("timestamp")),
+        Check(f"{name}: not a time", text_id(name).isNotNull() & time.isNull()),
+        Check(f"{name}: before 1970", time < F.lit("1970-01-01").cast("timestamp")),
+        Check(f"{name}: more than a day after it landed", time >= latest.cast("timestamp")),
     )
     return checks[1:] if optional else checks
 
 
-def whole(name: str, type_: str) -> Column:
-    return F.col(f"in_{name}").cast("string").try_cast(type_)
+def quantity_checks(name: str = "quantity") -> tuple[Check, ...]:
+    value = F.col(name)
+    return (
+        missing(name),
+        Check(f"{name}: not a whole number", value.isNull()),
+        Check(f"{name}: not above 0", value < 1),
+        Check(f"{name}: above {MAX_QUANTITY:,}", value > MAX_QUANTITY),
+    )
 
 
 def one_of(name: str, table: Table) -> Check:
@@ -81,52 +170,81 @@ def one_of(name: str, table: Table) -> Check:
 
 @dataclass(frozen=True)
 class Amount:
-    """A price or amount in major units of some currency, as minor units of the reporting one."""
+    """A price or amount in major units of some currency, as minor units of the reporting one.
+
+    Exact: it is rounded once, half up, after it was multiplied by everything. Spark rounds products
+    that need more than 38 digits in silence, so all of it is whole numbers that need fewer: of
+    an amount in units of 10**-12 (25 digits), and of a rate (12 digits).
+    """
 
     name: str
-    money: Money
-    times: Column | None = None
-    """What it is multiplied by before it is rounded."""
+    given: Context
+    times: str | None = None
+    """The column that it is multiplied by."""
     there: Column | None = None
     """Rows that have one; all, if it is not said."""
 
     @property
     def derive(self) -> tuple[tuple[str, Column], ...]:
-        """`_price`, `_rate`, `_exact`, `_converted` and `amount_minor`."""
-        scale = Decimal(10**self.money.digits)
+        """`_number`, `_price`, `_rate`, `_exact`, `_beyond` and `amount_minor`."""
         rates = F.create_map(
             *(
-                lit
-                for code, rate in sorted(self.money.rates.items())
-                for lit in (F.lit(code), F.lit(str(rate * scale)).cast("decimal(18,9)"))
+                part
+                for code, factor in self.given.money.factors.items()
+                for part in (F.lit(code), _rate(*factor))
             )
         )
-        minor = F.col("_price") * F.lit(10**self.money.digits)
-        factor = F.lit(1) if self.times is None else self.times
-        exact = factor.try_cast("decimal(10,0)") * F.col("_converted")
-        rounded = F.round(exact, 0).try_cast("bigint")
+        line = F.col("_price")
+        if self.times is not None:
+            line = (line * F.col(self.times).try_cast("decimal(10,0)")).try_cast(DECIMAL)
+        tiny = (line * F.lit(Decimal(10**DECIMALS))).cast("decimal(25,0)")
+        exact = tiny * F.col("_rate.significand") + F.col("_rate.half")
+        whole = F.try_divide(F.col("_exact") - F.col("_beyond"), F.col("_rate.unit"))
+        rounded = whole.try_cast("bigint")
+        valued = F.when(rounded <= MAX_AMOUNT_MINOR, rounded)
         return (
-            ("_price", F.col(f"in_{self.name}").cast("string").try_cast("decimal(18,6)")),
+            ("_number", self.given.number(self.name)),
+            ("_price", F.col("_number").try_cast(DECIMAL)),
             ("_rate", F.try_element_at(rates, text_id("currency"))),
-            ("_exact", minor == F.floor(minor)),
-            ("_converted", (F.col("_price") * F.col("_rate")).try_cast("decimal(27,9)")),
-            ("amount_minor", rounded if self.there is None else F.when(self.there, rounded)),
+            ("_exact", exact),
+            ("_beyond", F.col("_exact") % F.col("_rate.unit")),
+            ("amount_minor", valued if self.there is None else F.when(self.there, valued)),
         )
 
     @property
     def checks(self) -> tuple[Check, ...]:
-        """What is wrong with it."""
+        """What is wrong with it.
+
+        A number that was computed with floats, such as 2.5500000000000003, is not finer than a
+        minor unit: a millionth of one is let pass.
+        """
+        reporting = self.given.money.reporting_currency
+        off = F.abs(F.col("_beyond") - F.col("_rate.half"))
+        _, e = self.given.money.factors.get(reporting, (1, 0))
+        tolerance = F.lit(Decimal(10 ** max(e + DECIMALS - 6, 0)))
         found = (
             missing(self.name),
-            Check(f"{self.name}: not a number", F.col("_price").isNull()),
+            Check(f"{self.name}: not a number", F.col("_number").isNull()),
             Check(f"{self.name}: below 0", F.col("_price") < 0),
             missing("currency"),
             Check("currency: no rate for it", F.col("_rate").isNull()),
+            Check(f"{self.name}: too large", F.col("amount_minor").isNull()),
             Check(
                 f"{self.name}: finer than a minor unit",
-                (text_id("currency") == self.money.reporting_currency) & ~F.col("_exact"),
+                (text_id("currency") == reporting) & (off > tolerance),
             ),
         )
         if self.there is None:
             return found
         return tuple(Check(c.reason, self.there & c.fails) for c in found)
+
+
+def _rate(significand: int, e: int) -> Column:
+    """A rate for amounts in units of 10**-12: they times `significand`, in `unit`s, are minor
+    units; with `half` a unit more, cutting off rounds."""
+    unit = 10 ** (e + DECIMALS)
+    return F.struct(
+        F.lit(Decimal(significand)).cast("decimal(12,0)").alias("significand"),
+        F.lit(Decimal(unit // 2)).cast("decimal(38,0)").alias("half"),
+        F.lit(Decimal(unit)).cast("decimal(38,0)").alias("unit"),
+    )

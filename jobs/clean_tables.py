@@ -20,22 +20,34 @@ from contracts.clean_tables import (
 )
 from contracts.mapping import MAX_ATTRIBUTE_LENGTH
 from jobs.clean import Check, Rules
-from jobs.clean_fields import Amount, Context, missing, one_of, text_id, time_checks, trimmed, whole
+from jobs.clean_fields import (
+    Amount,
+    Context,
+    missing,
+    one_of,
+    quantity_checks,
+    text_id,
+    time_checks,
+    trimmed,
+)
 
 
 def orders(given: Context) -> Rules:
     """Order lines in minor units of the reporting currency."""
-    price = Amount("unit_price", given.money, times=F.col("quantity"))
+    if given.line_totals:
+        price = Amount("amount", given)
+    else:
+        price = Amount("unit_price", given, times="quantity")
     return Rules(
         ORDERS,
         derive=(
-            ("line_id", text_id("line_id")),
-            ("order_id", text_id("order_id")),
+            ("line_id", given.id_of("line", "line_id")),
+            ("order_id", given.id_of("order", "order_id")),
             ("user_key", given.key_of("user_id")),
             ("item_id", text_id("item_id")),
             ("kind", text_id("kind")),
-            ("undoes_order_id", text_id("undoes_order_id")),
-            ("quantity", whole("quantity", "bigint")),
+            ("undoes_order_id", given.id_of("order", "undoes_order_id")),
+            ("quantity", given.whole("quantity")),
             *price.derive,
             ("occurred_at", given.instant("occurred_at")),
         ),
@@ -46,11 +58,8 @@ def orders(given: Context) -> Rules:
             missing("item_id"),
             missing("kind"),
             one_of("kind", ORDERS),
-            missing("quantity"),
-            Check("quantity: not a whole number", F.col("quantity").isNull()),
-            Check("quantity: not above 0", F.col("quantity") < 1),
+            *quantity_checks(),
             *price.checks,
-            Check("quantity: times price too large", F.col("amount_minor").isNull()),
             *time_checks(),
         ),
         id="line_id",
@@ -117,7 +126,7 @@ def posts(given: Context) -> Rules:
     return Rules(
         POSTS,
         derive=(
-            ("post_id", text_id("post_id")),
+            ("post_id", given.id_of("post", "post_id")),
             ("user_key", given.key_of("user_id")),
             ("text", given.words("text")),
             ("occurred_at", given.instant("occurred_at")),
@@ -128,7 +137,7 @@ def posts(given: Context) -> Rules:
 
 
 def engagements(given: Context) -> Rules:
-    """Engagements; a target that is a user becomes a keyed hash like every user.
+    """Engagements; a target becomes a keyed hash as in its own table, but for items and ads.
 
     Who did it may be unknown where it was done to a user, and a search may have no target.
     """
@@ -137,13 +146,15 @@ def engagements(given: Context) -> Rules:
     return Rules(
         ENGAGEMENTS,
         derive=(
-            ("engagement_id", text_id("engagement_id")),
+            ("engagement_id", given.id_of("engagement", "engagement_id")),
             ("user_key", given.key_of("user_id")),
             ("verb", text_id("verb")),
             ("target_kind", text_id("target_kind")),
             (
                 "target_id",
-                F.when(to_user, given.key_of("target_id")).otherwise(text_id("target_id")),
+                F.when(to_user, given.key_of("target_id"))
+                .when(text_id("target_kind").isin("item", "ad"), text_id("target_id"))
+                .otherwise(given.id_of("post", "target_id")),
             ),
             ("text", given.words("text")),
             ("occurred_at", given.instant("occurred_at")),
@@ -167,7 +178,7 @@ def follows(given: Context) -> Rules:
     return Rules(
         FOLLOWS,
         derive=(
-            ("follow_id", text_id("follow_id")),
+            ("follow_id", given.id_of("follow", "follow_id")),
             ("user_key", given.key_of("user_id")),
             ("followed_key", given.key_of("followed_id")),
             ("kind", text_id("kind")),
@@ -183,10 +194,7 @@ def follows(given: Context) -> Rules:
             missing("kind"),
             one_of("kind", FOLLOWS),
             *time_checks(optional=True),
-            Check(
-                "valid_from: not a time",
-                text_id("valid_from").isNotNull() & F.col("_given").isNull(),
-            ),
+            *time_checks("valid_from", optional=True, column="_given"),
         ),
         id="follow_id",
     )
@@ -197,10 +205,10 @@ def reviews(given: Context) -> Rules:
     return Rules(
         REVIEWS,
         derive=(
-            ("review_id", text_id("review_id")),
+            ("review_id", given.id_of("review", "review_id")),
             ("user_key", given.key_of("user_id")),
             ("item_id", text_id("item_id")),
-            ("stars", whole("stars", "int")),
+            ("stars", given.stars("stars")),
             (
                 "sentiment",
                 F.coalesce(
@@ -218,8 +226,7 @@ def reviews(given: Context) -> Rules:
             missing("review_id"),
             missing("item_id"),
             missing("stars"),
-            Check("stars: not a whole number", stars.isNull()),
-            Check("stars: not 1 to 5", ~stars.between(1, 5)),
+            *_stars_checks(given),
             one_of("sentiment", REVIEWS),
             *time_checks(),
         ),
@@ -227,17 +234,31 @@ def reviews(given: Context) -> Rules:
     )
 
 
+def _stars_checks(given: Context) -> tuple[Check, ...]:
+    stars = F.col("stars")
+    if given.stars_scale is None:
+        return (
+            Check("stars: not a whole number", stars.isNull()),
+            Check("stars: not 1 to 5", ~stars.between(1, 5)),
+        )
+    low, high = given.stars_scale
+    return (
+        Check("stars: not a number", given.number("stars").isNull()),
+        Check(f"stars: not {low} to {high}", stars.isNull()),
+    )
+
+
 def account_events(given: Context) -> Rules:
     """Logins, payments and transfers; a login has no amount."""
     money = F.col("kind") != "login"
-    amount = Amount("amount", given.money, there=money)
+    amount = Amount("amount", given, there=money)
     return Rules(
         ACCOUNT_EVENTS,
         derive=(
-            ("event_id", text_id("event_id")),
+            ("event_id", given.id_of("event", "event_id")),
             ("user_key", given.key_of("user_id")),
             ("kind", text_id("kind")),
-            ("succeeded", whole("succeeded", "boolean")),
+            ("succeeded", given.truth("succeeded")),
             ("device_key", given.key_of("device_id")),
             ("counterpart_key", given.key_of("counterpart_id")),
             *amount.derive,
@@ -251,7 +272,6 @@ def account_events(given: Context) -> Rules:
             missing("succeeded"),
             Check("succeeded: not true or false", F.col("succeeded").isNull()),
             *amount.checks,
-            Check("amount: too large", money & F.col("amount_minor").isNull()),
             *time_checks(),
         ),
         id="event_id",
@@ -262,8 +282,8 @@ def fraud_marks(given: Context) -> Rules:
     return Rules(
         FRAUD_MARKS,
         derive=(
-            ("mark_id", text_id("mark_id")),
-            ("event_id", text_id("event_id")),
+            ("mark_id", given.id_of("mark", "mark_id")),
+            ("event_id", given.id_of("event", "event_id")),
             ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(missing("mark_id"), missing("event_id"), *time_checks()),

@@ -91,11 +91,13 @@ class Expression:
     """Where it stands below its source or table: `quantity`, `reject[0]`."""
     text: str
     column: str = ""
+    written: str = ""
+    """As it stands there, if something else is computed for it."""
 
     @property
     def failed(self) -> str:
         """The reason of a row of which it cannot be computed."""
-        return f"{self.place}: {shown(self.text)} cannot be computed"
+        return f"{self.place}: {shown(self.written or self.text)} cannot be computed"
 
 
 def shown(text: str) -> str:

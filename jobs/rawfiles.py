@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.compose import composed
 from jobs.sources import Source
 
 WHOLE_FILE = 0
@@ -344,7 +345,7 @@ def _batch(entry: dict[str, Any], rows: list[Row]) -> pa.RecordBatch:
             pa.array([entry["landed_on"]] * n, pa.date32()),
             pa.array([row.line for row in rows], pa.int64()),
             pa.array([row.row_hash for row in rows], pa.string()),
-            pa.array([row.fields for row in rows], pa.list_(pa.string())),
+            composed(pa.array([row.fields for row in rows], pa.list_(pa.string()))),
             pa.array([row.problem for row in rows], pa.string()),
         ],
         schema=SCHEMA,

@@ -6,6 +6,7 @@ fields of each clean table are in `contracts/sources.py`.
 
 from __future__ import annotations
 
+import functools
 import glob
 import re
 import tomllib
@@ -19,6 +20,7 @@ from typing import Any, Literal
 
 from contracts.days import as_ranges
 from contracts.mapping import (
+    ISO,
     MAPPING_SETTINGS,
     MONEY_SETTINGS,
     SOURCE_NAME,
@@ -31,7 +33,7 @@ from contracts.mapping import (
     shown,
     table_settings,
 )
-from contracts.sources import BOT_LIMITS, FIELDS
+from contracts.sources import BOT_LIMITS, EITHER, FIELDS
 from contracts.table import CallError, ContractError
 from jobs.text import TextRules
 
@@ -54,6 +56,8 @@ class TableMap:
     rejects: tuple[Reject, ...] = ()
     attributes: MappingOf[str, str] = field(default_factory=dict)
     """Of users: name to expression."""
+    stars_scale: tuple[int, int] | None = None
+    """Of reviews: the least and the most that may be given; None takes the source's."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,12 @@ class Source:
     """For files with `{day}`: a file named for a day arrives this many days after it."""
     timezone: str | None = None
     """Zone of times that carry no offset; None is UTC."""
+    time_format: tuple[str, ...] = (ISO,)
+    decimal: str | None = None
+    """What stands before decimals; None is a point, and no currency signs."""
+    thousands: str | None = None
+    stars_scale: tuple[int, int] | None = None
+    """What may be given in reviews; None is whole stars, 1 to 5."""
     encoding: str = "utf-8"
     separator: str = ","
     quote: str = '"'
@@ -95,6 +105,33 @@ class Money:
     digits: int
     rates: MappingOf[str, Decimal]
 
+    @functools.cached_property
+    def factors(self) -> MappingOf[str, tuple[int, int]]:
+        """Currency to what one unit is worth in minor units: `m` and `e` of m / 10**e."""
+        return {code: _factor(rate, self.digits) for code, rate in sorted(self.rates.items())}
+
+
+MAX_RATE_DIGITS = 12
+MIN_RATE, MAX_RATE = Decimal("1e-12"), Decimal("1e18")
+"""Within these, an amount times a rate fits into Spark's longest decimal, exactly."""
+
+
+def _factor(rate: Decimal, digits: int) -> tuple[int, int]:
+    significand, e = _significand(rate)
+    e -= digits
+    while e <= -MAX_RATE_DIGITS:
+        significand, e = significand * 10, e + 1
+    return significand, e
+
+
+def _significand(rate: Decimal) -> tuple[int, int]:
+    """`m` and `e` of m / 10**e, m without zeros at its end."""
+    _, places, exponent = rate.as_tuple()
+    significand, e = int("".join(map(str, places))), -int(exponent)
+    while significand and significand % 10 == 0:
+        significand, e = significand // 10, e - 1
+    return significand, e
+
 
 @dataclass(frozen=True)
 class SourceMapping:
@@ -105,7 +142,7 @@ class SourceMapping:
     money: Money | None = None
     text: TextRules = field(default_factory=TextRules)
     bots: MappingOf[str, int] = field(default_factory=lambda: dict(BOT_LIMITS))
-    """Clean table to the rows of one user that may land on a day."""
+    """Clean table to the things that a user may do on a day, as far as they land together."""
 
     @property
     def mapped_tables(self) -> frozenset[str]:
@@ -204,6 +241,14 @@ def _money(spec: MappingOf[str, Any], problems: list[str]) -> Money | None:
             f"money.rates.{currency}: the reporting currency's own rate is 1, "
             f"found {rates[currency]}"
         )
+    problems += [
+        f"money.rates.{code}: expected at most {MAX_RATE_DIGITS} digits, between {MIN_RATE:f} and "
+        f"{MAX_RATE:f}, found {rate}"
+        for code, rate in rates.items()
+        if rate.is_finite()
+        and rate > 0
+        and not (MIN_RATE <= rate <= MAX_RATE and _significand(rate)[0] < 10**MAX_RATE_DIGITS)
+    ]
     return Money(currency, given.get("digits", 2), rates)
 
 
@@ -257,6 +302,11 @@ def _only_where_it_does_something(given: MappingOf[str, Any], at: str, problems:
             for key in ("missing", "lands_after_days")
             if key in given and not daily
         ]
+    if given.get("thousands") is not None and given["thousands"] == given.get("decimal", "."):
+        problems.append(
+            f"{at}thousands: {given['thousands']!r} stands before the decimals already; "
+            "say decimal as well"
+        )
     problems += [
         f"{at}{setting.name}: only for format {' or '.join(setting.formats)}"
         for setting in SOURCE_SETTINGS
@@ -286,6 +336,11 @@ def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
         for f in fields
         if f.name not in spec and f.required and f.default is None
     ]
+    if table in EITHER and len(set(EITHER[table]) & set(spec)) != 1:
+        problems.append(
+            f"{at}: expected exactly one of {' and '.join(EITHER[table])}, found "
+            + ("both" if set(EITHER[table]) <= set(spec) else "neither")
+        )
     expressions = {f.name: given.get(f.name, f.default) for f in fields}
     return TableMap(
         table,
@@ -293,6 +348,7 @@ def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
         given.get("where"),
         tuple(Reject(rule["reason"], rule["when"]) for rule in given.get("reject", ())),
         dict(sorted(given.get("attributes", {}).items())),
+        None if "stars_scale" not in given else tuple(given["stars_scale"]),
     )
 
 

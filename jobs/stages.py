@@ -43,12 +43,12 @@ from contracts.tasks import LABEL_REACH, enabled_tasks
 from jobs import clean as cleaning
 from jobs import labels as labelling
 from jobs.clean import Rules
-from jobs.clean_fields import Context
+from jobs.clean_fields import NO_MONEY, Context
 from jobs.clean_tables import RULES
 from jobs.facts import FACTS, Facts, events
 from jobs.item_features import item_features
 from jobs.one_pass import features_in_one_pass
-from jobs.sources import Money, Source, SourceMapping
+from jobs.sources import Source, SourceMapping
 from jobs.user_days import AUTHOR_DAYS, item_days, late_data, user_days, user_item_days
 from jobs.user_features import user_features
 from jobs.user_key import UserKey
@@ -102,9 +102,6 @@ Engine = Literal["one-pass", "per-day"]
 """How a range of days is computed: all in one pass over what they read, or each on its own."""
 
 
-NO_MONEY = Money("XTS", 2, {})
-"""For mappings without orders, the only rows with amounts: ISO 4217's code for tests."""
-
 Inputs = Mapping[str, DataFrame]
 Compute = Callable[[Inputs, Sequence[date], Settings], Output]
 OnePass = Callable[[Inputs, Sequence[date], Settings, str], DataFrame]
@@ -130,14 +127,7 @@ class Job:
 
 def rules_for(table: str, settings: Settings) -> Callable[[Source], Rules]:
     """The rules of a clean table for the rows of a source."""
-    return lambda source: RULES[table](
-        Context(
-            settings.key,
-            settings.mapping.money or NO_MONEY,
-            settings.mapping.text,
-            source.timezone or "UTC",
-        )
-    )
+    return lambda source: RULES[table](Context.of(settings.key, settings.mapping, source))
 
 
 def _clean_job(table: Table) -> Job:

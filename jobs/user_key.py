@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import unicodedata
 from dataclasses import dataclass
 
 from contracts.table import CallError
@@ -10,6 +12,19 @@ from contracts.table import CallError
 BLOCK = 64
 """Bytes of SHA-256's block, to which an HMAC key is padded (RFC 2104)."""
 MIN_BYTES = 16
+
+INVISIBLE = "".join(
+    chr(point)
+    for point in range(0x10000)
+    if unicodedata.category(chr(point)) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+)
+"""Blanks, controls and marks that show nothing (tabs, no-break and zero-width spaces, byte order
+marks): at the ends of an id they are no part of it."""
+
+
+def canonical_id(text: str) -> str:
+    """An id as the clean stage reads it: two ways to write the same letters are one (NFC)."""
+    return unicodedata.normalize("NFC", text).strip(INVISIBLE)
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,11 @@ class UserKey:
     def id(self) -> str:
         """Names the key without giving it away."""
         return hashlib.sha256(b"nightjar user key id" + self.key).hexdigest()[:12]
+
+    def of(self, user_id: str) -> str:
+        """The `user_key` of an id, as the clean stage makes it."""
+        message = canonical_id(user_id).encode()
+        return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:32]
 
     @property
     def pads(self) -> tuple[str, str]:

@@ -13,12 +13,11 @@ from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
 from jobs.clean import clean, verdicts
-from jobs.clean_fields import Context
+from jobs.clean_fields import NO_MONEY, Context
 from jobs.clean_tables import RULES
 from jobs.graph import edges
 from jobs.land import landed
 from jobs.sources import RawFile, SourceMapping, read_mapping
-from jobs.stages import NO_MONEY
 from jobs.user_key import UserKey
 from tests.conftest import REPOSITORY, real_data
 

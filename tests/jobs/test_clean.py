@@ -72,9 +72,7 @@ class Shop:
         return verdicts(
             self.landed,
             self.mapping.feeding(table),
-            lambda s: RULES[table](
-                Context(KEY, self.mapping.money, self.mapping.text, s.timezone or "UTC")
-            ),
+            lambda s: RULES[table](Context.of(KEY, self.mapping, s)),
             days or self.days,
             DEDUP_DAYS,
             self.mapping.bots.get(table),
@@ -94,7 +92,7 @@ def test_every_row_that_breaks_a_rule_says_which(spark: SparkSession, tmp_path: 
         l1,o1,ann,i1,purchase,2,2.55,EUR,2025-01-01T10:00:00
         l2,o1,,i1,purchase,2,2.55,EUR,2025-01-01T10:00:00
         l3,o1,ann,i1,gift,2,2.55,EUR,2025-01-01T10:00:00
-        l4,o1,ann,i1,purchase,2.0,2.55,EUR,2025-01-01T10:00:00
+        l4,o1,ann,i1,purchase,2.5,2.55,EUR,2025-01-01T10:00:00
         l5,o1,ann,i1,purchase,0,2.55,EUR,2025-01-01T10:00:00
         l6,o1,ann,i1,purchase,2,cheap,EUR,2025-01-01T10:00:00
         l7,o1,ann,i1,purchase,2,-1,EUR,2025-01-01T10:00:00
@@ -104,8 +102,11 @@ def test_every_row_that_breaks_a_rule_says_which(spark: SparkSession, tmp_path: 
         l11,o1,ann,i1,purchase,2,1,EUR,2025-01-03T01:00:01
         l12,o1,ann,POST,purchase,2,1,EUR,2025-01-01T10:00:00
         l13,o1,ann,i1,purchase,2,1
-        l14,o1,ann,i1,purchase,9999999999,99999999999,EUR,2025-01-01T10:00:00
+        l14,o1,ann,i1,purchase,9999,99999999999,EUR,2025-01-01T10:00:00
         l15,o1,ann,i1,purchase,1,0,EUR,2025-01-01T10:00:00
+        l16,o1,ann,i1,purchase,1.0,50000000000000000,EUR,2025-01-01T10:00:00
+        l17,o1,ann,i1,purchase,1000000001,0,EUR,2025-01-01T10:00:00
+        l18,o1,ann,i1,purchase,1,1,EUR,1969-12-31
         """
         },
     )
@@ -122,7 +123,10 @@ def test_every_row_that_breaks_a_rule_says_which(spark: SparkSession, tmp_path: 
         12: "occurred_at: more than a day after it landed",
         13: "not goods",
         14: "expected 9 fields, found 7",
-        15: "quantity: times price too large",
+        15: "unit_price: too large",
+        17: "unit_price: too large",
+        18: "quantity: above 1,000,000,000",
+        19: "occurred_at: before 1970",
     }
 
 
@@ -169,10 +173,10 @@ def test_money_time_and_user_come_out_in_their_units(spark: SparkSession, tmp_pa
         },
     )
     kept = clean(shop.judged(), table_named("orders"))
-    assert rows_of(kept, "line_id", "amount_minor", F.col("occurred_at").cast("string")) == [
-        ("l1", 765, "2025-01-01 09:00:00"),  # Berlin is an hour ahead in winter
-        ("l2", 5, "2025-01-01 10:00:00"),  # 3 * 0.03 * 0.5 = 4.5 cents; it says its own offset
-        ("l3", 5, "2025-01-01 23:30:00"),
+    assert rows_of(kept, F.col("occurred_at").cast("string"), "amount_minor") == [
+        ("2025-01-01 09:00:00", 765),  # Berlin is an hour ahead in winter
+        ("2025-01-01 10:00:00", 5),  # 3 * 0.03 * 0.5 = 4.5 cents; it says its own offset
+        ("2025-01-01 23:30:00", 5),
     ]
     expected = hmac.new(KEY.key, b"ann", hashlib.sha256).hexdigest()[:32]
     assert {r[0] for r in rows_of(kept, "user_key")} == {expected}
@@ -341,3 +345,75 @@ def test_unreadable_files_stop_the_run_and_are_all_named(
             "user",
         ]
     )
+
+
+def test_ids_of_facts_are_keyed_hashes_that_can_still_be_joined(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Sources make them of users' ids; items and categories are nobody's."""
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            DAY: """
+        ann-1,ann-o,ann,i1,purchase,1,1,EUR,2025-01-01T10:00:00
+        ann-2,ann-p,ann,i1,return,1,1,EUR,2025-01-01T11:00:00
+        """
+        },
+        MAPPING.replace(
+            'kind = "kind"',
+            "kind = \"kind\"\nundoes_order_id = \"if(kind = 'return', 'ann-o', null)\"",
+        ),
+    )
+    bought, undone = (
+        clean(shop.judged(), table_named("orders")).orderBy("occurred_at").collect()
+    )  # fmt: skip
+    assert undone.undoes_order_id == bought.order_id != undone.order_id
+    assert bought.item_id == "i1"
+    assert not [v for row in (bought, undone) for v in row if isinstance(v, str) and "ann" in v]
+    expected = hmac.new(KEY.key, b"line\x1fann-1", hashlib.sha256).hexdigest()[:32]
+    assert bought.line_id == expected
+    assert KEY.of(" ann") == bought.user_key
+
+
+def test_line_totals_need_no_price_of_a_unit(spark: SparkSession, tmp_path: Path) -> None:
+    totals = MAPPING.replace('unit_price = "price"', 'amount = "price"')
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            DAY: """
+        l1,o1,ann,i1,purchase,3,10.00,EUR,2025-01-01T10:00:00
+        l2,o1,ann,i1,purchase,3,10.001,EUR,2025-01-01T11:00:00
+        l3,o1,ann,i1,purchase,3,,EUR,2025-01-01T12:00:00
+        """
+        },
+        totals,
+    )
+    assert shop.reasons() == {3: "amount: finer than a minor unit", 4: "amount: missing"}
+    kept = clean(shop.judged(), table_named("orders"))
+    assert rows_of(kept, "quantity", "amount_minor") == [(3, 1000)]
+
+
+def test_times_of_signing_up_and_of_edges_have_bounds_as_all_have(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    users = MAPPING.replace('country = "cur"', 'signed_up_at = "item"')
+    written = ["0001-01-01 00:00:00", "1900-01-01", "2099-01-01", "2025", "12:30", "", "2024-05-01"]
+    lines = [f"l,o,u{i},{at},p,1,1,EUR,2025-01-01T10:00:00" for i, at in enumerate(written)]
+    shop = Shop(spark, tmp_path, {DAY: "\n".join(lines)}, users)
+    early, late, none = (
+        f"signed_up_at: {what}"
+        for what in ("before 1970", "more than a day after it landed", "not a time")
+    )
+    assert shop.reasons("users") == {2: early, 3: early, 4: late, 5: none, 6: none}
+    edges = MAPPING[: MAPPING.index("[sources.log.tables.orders]")] + (
+        '[sources.log.tables.follows]\nfollow_id = "id"\nuser_id = "user"\nfollowed_id = "order"\n'
+        'valid_from = "item"\n'
+    )
+    shop = Shop(spark, tmp_path, {DAY: "\n".join(lines)}, edges)
+    reasons = {
+        n: why.replace("signed_up_at", "valid_from") for n, why in shop.reasons("follows").items()
+    }
+    assert reasons == {n: why.replace("signed_up_at", "valid_from") for n, why in
+                       {2: early, 3: early, 4: late, 5: none, 6: none}.items()}  # fmt: skip

@@ -1,0 +1,135 @@
+"""Texts read as times: the one place that decides whether a time says its offset, and what it is.
+
+A time is an instant where it says its offset or zone; else it is read in the source's `timezone`.
+An hour that clocks skip in spring is read as the hour after it; one that they repeat in autumn is
+the first of the two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from contracts.mapping import EPOCHS, ISO, has_zone
+from jobs.numbers import plain
+
+_DAY = r"\d{4}-\d{1,2}-\d{1,2}"
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
+_ZONE = r"Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?|[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+"
+"""Abbreviations such as CET or BST are no zone: several share them."""
+LOCAL = rf"^{_DAY}(?:[T ]{_CLOCK})?$"
+INSTANT = rf"^{_DAY}[T ]{_CLOCK} ?(?:{_ZONE})$"
+_UNUSUAL = r"[\[,]|\dt\d|\dz$|[T ]\d{1,2}:\d{2} ?[A-Z+-]"
+
+_MICROS = {"epoch_seconds": "1000000", "epoch_millis": "1000", "epoch_micros": "1"}
+_MICROS_OF_YEAR_1, _MICROS_OF_YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
+
+_CALL = re.compile(r"\b(?:(?:try_)?to_timestamp|from_unixtime)\s*\(", re.IGNORECASE)
+_LAST_TEXT = re.compile(r",\s*'([^']*)'\s*\)$")
+_WHOLE = re.compile(
+    r"(?:try_)?to_timestamp\(\s*(?P<a>`?[\w.]+`?)\s*\)|timestamp\(\s*(?P<b>`?[\w.]+`?)\s*\)"
+    r"|(?:try_)?cast\(\s*(?P<c>`?[\w.]+`?)\s+as\s+timestamp\s*\)",
+    re.IGNORECASE,
+)
+
+
+def instant(text: Column, formats: Sequence[str], timezone: str) -> Column:
+    """The time that a text says in the first of `formats` that fits; null where none does."""
+    return F.coalesce(*(_in_format(text, name, timezone) for name in formats))
+
+
+def iso(text: Column, timezone: str) -> Column:
+    """A day, or a day and a clock time, in ISO 8601 or as databases and Java write it.
+
+    A year, a month or a clock time alone is no time.
+    """
+    text = F.when(text.rlike(_UNUSUAL), _usual(text)).otherwise(text)
+    time = text.try_cast("timestamp")
+    return F.when(text.rlike(INSTANT), time).when(text.rlike(LOCAL), _utc(time, timezone))
+
+
+def _usual(text: Column) -> Column:
+    """As Spark reads it: for small letters, a comma before the fraction, a zone in brackets
+    (RFC 9557) or one after the minutes."""
+    for pattern, replacement in (
+        (r"(\d)t(\d)", "$1T$2"),
+        (r"(\d)z$", "$1Z"),
+        (r"(\d),(\d)", "$1.$2"),
+        (r"(Z|[+-]\d\d:?\d\d)\[[^\]]*\]$", "$1"),
+        (r"\[([^\]]*)\]$", " $1"),
+        (r"([T ]\d{1,2}:\d{2}) ?([A-Z+-])", "$1:00 $2"),
+    ):
+        text = F.regexp_replace(text, pattern, replacement)
+    return text
+
+
+def _utc(local: Column, timezone: str) -> Column:
+    return local if timezone == "UTC" else F.to_utc_timestamp(local, F.lit(timezone))
+
+
+def _in_format(text: Column, name: str, timezone: str) -> Column:
+    if name == ISO:
+        return iso(text, timezone)
+    if name in EPOCHS:
+        micros = plain(text).try_cast("decimal(25,9)") * F.lit(Decimal(_MICROS[name]))
+        whole = F.floor(micros).try_cast("bigint")
+        real = (whole >= _MICROS_OF_YEAR_1) & (whole < _MICROS_OF_YEAR_10000)
+        return F.when(real, F.timestamp_micros(whole))
+    time = F.try_to_timestamp(text, F.lit(name))
+    return time if has_zone(name) else _utc(time, timezone)
+
+
+def as_meant(expression: str, columns: Collection[str]) -> str:
+    """A time's expression, with the type telling whether it is an instant.
+
+    Spark reads texts without an offset as UTC and calls the outcome a timestamp, as if it were an
+    instant. A call that reads a pattern without a zone gives a local time instead; one that only
+    reads a raw column is left out, for the column is read better here.
+    """
+    alone = _WHOLE.fullmatch(expression.strip())
+    if alone is not None:
+        column = next(name for name in alone.groups() if name is not None)
+        if column.strip("`") in columns:
+            return column
+    made, done = "", 0
+    for match in _CALL.finditer(expression):
+        end = _closing(expression, match.end())
+        if match.start() < done or end is None:
+            continue
+        call = expression[match.start() : end]
+        made += expression[done : match.start()] + _told(call)
+        done = end
+    return made + expression[done:]
+
+
+def _told(call: str) -> str:
+    pattern = _LAST_TEXT.search(call)
+    if call.lower().startswith("from_unixtime"):  # a text, and UTC
+        return f"concat({call}, 'Z')" if pattern is None else call
+    if pattern is None or has_zone(pattern.group(1)):
+        return call
+    return f"cast({call} as timestamp_ntz)"
+
+
+def _closing(expression: str, start: int) -> int | None:
+    """Where the parenthesis that was opened before `start` is closed; None if it is not."""
+    depth, quote, at = 1, "", start
+    while at < len(expression):
+        character = expression[at]
+        if quote:
+            if character == "\\":
+                at += 1
+            elif character == quote:
+                quote = ""
+        elif character in "'\"`":
+            quote = character
+        elif character in "()":
+            depth += 1 if character == "(" else -1
+            if not depth:
+                return at + 1
+        at += 1
+    return None

@@ -1,0 +1,224 @@
+"""Times: which texts are one, which instant they are, and what says so."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from random import Random
+from zoneinfo import ZoneInfo
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from contracts.mapping import has_zone, is_time_formats
+from jobs.clean_fields import NO_MONEY, Context
+from jobs.times import as_meant
+from jobs.user_key import UserKey
+
+BERLIN = "Europe/Berlin"
+KEY = UserKey(b"a key for the tests alone")
+
+
+def read(
+    spark: SparkSession,
+    texts: list[str],
+    timezone: str = "UTC",
+    formats: tuple[str, ...] = ("iso",),
+    expression: str = "at",
+) -> list[str | None]:
+    """The instants in UTC, in ISO 8601."""
+    given = Context(KEY, NO_MONEY, timezone=timezone, time_format=formats)
+    rows = spark.createDataFrame(list(enumerate(texts)), "i int, at string")
+    meant = as_meant(expression, ["at"])
+    read = rows.select("i", F.expr(meant).alias("in_at")).select(
+        "i", given.instant("at").alias("t")
+    )
+    shown = F.date_format("t", "yyyy-MM-dd'T'HH:mm:ss.SSSSSS")
+    return [
+        None if row.t is None else row.t.removesuffix(".000000").removesuffix("000")
+        for row in read.select("i", shown.alias("t")).orderBy("i").collect()
+    ]
+
+
+def test_every_way_to_write_an_offset_is_the_same_instant(spark: SparkSession) -> None:
+    texts = [
+        "2025-06-01 00:30:00+02",
+        "2025-06-01 00:30:00+02:00",
+        "2025-06-01T00:30:00+0200",
+        "2025-06-01 00:30:00 +02:00",
+        "2025-06-01T00:30+2",
+        "2025-05-31 22:30:00+00",
+        "2025-05-31 22:30:00-00:00",
+        "2025-05-31T22:30:00Z",
+        "2025-05-31t22:30:00.000z",
+        "2025-05-31T22:30:00,000000Z",
+        "2025-05-31 22:30:00 UTC",
+        "2025-05-31 22:30 GMT",
+        "2025-06-01 00:30:00 UTC+2",
+        "2025-06-01 00:30:00 Europe/Berlin",
+        "2025-06-01T00:30:00+02:00[Europe/Berlin]",
+        "2025-05-31T22:30Z[UTC]",
+        "2025-06-01T00:30[Europe/Berlin]",
+        "2025-05-31 19:30:00 America/Argentina/Buenos_Aires",
+        " 2025-05-31T22:30:00Z\u00a0",
+    ]
+    for zone in ("UTC", BERLIN, "Asia/Tokyo"):
+        assert set(read(spark, texts, zone)) == {"2025-05-31T22:30:00"}
+
+
+def test_a_time_without_an_offset_is_of_the_sources_zone(spark: SparkSession) -> None:
+    texts = ["2025-06-01 00:30:00", "2025-6-1T00:30", "2025-01-15", "2025-06-01 00:30:00.123456789"]
+    assert read(spark, texts) == [
+        "2025-06-01T00:30:00",
+        "2025-06-01T00:30:00",
+        "2025-01-15T00:00:00",
+        "2025-06-01T00:30:00.123456",
+    ]
+    assert read(spark, texts, BERLIN) == [
+        "2025-05-31T22:30:00",
+        "2025-05-31T22:30:00",
+        "2025-01-14T23:00:00",
+        "2025-05-31T22:30:00.123456",
+    ]
+
+
+def test_what_is_no_time_is_none(spark: SparkSession) -> None:
+    texts = [
+        "2025", "2025-06", "12:30", "23:60", "2025-06-01 23:60", "2025-06-01 24:00:00",
+        "2025-02-30", "2025-02-29T10:00:00Z", "1748730600", "20250601", "01.06.2025", "06/01/2025",
+        "2025-06-01 00:30:00 CEST", "2025-06-01 00:30:00 BST", "2025-06-01 00:30:00 Mars/Base",
+        "2025-06-01 00:30:00+25:00", "2025-06-01 00:30:00 x", "2025-06-01Z", "yesterday", "",
+        "+10000-01-01T00:00:00Z", "٢٠٢٥-٠٦-٠١",
+    ]  # fmt: skip
+    assert [t for t, made in zip(texts, read(spark, texts, BERLIN), strict=True) if made] == []
+
+
+def test_hours_that_clocks_skip_or_repeat_are_defined(spark: SparkSession) -> None:
+    skipped, repeated = "2025-03-30 02:30:00", "2025-10-26 02:30:00"
+    written = [skipped, repeated, f"{skipped} {BERLIN}", f"{repeated} {BERLIN}"]
+    # half past two does not exist in spring, and is half past three; in autumn it is the first
+    expected = ["2025-03-30T01:30:00", "2025-10-26T00:30:00"]
+    assert read(spark, written, BERLIN) == expected * 2
+    patterned = ["30.03.2025 02:30", "26.10.2025 02:30"]
+    assert read(spark, patterned, BERLIN, ("dd.MM.yyyy HH:mm",)) == expected
+
+
+def test_times_agree_with_python_on_seeded_random_ones(spark: SparkSession) -> None:
+    random = Random(5)
+    texts, expected = [], []
+    for _ in range(400):
+        micros = random.randrange(0, 4_000_000_000_000_000)
+        instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+        zone = random.choice([BERLIN, "America/New_York", "Asia/Kolkata", None])
+        if zone is None:
+            offset = timezone(timedelta(minutes=random.randrange(-720, 841, 15)))
+            text = instant.astimezone(offset).isoformat()
+        else:
+            local = instant.astimezone(ZoneInfo(zone))
+            if local.fold or local.astimezone(UTC) != instant:
+                continue
+            text = f"{local.replace(tzinfo=None).isoformat(' ')} {zone}"
+        texts.append(text)
+        expected.append(instant.replace(tzinfo=None).isoformat())
+    got = read(spark, texts, "Asia/Tokyo")
+    assert [datetime.fromisoformat(t or "") for t in got] == [
+        datetime.fromisoformat(t) for t in expected
+    ]
+
+
+def test_formats_are_tried_in_order(spark: SparkSession) -> None:
+    texts = ["01.06.2025 00:30", "20250601", "06/01/2025", "2025-06-01", "31.02.2025 00:30"]
+    formats = ("dd.MM.yyyy HH:mm", "yyyyMMdd", "MM/dd/yyyy")
+    assert read(spark, texts, BERLIN, formats) == [
+        "2025-05-31T22:30:00", "2025-05-31T22:00:00", "2025-05-31T22:00:00", None, None,
+    ]  # fmt: skip
+    assert read(spark, ["05/06/2025"], formats=("dd/MM/yyyy", "MM/dd/yyyy")) == [
+        "2025-06-05T00:00:00"
+    ]
+    assert read(spark, ["05/13/2025"], formats=("dd/MM/yyyy", "MM/dd/yyyy")) == [
+        "2025-05-13T00:00:00"
+    ]
+    with_zone = ("dd/MMM/yyyy:HH:mm:ss Z", "yyyy-MM-dd'T'HHmmssX", "iso")
+    texts = ["01/Jun/2025:00:30:00 +0200", "2025-06-01T003000+02", "2025-06-01T00:30:00"]
+    assert read(spark, texts, BERLIN, with_zone) == ["2025-05-31T22:30:00"] * 3
+    assert read(spark, ["6/1/2025 12:30 AM"], BERLIN, ("M/d/yyyy h:mm a",)) == [
+        "2025-05-31T22:30:00"
+    ]
+
+
+def test_epoch_times_are_instants_whatever_the_zone(spark: SparkSession) -> None:
+    seconds = [
+        "1748730600",
+        "1748730600.0",
+        "1.7487306E9",
+        "1748730600.1234567",
+        "x",
+        "1748730600000",
+    ]
+    expected = ["2025-05-31T22:30:00"] * 3 + ["2025-05-31T22:30:00.123456", None, None]
+    assert read(spark, seconds, BERLIN, ("epoch_seconds",)) == expected
+    both = ("epoch_seconds", "epoch_millis", "epoch_micros")
+    written = ["1748730600", "1748730600000", "1748730600000000", "1" * 25]
+    assert read(spark, written, BERLIN, both) == ["2025-05-31T22:30:00"] * 3 + [None]
+
+
+@pytest.mark.parametrize(
+    ("expression", "text", "expected"),
+    [
+        ("timestamp_seconds(try_cast(at as bigint))", "1748730600", "2025-05-31T22:30:00"),
+        ("timestamp_millis(try_cast(at as bigint))", "1748730600000", "2025-05-31T22:30:00"),
+        ("from_unixtime(try_cast(at as bigint))", "1748730600", "2025-05-31T22:30:00"),
+        ("to_timestamp(at)", "2025-06-01T00:30:00+02", "2025-05-31T22:30:00"),
+        ("to_timestamp(at)", "2025-06-01T00:30:00", "2025-05-31T22:30:00"),
+        ("TRY_CAST(at AS TIMESTAMP)", "2025-06-01T00:30:00", "2025-05-31T22:30:00"),
+        ("cast(at as timestamp)", "2025-05-31T22:30:00Z", "2025-05-31T22:30:00"),
+        ("try_to_timestamp(at, 'dd.MM.yyyy HH:mm')", "01.06.2025 00:30", "2025-05-31T22:30:00"),
+        ("coalesce(try_to_timestamp(at, 'd.M.yy'), to_timestamp(at, 'yyyyMMdd'))", "20250601",
+         "2025-05-31T22:00:00"),
+        ("to_timestamp(at, 'dd.MM.yyyy HH:mmX')", "31.05.2025 22:30Z", "2025-05-31T22:30:00"),
+        ("try_cast(at as timestamp_ntz)", "2025-06-01 00:30:00", "2025-05-31T22:30:00"),
+        ("to_utc_timestamp(try_cast(at as timestamp), 'Asia/Tokyo')", "2025-06-01 07:30:00",
+         "2025-05-31T22:30:00"),
+        ("try_to_timestamp(at, 'yyyyMMdd') + interval 30 minutes", "20250601", "2025-05-31T22:30:00"),
+        ("try_to_date(at, 'dd.MM.yyyy')", "01.06.2025", "2025-05-31T22:00:00"),
+        ("concat(at, 'T00:30:00')", "2025-06-01", "2025-05-31T22:30:00"),
+    ],
+)  # fmt: skip
+def test_the_type_of_an_expression_says_whether_it_is_an_instant(
+    spark: SparkSession, expression: str, text: str, expected: str
+) -> None:
+    assert read(spark, [text], BERLIN, expression=expression) == [expected]
+
+
+def test_only_calls_that_read_local_texts_are_told_apart() -> None:
+    call = "try_to_timestamp(concat(d, ' (', t, ')'), 'dd.MM.yyyy (HH:mm)')"
+    assert as_meant(call, ["d"]) == f"cast({call} as timestamp_ntz)"
+    assert (
+        as_meant("to_timestamp(at, 'yyyy-MM-dd XXX')", ["at"])
+        == "to_timestamp(at, 'yyyy-MM-dd XXX')"
+    )
+    assert as_meant("to_timestamp(at, fmt)", ["at"]) == "to_timestamp(at, fmt)"
+    assert as_meant("to_timestamp(n)", ["at"]) == "to_timestamp(n)"
+    assert as_meant("to_timestamp(at", ["at"]) == "to_timestamp(at"
+    assert as_meant("to_timestamp(`at`)", ["at"]) == "`at`"
+
+
+@pytest.mark.parametrize("good", [
+    ["iso"], ["epoch_millis", "iso"], ["dd.MM.yyyy HH:mm:ss.SSS"], ["yyyyMMdd"], ["M/d/yy h:mm a"],
+    ["yyyy-MM-dd'T'HH:mm:ssXXX"], ["yyyy-MM-dd HH:mm VV"],
+])  # fmt: skip
+def test_formats_are_names_and_patterns(good: list[str]) -> None:
+    assert is_time_formats(good)
+
+
+@pytest.mark.parametrize("bad", [
+    [], "iso", ["iso", "iso"], ["HH:mm"], ["dd.MM"], ["YYYY-MM-dd"], ["yyyy-MM-dd hh:mm"], [1],
+    ["yyyy-MM-dd 'x"], ["epoch"], ["EEE dd.MM.yyyy"], ["yyyy-MM-DD"], ["yyyy-MM-dd[ HH:mm]"],
+])  # fmt: skip
+def test_other_formats_are_refused(bad: object) -> None:
+    assert not is_time_formats(bad)
+
+
+def test_a_pattern_says_its_zone_only_outside_of_quotes() -> None:
+    assert has_zone("yyyy-MM-dd HH:mmX")
+    assert not has_zone("yyyy-MM-dd'Z'")
