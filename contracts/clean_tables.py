@@ -29,8 +29,8 @@ ORDERS = Table(
             "undoes_order_id",
             "string",
             "The order (a keyed hash) that a cancellation or return undoes, where the source says: "
-            "units of it only. Else it undoes what is left of the user's earlier orders of that item, "
-            "the newest first; a cancellation also an order of up to 15 minutes after it.",
+            "units of it only. Else it undoes what is left of the user's earlier orders of that "
+            "item, the newest first; a cancellation also an order of up to 15 minutes after it.",
             nullable=True,
         ),
         Column("quantity", "bigint", "Units, above 0 for all kinds.", minimum=1),

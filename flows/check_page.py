@@ -9,8 +9,13 @@ from flows import show
 from flows.check import Checked, CheckedTable
 
 HINTS = {
-    ": not a time": "write it as an expression that gives a time, such as "
-    "try_to_timestamp(at, 'dd.MM.yyyy HH:mm')",
+    ": not a time": "say how times are written, under the source: "
+    'time_format = ["dd.MM.yyyy HH:mm"] or ["epoch_seconds"]',
+    ": not a number": 'say how numbers are written, under the source: decimal = ",", '
+    'thousands = "."',
+    ": finer than a minor unit": "where it is what a whole line costs, map `amount` instead of "
+    "`unit_price`",
+    "stars: not 1 to 5": "say what may be given: stars_scale = [0, 10]",
     ": more than a day after it landed": "does the day in the file's name, `lands_after_days` or "
     "`timezone` say something else than the rows?",
     "currency: no rate for it": "give it one under [money] rates",

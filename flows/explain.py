@@ -179,9 +179,7 @@ def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tu
                 f.path for f in night.lake.files(LANDED, first, last + _ONE, {"source": sources})
             ]
             if paths:
-                read_files(connection, paths).create_view(
-                    "landed", replace=True
-                )
+                read_files(connection, paths).create_view("landed", replace=True)
                 made.update(
                     connection.execute(
                         "SELECT source, file, count(*) FROM landed "

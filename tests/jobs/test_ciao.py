@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import gzip
 from datetime import UTC, date, datetime
+from functools import reduce
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
@@ -59,9 +60,8 @@ def test_real_ratings_reconcile_to_the_row(
 ) -> None:
     with gzip.open(folder / "ratings.csv.gz", "rt") as stream:
         lines = list(csv.DictReader(stream))
-    counted = judged(spark, mapping, folder, "ratings", "reviews").groupBy(
-        F.coalesce("reason", "verdict").alias("what")
-    )
+    rows = judged(spark, mapping, folder, "ratings", "reviews").persist()
+    counted = rows.groupBy(F.coalesce("reason", "verdict").alias("what"))
     got = {r.what: r["count"] for r in counted.count().collect()}
     valid = [line for line in lines if line["rating"] != "0"]
     ids: dict[tuple[str, ...], list[str]] = {}
@@ -83,6 +83,10 @@ def test_real_ratings_reconcile_to_the_row(
         }.items()
         if n
     }
+    assert _names_nobody(rows, "review_id", "user_key")
+    times = {r[0] for r in rows.select(F.unix_seconds("occurred_at")).distinct().collect()}
+    assert times == {int(line["unix_ts"]) for line in lines}
+    rows.unpersist()
 
 
 def test_edges_and_helpfulness_land_on_the_day_of_the_crawl(
@@ -94,6 +98,7 @@ def test_edges_and_helpfulness_land_on_the_day_of_the_crawl(
     n = follows.count()
     assert n > 3900
     assert follows.where("occurred_at is null").count() == n
+    assert _names_nobody(follows, "follow_id", "user_key", "followed_key")
     assert {r[0] for r in follows.select("landed_on").distinct().collect()} == {CRAWL}
     assert {
         r[0].replace(tzinfo=UTC) for r in follows.select("valid_from").distinct().collect()
@@ -103,10 +108,17 @@ def test_edges_and_helpfulness_land_on_the_day_of_the_crawl(
         date(2011, 4, 13): n
     }
     likes = judged(spark, mapping, folder, "helpfulness", "engagements").where("verdict = 'clean'")
+    assert _names_nobody(likes, "engagement_id", "target_id")
     row = likes.agg(F.min("landed_on"), F.count("user_key"), F.count("target_id")).collect()[0]
     assert row[0] == CRAWL
     assert row[1] == 0  # nobody is said to have given them
     assert row[2] > 500
+
+
+def _names_nobody(rows: DataFrame, *columns: str) -> bool:
+    """Whether what is made of users' ids are hashes, though the mapping writes the ids out."""
+    hashes = (F.col(name).rlike("^[0-9a-f]{32}$") for name in columns)
+    return rows.where(~reduce(Column.__and__, hashes)).isEmpty()
 
 
 def _context() -> Context:
