@@ -339,10 +339,10 @@ SOURCE_SETTINGS = (
     ),
     Setting(
         "decimal",
-        "What stands before the decimals of numbers: `.`, or `,`.",
+        "What stands before the decimals of numbers: `.` or `,`; without it a point, and no "
+        "currency signs.",
         'one of ".", ","',
         is_one_of(".", ","),
-        ".",
         cleaning=True,
     ),
     Setting(

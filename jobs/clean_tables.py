@@ -89,10 +89,7 @@ def users(given: Context) -> Rules:
         ),
         checks=(
             missing("user_id"),
-            Check(
-                "signed_up_at: not a time",
-                text_id("signed_up_at").isNotNull() & F.col("signed_up_at").isNull(),
-            ),
+            *time_checks("signed_up_at", optional=True),
             Check(
                 f"attributes: a value of more than {MAX_ATTRIBUTE_LENGTH} characters",
                 F.exists(

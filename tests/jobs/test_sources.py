@@ -14,8 +14,10 @@ import pytest
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.table import CallError, ContractError
+from jobs.clean_fields import Context
 from jobs.sources import Source, mapping_of, missing_days, raw_files, read_mapping
 from jobs.text import TextRules
+from jobs.user_key import UserKey
 from tests.conftest import REPOSITORY
 
 GOOD = """
@@ -74,19 +76,18 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
             "  sources.Log.timezone: expected a time zone such as Europe/Berlin, found 'Mars/Base'",
             "  sources.Log.landed_on: files has no {day}, so an expression must say on which day a row "
             'landed, such as "to_date(time)"',
-            "  sources.Log.tables.orders.colour: unknown; expected one of currency, item_id, kind, "
-            "line_id, occurred_at, order_id, quantity, reject, undoes_order_id, unit_price, user_id, "
-            "where",
+            "  sources.Log.tables.orders.colour: unknown; expected one of amount, currency, item_id, "
+            "kind, line_id, occurred_at, order_id, quantity, reject, undoes_order_id, unit_price, "
+            "user_id, where",
             "  sources.Log.tables.orders.quantity: expected a Spark SQL expression in quotes, found 3",
             "  sources.Log.tables.orders.line_id: missing (the order line; rows with the same id are "
             "retries of one another)",
             "  sources.Log.tables.orders.user_id: missing (the user, as the source names them; leaves "
             "this stage as `user_key` only)",
             "  sources.Log.tables.orders.item_id: missing (what was ordered)",
-            "  sources.Log.tables.orders.unit_price: missing (price of one unit in major units, such "
-            "as `2.55`)",
             "  sources.Log.tables.orders.currency: missing (ISO code; needs a rate under `[money]`)",
             "  sources.Log.tables.orders.occurred_at: missing (when it happened)",
+            "  sources.Log.tables.orders: expected exactly one of unit_price and amount, found neither",
         ]
     )
 
@@ -369,3 +370,80 @@ def test_what_is_no_toml_is_told(tmp_path: Path, text: str) -> None:
 def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
     with pytest.raises(CallError, match="cannot be read: Is a directory"):
         read_mapping(tmp_path)
+
+
+SHOP = """
+[money]
+reporting_currency = "IDR"
+rates = { BTC = "1700000000", EUR = 17500 }
+[sources.log]
+files = "{day}.csv"
+format = "csv"
+columns = ["a"]
+time_format = ["dd.MM.yyyy", "epoch_millis"]
+decimal = ","
+thousands = "."
+stars_scale = [0, 10]
+[sources.log.tables.orders]
+line_id = "a"
+order_id = "a"
+user_id = "a"
+item_id = "a"
+quantity = "a"
+amount = "a"
+currency = "a"
+occurred_at = "a"
+[sources.log.tables.reviews]
+review_id = "a"
+user_id = "a"
+item_id = "a"
+stars = "a"
+occurred_at = "a"
+stars_scale = [0, 100]
+"""
+
+
+def test_a_source_says_how_its_values_are_written(tmp_path: Path) -> None:
+    mapping = read_mapping(written(tmp_path, SHOP))
+    (source,) = mapping.sources
+    given = Context.of(UserKey(b"a key for the tests alone"), mapping, source)
+    assert given.time_format == ("dd.MM.yyyy", "epoch_millis")
+    assert (given.decimal, given.thousands, given.line_totals) == (",", ".", True)
+    assert given.stars_scale == (0, 100)
+    assert mapping.money is not None
+    # what one unit is worth in minor units, of which a rupiah has 100: 17 * 10**10
+    assert mapping.money.factors == {
+        "BTC": (17, -10),
+        "EUR": (175, -4),
+        "IDR": (1, -2),
+    }
+
+
+def test_what_cannot_be_read_exactly_or_either_way_is_refused(tmp_path: Path) -> None:
+    wrong = (
+        SHOP.replace('"1700000000"', '"1e19"')
+        .replace("17500", "0.9216589861751152")
+        .replace('decimal = ","', 'decimal = "."')
+        .replace('["dd.MM.yyyy", "epoch_millis"]', '["HH:mm"]')
+        .replace("[0, 100]", "[10, 0]")
+        .replace('amount = "a"', 'amount = "a"\nunit_price = "a"')
+    )
+    path = written(tmp_path, wrong)
+    with pytest.raises(CallError) as error:
+        read_mapping(path)
+    assert str(error.value) == "\n".join(
+        [
+            f"{path} is not a valid mapping:",
+            "  sources.log.time_format: expected a list of iso, epoch_seconds, epoch_millis, "
+            'epoch_micros and patterns with y, M and d, such as ["dd.MM.yyyy HH:mm"], found '
+            "['HH:mm']",
+            "  sources.log.thousands: '.' stands before the decimals already; say decimal as well",
+            "  sources.log.tables.orders: expected exactly one of unit_price and amount, found both",
+            "  sources.log.tables.reviews.stars_scale: expected two whole numbers, the lower one "
+            "first, such as [0, 10], found [10, 0]",
+            "  money.rates.BTC: expected at most 12 digits, between 0.000000000001 and "
+            "1000000000000000000, found 1E+19",
+            "  money.rates.EUR: expected at most 12 digits, between 0.000000000001 and "
+            "1000000000000000000, found 0.9216589861751152",
+        ]
+    )
