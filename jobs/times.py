@@ -93,7 +93,7 @@ def as_meant(expression: str, columns: Collection[str]) -> str:
     alone = _WHOLE.fullmatch(expression.strip())
     if alone is not None:
         column = next(name for name in alone.groups() if name is not None)
-        if column.strip("`") in columns:
+        if column.strip("`").lower() in {name.lower() for name in columns}:
             return column
     made, done = "", 0
     for match in _CALL.finditer(expression):

@@ -201,6 +201,7 @@ def test_only_calls_that_read_local_texts_are_told_apart() -> None:
     assert as_meant("to_timestamp(n)", ["at"]) == "to_timestamp(n)"
     assert as_meant("to_timestamp(at", ["at"]) == "to_timestamp(at"
     assert as_meant("to_timestamp(`at`)", ["at"]) == "`at`"
+    assert as_meant("cast(AT as timestamp)", ["at"]) == "AT"
 
 
 @pytest.mark.parametrize("good", [
