@@ -400,7 +400,7 @@ def test_times_of_signing_up_and_of_edges_have_bounds_as_all_have(
 ) -> None:
     users = MAPPING.replace('country = "cur"', 'signed_up_at = "item"')
     written = ["0001-01-01 00:00:00", "1900-01-01", "2099-01-01", "2025", "12:30", "", "2024-05-01"]
-    lines = [f"l,o,u{i},{at},p,1,1,EUR,2025-01-01T10:00:00" for i, at in enumerate(written)]
+    lines = [f"l{i},o,u{i},{at},p,1,1,EUR,2025-01-01T10:00:00" for i, at in enumerate(written)]
     shop = Shop(spark, tmp_path, {DAY: "\n".join(lines)}, users)
     early, late, none = (
         f"signed_up_at: {what}"
