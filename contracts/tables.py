@@ -219,6 +219,9 @@ EXAMPLES = Table(
     columns=(*USER_FEATURES.columns, *(task.label_column() for task in TASKS)),
 )
 
+NO_MODEL = "none"
+"""The model of rows without a score, and of a release that has only such."""
+
 USER_SCORES = Table(
     name="user_scores",
     doc="The model's answers: exactly one row per known user and as_of.",
@@ -228,8 +231,12 @@ USER_SCORES = Table(
     columns=(
         USER_KEY,
         AS_OF,
-        *(column for task in TASKS for column in task.score_columns()),
-        Column("model_id", "string", "Hash of the model's artifact."),
+        *(c for task in TASKS for c in (*task.score_columns(), task.method_column())),
+        Column(
+            "model_id",
+            "string",
+            f"Hash of the model's artifact; {NO_MODEL} where there was none, and all scores null.",
+        ),
         Column("release_id", "string", "Release that first published the row."),
         Column("retrospective", "boolean", "Whether the model saw labels from after as_of."),
     ),

@@ -98,6 +98,11 @@ class Task:
         return f"percentile_{self.name}"
 
     @property
+    def method(self) -> str:
+        """The column that says where the score comes from."""
+        return f"method_{self.name}"
+
+    @property
     def closes_after(self) -> int:
         """Days from `as_of` until the label can be known, before `settle_days`."""
         return self.horizon + self.known_after
@@ -129,6 +134,20 @@ class Task:
             ),
         )
 
+
+    def method_column(self) -> Column:
+        """Where the score comes from, the same for every user of a day."""
+        return Column(
+            self.method,
+            "string",
+            f"Where the {self.name} score comes from: {BY_MODEL}; {BY_BASE_RATE}, the same for "
+            "everybody, because the model's was not fit to be published; null where there is none.",
+            nullable=True,
+        )
+
+
+BY_MODEL, BY_BASE_RATE = "model", "base rate"
+"""Where a published score comes from."""
 
 BUYERS = Mask("users with an order ever", "n_orders_all > 0")
 ACTIVE = Mask("users active in the 28 days before", "days_since_last_seen <= 28")

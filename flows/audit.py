@@ -10,8 +10,8 @@ import duckdb
 
 from contracts.table import Column, ContractError
 from contracts.tables import USER_SCORES
-from contracts.tasks import TASKS
-from flows.analysts import first_row
+from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
+from flows.analysts import first_row, select_from
 from flows.duck import read_files
 
 
@@ -25,12 +25,17 @@ class Audited:
 
 
 def audit_scores(
-    scores: Sequence[str], features: Sequence[str], as_of: date, learnt: Sequence[str]
+    scores: Sequence[str],
+    features: Sequence[str],
+    as_of: date,
+    learnt: Sequence[str],
+    base_rates: Sequence[str] = (),
 ) -> tuple[Audited, ...]:
     """Check the files of one day's scores against those of its features.
 
     Streams over Parquet with DuckDB: every known user once, columns in range, no NaN, tasks that
-    were not learnt null and the others not.
+    were not learnt null and the others not, and each marked for what it is: the model's, or for
+    tasks of `base_rates` one value for everybody, which ranks nobody.
     """
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
@@ -57,17 +62,29 @@ def audit_scores(
         ]
         for task in TASKS:
             columns = task.score_columns()
+            if task.name in base_rates:
+                columns = columns[:-1]  # all but the percentile
             nulls = count(
                 "SELECT sum("
                 + " + ".join(f"({c.name} IS NULL)::INT" for c in columns)
                 + ") FROM scores"
             )
-            if task.name not in learnt:
+            method = (
+                BY_MODEL if task.name in learnt
+                else BY_BASE_RATE if task.name in base_rates
+                else None
+            )  # fmt: skip
+            as_said = "NULL" if method is None else f"'{method}'"
+            otherwise = count(
+                f"SELECT count(*) FROM scores WHERE {task.method} IS DISTINCT FROM {as_said}"
+            )
+            if method is None:
                 made.append(
                     Audited(
                         f"{task.name} is off",
-                        f"{nulls:,} of {n_rows * len(columns):,} values null",
-                        nulls == n_rows * len(columns),
+                        f"{nulls:,} of {n_rows * len(columns):,} values null, "
+                        f"{otherwise:,} rows marked otherwise",
+                        nulls == n_rows * len(columns) and otherwise == 0,
                     )
                 )
                 continue
@@ -78,10 +95,25 @@ def audit_scores(
             made.append(
                 Audited(
                     f"{task.name} is whole and in range",
-                    f"{nulls:,} nulls, {outside:,} rows outside",
-                    nulls == 0 and outside == 0,
+                    f"{nulls:,} nulls, {outside:,} rows outside, "
+                    f"{otherwise:,} rows marked otherwise",
+                    nulls == 0 and outside == 0 and otherwise == 0,
                 )
             )
+            if method == BY_BASE_RATE:
+                told_apart = count(
+                    f"SELECT count(*) - 1 FROM (SELECT DISTINCT {columns[0].name}, "
+                    f"{task.percentile} FROM scores)"
+                )
+                ranked = count(f"SELECT count({task.percentile}) FROM scores")
+                made.append(
+                    Audited(
+                        f"{task.name} is the same for everybody",
+                        f"{max(told_apart, 0):,} other values, {ranked:,} rows ranked",
+                        told_apart <= 0 and ranked == 0,
+                    )
+                )
+                continue
             if task.within in learnt:
                 above = count(
                     f"SELECT count(*) FROM scores WHERE score_{task.name} > score_{task.within}"
@@ -116,7 +148,7 @@ def audit_drift(
     with duckdb.connect() as connection:
         connection.execute("SET threads = 2")
         read_files(connection, scores).create_view("scores")
-        read_files(connection, before).create_view("earlier")
+        connection.execute(f"CREATE VIEW earlier AS {select_from(USER_SCORES, before)}")
         n, n_before = (
             int(first_row(connection, f"SELECT count(*) FROM {name}")[0])
             for name in ("scores", "earlier")
@@ -136,9 +168,10 @@ def audit_drift(
             column = task.score_columns()[0]
             if task.name not in learnt or column.type not in ("float", "double"):
                 continue
-            found = first_row(connection, _SHIFT.format(column=column.name))
+            shift = _SHIFT.format(column=column.name, method=task.method, by_model=BY_MODEL)
+            found = first_row(connection, shift)
             if not found or found[0] is None:
-                continue  # the task was switched on since
+                continue  # no model has scored the task before
             made.append(
                 Audited(
                     f"{task.name} lies as before",
@@ -152,7 +185,8 @@ def audit_drift(
 _SHIFT = """
 WITH cuts AS (
     SELECT list_distinct(quantile_disc({column}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]))
-        AS c FROM earlier WHERE {column} IS NOT NULL),
+        AS c FROM earlier
+    WHERE {column} IS NOT NULL AND coalesce({method}, '{by_model}') = '{by_model}'),
 shares AS (
     SELECT bin, greatest(sum(now)::DOUBLE / sum(sum(now)) OVER (), 1e-4) AS p,
         greatest(sum(1 - now)::DOUBLE / sum(sum(1 - now)) OVER (), 1e-4) AS q

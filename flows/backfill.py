@@ -15,6 +15,7 @@ from prefect.runtime import deployment, flow_run
 
 from contracts.days import Days, parse_day
 from contracts.table import CallError, ContractError
+from contracts.tables import NO_MODEL
 from flows import publish, steps
 from flows.forecast import Forecast, Plan, Wanted, check_kept, finished, keep
 from flows.forms import as_choice, as_choices, as_day, as_flag, as_path, as_text
@@ -220,11 +221,11 @@ def finish(
     """Score if asked, and publish one release; before the first night there is none."""
     log = get_run_logger()
     current = Releases(night.engine).current()
+    if Stage.score in stages and (current is None or current.model_id == NO_MODEL):
+        raise ContractError(
+            "there is no model to score with yet: run a night first; what was computed stays"
+        )
     if current is None:
-        if Stage.score in stages:
-            raise ContractError(
-                "there is no model to score with yet: run a night first; what was computed stays"
-            )
         log.info("nothing is published before the first night; what was computed stays")
         return None
     scored: dict[str, Any] = {}

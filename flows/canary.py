@@ -15,7 +15,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.features import FEATURES
 from contracts.kinds import Binary
 from contracts.table import CallError, ContractError
-from contracts.tables import USER_FEATURES
+from contracts.tables import NO_MODEL, USER_FEATURES
 from contracts.tasks import TASKS
 from flows.analysts import first_row
 from flows.duck import read_files
@@ -149,9 +149,9 @@ def _differing(connection: duckdb.DuckDBPyConnection, joined: str) -> dict[str, 
 def _scored(
     night: Night, connection: duckdb.DuckDBPyConnection, files: list[str], cut: date, say: Say
 ) -> dict[str, tuple[float, float]]:
-    """How well scores tell twins with a future from those without; nothing before a release."""
+    """How well scores tell twins with a future from those without; nothing without a model."""
     current = Releases(night.engine).current()
-    if current is None:
+    if current is None or current.model_id == NO_MODEL:
         return {}
     folder = night.settings.folder / "runs" / night.run_id
     spec: dict[str, Any] = {

@@ -22,6 +22,7 @@ from flows.terminal import (
     Day,
     Format,
     Home,
+    NoTrain,
     PlanOption,
     RawOption,
     SourceOption,
@@ -44,6 +45,7 @@ def run(
     accept: Annotated[
         str | None, typer.Option(help="Let a model pass that the gate asks about, by its id.")
     ] = None,
+    no_train: NoTrain = False,
     source: SourceOption = None,
     raw: RawOption = None,
     home: Home = None,
@@ -52,8 +54,8 @@ def run(
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
-    done = run_flow(settings.folder, _nightly, day, settings.source, settings.raw, plan, accept)
-    show.released(out, done)
+    told = (day, settings.source, settings.raw, plan, accept, no_train)
+    show.released(out, run_flow(settings.folder, _nightly, *told))
 
 
 @app.command()

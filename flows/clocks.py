@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import CallError, ContractError
-from contracts.tables import LABELS, USER_FEATURES
+from contracts.tables import LABELS, NO_MODEL, USER_FEATURES
 from flows.night import Night
 from flows.processes import run_models
 from flows.registry import Registry
@@ -28,7 +28,7 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
         CallError: the lake has no features or labels as of `day`.
     """
     current = Releases(night.engine).current()
-    if current is None:
+    if current is None or current.model_id == NO_MODEL:
         raise ContractError("there is no model to score with yet: run a night first")
     span = (day, day + timedelta(days=1))
     was, labels = (

@@ -133,10 +133,14 @@ class Context:
     def check_history(self, first_day: date | None) -> None:
         """Stop where dates alone say that nothing can be learnt, and nothing was learnt before.
 
+        Not where nothing is to be learnt: `no_train`.
+
         Raises:
             ContractError: no task can be learnt; the message says from which night each can.
         """
-        if first_day is None or Releases(self.engine).before(self.as_of) is not None:
+        if first_day is None or self.settings.no_train:
+            return
+        if Releases(self.engine).champion(self.as_of) is not None:
             return
         found = self.learnable(first_day)
         if not any(f.split for f in found):
@@ -146,6 +150,7 @@ class Context:
                         f"no task can be learnt as of {self.as_of}: the data begin on "
                         f"{first_day}, which is too little history. Tasks can be learnt",
                         *(f"  {line}" for line in waiting(found)),
+                        "Until then --no-train publishes features and labels without scores",
                     ]
                 )
             )

@@ -17,11 +17,13 @@ from contracts.table import CallError, ContractError, Table
 from contracts.tables import (
     ITEM_FEATURES,
     LANDED,
+    NO_MODEL,
     USER_DAYS,
     USER_FEATURES,
     USER_SCORES,
     table_named,
 )
+from contracts.tasks import BY_BASE_RATE, TASKS
 from flows.analysts import first_row
 from flows.duck import read_files
 from flows.night import Night
@@ -122,7 +124,9 @@ def _row(
 
 
 def _model(night: Night, model_id: str) -> dict[str, Any]:
-    """What is known of how a model was trained."""
+    """What is known of how a model was trained; of none, that it is none."""
+    if model_id == NO_MODEL:
+        return {"model": f"{NO_MODEL}: nobody is scored in this release"}
     for day in night.receipts.days("train"):
         receipt = night.receipts.get("train", day)
         if receipt is not None and receipt.outputs["model_id"] == model_id:
@@ -225,8 +229,11 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         for name, value in again.items()
         if origin.features.get(name) != value
     ]
+    if origin.scores["model_id"] == NO_MODEL:
+        return problems
     runs = night.settings.folder / "runs" / night.run_id
     model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
+    base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
     everybody = night.lake.files(USER_FEATURES, day, day + _ONE)
     origin.reasons = run_models(
         "reasons",
@@ -242,12 +249,13 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         "path": f"{runs}/explain/{day}.parquet",
         "scratch": str(runs / "explain"),
         "threads": 1,
+        "failed_tasks": "base_rate" if base_rates else "null",
     }
     run_models("score", {"threads": 1, "days": [spec]}, runs, say)
     rescored = pq.read_table(spec["path"]).to_pylist()[0]
     for name, value in rescored.items():
-        if name.startswith("percentile_"):
-            continue  # a rank among all users
+        if name.startswith("percentile_") or name not in origin.scores:
+            continue  # a rank among all users; a column that the row was published before
         if not _alike(origin.scores[name], value):
             problems.append(f"{name}: {origin.scores[name]!r} published, {value!r} made again")
     return problems

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from contracts.tables import SCOREBOARD
+from contracts.tables import NO_MODEL, SCOREBOARD
 from flows.analysts import query
 from flows.compare import Comparison, compare
 from flows.drift import DRIFTING, WORST, Drifted, drift
@@ -121,8 +121,12 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
     days = sorted({day for cut in splits.values() for day in cut.get("train", ())})
     tests = sorted({day for cut in splits.values() for day in cut.get("test", ())})
     rows = trained.get("rows", {})
+    if model_id == NO_MODEL:
+        return [("model", "none: nobody is scored in this release")]
     made = [
         ("model", model_id if model_id == trained["model_id"]
+         else f"{model_id}, trained on an earlier night; tonight nothing was trained"
+         if trained["model_id"] == NO_MODEL
          else f"{model_id}, trained on an earlier night; tonight's {trained['model_id']} was not "
          "promoted, and the figures below are its"),
         ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),

@@ -18,12 +18,14 @@ from sqlalchemy import Engine, insert, select
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import CallError, ContractError
+from contracts.tables import NO_MODEL
 from flows.context import Context
 from flows.database import PLANS
 from flows.gating import accepted
 from flows.learning import score_fingerprint, train_fingerprint
 from flows.plan import NEVER_COMPUTED, Decision, decide, hash_of, landing_stage
 from flows.receipts import Fingerprint
+from flows.releases import Releases
 from flows.scoreboard import due
 from jobs.stages import JOBS, Job, job_named
 
@@ -362,10 +364,13 @@ def forecast_night(context: Context) -> Forecast:
     made.want(Wanted("examples", tuple(past)))
     for d in known:
         made.then(d.stage, d.day, {"labels": (d.day,)}, d.fingerprint)
-    made.then("train", day, {"examples": past}, train_fingerprint(context, past))
+    trained = None if context.settings.no_train else context.receipts.get("train", day)
+    if not context.settings.no_train:
+        made.then("train", day, {"examples": past}, train_fingerprint(context, past))
     scored = context.receipts.get("score", day)  # with the model that the gate will choose again
     model_id = scored.outputs.get("model_id") if scored else None
-    trained = context.receipts.get("train", day)
+    if context.settings.no_train:
+        model_id = Releases(context.engine).champion(day) or NO_MODEL
     if trained is not None and accepted(context.engine, trained.outputs["model_id"]):
         model_id = trained.outputs["model_id"]  # unless a person has answered since
     reads = {"train": (day,), "user_features": (day,)}

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, select
 
-from contracts.table import CallError, ContractError
+from contracts.table import CallError
+from contracts.tables import NO_MODEL
 from flows.database import ACCEPTED
 
 
@@ -39,19 +40,23 @@ def accepted(engine: Engine, model_id: str) -> bool:
 
 
 def chosen(
-    trained: Mapping[str, Any], champion: str | None, is_accepted: bool
+    trained: Mapping[str, Any], champion: str | None, is_accepted: bool, base_rates: bool = False
 ) -> tuple[str, str, bool]:
     """The model to score with, why in words, and whether a person should be asked.
 
-    Raises:
-        ContractError: the challenger fails and there is no champion.
+    Without a champion, a model of which no task is fit scores nobody; with `base_rates` it says
+    what its tasks come to on average.
     """
     verdict, model_id = trained["gate"], str(trained["model_id"])
     reasons = "; ".join(verdict["reasons"])
-    if verdict["decision"] == "promote" or champion == model_id:
+    if champion == model_id:
+        return model_id, f"model {model_id} is the champion already: {reasons}", False
+    if verdict["decision"] == "promote":
         return model_id, f"model {model_id} passes: {reasons}", False
+    if champion is None and base_rates and model_id != NO_MODEL:
+        return model_id, f"only base rates of model {model_id} are published: {reasons}", False
     if champion is None:
-        raise ContractError(f"the model does not pass the gate, and there is no other: {reasons}")
+        return NO_MODEL, f"nobody is scored, for there is no model: {reasons}", False
     if verdict["decision"] != "ask":
         return champion, f"champion {champion} stays: {reasons}", False
     if is_accepted:

@@ -13,19 +13,19 @@ from flows.context import Context
 from flows.plan import hash_of, table_shape
 from flows.receipts import Fingerprint
 from flows.releases import Releases
+from models.report import untrained
 
 SUNDAY = 6
 
 
 def told_to_train(context: Context) -> dict[str, Any]:
     """What training is told besides its examples."""
-    champion = Releases(context.engine).before(context.as_of)
     return {
         "tasks": [task.name for task in context.tasks],
         "settle_days": context.settings.settle_days,
         "known_until": context.as_of.isoformat(),
         "config": asdict(context.settings.train),
-        "champion": champion.model_id if champion else None,
+        "champion": Releases(context.engine).champion(context.as_of),
         "single_task_twins": _twins_are_due(context),
     }
 
@@ -56,11 +56,18 @@ def train_fingerprint(context: Context, days: Sequence[date]) -> Fingerprint:
     )
 
 
+def not_trained(context: Context) -> dict[str, Any]:
+    """What stands for training's report on a night that leaves it out."""
+    why = "nothing was trained: no_train is set"
+    folder = context.settings.folder / "runs" / context.run_id / "train"
+    return untrained({}, why, str(folder))
+
+
 def score_fingerprint(context: Context, model_id: str | None, day: date) -> Fingerprint:
     """Of the scores of one day, whose features or model may not be there yet."""
     digest = context.planner.digests("user_features", USER_FEATURES.name).get(day)
     return Fingerprint(
         code_fingerprint(("models.score",)) + table_shape((USER_SCORES,)),
-        hash_of(None),
+        hash_of(context.settings.failed_tasks),
         hash_of([model_id, digest]),
     )

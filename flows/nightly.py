@@ -32,6 +32,7 @@ def nightly(
     raw: str = "",
     plan: str = "",
     accept: str = "",
+    no_train: bool = False,
 ) -> dict[str, Any]:
     """Clean what landed, compute features, train, score every user, publish a release.
 
@@ -42,8 +43,10 @@ def nightly(
         raw: The folder of the raw files. Empty: the one in the settings.
         plan: The token of a plan: run exactly that, or refuse if anything has moved since.
         accept: A model that the gate asks about, by its id: let it pass, and publish its scores.
+        no_train: Leave training out: users are scored by the model there is; where there is none,
+            features and labels are published without scores.
     """
-    night = parts.open_night(as_of, source, raw)
+    night = parts.open_night(as_of, source, raw, no_train)
     model_id = as_text(accept, "accept")
     if model_id is not None:
         receipt = night.receipts.get("train", night.as_of)
@@ -71,4 +74,7 @@ def nightly(
 
 def planned(night: Night) -> Plan:
     """What the night would do now."""
-    return finished(night, forecast_night(night), {"command": "run", "as_of": str(night.as_of)})
+    call: dict[str, Any] = {"command": "run", "as_of": str(night.as_of)}
+    if night.settings.no_train:
+        call["no_train"] = True
+    return finished(night, forecast_night(night), call)

@@ -15,6 +15,7 @@ from flows.terminal import (
     Day,
     Format,
     Home,
+    NoTrain,
     PlanOption,
     RawOption,
     SourceOption,
@@ -61,6 +62,7 @@ def plan(
     stages: Stages = "user_features",
     engine: EngineOption = "one-pass",
     force: Force = False,
+    no_train: NoTrain = False,
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,
     source: SourceOption = None,
     raw: RawOption = None,
@@ -70,7 +72,7 @@ def plan(
 
     Nothing is computed. The token at the end runs exactly this plan.
     """
-    settings = read_settings(home=home, source=source, raw=raw)
+    settings = read_settings(home=home, source=source, raw=raw, no_train=no_train or None)
     begin(settings.folder)
     if (start is None) != (end is None) or (start is not None and as_of is not None):
         raise CallError("a plan is of a range (--start and --end), or of a night (--as-of)")

@@ -18,7 +18,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.history import waiting
 from contracts.table import ContractError
 from flows import publish, scoreboard, steps
-from flows.forms import as_day, as_path
+from flows.forms import as_day, as_flag, as_path
 from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
 from flows.schedule import Schedule
@@ -33,7 +33,9 @@ ON_POOLS = ("prepare/prepare", "train/train")
 
 
 @flow(name="prepare", task_runner=RUNNER, validate_parameters=False)
-def prepare(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
+def prepare(
+    as_of: str = "", source: str = "", raw: str = "", no_train: bool = False
+) -> dict[str, Any]:
     """A night's data: clean what landed, compute features, labels and examples. Publishes nothing.
 
     Args:
@@ -41,14 +43,17 @@ def prepare(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
             latest.
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
+        no_train: Whether the night leaves training out, and needs no history to learn from.
     """
-    with _part("data", as_of, source, raw) as night:
+    with _part("data", as_of, source, raw, no_train) as night:
         prepare_data(night)
     return done(night)
 
 
 @flow(name="train", task_runner=RUNNER, validate_parameters=False)
-def train(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
+def train(
+    as_of: str = "", source: str = "", raw: str = "", no_train: bool = False
+) -> dict[str, Any]:
     """A night's learning: train, decide at the gate, score every user. Publishes nothing.
 
     Data that is not up to date is brought up to date first.
@@ -58,17 +63,18 @@ def train(as_of: str = "", source: str = "", raw: str = "") -> dict[str, Any]:
             latest.
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
+        no_train: Leave training out, and score with the model there is.
     """
-    with _part("training", as_of, source, raw) as night:
+    with _part("training", as_of, source, raw, no_train) as night:
         prepare_data(night)
         learn_and_score(night)
     return done(night)
 
 
 @contextmanager
-def _part(what: str, as_of: str, source: str, raw: str) -> Iterator[Night]:
+def _part(what: str, as_of: str, source: str, raw: str, no_train: bool) -> Iterator[Night]:
     """A night whose parameters are right, as the home's only writer."""
-    night = open_night(as_of, source, raw)
+    night = open_night(as_of, source, raw, no_train)
     told = f"the {what} of {night.as_of}"
     with writing(night.engine, night.run_id, told, patience(), NIGHT_FIRST, say):
         night.reload()
@@ -120,7 +126,12 @@ def on_pools(night: Night, source: str, raw: str) -> None:
     Raises:
         ContractError: a part did not end well; its own run says why.
     """
-    told = {"as_of": str(night.as_of), "source": str(source or ""), "raw": str(raw or "")}
+    told = {
+        "as_of": str(night.as_of),
+        "source": str(source or ""),
+        "raw": str(raw or ""),
+        "no_train": night.settings.no_train,
+    }
     for name in ON_POOLS:
         key = f"{flow_run.id or night.run_id}-{name}"
         say(f"{name}: handed to its pool")
@@ -145,7 +156,10 @@ def together(futures: Iterable[PrefectFuture[Any]]) -> None:
 
 
 def open_night(
-    as_of: date | str | None, source: Path | str | None, raw: Path | str | None
+    as_of: date | str | None,
+    source: Path | str | None,
+    raw: Path | str | None,
+    no_train: bool = False,
 ) -> Night:
     """Validate every parameter before anything costly starts.
 
@@ -154,7 +168,8 @@ def open_night(
             are too few days of them to learn anything.
     """
     day = as_day(as_of, "as_of") if as_of else default_as_of()
-    settings = read_settings(source=as_path(source), raw=as_path(raw))
+    leave_out = as_flag(no_train, "no_train") or None  # else the settings say
+    settings = read_settings(source=as_path(source), raw=as_path(raw), no_train=leave_out)
     night = Night(settings, day)
     night.look_at_files()
     log = get_run_logger()

@@ -15,7 +15,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from contracts.table import ContractError
-from contracts.tables import LANDED, PUBLISHED, SCOREBOARD, USER_FEATURES, USER_SCORES
+from contracts.tables import (
+    LANDED,
+    NO_MODEL,
+    PUBLISHED,
+    SCOREBOARD,
+    USER_FEATURES,
+    USER_SCORES,
+)
 from flows.audit import Audited, audit_drift, audit_scores, raise_if_failed
 from flows.learning import score_fingerprint
 from flows.night import Night, short_hash
@@ -37,6 +44,8 @@ def score(
     night: Night, model_id: str, days: Sequence[date], force: Collection[date] = ()
 ) -> dict[str, Any]:
     """Score every known user as of each of `days` in a process of its own, on a branch.
+
+    With `NO_MODEL` every known user has a row, and every score is null.
 
     Raises:
         ContractError: a day has no features.
@@ -60,6 +69,7 @@ def score(
     threads = night.settings.train.threads
     # Where a scoring that is killed left off: the next run goes on there.
     scratch = night.settings.folder / "runs" / "scoring"
+    model = None if model_id == NO_MODEL else str(Registry(night.settings).fetch(model_id))
     made = run_models(
         "score",
         {
@@ -69,7 +79,8 @@ def score(
                 {
                     "files": [file.path for file in files[day]],
                     "as_of": day.isoformat(),
-                    "model": str(Registry(night.settings).fetch(model_id)),
+                    "model": model,
+                    "failed_tasks": night.settings.failed_tasks,
                     "release_id": release_id,
                     "path": f"{staging}/{day}.parquet",
                     "scratch": str(scratch),
@@ -98,6 +109,8 @@ def score(
             "model_id": model_id,
             "snapshot": snapshot,
             "tasks": one["tasks"],
+            "base_rates": one["base_rates"],
+            "withheld": one["withheld"],
             "rows": one["rows"],
             "path": one["path"],
         }
@@ -210,7 +223,13 @@ def audit(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> tupl
         scores = night.lake.files(USER_SCORES, *span, snapshot=scored["snapshot"])
         features = night.lake.files(USER_FEATURES, *span)
         paths = [f.path for f in scores]
-        made += audit_scores(paths, [f.path for f in features], day, scored["tasks"])
+        made += audit_scores(
+            paths,
+            [f.path for f in features],
+            day,
+            scored["tasks"],
+            scored.get("base_rates", ()),
+        )
         if current is not None and day >= current.as_of:
             before = night.lake.files(
                 USER_SCORES,

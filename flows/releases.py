@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, insert, select, update
 
 from contracts.table import CallError, ContractError
-from contracts.tables import PUBLISHED, USER_SCORES
+from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from flows.analysts import build_database, database_release
 from flows.database import CURRENT, RECEIPTS, RELEASES, as_utc
 from flows.lake import Lake
@@ -21,7 +21,7 @@ from flows.registry import Registry
 
 @dataclass(frozen=True)
 class Release:
-    """The snapshot of every published table, and the model."""
+    """The snapshot of every published table, and the model: `NO_MODEL` if nobody is scored."""
 
     release_id: str
     as_of: date
@@ -74,8 +74,17 @@ class Releases:
         return None if row is None else _release(dict(row))
 
     def before(self, as_of: date) -> Release | None:
-        """The current line's newest release of an earlier day: the champion's."""
+        """The current line's newest release of an earlier day."""
         earlier = [r for r in self.all() if r.as_of < as_of and r.withdrawn_at is None]
+        return earlier[-1] if earlier else None
+
+    def champion(self, as_of: date) -> str | None:
+        """The model of the current line's newest release of an earlier day that has one."""
+        earlier = [
+            r.model_id
+            for r in self.all()
+            if r.as_of < as_of and r.withdrawn_at is None and r.model_id != NO_MODEL
+        ]
         return earlier[-1] if earlier else None
 
     def publish(self, release: Release) -> None:
@@ -170,7 +179,7 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     mended = []
     if lake.point_main(USER_SCORES, current.snapshots[USER_SCORES.name]):
         mended.append(f"{USER_SCORES.name} points to release {current.release_id}")
-    if registry.point_champion(current.model_id):
+    if current.model_id != NO_MODEL and registry.point_champion(current.model_id):
         mended.append(f"champion is model {current.model_id}")
     # The file of views is made last: if it shows the release, all that stands before is done.
     if database_release(database) != current.release_id:

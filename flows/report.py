@@ -51,7 +51,11 @@ class NightReport:
     @property
     def summary(self) -> list[str]:
         """The night in a few sentences: who was scored, by what model, of how many rows."""
-        users = f"{self.n_scored:,} users have scores for {len(self.scored_tasks)} tasks"
+        users = (
+            f"{self.n_scored:,} users have scores for {len(self.scored_tasks)} tasks"
+            if self.scored_tasks
+            else f"{self.n_scored:,} users are known, none has a score"
+        )
         gate = self.trained["gate"]
         landed = self.tonight
         clean, duplicate, dropped, erased = (sum(r[i] for r in landed.rows) for i in range(3, 7))

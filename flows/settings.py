@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -85,6 +86,12 @@ class NightjarSettings(BaseSettings):
     max_calibration_drift: float | None = Field(default=0.5, gt=0)
     """How far, as a share of what then happened, published scores may be off on average before the
     night raises an alert; none turns it off."""
+    no_train: bool = False
+    """Whether nights leave training out: users are scored by the champion, if there is one, and
+    else features and labels are published without scores."""
+    failed_tasks: Literal["null", "base_rate"] = "null"
+    """What is published of a task whose scores are not fit for it: null, or its base rate, the same
+    for everybody and marked as such (`method_TASK`)."""
     chunk_days: int = Field(default=92, ge=1)
     """As-of days that a backfill computes, and commits, in one go."""
     keep_releases: int = Field(default=14, ge=2)

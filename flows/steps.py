@@ -14,7 +14,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from contracts.tables import EXAMPLES
+from contracts.tables import EXAMPLES, NO_MODEL
 from contracts.tasks import Task
 from flows import gating, scoreboard
 from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, alert
@@ -22,7 +22,7 @@ from flows.audit import Audited
 from flows.code import git_commit
 from flows.counts import counted
 from flows.findings import find
-from flows.learning import learns, told_to_train, train_fingerprint
+from flows.learning import learns, not_trained, told_to_train, train_fingerprint
 from flows.night import Night, StageReport, short_hash
 from flows.plan import Decision, decide, hash_of
 from flows.processes import run_models
@@ -32,6 +32,7 @@ from flows.registry import Registry
 from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
 from flows.sample import sample
+from flows.settings import NightjarSettings
 from flows.tasks import say, transient
 from jobs.stages import Engine
 
@@ -94,7 +95,12 @@ def keep_score(night: Night, decisions: Sequence[Decision]) -> None:
 
 @task(name="train", task_run_name="train", cache_policy=NO_CACHE)
 def train(night: Night) -> dict[str, Any]:
-    """Train the challenger in a process of its own and register it; the report says how it did."""
+    """Train the challenger in a process of its own and register it; the report says how it did.
+
+    On a night that leaves training out, it says so.
+    """
+    if night.settings.no_train:
+        return not_trained(night)
     started = time.monotonic()
     days = night.example_days
     registry = Registry(night.settings)
@@ -146,7 +152,8 @@ def train(night: Night) -> dict[str, Any]:
     )
     report["learns"] = learns(night)
     report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
-    registry.register(report["model_id"], report["run_id"])
+    if report["model_id"] != NO_MODEL:
+        registry.register(report["model_id"], report["run_id"])
     rows = sum(file.rows for file in files)
     night.note(
         "train",
@@ -166,16 +173,15 @@ def train(night: Night) -> dict[str, Any]:
 def gate(night: Night, report: Mapping[str, Any]) -> str:
     """The model to score with: the challenger if it passes, else the champion.
 
-    Where a person should decide, the night goes on with the champion and raises an alert.
-
-    Raises:
-        ContractError: the challenger fails and there is no champion.
+    Where a person should decide, the night goes on with the champion and raises an alert. Where
+    there is neither a challenger that passes nor a champion, it is `NO_MODEL`: features and labels
+    are published all the same.
     """
-    champion = Releases(night.engine).before(night.as_of)
     model_id, why, asks = gating.chosen(
         report,
-        champion.model_id if champion else None,
+        Releases(night.engine).champion(night.as_of),
         gating.accepted(night.engine, str(report["model_id"])),
+        night.settings.failed_tasks == "base_rate",
     )
     say(f"gate: {why}")
     if asks:
@@ -209,7 +215,7 @@ def report(
         ever=counted(database(night), None, night.as_of),
         trained=trained,
         audited=tuple(audited),
-        switched_off=night.switched_off | dict(trained["skipped"]),
+        switched_off=night.switched_off | unscored(night.settings, trained, scored),
         n_scored=int(scored["rows"]),
         scored_tasks=tuple(t.name for t in scored_tasks(night, scored)),
         sample=sample(database(night), night.as_of, scored_tasks(night, scored)),
@@ -234,6 +240,22 @@ def report(
 def scored_tasks(night: Night, scored: Mapping[str, Any]) -> list[Task]:
     """Tasks that the release has scores of, in their order."""
     return [task for task in night.tasks if task.name in scored["tasks"]]
+
+
+def unscored(
+    settings: NightjarSettings, trained: Mapping[str, Any], scored: Mapping[str, Any]
+) -> dict[str, str]:
+    """Tasks that have a source and no score of the model that scored, and why.
+
+    A task that was not learnt tonight may still be scored by an earlier model.
+    """
+    instead = "; its base rate stands in" if settings.failed_tasks == "base_rate" else ""
+    return {
+        name: why for name, why in trained["skipped"].items() if name not in scored["tasks"]
+    } | {
+        name: f"its scores are not fit to be published: {why}{instead}"
+        for name, why in scored.get("withheld", {}).items()
+    }
 
 
 def _last_scored(night: Night) -> date | None:

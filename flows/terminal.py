@@ -56,6 +56,13 @@ PlanOption = Annotated[
     str | None,
     typer.Option("--plan", help="Token of a plan: run exactly that, or refuse if anything moved."),
 ]
+NoTrain = Annotated[
+    bool,
+    typer.Option(
+        "--no-train",
+        help="Leave training out: score with the model there is, else publish without scores.",
+    ),
+]
 RawOption = Annotated[Path | None, typer.Option("--raw", help="Folder of the raw files.")]
 
 

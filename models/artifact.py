@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -43,6 +44,17 @@ class Model:
     splits: Mapping[str, Split]
     known_until: date
     """Midnight before which its labels were known: it has seen nothing later."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that are not fit to be published, as their test days showed, and why. It is the one
+    thing that test days decide of an artifact."""
+    base_rates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Task to the best answer that is the same for everybody: a value per suffix of its score
+    columns, a list for a multi-label task."""
+
+    @property
+    def published(self) -> tuple[Task, ...]:
+        """Tasks whose scores are fit to be published."""
+        return tuple(task for task in self.tasks if task.name not in self.withheld)
 
     @property
     def layout(self) -> Layout:
@@ -113,6 +125,8 @@ def save_model(model: Model, folder: Path) -> str:
             for name, split in model.splits.items()
         },
         "known_until": model.known_until.isoformat(),
+        "withheld": dict(model.withheld),
+        "base_rates": {name: dict(rates) for name, rates in model.base_rates.items()},
     }
     (folder / "model.json").write_text(json.dumps(about, indent=1, sort_keys=True))
     return model_id(folder)
@@ -163,6 +177,8 @@ def load_model(folder: Path) -> Model:
             for name, split in about["splits"].items()
         },
         date.fromisoformat(about["known_until"]),
+        about.get("withheld", {}),
+        about.get("base_rates", {}),
     )
 
 

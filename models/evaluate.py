@@ -47,6 +47,8 @@ MAIN_METRIC: Mapping[type[Kind], str] = {
 several), lower for an error and for the deviance of counts and amounts: their scores are means, and
 the mean absolute error of skewed amounts is smallest for scores that are too low."""
 HIGHER_IS_BETTER = frozenset({"auc"})
+MIN_TOLD_APART = 20
+"""Rows that must lie on either side before an order among them says anything."""
 
 
 def metrics(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
@@ -350,6 +352,35 @@ def main_metric(task: Task, labels: Array, scores: Scores) -> Statistic:
                 auc_of(labels[:, k], scores["_probabilities"][:, k]) for k in range(labels.shape[1])
             ]
     return lambda weights: _mean_known([of(weights) for of in each])
+
+
+def rank_metric(task: Task, labels: Array, scores: Scores) -> Statistic | None:
+    """An AUC as a function of the rows' weights, whatever the kind: 0.5 is chance.
+
+    Of numbers and levels it says how well the score tells those above the middle from the others:
+    above the median, or where nothing is, at it. Of classes it is the mean over them. What has
+    fewer than `MIN_TOLD_APART` rows on either side says nothing: resampling a handful of rows makes
+    an interval that is far too narrow. None where that leaves nothing.
+    """
+    sides: list[tuple[npt.NDArray[Any], Array]]
+    match task.kind:
+        case Binary():
+            sides = [(labels, scores[""])]
+        case MultiClass(classes=classes):
+            chances = class_chances(task, scores)
+            sides = [(labels == k + 1, chances[:, k]) for k in range(len(classes))]
+        case MultiLabel():
+            columns = range(labels.shape[1])
+            sides = [(labels[:, k], scores["_probabilities"][:, k]) for k in columns]
+        case _:
+            above = labels > np.median(labels)
+            sides = [(above if above.any() else labels >= np.median(labels), scores["_expected"])]
+    each = [
+        auc_of(side.astype(float), values)
+        for side, values in sides
+        if MIN_TOLD_APART <= (side > 0).sum() <= len(side) - MIN_TOLD_APART
+    ]
+    return (lambda weights: _mean_known([of(weights) for of in each])) if each else None
 
 
 def _mean_known(values: list[float]) -> float:

@@ -26,9 +26,10 @@ from models.evaluate import (
     gain_over,
     main_metric,
     metrics,
+    rank_metric,
 )
 from models.figures import draw_importance, draw_reliability
-from models.gate import Comparison, Verdict, decide, decide_first
+from models.gate import Comparison, Rank, Verdict, decide, decide_first
 from models.importance import TOP, importance
 from models.layout import labelled, task_labels
 from models.segments import SEGMENT_ROWS, segments_of
@@ -80,6 +81,7 @@ def examine(
     tasks: dict[str, Any] = {}
     constant: dict[str, Comparison] = {}
     against: dict[str, Comparison] = {}
+    ranks: dict[str, Rank] = {}
     reliability: dict[str, tuple[Array, Array]] = {}
     with ThreadPoolExecutor(TWINS_AT_ONCE) as pool:
         twins = {
@@ -107,7 +109,11 @@ def examine(
             constant[task.name] = _compare(
                 rows, losses, _constant_losses(model, task, train, rows.labels), model
             )
-            if champion is not None and task in champion.tasks:
+            rank = _rank(model, task, rows, scores)
+            if rank is not None:
+                ranks[task.name] = rank
+                tasks[task.name]["rank"] = asdict(rank)
+            if champion is not None and task in champion.published:
                 later = min(model.splits[task.name].test) > max(champion.splits[task.name].used)
                 if later:
                     theirs = _losses(champion, task, champion.outputs(rows.rows), rows.labels)
@@ -120,24 +126,46 @@ def examine(
     draw_importance(leant_on, folder / "importance.png")
     for name, found in leant_on.items():
         tasks[name]["importance"] = dict(list(found.items())[:TOP])
-    config = model.config
-    verdict: Verdict = (
-        decide_first(constant, config.gate_max_worse)
-        if champion is None
-        else decide(against, config.gate_max_worse, config.gate_min_rows)
-    )
+    verdict, others = _verdict(model, champion, constant, against, ranks)
     return {
         "tasks": tasks,
         "gate": {
             "decision": verdict.decision,
             "reasons": list(verdict.reasons),
-            "against": "the constant" if champion is None else "the champion",
-            "comparisons": {
-                name: {**asdict(c), "change": c.change}
-                for name, c in (constant if champion is None else against).items()
-            },
+            "withheld": dict(verdict.withheld),
+            "against": "the constant" if others is constant else "the champion",
+            "comparisons": {name: {**asdict(c), "change": c.change} for name, c in others.items()},
         },
     }
+
+
+def _verdict(
+    model: Model,
+    champion: Model | None,
+    constant: Mapping[str, Comparison],
+    against: Mapping[str, Comparison],
+    ranks: Mapping[str, Rank],
+) -> tuple[Verdict, Mapping[str, Comparison]]:
+    """What the gate says, and the comparisons that it went by.
+
+    A champion of which no task is published is no champion.
+    """
+    if champion is None or not champion.published:
+        return decide_first(constant, ranks), constant
+    config, published = model.config, [task.name for task in champion.published]
+    return decide(
+        against, config.gate_max_worse, config.gate_min_rows, constant, ranks, published
+    ), against
+
+
+def _rank(model: Model, task: Task, rows: Held, scores: Scores) -> Rank | None:
+    """How well the scores order users; None where too few rows say so."""
+    order = rank_metric(task, rows.labels, scores)
+    if order is None:
+        return None
+    config = model.config
+    low, high = bootstrap(rows.users, order, config.bootstrap_samples, config.seed)
+    return Rank(order(np.ones(len(rows.labels))), low, high)
 
 
 def as_arrays(scores: Mapping[str, Tensor]) -> Scores:

@@ -1,9 +1,9 @@
-"""Whether a challenger becomes champion."""
+"""Which tasks of a model are published, and whether a challenger becomes champion."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -21,57 +21,110 @@ class Comparison:
     @property
     def change(self) -> float:
         """Relative change of the loss; below 0 is better."""
-        return self.challenger / self.other - 1
+        return self.challenger / self.other - 1 if self.other else 0.0
+
+    def __str__(self) -> str:
+        return f"{self.change:+.1%} ({self.low:+.1%} to {self.high:+.1%})"
+
+
+@dataclass(frozen=True)
+class Rank:
+    """How well a task's scores order users: an AUC, where 0.5 is chance, with its interval."""
+
+    auc: float
+    low: float
+    high: float
+
+    @property
+    def is_worse_than_chance(self) -> bool:
+        """Significantly so; an interval that is not known says nothing."""
+        return self.high < 0.5
+
+    def __str__(self) -> str:
+        return f"AUC {self.auc:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 @dataclass(frozen=True)
 class Verdict:
     decision: Literal["promote", "keep", "ask", "stop"]
     """`ask`: better over all and worse somewhere, so that a person must weigh one against the
-    other; `stop`: there is nothing to keep, and the challenger is not fit."""
+    other; `stop`: there is nothing to keep, and no task of the challenger is fit."""
     reasons: tuple[str, ...]
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks of the challenger that are not fit to be published, and why."""
 
 
-def decide_first(against_constant: Mapping[str, Comparison], max_worse: float) -> Verdict:
-    """A first model must beat the constant over all, and be significantly worse on no task.
-
-    `max_worse` is the relative loss by which a task may be worse all the same.
-    """
-    if not against_constant:
-        return Verdict("stop", ("no task has enough labelled rows to test on",))
-    mean = sum(c.change for c in against_constant.values()) / len(against_constant)
-    worse = [
-        f"{name} loses to the constant: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
-        for name, c in against_constant.items()
-        if c.low > max_worse
-    ]
-    told = f"mean loss against the constant {mean:+.1%} over {len(against_constant)} tasks"
-    if mean >= 0 or worse:
-        return Verdict("stop", (told, *worse))
-    return Verdict("promote", ("there is no champion yet", told))
+def withheld(
+    against_constant: Mapping[str, Comparison], ranks: Mapping[str, Rank]
+) -> dict[str, str]:
+    """Tasks that are not published, and why: they lose to the constant, or rank users worse than
+    chance. Each task is judged by itself, of a first model as of any later one."""
+    made = {}
+    for name, comparison in against_constant.items():
+        rank = ranks.get(name)
+        if not comparison.change < 0:
+            made[name] = f"it loses to the constant: loss {comparison}"
+        elif rank is not None and rank.is_worse_than_chance:
+            made[name] = f"it ranks users worse than chance: {rank}"
+    return made
 
 
-def decide(against_champion: Mapping[str, Comparison], max_worse: float, min_rows: int) -> Verdict:
+def decide_first(against_constant: Mapping[str, Comparison], ranks: Mapping[str, Rank]) -> Verdict:
+    """A first model is published if any of its tasks is fit, with those that are."""
+    held = withheld(against_constant, ranks)
+    told = tuple(f"{name} is not published: {why}" for name, why in held.items())
+    n = len(against_constant)
+    if len(held) == n:
+        return Verdict("stop", ("no task is fit to be published", *told), held)
+    fit = f"{n - len(held)} of {n} tasks are fit to be published"
+    return Verdict("promote", ("there is no champion yet", fit, *told), held)
+
+
+def decide(
+    against_champion: Mapping[str, Comparison],
+    max_worse: float,
+    min_rows: int,
+    against_constant: Mapping[str, Comparison] | None = None,
+    ranks: Mapping[str, Rank] | None = None,
+    published: Collection[str] = (),
+) -> Verdict:
     """Promote what is no worse over all and significantly worse nowhere.
 
     What is better over all and worse somewhere is a person's to weigh. Fewer than `min_rows` common
-    test rows say nothing about a task.
+    test rows say nothing about a task. A task that is not fit is not published, whoever wins; if it
+    is one that the champion publishes, and by more than chance not fit, that is worse too.
     """
+    constant, ranks = against_constant or {}, ranks or {}
+    held = withheld(constant, ranks)
     told = {name: c for name, c in against_champion.items() if c.rows >= min_rows}
+    if constant and len(held) == len(constant):
+        return Verdict("keep", ("no task is fit to be published",), held)
     if not told:
         return Verdict(
             "keep",
             (f"no task has {min_rows} test rows later than every day that either model used",),
+            held,
         )
     mean = sum(c.change for c in told.values()) / len(told)
-    worse = tuple(
-        f"{name} is worse: loss {c.change:+.1%} ({c.low:+.1%} to {c.high:+.1%})"
-        for name, c in told.items()
-        if c.low > max_worse
-    )
+    worse = [
+        f"{name} is worse: loss {comparison}"
+        for name, comparison in told.items()
+        if comparison.low > max_worse
+    ]
+    worse += [
+        f"{name} would no longer be published: {why}"
+        for name, why in held.items()
+        if name in published and _surely(constant[name], ranks.get(name))
+    ]
     summary = f"mean loss against the champion {mean:+.2%} over {len(told)} tasks"
     if worse:
-        return Verdict("ask" if mean < 0 else "keep", (summary, *worse))
+        return Verdict("ask" if mean < 0 else "keep", (summary, *worse), held)
     if mean > 0:
-        return Verdict("keep", (summary,))
-    return Verdict("promote", (summary,))
+        return Verdict("keep", (summary,), held)
+    told_too = tuple(f"{name} is not published: {why}" for name, why in held.items())
+    return Verdict("promote", (summary, *told_too), held)
+
+
+def _surely(constant: Comparison, rank: Rank | None) -> bool:
+    """Whether more than chance says that a task is not fit."""
+    return constant.low > 0 or (rank is not None and rank.is_worse_than_chance)

@@ -98,8 +98,21 @@ class Chosen:
         return {task.name: self.splits[task.name].valid for task in self.tasks}
 
 
+class NothingToLearn(ContractError):
+    """No task has days and labels enough."""
+
+    def __init__(self, skipped: Mapping[str, str]):
+        self.skipped = dict(skipped)
+        lines = (f"  {name}: {why}" for name, why in skipped.items())
+        super().__init__("\n".join(["no task can be learnt:", *lines]))
+
+
 def choose_tasks(spec: TrainSpec) -> Chosen:
-    """Split each task by time, and leave out those without labels enough in every part."""
+    """Split each task by time, and leave out those without labels enough in every part.
+
+    Raises:
+        NothingToLearn: that leaves no task.
+    """
     splits: dict[str, Split] = {}
     classes: dict[str, tuple[str, ...]] = {}
     skipped: dict[str, str] = {}
@@ -141,14 +154,7 @@ def choose_tasks(spec: TrainSpec) -> Chosen:
             labels[task.name] = parts["train"]
     tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
     if not tasks:
-        raise ContractError(
-            "\n".join(
-                [
-                    "no task can be learnt:",
-                    *(f"  {name}: {why}" for name, why in skipped.items()),
-                ]
-            )
-        )
+        raise NothingToLearn(skipped)
     kept = Layout(tasks, {name: c for name, c in classes.items() if name in splits})
     return Chosen(kept, splits, skipped, labels)
 

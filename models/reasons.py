@@ -46,7 +46,7 @@ class Reasons:
 def reasons(
     model: Model, rows: pa.Table, background: pa.Table, n: int = 3
 ) -> list[dict[str, Reasons]]:
-    """The `n` strongest reasons per row and task.
+    """The `n` strongest reasons per row and task whose scores are published.
 
     Raises:
         ContractError: the contributions do not add up.
@@ -58,7 +58,7 @@ def reasons(
     baseline = others.mean(dim=0, keepdim=True)
     names = [*sorted({*network.owners} - {PADDING}), PADDING]  # last, for it never says anything
     place = torch.tensor([names.index(owner) for owner in network.owners])
-    for task in model.tasks:
+    for task in model.published:
         head = network.heads[task.name]
 
         def rank(x: Tensor, name: str = task.name, head: Any = head) -> Tensor:

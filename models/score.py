@@ -24,8 +24,8 @@ import torch
 import torch.distributed as dist
 
 from contracts.table import ContractError
-from contracts.tables import USER_SCORES
-from contracts.tasks import Task
+from contracts.tables import NO_MODEL, USER_SCORES
+from contracts.tasks import BY_BASE_RATE, BY_MODEL, Task
 from models.arrow import arrow_schema
 from models.artifact import Model, load_model, model_id
 from models.ranks import local_rank, n_ranks, rank
@@ -42,8 +42,8 @@ class ScoreSpec:
     files: tuple[str, ...]
     """Parquet files of `user_features`, all of one `as_of`."""
     as_of: date
-    model: str
-    """Folder of the artifact."""
+    model: str | None
+    """Folder of the artifact; None: there is no model, and every score is null."""
     release_id: str
     path: str
     """The Parquet file to write; of several shards the others stand beside it, numbered."""
@@ -51,6 +51,9 @@ class ScoreSpec:
     """Where what is between the passes lies, and stays until somebody removes it."""
     threads: int = 1
     accelerator: str = "cpu"
+    failed_tasks: str = "null"
+    """What stands in for the scores of a task that is not fit to be published: `null`, or its
+    `base_rate`."""
 
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> ScoreSpec:
@@ -63,6 +66,7 @@ class ScoreSpec:
             raw["scratch"],
             raw["threads"],
             raw.get("accelerator", "cpu"),
+            raw.get("failed_tasks", "null"),
         )
 
 
@@ -101,7 +105,8 @@ def shards_of(files: Sequence[str]) -> list[Shard]:
 
 
 def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
-    """Write one row per user; tasks that the model has not learnt are null.
+    """Write one row per user; tasks that the model has not learnt, or that are not fit to be
+    published, are null or their base rate.
 
     With several ranks each takes its shards; all return the same. `model` stands in for loading it.
 
@@ -111,17 +116,23 @@ def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
     torch.set_num_threads(spec.threads)
     if n_ranks() > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
-    model = model or load_model(Path(spec.model))
-    model.network.to(device_of(spec.accelerator))
+    if model is None and spec.model is not None:
+        model = load_model(Path(spec.model))
+    learnt = () if model is None else model.published
+    if model is not None:
+        model.network.to(device_of(spec.accelerator))
     shards, scratch = shards_of(spec.files), _scratch(spec)
     scratch.mkdir(parents=True, exist_ok=True)
     mine = shards[rank() :: n_ranks()]
     for shard in mine:
         if not (scratch / f"{shard.number}.done").exists():
-            _first_pass(spec, model, shard, scratch)
+            if model is None:
+                _keys_only(spec, shard, scratch)
+            else:
+                _first_pass(spec, model, shard, scratch)
             (scratch / f"{shard.number}.done").touch()
     _wait()
-    for i in range(rank(), len(model.tasks), n_ranks()):
+    for i in range(rank(), len(learnt), n_ranks()):
         _rank_users(i, shards, scratch)
     _wait()
     for shard in mine:
@@ -132,7 +143,9 @@ def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
         "model_id": _model_id(spec),
         "path": spec.path,
         "paths": [shard.path_of(spec.path) for shard in shards],
-        "tasks": [task.name for task in model.tasks],
+        "tasks": [task.name for task in learnt],
+        "base_rates": [task.name for task in _by_base_rate(spec, model)],
+        "withheld": {} if model is None else dict(model.withheld),
     }
 
 
@@ -151,7 +164,14 @@ def _scratch(spec: ScoreSpec) -> Path:
 
 
 def _model_id(spec: ScoreSpec) -> str:
-    return model_id(Path(spec.model))
+    return NO_MODEL if spec.model is None else model_id(Path(spec.model))
+
+
+def _by_base_rate(spec: ScoreSpec, model: Model | None) -> list[Task]:
+    """Tasks whose base rate stands in for scores that are not fit to be published."""
+    if model is None or spec.failed_tasks != "base_rate":
+        return []
+    return [t for t in model.tasks if t.name in model.withheld and t.name in model.base_rates]
 
 
 def _wait() -> None:
@@ -162,11 +182,10 @@ def _wait() -> None:
 
 def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:
     """The network over a shard: its scores, and the values that users are ranked by."""
-    columns = [c for task in model.tasks for c in task.score_columns()[:-1]]
-    schema = pa.schema(
-        [USER_SCORES_SCHEMA.field("user_key"), *(USER_SCORES_SCHEMA.field(c.name) for c in columns)]
-    )
-    ranks = np.empty((len(model.tasks), shard.rows), np.float32)
+    learnt = model.published
+    columns = [c.name for task in learnt for c in task.score_columns()[:-1]]
+    schema = pa.schema([USER_SCORES_SCHEMA.field(name) for name in ("user_key", *columns)])
+    ranks = np.empty((len(learnt), shard.rows), np.float32)
     done = 0
     # What is between the passes is read once and soon: it is not worth compressing.
     with pq.ParquetWriter(
@@ -175,11 +194,15 @@ def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> N
         for batch in _feature_batches(spec, shard):
             outputs = model.outputs(batch)
             values: dict[str, Any] = {"user_key": batch.column("user_key")}
-            for i, task in enumerate(model.tasks):
+            for i, task in enumerate(learnt):
                 ranked = model.network.heads[task.name].rank(outputs[task.name]).numpy()
                 ranks[i, done : done + len(ranked)] = ranked
-            for task, scores in zip(model.tasks, model.scores(outputs).values(), strict=True):
-                made = {f"score_{task.name}{suffix}": v.numpy() for suffix, v in scores.items()}
+            scores = model.scores(outputs)
+            for task in learnt:
+                made = {
+                    f"score_{task.name}{suffix}": v.numpy()
+                    for suffix, v in scores[task.name].items()
+                }
                 broken = [name for name, v in made.items() if not np.isfinite(v).all()]
                 if broken:
                     raise ContractError(f"{', '.join(broken)}: some scores are not finite numbers")
@@ -193,6 +216,14 @@ def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> N
             )
             done += batch.num_rows
     np.save(scratch / f"{shard.number}.ranks.npy", ranks)
+
+
+def _keys_only(spec: ScoreSpec, shard: Shard, scratch: Path) -> None:
+    """The users of a shard whom no model scores."""
+    schema = pa.schema([USER_SCORES_SCHEMA.field("user_key")])
+    with pq.ParquetWriter(scratch / f"{shard.number}.parquet", schema) as writer:
+        for batch in _feature_batches(spec, shard, ["user_key", "as_of"]):
+            writer.write_table(pa.Table.from_arrays([batch.column("user_key")], schema=schema))
 
 
 def class_columns(
@@ -212,10 +243,14 @@ def class_columns(
     }
 
 
-def _feature_batches(spec: ScoreSpec, shard: Shard) -> Iterator[pa.RecordBatch]:
+def _feature_batches(
+    spec: ScoreSpec, shard: Shard, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     for path in dict.fromkeys(path for path, _ in shard.groups):
         groups = [i for of, i in shard.groups if of == path]
-        batches = pq.ParquetFile(path).iter_batches(BATCH, row_groups=groups, use_threads=False)
+        batches = pq.ParquetFile(path).iter_batches(
+            BATCH, row_groups=groups, columns=columns, use_threads=False
+        )
         for batch in batches:
             days = batch.column("as_of").unique().to_pylist()
             if days != [spec.as_of]:
@@ -243,15 +278,19 @@ def percentiles(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return made
 
 
-def _write(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:
+def _write(spec: ScoreSpec, model: Model | None, shard: Shard, scratch: Path) -> None:
     """A shard's rows of the table."""
-    learnt: Sequence[Task] = model.tasks
+    learnt: Sequence[Task] = () if model is None else model.published
     constant = {
         "as_of": spec.as_of,
         "model_id": _model_id(spec),
         "release_id": spec.release_id,
-        "retrospective": model.known_until > spec.as_of,
+        "retrospective": model is not None and model.known_until > spec.as_of,
+        **{task.method: BY_MODEL for task in learnt},
     }
+    if model is not None:
+        for task in _by_base_rate(spec, model):
+            constant |= base_rate_columns(task, model)
     ranks = [np.load(scratch / f"percentiles-{i}.npy", mmap_mode="r") for i in range(len(learnt))]
     path = shard.path_of(spec.path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -271,6 +310,20 @@ def _write(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:
                     columns.append(pa.repeat(pa.scalar(constant[field.name], field.type), n))
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=USER_SCORES_SCHEMA))
             done += n
+
+
+def base_rate_columns(task: Task, model: Model) -> dict[str, Any]:
+    """The columns of a task that are its base rate, marked as such. It ranks nobody: there is no
+    percentile."""
+    score, rates = f"score_{task.name}", model.base_rates[task.name]
+    made = {f"{score}{suffix}": value for suffix, value in rates.items()} | {
+        task.method: BY_BASE_RATE
+    }
+    if task.name in model.layout.classes:
+        classes, chances = model.layout.classes[task.name], rates["_probabilities"]
+        made[f"{score}_classes"] = list(classes)
+        made[f"{score}_top"] = classes[int(np.argmax(chances))]
+    return made
 
 
 USER_SCORES_SCHEMA = arrow_schema(USER_SCORES)

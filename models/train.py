@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ import torch
 from contracts.table import ContractError
 from models.alone import single_task_twins
 from models.artifact import Model, load_model, save_model
+from models.evaluate import constant_scores
 from models.examine import examine, held_rows
 from models.figures import draw_sharing
 from models.folds import cross_validate
-from models.learn import Chosen, TrainSpec, choose_tasks, fit_model
+from models.learn import Chosen, NothingToLearn, TrainSpec, choose_tasks, fit_model
 from models.ranks import rank, say
+from models.report import untrained
 from models.towers import told
 from models.tracking import log_run
 
@@ -24,26 +26,32 @@ from models.tracking import log_run
 def train(spec: TrainSpec) -> dict[str, Any]:
     """Train and test; the report is what the flow, MLflow and the run's page show.
 
-    Raises:
-        ContractError: no task can be learnt.
+    Where no task can be learnt there is no model, and the report says why.
     """
     started = time.monotonic()
     config, folder = spec.config, Path(spec.folder)
     torch.set_num_threads(config.threads)
-    chosen = choose_tasks(spec)
+    try:
+        chosen = choose_tasks(spec)
+    except NothingToLearn as nothing:
+        say(str(nothing))
+        return untrained(nothing.skipped, "no task can be learnt", spec.folder)
     for name, why in chosen.skipped.items():
         say(f"task {name} is off tonight: {why}")
     say(f"training {len(chosen.tasks)} tasks on {_span(chosen)}")
     fitted = fit_model(spec, chosen)
-    model = fitted.model
     if rank():
         return {}  # the first one goes on
+    model = replace(fitted.model, base_rates=base_rates(chosen))
     trained = time.monotonic()
-    model_id = save_model(model, folder / "model")
-    print(f"model {model_id} is calibrated; testing it beside its LightGBM twins", flush=True)
+    print("the model is calibrated; testing it beside its LightGBM twins", flush=True)
     champion = _champion(spec.champion)
     held = held_rows(spec.files, model)
     report = examine(model, chosen.labels, held, spec.files, champion, folder)
+    model = replace(model, withheld=report["gate"]["withheld"])
+    model_id = save_model(model, folder / "model")
+    for name, why in model.withheld.items():
+        print(f"task {name} is not fit to be published: {why}", flush=True)
     if spec.single_task_twins:
         for name, twin in single_task_twins(spec, chosen, model, held).items():
             report["tasks"][name]["single_task"] = twin
@@ -74,6 +82,19 @@ def train(spec: TrainSpec) -> dict[str, Any]:
     if spec.run is not None:
         report["run_id"] = log_run(spec.run, report, model, folder)
     return report
+
+
+def base_rates(chosen: Chosen) -> dict[str, dict[str, Any]]:
+    """Per task the best answer that is the same for everybody, by suffix of the score columns."""
+    return {
+        task.name: {
+            suffix: values[0].tolist()
+            for suffix, values in constant_scores(
+                task, chosen.labels[task.name].double().numpy(), 1
+            ).items()
+        }
+        for task in chosen.tasks
+    }
 
 
 def _span(chosen: Chosen) -> str:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from contracts.kinds import MultiClass, MultiLabel
 from contracts.table import CallError
-from contracts.tables import SCOREBOARD, USER_FEATURES
+from contracts.tables import NO_MODEL, SCOREBOARD, USER_FEATURES
 from contracts.tasks import TASKS, Task
 from flows.analysts import NEWEST, first_row, reading
 from flows.database import open_database
@@ -37,6 +37,8 @@ class Answer:
     value: float | str | None
     """The task's first score; the most probable class where there are several."""
     percentile: float | None
+    method: str | None = None
+    """Where the score comes from."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Pages:
             else:
                 value = row[columns[0].name]
             if value is not None:
-                made.append(Answer(task, value, row[task.percentile]))
+                made.append(Answer(task, value, row[task.percentile], row[task.method]))
         return made
 
     def features(self, key: str) -> list[tuple[str, Any, str]]:
@@ -218,6 +220,8 @@ class Pages:
         release = self.current()
         if release is None:
             raise CallError("Nothing has been released yet.")
+        if release.model_id == NO_MODEL:
+            return {}  # nobody is scored
         asked = (release.release_id, key)
         with self._explaining:  # one at a time: each is a process of its own
             if asked not in self._reasons:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from contracts.table import CallError, ContractError
+from contracts.table import CallError
+from contracts.tables import NO_MODEL
 from flows.database import open_database
 from flows.gating import accept, accepted, chosen
+from models.report import untrained
 
 
 def told(decision: str) -> dict[str, Any]:
@@ -31,11 +33,24 @@ def test_the_champion_stays_until_the_gate_or_a_person_says_otherwise(
     assert chosen(told(decision), "old", is_accepted) == expected
 
 
-def test_without_a_champion_a_model_that_is_not_fit_stops_the_night() -> None:
-    with pytest.raises(ContractError, match="there is no other: a is worse; b"):
-        chosen(told("stop"), None, False)
+def test_without_a_champion_a_model_that_is_not_fit_scores_nobody() -> None:
+    assert chosen(told("stop"), None, False) == (
+        "none", "nobody is scored, for there is no model: a is worse; b", False,
+    )  # fmt: skip
+    assert chosen(told("stop"), None, False, base_rates=True) == (
+        "new", "only base rates of model new are published: a is worse; b", False,
+    )  # fmt: skip
     assert chosen(told("promote"), None, False)[0] == "new"
     assert chosen(told("keep"), "new", False)[0] == "new"  # it is the champion already
+
+
+def test_a_night_that_trains_nothing_goes_on_with_the_champion_or_scores_nobody() -> None:
+    nothing = untrained({}, "nothing was trained: no_train is set", "")
+    assert chosen(nothing, "old", False)[:2] == (
+        "old", "champion old stays: nothing was trained: no_train is set",
+    )  # fmt: skip
+    for base_rates in (False, True):
+        assert chosen(nothing, None, False, base_rates)[0] == NO_MODEL
 
 
 def test_only_a_model_that_the_gate_asks_about_can_be_accepted(tmp_path) -> None:

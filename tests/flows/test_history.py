@@ -55,7 +55,8 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
         "history. Tasks can be learnt\n"
         "  from 2025-05-06 on: view_7d, like_7d, comment_7d, share_7d, search_7d, ad_click_7d\n"
         "  from 2025-07-22 on: churn_28d\n"
-        "  from 2026-01-12 on: return_90d"
+        "  from 2026-01-12 on: return_90d\n"
+        "Until then --no-train publishes features and labels without scores"
     )
     with pytest.raises(ContractError) as stopped:
         night.check_history(night.first_day)
@@ -63,6 +64,16 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
     with pytest.raises(ContractError) as stopped:
         planned(night)
     assert str(stopped.value) == told
+
+
+def test_a_night_that_learns_nothing_needs_no_history(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTJAR_NO_TRAIN", "true")
+    night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
+    night.check_history(night.first_day)
+    plan = planned(night)
+    assert plan.call == {"command": "run", "as_of": "2025-03-10", "no_train": True}
+    assert "train" not in {p.stage for p in plan.days}
+    assert "score" in {p.stage for p in plan.todo}
 
 
 def test_days_within_a_file_are_known_once_it_was_read(tmp_path, monkeypatch) -> None:

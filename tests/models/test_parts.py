@@ -30,8 +30,16 @@ from contracts.tasks import Mask, Task, task_named
 from models.calibrate import beta, fit_calibration, isotonic, platt, temperature
 from models.calibration import Calibration
 from models.config import TrainConfig
-from models.evaluate import auc_of, bootstrap, constant_scores, main_metric, mean_of, metrics
-from models.gate import Comparison, decide, decide_first
+from models.evaluate import (
+    auc_of,
+    bootstrap,
+    constant_scores,
+    main_metric,
+    mean_of,
+    metrics,
+    rank_metric,
+)
+from models.gate import Comparison, Rank, decide, decide_first
 from models.heads import head_of, within
 from models.layout import Layout, frequent_classes
 from models.score import percentiles
@@ -280,12 +288,60 @@ def test_metrics_fit_the_kind() -> None:
 BETTER, WORSE = Comparison(900, 0.4, 0.5, -0.3, -0.1), Comparison(900, 0.6, 0.5, 0.1, 0.3)
 
 
-def test_a_first_model_must_beat_the_constant_on_every_task() -> None:
-    assert decide_first({"a": BETTER}, 0.01).decision == "promote"
-    verdict = decide_first({"a": BETTER, "b": Comparison(900, 0.52, 0.5, 0.02, 0.06)}, 0.01)
+LOSES = Comparison(900, 0.505, 0.5, -0.01, 0.03)
+UPSIDE_DOWN, GOOD = Rank(0.445, 0.41, 0.48), Rank(0.7, 0.65, 0.75)
+
+
+def test_a_first_model_is_published_with_those_tasks_that_are_fit() -> None:
+    ranks = {"a": GOOD, "b": GOOD, "c": UPSIDE_DOWN, "d": Rank(0.48, 0.44, 0.52)}
+    verdict = decide_first({"a": BETTER, "b": LOSES, "c": BETTER, "d": BETTER}, ranks)
+    assert verdict.decision == "promote"
+    assert verdict.withheld == {
+        "b": "it loses to the constant: loss +1.0% (-1.0% to +3.0%)",
+        "c": "it ranks users worse than chance: AUC 0.445 (0.410 to 0.480)",
+    }
+    assert verdict.reasons == (
+        "there is no champion yet",
+        "2 of 4 tasks are fit to be published",
+        *(f"{name} is not published: {why}" for name, why in verdict.withheld.items()),
+    )
+
+
+def test_a_first_model_without_a_task_that_is_fit_is_none() -> None:
+    verdict = decide_first({"a": LOSES}, {})
     assert verdict.decision == "stop"
-    assert verdict.reasons[1] == "b loses to the constant: loss +4.0% (+2.0% to +6.0%)"
-    assert decide_first({}, 0.01).decision == "stop"
+    assert verdict.reasons[0] == "no task is fit to be published"
+    assert decide_first({}, {}).decision == "stop"
+
+
+def test_a_task_that_is_not_fit_is_not_published_whoever_wins() -> None:
+    constant = {"a": BETTER, "b": LOSES, "c": WORSE}
+    told = decide({"a": BETTER}, 0.01, 200, constant, {"a": GOOD}, ["a", "b"])
+    assert told.decision == "promote"  # that b loses may be chance
+    assert set(told.withheld) == {"b", "c"}
+    asks = decide({"a": BETTER}, 0.01, 200, constant, {}, ["a", "c"])
+    assert asks.decision == "ask"
+    assert asks.reasons[1] == (
+        "c would no longer be published: it loses to the constant: loss +20.0% (+10.0% to +30.0%)"
+    )
+    ranked = decide({"a": BETTER}, 0.01, 200, {"a": BETTER}, {"a": UPSIDE_DOWN}, ["a"])
+    assert (ranked.decision, set(ranked.withheld)) == ("keep", {"a"})
+
+
+def test_an_order_is_told_of_every_kind_and_of_nothing_that_few_rows_say() -> None:
+    labels, ones = np.arange(100.0) // 10, np.ones(100)
+    order = rank_metric(task_named("view_7d"), labels, {"_expected": -labels})
+    assert order is not None
+    assert order(ones) == 0.0
+    stars = np.repeat([5.0, 4.0], 50)
+    order = rank_metric(
+        task_named("next_rating_90d"), np.repeat([5.0, 3.0], 50), {"_expected": stars}
+    )
+    assert order is not None
+    assert order(ones) == 1.0
+    rare = np.r_[np.ones(19), np.zeros(81)]
+    assert rank_metric(task_named("purchase_7d"), rare, {"": -rare}) is None
+    assert not Rank(0.2, float("nan"), float("nan")).is_worse_than_chance
 
 
 def test_a_challenger_that_is_worse_somewhere_is_kept_out_or_asked_about() -> None:

@@ -20,8 +20,9 @@ import torch
 from mlflow.tracking import MlflowClient
 
 from contracts.table import ContractError
-from contracts.tables import USER_SCORES
+from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import TASKS
+from flows.audit import audit_scores
 from models import sealed
 from models.arrow import arrow_schema
 from models.artifact import load_model, model_id, save_model
@@ -124,8 +125,13 @@ def test_labels_of_test_days_cannot_reach_the_model(files, trained, tmp_path: Pa
         altered.append(str(tmp_path / Path(path).name))
         pq.write_table(rows, altered[-1])
     again = train(spec_of(tmp_path / "run", tuple(altered)))
-    assert again["model_id"] == trained["model_id"]
     assert again["tasks"]["churn_28d"]["model"]["auc"] < 0.3
+    assert set(again["gate"]["withheld"]) == {"churn_28d", "return_90d"}
+    one, other = (Path(report["folder"]) / "model" for report in (trained, again))
+    assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    a, b = (json.loads((folder / "model.json").read_text()) for folder in (one, other))
+    assert {k for k in a if a[k] != b[k]} == {"withheld"}
+    assert again["model_id"] != trained["model_id"]
 
 
 def test_windows_of_one_part_never_reach_into_the_next(trained) -> None:
@@ -147,8 +153,10 @@ def test_a_task_without_room_or_labels_is_left_out_with_the_reason(files, tmp_pa
         "too little history: 90 days until a label is known do not fit three times"
     )
     assert "purchase_7d" in report["tasks"]
-    with pytest.raises(ContractError, match="no task can be learnt:\n  purchase_7d: "):
-        train(replace(few, as_ofs=DAYS[-2:]))
+    nothing = train(replace(few, as_ofs=DAYS[-2:]))
+    assert nothing["model_id"] == NO_MODEL
+    assert set(nothing["skipped"]) == {t.name for t in TASKS}
+    assert nothing["gate"]["reasons"] == ["no task can be learnt"]
 
 
 def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(trained) -> None:
@@ -260,6 +268,72 @@ def test_every_user_is_scored_once_in_the_contracts_columns(trained, tmp_path: P
     assert abs(ranks.mean() - 0.5) < 1e-6
     order = np.argsort(made.column("score_churn_28d").to_numpy(), kind="stable")
     assert (np.diff(ranks[order]) >= -1e-6).all()
+
+
+def test_tasks_that_are_not_fit_are_null_or_their_base_rate(trained, tmp_path: Path) -> None:
+    held = {"churn_28d": "why", "interests_30d": "why", "spend_30d": "why"}
+    model = replace(load_model(Path(trained["folder"]) / "model"), withheld=held)
+    named = save_model(model, tmp_path / "model")
+    assert load_model(tmp_path / "model").withheld == held
+    made, said = {}, {}
+    for how in ("null", "base_rate"):
+        spec = ScoreSpec(
+            (write_features(tmp_path, 40),), NIGHT, str(tmp_path / "model"), "r",
+            f"{tmp_path}/{how}.parquet", f"{tmp_path}/{how}", failed_tasks=how,
+        )  # fmt: skip
+        said[how] = score(spec)
+        made[how] = pq.read_table(spec.path)
+    assert {*said["null"]["tasks"], *held} == {t.name for t in TASKS}
+    assert said["null"]["withheld"] == held
+    assert (said["null"]["base_rates"], set(said["base_rate"]["base_rates"])) == ([], set(held))
+    rates = model.base_rates
+    for task in TASKS:
+        null, base = (
+            {c.name: t.column(c.name) for c in (*task.score_columns(), task.method_column())}
+            for t in made.values()
+        )
+        if task.name not in held:
+            assert all(null[name].equals(base[name]) for name in null)
+            assert set(base[task.method].to_pylist()) == {"model"}
+            continue
+        assert all(column.null_count == 40 for column in null.values())
+        assert base.pop(task.percentile).null_count == 40
+        assert set(base[task.method].to_pylist()) == {"base rate"}
+        assert all(column.null_count == 0 for column in base.values())
+    base = made["base_rate"]
+    assert set(base.column("score_churn_28d").to_pylist()) == {np.float32(rates["churn_28d"][""])}
+    assert base.column("score_interests_30d_classes")[0].as_py() == ["books", "shoes"]
+    assert base.column("score_interests_30d_probabilities")[0].as_py() == pytest.approx(
+        rates["interests_30d"]["_probabilities"]
+    )
+    assert set(base.column("model_id").to_pylist()) == {named}
+
+    features = [str(tmp_path / "features.parquet")]
+    for how, by in (("null", []), ("base_rate", list(held))):
+        checks = audit_scores(
+            [f"{tmp_path}/{how}.parquet"], features, NIGHT, said[how]["tasks"], by
+        )
+        assert all(check.passed for check in checks), [c for c in checks if not c.passed]
+    wrong = audit_scores(
+        [f"{tmp_path}/base_rate.parquet"], features, NIGHT, [t.name for t in TASKS]
+    )
+    assert {c.check for c in wrong if not c.passed} == {
+        f"{name} is whole and in range" for name in held
+    }
+
+
+def test_without_a_model_every_user_has_a_row_without_scores(tmp_path: Path) -> None:
+    features = write_features(tmp_path, 40)
+    path = str(tmp_path / "s.parquet")
+    said = score(ScoreSpec((features,), NIGHT, None, "r", path, str(tmp_path / "scratch")))
+    assert (said["rows"], said["model_id"], said["tasks"]) == (40, NO_MODEL, [])
+    made = pq.read_table(path)
+    assert made.schema.equals(arrow_schema(USER_SCORES))
+    assert made.column("user_key").equals(pq.read_table(features).column("user_key"))
+    filled = {"user_key", "as_of", "model_id", "release_id", "retrospective"}
+    assert {name for name in made.schema.names if made.column(name).null_count < 40} == filled
+    assert set(made.column("model_id").to_pylist()) == {NO_MODEL}
+    assert all(check.passed for check in audit_scores([path], [features], NIGHT, []))
 
 
 def test_scoring_does_not_depend_on_the_batch(trained, tmp_path: Path, monkeypatch) -> None:

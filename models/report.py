@@ -1,0 +1,31 @@
+"""The report of a training that came to no model; of any other it is `models/train.py` that writes
+it. Apart, so that a flow can say it without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from contracts.tables import NO_MODEL
+
+
+def untrained(skipped: Mapping[str, str], why: str, folder: str) -> dict[str, Any]:
+    """What training says where there was nothing to train, or nobody wanted it."""
+    return {
+        "model_id": NO_MODEL,
+        "run_id": None,
+        "folder": folder,
+        "skipped": dict(skipped),
+        "tasks": {},
+        "history": [],
+        "rows": {},
+        "splits": {},
+        "config": {},
+        "gate": {
+            "decision": "stop",
+            "reasons": [why],
+            "withheld": {},
+            "against": "nothing",
+            "comparisons": {},
+        },
+    }
