@@ -30,6 +30,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
     """
     started = time.monotonic()
     config, folder = spec.config, Path(spec.folder)
+    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     try:
         chosen = choose_tasks(spec)
