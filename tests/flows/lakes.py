@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.tables import USER_ITEM_DAYS, USER_SCORES
+from contracts.tasks import BY_MODEL, TASKS
 from flows.lake import Lake
 from flows.releases import Release, branch_of, now
 from jobs.io import WrittenDay
@@ -35,6 +36,7 @@ def scores_file(folder: Path, as_of: date, users: list[str], release: str, **cha
     row |= {c.name: [0.25, 0.5] for c in USER_SCORES.columns if c.type == "array<float>"}
     row |= {c.name: ["a", "b"] for c in USER_SCORES.columns if c.type == "array<string>"}
     row |= {c.name: "b" for c in USER_SCORES.columns if c.name.endswith("_top")}
+    row |= {task.method: BY_MODEL for task in TASKS}
     rows = [
         row
         | {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.table import CallError, ContractError
-from contracts.tables import PUBLISHED, USER_SCORES
+from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from contracts.tasks import TASKS
 from flows.analysts import query
 from flows.audit import audit_drift, audit_scores, raise_if_failed
@@ -58,8 +58,22 @@ def test_a_release_becomes_current_by_its_row_and_all_else_heals(
     )[1] == [(4, 2)]
     assert query(database, "SELECT count(*) FROM newest_scores")[1] == [(2,)]
     assert registry.champion == "model-two"
-    assert releases.before(D2) == one
+    assert releases.champion(D2) == one.model_id
     assert [r.release_id for r in releases.all()] == ["one", "two"]
+
+
+def test_a_release_without_a_model_moves_no_champion(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    releases.publish(replace(release_of(lake, tmp_path, D1, "one"), model_id=NO_MODEL))
+    heal(releases, lake, registry, database)
+    assert registry.champion == ""
+    assert releases.champion(D2) is None
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    releases.publish(release_of(lake, tmp_path, D2, "two"))
+    releases.publish(replace(release_of(lake, tmp_path, D3, "three"), model_id=NO_MODEL))
+    heal(releases, lake, registry, database)
+    assert releases.champion(D3 + timedelta(days=1)) == "model-two"  # the newest that there is
 
 
 class CrashError(Exception):
@@ -113,7 +127,7 @@ def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_pa
     heal(releases, lake, registry, database)
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
     assert registry.champion == "model-one"
-    assert releases.before(D3) == releases.current()
+    assert releases.champion(D3) == "model-one"
     with pytest.raises(ContractError, match="one is the first that still stands"):
         releases.rollback(lake)
 
@@ -232,8 +246,8 @@ def test_an_audit_names_each_failed_check_with_its_numbers(tmp_path: Path) -> No
             "  one row per user: 3 rows, 2 users",
             "  every known user, no other: 3 known, 2 scored, 1 unknown",
             "  purchase_7d is not above purchase_30d: 3 rows above",
-            "  interests_30d is whole and in range: 0 nulls, 3 rows outside",
-            "  churn_28d is whole and in range: 0 nulls, 3 rows outside",
-            "  return_90d is off: 3 of 6 values null",
+            "  interests_30d is whole and in range: 0 nulls, 3 rows outside, 0 rows marked otherwise",
+            "  churn_28d is whole and in range: 0 nulls, 3 rows outside, 0 rows marked otherwise",
+            "  return_90d is off: 3 of 6 values null, 3 rows marked otherwise",
         ]
     )

@@ -242,12 +242,12 @@ def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebod
     monkeypatch.setattr(steps, "alert", lambda event, message, **about: raised.append(message))
     monkeypatch.setattr(steps, "say", lambda line: None)  # there is no run to say it in
     later = Night(read_settings(), NIGHT + timedelta(days=2))
-    champion = Releases(later.engine).before(later.as_of)
+    champion = Releases(later.engine).champion(later.as_of)
     asks = {"model_id": "challenger", "gate": {"decision": "ask", "reasons": ["a is worse"]}}
     assert champion is not None
-    assert steps.gate.fn(later, asks) == champion.model_id
+    assert steps.gate.fn(later, asks) == champion
     assert raised == [
-        f"champion {champion.model_id} stays until a person decides: a is worse\n"
+        f"champion {champion} stays until a person decides: a is worse\n"
         "To let it pass: nightjar run --as-of 2025-05-15 --accept challenger"
     ]
     with pytest.raises(CallError, match="accept: the night has trained model .*, not challenger"):
