@@ -63,6 +63,7 @@ class Night:
     """As much of a night as handing its parts over needs."""
 
     as_of, run_id = date(2025, 3, 1), "r1"
+    settings = SimpleNamespace(no_train=False)
 
 
 def state(kind: StateType, message: str = "") -> State[Any]:
@@ -89,7 +90,7 @@ def asked(monkeypatch) -> list[tuple[str, dict[str, Any], str]]:
 
 def test_a_night_hands_its_parts_over_in_order_each_under_a_key_of_its_own(asked) -> None:
     parts.on_pools(Night(), Path("m.toml"), "")
-    told = {"as_of": "2025-03-01", "source": "m.toml", "raw": ""}
+    told = {"as_of": "2025-03-01", "source": "m.toml", "raw": "", "no_train": False}
     assert asked == [
         ("prepare/prepare", told, "f1-prepare/prepare"),
         ("train/train", told, "f1-train/train"),
