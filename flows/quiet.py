@@ -30,10 +30,13 @@ class _NoStack(logging.Filter):
         return True
 
 
+_NO_STACK = _NoStack()
+
+
 def hide_stacks() -> None:
     """Let Prefect log a ContractError as its message alone."""
     for name in (*_RUN_LOGGERS, "prefect.engine"):
-        logging.getLogger(name).addFilter(_NoStack())
+        logging.getLogger(name).addFilter(_NO_STACK)
 
 
 class _Ours(logging.Handler):

@@ -12,8 +12,10 @@ from prefect.runtime import deployment
 from prefect.tasks import Task
 
 from flows.endings import may_pass, sentence
+from flows.quiet import hide_stacks
 
 Say = Callable[[str], None]
+hide_stacks()  # at a terminal as in Prefect's pages, wherever a flow runs
 
 
 def transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:

@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from flows import stopping
-from flows.quiet import follow_runs, hide_stacks, keep_for_ourselves
+from flows.quiet import follow_runs, keep_for_ourselves
 from flows.settings import quiet_environment
 from flows.watchdog import leave_nothing_behind
 
@@ -124,7 +124,6 @@ def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) ->
     """
     begin(home)
     found: Any = flow()
-    hide_stacks()
     follow_runs(err)
     state = found(*words, return_state=True)
     made: dict[str, Any] = state.result()

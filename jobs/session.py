@@ -76,7 +76,8 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
 
 
 def _log_settings(scratch: Path) -> Path:
-    """Errors only, and those on standard error: our own lines are for a person to follow."""
+    """Errors only, on standard error, without stacks and the values that messages quote: the error
+    itself comes to us as an exception."""
     path = scratch / "log4j2.properties"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
@@ -86,6 +87,7 @@ def _log_settings(scratch: Path) -> Path:
         "appender.console.name = console\n"
         "appender.console.target = SYSTEM_ERR\n"
         "appender.console.layout.type = PatternLayout\n"
-        "appender.console.layout.pattern = spark: %p %c{1}: %m%n\n"
+        "appender.console.layout.pattern = "
+        "spark: %p %c{1}: %replace{%m}{'[^'\\\\n]*'|\"[^\"\\\\n]*\"}{'...'}%n%throwable{none}\n"
     )
     return path
