@@ -236,6 +236,17 @@ _LATEST = (
         "id",
     ),
     Feature(
+        "attributes",
+        "What the mapping says of the user besides, as sorted texts `name=value`, of the user's "
+        "newest version before as_of; null if it says nothing.",
+        "array<string>",
+        ("attributes",),
+        "latest",
+        None,
+        None,
+        "attributes",
+    ),
+    Feature(
         "last_item_category",
         "Category of the item of the newest event with one.",
         "string",
@@ -316,5 +327,5 @@ def features_with(encoding: Encoding) -> tuple[Feature, ...]:
 
 
 NUMERIC: tuple[Feature, ...] = tuple(
-    f for f in FEATURES if f.encoding not in ("id", "sequence", "text")
+    f for f in FEATURES if f.encoding not in ("id", "attributes", "sequence", "text")
 )

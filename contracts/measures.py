@@ -8,7 +8,7 @@ from typing import Literal
 WINDOWS = (1, 7, 30, 90)
 """Days before `as_of` that windows reach back."""
 
-Encoding = Literal["count", "money", "days", "ratio", "id", "sequence", "text"]
+Encoding = Literal["count", "money", "days", "ratio", "id", "attributes", "sequence", "text"]
 
 
 @dataclass(frozen=True)

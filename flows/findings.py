@@ -136,8 +136,8 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
          f"{max(rows.values(), default=0):,} rows per question" if days else "unknown"),
         ("tested on", f"{len(tests)} later days, {tests[0]} to {tests[-1]}, looked at once"
          if tests else "unknown"),
-        ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country; "
-         "never a name, an address or the user's key"),
+        ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country, "
+         "attributes; never a name, an address or the user's key"),
         ("not for", "decisions about a single person without a human look: scores are averages "
          "over people who behaved alike; of whom a question was not learnt, its score says little"),
         ("users", f"{night.mapping.name}; keyed hashes under key {night.key.id}"),

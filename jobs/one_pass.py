@@ -244,6 +244,7 @@ def _versions(users: DataFrame) -> DataFrame:
         day=F.unix_date("landed_on"),
         micros=F.unix_micros("occurred_at"),
         name="country",
+        texts=F.coalesce("attributes", F.array().cast("array<string>")),
         amount=F.unix_date(F.to_date(seen)),
     )
 

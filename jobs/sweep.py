@@ -242,6 +242,8 @@ class Sweep:
         country = codes(rows.of(USER)["name"], self._countries)
         order = np.lexsort((rows.ints(USER, "day"), rows.ints(USER, "micros")))
         self._versions = tuple(x[order] for x in (users, country, rows.ints(USER, "amount")))
+        self._attributes = rows.of(USER)["texts"].combine_chunks().take(pa.array(order))
+        self._with_attributes = _numbers(pc.list_value_length(self._attributes)) > 0
         self._version_at = Buckets(enters[order], len(self._days))
         self._country = np.full(n, -1, np.int64)
         self._newest_version = np.full(n, -1, np.int64)
@@ -283,6 +285,7 @@ class Sweep:
             latest={
                 "country": (self._country, self._countries),
                 "category_id": (last, self._categories),
+                "attributes": (self._newest_attributes(), self._attributes),
             },
             lists={
                 "verb": (sequence.counts, self._verb[sequence.rows], self._verbs),
@@ -312,6 +315,14 @@ class Sweep:
         self._moments.first(who[at], seen[at])
         at = at[at > self._newest_version[who[at]]]
         self._country[who[at]], self._newest_version[who[at]] = country[at], at
+
+    def _newest_attributes(self) -> Ints:
+        """The version that says the attributes of each user, (U,); -1 where none are said."""
+        version = self._newest_version
+        said = np.zeros(len(version), bool)
+        known = version >= 0
+        said[known] = self._with_attributes[version[known]]
+        return np.where(said, version, -1)
 
     def _distincts(self, k: int, day: int) -> dict[str, Ints]:
         n = self._rows.n_users
@@ -383,6 +394,10 @@ class Sweep:
         from_end = np.cumsum(totals)[owner] - np.arange(len(owner))
         kept = from_end <= TEXT_TOKENS
         return np.minimum(totals, TEXT_TOKENS), self._tokens[place[kept]]
+
+
+def _numbers(column: pa.Array) -> Ints:
+    return column.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _by_time(user: Ints, micros: Ints, rows: pa.Table, then: tuple[str, ...]) -> Ints:

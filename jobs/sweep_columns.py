@@ -93,7 +93,7 @@ def _ratio(
 def _named(codes: Ints, names: pa.Array, who: Ints) -> pa.Array:
     mine = codes[who]
     if not len(names):
-        return pa.nulls(len(who), pa.string())
+        return pa.nulls(len(who), names.type)
     return names.take(pa.array(mine, mask=mine < 0))
 
 

@@ -47,11 +47,13 @@ def user_features(
     )
     items = item_features.where(F.col("as_of").isin(list(as_ofs)))
     windows = window_measures(user_days, as_ofs)
-    countries = newest_version(
-        users.select("user_key", "country", "landed_on", "occurred_at"), "user_key", as_ofs
+    versions = newest_version(
+        users.select("user_key", "country", "attributes", "landed_on", "occurred_at"),
+        "user_key",
+        as_ofs,
     )
     joined = (
-        state.join(countries, _KEY, "left")
+        state.join(versions, _KEY, "left")
         .join(windows, _KEY, "left")
         .join(window_distincts(user_item_days, items, as_ofs), _KEY, "left")
         .join(graph(follows, windows, window_orders(user_item_days, as_ofs), as_ofs), _KEY, "left")

@@ -67,7 +67,8 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Part:
-    """A feature's part of the one embedding table: an id's, or that of a number's values."""
+    """A feature's part of the one embedding table: an id's, an attribute's, or that of a number's
+    values."""
 
     feature: str
     words: tuple[Any, ...]
@@ -99,23 +100,34 @@ class Encoder:
     values: tuple[tuple[float, ...], ...] = ()
     """Per numeric feature, the numbers that have an embedding of their own, as float32 on the scale
     of its encoding; none if no feature's have."""
+    attributes: tuple[Part, ...] = ()
+    """Attributes that training has seen often enough, by column and name: `column: name`."""
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """The one embedding table: ids, then numbers."""
+        """The one embedding table: ids, attributes, then numbers."""
         ids = map(Part, self.inputs.ids, self.vocabularies, self.hashed)
         valued = zip(self.inputs.numeric, self.values, strict=False)
-        return (*ids, *(Part(name, known) for (name, _), known in valued if known))
+        numbers = (Part(name, known) for (name, _), known in valued if known)
+        return (*ids, *self.attributes, *numbers)
+
+    @property
+    def n_ids(self) -> int:
+        """Parts of the embedding table that are not of numbers: I."""
+        return len(self.inputs.ids) + len(self.attributes)
 
     def codes(self, rows: pa.RecordBatch | pa.Table, values: Doubles | None = None) -> Ints:
         """(B, I): each id's row in the one embedding table; with numeric `values`, (B, F), (B, I +
         V): those of numbers as well."""
-        n = len(self.inputs.ids)
+        columns = {name: rows.column(name) for name in self.inputs.ids}
+        if self.attributes:
+            columns |= attribute_columns(rows, self.inputs.attributes)
+        nothing = pa.nulls(rows.num_rows, pa.string())
         made = [
-            hash_codes(rows.column(part.feature), part.buckets)
+            hash_codes(columns.get(part.feature, nothing), part.buckets)
             if part.buckets
-            else word_codes(rows.column(part.feature), part.words)
-            for part in self.parts[:n]
+            else word_codes(columns.get(part.feature, nothing), part.words)
+            for part in self.parts[: self.n_ids]
         ]
         if values is not None:
             valued = zip(values.T, self.values, strict=False)
@@ -185,6 +197,7 @@ class Encoder:
             "hashed": self.hashed,
             "vector_scales": self.vector_scales,
             "values": self.values,
+            "attributes": [[part.feature, part.words, part.buckets] for part in self.attributes],
         }
 
     @staticmethod
@@ -195,7 +208,7 @@ class Encoder:
             ContractError: it was fitted on other features than there are now, or by an earlier
                 version.
         """
-        if not {"inputs", "edges", "hashed", "values"} <= set(saved):
+        if not {"inputs", "edges", "hashed", "values", "attributes"} <= set(saved):
             raise ContractError("the model was fitted by an earlier version; train it anew")
         inputs.check_same(saved["inputs"])
         return Encoder(
@@ -208,6 +221,7 @@ class Encoder:
             tuple(saved["hashed"]),
             tuple(saved["vector_scales"]),
             tuple(tuple(known) for known in saved["values"]),
+            tuple(Part(name, tuple(words), n) for name, words, n in saved["attributes"]),
         )
 
 
@@ -228,7 +242,7 @@ def fit(
     """
     width = len(inputs.numeric)
     n, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
-    counters: list[Counter[str] | None] = [Counter() for _ in inputs.ids]
+    counters: dict[str, Counter[str] | None] = {name: Counter() for name in inputs.ids}
     norms = np.zeros((2, len(inputs.vectors)))
     sample, chosen = np.zeros((0, width)), np.zeros(0, np.uint64)
     for batch in batches:
@@ -236,13 +250,15 @@ def fit(
         n += (~np.isnan(values)).sum(0)
         total += np.nansum(values, axis=0)
         square += np.nansum(values**2, axis=0)
-        for k, (name, counter) in enumerate(zip(inputs.ids, counters, strict=True)):
+        named = {name: batch.column(name) for name in inputs.ids}
+        for name, column in (named | attribute_columns(batch, inputs.attributes)).items():
+            counter = counters.setdefault(name, Counter())
             if counter is not None:
-                found = pc.value_counts(batch.column(name).drop_null())
+                found = pc.value_counts(column.drop_null())
                 words, counts = (found.field(i).to_pylist() for i in (0, 1))
                 for word, count in zip(words, counts, strict=True):
                     counter[word] += count
-                counters[k] = counter if len(counter) <= MAX_WORDS else None
+                counters[name] = counter if len(counter) <= MAX_WORDS else None
         for k, (name, _) in enumerate(inputs.vectors):
             numbers = batch.column(name).flatten().to_numpy(zero_copy_only=False)
             norms[:, k] += (numbers.astype(np.float64) ** 2).sum(), len(numbers)
@@ -250,17 +266,22 @@ def fit(
         chosen = np.concatenate([chosen, row_hashes(batch)])
         if len(sample) > 2 * SAMPLE_ROWS:
             sample, chosen = _smallest(sample, chosen)
-    if not n.any() and not any(c is None or c for c in counters):
+    if not n.any() and not any(c is None or c for c in counters.values()):
         raise ContractError("there are no training rows to fit encoders on")
     mean = total / np.maximum(n, 1)
     spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 0.0))
     spread = np.where(spread > 1e-6, spread, 1.0)
     sample, _ = _smallest(sample, chosen)
     scaled = np.clip((sample - mean) / spread, -CLIP, CLIP)
-    vocabularies = tuple(
-        tuple(sorted(word for word, count in (counter or {}).items() if count >= MIN_COUNT))
-        for counter in counters
-    )
+    parts = {
+        name: Part(
+            name,
+            tuple(sorted(word for word, count in (counter or {}).items() if count >= MIN_COUNT)),
+            hash_buckets if counter is None else 0,
+        )
+        for name, counter in counters.items()
+    }
+    ids = [parts.pop(name) for name in inputs.ids]
     return Encoder(
         inputs,
         tuple(mean.tolist()),
@@ -269,11 +290,12 @@ def fit(
             quantiles(column, n_bins, apart)
             for column, apart in zip(scaled.T, (sample == 0).T, strict=True)
         ),
-        vocabularies,
+        tuple(part.words for part in ids),
         id_buckets,
-        tuple(hash_buckets if counter is None else 0 for counter in counters),
+        tuple(part.buckets for part in ids),
         tuple(np.sqrt(np.maximum(norms[0] / np.maximum(norms[1], 1), 1e-12)).tolist()),
         tuple(frequent_values(column, n_values) for column in sample.T) if n_values else (),
+        tuple(part for _, part in sorted(parts.items()) if part.words or part.buckets),
     )
 
 
@@ -290,6 +312,27 @@ def _smallest(
 ) -> tuple[Doubles, npt.NDArray[np.uint64]]:
     kept = np.argsort(chosen, kind="stable")[:SAMPLE_ROWS]
     return sample[kept], chosen[kept]
+
+
+def attribute_columns(
+    rows: pa.RecordBatch | pa.Table, columns: Sequence[str]
+) -> dict[str, pa.Array]:
+    """Texts `name=value` as an id per row and name, (B,) each, called `column: name`."""
+    made = {}
+    for column in columns:
+        lists = rows.column(column)
+        lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
+        lengths = _numbers(pc.fill_null(pc.list_value_length(lists), 0))
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        pairs = pc.split_pattern(lists.flatten(), "=", max_splits=1)
+        names = pc.list_element(pairs, 0).dictionary_encode()
+        values, name = pc.list_element(pairs, 1), _numbers(names.indices)
+        for k, text in enumerate(names.dictionary.to_pylist()):
+            mine = np.flatnonzero(name == k)
+            place = np.full(rows.num_rows, -1, np.int64)
+            place[row[mine]] = mine
+            made[f"{column}: {text}"] = values.take(pa.array(place, mask=place < 0))
+    return made
 
 
 def word_codes(column: pa.Array | pa.ChunkedArray, words: Sequence[str]) -> Ints:

@@ -181,7 +181,7 @@ def lightgbm_scores(model: Model, task: Task, files: Sequence[str], rows: Held) 
         for days in (split.train, split.valid)
     )
     test, _ = twin_rows(files, layout, {task.name: split.test}, model.encoder, None)
-    return twin_scores(task, train, valid, test, len(model.encoder.inputs.ids), config)
+    return twin_scores(task, train, valid, test, model.encoder.n_ids, config)
 
 
 def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str, dict[str, float]]:

@@ -23,11 +23,18 @@ class Inputs:
     """Whether the column `text_tokens` holds hashed words."""
     vectors: tuple[tuple[str, int], ...] = ()
     """Columns of precomputed vectors, of texts or images, and how many numbers each has."""
+    attributes: tuple[str, ...] = ()
+    """Columns of texts `name=value`: each name that training has seen is an id of its own."""
 
     @property
     def flat(self) -> tuple[str, ...]:
         """Columns besides the sequences."""
-        return (*(name for name, _ in self.numeric), *self.ids, *(name for name, _ in self.vectors))
+        return (
+            *(name for name, _ in self.numeric),
+            *self.ids,
+            *(name for name, _ in self.vectors),
+            *self.attributes,
+        )
 
     def check_same(self, saved: Mapping[str, Any]) -> None:
         """Refuse a model that was fitted on other inputs.
@@ -36,7 +43,7 @@ class Inputs:
             ContractError: naming what is there in one of the two only.
         """
         now = self.to_json()
-        for what in ("numeric", "ids", "vectors"):
+        for what in ("numeric", "ids", "vectors", "attributes"):
             then, names = (
                 [entry[0] if isinstance(entry, list) else entry for entry in of.get(what, ())]
                 for of in (saved, now)
@@ -57,6 +64,7 @@ class Inputs:
             "events": self.events,
             "text": self.text,
             "vectors": [list(entry) for entry in self.vectors],
+            "attributes": list(self.attributes),
         }
 
     @staticmethod
@@ -67,10 +75,13 @@ class Inputs:
             saved["events"],
             saved["text"],
             tuple((name, width) for name, width in saved.get("vectors", ())),
+            tuple(saved.get("attributes", ())),
         )
 
 
 USER_INPUTS = Inputs(
-    tuple((f.name, f.encoding) for f in NUMERIC), tuple(f.name for f in features_with("id"))
+    tuple((f.name, f.encoding) for f in NUMERIC),
+    tuple(f.name for f in features_with("id")),
+    attributes=tuple(f.name for f in features_with("attributes")),
 )
 """The features of users: all of `contracts/features.py`."""

@@ -281,7 +281,8 @@ def features_by_hand(
         )
         do(
             "CREATE TABLE countries AS SELECT user_key, "
-            "arg_max({'c': country}, (occurred_at, landed_on)).c AS country FROM users "
+            "arg_max({'c': country}, (occurred_at, landed_on)).c AS country, "
+            "arg_max({'a': attributes}, (occurred_at, landed_on)).a AS attributes FROM users "
             "GROUP BY user_key"
         )
         joined = (

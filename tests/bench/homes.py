@@ -115,8 +115,7 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
             twin_rows(spec.files, layout, {task.name: days}, encoder, spec.config.twin_max_rows)
             for days in (split.train, split.valid)
         )
-        n_ids = len(encoder.inputs.ids)
-        made[task.name] = twin_scores(task, train, valid, valid[0], n_ids, spec.config)
+        made[task.name] = twin_scores(task, train, valid, valid[0], encoder.n_ids, spec.config)
     return made
 
 

@@ -46,7 +46,7 @@ from tests.conftest import REPOSITORY
 
 START = date(2025, 1, 1)
 _SQL = {"string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "boolean": "BOOLEAN",
-        "date": "DATE", "timestamp": "TIMESTAMPTZ"}  # fmt: skip
+        "date": "DATE", "timestamp": "TIMESTAMPTZ", "array<string>": "VARCHAR[]"}  # fmt: skip
 
 
 def told(**line: Any) -> None:

@@ -55,7 +55,7 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
     """Features of every known user, straight from the clean rows; words instead of hashes."""
     known = {t.name: world.known(t.name, as_of) for t in FACTS}
     categories = {i: r["category_id"] for i, r in newest(world, "items", "item_id", as_of).items()}
-    countries = {u: r["country"] for u, r in newest(world, "users", "user_key", as_of).items()}
+    versions = newest(world, "users", "user_key", as_of)
     received = [(receiver(world, e), e) for e in known["engagements"]]
     everybody = {r["user_key"] for rows in known.values() for r in rows if r["user_key"]}
     everybody |= {r["user_key"] for r in world.known("users", as_of)}
@@ -75,7 +75,8 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
             if window is not None:
                 row |= distincts(world, user, inside, categories, suffix)
         row |= moments(world, user, mine, got, as_of)
-        row["country"] = countries.get(user)
+        for name in ("country", "attributes"):
+            row[name] = versions[user][name] if user in versions else None
         row |= sequence(mine, as_of)
         row |= text(within(mine, as_of, max(WINDOWS))["posts"])
         made[user] = row

@@ -131,7 +131,13 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
         {"mark_id": f"m{i}", "event_id": f"a{dice.randrange(80)}", **times()} for i in range(20)
     ]
     world.rows["users"] = [
-        {"user_key": u, "country": dice.choice(["DE", "FR", None]), "signed_up_at": None, **t}
+        {
+            "user_key": u,
+            "country": dice.choice(["DE", "FR", None]),
+            "signed_up_at": None,
+            "attributes": dice.choice([None, ["age=30"], ["age=40", "band=low"]]),
+            **t,
+        }
         for u in [*users, "only-signed-up"]
         for t in _versions(times)
     ]

@@ -33,7 +33,7 @@ def features(n: int, as_of: date, seed: int) -> tuple[dict, np.ndarray]:
         elif f.encoding == "id":
             columns[f.name] = [str(x) for x in dice.choice(["a", "b", "c"], n)]
         else:
-            columns[f.name] = None
+            columns[f.name] = [None] * n
     columns["n_views_7d"] = np.round(np.exp(strength + 2)).astype(int)
     lengths = dice.integers(0, 6, n)
     columns["text_tokens"] = [

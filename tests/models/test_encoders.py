@@ -53,6 +53,35 @@ def test_an_id_with_too_many_values_is_hashed(monkeypatch) -> None:
     assert encoders.Encoder.from_json(json.loads(json.dumps(encoder.to_json()))) == encoder
 
 
+def test_each_name_among_attributes_is_an_id_of_its_own() -> None:
+    said = [["band=low", "plan=a=b"], ["band=high"], None, ["plan=c"]] * 8
+    said += [["band=low"]] * 6 + [["rare=once"], []]
+    encoder = encoders.fit(rows(attributes=said).to_batches(), 16)
+    assert [(p.feature, p.words) for p in encoder.attributes] == [
+        ("attributes: band", ("high", "low")),
+        ("attributes: plan", ("a=b", "c")),
+    ]  # of what stands in too few rows nothing can be learnt
+    n = len(encoder.inputs.ids)
+    starts = [sum(p.size for p in encoder.parts[:k]) for k in (n, n + 1)]
+
+    def codes(table: pa.Table) -> list[list[int]]:
+        return (encoder.codes(table)[:, n:] - starts).tolist()
+
+    assert codes(rows(attributes=said))[:4] == [[2, 1], [1, 0], [0, 0], [0, 2]]
+    assert codes(rows(attributes=said).slice(1))[:3] == [[1, 0], [0, 0], [0, 2]]
+    later = [["band=new", "other=x"], None, ["plan=c"], *[None] * 37]
+    assert codes(rows(attributes=later))[:3] == [[0, 0], [0, 0], [0, 2]]
+    assert encoders.Encoder.from_json(json.loads(json.dumps(encoder.to_json()))) == encoder
+    network = Network(TrainConfig(), Layout((task_named("purchase_7d"),)), encoder)
+    assert {"attributes: band", "attributes: plan"} < set(network.owners)
+
+
+def test_without_attributes_nothing_is_added() -> None:
+    encoder = encoders.fit(rows().to_batches(), 16)
+    assert encoder.attributes == ()
+    assert encoder.encode(rows(attributes=[["band=low"]] * 40)).ids.shape[1] == 2
+
+
 def test_frequent_numbers_get_an_embedding_of_their_own_where_asked() -> None:
     inputs = Inputs((("n", "money"), ("rare", "ratio")), ("c",), events=False, text=False)
     n = [7688.0] * 6 + [0.0] * 30 + [15024.0] * 5 + [3.0] * 4 + [None] * 5

@@ -450,6 +450,39 @@ def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -
     assert all(0.6 < fold["tasks"]["purchase_30d"]["value"] <= 1 for fold in report["folds"])
 
 
+def test_what_only_an_attribute_tells_is_learnt_by_the_model_and_its_twin_and_named(
+    files, tmp_path: Path
+) -> None:
+    dice, paths = np.random.default_rng(3), []
+    for path in files:
+        rows = pq.read_table(path)
+        gold = dice.random(len(rows)) < 0.5
+        buys = dice.random(len(rows)) < np.where(gold, 0.9, 0.1)
+        was = rows.column("label_purchase_30d")
+        told = {
+            "attributes": [[f"club={c}", f"plan={'gold' if g else 'free'}"] for c, g in zip(
+                dice.choice(["a", "b"], len(rows)), gold, strict=True)],
+            "label_purchase_30d": pc.if_else(pc.is_null(was), was, pa.array(buys.astype(np.int32))),
+        }  # fmt: skip
+        for name, values in told.items():
+            place = rows.schema.get_field_index(name)
+            field = rows.schema.field(name)
+            rows = rows.set_column(place, field, pa.chunked_array([values], field.type) if
+                                   isinstance(values, list) else values)  # fmt: skip
+        paths.append(str(tmp_path / Path(path).name))
+        pq.write_table(rows, paths[-1])
+    config = replace(CONFIG, max_epochs=4)
+    made = train(spec_of(tmp_path / "run", tuple(paths), config=config, tasks=("purchase_30d",)))
+    found = made["tasks"]["purchase_30d"]
+    assert found["model"]["auc"] > 0.85
+    assert found["twin"]["auc"] > 0.85
+    assert next(iter(found["importance"])) == "attributes: plan"
+    model = load_model(Path(made["folder"]) / "model")
+    everybody = sample(paths[-1:])
+    (one,) = reasons(model, everybody.slice(0, 1), everybody, 1)
+    assert one["purchase_30d"].features[0][0] == "attributes: plan"
+
+
 def test_reasons_name_what_a_score_was_made_of(files, trained, tmp_path: Path) -> None:
     model = load_model(Path(trained["folder"]) / "model")
     everybody = sample([write_features(tmp_path, 300)])
