@@ -44,8 +44,8 @@ from jobs.sweep_parts import (
 )
 from jobs.user_state import LAST
 
-KINDS = range(9)
-STATE, EVENT_ROW, TILE, THING, FIRST_MET, USER, POST, GRAPH_ROW, ITEM = KINDS
+KINDS = range(10)
+STATE, EVENT_ROW, TILE, THING, FIRST_MET, USER, POST, GRAPH_ROW, ITEM, CATEGORY = KINDS
 """What a row is; `jobs/one_pass.py` makes them."""
 
 _MICROS_PER_DAY = 86_400_000_000
@@ -173,21 +173,45 @@ class Sweep:
             self._lifetimes[d.name] = (life, first[mine], Buckets(enters[mine], len(self._days)))
 
     def _start_items(self) -> None:
-        """Statistics and category of each item as of each day, for those that the tasks need."""
-        items = self._rows.of(ITEM)
+        """Statistics and category of the items that users met, and statistics of the categories.
+
+        Of each only the days on which they change are kept.
+        """
+        n_days, width = len(self._days), len(FROM_ITEM)
+        items, of_categories = self._rows.of(ITEM), self._rows.of(CATEGORY)
         self._items = items["thing"].combine_chunks()
-        n_items, n_days, width = len(self._items), len(self._days), 1 + len(FROM_ITEM)
-        lists = items["numbers"].combine_chunks()
-        owner = np.repeat(np.arange(n_items), np.diff(lists.offsets.to_numpy()) // width)
-        flat = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-        at = np.searchsorted(self._days, flat[:, 0])
-        self._item_stats = np.zeros((n_days, len(FROM_ITEM), n_items), np.int64)
-        self._item_stats[at, :, owner] = flat[:, 1:]
         names = items["texts"].combine_chunks().flatten()
         self._categories = pc.unique(names.drop_null())
         self._named = pa.concat_arrays([self._categories, pa.array([""], pa.string())])
-        self._item_category = np.full((n_days, n_items), -1, np.int64)
-        self._item_category[at, owner] = codes(pa.chunked_array([names]), self._categories)
+        self._item_stats = np.zeros((width, len(self._items)), np.int64)
+        self._item_category = np.full(len(self._items), -1, np.int64)
+        self._category_stats = np.zeros((width, len(self._categories)), np.int64)
+        item, at, stats = self._changes(items)
+        self._item_changes = (item, stats, codes(pa.chunked_array([names]), self._categories))
+        self._item_at = Buckets(at, n_days)
+        row, at, stats = self._changes(of_categories)
+        self._category_changes = (codes(of_categories["thing"], self._categories)[row], stats)
+        self._category_at = Buckets(at, n_days)
+
+    def _changes(self, rows: pa.Table) -> tuple[Ints, Ints, Ints]:
+        """The row that each change is of, the place of its day, and the numbers from then on."""
+        width = 1 + len(FROM_ITEM)
+        lists = rows["numbers"].combine_chunks()
+        lengths = _numbers(pc.list_value_length(lists)) // width
+        flat = _numbers(lists.flatten()).reshape(-1, width)
+        at = np.searchsorted(self._days, flat[:, 0]).astype(np.int64)
+        return np.repeat(np.arange(len(lists)), lengths), at, flat[:, 1:]
+
+    def _advance_items(self, k: int) -> None:
+        item, stats, category = self._item_changes
+        at = self._item_at[k]
+        self._item_stats[:, item[at]] = stats[at].T
+        if len(at):
+            self._item_category = self._item_category.copy()  # who has seen it compares
+            self._item_category[item[at]] = category[at]
+        of, stats = self._category_changes
+        at = self._category_at[k]
+        self._category_stats[:, of[at]] = stats[at].T
 
     def _start_things(self) -> None:
         rows = self._rows
@@ -274,6 +298,7 @@ class Sweep:
         for column, values in enumerate(self._graph):
             np.add.at(values, users[at], change[at, column])
         self._advance_moments(k)
+        self._advance_items(k)
         sequence = self._sequence.at(k)
         items, last = self._recent_items(k, sequence.rows)
         return Made(
@@ -290,7 +315,7 @@ class Sweep:
             lists={
                 "verb": (sequence.counts, self._verb[sequence.rows], self._verbs),
                 "item_id": (sequence.counts, self._thing[sequence.rows], self._things),
-                "category_id": (sequence.counts, self._met_category(k, sequence.rows), self._named),
+                "category_id": (sequence.counts, self._met_category(sequence.rows), self._named),
                 "occurred_at": (sequence.counts, self._hours(day, sequence.rows), None),
                 "amount_minor": (sequence.counts, self._amount[sequence.rows], None),
                 "text": (*self._text(k, day), None),
@@ -333,7 +358,7 @@ class Sweep:
             pairs = self._pairs[d.kind]
             if d.name == "category":
                 made[d.name] = self._met_categories.counts(
-                    self._item_category[k], max(len(self._categories), 1), day, WINDOWS, n
+                    self._item_category, max(len(self._categories), 1), day, WINDOWS, n
                 )
             else:
                 made[d.name] = distinct(pairs.user, pairs.last, day, WINDOWS, n)
@@ -344,7 +369,7 @@ class Sweep:
 
     def _recent_items(self, k: int, newest: Ints) -> tuple[dict[str, Ints], Ints]:
         """The columns of `RECENT_ITEMS`, and the category of the newest item."""
-        n, stats, category = self._rows.n_users, self._item_stats[k], self._item_category[k]
+        n, stats, category = self._rows.n_users, self._item_stats, self._item_category
         changed: Flags = np.zeros(n, bool)
         changed[self._users[self._sequence_at[k]]] = True
         user, thing = self._recent.advance(
@@ -353,7 +378,6 @@ class Sweep:
         item = self._thing_item[thing] if len(thing) else thing
         there = item >= 0
         made = {"n_recent_items": np.bincount(user, minlength=n).astype(np.int64)}
-        in_category = category >= 0
         last_item = np.full(n, -1, np.int64)
         met = self._recent.last >= 0
         last_item[met] = self._thing_item[self._recent.last[met]]
@@ -362,17 +386,15 @@ class Sweep:
         last[known] = category[last_item[known]]
         for i, name in enumerate(FROM_ITEM):
             made[f"recent_items_{name}"] = summed(user[there], stats[i][item[there]], n)
-            of_category = summed(
-                category[in_category], stats[i][in_category], len(self._categories) + 1
-            )
+            of_category = np.append(self._category_stats[i], 0)
             made[f"last_category_{name}"] = np.where(last >= 0, of_category[last], 0)
         return made, last
 
-    def _met_category(self, k: int, newest: Ints) -> Ints:
-        """The category of each event's item as of day `k`; the code past the last is none."""
+    def _met_category(self, newest: Ints) -> Ints:
+        """The category of each event's item as of the day; the code past the last is none."""
         item = self._thing_item[self._thing[newest]]
         category = np.full(len(newest), -1, np.int64)
-        category[item >= 0] = self._item_category[k][item[item >= 0]]
+        category[item >= 0] = self._item_category[item[item >= 0]]
         return np.where(category >= 0, category, len(self._categories))
 
     def _hours(self, day: int, newest: Ints) -> Ints:

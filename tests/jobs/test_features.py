@@ -28,10 +28,11 @@ from contracts.clean_tables import (
 from contracts.features import FEATURES
 from contracts.measures import TEXT_BUCKETS
 from contracts.tables import USER_FEATURES, USER_STATE
+from jobs import one_pass, sweep
 from jobs.asof import newest_version
 from jobs.facts import Facts, events
 from jobs.io import collected
-from jobs.item_features import item_features
+from jobs.item_features import FROM_ITEM, item_features
 from jobs.one_pass import features_in_one_pass
 from jobs.schema import spark_schema
 from jobs.user_days import item_days, user_days, user_item_days
@@ -148,6 +149,76 @@ def test_many_days_in_one_pass_are_the_same_days_one_by_one(
             assert got[key] == row, (since, key)
 
 
+def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they_change(
+    spark: SparkSession, monkeypatch
+) -> None:
+    """Not the whole catalogue on all days, once per task."""
+    world = random_world(6, n_users=12)
+    at = datetime(2025, 1, 3, tzinfo=UTC)
+    world.rows["items"] += [
+        {
+            "item_id": f"unmet{i}",
+            "category_id": f"unmet{i}",
+            "title": None,
+            "occurred_at": at,
+            "landed_on": at.date(),
+        }
+        for i in range(50)
+    ]
+    f, as_ofs = world.frames(spark), [AS_OFS[1] + timedelta(days=n) for n in range(20)]
+    facts = Facts.of(f)
+    monkeypatch.setattr(one_pass, "TILES_PER_TASK", 100)
+    rows = one_pass.task_rows(
+        spark.createDataFrame([], spark_schema(USER_STATE)),
+        user_days(facts, f["posts"]).localCheckpoint(),
+        user_item_days(facts, f["posts"]).localCheckpoint(),
+        f["users"],
+        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
+        f["follows"],
+        f["posts"],
+        events(facts),
+        as_ofs,
+    ).collect()
+    parts = {r.part for r in rows}
+    assert len(parts) > 3
+    width = 1 + len(FROM_ITEM)
+    for part in parts:
+        mine = [r for r in rows if r.part == part]
+        met = {r.thing for r in mine if (r.what, r.name) == (sweep.THING, "item")}
+        met |= {r.thing for r in mine if r.what == sweep.EVENT_ROW} - {""}
+        given = [r for r in mine if r.what == sweep.ITEM]
+        assert {r.thing for r in given} <= met
+        assert len({r.thing for r in given}) == len(given)
+        for r in given:
+            told = [(*r.numbers[i + 1 : i + width], c) for i, c in zip(
+                range(0, len(r.numbers), width), r.texts, strict=True)]  # fmt: skip
+            assert all(a != b for a, b in itertools.pairwise(told))
+        categories = {c for r in given for c in r.texts if c is not None}
+        assert {r.thing for r in mine if r.what == sweep.CATEGORY} == categories
+
+
+def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monkeypatch) -> None:
+    world = random_world(6)
+    f, as_ofs = world.frames(spark), AS_OFS[:2]
+    facts = Facts.of(f)
+    given = (
+        spark.createDataFrame([], spark_schema(USER_STATE)),
+        user_days(facts, f["posts"]).localCheckpoint(),
+        user_item_days(facts, f["posts"]).localCheckpoint(),
+        f["users"],
+        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
+        f["follows"],
+        f["posts"],
+        events(facts).localCheckpoint(),
+        as_ofs,
+    )
+    assert one_pass.task_rows(*given).rdd.getNumPartitions() == 1
+    for limit, n in (("EVENTS_PER_TASK", 100), ("POSTS_PER_TASK", 20), ("ITEM_DAYS_PER_TASK", 9)):
+        with monkeypatch.context() as patched:
+            patched.setattr(one_pass, limit, n)
+            assert one_pass.task_rows(*given).rdd.getNumPartitions() > 2, limit
+
+
 def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSession) -> None:
     """Rows after the cut are changed, deleted and added at random."""
     world, as_of = random_world(5), AS_OFS[2]
@@ -245,7 +316,6 @@ def test_an_order_is_one_on_however_many_days_its_lines_happen_or_land(
     engines = (
         features_of(spark, world, days),
         one_pass_of(spark, world, days, tmp_path),
-        one_pass_of(spark, world, days, tmp_path, date(2025, 1, 31)),
         one_pass_of(spark, world, days, tmp_path, date(2025, 2, 1)),
         {(a, user): row for a in days for user, row in naive.features(world, a).items()},
     )
