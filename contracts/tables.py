@@ -105,7 +105,7 @@ USER_ITEM_DAYS = Table(
     columns=(
         USER_KEY,
         Column("kind", "string", "What it is.", values=THINGS),
-        Column("thing_id", "string", "The order or item; the keyed hash of a user or device."),
+        Column("thing_id", "string", "The item; the keyed hash of an order, a user or a device."),
         Column("day", "date", "UTC day on which it happened."),
         LANDED_ON,
     ),

@@ -20,6 +20,7 @@ from contracts.tables import (
     NO_MODEL,
     USER_DAYS,
     USER_FEATURES,
+    USER_ITEM_DAYS,
     USER_SCORES,
     table_named,
 )
@@ -214,7 +215,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
     for name, rows in frames.items():
         if name == FOLLOWS.name:
             frames[name] = rows.where(pair)
-        elif name == USER_DAYS.name:
+        elif name in (USER_DAYS.name, USER_ITEM_DAYS.name):
             frames[name] = rows.where(F.col("user_key").isin([who, *followed]))
         elif USER_KEY.name in rows.columns and name != ITEM_FEATURES.name:
             frames[name] = rows.where(F.col("user_key") == who)
