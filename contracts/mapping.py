@@ -5,6 +5,7 @@ A new setting of a source is a row of `SOURCE_SETTINGS` and a field of `jobs.sou
 
 from __future__ import annotations
 
+import codecs
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import available_timezones
 
-FORMATS = ("csv", "jsonl", "parquet")
+from contracts.sources import NULL_VALUES
+
+FORMATS = ("csv", "jsonl", "json", "parquet", "xlsx")
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_LENGTH = 64
 """Characters: what is longer is no category."""
@@ -115,8 +118,17 @@ def is_one_of(*options: str) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, str) and value in options
 
 
-def is_character(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 1
+def is_separator(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 20 and not set(value) & set('"\r\n\0')
+
+
+def is_quote(value: Any) -> bool:
+    return isinstance(value, str) and len(value) < 2 and value not in ("\r", "\n", "\0")
+
+
+def is_texts(value: Any) -> bool:
+    """A list of texts, empty ones among them."""
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def is_names(value: Any) -> bool:
@@ -125,11 +137,20 @@ def is_names(value: Any) -> bool:
 
 
 def is_encoding(value: Any) -> bool:
+    """One that gives texts as they are: not such as `unicode_escape`, which turns line ends into
+    letters, or `hex`, which is none."""
     try:
-        "".encode(value)
+        name = codecs.lookup(value).name
+        "".encode(name)
     except (LookupError, TypeError, ValueError):
         return False
-    return True
+    return (
+        name.replace("-", "_") not in _NO_ENCODINGS
+        and codecs.getincrementaldecoder(name) is not None
+    )
+
+
+_NO_ENCODINGS = ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf_7")
 
 
 def is_zone(value: Any) -> bool:
@@ -275,7 +296,8 @@ SOURCE_SETTINGS = (
     ),
     Setting(
         "format",
-        "`csv`, `jsonl` (a JSON object per line) or `parquet`.",
+        "`csv`, `jsonl` (a JSON object per line), `json` (an array of objects), `parquet` or "
+        "`xlsx` (Excel).",
         f"one of {', '.join(FORMATS)}",
         is_one_of(*FORMATS),
         required=True,
@@ -355,27 +377,29 @@ SOURCE_SETTINGS = (
     STARS_SCALE,
     Setting(
         "encoding",
-        "How text files are encoded.",
-        "an encoding such as latin-1",
+        "How text files are encoded: any of Python's text encodings, such as `latin-1`, "
+        "`windows-1252`, `utf-16`.",
+        "a text encoding such as latin-1 or utf-16",
         is_encoding,
         "utf-8",
-        formats=("csv", "jsonl"),
+        formats=("csv", "jsonl", "json"),
         landing=True,
     ),
     Setting(
         "separator",
-        "What stands between cells.",
-        "one character",
-        is_character,
+        "What stands between cells: any text, such as `::`, or `whitespace` for runs of blanks.",
+        'a text such as ";" or "::" without quotes and line ends, or "whitespace"',
+        is_separator,
         ",",
         formats=("csv",),
         landing=True,
     ),
     Setting(
         "quote",
-        "What stands around cells that hold separators.",
-        "one character",
-        is_character,
+        "What stands around cells that hold separators; empty where a quote is a character like "
+        "others.",
+        "one character, or nothing",
+        is_quote,
         '"',
         formats=("csv",),
         landing=True,
@@ -386,7 +410,7 @@ SOURCE_SETTINGS = (
         "true or false",
         is_flag,
         True,
-        formats=("csv",),
+        formats=("csv", "xlsx"),
         landing=True,
     ),
     Setting(
@@ -396,6 +420,32 @@ SOURCE_SETTINGS = (
         is_flag,
         False,
         formats=("csv",),
+        landing=True,
+    ),
+    Setting(
+        "sheet",
+        "The sheet that is read; needed where a workbook has several.",
+        "a sheet's name",
+        is_text,
+        formats=("xlsx",),
+        landing=True,
+    ),
+    Setting(
+        "null_values",
+        "Texts of cells that mean that there is no value, blanks around them aside.",
+        'a list of texts such as ["", "NULL"]',
+        is_texts,
+        NULL_VALUES,
+        landing=True,
+    ),
+    Setting(
+        "missing_key",
+        'For a key of `columns` that no row of a file has: `"stop"`, or `"null"` if it may be '
+        "left out.",
+        "one of stop, null",
+        is_one_of("stop", "null"),
+        "stop",
+        formats=("jsonl", "json"),
         landing=True,
     ),
     Setting(

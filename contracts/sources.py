@@ -144,6 +144,9 @@ MAX_QUANTITY = 10**9
 MONEY_TABLES = frozenset({"orders", "account_events"})
 """Clean tables with amounts: a mapping that feeds one needs `[money]`."""
 
+NULL_VALUES = ("", "NULL", "null", "\\N", "nan", "NaN", "None", "N/A", "#N/A")
+"""Texts of raw cells that mean that there is no value, where a source does not say so itself."""
+
 BOT_LIMITS = {"engagements": 1000, "posts": 200, "follows": 500, "reviews": 200}
 """Clean table to the things that a user may do on a day: whoever did more, of what landed together,
 is a bot, and all of that user's rows of that day are quarantined. Retries count once, and edges

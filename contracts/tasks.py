@@ -134,7 +134,6 @@ class Task:
             ),
         )
 
-
     def method_column(self) -> Column:
         """Where the score comes from, the same for every user of a day."""
         return Column(

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,15 @@ class Night(Context):
                 settings=self.job_settings,
                 keys=suppressed(self.engine),
             ),
+            until=max(self.as_of, self.started_at.date() + timedelta(days=2)),
         )
         fingerprints = found
         if source.landed_on is not None:
+            later = sum(
+                w.rows for day, w in result.written[LANDED.name].items() if day >= self.as_of
+            )
+            if later:
+                say(f"{stage}: {later:,} rows land on {self.as_of} or later: a later night's")
             self._empty_vanished_days(source, result)
             fingerprints = dict.fromkeys((*result.written[LANDED.name], date.min), found[date.min])
         return self._account(

@@ -148,11 +148,23 @@ def on_pools(night: Night, source: str, raw: str) -> None:
 
 
 def together(futures: Iterable[PrefectFuture[Any]]) -> None:
-    """Wait for all that was submitted; the first failure is raised once all have ended."""
+    """Wait for all that was submitted.
+
+    Raises:
+        ContractError: what is wrong with each of those that failed, once all have ended.
+    """
     submitted = list(futures)
     wait(submitted)
+    problems: list[ContractError] = []
     for future in submitted:
-        future.result()
+        try:
+            future.result()
+        except ContractError as error:
+            problems.append(error)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ContractError("\n".join(str(problem) for problem in problems))
 
 
 def open_night(

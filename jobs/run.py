@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from contracts.table import ContractError
 from contracts.tables import LANDED, RECONCILIATION, table_named
 from jobs.io import WrittenDay, collected, read_table, write_days
-from jobs.land import check_readable, landed
+from jobs.land import NEVER, check_readable, landed
 from jobs.sources import RawFile, Source
 from jobs.stages import Engine, Job, Output, Settings
 
@@ -40,25 +40,21 @@ def run_landing(
     files_per_day: int = 1,
     blank: Callable[[DataFrame], DataFrame] = lambda rows: rows,
     max_rows: int | None = None,
+    until: date = NEVER,
 ) -> Result:
     """Land `files`; `days` are all the days their rows may fall on, found out if empty.
 
     `blank` takes out what rows say about people who are forgotten. `max_rows` of a file are enough
-    for a trial.
+    for a trial. No row can have landed `until` or later.
 
     Raises:
         ContractError: a file cannot be read, or too much of it cannot be decoded.
     """
-    rows = landed(spark, source, files, max_rows).persist(StorageLevel.DISK_ONLY)
+    rows = landed(spark, source, files, max_rows, until).persist(StorageLevel.DISK_ONLY)
     try:
         check_readable(rows, source)
         if not days:
             days = sorted(row[0] for row in rows.select("landed_on").distinct().collect() if row[0])
-            if not days and rows.limit(1).collect():
-                raise ContractError(
-                    f"source {source.name}: no row says on which day it landed; "
-                    f"landed_on = {source.landed_on!r} gave null for all"
-                )
         return Result(
             {LANDED.name: write_days(spark, blank(rows), LANDED, days, folder, files_per_day)}
         )

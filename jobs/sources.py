@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import glob
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
@@ -33,7 +35,7 @@ from contracts.mapping import (
     shown,
     table_settings,
 )
-from contracts.sources import BOT_LIMITS, EITHER, FIELDS
+from contracts.sources import BOT_LIMITS, EITHER, FIELDS, NULL_VALUES
 from contracts.table import CallError, ContractError
 from jobs.text import TextRules
 
@@ -67,7 +69,7 @@ class Source:
     name: str
     files: str
     """Path under the raw folder; `{day}` stands for YYYY-MM-DD, `*` for anything in one name."""
-    format: Literal["csv", "jsonl", "parquet"]
+    format: Literal["csv", "jsonl", "json", "parquet", "xlsx"]
     columns: tuple[str, ...]
     """Raw columns that the expressions may name; all arrive as strings."""
     tables: tuple[TableMap, ...]
@@ -89,6 +91,12 @@ class Source:
     quote: str = '"'
     header: bool = True
     multiline: bool = False
+    null_values: tuple[str, ...] = NULL_VALUES
+    """Texts of cells that mean that there is no value."""
+    missing_key: Literal["stop", "null"] = "stop"
+    """For JSON: whether a key that no row of a file has stops the run."""
+    sheet: str | None = None
+    """For Excel: the sheet that is read; None is the only one."""
     max_undecodable_share: float = 0.01
     """The run stops when more than 10 rows of a file, and more than this share, are undecodable."""
 
@@ -307,6 +315,9 @@ def _only_where_it_does_something(given: MappingOf[str, Any], at: str, problems:
             f"{at}thousands: {given['thousands']!r} stands before the decimals already; "
             "say decimal as well"
         )
+    separator, quote = given.get("separator", ","), given.get("quote", '"')
+    if quote and quote in separator:
+        problems.append(f"{at}quote: {shown(quote)} is in the separator {shown(separator)} too")
     problems += [
         f"{at}{setting.name}: only for format {' or '.join(setting.formats)}"
         for setting in SOURCE_SETTINGS
@@ -359,7 +370,8 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
     """The files of `source` that lie under `folder` now, by name.
 
     Raises:
-        ContractError: there is none, or a name has something else where its day should be.
+        ContractError: there is none, or some are no files that can be read, or a name has something
+            else where its day should be; every such one is named.
     """
     parts = re.split(r"(\{day\}|\*)", source.files)
     pattern = "".join(_GLOBS.get(part, glob.escape(part)) for part in parts)
@@ -372,10 +384,14 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
             for part in parts
         )
     )
-    files = []
+    files, problems = [], []
     for path in found:
         name = path.relative_to(folder).as_posix()
         day = None
+        why = _no_file(path, source)
+        if why is not None:
+            problems.append(f"{name} {why}")
+            continue
         if source.daily:
             match = shape.fullmatch(name)
             try:
@@ -383,10 +399,34 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
             except ValueError:
                 day = None
             if day is None:
-                raise ContractError(f"{source.name}: {name} names no day that exists")
+                problems.append(f"{name} names no day that exists")
+                continue
             day += timedelta(days=source.lands_after_days)
         files.append(RawFile(path, name, day))
+    if problems:
+        more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise ContractError(f"{source.name}: {'; '.join(problems[:10])}{more}")
     return tuple(files)
+
+
+def _no_file(path: Path, source: Source) -> str | None:
+    """What lies there instead of a file that can be read, and what to do about it."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "is a link to a file that is not there: mend it, or take it away"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return (
+            "is a folder, such as Spark writes: name the files in it, "
+            f'files = "{source.files}/*", or move it away'
+        )
+    if not stat.S_ISREG(mode):
+        return "is no file but a pipe, socket or device: move it away"
+    if not os.access(path, os.R_OK):
+        return "may not be read by this user: change its permissions"
+    return None
 
 
 def files_before(

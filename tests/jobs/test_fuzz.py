@@ -92,9 +92,14 @@ def test_every_line_comes_out_once_whatever_is_in_it(of: Source, tmp_path: Path)
             assert len(rows) == 1, content
             assert content[:2] == b"\x1f\x8b", content  # that looks like gzip
             continue
+        if rows and rows[-1].line == WHOLE_FILE:  # which says so where most are broken
+            rows.pop()
+            assert sum(row.problem is not None for row in rows) * 2 >= len(rows), content
         assert len({row.line for row in rows}) == len(rows), content
         if of.multiline:
             assert len(rows) <= n_lines(content), content
+        elif of.format == "jsonl":  # of which several may stand on a line
+            assert len(rows) >= n_lines(content), content
         else:
             assert len(rows) == n_lines(content), content
         for row in rows:
@@ -108,9 +113,10 @@ def test_a_broken_header_is_one_message(tmp_path: Path) -> None:
     for _ in range(500):
         path.write_bytes(mutated(b"id,text,n", dice) + b"\ne1,a,1\ne2,b,2\n")
         rows = list(raw_rows(path, of))
-        if any(row.line == WHOLE_FILE for row in rows):
-            assert len(rows) == 1
-            assert rows[0].problem
+        told = [row.problem for row in rows if row.line == WHOLE_FILE]
+        if told:
+            assert len(told) == 1
+            assert len(rows) == 1 or all(row.problem for row in rows)
             unreadable += 1
     assert unreadable > 100
 

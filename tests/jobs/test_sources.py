@@ -72,7 +72,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         [
             f"{path} is not a valid mapping:",
             "  sources.Log: expected lower-case letters, digits and underscores",
-            "  sources.Log.format: expected one of csv, jsonl, parquet, found 'xml'",
+            "  sources.Log.format: expected one of csv, jsonl, json, parquet, xlsx, found 'xml'",
             "  sources.Log.timezone: expected a time zone such as Europe/Berlin, found 'Mars/Base'",
             "  sources.Log.landed_on: files has no {day}, so an expression must say on which day a row "
             'landed, such as "to_date(time)"',
@@ -187,11 +187,19 @@ def test_what_is_of_another_type_is_told(written: str, told: list[str]) -> None:
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
-        ("quote = 1", "quote: expected one character, found 1"),
-        ("quote = ''", "quote: expected one character, found ''"),
+        ("quote = 1", "quote: expected one character, or nothing, found 1"),
+        ("quote = '::'", "quote: expected one character, or nothing, found '::'"),
+        ("separator = ''", "separator: expected a text such as \";\" or \"::\" without quotes and line "
+         "ends, or \"whitespace\", found ''"),
+        ("encoding = 'hex'", "encoding: expected a text encoding such as latin-1 or utf-16, found 'hex'"),
+        ("encoding = 'rot13'", "encoding: expected a text encoding such as latin-1 or utf-16, found 'rot13'"),
+        ("encoding = 'unicode_escape'", "encoding: expected a text encoding such as latin-1 or utf-16, found "
+         "'unicode_escape'"),
+        ("null_values = 'NULL'", "null_values: expected a list of texts such as [\"\", \"NULL\"], found 'NULL'"),
+        ("missing_key = 'empty'", "missing_key: expected one of stop, null, found 'empty'"),
         ("header = 'no'", "header: expected true or false, found 'no'"),
-        ("encoding = []", "encoding: expected an encoding such as latin-1, found []"),
-        ("encoding = 'undefined'", "encoding: expected an encoding such as latin-1, found "
+        ("encoding = []", "encoding: expected a text encoding such as latin-1 or utf-16, found []"),
+        ("encoding = 'undefined'", "encoding: expected a text encoding such as latin-1 or utf-16, found "
          "'undefined'"),
         ("timezone = {}", "timezone: expected a time zone such as Europe/Berlin, found {}"),
         ("missing = ['empty']", "missing: expected one of empty, stop, found ['empty']"),
@@ -295,7 +303,7 @@ def test_a_setting_that_would_do_nothing_is_refused() -> None:
     mapping_of(tomllib.loads(GOOD.replace('format = "jsonl"', settings)), "m", problems)
     assert problems == [
         "sources.log.separator: only for format csv",
-        "sources.log.header: only for format csv",
+        "sources.log.header: only for format csv or xlsx",
     ]
 
 

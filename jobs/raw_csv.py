@@ -1,0 +1,290 @@
+"""CSV and its kin, strictly: a quote stands around a cell or is doubled inside one, or it costs its
+own row."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+
+from jobs.raw_lines import Line, LongLine, RawBytes, lines
+from jobs.raw_row import (
+    LONG_CELL,
+    LONG_LINE,
+    MAX_CELL,
+    MAX_LINE,
+    Row,
+    UnreadableError,
+    hash_of_pieces,
+    row_hash,
+    without_nulls,
+)
+from jobs.sources import Source
+
+MAX_RECORD_LINES = 1000
+"""Lines that one quoted record may span; beyond it, its quote was never closed."""
+
+STRAY_QUOTE = "a quote is not closed or not escaped"
+LINE_BREAK = "a cell with a line break; multiline = true reads it"
+
+_CSV_LIMIT = 131_072
+"""Characters of a cell beyond which Python's parser refuses it, for the whole process."""
+
+
+class _StrayQuoteError(ValueError):
+    """A quote is not where a quote may be."""
+
+
+def csv_rows(data: RawBytes, source: Source) -> Iterator[Row]:
+    """Every row of a CSV file, in the order of `source.columns`."""
+    return _Reader(data, source).rows()
+
+
+class _Reader:
+    def __init__(self, data: RawBytes, source: Source):
+        self.data, self.source = data, source
+        self.nulls = frozenset(source.null_values)
+        self.quote = source.quote.encode(data.encoding)
+        self.separator = None if source.separator == "whitespace" else source.separator
+        self.split_quoted = _splitter(source.separator, source.quote)
+        self.width = len(source.columns)
+        self.pick: Callable[[list[str]], list[str]] | None = None
+        """Chooses the cells of `source.columns`, where the file has others or another order."""
+
+    def rows(self) -> Iterator[Row]:
+        every = lines(self.data)
+        if self.source.header and not self._read_header(every):
+            return
+        encoding, separator, quote = self.data.encoding, self.separator, self.source.quote
+        width, pick, nulls = self.width, self.pick, self.nulls
+        edges = _padded_edges(separator)
+        for number, raw, n in every:
+            if isinstance(raw, LongLine):
+                hashed = hash_of_pieces(raw)
+                yield Row(number, hashed, None, LONG_LINE, raw.n_bytes)
+                continue
+            try:
+                text = raw.decode(encoding)
+            except UnicodeDecodeError:
+                yield Row(number, row_hash(raw), None, self._undecodable, n)
+                continue
+            if quote and quote in text:
+                cells = self._quoted_cells(text)
+                if cells is None:
+                    yield from self._of_quotes((number, raw, n), every)
+                    continue
+            elif separator is None:
+                cells = _blank_separated(text)
+            else:
+                cells = text.split(separator)
+            if len(cells) != width or len(raw) > MAX_CELL:
+                yield self._row(number, raw, n, cells)
+                continue
+            if pick is not None:
+                cells = pick(cells)
+            fields: list[str | None]
+            if nulls.isdisjoint(cells) and not edges(text):
+                fields = cells  # type: ignore[assignment]
+            else:
+                fields = without_nulls(cells, nulls)
+            yield Row(number, row_hash(raw), fields, None, n)
+
+    @property
+    def _undecodable(self) -> str:
+        return f"not valid {self.source.encoding}"
+
+    @property
+    def _seems(self) -> str:
+        kind = self.data.unlike("csv")
+        return f"; it looks like {kind}" if kind else ""
+
+    def _row(self, number: int, raw: bytes, n: int, cells: list[str]) -> Row:
+        hashed = row_hash(raw)
+        if len(cells) != self.width:
+            problem = f"expected {self.width} fields, found {len(cells)}"
+            return Row(number, hashed, None, problem, n)
+        if len(raw) > MAX_CELL and max(map(len, cells)) > MAX_CELL:
+            return Row(number, hashed, None, LONG_CELL, n)
+        chosen = cells if self.pick is None else self.pick(cells)
+        return Row(number, hashed, without_nulls(chosen, self.nulls), None, n)
+
+    def _quoted_cells(self, text: str) -> list[str] | None:
+        """The cells of a whole record with quotes, where Python's quick parser is sure of them.
+
+        It takes a quote inside a cell without quotes for a character.
+        """
+        quote = self.source.quote
+        if self.separator is None or len(self.separator) > 1 or len(text) > _CSV_LIMIT:
+            return None
+        try:
+            cells = next(csv.reader([text], delimiter=self.separator, quotechar=quote, strict=True))
+        except csv.Error:
+            return None
+        return None if any(quote in cell for cell in cells) else cells
+
+    def _of_quotes(self, first: Line, every: Iterator[Line]) -> Iterator[Row]:
+        """The rows of a line with quotes, and of the lines that its open quote reaches.
+
+        A quote that is never closed costs its own line only: the lines after it are read again.
+        """
+        again: deque[Line] = deque([first])
+        while again:
+            number, raw, n = again.popleft()
+            if isinstance(raw, LongLine):
+                yield Row(number, hash_of_pieces(raw), None, LONG_LINE, raw.n_bytes)
+                continue
+            try:
+                yield self._row(number, raw, n, self._cells(raw))
+            except UnicodeDecodeError:
+                yield Row(number, row_hash(raw), None, self._undecodable, n)
+            except _StrayQuoteError:
+                taken, raws, cells = self._joined((number, raw, n), again, every)
+                if cells is None:
+                    again.extendleft(reversed(taken[1:]))
+                    yield Row(number, row_hash(raw), None, STRAY_QUOTE, n)
+                elif self.source.multiline:
+                    n = sum(line[2] for line in taken)
+                    yield self._row(number, b"\n".join(raws), n, cells)
+                else:
+                    for (number, _, n), raw in zip(taken, raws, strict=True):
+                        yield Row(number, row_hash(raw), None, LINE_BREAK, n)
+
+    def _cells(self, raw: bytes) -> list[str]:
+        text = raw.decode(self.data.encoding)
+        if self.source.quote not in text:
+            return _blank_separated(text) if self.separator is None else text.split(self.separator)
+        return self.split_quoted(text)
+
+    def _joined(
+        self, first: tuple[int, bytes, int], again: deque[Line], every: Iterator[Line]
+    ) -> tuple[list[Line], list[bytes], list[str] | None]:
+        """Lines from one whose quote is open to the one that closes it, and their cells; None
+        where they make no record of the file's width."""
+        taken: list[Line] = [first]
+        raws, size, n_quotes = [first[1]], len(first[1]), first[1].count(self.quote)
+        while n_quotes % 2 and len(taken) < MAX_RECORD_LINES and size <= MAX_LINE:
+            line = again.popleft() if again else next(every, None)
+            if line is None:
+                break
+            taken.append(line)
+            if isinstance(line[1], LongLine):
+                break
+            raws.append(line[1])
+            size += len(line[1])
+            n_quotes += line[1].count(self.quote)
+        if n_quotes % 2 or len(taken) == 1:
+            return taken, raws, None
+        try:
+            cells = self.split_quoted(b"\n".join(raws).decode(self.data.encoding))
+        except (UnicodeDecodeError, _StrayQuoteError):
+            return taken, raws, None
+        is_record = len(cells) == self.width and not self._are_rows(raws)
+        return taken, raws, cells if is_record else None
+
+    def _are_rows(self, raws: list[bytes]) -> bool:
+        """Whether each of the joined lines is a row by itself, but for a stray quote in the first
+        and in the last: two of them would swallow all that stands between."""
+        if self.width < 2 or (self.width < 4 and len(raws) < 4) or self.separator is None:
+            return False
+        separator = self.separator.encode(self.data.encoding)
+        return all(raw.count(separator) == self.width - 1 for raw in raws)
+
+    def _read_header(self, every: Iterator[Line]) -> bool:
+        """Find the columns; False for a file with no line at all."""
+        first = next(every, None)
+        if first is None:
+            return False
+        _, raw, n = first
+        if isinstance(raw, LongLine):
+            raise UnreadableError(f"its header is longer than {MAX_LINE:,} bytes")
+        self.data.n_skipped += n
+        try:
+            names = [name.strip() for name in self._cells(raw)]
+        except UnicodeDecodeError:
+            raise UnreadableError(f"its header is {self._undecodable}{self._seems}") from None
+        except _StrayQuoteError:
+            raise UnreadableError(
+                f"its header cannot be decoded: {STRAY_QUOTE}{self._seems}"
+            ) from None
+        columns = self.source.columns
+        absent = [name for name in columns if name not in names]
+        if absent:
+            shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:100])
+            told = f"no column {', '.join(absent)}; its header has {shown}"[:2000]
+            raise UnreadableError(told + self._seems)
+        twice = sorted({name for name in columns if names.count(name) > 1})
+        if twice:
+            raise UnreadableError(f"its header names {', '.join(twice)} twice")
+        self.width = len(names)
+        places = [names.index(name) for name in columns]
+        if len(places) == 1:
+            place = places[0]
+            self.pick = lambda cells: [cells[place]]
+        elif places != list(range(len(names))):
+            chosen = itemgetter(*places)
+            self.pick = lambda cells: list(chosen(cells))
+        return True
+
+
+def _blank_separated(text: str) -> list[str]:
+    return re.split("[ \t]+", text.strip(" \t"))
+
+
+def _padded_edges(separator: str | None) -> Callable[[str], bool]:
+    """Whether a line may have a cell with blanks around it."""
+    if separator is None:
+        return lambda text: False
+    before, after = f" {separator}", f"{separator} "
+    tabs = "\t" not in separator
+
+    def edges(text: str) -> bool:
+        return (
+            before in text
+            or after in text
+            or (tabs and "\t" in text)
+            or text[0] == " "
+            or text[-1] == " "
+        )
+
+    return edges
+
+
+def _splitter(separator: str, quote: str) -> Callable[[str], list[str]]:
+    """Splits a record with quotes into cells; blanks may stand around a quoted one.
+
+    Raises:
+        _StrayQuoteError: a quote is neither around a cell nor doubled inside one, or is not closed.
+    """
+    if not quote:
+        return lambda text: text.split(separator)
+    q = re.escape(quote)
+    if separator == "whitespace":
+        blank, end = "", r"([ \t]+|\Z)"
+        bare = rf"[^{q}\s]*"
+    else:
+        blank = "" if separator == " " else "[ ]*" if "\t" in separator else r"[ \t]*"
+        end = rf"({re.escape(separator)}|\Z)"
+        bare = rf"(?:(?!{re.escape(separator)})[^{q}\n])*"
+    quoted = re.compile(rf"{blank}{q}((?:[^{q}]+|{q}{q})*+){q}{blank}{end}")
+    plain = re.compile(rf"({bare}){end}")
+
+    def split(text: str) -> list[str]:
+        if separator == "whitespace":
+            text = text.strip(" \t")
+        cells, at = [], 0
+        while True:
+            found = quoted.match(text, at)
+            if found is not None:
+                cells.append(found[1].replace(quote + quote, quote))
+            else:
+                found = plain.match(text, at)
+                if found is None:
+                    raise _StrayQuoteError
+                cells.append(found[1])
+            at = found.end()
+            if not found[2]:
+                return cells
+
+    return split

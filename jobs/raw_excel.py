@@ -1,0 +1,133 @@
+"""A sheet of an Excel workbook, row by row."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+
+from jobs.raw_kind import looks_like
+from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
+from jobs.sources import Source
+
+MAX_UNPACKED = 1 << 30
+"""Bytes that a workbook may have when it is unpacked: its texts are held in memory."""
+
+
+def excel_rows(path: Path, source: Source) -> Iterator[Row]:
+    """Every row of the sheet that is not empty, in the order of `source.columns`."""
+    _check_archive(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of styles and validations, which nothing here needs
+        try:
+            book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        except Exception as error:  # whatever a damaged part makes the parser raise
+            raise UnreadableError(
+                f"is no Excel workbook that can be read: {type(error).__name__}"
+            ) from None
+    try:
+        yield from _rows(_sheet(book, source.sheet), source)
+    finally:
+        book.close()
+
+
+def _check_archive(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+    except zipfile.BadZipFile:
+        with path.open("rb") as stream:
+            kind = looks_like(stream.read(4096))
+        raise UnreadableError(
+            "is no Excel workbook (.xlsx)" + (f": it looks like {kind}" if kind else "")
+        ) from None
+    if size > MAX_UNPACKED:
+        raise UnreadableError(
+            f"has {size:,} bytes when unpacked, more than {MAX_UNPACKED:,}: save it as CSV"
+        )
+
+
+def _sheet(book: Any, name: str | None) -> Any:
+    names = [sheet.title for sheet in book.worksheets]
+    if name is None and len(names) == 1:
+        return book.worksheets[0]
+    if name not in names:
+        asked = (
+            "it has several sheets, and the mapping names none"
+            if name is None
+            else f"no sheet {name}"
+        )
+        raise UnreadableError(f'{asked}; its sheets are {", ".join(names)}; say sheet = "…"')
+    return book.worksheets[names.index(name)]
+
+
+def _rows(sheet: Any, source: Source) -> Iterator[Row]:
+    sheet.reset_dimensions()  # what the file says of its size need not be so
+    nulls = frozenset(source.null_values)
+    places: list[int] | None = None if source.header else list(range(len(source.columns)))
+    every = enumerate(_told(sheet.iter_rows(values_only=True)), start=1)
+    for number, values in every:
+        cells = [_text(value) for value in values]
+        if not any(cells):
+            continue
+        if places is None:
+            places = _places([cell or "" for cell in cells], source)
+            continue
+        chosen = [cells[at] if at < len(cells) else None for at in places]
+        raw = b"\x1f".join(b"\x00" if c is None else c.encode("utf-8", "replace") for c in chosen)
+        if not source.header and any(cells[len(source.columns) :]):
+            n = max(i for i, cell in enumerate(cells) if cell) + 1
+            problem = f"expected {len(places)} fields, found {n}"
+            yield Row(number, row_hash(raw), None, problem, len(raw))
+        elif len(raw) > MAX_CELL and max(len(cell or "") for cell in chosen) > MAX_CELL:
+            yield Row(number, row_hash(raw), None, LONG_CELL, len(raw))
+        else:
+            yield Row(number, row_hash(raw), without_nulls(chosen, nulls), None, len(raw))
+
+
+def _told(rows: Iterator[Any]) -> Iterator[Any]:
+    """The rows; what a damaged sheet makes the parser raise is a sentence."""
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                row = next(rows, None)
+            except Exception as error:
+                raise UnreadableError(f"its sheet cannot be read: {type(error).__name__}") from None
+        if row is None:
+            return
+        yield row
+
+
+def _places(names: list[str], source: Source) -> list[int]:
+    names = [name.strip() for name in names]
+    absent = [column for column in source.columns if column not in names]
+    if absent:
+        raise UnreadableError(
+            f"no column {', '.join(absent)}; its first row has {', '.join(filter(None, names))}"[
+                :2000
+            ]
+        )
+    twice = sorted({column for column in source.columns if names.count(column) > 1})
+    if twice:
+        raise UnreadableError(f"its first row names {', '.join(twice)} twice")
+    return [names.index(column) for column in source.columns]
+
+
+def _text(value: Any) -> str | None:
+    """A cell as a CSV would hold it: whole numbers whole, dates and times as ISO texts."""
+    match value:
+        case None:
+            return None
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer() and abs(value) < 1e15:
+            return str(int(value))
+        case datetime() | date() | time():
+            return value.isoformat()
+    return str(value)

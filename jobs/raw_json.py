@@ -1,0 +1,380 @@
+"""JSON, strictly: an object per line, several on one line, or all of them in one array."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from jobs.raw_kind import looks_like
+from jobs.raw_lines import BLOCK, LongLine, RawBytes, lines
+from jobs.raw_row import (
+    BLANKS,
+    LONG_CELL,
+    LONG_LINE,
+    MAX_CELL,
+    MAX_LINE,
+    Row,
+    UnreadableError,
+    hash_of_pieces,
+    row_hash,
+    without_nulls,
+)
+from jobs.sources import Source
+
+MAX_KEYS = 30
+"""Keys of a file that a message lists."""
+
+NOT_JSON = "not valid JSON"
+HALF_PAIR = "half a pair of surrogates"
+
+_BLANK = re.compile(r"[ \t\r\n\ufeff]*")
+_BETWEEN = {"": re.compile(r"\}\s*(?=\{)"), ",": re.compile(r"\}\s*,\s*(?=\{)")}
+"""Where one object ends and the next begins: side by side, or in an array."""
+_CLOSING = re.compile(r"\}\s*\]\s*\Z")
+BOUNDARY = 64
+"""Characters that what is between two objects has at most."""
+_ESCAPED = re.compile("[\udc80-\udcff]")
+"""Bytes that could not be decoded."""
+
+
+class _UndecodableError(ValueError):
+    """It is well formed but ambiguous."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise _UndecodableError("a JSON key is there twice")
+    return made
+
+
+def _no_constant(name: str) -> None:
+    raise _UndecodableError(f"{name} is no JSON value")
+
+
+_scan = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=_no_constant
+).scan_once  # type: ignore[attr-defined]
+"""The value that begins at a place of a text, and where it ends."""
+
+
+def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
+    """Every object of a file with one on each line, or several on some."""
+    picked = _Picked(source, data)
+    encoding, columns, nulls = data.encoding, source.columns, picked.nulls
+    n_more = 0  # objects that stand on a line behind another: each counts as a line
+    for number, raw, n in lines(data):
+        if isinstance(raw, LongLine):
+            pieces = _Pieces(raw, data)
+            for found in pieces.elements(""):
+                yield picked.row(number + n_more, found)
+                n_more += 1
+            n_more -= 1
+            data.n_skipped += raw.n_bytes - pieces.n_fed
+            continue
+        try:
+            text = raw.decode(encoding)
+            record, end = _scan(text, 0)
+            is_one = end == len(text) <= MAX_CELL and type(record) is dict
+        except (ValueError, StopIteration, RecursionError):
+            is_one = False
+        if not is_one:
+            n_ends = n - len(raw)
+            for found in _Pieces((raw,), data).elements(""):
+                yield picked.row(number + n_more, found, n_ends)
+                n_more += 1
+                n_ends = 0
+            n_more -= 1
+            continue
+        if picked.unseen:
+            picked.look(record)
+        if picked.nested:
+            fields = picked.fields(record)
+        else:
+            fields = [
+                (None if value.strip(BLANKS) in nulls else value)
+                if type(value) is str
+                else _text(value)
+                for value in map(record.get, columns)
+            ]
+        if "\\u" in text and not _is_unicode(fields):
+            yield Row(number + n_more, row_hash(raw), None, HALF_PAIR, n)
+        else:
+            yield Row(number + n_more, row_hash(raw), fields, None, n)
+    picked.check()
+
+
+def json_rows(data: RawBytes, source: Source) -> Iterator[Row]:
+    """Every object of a file that is one array, or objects side by side; numbered from 1."""
+    picked = _Picked(source, data)
+    pieces = _Pieces(iter(data.read, b""), data)
+    opening = pieces.opening()
+    if opening not in ("", "[", "{"):
+        kind = looks_like(data.head)
+        raise UnreadableError("is no JSON" + (f": it looks like {kind}" if kind else ""))
+    in_array = opening == "["
+    if in_array:
+        pieces.skip_opening()
+    for number, found in enumerate(pieces.elements("," if in_array else ""), start=1):
+        if found.problem == LONG_LINE:
+            raise UnreadableError(f"its object {number} has more than {MAX_LINE:,} bytes")
+        yield picked.row(number, found)
+    if in_array and not pieces.is_closed:
+        raise UnreadableError("its array is never closed: the file is cut off")
+    picked.check()
+
+
+class _Element(NamedTuple):
+    """A JSON value of a file, or what stands where one should."""
+
+    value: Any
+    problem: str | None
+    row_hash: str
+    n_bytes: int
+    """With the blanks and the comma before it."""
+    has_escapes: bool = False
+
+
+class _Pieces:
+    """JSON values, read from bytes as they come; no more is held than the longest value."""
+
+    def __init__(self, pieces: Iterable[bytes], data: RawBytes):
+        self._data, self._pieces = data, iter(pieces)
+        self._decoder = codecs.getincrementaldecoder(data.encoding)("surrogateescape")
+        self._text, self._at = "", 0
+        """What was read, and from where on it belongs to no value yet."""
+        self._ended = False
+        self.n_fed = 0
+        self.is_closed = False
+        """Whether the array's closing bracket was seen."""
+
+    def opening(self) -> str:
+        """The first character that is not blank; none for an empty file."""
+        at = self._after_blanks(0)
+        return self._text[at : at + 1]
+
+    def skip_opening(self) -> None:
+        self._skip(self._after_blanks(0) + 1)
+
+    def elements(self, between: str) -> Iterator[_Element]:
+        """Values side by side, or with commas between them up to a closing bracket.
+
+        One that is broken reaches to where the next object begins.
+        """
+        is_first = True
+        while True:
+            if self._at > BLOCK:
+                self._text, self._at = self._text[self._at :], 0
+            at = self._after_blanks(self._at)
+            character = self._text[at : at + 1]
+            if not character:
+                self._skip(at)
+                return
+            is_sound = not self.is_closed
+            if between and is_sound and not is_first and character == between:
+                at = self._after_blanks(at + 1)
+                character = self._text[at : at + 1]
+            elif between and is_sound and not is_first and character != "]":
+                is_sound = False
+            if between and is_sound and character == "]":
+                self._skip(at + 1)
+                self.is_closed = True
+                continue
+            is_first = False
+            yield self._element(at, between, is_sound)
+
+    def _element(self, at: int, between: str, is_sound: bool) -> _Element:
+        value: Any = None
+        problem: str | None = NOT_JSON
+        end = -1
+        if is_sound:
+            value, problem, end = self._value(at)
+            follows = "" if end < 0 else self._text[(after := self._after_blanks(end)) : after + 1]
+            if problem is None and follows and follows not in (",]" if between else "{"):
+                problem, end = NOT_JSON, -1
+        if end < 0:
+            value, end = None, self._end_of_broken(at, between)
+            if end < 0:
+                return self._rest(at)
+        text = self._text[at:end]
+        raw = self._bytes(text)
+        n_bytes = len(raw) + len(self._bytes(self._text[self._at : at]))
+        self._at = end
+        if _ESCAPED.search(text) is not None:
+            value, problem = None, f"not valid {self._data.named}"
+        elif problem is None and not isinstance(value, dict):
+            problem = "not a JSON object"
+        return _Element(value, problem, row_hash(raw), n_bytes, "\\u" in text)
+
+    def _value(self, at: int) -> tuple[Any, str | None, int]:
+        """The value that begins there, or what is wrong with it; its end, or -1."""
+        while True:
+            try:
+                value, end = _scan(self._text, at)
+            except _UndecodableError as error:
+                return None, str(error), -1
+            except RecursionError:
+                return None, "JSON nested too deep", -1
+            except json.JSONDecodeError as error:
+                where = len(self._text) if error.msg.startswith("Unterminated") else error.pos
+            except StopIteration as error:
+                where = error.value
+            else:
+                return value, None, end
+            # it may be whole once more of it is read
+            if where < len(self._text) - 8 or not self._more():
+                return None, NOT_JSON, -1
+
+    def _end_of_broken(self, at: int, between: str) -> int:
+        """Where the next object begins; the end, if there is none; -1 if that is too far."""
+        start = at + 1
+        while (boundary := _BETWEEN[between].search(self._text, start)) is None:
+            start = max(start, len(self._text) - BOUNDARY)
+            if not self._more():
+                if not self._ended:
+                    return -1
+                closing = _CLOSING.search(self._text, start) if between else None
+                return len(self._text) if closing is None else closing.start() + 1
+        return boundary.start() + 1
+
+    def _rest(self, at: int) -> _Element:
+        """All that is left, of which only the hash is kept."""
+        self._skip(at)
+        n_bytes = 0
+
+        def left() -> Iterator[bytes]:
+            nonlocal n_bytes
+            pending = self._decoder.getstate()[0]
+            for piece in (self._bytes(self._text[at:]), pending):
+                n_bytes += len(piece)
+                yield piece
+            for piece in self._pieces:
+                self.n_fed += len(piece)
+                n_bytes += len(piece)
+                yield piece
+
+        hashed = hash_of_pieces(left())
+        self._text, self._at, self._ended = "", 0, True
+        return _Element(None, LONG_LINE, hashed, n_bytes)
+
+    def _after_blanks(self, at: int) -> int:
+        while True:
+            found = _BLANK.match(self._text, at)
+            at = at if found is None else found.end()
+            if at < len(self._text) or not self._more():
+                return at
+
+    def _more(self) -> bool:
+        """Read as much again as is held; False if there is no more, or enough is held."""
+        held = len(self._text) - self._at
+        if self._ended or held > MAX_LINE:
+            return False
+        texts, n = [self._text], 0
+        while n <= held and not self._ended:
+            piece = next(self._pieces, None)
+            self._ended = piece is None
+            self.n_fed += len(piece or b"")
+            texts.append(self._decoder.decode(piece or b"", self._ended))
+            n += len(texts[-1])
+        self._text = "".join(texts)
+        return n > 0
+
+    def _skip(self, end: int) -> None:
+        """What stands before `end` is no row's."""
+        self._data.n_skipped += len(self._bytes(self._text[self._at : end]))
+        self._at = end
+
+    def _bytes(self, text: str) -> bytes:
+        return text.encode(self._data.encoding, "surrogateescape")
+
+
+class _Picked:
+    """The values of a source's columns, and which of its keys no row had."""
+
+    def __init__(self, source: Source, data: RawBytes):
+        self._data, self._format = data, source.format
+        self.nulls = frozenset(source.null_values)
+        self.nested = any("." in column for column in source.columns)
+        self._columns = source.columns
+        self.unseen = set(source.columns) if source.missing_key == "stop" else set()
+        """Columns whose key no row has had yet."""
+        self._keys: set[str] = set()
+        self._n_records = 0
+
+    def row(self, line: int, found: _Element, n_ends: int = 0) -> Row:
+        fields, problem = None, found.problem
+        if problem is None:
+            if self.unseen:
+                self.look(found.value)
+            fields = self.fields(found.value)
+            if found.has_escapes and not _is_unicode(fields):
+                fields, problem = None, HALF_PAIR
+            elif found.n_bytes > MAX_CELL and max(len(field or "") for field in fields) > MAX_CELL:
+                fields, problem = None, LONG_CELL
+        return Row(line, found.row_hash, fields, problem, found.n_bytes + n_ends)
+
+    def fields(self, record: dict[str, Any]) -> list[str | None]:
+        texts = [_text(_reach(record, column)[0]) for column in self._columns]
+        return without_nulls(texts, self.nulls)
+
+    def look(self, record: dict[str, Any]) -> None:
+        """Note which keys a row has."""
+        self._n_records += 1
+        if len(self._keys) < MAX_KEYS:
+            self._keys.update(record)
+        for column in sorted(self.unseen):
+            if _reach(record, column)[1]:
+                self.unseen.discard(column)
+            elif "." in column:
+                parent = column.rpartition(".")[0]
+                inner = _reach(record, parent)[0]
+                if isinstance(inner, dict) and len(self._keys) < MAX_KEYS:
+                    self._keys.update(f"{parent}.{key}" for key in inner)
+
+    def check(self) -> None:
+        """Refuse a file of which no row has a key that the mapping names."""
+        if self.unseen and self._n_records:
+            shown = [
+                key if key.isprintable() and len(key) < 60 else repr(key)[:60]
+                for key in sorted(self._keys)[:MAX_KEYS]
+            ]
+            kind = self._data.unlike(self._format) if self._format == "jsonl" else None
+            raise UnreadableError(
+                f"no row has the key {', '.join(sorted(self.unseen))}; the keys there are "
+                f"{', '.join(shown) or 'none'}; if rows may lack it, "
+                'say missing_key = "null" in the mapping'
+                + (f"; it looks like {kind}" if kind else "")
+            )
+
+
+def _reach(record: dict[str, Any], column: str) -> tuple[Any, bool]:
+    """What stands under a key, or under a path of keys, and whether the key is there."""
+    if column in record:
+        return record[column], True
+    value: Any = record
+    for key in column.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return None, False
+        value = value[key]
+    return value, True
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _is_unicode(fields: Sequence[str | None]) -> bool:
+    """Whether the texts can be written at all: JSON may escape half a pair of surrogates."""
+    try:
+        for field in fields:
+            (field or "").encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,83 @@
+"""What a file looks like from its first bytes, and which setting would read it."""
+
+from __future__ import annotations
+
+import re
+
+BINARY = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a RAR archive",
+    b"\x1f\x9d": "a file of compress (.Z)",
+    b"LZIP": "an lzip stream",
+    b"\x89LZO": "an lzop stream",
+    b"\xff\x06\x00\x00sNaPpY": "a Snappy stream",
+    b"PAR1": "a Parquet file",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3\x00": "an SQLite database",
+    b"%PDF": "a PDF",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel file of before 2007 (.xls)",
+}
+"""First bytes of files that no text format is."""
+
+_ADVICE = {
+    "a Parquet file": '; format = "parquet" reads it',
+    "an Excel file of before 2007 (.xls)": "; save it as .xlsx",
+}
+
+
+def binary_kind(head: bytes) -> str | None:
+    """What the bytes are if they are no text, and what to do about it."""
+    for magic, kind in BINARY.items():
+        # a text may begin with letters that some binary format begins with
+        if head.startswith(magic) and (b"\0" in head or not magic.isalnum()):
+            return kind + _ADVICE.get(
+                kind, "; unpack it, or compress it with gzip, zstd, bzip2 or xz"
+            )
+    return None
+
+
+def looks_like(head: bytes) -> str | None:
+    """What a file that begins like this seems to be, and which setting would read it."""
+    kind = binary_kind(head)
+    if kind is not None:
+        return kind
+    encoding = unicode_of(head)
+    if encoding is not None:
+        return f'text in {encoding.upper()}; encoding = "{encoding}" reads it'
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if re.match(rb"(?i)<!doctype html|<html|<head|<body", text):
+        return "an HTML page"
+    if text.startswith(b"<"):
+        return "XML"
+    if re.match(rb"\[\s*(\{|$)", text):
+        return 'one JSON array; format = "json" reads it'
+    if re.match(rb"\{\s*\n", text):
+        return 'JSON that is spread over lines; format = "json" reads it'
+    if re.match(rb'\{\s*"', text):
+        return 'JSON lines; format = "jsonl" reads them'
+    return None
+
+
+def unlike(head: bytes, format_: str, encoding: str) -> str | None:
+    """What a file looks like, if that is not what its source says."""
+    kind = looks_like(head)
+    if kind is None or (format_ == "jsonl" and kind.startswith("JSON lines")):
+        return None
+    seems = unicode_of(head)
+    return None if seems is not None and encoding.startswith(seems[:6]) else kind
+
+
+def unicode_of(head: bytes) -> str | None:
+    """UTF-16 or UTF-32, if the bytes begin with its mark or are ASCII written in it."""
+    if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+        return "utf-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = head[:64]
+    if len(start) >= 8 and not any(start[1::2]) and all(start[::2]):
+        return "utf-16-le"
+    if len(start) >= 8 and not any(start[::2]) and all(start[1::2]):
+        return "utf-16-be"
+    return None

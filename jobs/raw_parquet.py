@@ -1,0 +1,199 @@
+"""Parquet, whatever types its columns have: every value as the text that a CSV would hold."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
+from jobs.sources import Source
+
+MAX_BATCH_ROWS = 8192
+BATCH_BYTES = 32 << 20
+
+_EXACT = float(1 << 63)
+"""Below it a double without a fraction is a 64-bit whole number."""
+
+
+def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
+    """Every row of a Parquet file, in the order of `source.columns`."""
+    file = pq.ParquetFile(path)
+    tops = [_top(file.schema_arrow, column) for column in source.columns]
+    _check_columns(file.schema_arrow, source.columns, tops)
+    instants = _int96(file)
+    nulls = frozenset(source.null_values)
+    number = 0
+    for batch in file.iter_batches(_batch_rows(file.metadata), columns=sorted(set(tops))):
+        columns = [
+            _texts(_column(batch, top, column), column in instants)
+            for top, column in zip(tops, source.columns, strict=True)
+        ]
+        for cells in zip(*columns, strict=True):
+            number += 1
+            raw = b"\x1f".join(
+                b"\x00" if c is None else c if isinstance(c, bytes) else c.encode() for c in cells
+            )
+            hashed = row_hash(raw)
+            if any(isinstance(cell, bytes) for cell in cells):
+                yield Row(number, hashed, None, "not valid utf-8", len(raw))
+            elif len(raw) > MAX_CELL and max(len(cell or "") for cell in cells) > MAX_CELL:
+                yield Row(number, hashed, None, LONG_CELL, len(raw))
+            else:
+                yield Row(number, hashed, without_nulls(cells, nulls), None, len(raw))
+    if number != file.metadata.num_rows:
+        raise UnreadableError(f"has {file.metadata.num_rows} rows, of which {number} were read")
+
+
+def _batch_rows(metadata: Any) -> int:
+    """So many rows that a batch stays small, however long they are."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    widest = max((g.total_byte_size / max(g.num_rows, 1) for g in groups), default=1)
+    return int(min(MAX_BATCH_ROWS, max(1, BATCH_BYTES // max(widest, 1))))
+
+
+def _top(schema: pa.Schema, column: str) -> str:
+    """The file's column that holds a mapped one: of its name, or of the first step of its path."""
+    return column if column in schema.names else column.split(".")[0]
+
+
+def _check_columns(schema: pa.Schema, columns: tuple[str, ...], tops: list[str]) -> None:
+    absent, known = [], list(schema.names)
+    for column, top in zip(columns, tops, strict=True):
+        if top not in schema.names:
+            absent.append(column)
+            continue
+        field = schema.field(schema.get_all_field_indices(top)[0])
+        for step in [] if column == top else column.split(".")[1:]:
+            inner = [field.type.field(i) for i in range(_n_inner(field.type))]
+            matching = [f for f in inner if f.name == step]
+            if not matching:
+                absent.append(column)
+                known += [f"{field.name}.{f.name}" for f in inner]
+                break
+            field = matching[0]
+    if absent:
+        raise UnreadableError(f"no column {', '.join(absent)}; it has {', '.join(known)}"[:2000])
+    twice = sorted({top for top in tops if schema.names.count(top) > 1})
+    if twice:
+        raise UnreadableError(f"it has two columns of the name {', '.join(twice)}")
+
+
+def _n_inner(type_: pa.DataType) -> int:
+    return type_.num_fields if pa.types.is_struct(type_) else 0
+
+
+def _int96(file: pq.ParquetFile) -> set[str]:
+    """Columns of Spark's old timestamps, which are instants and do not say so."""
+    columns = (file.schema.column(i) for i in range(len(file.schema)))
+    return {column.path for column in columns if column.physical_type == "INT96"}
+
+
+def _column(batch: pa.RecordBatch, top: str, column: str) -> pa.Array:
+    values = batch.column(batch.schema.get_field_index(top))
+    return values if column == top else pc.struct_field(values, column.split(".")[1:])
+
+
+def _texts(values: pa.Array, is_instant: bool) -> list[Any]:
+    """Values as texts; bytes where a text is not UTF-8, which Parquet does not check.
+
+    An instant ends in Z; a time without a zone has no offset. Both have microseconds at most.
+    """
+    type_ = values.type
+    if isinstance(type_, pa.BaseExtensionType):
+        values, type_ = values.storage, type_.storage_type
+    if pa.types.is_dictionary(type_):
+        values, type_ = values.cast(type_.value_type), type_.value_type
+    if pa.types.is_timestamp(type_):
+        zone = "UTC" if type_.tz is not None or is_instant else None
+        if type_.tz is None:
+            values = values.cast(pa.timestamp("us"), safe=False)
+            values = values.cast(pa.timestamp("us", zone))
+        else:
+            values = values.cast(pa.timestamp("us", "UTC"), safe=False)
+        return pc.strftime(values, format="%Y-%m-%dT%H:%M:%S" + ("Z" if zone else "")).to_pylist()
+    if pa.types.is_floating(type_):
+        return _of_floats(values).to_pylist()
+    if pa.types.is_nested(type_):
+        return [None if value is None else _json(value) for value in values.to_pylist()]
+    if pa.types.is_decimal(type_) or pa.types.is_duration(type_):
+        return [None if value is None else str(_plain(value)) for value in values.to_pylist()]
+    if pa.types.is_fixed_size_binary(type_):
+        return [None if value is None else _of_binary(value) for value in values.to_pylist()]
+    texts = values.cast(pa.string())
+    try:
+        return texts.to_pylist()
+    except UnicodeDecodeError:
+        return [_decoded(value) for value in texts.cast(pa.binary()).to_pylist()]
+
+
+def _of_floats(values: pa.Array) -> pa.Array:
+    """A whole number as one, such as an id in a column that became a double; NaN is missing."""
+    if pa.types.is_float16(values.type):
+        values = values.cast(pa.float32())
+    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT))
+    whole = pc.if_else(is_whole, values, pa.scalar(0, values.type)).cast(pa.int64())
+    texts = pc.if_else(is_whole, whole.cast(pa.string()), values.cast(pa.string()))
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.string()), texts)
+
+
+def _decoded(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _of_binary(value: bytes) -> str:
+    """A UUID where there are 16 bytes, which it takes; else the text, or its digits."""
+    text = _decoded(value)
+    if isinstance(text, str) and text.isprintable():
+        return text
+    return str(UUID(bytes=value)) if len(value) == 16 else value.hex()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """A nested value in what JSON has; what it has not is text, exactly."""
+    match value:
+        case Mapping():
+            return {str(_plain(key)): _plain(inner) for key, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case tuple() if len(value) == 2:  # an entry of a map
+            return {"key": _plain(value[0]), "value": _plain(value[1])}
+        case bool() | int() | str() | None:
+            return value
+        case float():
+            if math.isnan(value):
+                return None
+            return int(value) if value.is_integer() and abs(value) < _EXACT else value
+        case Decimal():
+            return format(value, "f")
+        case datetime():
+            return _iso(value)
+        case date() | time():
+            return value.isoformat()
+        case bytes():
+            return _of_binary(value)
+    return str(value)
+
+
+def _iso(value: datetime) -> str:
+    """With microseconds where it has any, and Z where it is an instant."""
+    if value.tzinfo is None:
+        return value.isoformat(timespec="auto" if not value.microsecond else "microseconds")
+    utc = value.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="auto" if not utc.microsecond else "microseconds") + "Z"

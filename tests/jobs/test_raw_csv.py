@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs.raw_csv import LINE_BREAK, STRAY_QUOTE
+from jobs.raw_row import LONG_CELL, LONG_LINE, MAX_CELL, MAX_LINE, row_hash
+from jobs.rawfiles import raw_rows
+from tests.conftest import REPOSITORY
+from tests.jobs.reading import read, refusal, source
+
+
+@pytest.mark.parametrize("multiline", [True, False])
+def test_each_stray_quote_costs_its_own_row(tmp_path: Path, multiline: bool) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "".join(
+            f"{i},TV{' 40' if i in (1, 9) else ''}{chr(34) * (i in (1, 9))},x\n"
+            for i in range(1, 11)
+        )
+    )
+    of = source("csv", ("id", "item", "rest"), header=False, multiline=multiline)
+    assert read(path, of) == [
+        (i, None, STRAY_QUOTE) if i in (1, 9) else (i, [str(i), "TV", "x"], None)
+        for i in range(1, 11)
+    ]
+
+
+def test_rows_between_two_cells_with_a_stray_quote_at_their_edge_are_no_text_of_a_cell(
+    tmp_path: Path,
+) -> None:
+    """The quote of line 2 opens a cell and that of line 6 closes one: as CSV they are one record."""
+    path = tmp_path / "a.csv"
+    path.write_text('id,a,b,c\n1,"TV 40,x,y\n2,b,x,y\n3,b,x,y\n4,b,x,y\n5,TV 50",x,y\n6,b,x,y\n')
+    of = source("csv", ("id", "a", "b", "c"), multiline=True)
+    assert [(line, problem) for line, _, problem in read(path, of)] == [
+        (2, STRAY_QUOTE), (3, None), (4, None), (5, None), (6, STRAY_QUOTE), (7, None),
+    ]  # fmt: skip
+
+
+def test_a_joined_record_of_the_wrong_width_is_given_back_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('1,"two\nlines",too many\n2,b\n')
+    assert read(path, source("csv", header=False, multiline=True)) == [
+        (1, None, STRAY_QUOTE),
+        (2, None, STRAY_QUOTE),
+        (3, ["2", "b"], None),
+    ]
+
+
+def test_without_multiline_no_part_of_a_record_with_a_line_break_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,text\n1,"one\nhello, world\nlines"\n2,b\n')
+    assert read(path, source("csv")) == [
+        (2, None, LINE_BREAK),
+        (3, None, LINE_BREAK),
+        (4, None, LINE_BREAK),
+        (5, ["2", "b"], None),
+    ]
+    assert LINE_BREAK == "a cell with a line break; multiline = true reads it"
+    assert read(path, source("csv", multiline=True)) == [
+        (2, ["1", "one\nhello, world\nlines"], None),
+        (5, ["2", "b"], None),
+    ]
+
+
+def test_blanks_may_stand_around_quotes_and_odd_line_ends_within(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('1, "a, b" \n2,"c ""d"""\n3,x\u2028y\n"4",x\u2028y\n', newline="")
+    assert read(path, source("csv", header=False)) == [
+        (1, ["1", "a, b"], None),
+        (2, ["2", 'c "d"'], None),
+        (3, ["3", "x\u2028y"], None),
+        (4, ["4", "x\u2028y"], None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("separator", "text"),
+    [
+        ("::", '1::a:b\n"2"::"c::d"\n'),
+        ("whitespace", '  1 \t a:b\n"2"   "c::d" \n'),
+        ("\t", '1\ta:b\n"2"\t"c::d"\n'),
+        ("|", '1|a:b\n"2"|"c::d"\n'),
+    ],
+)
+def test_a_separator_may_be_any_text_or_runs_of_blanks(
+    tmp_path: Path, separator: str, text: str
+) -> None:
+    path = tmp_path / "without-suffix"
+    path.write_text(text)
+    assert read(path, source("csv", header=False, separator=separator)) == [
+        (1, ["1", "a:b"], None),
+        (2, ["2", "c::d"], None),
+    ]
+
+
+def test_without_a_quote_it_is_a_character_like_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text('1\tTV 40"\n2\t"x\n')
+    assert read(path, source("csv", header=False, separator="\t", quote="")) == [
+        (1, ["1", 'TV 40"'], None),
+        (2, ["2", '"x'], None),
+    ]
+
+
+@pytest.mark.parametrize("multiline", [True, False])
+def test_a_cell_is_kept_up_to_a_megabyte_and_a_longer_one_is_told_as_such(
+    tmp_path: Path, multiline: bool
+) -> None:
+    path, x = tmp_path / "a.csv", "x" * MAX_CELL
+    path.write_text(f'1,"{x}"\n2,"{x}y"\n3,{x}\n4,{x}y\n5,b\n')
+    of = source("csv", header=False, multiline=multiline)
+    assert [(line, problem) for line, _, problem in read(path, of)] == [
+        (1, None), (2, LONG_CELL), (3, None), (4, LONG_CELL), (5, None),
+    ]  # fmt: skip
+    assert LONG_CELL == "too long: a cell of more than 1,048,576 characters"
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+def test_a_line_of_any_length_takes_bounded_memory(tmp_path: Path, format_: str) -> None:
+    """600 MB on one line, read by a process that may have 500 MB of addresses more than it starts
+    with; its hash is that of all its bytes."""
+    path = tmp_path / "a"
+    n = 600
+    with path.open("wb") as stream:
+        stream.write(b'{"id": 1, "text": "b"}\n' if format_ == "jsonl" else b"1,b\n")
+        for _ in range(n):
+            stream.write(b"x" * 1_000_000)
+        stream.write(b'\n{"id": 2, "text": "c"}\n' if format_ == "jsonl" else b"\n2,c\n")
+    program = f"""
+import resource
+from pathlib import Path
+from jobs.rawfiles import raw_rows
+from jobs.sources import Source
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 500_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+of = Source("s", "x", {format_!r}, ("id", "text"), (), header=False)
+for row in raw_rows(Path({str(path)!r}), of):
+    print(row.line, row.fields, row.problem, row.row_hash)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    path.unlink()
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, long, two = done.stdout.splitlines()
+    assert one.startswith("1 ['1', 'b'] None")
+    assert two.startswith("3 ['2', 'c'] None")
+    assert long == f"2 None {LONG_LINE} {HASH_OF_600_MB}"
+
+
+HASH_OF_600_MB = "07d1faee799b1a45eb98d9da86193cbc"
+
+
+def test_the_line_after_a_line_that_is_too_long_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"1,a\n" + b"x" * (MAX_LINE + 5000) + b"\r\n2,b\n3,c\n")
+    rows = list(raw_rows(path, source("csv", header=False)))
+    assert [(r.line, r.problem) for r in rows] == [(1, None), (2, LONG_LINE), (3, None), (4, None)]
+    assert rows[1].row_hash == row_hash(b"x" * (MAX_LINE + 5000) + b"\r")
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "utf-16",
+        "utf-16-le",
+        "utf-16-be",
+        "utf-32",
+        "latin-1",
+        "windows-1252",
+        "utf-8-sig",
+        "cp037",
+        "iso8859-15",
+    ],
+)
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "json"])
+def test_files_are_read_in_any_text_encoding(tmp_path: Path, encoding: str, format_: str) -> None:
+    path = tmp_path / "a"
+    text = {
+        "csv": 'id,text\n1,"é, ""ü"""\n2,b\n',
+        "jsonl": '{"id": 1, "text": "é, \\"ü\\""}\n{"id": 2, "text": "b"}\n',
+        "json": '[{"id": 1, "text": "é, \\"ü\\""},\n {"id": 2, "text": "b"}]',
+    }[format_]
+    path.write_bytes(text.encode(encoding))
+    rows = read(path, source(format_, encoding=encoding))
+    assert [fields for _, fields, _ in rows] == [["1", 'é, "ü"'], ["2", "b"]]
+
+
+def test_what_cannot_be_decoded_costs_its_line_in_every_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(
+        "1,a\n".encode("utf-16") + b"2\0,\0\x00\xd8\n\0" + "3,c\n".encode("utf-16-le") + b"4"
+    )
+    assert read(path, source("csv", header=False, encoding="utf-16")) == [
+        (1, ["1", "a"], None),
+        (2, None, "not valid utf-16"),
+        (3, ["3", "c"], None),
+        (4, None, "not valid utf-16"),
+    ]
+
+
+def test_a_wrong_encoding_is_told_with_what_would_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes("id,text\n1,a\n".encode("utf-16"))
+    assert (
+        refusal(path, source("csv"))
+        == 'its header is not valid utf-8; it looks like text in UTF-16; encoding = "utf-16" reads it'
+    )
+    path.write_bytes("id,text\n1,a\n".encode("utf-16-le"))
+    assert read(path, source("csv", encoding="utf-16")) == [(2, ["1", "a"], None)]
+    path.write_text("id,text\n1,a\n")
+    assert refusal(path, source("csv", encoding="utf-16")) == "is no utf-16 with a byte-order mark"
+
+
+def test_texts_that_mean_nothing_are_null_in_every_format(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    texts = ["", " ", "NULL", " null ", "\\N", "nan", "NaN", "None", "N/A", "#N/A"]
+    kept = ["NA", "Null", "none", "-", " x "]
+    path.write_text("".join(f"{i},{t}\n" for i, t in enumerate(texts + kept)))
+    assert [f[1] for _, f, _ in read(path, source("csv", header=False)) if f] == [
+        *[None] * len(texts), *kept,
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps({"id": 1, "text": text}) + "\n" for text in texts + kept))
+    assert [f[1] for _, f, _ in read(path, source("jsonl")) if f] == [*[None] * len(texts), *kept]
+    only = source("csv", header=False, null_values=("", "-"))
+    path.write_text("1,NULL\n2,\n3,-\n")
+    assert [f[1] for _, f, _ in read(path, only) if f] == ["NULL", None, None]
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "\ufeff", "id,text\n", "\ufeffid,text\r\n\r\n"])
+def test_a_file_without_rows_is_a_day_without_rows(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(text, newline="")
+    assert read(path, source("csv")) == []
+
+
+def test_a_file_of_which_no_row_is_good_is_refused_however_short(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("<html>\n<body>503</body>\n</html>\n")
+    assert refusal(path, source("jsonl")) == (
+        "none of its 3 rows can be decoded; it looks like an HTML page; the first is line 1: not "
+        "valid JSON"
+    )
+    path.write_text("1;b\n")
+    assert refusal(path, source("csv", header=False)) == (
+        "its only row cannot be decoded; the first is line 1: expected 2 fields, found 1"
+    )
+
+
+def test_a_line_that_is_most_of_the_file_counts_as_the_rows_that_it_may_be(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"1,b\n" * 100 + b"1,b," * 50_000 + b"\n")
+    assert refusal(path, source("csv", header=False)) == (
+        "200,001 of 200,401 bytes cannot be decoded, as much as 50,000 rows, more than "
+        "max_undecodable_share = 0.01 allows; the first is line 101: expected 2 fields, found 100001"
+    )
