@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.table import ContractError
+from contracts.table import CallError, ContractError
 from flows.settings import REPOSITORY, WEIGHTS_VARIABLE, read_settings
 
 
@@ -21,8 +21,8 @@ def run_models(
     """Run `python -m models WHAT` with a spec, passing on its lines, and return its report.
 
     Raises:
-        ContractError: the process says that its data or settings are not right.
-        RuntimeError: it ended without a report.
+        CallError: the process says that a setting is wrong.
+        ContractError: it says that its data are not right, or it ended without a report.
     """
     folder.mkdir(parents=True, exist_ok=True)
     spec_path, report_path = folder / f"{what}.spec.json", folder / f"{what}.report.json"
@@ -67,15 +67,23 @@ def run_models(
             process.send_signal(signal.SIGKILL)
             raise
     if not report_path.exists():
-        tail = "\n".join(lines[-20:])
-        raise RuntimeError(
-            f"python -m models {what} ended with {process.returncode} and no report; "
-            f"its last lines:\n{tail}"
-        )
+        log = folder / f"{what}.log"
+        log.touch(mode=0o600)
+        log.write_text("\n".join(lines) + "\n")
+        raise ContractError(f"{ending(what, process.returncode)}; what it said is in {log}")
     report: dict[str, Any] = json.loads(report_path.read_text())
     if "error" in report:
-        raise ContractError(report["error"])
+        raise (CallError if report.get("is_call") else ContractError)(report["error"])
     return report
+
+
+def ending(what: str, code: int) -> str:
+    """How a process ended that did not say why."""
+    if code == -signal.SIGKILL:
+        return f"the process that was to {what} was killed, most often for lack of memory"
+    if code < 0:
+        return f"the process that was to {what} was ended by {signal.Signals(-code).name}"
+    return f"the process that was to {what} ended with {code}, which nobody foresaw"
 
 
 def _is_noise(line: str) -> bool:

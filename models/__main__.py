@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.table import ContractError
+from contracts.table import CallError, ContractError
 from models import sealed
 from models.ranks import check_world, is_rank, rank, run_ranks
 
@@ -41,12 +41,12 @@ def main() -> int:
     )
     told = parser.parse_args()
     die_with_parent(os.getppid() if is_rank() else told.parent)
-    sealed.use(sealed.key_from(os.environ.get(sealed.KEY_VARIABLE)))
     spec = json.loads(told.spec.read_text())
     n = processes_of(told.what, spec)
     if n > 1 and not is_rank():
         return run_ranks(n, [told.what, str(told.spec), str(told.report)], told.report)
     try:
+        sealed.use(sealed.key_from(os.environ.get(sealed.KEY_VARIABLE)))
         check_world(n, "train.devices" if told.what == "train" else "score_processes")
         if told.what == "train":
             from models.learn import TrainSpec
@@ -74,7 +74,8 @@ def main() -> int:
 
             report = {"days": [score(ScoreSpec.from_json(day)) for day in spec["days"]]}
     except ContractError as error:
-        told.report.write_text(json.dumps({"error": str(error)}))
+        is_call = isinstance(error, CallError)
+        told.report.write_text(json.dumps({"error": str(error), "is_call": is_call}))
         return 1
     except SystemExit:
         if told.what == "train":  # asked to end: where it was is kept
