@@ -34,7 +34,7 @@ class LearningDays:
         )
 
     def split(self, task: Task, as_of: date, first_landed: date) -> Split | None:
-        """How the task's days are split as of a night; None where there is no room for it."""
+        """How the task's examples are split as of a night; None where there is none."""
         return split_days(task, self.before(as_of, first_landed), as_of, self.settle_days)
 
 
@@ -47,49 +47,64 @@ class Learnable:
     """None: it cannot."""
     from_day: date | None
     """The first night, this one or a later one, on which it can; None: on none, because
-    `example_max_days` of `example_spacing_days` are too few for its horizon."""
+    `example_max_days` of `example_spacing_days` do not reach back as far as its horizon."""
+    by_time_from: date | None
+    """The first such night on which it is tested on later days than it learnt from."""
 
 
 def learnable(
     tasks: Sequence[Task], first_landed: date, as_of: date, days: LearningDays
 ) -> tuple[Learnable, ...]:
     """What the night of `as_of` can learn from data that begin on `first_landed`, task by task."""
-    found: dict[int, date | None] = {}
+    found: dict[int, tuple[date | None, date | None]] = {}
     for task in tasks:
         if task.closes_after not in found:
-            found[task.closes_after] = _first_night(task, first_landed, as_of, days)
+            found[task.closes_after] = _first_nights(task, first_landed, as_of, days)
     return tuple(
-        Learnable(task, days.split(task, as_of, first_landed), found[task.closes_after])
+        Learnable(task, days.split(task, as_of, first_landed), *found[task.closes_after])
         for task in tasks
     )
 
 
-def _first_night(task: Task, first_landed: date, as_of: date, days: LearningDays) -> date | None:
-    """The first night from `as_of` on with room for the task's three parts."""
+def _first_nights(
+    task: Task, first_landed: date, as_of: date, days: LearningDays
+) -> tuple[date | None, date | None]:
+    """The first nights from `as_of` on with a closed day, and with room for three parts by time."""
     window = task.closes_after + days.settle_days
     needed = days.min_history_days + 3 * (window + 2 * days.example_spacing_days)
     last = max(as_of, first_landed + timedelta(days=needed)) + timedelta(
         days=days.example_spacing_days
     )
+    first: date | None = None
     for n in range((last - as_of).days + 1):
         night = as_of + timedelta(days=n)
-        if days.split(task, night, first_landed) is not None:
-            return night
-    return None
+        split = days.split(task, night, first_landed)
+        if split is not None:
+            first = first or night
+            if not split.by_user:
+                return first, night
+    return first, None
 
 
 def waiting(found: Sequence[Learnable]) -> list[str]:
     """A line for each day from which tasks can be learnt that cannot be learnt yet."""
-    later = [f for f in found if f.split is None]
-    nights = sorted({f.from_day for f in later if f.from_day is not None})
+    return _by_night([(f.task.name, f.from_day) for f in found if f.split is None])
+
+
+def by_user(found: Sequence[Learnable]) -> list[str]:
+    """A line for each day from which tasks are split by time that are split by user until then."""
+    return _by_night(
+        [(f.task.name, f.by_time_from) for f in found if f.split is not None and f.split.by_user]
+    )
+
+
+def _by_night(nights: Sequence[tuple[str, date | None]]) -> list[str]:
     lines = [
-        f"from {night} on: {', '.join(f.task.name for f in later if f.from_day == night)}"
-        for night in nights
+        f"from {night} on: {', '.join(name for name, of in nights if of == night)}"
+        for night in sorted({night for _, night in nights if night is not None})
     ]
-    never = [f.task for f in later if f.from_day is None]
+    never = [name for name, night in nights if night is None]
     if never:
-        lines.append(
-            "never, with so few example days (example_max_days): "
-            + ", ".join(task.name for task in never)
-        )
+        listed = ", ".join(never)
+        lines.append(f"never, with so few example days (example_max_days): {listed}")
     return lines

@@ -1,4 +1,5 @@
-"""Which as-of days a task learns from, stops on, and is tested on: always split by time."""
+"""What a task learns from, stops on, and is tested on: split by time, and where there is too little
+history for that, by user."""
 
 from __future__ import annotations
 
@@ -9,19 +10,56 @@ from datetime import date
 from contracts.days import label_is_closed
 from contracts.tasks import Task
 
+USER_FOLDS = 5
+"""Parts that users fall into by a hash of their key, whatever the day."""
+FOLDS_OF = {"train": frozenset({0, 1, 2}), "valid": frozenset({3}), "test": frozenset({4})}
+"""What a task that is split by user learns from, stops on, and is tested on."""
+
+
+LATER_DAYS, OTHER_USERS = "later days", "other users of the same days"
+"""What a task is measured on."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rows whose labels count for a task: of some days, and of all users or those of some folds."""
+
+    days: tuple[date, ...]
+    folds: frozenset[int] | None = None
+    share: float = 1.0
+    """Share of the rows, chosen by a hash of user and day, so that no part is ever too large."""
+
 
 @dataclass(frozen=True)
 class Split:
-    """As-of days of one task, each later than the ones before and than their labels' windows."""
+    """As-of days of one task, each later than the ones before and than their labels' windows.
+
+    Of a task that is split by user the three are the same days, and no user is in two of them.
+    """
 
     train: tuple[date, ...]
     valid: tuple[date, ...]
     test: tuple[date, ...]
+    by_user: bool = False
 
     @property
     def used(self) -> tuple[date, ...]:
         """Days whose labels shaped the model."""
         return (*self.train, *self.valid)
+
+    @property
+    def measured_on(self) -> str:
+        """What the test says something of."""
+        return OTHER_USERS if self.by_user else LATER_DAYS
+
+    def cut(self, part: str, share: float = 1.0) -> Cut:
+        """The rows of `train`, `valid` or `test`."""
+        return Cut(getattr(self, part), FOLDS_OF[part] if self.by_user else None, share)
+
+    def is_later_than(self, other: Split) -> bool:
+        """Whether the test rows are none that shaped a model of the other split: they are of later
+        days, or both go by user, whose folds are always the same."""
+        return min(self.test) > max(other.used) or (self.by_user and other.by_user)
 
 
 def split_days(
@@ -30,9 +68,10 @@ def split_days(
     """The newest closed days to test on, older ones to stop on, and all older ones to learn from.
 
     Between the three lie the days until a label is known and the settling days, so that no window
-    reaches into the next part. Two days are held out for each where there is room, else one; None
-    where there is no room at all. Tasks are split apart: a short horizon does not wait for a long
-    one.
+    reaches into the next part. Two days are held out for each where there is room, else one. Where
+    there is no room for three parts, all closed days are split by user: what is measured then holds
+    for other users of the same days, and says nothing of later days. None where no day is closed.
+    Tasks are split apart: a short horizon does not wait for a long one.
     """
     closed = sorted(
         a for a in as_ofs if label_is_closed(a, task.closes_after, settle_days, known_until)
@@ -47,7 +86,8 @@ def split_days(
         train = _closed_before(task, closed, valid[0], settle_days)
         if train:
             return Split(train, valid, test)
-    return None
+    days = tuple(closed)
+    return Split(days, days, days, by_user=True) if days else None
 
 
 def _closed_before(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from contracts.splits import LATER_DAYS
 from contracts.tables import NO_MODEL, SCOREBOARD
 from flows.analysts import query
 from flows.compare import Comparison, compare
@@ -121,6 +122,7 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
     days = sorted({day for cut in splits.values() for day in cut.get("train", ())})
     tests = sorted({day for cut in splits.values() for day in cut.get("test", ())})
     rows = trained.get("rows", {})
+    on = sorted({task.get("measured_on", LATER_DAYS) for task in trained["tasks"].values()})
     if model_id == NO_MODEL:
         return [("model", "none: nobody is scored in this release")]
     made = [
@@ -134,8 +136,8 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
          f"{config.get('events')}, text by {config.get('text')}; one head per question"),
         ("learnt from", f"{len(days)} as-of days, {days[0]} to {days[-1]}; up to "
          f"{max(rows.values(), default=0):,} rows per question" if days else "unknown"),
-        ("tested on", f"{len(tests)} later days, {tests[0]} to {tests[-1]}, looked at once"
-         if tests else "unknown"),
+        ("tested on", f"{len(tests)} days, {tests[0]} to {tests[-1]}, looked at once: "
+         + ", ".join(on) if tests else "unknown"),
         ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country, "
          "attributes; never a name, an address or the user's key"),
         ("not for", "decisions about a single person without a human look: scores are averages "

@@ -15,7 +15,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.history import waiting
+from contracts.history import by_user, waiting
 from contracts.table import ContractError
 from flows import publish, scoreboard, steps
 from flows.forms import as_day, as_flag, as_path
@@ -191,8 +191,11 @@ def open_night(
     first_day = night.first_day
     night.check_history(first_day)
     if first_day is not None:
-        for line in waiting(night.learnable(first_day)):
-            log.info(f"tasks with too little history: {line}")
+        found = night.learnable(first_day)
+        for line in waiting(found):
+            log.info(f"too little history to learn: {line}")
+        for line in by_user(found):
+            log.info(f"measured on other users of the same days, and on later days {line}")
     return night
 
 

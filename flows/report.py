@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from contracts.splits import LATER_DAYS
 from contracts.tables import PUBLISHED
 from flows.audit import Audited
 from flows.counts import Counted
@@ -143,6 +144,15 @@ class NightReport:
                 )
             )
         return made
+
+    @property
+    def by_user(self) -> list[str]:
+        """Tasks with too little history to be tested on later days."""
+        return [
+            name
+            for name, found in self.trained["tasks"].items()
+            if found.get("measured_on", LATER_DAYS) != LATER_DAYS
+        ]
 
     @property
     def segment_rows(self) -> list[tuple[str, ...]]:

@@ -10,28 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.artifact import Model
 from models.evaluate import Gain, gain_over, metrics
-from models.examine import Held, as_arrays
-from models.layout import Layout
+from models.examine import Held, Said
 from models.learn import Chosen, TrainSpec, fit_model
 
 HELPS, SAME, ALONE = "sharing helps", "no difference", "train it alone"
 
 
-def only(chosen: Chosen, name: str) -> Chosen:
-    """The same days and labels of one task. It no longer stays within another."""
-    (task,) = (t for t in chosen.tasks if t.name == name)
-    return Chosen(
-        Layout((task,), {n: c for n, c in chosen.layout.classes.items() if n == name}),
-        {name: chosen.splits[name]},
-        {},
-        {name: chosen.labels[name]},
-    )
-
-
 def single_task_twins(
-    spec: TrainSpec, chosen: Chosen, shared: Model, held: Mapping[str, Held]
+    spec: TrainSpec, chosen: Chosen, held: Held, shared: Mapping[str, Said]
 ) -> dict[str, dict[str, Any]]:
     """Per task how much better the shared network is in the main metric, with its interval over
     users, and what follows from it. Twins have the rows, days and settings of the shared one.
@@ -41,11 +28,9 @@ def single_task_twins(
         folder = Path(spec.folder, "alone", task.name)
         told = replace(spec, folder=str(folder), checkpoints=None)
         with contextlib.redirect_stdout(io.StringIO()):
-            twin = fit_model(told, only(chosen, task.name)).model
-        rows = held[task.name]
-        ours, theirs = (
-            as_arrays(model.scores(model.outputs(rows.rows))[task.name]) for model in (shared, twin)
-        )
+            twin = fit_model(told, chosen.only(task.name)).model
+        rows, ours = held.tasks[task.name], shared[task.name].scores
+        theirs = held.said_by(twin, spec.files)[task.name].scores
         gain = gain_over(task, rows.labels, rows.users, ours, theirs, spec.config)
         made[task.name] = {
             "metrics": metrics(task, rows.labels, theirs),

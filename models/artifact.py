@@ -122,6 +122,7 @@ def save_model(model: Model, folder: Path) -> str:
                 part: [d.isoformat() for d in getattr(split, part)]
                 for part in ("train", "valid", "test")
             }
+            | {"by_user": split.by_user}
             for name, split in model.splits.items()
         },
         "known_until": model.known_until.isoformat(),
@@ -173,7 +174,12 @@ def load_model(folder: Path) -> Model:
         config,
         {name: Calibration.from_json(c) for name, c in about["calibrations"].items()},
         {
-            name: Split(*(_days(split[part]) for part in ("train", "valid", "test")))
+            name: Split(
+                _days(split["train"]),
+                _days(split["valid"]),
+                _days(split["test"]),
+                split.get("by_user", False),
+            )
             for name, split in about["splits"].items()
         },
         date.fromisoformat(about["known_until"]),

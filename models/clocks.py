@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.kinds import Kind, MultiClass, MultiLabel, Ordinal
-from contracts.tasks import TASKS
+from contracts.tasks import TASKS, Task
 from models.evaluate import auc_of
 
 SAMPLES = 400
@@ -27,16 +27,17 @@ def compare_clocks(spec: Mapping[str, Any]) -> dict[str, Any]:
     middle. `spec`: `was` and `now`, files of scores; `labels`; `tasks`. The interval is
     that of a bootstrap over users, paired: both clocks see the same users.
     """
-    tables = {name: _read(spec[name]) for name in ("was", "now", "labels")}
+    asked = [task for task in TASKS if task.name in spec["tasks"] and _orders(task)]
+    scores = [task.score_columns()[0].name for task in asked]
+    tables = {name: _read(spec[name], ["user_key", *scores]) for name in ("was", "now")}
+    tables["labels"] = _read(spec["labels"], ["user_key", *(task.label for task in asked)])
     users = tables["labels"]["user_key"]
     for name in ("was", "now"):
         users = users.filter(pc.is_in(users, value_set=tables[name]["user_key"].combine_chunks()))
     users = users.combine_chunks()
     made = {}
-    for task in TASKS:
+    for task in asked:
         column = task.score_columns()[0]
-        if task.name not in spec["tasks"] or isinstance(task.kind, MultiClass | MultiLabel):
-            continue  # several scores, none of which orders users
         labels = _column(tables["labels"], users, task.label)
         known = ~np.isnan(labels)
         middle = _MIDDLE.get(type(task.kind), 0.0)
@@ -66,8 +67,13 @@ def compare_clocks(spec: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _read(paths: list[str]) -> pa.Table:
-    return pa.concat_tables([pq.read_table(path) for path in paths])
+def _orders(task: Task) -> bool:
+    """Whether there is one score, which orders users."""
+    return not isinstance(task.kind, MultiClass | MultiLabel)
+
+
+def _read(paths: list[str], columns: list[str]) -> pa.Table:
+    return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
 
 
 def _column(table: pa.Table, users: pa.Array, name: str) -> Any:

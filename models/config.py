@@ -112,6 +112,8 @@ class TrainConfig:
     """A task with fewer labelled rows in training, validation or test is left out."""
     twin_max_rows: int = 200_000
     """Training rows that a LightGBM twin sees at most, sampled by a hash of the row."""
+    test_max_rows: int = 200_000
+    """Rows that each task is tested on, or calibrated on, at most, sampled by a hash of the row."""
     single_task_twins: Literal["never", "weekly", "always"] = "weekly"
     """When each task is trained alone as well, to see whether sharing helps it: on Sundays, and
     when tasks or features have changed since the last training; never; or each time."""
@@ -137,6 +139,7 @@ class TrainConfig:
             "threads",
             "min_rows",
             "twin_max_rows",
+            "test_max_rows",
             "members",
             "numeric_width",
             "n_bins",

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from models.encoders import Encoded, Encoder
-from models.layout import Cuts, Layout
+from models.layout import Cuts, Layout, days_of
 
 POOL_ROWS = 131_072
 """Rows that are shuffled together where examples are streamed: row groups come in a random order,
@@ -177,7 +177,7 @@ class Examples:
     @cached_property
     def _groups(self) -> tuple[tuple[str, int, int], ...]:
         """File, row group and its rows, of those that may hold a day that counts."""
-        days = sorted({day for cut in self.cuts.values() for day in cut})
+        days = days_of(self.cuts)
         made = []
         for path in self.files:
             file = pq.ParquetFile(path)

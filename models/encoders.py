@@ -299,6 +299,13 @@ def fit(
     )
 
 
+def user_hashes(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.uint64]:
+    """(B,): a hash of the user alone, the same on every machine and day."""
+    users = pd.util.hash_array(rows.column("user_key").to_pandas().to_numpy(object))
+    mixed: npt.NDArray[np.uint64] = (users * np.uint64(0x94D049BB133111EB)) >> np.uint64(33)
+    return mixed
+
+
 def row_hashes(rows: pa.RecordBatch | pa.Table) -> npt.NDArray[np.uint64]:
     """(B,): a hash of user and day, the same on every machine."""
     users = pd.util.hash_array(rows.column("user_key").to_pandas().to_numpy(object))

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from contracts.splits import Cut
 from contracts.tasks import Task
 from models.artifact import Model
 from models.data import read_batches
@@ -31,8 +32,8 @@ from models.evaluate import (
 from models.figures import draw_importance, draw_reliability
 from models.gate import Comparison, Rank, Verdict, decide, decide_first
 from models.importance import TOP, importance
-from models.layout import labelled, task_labels
-from models.segments import SEGMENT_ROWS, segments_of
+from models.layout import Cuts, Layout, days_of, labelled, task_labels
+from models.segments import SEEN, SEGMENT_ROWS, segments_of
 from models.twins import twin_rows, twin_scores
 
 TWINS_AT_ONCE = max(os.cpu_count() or 1, 1)
@@ -40,44 +41,114 @@ TWINS_AT_ONCE = max(os.cpu_count() or 1, 1)
 
 
 @dataclass(frozen=True)
-class Held:
-    """The test rows of one task."""
+class Tested:
+    """What is known of the rows that one task is tested on, without their features."""
 
-    rows: pa.Table
     labels: Array
     """(n,), or (n, C) for a multi-label task."""
     users: np.ndarray
-    """(n,): user keys, by which the bootstrap resamples."""
+    """(n,): a number for each user, by which the bootstrap resamples."""
+    segments: Mapping[str, np.ndarray]
+    """Segment to which of the (n,) rows are in it."""
 
 
-def held_rows(files: Sequence[str], model: Model) -> dict[str, Held]:
-    """The labelled rows of each task's test days."""
-    held = {}
-    for task in model.tasks:
-        cuts = {task.name: model.splits[task.name].test}
-        tables, labels = [], []
-        for batch in read_batches(files, cuts[task.name]):
-            layout = model.layout.only(task)
-            label = task_labels(layout.counted(batch, cuts), layout.slices[task.name])
-            there = labelled(label)
-            tables.append(pa.Table.from_batches([batch.filter(pa.array(there))]))
-            labels.append(label[there])
-        rows = pa.concat_tables(tables)
-        held[task.name] = Held(
-            rows, np.concatenate(labels), np.asarray(rows.column("user_key").to_pylist())
+@dataclass(frozen=True)
+class Said:
+    """What a model says of the rows that one of its tasks is tested on."""
+
+    outputs: Tensor
+    """(n, K), before calibration."""
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Held:
+    """The test rows of every task: what happened, and where to read what a model makes of them.
+
+    Features pass by in batches and are not kept: with them, test days of many users are larger
+    than memory.
+    """
+
+    layout: Layout
+    cuts: Cuts
+    tasks: Mapping[str, Tested]
+
+    def said_by(self, model: Model, files: Sequence[str]) -> dict[str, Said]:
+        """What a model says, task by task, of those of its tasks that are tested here."""
+        mine = [task for task in self.layout.tasks if task in model.tasks]
+        cuts = {task.name: self.cuts[task.name] for task in mine}
+        outputs: dict[str, list[Tensor]] = {task.name: [] for task in mine}
+        scores: dict[str, list[dict[str, Tensor]]] = {task.name: [] for task in mine}
+        for batch in read_batches(files, days_of(cuts)):
+            tested = _tested(batch, self.layout, cuts)
+            some = np.any([*tested.values()], axis=0)
+            if not some.any():
+                continue
+            made = model.outputs(batch.filter(pa.array(some)))
+            scored = model.scores(made)
+            for name, there in tested.items():
+                picked = torch.from_numpy(there[some])
+                outputs[name].append(made[name][picked])
+                scores[name].append({k: v[picked] for k, v in scored[name].items()})
+        return {
+            name: Said(
+                torch.cat(parts),
+                as_arrays({k: torch.cat([s[k] for s in scores[name]]) for k in scores[name][0]}),
+            )
+            for name, parts in outputs.items()
+        }
+
+
+def _tested(rows: pa.RecordBatch | pa.Table, layout: Layout, cuts: Cuts) -> dict[str, np.ndarray]:
+    """(B,): per task, which rows it is tested on."""
+    tasks = [task for task in layout.tasks if task.name in cuts]
+    some = Layout(tuple(tasks), {n: c for n, c in layout.classes.items() if n in cuts})
+    labels = some.counted(rows, cuts)
+    return {task.name: labelled(task_labels(labels, some.slices[task.name])) for task in tasks}
+
+
+def held_rows(files: Sequence[str], layout: Layout, cuts: Cuts) -> Held:
+    """The labelled rows of each task's test days, in the order of the files."""
+    labels: dict[str, list[Array]] = {task.name: [] for task in layout.tasks}
+    users: dict[str, list[pa.Array]] = {task.name: [] for task in layout.tasks}
+    segments: dict[str, list[dict[str, np.ndarray]]] = {task.name: [] for task in layout.tasks}
+    columns = ["user_key", "as_of", *SEEN, *(task.label for task in layout.tasks)]
+    for batch in read_batches(files, days_of(cuts), columns):
+        counted, found = layout.counted(batch, cuts), segments_of(batch)
+        for task in layout.tasks:
+            mine = task_labels(counted, layout.slices[task.name])
+            there = labelled(mine)
+            labels[task.name].append(mine[there])
+            users[task.name].append(batch.column("user_key").filter(pa.array(there)))
+            segments[task.name].append({name: rows[there] for name, rows in found.items()})
+    tasks = {}
+    for name, parts in labels.items():
+        keys = pa.chunked_array(users[name]).combine_chunks().to_numpy(zero_copy_only=False)
+        _, codes = np.unique(keys.astype(str), return_inverse=True)
+        tasks[name] = Tested(
+            np.concatenate(parts),
+            codes,
+            {
+                segment: np.concatenate([part[segment] for part in segments[name]])
+                for segment in segments[name][0]
+            },
         )
-    return held
+    return Held(layout, cuts, tasks)
 
 
 def examine(
     model: Model,
     train_labels: Mapping[str, Tensor],
-    held: Mapping[str, Held],
+    held: Held,
+    said: Mapping[str, Said],
     files: Sequence[str],
     champion: Model | None,
     folder: Path,
 ) -> dict[str, Any]:
-    """Metrics, intervals, twins and the gate's verdict, as the report's dictionary."""
+    """Metrics, intervals, twins and the gate's verdict, as the report's dictionary.
+
+    `said` is what the model says of the rows of `held`.
+    """
     tasks: dict[str, Any] = {}
     constant: dict[str, Comparison] = {}
     against: dict[str, Comparison] = {}
@@ -85,19 +156,19 @@ def examine(
     reliability: dict[str, tuple[Array, Array]] = {}
     with ThreadPoolExecutor(TWINS_AT_ONCE) as pool:
         twins = {
-            task.name: pool.submit(lightgbm_scores, model, task, files, held[task.name])
+            task.name: pool.submit(lightgbm_scores, model, task, files, held.cuts[task.name])
             for task in model.tasks
         }
+        by_champion = {} if champion is None else held.said_by(champion, files)
         for task in model.tasks:
-            rows = held[task.name]
-            outputs = model.outputs(rows.rows)
-            scores = as_arrays(model.scores(outputs)[task.name])
+            rows, scores = held.tasks[task.name], said[task.name].scores
             train = train_labels[task.name].double().numpy()
             flat = constant_scores(task, train, len(rows.labels))
             twin = twins[task.name].result()
             gain = gain_over(task, rows.labels, rows.users, scores, twin, model.config)
             tasks[task.name] = {
                 "test_rows": len(rows.labels),
+                "measured_on": model.splits[task.name].measured_on,
                 "main": MAIN_METRIC[type(task.kind)],
                 "model": metrics(task, rows.labels, scores),
                 "twin": metrics(task, rows.labels, twin),
@@ -105,7 +176,7 @@ def examine(
                 "gain_over_twin": asdict(gain),
                 "segments": _by_segment(task, rows, scores, twin),
             }
-            losses = _losses(model, task, outputs, rows.labels)
+            losses = _losses(model, task, said[task.name].outputs, rows.labels)
             constant[task.name] = _compare(
                 rows, losses, _constant_losses(model, task, train, rows.labels), model
             )
@@ -114,15 +185,16 @@ def examine(
                 ranks[task.name] = rank
                 tasks[task.name]["rank"] = asdict(rank)
             if champion is not None and task in champion.published:
-                later = min(model.splits[task.name].test) > max(champion.splits[task.name].used)
-                if later:
-                    theirs = _losses(champion, task, champion.outputs(rows.rows), rows.labels)
+                same = champion.layout.classes.get(task.name) == held.layout.classes.get(task.name)
+                later = model.splits[task.name].is_later_than(champion.splits[task.name])
+                if same and later:
+                    theirs = _losses(champion, task, by_champion[task.name].outputs, rows.labels)
                     against[task.name] = _compare(rows, losses, theirs, model)
             if "" in scores:
                 reliability[task.name] = (scores[""], rows.labels)
             print(_line(task, tasks[task.name]), flush=True)
     draw_reliability(reliability, folder / "reliability.png")
-    leant_on = importance(model, {name: h.rows for name, h in held.items()}, model.config.seed)
+    leant_on = importance(model, files, held.cuts, model.config.seed)
     draw_importance(leant_on, folder / "importance.png")
     for name, found in leant_on.items():
         tasks[name]["importance"] = dict(list(found.items())[:TOP])
@@ -158,7 +230,7 @@ def _verdict(
     ), against
 
 
-def _rank(model: Model, task: Task, rows: Held, scores: Scores) -> Rank | None:
+def _rank(model: Model, task: Task, rows: Tested, scores: Scores) -> Rank | None:
     """How well the scores order users; None where too few rows say so."""
     order = rank_metric(task, rows.labels, scores)
     if order is None:
@@ -173,21 +245,23 @@ def as_arrays(scores: Mapping[str, Tensor]) -> Scores:
     return {suffix: values.double().numpy() for suffix, values in scores.items()}
 
 
-def lightgbm_scores(model: Model, task: Task, files: Sequence[str], rows: Held) -> Scores:
-    """Scores of the task's LightGBM twin for the rows of its test days."""
+def lightgbm_scores(model: Model, task: Task, files: Sequence[str], tested: Cut) -> Scores:
+    """Scores of the task's LightGBM twin for its test rows."""
     split, config, layout = model.splits[task.name], model.config, model.layout.only(task)
     train, valid = (
-        twin_rows(files, layout, {task.name: days}, model.encoder, config.twin_max_rows)
-        for days in (split.train, split.valid)
+        twin_rows(files, layout, {task.name: split.cut(part)}, model.encoder, config.twin_max_rows)
+        for part in ("train", "valid")
     )
-    test, _ = twin_rows(files, layout, {task.name: split.test}, model.encoder, None)
+    test, _ = twin_rows(files, layout, {task.name: tested}, model.encoder, None)
     return twin_scores(task, train, valid, test, model.encoder.n_ids, config)
 
 
-def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str, dict[str, float]]:
+def _by_segment(
+    task: Task, rows: Tested, ours: Scores, twin: Scores
+) -> dict[str, dict[str, float]]:
     """Rows of new, active and dormant users, and the main metric of both where they are enough."""
     found: dict[str, dict[str, float]] = {}
-    for name, mine in segments_of(rows.rows).items():
+    for name, mine in rows.segments.items():
         weights = mine.astype(np.float64)
         if not mine.sum():
             continue
@@ -200,13 +274,11 @@ def _by_segment(task: Task, rows: Held, ours: Scores, twin: Scores) -> dict[str,
     return found
 
 
-def _losses(model: Model, task: Task, outputs: Mapping[str, Tensor], labels: Array) -> Array:
+def _losses(model: Model, task: Task, outputs: Tensor, labels: Array) -> Array:
     """Loss per row after calibration, (n,)."""
     head, calibration = model.network.heads[task.name], model.calibrations[task.name]
     with torch.inference_mode():
-        losses = head.loss(
-            head.calibrated(outputs[task.name], calibration), torch.from_numpy(labels).float()
-        )
+        losses = head.loss(head.calibrated(outputs, calibration), torch.from_numpy(labels).float())
     return losses.double().numpy()
 
 
@@ -216,7 +288,7 @@ def _constant_losses(model: Model, task: Task, train: Array, labels: Array) -> A
     return head.loss(start, torch.from_numpy(labels).float()).double().numpy()
 
 
-def _compare(rows: Held, ours: Array, theirs: Array, model: Model) -> Comparison:
+def _compare(rows: Tested, ours: Array, theirs: Array, model: Model) -> Comparison:
     low, high = bootstrap(
         rows.users,
         lambda w: float((ours @ w) / (theirs @ w) - 1),

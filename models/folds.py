@@ -18,7 +18,7 @@ import numpy as np
 
 from contracts.table import ContractError
 from models.evaluate import MAIN_METRIC, gain_over, metrics
-from models.examine import as_arrays, held_rows, lightgbm_scores
+from models.examine import held_rows, lightgbm_scores
 from models.learn import TrainSpec, choose_tasks, fit_model
 
 FOLD_DAYS = 28
@@ -39,17 +39,19 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
             spec, known_until=known_until, as_ofs=as_ofs, folder=str(folder), checkpoints=None
         )
         try:
-            chosen = choose_tasks(told)
+            chosen = choose_tasks(told, by_user=False)
         except ContractError as error:
             print(f"fold {k}, as of {known_until}: {error}", flush=True)
             break
         with contextlib.redirect_stdout(io.StringIO()):
             model = fit_model(told, chosen).model
         tasks: dict[str, dict[str, Any]] = {}
-        for name, rows in held_rows(told.files, model).items():
+        held = held_rows(told.files, chosen.layout, chosen.cuts("test", told.config.test_max_rows))
+        said = held.said_by(model, told.files)
+        for name, rows in held.tasks.items():
             (task,) = (t for t in model.tasks if t.name == name)
-            ours = as_arrays(model.scores(model.outputs(rows.rows))[name])
-            twin = lightgbm_scores(model, task, told.files, rows)
+            ours = said[name].scores
+            twin = lightgbm_scores(model, task, told.files, held.cuts[name])
             gain = gain_over(task, rows.labels, rows.users, ours, twin, spec.config)
             tasks[name] = {
                 "value": metrics(task, rows.labels, ours).get(MAIN_METRIC[type(task.kind)]),

@@ -6,16 +6,18 @@ Features that say the same cover for one another: what is shuffled alone may see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from contracts.table import ContractError
 from models.artifact import Model
-from models.data import to_batch
+from models.data import read_batches, to_batch
 from models.encoders import row_hashes
-from models.layout import labelled, task_labels
+from models.layout import Cuts, days_of, labelled, task_labels
 from models.network import PADDING
 
 MAX_ROWS, TOP = 1500, 10
@@ -23,15 +25,14 @@ MAX_ROWS, TOP = 1500, 10
 
 
 def importance(
-    model: Model, held: Mapping[str, pa.Table], seed: int
+    model: Model, files: Sequence[str], cuts: Cuts, seed: int
 ) -> dict[str, dict[str, float]]:
     """Per task, the relative increase of its loss without each feature, largest first.
 
-    `held` are the labelled test rows of each task. `events` and `text` are the sequences as a
-    whole. Tasks without labels among the chosen rows are left out.
+    `cuts` are the test rows of each task. `events` and `text` are the sequences as a whole. Tasks
+    without labels among the chosen rows are left out.
     """
-    rows = _chosen(held)
-    cuts = {task.name: model.splits[task.name].test for task in model.tasks}
+    rows = _chosen(model, files, cuts)
     labels = torch.from_numpy(model.layout.counted(rows, cuts)).float()
     with torch.inference_mode():
         inputs = model.network.inputs(to_batch(model.encoder.encode(rows), labels.numpy()))
@@ -51,13 +52,17 @@ def importance(
     }
 
 
-def _chosen(held: Mapping[str, pa.Table]) -> pa.Table:
-    """Rows of all tasks together, each once."""
-    rows = pa.concat_tables(held.values())
-    hashes = row_hashes(rows)
-    order = hashes.argsort(kind="stable")
-    first = order[[True, *(hashes[order][1:] != hashes[order][:-1])]]
-    return rows.take(pa.array(first[:MAX_ROWS]))
+def _chosen(model: Model, files: Sequence[str], cuts: Cuts) -> pa.Table:
+    """Rows that some task is tested on, those with the smallest hashes; never many more at once."""
+    kept: pa.Table | None = None
+    for batch in read_batches(files, days_of(cuts)):
+        there = ~np.isnan(model.layout.counted(batch, cuts)).all(axis=1)
+        both = pa.Table.from_batches([batch.filter(pa.array(there))])
+        both = both if kept is None else pa.concat_tables([kept, both])
+        kept = both.take(pa.array(row_hashes(both).argsort(kind="stable")[:MAX_ROWS]))
+    if kept is None:
+        raise ContractError("there are no test rows to shuffle features of")
+    return kept
 
 
 def _losses(model: Model, inputs: Tensor, labels: Tensor) -> dict[str, float]:

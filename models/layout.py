@@ -6,9 +6,10 @@ Letters: B rows, C classes of a multi-label task, W columns of all tasks togethe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,10 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.kinds import MultiLabel
+from contracts.splits import USER_FOLDS, Cut
 from contracts.tasks import Task
+from models.encoders import row_hashes, user_hashes
 
-Cuts = Mapping[str, Sequence[date]]
-"""Task to the as-of days whose labels count."""
+Cuts = Mapping[str, Cut]
+"""Task to the rows whose labels count."""
 Labels = npt.NDArray[np.float64]
 A = TypeVar("A")
 
@@ -51,13 +54,12 @@ class Layout:
         return Layout((task,), {n: c for n, c in self.classes.items() if n == task.name})
 
     def counted(self, rows: pa.RecordBatch | pa.Table, cuts: Cuts) -> Labels:
-        """(B, W): labels of the days that count for each task, else NaN."""
+        """(B, W): labels of the rows that count for each task, else NaN."""
         made = np.full((rows.num_rows, self.width), np.nan)
-        days = rows.column("as_of")
+        known = _Known(rows)
         for task in self.tasks:
-            counts = pc.is_in(days, value_set=pa.array(sorted(set(cuts[task.name])), pa.date32()))
             column = rows.column(task.label)
-            there = as_numpy(pc.and_(counts, pc.is_valid(column))).astype(bool)
+            there = known.in_cut(cuts[task.name]) & as_numpy(pc.is_valid(column)).astype(bool)
             place = self.slices[task.name]
             if task.name in self.classes:
                 made[there, place] = _members(column, there, self.classes[task.name])
@@ -65,6 +67,47 @@ class Layout:
                 kept = column.filter(pa.array(there)).cast(pa.float64())
                 made[there, place.start] = as_numpy(kept)
         return made
+
+
+class _Known:
+    """Which rows are in a cut. What rows share is worked out once, and only if it is asked for."""
+
+    def __init__(self, rows: pa.RecordBatch | pa.Table):
+        self._rows = rows
+
+    @cached_property
+    def _folds(self) -> npt.NDArray[np.uint64]:
+        return user_hashes(self._rows) % np.uint64(USER_FOLDS)
+
+    @cached_property
+    def _places(self) -> npt.NDArray[np.float64]:
+        """(B,): of each row, a place between 0 and 1 that user and day decide."""
+        return row_hashes(self._rows) / 2.0**64
+
+    def in_cut(self, cut: Cut) -> npt.NDArray[np.bool_]:
+        days = pa.array(sorted(set(cut.days)), pa.date32())
+        there = as_numpy(pc.is_in(self._rows.column("as_of"), value_set=days)).astype(bool)
+        if cut.folds is not None:
+            there &= np.isin(self._folds, sorted(cut.folds))
+        if cut.share < 1:
+            there &= self._places < cut.share
+        return there
+
+
+def in_cuts(rows: pa.RecordBatch | pa.Table, cuts: Collection[Cut]) -> npt.NDArray[np.bool_]:
+    """(B,): whether each row is in one of the cuts."""
+    known = _Known(rows)
+    return np.any([known.in_cut(cut) for cut in cuts], axis=0)
+
+
+def columns_of(cut: Cut) -> tuple[str, ...]:
+    """Columns that decide which rows are in a cut."""
+    return ("as_of",) if cut.folds is None and cut.share >= 1 else ("user_key", "as_of")
+
+
+def days_of(cuts: Cuts) -> list[date]:
+    """All days of some cuts, in order."""
+    return sorted({day for cut in cuts.values() for day in cut.days})
 
 
 def task_labels(labels: A, place: slice) -> A:

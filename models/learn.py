@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from contracts.kinds import MultiLabel
-from contracts.splits import Split, split_days
+from contracts.splits import Cut, Split, split_days
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models import encoders
@@ -25,7 +27,15 @@ from models.config import TrainConfig
 from models.data import Examples, read_batches
 from models.fit import fit
 from models.inputs import USER_INPUTS, Inputs
-from models.layout import Cuts, Layout, frequent_classes, labelled
+from models.layout import (
+    Cuts,
+    Layout,
+    columns_of,
+    days_of,
+    frequent_classes,
+    in_cuts,
+    labelled,
+)
 from models.module import ExampleData, MultiTaskModule
 from models.network import Network
 from models.ranks import n_ranks, rank, say
@@ -83,7 +93,9 @@ class Chosen:
     splits: dict[str, Split]
     skipped: dict[str, str] = field(default_factory=dict)
     labels: dict[str, Tensor] = field(default_factory=dict)
-    """Training labels per task, (n,), or (n, C) for a multi-label task."""
+    """Training labels per task, (n,), or (n, C) for a multi-label task; of many, a sample."""
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Labelled rows per task, of `train`, `valid` and `test`."""
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -91,11 +103,32 @@ class Chosen:
 
     @property
     def train_cuts(self) -> Cuts:
-        return {task.name: self.splits[task.name].train for task in self.tasks}
+        return self.cuts("train")
 
     @property
     def valid_cuts(self) -> Cuts:
-        return {task.name: self.splits[task.name].valid for task in self.tasks}
+        return self.cuts("valid")
+
+    def cuts(self, part: str, max_rows: int | None = None) -> Cuts:
+        """The rows of a part; with `max_rows` no more than about so many of any task, chosen by a
+        hash of user and day."""
+        made = {}
+        for task in self.tasks:
+            n = self.rows.get(task.name, {}).get(part, 0)
+            share = 1.0 if max_rows is None or n <= max_rows else max_rows / n
+            made[task.name] = self.splits[task.name].cut(part, share)
+        return made
+
+    def only(self, name: str) -> Chosen:
+        """The same rows and labels of one task. It no longer stays within another."""
+        (task,) = (t for t in self.tasks if t.name == name)
+        return Chosen(
+            self.layout.only(task),
+            {name: self.splits[name]},
+            {},
+            {name: self.labels[name]},
+            {name: self.rows.get(name, {})},
+        )
 
 
 class NothingToLearn(ContractError):
@@ -107,8 +140,11 @@ class NothingToLearn(ContractError):
         super().__init__("\n".join(["no task can be learnt:", *lines]))
 
 
-def choose_tasks(spec: TrainSpec) -> Chosen:
-    """Split each task by time, and leave out those without labels enough in every part.
+def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
+    """Split each task by time, or where history is too short by user, and leave out those without
+    labels enough in every part.
+
+    Without `by_user` tasks that would be split by user are left out as well.
 
     Raises:
         NothingToLearn: that leaves no task.
@@ -117,55 +153,78 @@ def choose_tasks(spec: TrainSpec) -> Chosen:
     classes: dict[str, tuple[str, ...]] = {}
     skipped: dict[str, str] = {}
     labels: dict[str, Tensor] = {}
+    rows: dict[str, dict[str, int]] = {}
     for task in map(task_named, spec.tasks):
         split = split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
-        if split is None:
+        if split is None or (split.by_user and not by_user):
+            times = "once" if split is None else "three times"
             skipped[task.name] = (
-                f"too little history: {task.closes_after} days until a label is known do not fit "
-                "three times"
+                f"too little history: {task.closes_after} days until a label is known, and "
+                f"{spec.settle_days} for late rows, do not fit {times} behind an example day"
             )
             continue
         if isinstance(task.kind, MultiLabel):
+            cut = split.cut("train")
+            batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])
             classes[task.name] = frequent_classes(
                 task,
-                read_batches(spec.files, split.train, ["as_of", task.label]),
+                (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
                 spec.config.min_rows // 10,
             )
         layout = Layout((task,), {n: c for n, c in classes.items() if n == task.name})
         parts = (
             {
-                part: _labels(spec.files, layout, task, getattr(split, part))
+                part: _counted(spec.files, layout, task, split.cut(part))
                 for part in ("train", "valid", "test")
             }
             if len(classes.get(task.name, "..")) > 1
             else {}
         )
         few = [
-            f"{len(y)} labels in {part}"
-            for part, y in parts.items()
-            if len(y) < spec.config.min_rows
+            f"{n} labels in {part}" for part, (n, _) in parts.items() if n < spec.config.min_rows
         ]
         if few:
             skipped[task.name] = f"{', '.join(few)}; min_rows is {spec.config.min_rows}"
-        elif not parts or any(len(torch.unique(y)) < 2 for y in parts.values()):
+        elif not parts or any(not differ for _, differ in parts.values()):
             skipped[task.name] = "its labels are all the same"
         else:
             splits[task.name] = split
-            labels[task.name] = parts["train"]
+            rows[task.name] = {part: n for part, (n, _) in parts.items()}
+            share = min(1.0, MAX_LABELS / rows[task.name]["train"])
+            labels[task.name] = _labels(spec.files, layout, task, split.cut("train", share))
     tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
     if not tasks:
         raise NothingToLearn(skipped)
     kept = Layout(tasks, {name: c for name, c in classes.items() if name in splits})
-    return Chosen(kept, splits, skipped, labels)
+    return Chosen(kept, splits, skipped, labels, rows)
 
 
-def _labels(files: Sequence[str], layout: Layout, task: Task, days: Sequence[date]) -> Tensor:
-    parts = [
-        layout.counted(batch, {task.name: days})
-        for batch in read_batches(files, days, ["as_of", task.label])
-    ]
-    labels = np.concatenate(parts) if parts else np.zeros((0, layout.width))
-    kept = torch.from_numpy(labels[labelled(labels)].astype(np.float32))
+MAX_LABELS = 1_000_000
+"""Training labels of a task from which its base rate, and how hard it is, are taken."""
+
+
+def _label_parts(
+    files: Sequence[str], layout: Layout, task: Task, cut: Cut
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Labels of a cut, some rows after the others, each (n, W)."""
+    for batch in read_batches(files, cut.days, [*columns_of(cut), task.label]):
+        labels = layout.counted(batch, {task.name: cut})
+        yield labels[labelled(labels)].astype(np.float32)
+
+
+def _counted(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> tuple[int, bool]:
+    """How many labels there are, and whether they differ; nothing of them is kept."""
+    n, low, high = 0, float("inf"), float("-inf")
+    for labels in _label_parts(files, layout, task, cut):
+        if len(labels):
+            n += len(labels)
+            low, high = min(low, float(labels.min())), max(high, float(labels.max()))
+    return n, low < high
+
+
+def _labels(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> Tensor:
+    parts = list(_label_parts(files, layout, task, cut))
+    kept = torch.from_numpy(np.concatenate(parts))
     return kept if task.name in layout.classes else kept[:, 0]
 
 
@@ -178,10 +237,11 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
     config = spec.config
     torch.set_num_threads(config.threads)
     pl.seed_everything(config.seed, workers=False, verbose=False)
-    learnt_on = sorted({d for days in chosen.train_cuts.values() for d in days})
+    learnt_on = chosen.train_cuts
     columns = ("user_key", "as_of", *spec.inputs.flat)
+    batches = read_batches(spec.files, days_of(learnt_on), columns)
     encoder = encoders.fit(
-        read_batches(spec.files, learnt_on, columns),
+        (batch.filter(pa.array(in_cuts(batch, {*learnt_on.values()}))) for batch in batches),
         config.id_buckets,
         spec.inputs,
         config.n_bins,
@@ -205,9 +265,11 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
             "valid_loss": history[-1]["best_loss"],
             "share_of_weights": sizes[1] / sizes[0],
         }
-    held = []
-    for day in sorted({d for cut in chosen.valid_cuts.values() for d in cut}):
-        cuts = {name: tuple({day} & {*cut}) for name, cut in chosen.valid_cuts.items()}
+    held, held_cuts = [], chosen.cuts("valid", config.test_max_rows)
+    for day in days_of(held_cuts):
+        cuts = {
+            name: replace(cut, days=tuple({day} & {*cut.days})) for name, cut in held_cuts.items()
+        }
         rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size)
         held += _outputs(network, rows)
     calibrations = calibrate(chosen.layout, network.heads, held)

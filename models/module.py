@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.strategies import Strategy
 from torch import Tensor, nn
 
+from contracts.table import ContractError
 from models.average import RunningMean
 from models.balance import balance_of
 from models.config import TrainConfig
@@ -68,6 +69,7 @@ class MultiTaskModule(pl.LightningModule):
         losses = self.scaled_losses(outputs, batch.labels)
         if not losses:  # a batch, or a rank's part of it, may have none
             return shared.sum() * 0.0
+        self.check_finite(losses)
         self._add("train_loss", self.balance.mean(losses).detach(), 1)
         loss = self.taught(self.balance(losses, shared, leaf), batch, outputs)
         if self.config.l1:
@@ -77,6 +79,28 @@ class MultiTaskModule(pl.LightningModule):
         if self.config.consistency:
             loss = loss + self.config.consistency * at_odds(self.tasks, outputs)
         return loss
+
+    def check_finite(self, losses: Mapping[str, Tensor | float]) -> None:
+        """Stop a training that has diverged: nothing good comes of it any more.
+
+        Raises:
+            ContractError: a task's loss is not a finite number; the message says what to try.
+        """
+        values = {
+            name: float(loss.detach()) if isinstance(loss, Tensor) else loss
+            for name, loss in losses.items()
+        }
+        broken = [name for name, loss in values.items() if not math.isfinite(loss)]
+        if broken:
+            config = self.config
+            clipped = "none" if config.max_grad_norm is None else f"{config.max_grad_norm:g}"
+            raise ContractError(
+                f"training has diverged: the loss of {', '.join(broken)} is not a finite number in "
+                f"epoch {len(self.history) + 1}, step {self.trainer.global_step + 1}; try a lower "
+                f"learning rate (train.learning_rate is {config.learning_rate:g}, "
+                f"train.id_learning_rate {config.id_learning_rate:g}) or clip more "
+                f"(train.max_grad_norm is {clipped})"
+            )
 
     def scaled_losses(self, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         """Loss over the constant's of each task that has labels and does not rest.
@@ -96,10 +120,12 @@ class MultiTaskModule(pl.LightningModule):
         soft = self.config.student_soft
         return (1 - soft) * loss + soft * self._distance(self.teacher, batch, outputs)
 
-    def let_rest(self, name: str, best: Mapping[str, Tensor]) -> None:
-        """Put a task's tower back to its best, and leave it and its labels alone from here on."""
+    def let_rest(self, name: str, best: Mapping[str, Tensor] | None) -> None:
+        """Put a task's tower back to its best, if it ever was validated, and leave it and its
+        labels alone from here on."""
         tower = self.network.towers[name]
-        tower.load_state_dict(best)
+        if best is not None:
+            tower.load_state_dict(best)
         tower.requires_grad_(False)
         if self._mean is not None:
             self._mean.settle(tower.parameters())
@@ -154,6 +180,7 @@ class MultiTaskModule(pl.LightningModule):
         means = self._take_means(self.trainer.strategy if self.trainer.world_size > 1 else None)
         train_loss = means.pop("train_loss", float("nan"))
         if not self.trainer.sanity_checking:
+            self.check_finite(means)
             epoch = int(self.history[-1]["epoch"]) + 1 if self.history else 1
             self.note(epoch, train_loss, means)
             self.log("best_loss", self.history[-1]["best_loss"])

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.kinds import Binary, MultiClass, MultiLabel
+from contracts.splits import Cut
 from contracts.tasks import Task, task_named
 from models.evaluate import MAIN_METRIC, Array, Scores, ece, main_metric
 from models.layout import Layout, as_numpy, labelled, task_labels
@@ -127,7 +128,7 @@ def _labels(task: Task, as_of: date, labels: pa.Table, scores: pa.Table) -> npt.
         classes[task.name] = tuple(scores[f"score_{task.name}_classes"][0].as_py())
     layout = Layout((task,), classes)
     days = pa.array([as_of] * labels.num_rows, pa.date32())
-    counted = layout.counted(labels.append_column("as_of", days), {task.name: [as_of]})
+    counted = layout.counted(labels.append_column("as_of", days), {task.name: Cut((as_of,))})
     return task_labels(counted, layout.slices[task.name])
 
 

@@ -18,7 +18,7 @@ SEEN = ("days_since_first_seen", "days_since_last_seen")
 """The features that tell them apart."""
 
 
-def segments_of(rows: pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
+def segments_of(rows: pa.RecordBatch | pa.Table) -> dict[str, npt.NDArray[np.bool_]]:
     """Segment to which of the (n,) rows are in it; nothing if the rows lack the features."""
     if any(name not in rows.schema.names for name in SEEN):
         return {}

@@ -59,7 +59,7 @@ class OwnPace(Callback):
         if isinstance(module, MultiTaskModule):
             for name in resting(module.history, module.tasks, self.patience):
                 if name not in module.rests:
-                    module.let_rest(name, self.towers[name])
+                    module.let_rest(name, self.towers.get(name))
 
     def state_dict(self) -> dict[str, Any]:
         return {"towers": self.towers}
@@ -92,6 +92,7 @@ class TowerModule(MultiTaskModule):
         losses = self.scaled_losses(outputs, batch.labels)
         if not losses:
             return torch.stack([made.sum() for made in outputs.values()]).sum() * 0.0
+        self.check_finite(losses)
         loss = self.balance.mean(losses)
         self._add("train_loss", loss.detach(), 1)
         return self.taught(loss, batch, outputs)
@@ -131,7 +132,7 @@ def refitted(
     made = {}
     for task in module.tasks:
         key = f"valid_loss/{task.name}"
-        if task.name in found and key in first:
+        if task.name in found and task.name in own and key in first:
             after = told_at[found[task.name][0]][key]
             made[task.name] = Refitted(own[task.name][0], trunk_epoch, first[key], after)
     return made

@@ -69,6 +69,9 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
         for name, split in report["splits"].items()
         for part, days in split.items()
     ]
+    params += [
+        Param(f"{name}.measured_on", made["measured_on"]) for name, made in report["tasks"].items()
+    ]
     tags = [
         RunTag(name, value)
         for name, value in {

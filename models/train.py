@@ -39,6 +39,10 @@ def train(spec: TrainSpec) -> dict[str, Any]:
         return untrained(nothing.skipped, "no task can be learnt", spec.folder)
     for name, why in chosen.skipped.items():
         say(f"task {name} is off tonight: {why}")
+    by_user = [name for name, split in chosen.splits.items() if split.by_user]
+    if by_user:
+        say(f"too little history to be tested on later days: {', '.join(by_user)}; these learn "
+            "from some users and are tested on others of the same days")  # fmt: skip
     say(f"training {len(chosen.tasks)} tasks on {_span(chosen)}")
     fitted = fit_model(spec, chosen)
     if rank():
@@ -47,14 +51,15 @@ def train(spec: TrainSpec) -> dict[str, Any]:
     trained = time.monotonic()
     print("the model is calibrated; testing it beside its LightGBM twins", flush=True)
     champion = _champion(spec.champion)
-    held = held_rows(spec.files, model)
-    report = examine(model, chosen.labels, held, spec.files, champion, folder)
+    held = held_rows(spec.files, chosen.layout, chosen.cuts("test", config.test_max_rows))
+    said = held.said_by(model, spec.files)
+    report = examine(model, chosen.labels, held, said, spec.files, champion, folder)
     model = replace(model, withheld=report["gate"]["withheld"])
     model_id = save_model(model, folder / "model")
     for name, why in model.withheld.items():
         print(f"task {name} is not fit to be published: {why}", flush=True)
     if spec.single_task_twins:
-        for name, twin in single_task_twins(spec, chosen, model, held).items():
+        for name, twin in single_task_twins(spec, chosen, held, said).items():
             report["tasks"][name]["single_task"] = twin
         draw_sharing(report["tasks"], folder / "sharing.png")
     if config.folds:
@@ -68,7 +73,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
         "calibrations": {name: c.method for name, c in model.calibrations.items()},
         "seconds_training": round(trained - started, 3),
         "seconds_testing": round(time.monotonic() - trained, 3),
-        "rows": {name: len(y) for name, y in chosen.labels.items()},
+        "rows": {name: n["train"] for name, n in chosen.rows.items()},
         "splits": {
             name: {
                 part: [d.isoformat() for d in getattr(s, part)]

@@ -43,7 +43,7 @@ def twin_rows(
     labels: list[Array] = []
     hashes: list[Hashes] = []
     columns = ("user_key", "as_of", *encoder.inputs.flat, task.label)
-    for batch in read_batches(files, cuts[task.name], columns):
+    for batch in read_batches(files, cuts[task.name].days, columns):
         label = task_labels(layout.counted(batch, cuts), layout.slices[task.name])
         there = labelled(label)
         kept = batch.filter(pa.array(there))

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.splits import Cut
 from contracts.tables import EXAMPLES
 from contracts.tasks import TASKS, Task
 from flows.database import open_database
@@ -39,7 +40,7 @@ from models.config import TrainConfig
 from models.data import read_batches
 from models.evaluate import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
 from models.examine import as_arrays
-from models.layout import Layout, labelled, task_labels
+from models.layout import Layout, days_of, labelled, task_labels
 from models.learn import Chosen, TrainSpec, choose_tasks, fit_model
 from models.train import train
 from models.twins import twin_rows, twin_scores
@@ -92,11 +93,11 @@ def share_on(task: Task, labels: Array, ours: Scores, twin: Scores, flat: Scores
     return (mine - none) / (other - none)
 
 
-def rows_of(spec: TrainSpec, layout: Layout, task: Task, days: Sequence[date]) -> Any:
-    """The labelled rows of some days, and their labels."""
+def rows_of(spec: TrainSpec, layout: Layout, task: Task, cut: Cut) -> Any:
+    """The labelled rows of a cut, and their labels."""
     tables, labels = [], []
-    only, cuts = layout.only(task), {task.name: days}
-    for batch in read_batches(spec.files, days):
+    only, cuts = layout.only(task), {task.name: cut}
+    for batch in read_batches(spec.files, cut.days):
         found = task_labels(only.counted(batch, cuts), only.slices[task.name])
         tables.append(pa.Table.from_batches([batch.filter(pa.array(labelled(found)))]))
         labels.append(found[labelled(found)])
@@ -105,15 +106,17 @@ def rows_of(spec: TrainSpec, layout: Layout, task: Task, days: Sequence[date]) -
 
 def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
     """What the twins say of the validation rows."""
-    learnt = sorted({d for days in chosen.train_cuts.values() for d in days})
+    learnt = days_of(chosen.train_cuts)
     columns = ("user_key", "as_of", *spec.inputs.flat)
     encoder = encoders.fit(read_batches(spec.files, learnt, columns), spec.config.id_buckets)
     made = {}
     for task in chosen.tasks:
         split, layout = chosen.splits[task.name], chosen.layout.only(task)
         train, valid = (
-            twin_rows(spec.files, layout, {task.name: days}, encoder, spec.config.twin_max_rows)
-            for days in (split.train, split.valid)
+            twin_rows(
+                spec.files, layout, {task.name: split.cut(part)}, encoder, spec.config.twin_max_rows
+            )
+            for part in ("train", "valid")
         )
         made[task.name] = twin_scores(task, train, valid, valid[0], encoder.n_ids, spec.config)
     return made
@@ -126,7 +129,8 @@ def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int
     twins = twins_of(spec, chosen)
     said: dict[str, list[Scores]] = {task.name: [] for task in chosen.tasks}
     rows = {
-        t.name: rows_of(spec, chosen.layout, t, chosen.splits[t.name].valid) for t in chosen.tasks
+        t.name: rows_of(spec, chosen.layout, t, chosen.splits[t.name].cut("valid"))
+        for t in chosen.tasks
     }
     took = []
     for seed in range(seeds):

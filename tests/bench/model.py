@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
 
+from contracts.splits import Cut
 from contracts.tasks import task_named
 from models import data as data_module
 from models import encoders, fit
@@ -114,7 +115,7 @@ def train(path: Path, n_ids: int, folder: Path, streamed: bool, **changed: Any) 
         data_module.KEPT_BYTES = 0
     config = replace(CONFIG, **changed)
     network, encoder = network_of(path, n_ids)
-    cuts = {task.name: (DAY,) for task in TASKS}
+    cuts = {task.name: Cut((DAY,)) for task in TASKS}
     examples = Examples([str(path)], Layout(TASKS), cuts, encoder, BATCH, 0)
     module = MultiTaskModule(network, config, {task.name: 0.7 for task in TASKS})
     pool = data_module.POOL_ROWS // BATCH
@@ -127,7 +128,7 @@ def train(path: Path, n_ids: int, folder: Path, streamed: bool, **changed: Any) 
 def forward(path: Path, n_ids: int) -> float:
     """Rows per second of processor time through the network alone."""
     network, encoder = network_of(path, n_ids)
-    cuts = {task.name: (DAY,) for task in TASKS}
+    cuts = {task.name: Cut((DAY,)) for task in TASKS}
     whole = next(iter(Examples([str(path)], Layout(TASKS), cuts, encoder, 400_000)))
     network.eval()
     rows = [torch.arange(s, min(s + BATCH, len(whole))) for s in range(0, len(whole), BATCH)]

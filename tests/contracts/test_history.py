@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from contracts.history import Learnable, LearningDays, learnable, waiting
+from contracts.history import Learnable, LearningDays, by_user, learnable, waiting
+from contracts.splits import Split
 from contracts.tasks import TASKS, task_named
 
 FIRST = date(2025, 1, 1)
@@ -23,16 +24,31 @@ def asked(night: date, days: LearningDays = DAYS) -> tuple[Learnable, ...]:
 
 def test_a_night_knows_from_which_day_on_each_task_can_be_learnt() -> None:
     assert date(2025, 1, 29) <= GRID < date(2025, 2, 12)
+    # The first example day whose label has settled is split by user.
+    first = [GRID + timedelta(days=horizon + 2) for horizon in (7, 30, 90)]
     # A day to learn from, one to stop on and one to test on, each closed before the next begins;
     # 32 days until a label of a month has settled are three steps of the grid, 92 are seven.
-    week = GRID + timedelta(days=2 * 14 + 7 + 2)
-    month = GRID + timedelta(days=2 * 3 * 14 + 30 + 2)
-    quarter = GRID + timedelta(days=2 * 7 * 14 + 90 + 2)
-    assert [f.from_day for f in asked(date(2025, 1, 10))] == [week, month, quarter]
-    for k, day in enumerate((week, month, quarter)):
+    by_time = [
+        GRID + timedelta(days=2 * 14 + 7 + 2),
+        GRID + timedelta(days=2 * 3 * 14 + 30 + 2),
+        GRID + timedelta(days=2 * 7 * 14 + 90 + 2),
+    ]
+    found = asked(date(2025, 1, 10))
+    assert [f.from_day for f in found] == first
+    assert [f.by_time_from for f in found] == by_time
+    for k, (day, later) in enumerate(zip(first, by_time, strict=True)):
         assert asked(day - timedelta(days=1))[k].split is None
-        assert asked(day)[k].split is not None
-    assert waiting(asked(month)) == [f"from {quarter} on: return_90d"]
+        assert asked(day)[k].split == Split((GRID,), (GRID,), (GRID,), by_user=True)
+        split = asked(later)[k].split
+        assert split is not None
+        assert not split.by_user
+        before = asked(later - timedelta(days=1))[k].split
+        assert before is not None
+        assert before.by_user
+    assert waiting(asked(first[1])) == [f"from {first[2]} on: return_90d"]
+    assert by_user(asked(first[1])) == [
+        f"from {by_time[0]} on: purchase_7d", f"from {by_time[1]} on: spend_30d",
+    ]  # fmt: skip
 
 
 def test_what_can_be_learnt_can_be_learnt_tonight() -> None:
@@ -43,10 +59,9 @@ def test_what_can_be_learnt_can_be_learnt_tonight() -> None:
 
 def test_settings_that_never_reach_far_enough_are_told_apart() -> None:
     few = asked(date(2025, 1, 10), replace(DAYS, example_max_days=4))
-    assert [f.from_day is None for f in few] == [False, True, True]
-    assert waiting(few)[1:] == [
-        "never, with so few example days (example_max_days): spend_30d, return_90d"
-    ]
+    assert [f.from_day is None for f in few] == [False, False, True]
+    assert [f.by_time_from is None for f in few] == [False, True, True]
+    assert waiting(few)[2:] == ["never, with so few example days (example_max_days): return_90d"]
 
 
 def test_all_tasks_are_looked_at_in_well_under_a_second() -> None:

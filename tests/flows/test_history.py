@@ -53,9 +53,9 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
     told = (
         "no task can be learnt as of 2025-03-10: the data begin on 2025-03-01, which is too little "
         "history. Tasks can be learnt\n"
-        "  from 2025-05-06 on: view_7d, like_7d, comment_7d, share_7d, search_7d, ad_click_7d\n"
-        "  from 2025-07-22 on: churn_28d\n"
-        "  from 2026-01-12 on: return_90d\n"
+        "  from 2025-04-08 on: view_7d, like_7d, comment_7d, share_7d, search_7d, ad_click_7d\n"
+        "  from 2025-04-29 on: churn_28d\n"
+        "  from 2025-06-30 on: return_90d\n"
         "Until then --no-train publishes features and labels without scores"
     )
     with pytest.raises(ContractError) as stopped:

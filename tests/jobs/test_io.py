@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from contracts.table import Column, ContractError, Table
 from contracts.tables import ITEM_FEATURES, USER_DAYS, USER_ITEM_DAYS
 from jobs.digest import row_hashes
-from jobs.io import read_table, write_days
+from jobs.io import explain_broken, read_table, write_days
 from jobs.schema import spark_schema
 from tests.conftest import rows_of
 
@@ -109,6 +109,17 @@ def test_rows_that_break_the_contract_are_told_all_at_once(
         "  kind: not one of a, b: found 1 rows\n"
         "  share: not a number: found 1 rows\n"
         "  grain (id, day): expected one row, found 2 of a, 2025-01-01"
+    )
+
+
+def test_rows_that_are_said_to_be_broken_are_never_accepted(table) -> None:
+    good = table("id | day | n | kind\n a | 2025-01-01 | 1 | a", T)
+    with pytest.raises(ContractError) as error:
+        explain_broken(good, T)
+    assert str(error.value) == (
+        "things breaks its contract:\n"
+        "  whoever wrote its files found rows that break it, and reading them again finds none: "
+        "nothing was committed; run it again, and if it comes back, report it"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from contracts.splits import Cut
+from contracts.table import ContractError
 from models import data as data_module
 from models import fit as fit_module
 from models import rows as rows_module
@@ -33,6 +36,7 @@ from models.network import Network
 from models.pace import chains
 from models.rows import RowTable, table_of
 from models.towers import OwnPace
+from models.twins import twin_rows
 from models.warm import may_start_from, start_from
 from tests.models.made import DAYS, NIGHT, write_examples
 
@@ -204,7 +208,8 @@ def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) ->
         "average": 0.0,
         "tower_epochs": 0,
     }
-    teacher = fit_model(spec := spec_of(files, tmp_path / "t", **changed), choose_tasks(spec)).model
+    spec = spec_of(files, tmp_path / "t", **changed)
+    teacher = fit_model(spec, chosen := choose_tasks(spec)).model
     gaps = []
     for soft in (0.0, 1.0):
         told = spec_of(files, tmp_path / f"s{soft}", **changed, student_width=8, student_soft=soft)
@@ -213,10 +218,46 @@ def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) ->
         assert made.model.config.trunk == "shared_bottom"
         assert made.student is not None
         assert 0 < made.student["share_of_weights"] < 1
-        rows = held_rows(files, teacher)["purchase_30d"].rows
-        gap = made.model.outputs(rows)["purchase_30d"] - teacher.outputs(rows)["purchase_30d"]
+        held = held_rows(files, chosen.layout, chosen.cuts("test"))
+        says = [
+            held.said_by(model, files)["purchase_30d"].outputs for model in (made.model, teacher)
+        ]
+        gap = says[0] - says[1]
         gaps.append(float(gap.square().mean()))
     assert gaps[1] < gaps[0]
+
+
+def test_a_training_that_diverges_says_so_and_what_to_try(files, tmp_path) -> None:
+    spec = spec_of(
+        files, tmp_path, learning_rate=1e30, max_grad_norm=None, average=0.0, max_epochs=3
+    )
+    with pytest.raises(ContractError) as stopped:
+        fit_model(spec, choose_tasks(spec))
+    assert re.fullmatch(
+        r"training has diverged: the loss of (purchase_7d|purchase_30d|view_7d)"
+        r"(, (purchase_30d|view_7d))* is not a finite number in epoch 1, step \d+; try a lower "
+        r"learning rate \(train.learning_rate is 1e\+30, train.id_learning_rate 0.02\) or clip "
+        r"more \(train.max_grad_norm is none\)",
+        str(stopped.value),
+    )
+
+
+def test_test_rows_are_held_without_their_features_and_no_more_than_asked_for(files) -> None:
+    spec = spec_of(files, Path("unused"))
+    chosen = choose_tasks(spec)
+    n_users, n_days = 80, 2
+    whole = held_rows(files, chosen.layout, chosen.cuts("test"))
+    for name, rows in whole.tasks.items():
+        assert len(rows.labels) == chosen.rows[name]["test"] <= n_users * n_days
+        arrays = [rows.labels, rows.users, *rows.segments.values()]
+        assert sum(a.nbytes for a in arrays) <= 24 * len(rows.labels)  # a row of features: 3,000
+    some = held_rows(files, chosen.layout, chosen.cuts("test", 40))
+    encoder = fit_encoder(data_module.read_batches(files, DAYS), CONFIG.id_buckets)
+    for task in chosen.tasks:
+        cut, labels = some.cuts[task.name], some.tasks[task.name].labels
+        assert 20 <= len(labels) <= 60  # a share of the rows, by their hash
+        _, twins = twin_rows(files, chosen.layout.only(task), {task.name: cut}, encoder, None)
+        assert (twins == labels).all()  # the same rows in the same order
 
 
 class Stopped(Exception):
@@ -269,7 +310,7 @@ def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> N
     def examples(**told: Any) -> Examples:
         return Examples(files, chosen.layout, chosen.train_cuts, encoder, 128, 5, **told)
 
-    nothing = dict.fromkeys(TASKS, (NIGHT,))
+    nothing = dict.fromkeys(TASKS, Cut((NIGHT,)))
     assert list(Examples(files, chosen.layout, nothing, encoder, 128)) == []
     for kept_bytes in (1 << 29, 0):
         monkeypatch.setattr(data_module, "KEPT_BYTES", kept_bytes)

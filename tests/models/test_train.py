@@ -27,7 +27,7 @@ from models import sealed
 from models.arrow import arrow_schema
 from models.artifact import load_model, model_id, save_model
 from models.config import TrainConfig
-from models.learn import TrainSpec
+from models.learn import NothingToLearn, TrainSpec, choose_tasks
 from models.reasons import reasons, sample
 from models.score import ScoreSpec, score
 from models.tracking import RunSpec
@@ -62,6 +62,14 @@ def trained(files, tmp_path_factory) -> dict[str, Any]:
         {"as_of": "x"},
     )
     return train(spec_of(folder, files, run=run))
+
+
+@pytest.fixture(scope="module")
+def whole(trained, tmp_path_factory) -> str:
+    """The artifact with every task published, whatever the gate says of the rare ones."""
+    folder = tmp_path_factory.mktemp("whole")
+    save_model(replace(load_model(Path(trained["folder"]) / "model"), withheld={}), folder)
+    return str(folder)
 
 
 def test_the_known_answer_is_recovered_by_every_task(trained) -> None:
@@ -126,7 +134,7 @@ def test_labels_of_test_days_cannot_reach_the_model(files, trained, tmp_path: Pa
         pq.write_table(rows, altered[-1])
     again = train(spec_of(tmp_path / "run", tuple(altered)))
     assert again["tasks"]["churn_28d"]["model"]["auc"] < 0.3
-    assert set(again["gate"]["withheld"]) == {"churn_28d", "return_90d"}
+    assert {"churn_28d", "return_90d"} <= set(again["gate"]["withheld"])
     one, other = (Path(report["folder"]) / "model" for report in (trained, again))
     assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
     a, b = (json.loads((folder / "model.json").read_text()) for folder in (one, other))
@@ -148,15 +156,41 @@ def test_windows_of_one_part_never_reach_into_the_next(trained) -> None:
 
 def test_a_task_without_room_or_labels_is_left_out_with_the_reason(files, tmp_path: Path) -> None:
     few = spec_of(tmp_path, files, as_ofs=DAYS[-8:], config=replace(CONFIG, max_epochs=1))
-    report = train(few)
-    assert report["skipped"]["return_90d"] == (
-        "too little history: 90 days until a label is known do not fit three times"
+    few = replace(few, tasks=("purchase_7d", "return_90d"))
+    skipped = choose_tasks(replace(few, as_ofs=DAYS[-4:])).skipped
+    assert skipped["return_90d"] == (
+        "too little history: 90 days until a label is known, and 2 for late rows, do not fit once "
+        "behind an example day"
     )
-    assert "purchase_7d" in report["tasks"]
-    nothing = train(replace(few, as_ofs=DAYS[-2:]))
+    nothing = train(replace(few, as_ofs=()))
     assert nothing["model_id"] == NO_MODEL
-    assert set(nothing["skipped"]) == {t.name for t in TASKS}
+    assert set(nothing["skipped"]) == {"purchase_7d", "return_90d"}
     assert nothing["gate"]["reasons"] == ["no task can be learnt"]
+
+
+def test_a_task_with_too_few_days_is_measured_on_other_users(files, tmp_path: Path) -> None:
+    told = replace(CONFIG, max_epochs=4, min_rows=40)
+    spec = spec_of(
+        tmp_path, files, as_ofs=DAYS[-8:], config=told, tasks=("purchase_7d", "return_90d")
+    )
+    report = train(spec)
+    made = report["tasks"]
+    assert made["purchase_7d"]["measured_on"] == "later days"
+    assert made["return_90d"]["measured_on"] == "other users of the same days"
+    split = report["splits"]["return_90d"]
+    assert split["train"] == split["valid"] == split["test"] == [str(d) for d in DAYS[-8:-6]]
+    assert made["return_90d"]["model"]["auc"] > 0.6  # the strength that is told to others, too
+    model = load_model(tmp_path / "model")
+    assert model.splits["return_90d"].by_user
+    chosen = choose_tasks(spec)
+    n = chosen.rows["return_90d"]
+    assert sum(n.values()) == 300
+    assert (report["rows"]["return_90d"], made["return_90d"]["test_rows"]) == (
+        n["train"],
+        n["test"],
+    )
+    with pytest.raises(NothingToLearn, match="do not fit three times"):
+        choose_tasks(replace(spec, tasks=("return_90d",)), by_user=False)
 
 
 def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(trained) -> None:
@@ -217,11 +251,11 @@ def test_a_sealed_model_is_the_same_model_and_opens_for_nobody_else(trained, tmp
         load_model(tmp_path)
 
 
-def scores(trained, tmp_path: Path, n: int = 333) -> pa.Table:
+def scores(model: str, tmp_path: Path, n: int = 333) -> pa.Table:
     spec = ScoreSpec(
         (write_features(tmp_path, n),),
         NIGHT,
-        str(Path(trained["folder"]) / "model"),
+        model,
         "r1",
         str(tmp_path / "scores.parquet"),
         str(tmp_path / "scratch"),
@@ -247,8 +281,8 @@ def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path)
             load_model(folder)
 
 
-def test_every_user_is_scored_once_in_the_contracts_columns(trained, tmp_path: Path) -> None:
-    made = scores(trained, tmp_path)
+def test_every_user_is_scored_once_in_the_contracts_columns(whole, tmp_path: Path) -> None:
+    made = scores(whole, tmp_path)
     assert made.schema.equals(arrow_schema(USER_SCORES))
     assert len(set(made.column("user_key").to_pylist())) == 333
     for column in USER_SCORES.columns:
@@ -336,12 +370,12 @@ def test_without_a_model_every_user_has_a_row_without_scores(tmp_path: Path) -> 
     assert all(check.passed for check in audit_scores([path], [features], NIGHT, []))
 
 
-def test_scoring_does_not_depend_on_the_batch(trained, tmp_path: Path, monkeypatch) -> None:
-    whole = scores(trained, tmp_path)
+def test_scoring_does_not_depend_on_the_batch(whole, tmp_path: Path, monkeypatch) -> None:
+    at_once = scores(whole, tmp_path)
     monkeypatch.setattr("models.score.BATCH", 50)
-    parts = scores(trained, tmp_path)
-    for name in whole.schema.names:
-        a, b = whole.column(name), parts.column(name)
+    parts = scores(whole, tmp_path)
+    for name in at_once.schema.names:
+        a, b = at_once.column(name), parts.column(name)
         if pa.types.is_floating(a.type):
             assert np.allclose(a.to_numpy(), b.to_numpy(), rtol=1e-5, atol=1e-6), name
         elif pa.types.is_list(a.type) and pa.types.is_floating(a.type.value_type):
