@@ -15,7 +15,7 @@ from contracts.measures import (
     SEQUENCE_LENGTH,
     THINGS,
 )
-from contracts.table import Column, Table
+from contracts.table import Column, ContractError, Table
 from contracts.tasks import TASKS
 
 AS_OF = Column("as_of", "date", "Midnight UTC; only what happened and landed before it is seen.")
@@ -315,6 +315,10 @@ def table_named(name: str) -> Table:
     """The table of that name.
 
     Raises:
-        KeyError: there is none.
+        ContractError: there is none.
     """
-    return next(table for table in TABLES if table.name == name)
+    for table in TABLES:
+        if table.name == name:
+            return table
+    listed = ", ".join(table.name for table in TABLES)
+    raise ContractError(f"{name}: no such table; expected one of {listed}")

@@ -98,8 +98,8 @@ def backfill(
         return show_plan(night, planned(night, days, asked.stages, asked.engine, asked.force))
     log = get_run_logger()
     what = f"the backfill of {asked.start} to {asked.end}"
-    with writing(night.engine, night.run_id, what, patience(), AFTER_THE_NIGHT, say):
-        night.reload()
+    with writing(night.engine, night.run_id, what, patience(), AFTER_THE_NIGHT, say) as lease:
+        night.reload(lease)
         publish.mend(night)
         if asked.plan is not None:
             now = planned(night, days, asked.stages, asked.engine, asked.force)

@@ -128,7 +128,7 @@ def tell_apart(
 
 
 def _features(night: Night, world: Mapping[str, DataFrame], cut: date, name: str) -> list[str]:
-    folder = night.lake.staging(night.run_id, f"canary_{name}")
+    folder = night.scratch_files(f"canary_{name}")
     rows = features_from_clean(world, [cut])
     return list(write_days(night.spark, rows, USER_FEATURES, [cut], folder)[cut].files)
 

@@ -47,7 +47,7 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
         )
         for table in CLEAN_TABLES
     }
-    folder = night.lake.staging(night.run_id, "as_now")
+    folder = night.scratch_files("as_now")
     rows = features_from_clean(as_now(clean), [day])
     now = write_days(night.spark, rows, USER_FEATURES, [day], folder)[day].files
     files = {"was": was, "now": list(now)}

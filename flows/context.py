@@ -13,8 +13,10 @@ from contracts.history import Learnable, learnable, waiting
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED
 from contracts.tasks import TASKS, Task, enabled_tasks
-from flows.database import bind_home, open_database
+from flows.database import bind_home
+from flows.home import open_home
 from flows.lake import Lake
+from flows.lease import Lease, record_run
 from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
 from flows.receipts import RawFileHashes, Receipts
 from flows.releases import Releases
@@ -40,7 +42,7 @@ class Context:
         self.key = settings.user_key()
         self.mapping: SourceMapping = read_mapping(settings.source)
         self.raw_folder = settings.raw.absolute()
-        self.engine = open_database(settings.receipts_url)
+        self.engine = open_home(settings)
         bind_home(self.engine, self.mapping.name, self.key.id)
         self.receipts = Receipts(self.engine)
         self.hashes = RawFileHashes(self.engine)
@@ -51,12 +53,18 @@ class Context:
         self.planner = Planner(self.receipts, self.job_settings)
         self._spark: SparkSession | None = None
         self._starting = threading.Lock()
+        self._is_recorded = False
         self.files: dict[str, tuple[RawFile, ...]] = {}
         self.expected_days: set[date] = set()
         """Days of raw files that a plan expects to be landed before anything else."""
 
-    def reload(self) -> None:
-        """Read the receipts again: nobody else writes from now on."""
+    def reload(self, lease: Lease) -> None:
+        """Read the receipts again and write by this lease: nobody else writes from now on."""
+        self.lake.hold(lease)
+        self.reload_receipts()
+
+    def reload_receipts(self) -> None:
+        """Read the receipts again, after they were changed elsewhere."""
         self.receipts = Receipts(self.engine)
         self.hashes = RawFileHashes(self.engine)
         self.planner = Planner(self.receipts, self.job_settings)
@@ -175,6 +183,14 @@ class Context:
         for file in self.files[source.name]:
             by_day.setdefault(file.landed_on or date.min, []).append(file)
         return by_day
+
+    def scratch_files(self, what: str) -> str:
+        """Where a run that commits nothing may write files; housekeeping removes what it leaves."""
+        if not self._is_recorded:
+            with self.engine.begin() as connection:
+                record_run(connection, self.run_id, what, self.started_at)
+            self._is_recorded = True
+        return self.lake.staging(self.run_id, what)
 
     @property
     def spark(self) -> SparkSession:

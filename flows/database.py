@@ -80,6 +80,15 @@ HOMES = Table(
 )
 """One row: whose logs this home holds, and under which key their users are hashed."""
 
+PLACES = Table(
+    "place",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("root", String, nullable=False),
+    Column("home_id", String, nullable=False),
+)
+"""One row: the folder that belongs to this database, by its real name."""
+
 ACCEPTED = Table(
     "accepted_models",
     METADATA,
@@ -95,6 +104,17 @@ PLANS = Table(
     Column("content", JSON, nullable=False),
 )
 
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("token", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Runs that wrote files or held the right to write; a later one has a higher token."""
+
 WRITER = Table(
     "writer",
     METADATA,
@@ -104,6 +124,7 @@ WRITER = Table(
     Column("host", String, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("beat_at", DateTime(timezone=True), nullable=False),
+    Column("token", Integer),
 )
 """One row while somebody writes to this home."""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -13,14 +13,16 @@ from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Engine, delete, insert, null, select, update
 
 from contracts.table import CallError, Table
-from contracts.tables import EXAMPLES, LABELS, LANDED, QUARANTINE, RECONCILIATION, TABLES
+from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows import forget, publish, traces, upkeep
 from flows.database import ERASED, RECEIPTS, RELEASES, suppressed
 from flows.forget import Change, Moved
 from flows.forms import as_path, as_text
+from flows.housekeeping import known_runs
 from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
 from flows.parts import default_as_of
+from flows.receipts import trained_on
 from flows.registry import Registry
 from flows.releases import Releases, show_again
 from flows.settings import read_settings
@@ -49,8 +51,8 @@ def erase(
     """
     key = as_key(user_key)
     night = Night(read_settings(source=as_path(source), raw=as_path(raw)), default_as_of())
-    with writing(night.engine, night.run_id, "an erasure", patience(), NIGHT_FIRST, say):
-        night.reload()
+    with writing(night.engine, night.run_id, "an erasure", patience(), NIGHT_FIRST, say) as lease:
+        night.reload(lease)
         publish.mend(night)
         before = key in suppressed(night.engine)
         if not before:
@@ -59,6 +61,7 @@ def erase(
         if found is None:
             found = traces.find(night, {key})
             traces.keep(night.engine, key, found)
+        before_it = upkeep.reached_files(night.lake)
         moved = rewrite(night, key, found)
         if not any(one.files for one in moved.values()) and not found.tables:
             traces.keep(night.engine, key, None)
@@ -74,7 +77,7 @@ def erase(
             "raw_rows": len(found.tables),
             "rows": found.rows,
             "files_rewritten": sum(one.files for one in moved.values()),
-            "files_removed": remove_files(night, key),
+            "files_removed": remove_files(night, key, before_it),
             "models_marked": models,
         }
         keep_receipt(night.engine, key, made)
@@ -150,11 +153,8 @@ def needed_snapshots(night: Night) -> dict[str, set[int]]:
     for release in Releases(night.engine).all():
         for name, snapshot in release.snapshots.items():
             needed.setdefault(name, set()).add(int(snapshot))
-    for day in night.receipts.days("train"):
-        receipt = night.receipts.get("train", day)
-        if receipt is not None and receipt.outputs.get("examples_snapshot"):
-            for table in (EXAMPLES, LABELS):
-                needed.setdefault(table.name, set()).add(int(receipt.outputs["examples_snapshot"]))
+    for name, snapshots in trained_on(night.receipts).items():
+        needed.setdefault(name, set()).update(snapshots)
     return needed
 
 
@@ -196,7 +196,7 @@ def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
                     .where(RECEIPTS.c.stage == row["stage"], RECEIPTS.c.day == row["day"])
                     .values(outputs=outputs)
                 )
-    night.reload()
+    night.reload_receipts()
     needed = needed_snapshots(night)
     for table in moved:
         forget.expire_others(night.lake, table, needed.get(table.name, set()))
@@ -205,13 +205,26 @@ def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
     return models
 
 
-def remove_files(night: Night, key: str) -> int:
-    """Delete what nothing reaches any more, and what runs left; take the key out of pages.
+def remove_files(night: Night, key: str, before: Collection[str]) -> int:
+    """Delete the files that it has replaced, and what runs left; take the key out of pages.
 
-    Nobody else writes now, so no file is about to be committed.
+    Of what nothing had reached before either, files that hold the key go at once; the others keep
+    their time, for a run may be about to commit them.
+
+    Args:
+        before: Files that tables led to before the erasure.
     """
-    stale = upkeep.stale_files(night.lake, datetime.now(UTC))
-    upkeep.remove(stale, night.lake.folder / "files")
+    runs = known_runs(night.engine) | upkeep.runs_of(night.lake, before)
+    stale = upkeep.stale_files(night.lake, runs, None)
+    grace = night.started_at - timedelta(hours=night.settings.keep_files_hours)
+    gone = tuple(
+        path
+        for path in stale.paths
+        if str(path) in before
+        or path.stat().st_mtime < grace.timestamp()
+        or (path.suffix == ".parquet" and forget.holding({key}, str(path)))
+    )
+    upkeep.remove(upkeep.Stale(gone, 0), night.lake.files_folder)
     home = night.settings.folder
     for folder in (home / "runs").glob("*"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -219,7 +232,7 @@ def remove_files(night: Night, key: str) -> int:
         text = page.read_text(encoding="utf-8")
         if key[:8] in text:
             page.write_text(text.replace(key[:8], "erased"), encoding="utf-8")
-    return len(stale.paths)
+    return len(gone)
 
 
 def as_markdown(key: str, made: Mapping[str, Any]) -> str:

@@ -220,7 +220,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         elif USER_KEY.name in rows.columns and name != ITEM_FEATURES.name:
             frames[name] = rows.where(F.col("user_key") == who)
     made = job.compute(frames, [day], night.job_settings).tables[USER_FEATURES.name]
-    folder = night.lake.staging(night.run_id, "explain")
+    folder = night.scratch_files("explain")
     (path,) = write_days(
         night.spark, made.where(F.col("user_key") == who), USER_FEATURES, [day], folder
     )[day].files

@@ -89,7 +89,7 @@ def rewrite(
 
     Started again after a crash it does what is left.
     """
-    found = lake.table(table)
+    found = lake.writable(table)
     known = {s.snapshot_id for s in found.snapshots()}
     named = {ref.snapshot_id for ref in found.metadata.refs.values()}
     main = found.metadata.refs[MAIN].snapshot_id if MAIN in found.metadata.refs else None
@@ -169,7 +169,9 @@ def _follow(
     found = lake.table(table)
     with (
         found.transaction() as transaction,
-        transaction.update_snapshot(branch=BRANCH).overwrite() as producer,
+        transaction.update_snapshot(
+            branch=BRANCH, snapshot_properties=lake.properties
+        ).overwrite() as producer,
     ):
         for file in old:
             producer.delete_data_file(file)
@@ -198,7 +200,7 @@ def _point(lake: Lake, table: Table, moved: Mapping[int, int]) -> None:
 def expire_others(lake: Lake, table: Table, needed: Collection[int]) -> None:
     """Forget every snapshot that has no name and that nothing needs: any of them may reach a file
     that held such rows, also one that no kept snapshot reaches."""
-    found = lake.table(table)
+    found = lake.writable(table)
     spared = {ref.snapshot_id for ref in found.metadata.refs.values()} | set(needed)
     others = [s.snapshot_id for s in found.snapshots() if s.snapshot_id not in spared]
     if others:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import Engine, select
+
 from contracts.days import example_days
 from contracts.table import Table
 from contracts.tables import (
-    EXAMPLES,
     ITEM_FEATURES,
-    LABELS,
     TABLES,
     USER_FEATURES,
     USER_STATE,
 )
 from flows import upkeep
-from flows.database import open_database
+from flows.database import RECEIPTS, RELEASES, RUNS
+from flows.home import open_home
 from flows.lake import Lake
 from flows.lease import writing
-from flows.receipts import Receipts
+from flows.receipts import Receipts, trained_on
 from flows.releases import Release, Releases, tag_of
 from flows.settings import NightjarSettings
 from flows.tasks import Say, patience
@@ -43,8 +45,12 @@ class Cleaning:
     snapshots: dict[Table, list[int]] = field(default_factory=dict)
     months: dict[Table, list[date]] = field(default_factory=dict)
     small_files: int = 0
+    branches: dict[Table, list[str]] = field(default_factory=dict)
+    """Of releases that were never published, by now of use to nobody."""
     runs: list[Path] = field(default_factory=list)
     stale: upkeep.Stale = field(default_factory=lambda: upkeep.Stale((), 0))
+    written_by: set[str] = field(default_factory=set)
+    """Runs whose files are in use before the cleaning."""
 
     @property
     def lines(self) -> list[tuple[str, str, str]]:
@@ -64,6 +70,9 @@ class Cleaning:
         ]
         if self.small_files > upkeep.MAX_SMALL:
             made.append(("files of small tables to one", str(self.small_files), ""))
+        branches = [name for names in self.branches.values() for name in names]
+        if branches:
+            made.append(("unpublished branches", str(len(branches)), ", ".join(branches)))
         n = sum(len(s) for s in self.snapshots.values())
         if n:
             made.append(
@@ -81,7 +90,7 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
 
     Days go first, so that what they leave unreferenced goes by age the next time.
     """
-    engine = open_database(settings.receipts_url)
+    engine = open_home(settings)
     lake, releases = Lake(settings.folder / "lake"), Releases(engine)
     current = releases.current()
     if current is None:
@@ -89,15 +98,39 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
         return Cleaning()
     if dry_run:
         made = _found(settings, lake, Receipts(engine), releases, current, at)
-        made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
+        made.stale = _stale(settings, lake, engine, at)
         return made
     run_id = f"clean-{at:%Y%m%dT%H%M%S}"
-    with writing(engine, run_id, "housekeeping", patience(), say=say):
+    with writing(engine, run_id, "housekeeping", patience(), say=say) as lease:
+        lake.hold(lease)
         # What there is to do is looked up only now, when nobody else writes.
         receipts, current = Receipts(engine), releases.current() or current
         made = _found(settings, lake, receipts, releases, current, at)
         _clean(settings, lake, receipts, releases, made, run_id, at, say)
+        made.stale = _stale(settings, lake, engine, at, made.written_by)
+        upkeep.remove(made.stale, lake.files_folder)
     return made
+
+
+def known_runs(engine: Engine) -> set[str]:
+    """Runs of this home that have written files."""
+    with engine.connect() as connection:
+        return {
+            str(run_id)
+            for table in (RUNS, RECEIPTS, RELEASES)
+            for run_id in connection.execute(select(table.c.run_id).distinct()).scalars()
+        }
+
+
+def _stale(
+    settings: NightjarSettings,
+    lake: Lake,
+    engine: Engine,
+    at: datetime,
+    runs: Collection[str] = (),
+) -> upkeep.Stale:
+    before = at - timedelta(hours=settings.keep_files_hours)
+    return upkeep.stale_files(lake, known_runs(engine) | set(runs), before)
 
 
 def _found(
@@ -110,6 +143,8 @@ def _found(
 ) -> Cleaning:
     """What there is to do, but for files that only become unreferenced by it."""
     made = Cleaning()
+    # What earlier versions wrote is in no list of runs, but their tables lead to it so far.
+    made.written_by = upkeep.runs_of(lake, upkeep.reached_files(lake))
     made.days = old_days(settings, receipts, current)
     made.releases = old_releases(settings, lake, releases)
     compact_until = current.as_of - timedelta(days=settings.compact_after_days)
@@ -118,6 +153,8 @@ def _found(
     }
     made.small_files = upkeep.small_table_files(lake)
     made.runs = old_runs(settings, at)
+    left = at - timedelta(days=settings.keep_snapshot_days)
+    made.branches = {table: upkeep.left_branches(lake, table, left) for table in TABLES}
     made.snapshots = _expirable(settings, lake, receipts, releases, at)
     return made
 
@@ -143,14 +180,15 @@ def _clean(
             say(f"{table.name} {month:%Y-%m}: {saved} files fewer")
     if made.small_files > upkeep.MAX_SMALL:
         upkeep.compact_small_tables(lake)
+    for table, branches in made.branches.items():
+        for name in branches:
+            lake.drop_branch(table, name)
     for release in made.releases:
         for table in TABLES:
             lake.untag(table, tag_of(release.release_id))
     made.snapshots = _expirable(settings, lake, receipts, releases, at)
     for table, snapshots in made.snapshots.items():
         upkeep.expire(lake, table, snapshots)
-    made.stale = upkeep.stale_files(lake, at - timedelta(hours=settings.keep_files_hours))
-    upkeep.remove(made.stale, lake.folder / "files")
     for folder in made.runs:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -216,25 +254,17 @@ def _expirable(
     at: datetime,
 ) -> dict[Table, list[int]]:
     """Snapshots that no kept release and no training of a kept release's model needs."""
+    before = at - timedelta(days=settings.keep_snapshot_days)
     dropped = {tag_of(r.release_id) for r in old_releases(settings, lake, releases)}
     kept = kept_releases(settings, releases)
     models = {r.model_id for r in kept}
-    trained = {
-        int(receipt.outputs["examples_snapshot"])
-        for day in receipts.days("train")
-        if (receipt := receipts.get("train", day))
-        and receipt.outputs.get("model_id") in models
-        and receipt.outputs.get("examples_snapshot")
-    }
-    before = at - timedelta(days=settings.keep_snapshot_days)
+    trained = trained_on(receipts, models)
     made = {}
     for table in TABLES:
         needed = {r.snapshots[table.name] for r in kept if table.name in r.snapshots}
-        if table in (EXAMPLES, LABELS):
-            needed |= trained
-        made[table] = upkeep.expirable(
-            lake, table, needed, before, settings.keep_snapshots, dropped
-        )
+        needed |= trained.get(table.name, set())
+        names = dropped | set(upkeep.left_branches(lake, table, before))
+        made[table] = upkeep.expirable(lake, table, needed, before, settings.keep_snapshots, names)
     return made
 
 

@@ -4,7 +4,7 @@ commit."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import reduce
 
@@ -22,6 +22,7 @@ from pyiceberg.expressions import (
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import (
     BooleanType,
@@ -93,7 +94,8 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
 
 def span_of(metadata: pq.FileMetaData, day: str) -> tuple[date, date] | None:
     """The first and last day in a file by its statistics; None if a part of it has none."""
-    column = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).path == day)
+    names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    column = names.index(day)
     groups = [metadata.row_group(g).column(column) for g in range(metadata.num_row_groups)]
     stats = [group.statistics for group in groups]
     if not stats or any(s is None or not s.has_min_max for s in stats):
@@ -114,6 +116,50 @@ def on_days(table: Table, days: Iterable[date]) -> BooleanExpression:
         for r in ranges
     ]
     return reduce(Or, parts) if parts else AlwaysFalse()
+
+
+TOKEN = "nightjar.token"
+"""Property of a snapshot: the token of the run that made it; a later run has a higher one."""
+
+
+def token_of(snapshot: Snapshot) -> int | None:
+    """The token of the run that made a snapshot; None of one made without."""
+    summary = snapshot.summary
+    found = None if summary is None else summary.get(TOKEN)
+    return None if found is None else int(found)
+
+
+def standing(found: IcebergTable, ref: str = "main") -> Snapshot | None:
+    """The newest snapshot of a branch that counts: what a run has committed on top of a later
+    run's work, after it had lost the right to write, does not."""
+    snapshot = found.snapshot_by_name(ref)
+    line: list[Snapshot] = []
+    while snapshot is not None:
+        line.append(snapshot)
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else found.snapshot_by_id(parent)
+    tip, highest = None, 0
+    for made in reversed(line):
+        token = token_of(made)
+        if token is None or token >= highest:
+            tip, highest = made, max(highest, token or 0)
+    return tip
+
+
+def named_files(found: IcebergTable) -> Iterator[str]:
+    """Every file that a table's present metadata leads to, as it is named there."""
+    yield found.metadata_location
+    for logged in found.metadata.metadata_log:
+        yield logged.metadata_file
+    manifests = set()
+    for snapshot in found.metadata.snapshots:
+        yield snapshot.manifest_list
+        for manifest in snapshot.manifests(found.io):
+            if manifest.manifest_path not in manifests:
+                manifests.add(manifest.manifest_path)
+                yield manifest.manifest_path
+                for entry in manifest.fetch_manifest_entry(found.io, discard_deleted=True):
+                    yield entry.data_file.file_path
 
 
 def spec_names(found: IcebergTable) -> set[str]:

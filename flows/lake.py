@@ -34,18 +34,24 @@ from pyiceberg.utils.config import Config
 
 from contracts.days import as_ranges
 from contracts.table import CallError, ContractError, Table
+from contracts.tables import TABLES, USER_SCORES
 from flows.iceberg import (
     MAX_RANGES,
+    TOKEN,
     all_of,
     check_files,
     iceberg_schema,
     iceberg_type,
+    named_files,
     on_days,
     partition_spec,
     plain_path,
     spec_names,
+    standing,
+    token_of,
     uri_of,
 )
+from flows.lease import Lease, LeaseLost
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 
@@ -98,8 +104,71 @@ class Lake:
             )
         self._catalog: Catalog = load_catalog(NAMESPACE, **properties)
         self._lock = threading.RLock()
+        self._lease: Lease | None = None
         with contextlib.suppress(NamespaceAlreadyExistsError):
             self._catalog.create_namespace(NAMESPACE)
+
+    def hold(self, lease: Lease) -> None:
+        """Write as the run that has this lease, and as nobody else from now on.
+
+        A run that took over from one that was not heard of leaves a snapshot in every table, so
+        that a commit which the other was about to make fails, or does not count.
+        """
+        self._lease = lease
+        if lease.took_over:
+            for table in self.existing():
+                # What counts of scores is what a release's row names.
+                if table is not USER_SCORES:
+                    self.writable(table).append(
+                        arrow_schema(table).empty_table(), snapshot_properties=self.properties
+                    )
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What each snapshot says of the run that made it."""
+        return {} if self._lease is None else {TOKEN: str(self._lease.token)}
+
+    def check_writer(self) -> None:
+        """Make sure that this run may still write.
+
+        Raises:
+            LeaseLost: another one took over.
+        """
+        if self._lease is not None:
+            self._lease.check()
+
+    def writable(self, table: Table) -> IcebergTable:
+        """The table, to be changed: what does not count at the end of `main` is left behind.
+
+        Raises:
+            LeaseLost: another run took over.
+        """
+        found = self.table(table)
+        if self._lease is None:
+            return found
+        self._lease.check()
+        newest = max((token_of(s) or 0 for s in found.metadata.snapshots), default=0)
+        if newest > self._lease.token:
+            raise LeaseLost(
+                f"{table.name} was written by a later run, {newest}, than this one, "
+                f"{self._lease.token}; nothing of it was changed. If the home's database is an "
+                "older copy, it does not fit its lake any more"
+            )
+        counts = standing(found)
+        if counts is not None and counts.snapshot_id != self._tip(found, MAIN):
+            found.manage_snapshots().set_current_snapshot(counts.snapshot_id).commit()
+            found = self.table(table)
+        return found
+
+    def existing(self) -> tuple[Table, ...]:
+        """Tables of the contracts that were made already."""
+        listed = {name for _, name in self._catalog.list_tables(NAMESPACE)}
+        return tuple(table for table in TABLES if table.name in listed)
+
+    def named_files(self) -> Iterator[str]:
+        """Every file that a table of ours leads to, of those too that the code knows no more."""
+        for name in self._catalog.list_tables(NAMESPACE):
+            yield from named_files(self._catalog.load_table(name))
 
     def table(self, table: Table) -> IcebergTable:
         """The Iceberg table, made or widened to the contract's columns where need be."""
@@ -135,8 +204,11 @@ class Lake:
             parts.append(LessThan(table.day, end.isoformat()))
         parts += [In(name, list(values)) for name, values in (where or {}).items()]
         found = self.table(table)
-        if found.current_snapshot() is None and snapshot is None:
-            return ()
+        if snapshot is None:
+            counts = standing(found)
+            if counts is None:
+                return ()
+            snapshot = counts.snapshot_id
         return self._planned(found, all_of(parts), snapshot)
 
     def files_of_days(
@@ -151,14 +223,15 @@ class Lake:
         if len(as_ranges(days)) > MAX_RANGES:
             return self.files(table, min(days), max(days) + timedelta(days=1), where)
         found = self.table(table)
-        if found.current_snapshot() is None:
+        counts = standing(found)
+        if counts is None:
             return ()
         parts = [In(name, list(values)) for name, values in (where or {}).items()]
-        return self._planned(found, all_of([on_days(table, days), *parts]), None)
+        return self._planned(found, all_of([on_days(table, days), *parts]), counts.snapshot_id)
 
     @staticmethod
     def _planned(
-        found: IcebergTable, where: BooleanExpression, snapshot: int | None
+        found: IcebergTable, where: BooleanExpression, snapshot: int
     ) -> tuple[DataFile, ...]:
         tasks = found.scan(row_filter=where, snapshot_id=snapshot).plan_files()
         files = []
@@ -208,10 +281,13 @@ class Lake:
             found = self._partitioned(table, by_month=len(paths) < len(listed))
             with _told(table), found.transaction() as transaction:
                 if self._has_rows(found, replaced, branch):
-                    transaction.delete(replaced, branch=branch)
+                    transaction.delete(replaced, branch=branch, snapshot_properties=self.properties)
                 if paths:
                     transaction.add_files(
-                        [uri_of(path) for path in paths], check_duplicate_files=False, branch=branch
+                        [uri_of(path) for path in paths],
+                        check_duplicate_files=False,
+                        branch=branch,
+                        snapshot_properties=self.properties,
                     )
             return self._tip(self.table(table), branch)
 
@@ -231,11 +307,11 @@ class Lake:
             ]
         )
         with self._lock:
-            found = self.table(table)
+            found = self.writable(table)
             with _told(table), found.transaction() as transaction:
                 if self._has_rows(found, replaced, MAIN):
-                    transaction.delete(replaced)
-                transaction.append(data)
+                    transaction.delete(replaced, snapshot_properties=self.properties)
+                transaction.append(data, snapshot_properties=self.properties)
             return self._tip(self.table(table), MAIN)
 
     def _partitioned(self, table: Table, by_month: bool) -> IcebergTable:
@@ -243,7 +319,7 @@ class Lake:
 
         Iceberg calls it evolving the partition spec; nothing is rewritten.
         """
-        found = self.table(table)
+        found = self.writable(table)
         month = f"{table.day}_month"
         if not table.partition or by_month == (month in spec_names(found)):
             return found
@@ -258,15 +334,15 @@ class Lake:
 
     def snapshot(self, table: Table, ref: str = MAIN) -> int | None:
         """The snapshot that a branch points to; None for a table never written."""
-        found = self.table(table).snapshot_by_name(ref)
+        found = standing(self.table(table), ref)
         return None if found is None else found.snapshot_id
 
     def branch(self, table: Table, name: str) -> None:
         """A branch that starts at `main`, which starts as an empty snapshot if there is none."""
         with self._lock:
-            found = self.table(table)
+            found = self.writable(table)
             if found.current_snapshot() is None:
-                found.append(arrow_schema(table).empty_table())
+                found.append(arrow_schema(table).empty_table(), snapshot_properties=self.properties)
                 found = self.table(table)
             tip = self._tip(found, MAIN)
             if found.snapshot_by_name(name) is not None:
@@ -281,8 +357,8 @@ class Lake:
             RuntimeError: the table has no such snapshot any more.
         """
         with self._lock:
-            found = self.table(table)
-            if self.snapshot(table) == snapshot:
+            found = self.writable(table)
+            if self._tip(found, MAIN) == snapshot:
                 return False
             if not self.has_snapshot(table, snapshot):
                 raise RuntimeError(f"{table.name} has no snapshot {snapshot}: it was expired")
@@ -300,14 +376,14 @@ class Lake:
     def drop_branch(self, table: Table, name: str) -> None:
         """Remove a branch, if it is there; its files stay as long as a snapshot reaches them."""
         with self._lock:
-            found = self.table(table)
+            found = self.writable(table)
             if found.snapshot_by_name(name) is not None:
                 found.manage_snapshots().remove_branch(name).commit()
 
     def tag(self, table: Table, snapshot: int, name: str) -> None:
         """Give a snapshot a name that keeps it."""
         with self._lock:
-            found = self.table(table)
+            found = self.writable(table)
             named = found.snapshot_by_name(name)
             if named is not None and named.snapshot_id == snapshot:
                 return
@@ -319,20 +395,25 @@ class Lake:
     def untag(self, table: Table, name: str) -> None:
         """Drop a name; the snapshot stays until it is expired."""
         with self._lock:
-            found = self.table(table)
+            found = self.writable(table)
             if found.snapshot_by_name(name) is not None:
                 found.manage_snapshots().remove_tag(name).commit()
 
     def drop_days(self, table: Table, days: Collection[date]) -> None:
         """Remove all rows of some days."""
         with self._lock:
-            found = self.table(table)
+            found = self.writable(table)
             if self._has_rows(found, on_days(table, days), MAIN):
-                found.delete(on_days(table, days))
+                found.delete(on_days(table, days), snapshot_properties=self.properties)
+
+    @property
+    def files_folder(self) -> Path:
+        """Where runs write, each in a folder of its own."""
+        return self.folder / "files"
 
     def staging(self, run_id: str, stage: str) -> str:
         """Where one stage of one run writes its files; they stay there once committed."""
-        path = self.folder / "files" / run_id / stage
+        path = self.files_folder / run_id / stage
         path.mkdir(parents=True, exist_ok=True)
         return str(path)
 

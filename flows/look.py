@@ -35,10 +35,10 @@ def _night(settings: NightjarSettings) -> Night:
     """A run's context as of the newest released day, to read with."""
     begin(settings.folder)
     from flows import night
-    from flows.database import open_database
+    from flows.home import open_home
     from flows.releases import Releases
 
-    current = Releases(open_database(settings.receipts_url)).current()
+    current = Releases(open_home(settings)).current()
     if current is None:
         raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
     return night.Night(settings, current.as_of)

@@ -58,8 +58,8 @@ def nightly(
         parts.on_pools(night, source, raw)
         token = None  # it is being run
 
-    with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say):
-        night.reload()
+    with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say) as lease:
+        night.reload(lease)
         publish.mend(night)
         if token is not None:
             check_kept(night.engine, token, planned(night))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from contracts.days import parse_day
-from contracts.table import CallError
+from contracts.table import CallError, ContractError
 from flows import show
 from flows.settings import NightjarSettings, read_settings
 from flows.terminal import (
@@ -169,7 +169,13 @@ def _rollback() -> Any:
 def rollback(home: Home = None) -> None:
     """Make the release before current again; the days of this one are recomputed next time."""
     settings = read_settings(home=home)
-    done = run_flow(settings.folder, _rollback)
+    from flows.home import open_home
+    from flows.releases import Releases
+
+    current = Releases(open_home(settings)).current()
+    if current is None:
+        raise ContractError("there is no release to go back to: nothing was published yet")
+    done = run_flow(settings.folder, _rollback, current.release_id)
     out.print(f"{done['withdrawn']} is taken back; {done['current']} is current")
 
 
@@ -208,4 +214,14 @@ def clean(
     show.rows(("what", "how many", "which"), made.lines, "table", out)
 
 
-COMMANDS = (plan, backfill, releases, rollback, diff, clean)
+def adopt(home: Home = None) -> None:
+    """Take a home that was moved for good; a link must stand where it was, for tables name files
+    by where they lay."""
+    from flows.home import adopt as take
+
+    settings = read_settings(home=home)
+    before = take(settings)
+    out.print(f"{settings.folder} is the home now that was in {before}")
+
+
+COMMANDS = (plan, backfill, releases, rollback, diff, clean, adopt)

@@ -76,8 +76,8 @@ def _part(what: str, as_of: str, source: str, raw: str, no_train: bool) -> Itera
     """A night whose parameters are right, as the home's only writer."""
     night = open_night(as_of, source, raw, no_train)
     told = f"the {what} of {night.as_of}"
-    with writing(night.engine, night.run_id, told, patience(), NIGHT_FIRST, say):
-        night.reload()
+    with writing(night.engine, night.run_id, told, patience(), NIGHT_FIRST, say) as lease:
+        night.reload(lease)
         publish.mend(night)
         yield night
 

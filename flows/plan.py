@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ class Planner:
     def __init__(self, receipts: Receipts, settings: Settings):
         self._receipts, self._settings = receipts, settings
         self._outputs: dict[tuple[str, str], Outputs] = {}
+        self._lock = threading.Lock()  # stages of a night run side by side
         self._code: dict[str, str] = {}
 
     def decisions(
@@ -208,6 +210,10 @@ class Planner:
         return tuple(dict.fromkeys(landing_stage(source) for source, _ in fed))
 
     def outputs(self, stage: str, table: str) -> Outputs:
+        with self._lock:
+            return self._outputs_of(stage, table)
+
+    def _outputs_of(self, stage: str, table: str) -> Outputs:
         found = self._outputs.get((stage, table))
         if found is None:
             written = {}
@@ -229,7 +235,8 @@ class Planner:
 
     def forget(self, stage: str) -> None:
         """Read a stage's outputs again: it has written."""
-        self._outputs = {key: value for key, value in self._outputs.items() if key[0] != stage}
+        with self._lock:
+            self._outputs = {key: value for key, value in self._outputs.items() if key[0] != stage}
 
 
 def table_shape(tables: Sequence[Table]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select
 
+from contracts.tables import EXAMPLES, LABELS
 from flows.database import RAW_FILES, RECEIPTS, as_utc
 
 WITHDRAWN = "withdrawn"
@@ -106,6 +107,20 @@ class Receipts:
         """What one run computed, in the order in which it finished."""
         mine = (r for r in self.all() if r.run_id == run_id)
         return tuple(sorted(mine, key=lambda r: (r.finished_at, r.stage, r.day)))
+
+
+def trained_on(receipts: Receipts, models: Collection[str] | None = None) -> dict[str, set[int]]:
+    """Table to the snapshots that models were trained on: of `models`, or of all."""
+    made: dict[str, set[int]] = {}
+    for day in receipts.days("train"):
+        receipt = receipts.get("train", day)
+        if receipt is None or (models is not None and receipt.outputs["model_id"] not in models):
+            continue
+        for table in (EXAMPLES, LABELS):
+            snapshot = receipt.outputs.get(f"{table.name}_snapshot")
+            if snapshot is not None:
+                made.setdefault(table.name, set()).add(int(snapshot))
+    return made
 
 
 _PLAIN = (

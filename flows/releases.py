@@ -167,6 +167,19 @@ class Releases:
         return current, before
 
 
+def release_at(releases: Releases, moment: datetime) -> str | None:
+    """The release that was current at a moment, as far as can be told; None if there was none.
+
+    A release that was published again later counts from then on only.
+    """
+    then = [
+        r
+        for r in releases.all()
+        if r.published_at <= moment and (r.withdrawn_at is None or r.withdrawn_at > moment)
+    ]
+    return then[-1].release_id if then else None
+
+
 def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> list[str]:
     """Derive from the current release's row what a crash may have left behind.
 
@@ -187,6 +200,7 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
         for table in PUBLISHED:
             if table.name in current.snapshots:
                 lake.tag(table, current.snapshots[table.name], tag_of(current.release_id))
+        lake.check_writer()
         show_again(releases, lake, database)
         mended.append(f"{database.name} shows release {current.release_id}")
     return mended

@@ -61,8 +61,8 @@ def replay(
         patience(),
         AFTER_THE_NIGHT,
         say,
-    ):
-        night.reload()
+    ) as lease:
+        night.reload(lease)
         publish.mend(night)
         before = dropped_rows(night.lake, first, last, text)
         if not before:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
 
 from contracts.table import CallError
-from flows.database import open_database
 from flows.forms import as_text
+from flows.home import open_home
 from flows.lake import Lake
 from flows.lease import NIGHT_FIRST, writing
 from flows.registry import Registry
-from flows.releases import Releases, heal
+from flows.releases import Releases, heal, now, release_at
 from flows.settings import read_settings
 from flows.tasks import patience, say
 
@@ -22,23 +23,27 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
     What the release that is taken back computed of its days is recomputed next time, not reused.
 
     Args:
-        release: The release to take back, as a check: it must be the current one. Empty: whichever
-            is current.
+        release: The release to take back, as a check: it must be the current one. Empty: the one
+            that was current when this was asked for.
         reason: Why, in a few words; it is logged.
     """
     named = as_text(release, "release")
     settings = read_settings()
-    engine = open_database(settings.receipts_url)
+    engine = open_home(settings)
+    asked_at = flow_run.scheduled_start_time or now()
+    meant = named or release_at(Releases(engine), asked_at)
     log = get_run_logger()
     if (why := as_text(reason, "reason")) is not None:
         log.info(f"reason: {why}")
-    with writing(engine, "rollback", "a rollback", patience(), NIGHT_FIRST, say):
+    run_id = f"rollback-{now():%Y%m%dT%H%M%S%f}"
+    with writing(engine, run_id, "a rollback", patience(), NIGHT_FIRST, say) as lease:
         releases, lake = Releases(engine), Lake(settings.folder / "lake")
+        lake.hold(lease)
         current = releases.current()
-        if named is not None and (current is None or current.release_id != named):
-            found = "nothing" if current is None else current.release_id
+        if current is not None and current.release_id != meant:
             raise CallError(
-                f"release: {named} is to be taken back, but {found} is current; nothing was changed"
+                f"release: {meant or 'nothing'} is to be taken back, but {current.release_id} is "
+                "current; nothing was changed"
             )
         withdrawn, current = releases.rollback(lake)
         log.info(f"{withdrawn.release_id} is taken back; {current.release_id} is current")

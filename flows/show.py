@@ -106,10 +106,10 @@ def quarantine(
 
 def releases(out: Console, settings: NightjarSettings) -> None:
     """Releases, newest first."""
-    from flows.database import open_database  # MLflow's import takes seconds
+    from flows.home import open_home  # MLflow's import takes seconds
     from flows.releases import Releases
 
-    found = Releases(open_database(settings.receipts_url))
+    found = Releases(open_home(settings))
     current = found.current()
     rows(
         ("", "release", "newest day", "days it added", "model", "published", "run"),

@@ -14,7 +14,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from contracts.tables import EXAMPLES, NO_MODEL
+from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
 from flows import gating, scoreboard
 from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, alert
@@ -53,7 +53,7 @@ def check_mapping(night: Night) -> None:
 )
 def land(night: Night, source_name: str) -> StageReport:
     """Split whatever files arrived into days."""
-    source = next(s for s in night.mapping.sources if s.name == source_name)
+    (source,) = (s for s in night.mapping.sources if s.name == source_name)
     return night.land(source, say)
 
 
@@ -152,6 +152,7 @@ def train(night: Night) -> dict[str, Any]:
     )
     report["learns"] = learns(night)
     report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
+    report["labels_snapshot"] = night.lake.snapshot(LABELS)
     if report["model_id"] != NO_MODEL:
         registry.register(report["model_id"], report["run_id"])
     rows = sum(file.rows for file in files)

@@ -154,6 +154,18 @@ def end() -> None:
         _listener.at_stop.pop()()
 
 
+def stop_with(sentence: str, code: int) -> NoReturn:
+    """End this process and its children from any thread, saying why."""
+    if _listener is None:
+        print(sentence, file=sys.stderr, flush=True)
+        kill_children()
+        os._exit(code)
+    _listener.sentence = sentence
+    _listener.asked.set()
+    _listener._stop(code)
+    os._exit(code)
+
+
 @contextmanager
 def undone_when_stopped(act: Callable[[], object]) -> Iterator[None]:
     """Have `act` done should the process be asked to stop while the block runs."""

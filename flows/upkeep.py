@@ -6,6 +6,7 @@ here, by reachability and age.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -13,13 +14,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.refs import SnapshotRefType
 
 from contracts.days import Days
 from contracts.table import ContractError, Table
 from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
-from flows.iceberg import plain_path, span_of
-from flows.lake import Lake
+from flows.iceberg import resolved, span_of
+from flows.lake import MAIN, Lake
 from jobs.io import WrittenDay
 from jobs.parquet import DayFiles, digest_text
 
@@ -45,7 +46,7 @@ def expirable(
 ) -> list[int]:
     """Snapshots of a table that are old, not among the newest, and that nobody needs.
 
-    `dropped` are tags that no longer count.
+    `dropped` are tags and branches that no longer count.
     """
     found = lake.table(table)
     refs = found.metadata.refs
@@ -60,54 +61,95 @@ def expirable(
     ]
 
 
+def left_branches(lake: Lake, table: Table, before: datetime) -> list[str]:
+    """Branches that nobody wrote to lately: of releases that failed their audit, or whose run was
+    killed. Until then an operator can look at what is on them, and a run can take it up."""
+    found, limit = lake.table(table), before.timestamp() * 1000
+    made = []
+    for name, ref in found.metadata.refs.items():
+        snapshot = found.snapshot_by_id(ref.snapshot_id)
+        old = snapshot is None or snapshot.timestamp_ms < limit
+        if ref.snapshot_ref_type == SnapshotRefType.BRANCH and name != MAIN and old:
+            made.append(name)
+    return sorted(made)
+
+
 def expire(lake: Lake, table: Table, snapshots: Collection[int]) -> None:
     """Forget snapshots; their files go with `stale_files` later."""
     if snapshots:
-        lake.table(table).maintenance.expire_snapshots().by_ids(list(snapshots)).commit()
+        lake.writable(table).maintenance.expire_snapshots().by_ids(list(snapshots)).commit()
 
 
-def stale_files(lake: Lake, older_than: datetime) -> Stale:
-    """Data and metadata files under the lake's folder that no retained snapshot reaches.
+def stale_files(lake: Lake, runs: Collection[str], older_than: datetime | None) -> Stale:
+    """Files that our own runs wrote and that no retained snapshot reaches.
 
-    Files that are younger stay: somebody may be about to commit them.
+    Only what `runs` wrote and the metadata of tables that we know can be among them: whatever else
+    lies in the folder is somebody's. Files younger than `older_than` stay, for somebody may be
+    about to commit them; None spares none.
+
+    Raises:
+        ContractError: a table names a file outside of the lake's folder.
     """
-    reached: set[str] = set()
-    for table in TABLES:
-        reached |= set(_reached(lake.table(table)))
-    limit = older_than.timestamp()
+    reached = reached_files(lake)
+    limit = None if older_than is None else older_than.timestamp()
     paths, size = [], 0
-    for path in lake.folder.rglob("*"):
-        if path.suffix not in (".parquet", ".avro", ".json") or str(path) in reached:
-            continue
+    for path in _written_by(lake, runs):
         stat = path.stat()
-        if stat.st_mtime < limit:
+        if str(path) not in reached and (limit is None or stat.st_mtime < limit):
             paths.append(path)
             size += stat.st_size
     return Stale(tuple(sorted(paths)), size)
 
 
-def _reached(found: IcebergTable) -> Iterator[str]:
-    """Every file that a table's present metadata leads to."""
-    yield plain_path(found.metadata_location)
-    for logged in found.metadata.metadata_log:
-        yield plain_path(logged.metadata_file)
-    manifests = set()
-    for snapshot in found.metadata.snapshots:
-        yield plain_path(snapshot.manifest_list)
-        for manifest in snapshot.manifests(found.io):
-            if manifest.manifest_path not in manifests:
-                manifests.add(manifest.manifest_path)
-                yield plain_path(manifest.manifest_path)
-                for entry in manifest.fetch_manifest_entry(found.io, discard_deleted=True):
-                    yield plain_path(entry.data_file.file_path)
+def reached_files(lake: Lake) -> frozenset[str]:
+    """Every file that a table leads to, by where it really lies.
+
+    Raises:
+        ContractError: one lies outside of the lake's folder, so that what nothing reaches cannot
+            be told from what is only reached by another name.
+    """
+    reached = frozenset(resolved(name) for name in lake.named_files())
+    roots = tuple(os.path.realpath(p) + os.sep for p in (lake.folder, lake.files_folder))
+    outside = sorted(path for path in reached if not path.startswith(roots))
+    if outside:
+        raise ContractError(
+            f"nothing was removed: tables name {len(outside)} files outside of "
+            f"{os.path.realpath(lake.folder)}, such as {outside[0]}, so what nothing reaches "
+            "cannot be told for certain"
+        )
+    return reached
+
+
+def runs_of(lake: Lake, reached: Collection[str]) -> set[str]:
+    """Runs whose files tables lead to."""
+    root = Path(os.path.realpath(lake.files_folder))
+    return {
+        Path(path).relative_to(root).parts[0] for path in reached if Path(path).is_relative_to(root)
+    }
+
+
+def _written_by(lake: Lake, runs: Collection[str]) -> Iterator[Path]:
+    """Files of runs, and metadata of our tables, by where they really lie."""
+    root = Path(os.path.realpath(lake.files_folder))
+    for run in sorted(set(runs)):
+        if Path(run).name == run:
+            yield from (p for p in (root / run).rglob("*.parquet") if not p.is_symlink())
+    for table in lake.existing():
+        folder = Path(resolved(lake.table(table).location())) / "metadata"
+        if folder.is_dir():
+            yield from (
+                p for p in folder.iterdir() if p.suffix in (".avro", ".json") and not p.is_symlink()
+            )
 
 
 def remove(stale: Stale, root: Path) -> None:
-    """Delete files, then the folders that they leave empty."""
+    """Delete files, then the folders under `root` that they leave empty."""
+    inside = Path(os.path.realpath(root))
     for path in stale.paths:
         path.unlink(missing_ok=True)
-    for folder in sorted(root.rglob("*"), key=lambda p: len(p.parts), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()):
+        for folder in path.parents:
+            if not folder.is_relative_to(inside) or folder == inside or any(folder.iterdir()):
+                break
             folder.rmdir()
 
 
@@ -214,8 +256,8 @@ def compact_small_tables(lake: Lake) -> int:
     for table in SMALL:
         n = len(lake.files(table))
         if n > MAX_SMALL:
-            found = lake.table(table)
-            found.overwrite(found.scan().to_arrow())
+            found = lake.writable(table)
+            found.overwrite(found.scan().to_arrow(), snapshot_properties=lake.properties)
             saved += n - 1
     return saved
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 
 from contracts.table import ContractError
-from flows.database import open_database
 from flows.forms import as_day
+from flows.home import open_home
 from flows.parts import night_schedule, scheduled_start
 from flows.releases import Releases
 from flows.settings import read_settings
@@ -22,7 +22,7 @@ def watch(as_of: str = "") -> str:
             that was due last.
     """
     day = as_day(as_of, "as_of") if as_of else night_schedule().newest_due(scheduled_start())
-    current = Releases(open_database(read_settings().receipts_url)).current()
+    current = Releases(open_home(read_settings())).current()
     if current is None or current.as_of < day:
         found = "nothing was ever published" if current is None else (
             f"the newest release, {current.release_id}, is of {current.as_of}"

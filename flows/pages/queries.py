@@ -17,7 +17,7 @@ from contracts.table import CallError
 from contracts.tables import NO_MODEL, SCOREBOARD, USER_FEATURES
 from contracts.tasks import TASKS, Task
 from flows.analysts import NEWEST, first_row, reading
-from flows.database import open_database
+from flows.home import open_home
 from flows.processes import run_models
 from flows.receipts import Receipts
 from flows.releases import Release, Releases
@@ -53,7 +53,7 @@ class Pages:
 
     def __init__(self, settings: NightjarSettings):
         self._settings = settings
-        self._engine = open_database(settings.receipts_url)
+        self._engine = open_home(settings)
         self._database: Path = settings.folder / "nightjar.duckdb"
         self._reasons: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._explaining = threading.Lock()

@@ -21,6 +21,7 @@ from contracts.table import ContractError
 from contracts.tables import USER_ITEM_DAYS
 from flows import settings as settings_module
 from flows.database import open_database
+from flows.home import open_home
 from flows.lake import Lake
 from flows.postgres import DATABASES, make_databases
 from flows.receipts import Fingerprint, Receipt, Receipts
@@ -28,6 +29,7 @@ from flows.releases import Releases
 from flows.settings import NightjarSettings, read_settings
 from tests.conftest import REPOSITORY
 from tests.flows.lakes import day_file, release_of, rows_per_day
+from tests.flows.leases import check_that_the_sleeper_adds_nothing
 
 pytestmark = [  # pools of connections are closed when the process ends
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -163,3 +165,20 @@ def test_a_server_that_is_not_there_is_said(tmp_path: Path, monkeypatch) -> None
     told = read_settings(home=tmp_path, postgres_url="postgresql://owner:x@127.0.0.1:1")
     with pytest.raises(ContractError, match="postgres_url: .*refused"):
         make_databases(told)
+
+
+def test_a_writer_that_was_taken_over_from_adds_nothing_there_either(
+    told: NightjarSettings, tmp_path, monkeypatch
+) -> None:
+    make_databases(told)
+    with create_engine(told.postgres("postgres"), isolation_level="AUTOCOMMIT").connect() as admin:
+        admin.execute(text("CREATE DATABASE leases"))
+    monkeypatch.delenv(settings_module.CATALOGUE_VARIABLE)
+    check_that_the_sleeper_adds_nothing(told.postgres("leases"), tmp_path, monkeypatch)
+
+
+def test_the_first_command_of_any_kind_makes_the_databases(told: NightjarSettings) -> None:
+    with create_engine(told.postgres("postgres"), isolation_level="AUTOCOMMIT").connect() as admin:
+        for name in DATABASES:
+            admin.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+    assert Releases(open_home(told)).all() == ()

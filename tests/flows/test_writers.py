@@ -5,24 +5,35 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import Connection
 
 from contracts.table import ContractError
 from contracts.tables import USER_ITEM_DAYS
 from flows import lease
 from flows.database import open_database
 from flows.lake import Lake
-from flows.lease import writing
+from flows.lease import Lease, LeaseLost, writing
+from flows.receipts import Receipts
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 from tests.conftest import REPOSITORY
 from tests.flows.lakes import day_file, rows_per_day
+from tests.flows.leases import (
+    T0,
+    asleep_while_another_takes_over,
+    at,
+    check_that_the_sleeper_adds_nothing,
+    receipt,
+)
 
 D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
 
@@ -60,6 +71,111 @@ def test_a_home_has_one_writer_and_a_dead_one_is_no_obstacle(tmp_path: Path, mon
             pass
     with writing(engine, "fourth", "and the next"):
         pass
+
+
+def test_a_writer_that_was_taken_over_from_adds_no_receipt_and_no_release(
+    tmp_path: Path, monkeypatch
+) -> None:
+    check_that_the_sleeper_adds_nothing(f"sqlite:///{tmp_path}/n.db", tmp_path, monkeypatch)
+
+
+def test_a_writer_that_was_taken_over_from_stops_at_its_next_heartbeat(
+    tmp_path: Path, monkeypatch
+) -> None:
+    lost: list[str] = []
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.05)
+    url = f"sqlite:///{tmp_path}/n.db"
+    one, two = open_database(url), open_database(url)
+    asleep = threading.Event()
+
+    def clock(connection: Connection) -> datetime:
+        if asleep.is_set():
+            time.sleep(0.5)  # the others' clock goes on
+        return T0
+
+    with writing(one, "sleeper", "the night", clock=clock, stop=lambda e: lost.append(str(e))):
+        asleep.set()
+        monkeypatch.setattr(lease, "_here", lambda: "elsewhere/1")
+        with writing(two, "heir", "a backfill", clock=at(T0 + timedelta(hours=1))):
+            deadline = time.monotonic() + 10
+            while not lost and time.monotonic() < deadline:
+                time.sleep(0.02)
+    assert len(lost) == 1
+    assert lost[0].startswith("the night (run sleeper) stops: a backfill (run heir, ")
+
+
+def test_a_writer_that_lost_its_lease_ends_with_one_sentence_and_exit_code_1(
+    tmp_path: Path,
+) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", _LOSES, f"sqlite:///{tmp_path}/n.db"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert said.returncode == 1
+    assert said.stdout == ""
+    assert said.stderr == (
+        "the night (run sleeper) stops: another run, which has ended since, took over the right to "
+        "write to this home after 120 s without a sign of life, as of a machine that sleeps or is "
+        "cut off. What was finished before is kept; run it again\n"
+    )
+
+
+_LOSES = """
+import sys, time
+from sqlalchemy import delete
+from flows import lease
+from flows.database import WRITER, open_database
+lease.BEAT_SECONDS = 0.05
+url = sys.argv[1]
+with lease.writing(open_database(url), "sleeper", "the night"):
+    with open_database(url).begin() as connection:
+        connection.execute(delete(WRITER))
+    time.sleep(30)
+    print("still there")
+"""
+
+
+def test_a_writer_that_only_slept_goes_on(tmp_path: Path) -> None:
+    """A machine that wakes up, and nobody had taken over."""
+    engine, now = open_database(f"sqlite:///{tmp_path}/n.db"), [T0]
+    with writing(engine, "sleeper", "the night", clock=lambda connection: now[0]) as held:
+        now[0] = T0 + timedelta(hours=9)
+        Receipts(engine).write([receipt("sleeper")])
+        held.check()
+    assert len(list(Receipts(engine).all())) == 1
+
+
+def test_commits_of_a_writer_that_was_taken_over_from_fail_or_do_not_count(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """It has looked whether it may write, sleeps, and wakes up before its commit."""
+    mine, theirs = Lake(tmp_path / "lake"), Lake(tmp_path / "lake")
+    mine.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 1, "before")})
+    url = f"sqlite:///{tmp_path}/n.db"
+    with asleep_while_another_takes_over(url, monkeypatch) as (_, sleeper, _, heir):
+        mine.hold(sleeper)
+        stale = mine.table(USER_ITEM_DAYS)
+        theirs.hold(heir)
+        with pytest.raises(LeaseLost):
+            mine.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 2, "late")})
+        awake = replace(sleeper)
+        monkeypatch.setattr(Lease, "check", lambda lease: None)
+        mine.hold(awake)
+        with pytest.raises(LeaseLost, match="user_item_days was written by a later run, "):
+            mine.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 2, "late")})
+        with monkeypatch.context() as patch:  # it had looked before, and pyiceberg tries again
+            patch.setattr(mine, "writable", lambda table: stale)
+            mine.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 2, "late")})
+        assert rows_per_day(theirs) == {"before-2025-01-01": 1}
+        theirs.commit(USER_ITEM_DAYS, {D2: day_file(tmp_path, D2, 4, "heir")})
+        with monkeypatch.context() as patch:
+            patch.setattr(mine, "writable", mine.table)
+            mine.commit(USER_ITEM_DAYS, {D2: day_file(tmp_path, D2, 2, "late")})
+        expected = {"before-2025-01-01": 1, "heir-2025-01-02": 4}
+        assert rows_per_day(theirs) == expected
+        assert rows_per_day(Lake(tmp_path / "lake")) == expected
+        theirs.commit(USER_ITEM_DAYS, {D3: day_file(tmp_path, D3, 5, "heir")})
+        assert rows_per_day(theirs) == expected | {"heir-2025-01-03": 5}
 
 
 _WRITES = """
