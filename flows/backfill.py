@@ -218,18 +218,20 @@ def chunks(days: Sequence[date], engine: EngineName, chunk_days: int) -> Iterato
 def finish(
     night: Night, days: Sequence[date], stages: Sequence[Stage], force: frozenset[date]
 ) -> str | None:
-    """Score if asked, and publish one release; before the first night there is none."""
+    """Score if asked, and publish one release. Before the first night it says of each user, as of
+    the newest day, that nobody scored them yet, so that analysts see features and labels."""
     log = get_run_logger()
     current = Releases(night.engine).current()
     if Stage.score in stages and (current is None or current.model_id == NO_MODEL):
         raise ContractError(
             "there is no model to score with yet: run a night first; what was computed stays"
         )
-    if current is None:
-        log.info("nothing is published before the first night; what was computed stays")
-        return None
     scored: dict[str, Any] = {}
-    if Stage.score in stages:
+    if current is None:
+        log.info("the release has no scores: they come with the first night")
+        scored = publish.score(night, NO_MODEL, days[-1:], force)
+        publish.audit(night, scored, days[-1:])
+    elif Stage.score in stages:
         scored = publish.score(night, current.model_id, days, force)
         publish.audit(night, scored, days)
     release = publish.publish(night, scored, days)
