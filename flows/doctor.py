@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from rich.console import Console
+from rich.markup import escape
 
 from contracts.table import ContractError
 from flows.settings import NightjarSettings
@@ -42,7 +43,7 @@ def examine(settings: NightjarSettings, out: Console) -> bool:
     for right, what, found in checks(settings):
         fine &= right
         mark = "[green]ok     [/green]" if right else "[red]missing[/red]"
-        out.print(f"{mark} {what:<14} {found}")
+        out.print(f"{mark} {what:<14} {escape(found)}")
     return fine
 
 

@@ -221,7 +221,7 @@ def adopt(home: Home = None) -> None:
 
     settings = read_settings(home=home)
     before = take(settings)
-    out.print(f"{settings.folder} is the home now that was in {before}")
+    out.print(f"{settings.folder} is the home now that was in {before}", markup=False)
 
 
 COMMANDS = (plan, backfill, releases, rollback, diff, clean, adopt)

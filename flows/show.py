@@ -111,6 +111,9 @@ def releases(out: Console, settings: NightjarSettings) -> None:
 
     found = Releases(open_home(settings))
     current = found.current()
+    if not found.all():
+        out.print("nothing has been released yet: run `nightjar run` or `nightjar demo`")
+        return
     rows(
         ("", "release", "newest day", "days it added", "model", "published", "run"),
         [
