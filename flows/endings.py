@@ -69,8 +69,10 @@ def may_pass(error: BaseException) -> bool:
     """
     if isinstance(error, ContractError):
         return False
+    if _around_us(error) == _SPARK:
+        return False
     if isinstance(error, ConnectionError | TimeoutError):
-        return _around_us(error) != _SPARK
+        return True
     if isinstance(error, OSError):
         return error.errno in _WAITS_HELP
     return _around_us(error) in (_DATABASE, _PREFECT) or (
@@ -85,8 +87,11 @@ def _around_us(error: BaseException) -> str | None:
     for name, errors, told in _AROUND_US:
         if library == name and names & errors:
             return told
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and "/py4j/" in frames[-1].filename and "Py4JJavaError" not in names:
+        return _SPARK  # half an answer, which it stumbles over in many ways
     if isinstance(error, ConnectionError):  # raised by the standard library on its behalf
-        for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        for frame in reversed(frames):
             for name, _, told in _AROUND_US:
                 if f"/{name}/" in frame.filename:
                     return told
