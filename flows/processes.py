@@ -20,6 +20,8 @@ def run_models(
 ) -> dict[str, Any]:
     """Run `python -m models WHAT` with a spec, passing on its lines, and return its report.
 
+    What it and its libraries write to standard error goes to a log beside the report.
+
     Raises:
         CallError: the process says that a setting is wrong.
         ContractError: it says that its data are not right, or it ended without a report.
@@ -40,36 +42,36 @@ def run_models(
     key = read_settings().key_of_weights()
     if key is not None:
         environment[WEIGHTS_VARIABLE] = key
-    lines: list[str] = []
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "models",
-            what,
-            str(spec_path),
-            str(report_path),
-            "--parent",
-            str(os.getpid()),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-        start_new_session=True,  # a Ctrl-C is for the run, which then asks this process to end
-    ) as process:
+    log = folder / f"{what}.log"
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with (
+        os.fdopen(descriptor, "wb") as complaints,
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "models",
+                what,
+                str(spec_path),
+                str(report_path),
+                "--parent",
+                str(os.getpid()),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=complaints,  # libraries' bars and warnings, and the stack of an error
+            text=True,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C is for the run, which then asks this process to end
+        ) as process,
+    ):
         try:
             for line in process.stdout or ():
-                lines.append(line.rstrip())
-                if not _is_noise(line):
+                if line.strip():
                     say(f"{what}: {line.rstrip()}")
         except BaseException:
             process.send_signal(signal.SIGKILL)
             raise
     if not report_path.exists():
-        log = folder / f"{what}.log"
-        log.touch(mode=0o600)
-        log.write_text("\n".join(lines) + "\n")
         raise ContractError(f"{ending(what, process.returncode)}; what it said is in {log}")
     report: dict[str, Any] = json.loads(report_path.read_text())
     if "error" in report:
@@ -84,13 +86,3 @@ def ending(what: str, code: int) -> str:
     if code < 0:
         return f"the process that was to {what} was ended by {signal.Signals(-code).name}"
     return f"the process that was to {what} ended with {code}, which nobody foresaw"
-
-
-def _is_noise(line: str) -> bool:
-    """Lines of libraries that say nothing to the person who waits."""
-    return (
-        not line.strip()
-        or "INFO mlflow" in line
-        or "INFO  [alembic" in line
-        or ("alembic.runtime" in line)
-    )

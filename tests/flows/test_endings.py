@@ -82,11 +82,10 @@ def test_every_error_has_a_code_and_a_sentence_without_values(
 
 @pytest.mark.parametrize("raising", ["{}['p']", "raise ConnectionRefusedError(111, 'refused')"])
 def test_whatever_spark_s_connection_stumbles_over_means_that_java_is_gone(raising: str) -> None:
-    try:
+    with pytest.raises((KeyError, OSError)) as error:
         exec(compile(raising, "/site-packages/py4j/protocol.py", "exec"))
-    except (KeyError, OSError) as caught:
-        assert sentence(caught).startswith("Spark's Java process does not answer: it has ended")
-        assert not may_pass(caught)
+    assert sentence(error.value).startswith("Spark's Java process does not answer: it has ended")
+    assert not may_pass(error.value)
 
 
 def test_what_needs_no_log_says_so() -> None:
