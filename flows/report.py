@@ -52,17 +52,19 @@ class NightReport:
     @property
     def summary(self) -> list[str]:
         """The night in a few sentences: who was scored, by what model, of how many rows."""
-        users = (
-            f"{self.n_scored:,} users have scores for {len(self.scored_tasks)} tasks"
+        who = (
+            f"{self.n_scored:,} users have scores for {len(self.scored_tasks)} tasks as of "
+            f"{self.as_of}, made by model {self.model_id}."
             if self.scored_tasks
-            else f"{self.n_scored:,} users are known, none has a score"
+            else f"Nobody is scored as of {self.as_of}: this release has features and labels, and "
+            f"{self.n_scored:,} users without a score."
         )
         gate = self.trained["gate"]
         landed = self.tonight
         clean, duplicate, dropped, erased = (sum(r[i] for r in landed.rows) for i in range(3, 7))
         became = f"{clean:,} clean, {duplicate:,} duplicate, {dropped:,} quarantined"
         return [
-            f"{users} as of {self.as_of}, made by model {self.model_id}.",
+            who,
             f"The gate says {gate['decision']}: {'; '.join(gate['reasons'])}.",
             f"Rows, of {landed.title}: {landed.rows_in:,} in, {became}"
             + (f", {erased:,} erased" if erased else "")
@@ -73,7 +75,7 @@ class NightReport:
     def attention(self) -> list[str]:
         """What somebody should look at, the gravest first; empty on a good night."""
         made = [f"Audit: {a.check}: {a.found}." for a in self.audited if not a.passed]
-        if self.trained["gate"]["decision"] != "promote":
+        if self.trained["tasks"] and self.trained["model_id"] != self.model_id:
             made.append("The model that was trained tonight is not in use; see the gate.")
         made += [
             f"{name} does worse than its LightGBM twin: {interval(found['gain_over_twin'])}."

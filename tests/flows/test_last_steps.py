@@ -21,8 +21,8 @@ from rich.console import Console
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import Column, Table
-from contracts.tables import PUBLISHED, RECONCILIATION, USER_FEATURES, USER_SCORES
-from contracts.tasks import TASKS, Task, enabled_tasks
+from contracts.tables import NO_MODEL, PUBLISHED, RECONCILIATION, USER_FEATURES, USER_SCORES
+from contracts.tasks import BY_MODEL, TASKS, Task, enabled_tasks
 from flows import analysts, publish, show, steps
 from flows.audit import audit_scores, raise_if_failed
 from flows.findings import Findings
@@ -34,6 +34,7 @@ from flows.settings import read_settings
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 from jobs.sources import SourceMapping, read_mapping
+from models.report import untrained
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import QUIET
 from tests.flows.lakes import FakeRegistry
@@ -61,6 +62,7 @@ class Made(Night):
         """Scores of all users for these tasks."""
         learnt = {column.name for task in tasks for column in task.score_columns()}
         row = {c.name: _value(c) if c.name in learnt else None for c in USER_SCORES.columns}
+        row |= {task.method: BY_MODEL for task in tasks}
         row |= {"as_of": self.as_of, "model_id": "m1", "release_id": "made"}
         row |= {"retrospective": False}
         return self.write(USER_SCORES, [row | {"user_key": key} for key in USERS])
@@ -223,12 +225,7 @@ def test_every_set_of_tasks_can_be_shown(
         scores, features = night.write_scores(learnt), night.write_features()
         counts = night.write(RECONCILIATION, night.counts())
         files = {USER_SCORES: scores, USER_FEATURES: features, RECONCILIATION: counts}
-        analysts.build_database(
-            night.settings.folder / "nightjar.duckdb",
-            "made",
-            FIRST,
-            {table: files[table].files if table in files else () for table in PUBLISHED},
-        )
+        show_files(night, files)
         learnt_names = [task.name for task in learnt]
         audited = audit_scores(scores.files, features.files, FIRST, learnt_names)
         raise_if_failed(audited)
@@ -243,6 +240,39 @@ def test_every_set_of_tasks_can_be_shown(
         if n % 4 == 0:  # the analysts' pages take longer than all the rest
             paths = ["/", f"/users/{USERS[0]}", f"/tasks/{TASKS[n % len(TASKS)].name}"]
             assert statuses(night, paths) == dict.fromkeys(paths, 200), names
+
+
+def test_a_night_without_a_model_can_be_shown(
+    tmp_path: Path, night_of: NightOf, monkeypatch, said: list[str]
+) -> None:
+    night = night_of(0, frozenset({"items"}))
+    scores, features = night.write_scores(()), night.write_features()
+    counts = night.write(RECONCILIATION, night.counts())
+    files = {USER_SCORES: scores, USER_FEATURES: features, RECONCILIATION: counts}
+    show_files(night, files)
+    told = untrained({task.name: "too few days" for task in night.tasks}, "no days", str(tmp_path))
+    scored = {"model_id": NO_MODEL, "tasks": [], "rows": len(USERS)}
+    release = Release("made", FIRST, NO_MODEL, "f", {}, "run", now())
+    monkeypatch.setattr(steps, "find", lambda *told: Findings())
+    done = steps.report.fn(night, told, scored, (), release)
+    check_shown(night, done, ())
+    page = done["report"].read_text()
+    assert (
+        "Nobody is scored as of 2025-03-01: this release has features and labels, and 3 users "
+        "without a score."
+    ) in page
+    assert "Nothing was trained tonight." in page
+    assert statuses(night, ["/"]) == {"/": 200}
+
+
+def show_files(night: Made, files: dict[Table, WrittenDay]) -> None:
+    """Let analysts see these files."""
+    analysts.build_database(
+        night.settings.folder / "nightjar.duckdb",
+        "made",
+        FIRST,
+        {table: files[table].files if table in files else () for table in PUBLISHED},
+    )
 
 
 def test_tasks_may_come_and_go_from_release_to_release(
