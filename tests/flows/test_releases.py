@@ -218,6 +218,28 @@ def test_every_published_table_is_a_view_with_its_docs(database: Path) -> None:
     assert comments["score_churn_28d"] == USER_SCORES["score_churn_28d"].doc
 
 
+def test_a_score_that_takes_the_place_of_a_base_rate_is_no_shift(tmp_path: Path) -> None:
+    n = 500
+
+    def scores(method: str | None, *values: float) -> list[str]:
+        columns = {
+            "score_churn_28d": pa.array([values[i % len(values)] for i in range(n)], pa.float32())
+        }
+        if method is not None:
+            columns["method_churn_28d"] = pa.array([method] * n)
+        path = tmp_path / f"{method}.parquet"
+        pq.write_table(pa.table(columns), path)
+        return [str(path)]
+
+    now, was = scores("model", 0.1, 0.2, 0.7), scores("base rate", 0.4)
+    assert [a.check for a in audit_drift(now, was, ["churn_28d"], 0.1, 0.1)] == [
+        "as many users as before"
+    ]
+    before_marks = scores(None, 0.4)  # published before scores were marked: a model's
+    (_, shifted) = audit_drift(now, before_marks, ["churn_28d"], 0.1, 0.1)
+    assert not shifted.passed
+
+
 # Audits
 
 
