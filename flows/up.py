@@ -11,11 +11,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from contracts.table import ContractError
+from flows import stopping
 from flows.postgres import make_databases
 from flows.settings import (
     CATALOGUE_VARIABLE,
@@ -28,13 +29,15 @@ POOLS = ("control", "spark", "gpu")
 """All of type process on one machine; elsewhere each may be of another type, or machine."""
 HOST = "127.0.0.1"
 START_SECONDS = 120
+STOP_SECONDS = 10.0
+STOPPED = "stopped; `nightjar up` starts it again"
 OPERATOR = "operator"
 """Who may use Prefect and MLflow, where a password is set."""
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
 def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
-    """Start all of it, print where it is, and wait; Ctrl-C or the end of one part ends all.
+    """Start all of it, print where it is, and wait; a signal or the end of one part ends all.
 
     What runs already at a port of ours is used and left running.
 
@@ -47,8 +50,9 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
             say(f"PostgreSQL: made database {name}")
     environment = service_environment(settings)
     os.environ.update(environment)
-    with ExitStack() as stack:
-        started: dict[str, subprocess.Popen[bytes]] = {}
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    stopping.say_when_stopped(STOPPED)
+    with ExitStack() as stack, stopping.undone_when_stopped(lambda: stop_all(started.values())):
         for name, command, address in (
             ("Prefect server", server_command(settings), f"{api_url(settings)}/health"),
             ("MLflow", mlflow_command(settings), f"http://{HOST}:{settings.mlflow_port}/health"),
@@ -71,19 +75,10 @@ MLflow    http://{HOST}:{settings.mlflow_port}
 pages     http://{HOST}:{settings.pages_port}   releases, quality, scores, one user: for analysts
 logs      {settings.folder / "logs"}
 Ctrl-C stops what was started here.""")
-        signal.signal(signal.SIGTERM, _stop)
-        try:
-            while all(process.poll() is None for process in started.values()):
-                time.sleep(0.5)
-        except KeyboardInterrupt:
-            say("stopping")
-            return
+        while all(process.poll() is None for process in started.values()):
+            time.sleep(0.5)
         ended = ", ".join(name for name, p in started.items() if p.poll() is not None)
         raise ContractError(f"{ended} has ended by itself; see {settings.folder / 'logs'}")
-
-
-def _stop(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def api_url(settings: NightjarSettings) -> str:
@@ -254,6 +249,24 @@ def stop(process: subprocess.Popen[bytes]) -> None:
                 process.wait(seconds)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
+
+
+def stop_all(processes: Iterable[subprocess.Popen[bytes]], seconds: float = STOP_SECONDS) -> None:
+    """End processes together, and all that they started."""
+    left = list(processes)
+    for process in left:
+        _send(process, signal.SIGINT)
+    deadline = time.monotonic() + seconds
+    while any(p.poll() is None for p in left) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in left:  # what a process has started may outlive it
+        _send(process, signal.SIGKILL)
+        process.wait()
+
+
+def _send(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _die_with_parent() -> None:
