@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from contracts.table import CallError
 from flows.database import PLACES, open_database
@@ -34,9 +34,13 @@ def open_home(settings: NightjarSettings) -> Engine:
 
 
 def _open(settings: NightjarSettings) -> Engine:
-    if settings.postgres_url is not None:
-        make_databases(settings)
-    return open_database(settings.receipts_url)
+    try:
+        return open_database(settings.receipts_url)
+    except OperationalError:
+        if settings.postgres_url is None:
+            raise
+        make_databases(settings)  # or it says why the server does not let us in
+        return open_database(settings.receipts_url)
 
 
 def bind_folder(engine: Engine, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from contracts.table import ContractError
 from flows.settings import NightjarSettings
 from models.config import ARTIFACT
 
@@ -57,11 +58,20 @@ class Registry:
         return list(self._client.search_model_versions(f"name='{NAME}'"))
 
     def fetch(self, model_id: str) -> Path:
-        """A folder on this machine with the artifact."""
+        """A folder on this machine with the artifact.
+
+        Raises:
+            ContractError: there is no such model.
+        """
         folder = self._folder / model_id
         if folder.exists():
             return folder
-        version = next(v for v in self._versions() if v.tags.get("model_id") == model_id)
+        version = next((v for v in self._versions() if v.tags.get("model_id") == model_id), None)
+        if version is None:
+            raise ContractError(
+                f"MLflow has no version of model {model_id}, and it is not in {self._folder}: "
+                "restore MLflow's database, or train again"
+            )
         scratch = self._folder / f".{model_id}.part"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
