@@ -1,0 +1,161 @@
+"""Compressed files and Excel workbooks."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable
+from datetime import date, datetime, time
+from pathlib import Path
+
+import openpyxl
+import pyarrow as pa
+import pytest
+
+from tests.jobs.reading import read, refusal, source
+
+TEXT = b"id,text\n" + b"".join(b"%d,b\n" % i for i in range(3000))
+ROWS = [(i + 2, [str(i), "b"], None) for i in range(3000)]
+
+
+def zipped(content: bytes, *names: str) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names or ("a.csv", "__MACOSX/._a.csv", "folder/"):
+            archive.writestr(name, content if name == "a.csv" else b"")
+    return packed.getvalue()
+
+
+def zstd(content: bytes) -> bytes:
+    return bytes(pa.compress(content, codec="zstd", asbytes=True))
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd, "zip": zipped,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_what_a_file_is_packed_with_is_told_by_its_first_bytes(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(PACKERS[kind](TEXT))
+    assert read(path, source("csv")) == ROWS
+
+
+@pytest.mark.parametrize("kind", ["gzip", "bzip2", "xz", "zstd"])
+def test_streams_one_behind_the_other_are_one_file(tmp_path: Path, kind: str) -> None:
+    path, half = tmp_path / "a", TEXT.index(b"\n1500,")
+    path.write_bytes(PACKERS[kind](TEXT[:half]) + PACKERS[kind](TEXT[half:]))
+    assert read(path, source("csv")) == ROWS
+
+
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_stream_that_is_cut_or_damaged_is_told(tmp_path: Path, kind: str) -> None:
+    path, whole = tmp_path / "a", PACKERS[kind](TEXT)
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    cut = "corrupt: File is not a zip file" if kind == "zip" else "truncated"
+    assert refusal(path, source("csv")) == f"the {kind} stream is {cut}"
+    middle = 8 if kind == "zstd" else len(whole) // 2  # which may have no checksum
+    path.write_bytes(whole[:middle] + b"\x5a\xa5" * 9 + whole[middle + 18 :])
+    why = refusal(path, source("csv")) or ""
+    # bzip2 hands out a block before it looks at its checksum, and there its header is not found
+    assert why.startswith("no column" if kind == "bzip2" else f"the {kind} stream is corrupt: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (zipped(TEXT, "a.csv", "b.csv"), "is a zip archive of 2 files, where one is expected"),
+        (zipped(b""[:0], "folder/"), "is a zip archive of 0 files, where one is expected"),
+        (b"7z\xbc\xaf\x27\x1c\x00", "is a 7z archive; unpack it, or compress it with gzip, zstd, bzip2 or xz"),
+        (b"PAR1\x00\x00", 'is a Parquet file; format = "parquet" reads it'),
+        (gzip.compress(b"PAR1\x00\x00"), 'is a Parquet file; format = "parquet" reads it'),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel file of before 2007 (.xls); save it as .xlsx"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_is_not_read_is_named(tmp_path: Path, content: bytes, why: str) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    assert refusal(path, source("csv")) == why
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz", ".zst", ".zip"])
+def test_a_file_that_is_named_for_a_packer_must_be_of_it(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(TEXT)
+    assert (refusal(path, source("csv")) or "").startswith(f"is named {suffix} but is no ")
+    path.write_bytes(b"")
+    assert (refusal(path, source("csv")) or "").startswith("is empty, where even an empty ")
+
+
+def test_a_header_that_begins_like_some_binary_format_is_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("ORCID,BZh\n1,a\n")
+    assert read(path, source("csv", ("ORCID", "BZh"))) == [(2, ["1", "a"], None)]
+
+
+def workbook(path: Path, rows: list[list[object]], *more: str) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "orders"
+    for row in rows:
+        sheet.append(row)
+    for name in more:
+        book.create_sheet(name)
+    book.save(path)
+    book.close()
+
+
+def test_a_sheet_is_read_by_its_types(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    rows: list[list[object]] = [
+        ["note", "text", "id"],
+        [None, "b", 1234567890123],
+        [],
+        [None, 0.5, 2.0],
+        [None, datetime(2025, 6, 1, 10, 30), True],
+        [None, date(2025, 6, 1), "NULL"],
+        [None, time(9, 30), " x "],
+    ]
+    workbook(path, rows, "other")
+    assert read(path, source("xlsx", sheet="orders")) == [
+        (2, ["1234567890123", "b"], None),
+        (4, ["2", "0.5"], None),
+        (5, ["true", "2025-06-01T10:30:00"], None),
+        (6, [None, "2025-06-01T00:00:00"], None),
+        (7, [" x ", "09:30:00"], None),
+    ]
+
+
+def test_what_a_workbook_lacks_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    workbook(path, [["id", "txt"], [1, "a"]], "b")
+    assert refusal(path, source("xlsx")) == (
+        'it has several sheets, and the mapping names none; its sheets are orders, b; say sheet = "…"'
+    )
+    assert refusal(path, source("xlsx", sheet="c")) == (
+        'no sheet c; its sheets are orders, b; say sheet = "…"'
+    )
+    assert (
+        refusal(path, source("xlsx", sheet="orders")) == "no column text; its first row has id, txt"
+    )
+    assert read(path, source("xlsx", sheet="b")) == []
+    assert refusal(path, source("csv")) == 'is an Excel workbook; format = "xlsx" reads it'
+    path.write_text("<html></html>")
+    assert refusal(path, source("xlsx")) == (
+        "is no Excel workbook (.xlsx): it looks like an HTML page"
+    )
+
+
+def test_a_workbook_that_is_too_large_unpacked_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.xlsx"
+    workbook(path, [["id", "text"], [1, "a"]])
+    monkeypatch.setattr("jobs.raw_excel.MAX_UNPACKED", 1000)
+    assert (refusal(path, source("xlsx")) or "").endswith(
+        " bytes when unpacked, more than 1,000: save it as CSV"
+    )

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.reading import read, refusal, source
+
+PLUS_2 = datetime(2025, 6, 1, 12, 0, 0, 123456, ZoneInfo("Europe/Berlin"))
+LOCAL = datetime(2025, 6, 1, 12, 0, 0, 123456)
+NS = np.array(["2025-06-01T12:00:00.123456789"], "datetime64[ns]")
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (pa.array([1234567890123.0, 0.5, None, float("nan"), -2.0, 1e300]),
+         ["1234567890123", "0.5", None, None, "-2", "1e+300"]),
+        (pa.array([3.0, 0.1], pa.float32()), ["3", "0.1"]),
+        (pa.array([2.0, 0.5], pa.float16()), ["2", "0.5"]),
+        (pa.array([2**63 - 1, -1]), ["9223372036854775807", "-1"]),
+        (pa.array([Decimal("1.10"), Decimal("-0.0000001")], pa.decimal128(20, 7)),
+         ["1.1000000", "-0.0000001"]),
+        (pa.array([True, None]), ["true", None]),
+        (pa.array([date(2025, 6, 1)]), ["2025-06-01"]),
+        (pa.array([time(9, 30)]), ["09:30:00.000000"]),
+        (pa.array([PLUS_2], pa.timestamp("us", "Europe/Berlin")), ["2025-06-01T10:00:00.123456Z"]),
+        (pa.array([PLUS_2], pa.timestamp("ms", "UTC")), ["2025-06-01T10:00:00.123000Z"]),
+        (pa.array(NS).cast(pa.timestamp("ns", "UTC")), ["2025-06-01T12:00:00.123456Z"]),
+        (pa.array(NS), ["2025-06-01T12:00:00.123456"]),
+        (pa.array([LOCAL], pa.timestamp("s")), ["2025-06-01T12:00:00.000000"]),
+        (pa.array(["a", "NULL", None, ""]).dictionary_encode(), ["a", None, None, None]),
+        (pa.array([b"text", None]), ["text", None]),
+        (pa.array([b"\x00" * 15 + b"\x01"], pa.binary(16)),
+         ["00000000-0000-0000-0000-000000000001"]),
+        (pa.array([[1.0, 0.5, float("nan")], None]), ["[1, 0.5, null]", None]),
+        (pa.array([{"amount": Decimal("1.50"), "at": PLUS_2.astimezone(UTC), "raw": b"x", "day": date(2025, 6, 1), "local": LOCAL}]),
+         ['{"amount": "1.50", "at": "2025-06-01T10:00:00.123456Z", "raw": "x", "day": "2025-06-01", '
+          '"local": "2025-06-01T12:00:00.123456"}']),
+        (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), ['[{"key": "k", "value": 1}]']),
+    ],
+)  # fmt: skip
+def test_a_value_of_any_type_is_the_text_that_a_csv_would_hold(
+    tmp_path: Path, values: pa.Array, texts: list[str | None]
+) -> None:
+    path = tmp_path / "a"
+    pq.write_table(pa.table({"v": values}), path)
+    rows = read(path, source("parquet", ("v",)))
+    assert [fields[0] for _, fields, _ in rows if fields] == texts
+
+
+def test_sparks_old_timestamps_are_instants(tmp_path: Path) -> None:
+    """INT96 says no zone; Spark, which writes them by default, means UTC."""
+    path = tmp_path / "a"
+    table = pa.table({"v": pa.array([LOCAL], pa.timestamp("us"))})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    assert read(path, source("parquet", ("v",))) == [(1, ["2025-06-01T12:00:00.123456Z"], None)]
+
+
+def test_nested_columns_are_reached_and_absent_ones_named(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    pq.write_table(pa.table({"u": [{"id": 1.0, "x": "a"}], "u.id": ["flat"]}), path)
+    assert read(path, source("parquet", ("u.id", "u.x"))) == [(1, ["flat", "a"], None)]
+    assert refusal(path, source("parquet", ("u.mail", "gone"))) == (
+        "no column u.mail, gone; it has u, u.id, u.id, u.x"
+    )
+
+
+def test_two_columns_of_one_name_are_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    two = pa.Table.from_arrays(
+        [pa.array([1]), pa.array([2]), pa.array([3])], ["id", "text", "text"]
+    )
+    pq.write_table(two, path)
+    assert refusal(path, source("parquet")) == "it has two columns of the name text"
+    assert read(path, source("parquet", ("id",))) == [(1, ["1"], None)]
