@@ -122,7 +122,7 @@ class _Reader:
             cells = next(csv.reader([text], delimiter=self.separator, quotechar=quote, strict=True))
         except csv.Error:
             return None
-        return None if any(quote in cell for cell in cells) else cells
+        return None if quote in "".join(cells) else cells
 
     def _of_quotes(self, first: Line, every: Iterator[Line]) -> Iterator[Row]:
         """The rows of a line with quotes, and of the lines that its open quote reaches.
