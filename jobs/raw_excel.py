@@ -9,8 +9,6 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
-import openpyxl
-
 from jobs.raw_kind import looks_like
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
@@ -21,6 +19,8 @@ MAX_UNPACKED = 1 << 30
 
 def excel_rows(path: Path, source: Source) -> Iterator[Row]:
     """Every row of the sheet that is not empty, in the order of `source.columns`."""
+    import openpyxl  # only here: each of Spark's workers would take 0.3 s for it, whatever it reads
+
     _check_archive(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of styles and validations, which nothing here needs
