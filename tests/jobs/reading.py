@@ -12,7 +12,8 @@ COLUMNS = ("id", "text")
 
 
 def source(format_: str, columns: tuple[str, ...] = COLUMNS, **given: object) -> Source:
-    return Source("s", "x", format_, columns, (), **given)  # type: ignore[arg-type]
+    files = str(given.pop("files", "x"))
+    return Source("s", files, format_, columns, (), **given)  # type: ignore[arg-type]
 
 
 def read(path: Path, of: Source) -> list[tuple[int, list[str | None] | None, str | None]]:
