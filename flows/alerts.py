@@ -6,6 +6,12 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 CALIBRATION_DRIFT = "nightjar.alert.calibration-drift"
+NOT_DERIVED = "nightjar.alert.not-derived"
+"""MLflow's alias or the file of views lags behind the release."""
+NOT_REPORTED = "nightjar.alert.not-reported"
+"""A release stands without its page, or without what else only tells of it."""
+NOT_TRACKED = "nightjar.alert.not-tracked"
+"""MLflow does not have a model that was trained."""
 GATE_ASKS = "nightjar.alert.gate-asks"
 EVERY_ALERT = "nightjar.alert.*"
 PUBLISHED = "nightjar.release.published"

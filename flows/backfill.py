@@ -26,7 +26,7 @@ from flows.parts import RUNNER, clean_all, together
 from flows.plan_page import plan_as_markdown
 from flows.releases import Releases
 from flows.settings import NightjarSettings, read_settings
-from flows.tasks import patience, say
+from flows.tasks import after_publication, patience, say
 from jobs.stages import job_named
 
 SAMPLE_EVERY = 30
@@ -235,9 +235,12 @@ def finish(
         scored = publish.score(night, current.model_id, days, force)
         publish.audit(night, scored, days)
     release = publish.publish(night, scored, days)
-    create_markdown_artifact(
-        _as_markdown(night.stages), key="backfill-report", description=f"{days[0]} to {days[-1]}"
-    )
+    with after_publication("the backfill's report"):
+        create_markdown_artifact(
+            _as_markdown(night.stages),
+            key="backfill-report",
+            description=f"{days[0]} to {days[-1]}",
+        )
     return release.release_id
 
 

@@ -18,6 +18,7 @@ from flows.home import open_home
 from flows.lake import Lake
 from flows.lease import Lease, record_run
 from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
+from flows.private import close_home
 from flows.receipts import RawFileHashes, Receipts
 from flows.releases import Releases
 from flows.settings import NightjarSettings
@@ -42,6 +43,7 @@ class Context:
         self.key = settings.user_key()
         self.mapping: SourceMapping = read_mapping(settings.source)
         self.raw_folder = settings.raw.absolute()
+        close_home(settings.folder)
         self.engine = open_home(settings)
         bind_home(self.engine, self.mapping.name, self.key.id)
         self.receipts = Receipts(self.engine)

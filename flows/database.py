@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     DDL,
     JSON,
+    BigInteger,
     Column,
     Date,
     DateTime,
@@ -23,8 +29,10 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from contracts.table import CallError
+from flows.postgres import make_database
 
 METADATA = MetaData()
 
@@ -37,10 +45,10 @@ RECEIPTS = Table(
     Column("configuration", String, nullable=False),
     Column("inputs", String, nullable=False),
     Column("outputs", JSON, nullable=False),
-    Column("rows_in", Integer, nullable=False),
-    Column("rows_out", Integer, nullable=False),
+    Column("rows_in", BigInteger, nullable=False),
+    Column("rows_out", BigInteger, nullable=False),
     Column("seconds", Float, nullable=False),
-    Column("bytes", Integer, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
     Column("git_commit", String),
     Column("run_id", String, nullable=False),
     Column("finished_at", DateTime(timezone=True), nullable=False),
@@ -155,35 +163,108 @@ RAW_FILES = Table(
     "raw_files",
     METADATA,
     Column("path", String, primary_key=True),
-    Column("size", Integer, nullable=False),
-    Column("modified_ns", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("modified_ns", BigInteger, nullable=False),
     Column("sha256", String, nullable=False),
 )
 
 
+SECONDS_LOCKED = 60
+"""How long a command waits for another one that is writing to the same SQLite file."""
+TRIES = 5
+Made = TypeVar("Made")
+
+
 def open_database(url: str) -> Engine:
-    """The database at `url`, with its tables made where they are missing."""
-    database = make_url(url).database
-    if url.startswith("sqlite") and database:
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
-    METADATA.create_all(engine)
-    _widen(engine)
+    """The database at `url`, made where it is missing, with its tables as they are today.
+
+    Raises:
+        ContractError: the server cannot be reached.
+    """
+    server = make_url(url)
+    arguments = {}
+    if server.get_backend_name() == "sqlite":
+        arguments["timeout"] = SECONDS_LOCKED
+        if server.database:
+            Path(server.database).parent.mkdir(parents=True, exist_ok=True)
+    elif server.get_backend_name() == "postgresql":
+        make_database(url)
+    engine = create_engine(
+        url,
+        connect_args=arguments,
+        json_serializer=to_json,
+        json_deserializer=from_json,
+        hide_parameters=True,  # in errors: they may be personal
+    )
+    make_at_once(lambda: _migrate(engine))
     return engine
 
 
-def _widen(engine: Engine) -> None:
-    """Add columns that a database of an earlier version lacks; all of them may be null."""
-    found = inspect(engine)
-    for table in METADATA.sorted_tables:
-        there = {column["name"] for column in found.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in there:
+def make_at_once(make: Callable[[], Made]) -> Made:
+    """Make what another command may be making at the same moment: whoever comes second fails on
+    what the first one has made, looks again, and finds it."""
+    for left in reversed(range(TRIES)):
+        try:
+            return make()
+        except (IntegrityError, OperationalError, ProgrammingError):
+            if not left:
+                raise
+            time.sleep(0.2)
+    raise AssertionError("unreachable")
+
+
+def _migrate(engine: Engine) -> None:
+    """Bring a database of an earlier version to today's tables; one of today is only looked at.
+
+    Columns that are missing are added, all of them may be null. Integers that were 32 bits become
+    64 bits on PostgreSQL; SQLite's always were.
+    """
+    with engine.begin() as connection:
+        METADATA.create_all(connection)
+        found = inspect(connection).get_multi_columns(filter_names=list(METADATA.tables))
+        for table in METADATA.sorted_tables:
+            present = {one["name"]: one["type"] for one in found[table.schema, table.name]}
+            for column in table.columns:
                 type_ = column.type.compile(engine.dialect)
-                with engine.begin() as connection:
-                    connection.execute(
-                        DDL(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {type_}")
-                    )
+                if column.name not in present:
+                    change = f"ADD COLUMN {column.name} {type_}"
+                elif _is_too_narrow(column, present[column.name], engine):
+                    change = f"ALTER COLUMN {column.name} TYPE {type_}"
+                else:
+                    continue
+                connection.execute(DDL(f"ALTER TABLE {table.name} {change}"))
+
+
+def _is_too_narrow(column: Column[Any], present: Any, engine: Engine) -> bool:
+    return (
+        engine.dialect.name != "sqlite"
+        and isinstance(column.type, BigInteger)
+        and not isinstance(present, BigInteger)
+    )
+
+
+_NUMBER = "$number"
+
+
+def to_json(value: Any) -> str:
+    """JSON that every database takes: figures that are no number or not finite, which PostgreSQL
+    refuses and a model's report may have, are written as objects."""
+    return json.dumps(_named(value), allow_nan=False)
+
+
+def from_json(text: str) -> Any:
+    """What `to_json` was given."""
+    return json.loads(text, object_hook=lambda o: float(o[_NUMBER]) if set(o) == {_NUMBER} else o)
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {_NUMBER: str(value)}
+    if isinstance(value, dict):
+        return {key: _named(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(one) for one in value]
+    return value
 
 
 def bind_home(engine: Engine, mapping: str, key_id: str) -> None:
@@ -215,5 +296,5 @@ def suppressed(engine: Engine) -> frozenset[str]:
 
 
 def as_utc(moment: datetime) -> datetime:
-    """A moment as it was written: SQLite gives it back without its zone."""
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    """A moment as it was written: SQLite gives it back without its zone, PostgreSQL in its own."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -22,6 +22,15 @@ _SPARK = (
 )
 _DATABASE = "the database does not answer. What is finished is kept; run it again"
 _PREFECT = "Prefect's server does not answer. What is finished is kept; run it again"
+_PREFECT_STARTS = (
+    "Prefect's temporary server did not come up in time. Start a lasting one with `nightjar up`, "
+    "or give it longer: prefect_start_seconds. What is finished is kept"
+)
+_SAID_BY_PREFECT = {
+    "Timed out while attempting to connect to ephemeral Prefect API server": _PREFECT_STARTS,
+    "Failed to reach API at": _PREFECT,
+}
+"""How texts of Prefect's begin whose errors are of no kind of their own, and what they mean."""
 _AROUND_US = (
     ("py4j", {"Py4JNetworkError"}, _SPARK),
     ("sqlalchemy", {"OperationalError", "InterfaceError", "TimeoutError"}, _DATABASE),
@@ -86,6 +95,9 @@ def _around_us(error: BaseException) -> str | None:
     library = type(error).__module__.partition(".")[0]
     for name, errors, told in _AROUND_US:
         if library == name and names & errors:
+            return told
+    for beginning, told in _SAID_BY_PREFECT.items():
+        if isinstance(error, RuntimeError) and str(error).startswith(beginning):
             return told
     frames = traceback.extract_tb(error.__traceback__)
     if frames and "/py4j/" in frames[-1].filename and "Py4JJavaError" not in names:

@@ -26,7 +26,7 @@ from flows.receipts import trained_on
 from flows.registry import Registry
 from flows.releases import Releases, show_again
 from flows.settings import read_settings
-from flows.tasks import patience, say
+from flows.tasks import after_publication, patience, say
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -81,7 +81,8 @@ def erase(
             "models_marked": models,
         }
         keep_receipt(night.engine, key, made)
-    create_markdown_artifact(as_markdown(key, made), key="erasure", description=f"{key[:8]}…")
+    with after_publication("the erasure's receipt for Prefect"):
+        create_markdown_artifact(as_markdown(key, made), key="erasure", description=f"{key[:8]}…")
     get_run_logger().info(f"erased {key[:8]}…: {made}")
     return made
 

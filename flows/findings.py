@@ -43,9 +43,7 @@ class Findings:
 
 def find(night: Night, release: Release, trained: Mapping[str, Any], model_id: str) -> Findings:
     """Look at the release that was just published, and the one before it."""
-    before = next(
-        (r for r in Releases(night.engine).all() if r.release_id == release.replaces), None
-    )
+    before = Releases(night.engine).of(release.replaces)
     return Findings(
         trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(night.lake)[:20]],
         late=_late(night),

@@ -35,6 +35,7 @@ from pyiceberg.utils.config import Config
 from contracts.days import as_ranges
 from contracts.table import CallError, ContractError, Table
 from contracts.tables import TABLES, USER_SCORES
+from flows.database import make_at_once
 from flows.iceberg import (
     MAX_RANGES,
     TOKEN,
@@ -52,6 +53,7 @@ from flows.iceberg import (
     uri_of,
 )
 from flows.lease import Lease, LeaseLost
+from flows.postgres import make_database
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 
@@ -84,6 +86,16 @@ def _told(table: Table) -> Iterator[None]:
         ) from error
 
 
+def _catalog(properties: Mapping[str, Any]) -> Catalog:
+    """The catalogue, made with its namespace where it is missing."""
+    if str(properties.get("uri", "")).startswith("postgresql"):
+        make_database(str(properties["uri"]))
+    catalog = load_catalog(NAMESPACE, **properties)
+    with contextlib.suppress(NamespaceAlreadyExistsError):
+        catalog.create_namespace(NAMESPACE)
+    return catalog
+
+
 class Lake:
     """The catalogue and its tables. `folder` holds the files of the default, local one."""
 
@@ -102,11 +114,9 @@ class Lake:
                 f"the catalogue's warehouse is {warehouse}, but runs stage their files under "
                 f"{folder}, and both must lie together so far: leave the warehouse out"
             )
-        self._catalog: Catalog = load_catalog(NAMESPACE, **properties)
+        self._catalog = make_at_once(lambda: _catalog(properties))
         self._lock = threading.RLock()
         self._lease: Lease | None = None
-        with contextlib.suppress(NamespaceAlreadyExistsError):
-            self._catalog.create_namespace(NAMESPACE)
 
     def hold(self, lease: Lease) -> None:
         """Write as the run that has this lease, and as nobody else from now on.

@@ -9,7 +9,6 @@ from prefect.runtime import flow_run
 
 from contracts.table import CallError
 from flows import gating, parts, publish, steps
-from flows.alerts import announce
 from flows.forecast import Plan, check_kept, finished, forecast_night
 from flows.forms import as_text
 from flows.lease import NIGHT_FIRST, writing
@@ -68,7 +67,6 @@ def nightly(
         audited = publish.audit(night, scored, [day])
         release = publish.publish(night, scored, [day])
         told = steps.report(night, trained, scored, audited, release)
-    announce(release.release_id, str(release.as_of))
     return parts.done(night) | {"release_id": release.release_id} | told
 
 

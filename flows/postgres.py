@@ -1,16 +1,21 @@
-"""The databases on a PostgreSQL server, and who may do what in them."""
+"""The databases on a PostgreSQL server, made by whichever command comes first."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from contracts.table import ContractError
 from flows.settings import NightjarSettings
 
 DATABASES = ("nightjar", "nightjar_prefect", "nightjar_mlflow")
+PREFECT_VARIABLE = "PREFECT_API_DATABASE_CONNECTION_URL"
+MAINTENANCE = "postgres"
+"""The database that every server has, to ask for others from."""
 
 
 def make_databases(settings: NightjarSettings) -> Sequence[str]:
@@ -22,17 +27,79 @@ def make_databases(settings: NightjarSettings) -> Sequence[str]:
     Raises:
         ContractError: the server cannot be reached, or does not let us in.
     """
-    engine = create_engine(settings.postgres("postgres"), isolation_level="AUTOCOMMIT")
-    made = []
+    return [name for name in DATABASES if make_database(settings.postgres(name))]
+
+
+def keep_runs_on_server(settings: NightjarSettings) -> None:
+    """Have the temporary server that Prefect starts for a command keep its runs where `nightjar up`
+    keeps them; called before Prefect is imported."""
+    if settings.postgres_url is not None and PREFECT_VARIABLE not in os.environ:
+        make_database(settings.postgres("nightjar_prefect"))
+        os.environ[PREFECT_VARIABLE] = settings.postgres("nightjar_prefect", "asyncpg")
+
+
+def make_database(url: str) -> bool:
+    """Make the database of an address if the server does not have it. Whether it had to be made.
+
+    One that is there is only connected to: that needs no right to make databases.
+
+    Raises:
+        ContractError: the server cannot be reached, or does not let us in.
+    """
+    wanted = make_url(url)
     try:
-        with engine.connect() as connection:
-            there = set(connection.execute(text("SELECT datname FROM pg_database")).scalars())
-            for name in DATABASES:
-                if name not in there:
-                    connection.execute(text(f'CREATE DATABASE "{name}"'))
-                    made.append(name)
-    except OperationalError as error:
-        raise ContractError(f"postgres_url: {str(error.orig).strip()}") from None
+        _connect(wanted)
+        return False
+    except OperationalError as absent:
+        try:
+            return _create(wanted)
+        except OperationalError:
+            raise ContractError(unreachable(wanted, absent)) from None
+        except ProgrammingError as error:
+            raise ContractError(
+                f"{_shown(wanted)}: there is no such database, and {wanted.username} may not make "
+                f"it: {str(error.orig).strip()}"
+            ) from None
+
+
+def unreachable(url: URL, error: OperationalError) -> str:
+    """What a person is told of a server that does not answer, without its password."""
+    why = " ".join(str(error.orig).split())
+    return f"the database {_shown(url)} cannot be reached: {why}"
+
+
+def _shown(url: URL) -> str:
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+
+
+def _connect(url: URL) -> None:
+    engine = create_engine(url)
+    try:
+        engine.connect().close()
     finally:
         engine.dispose()
-    return made
+
+
+def _create(wanted: URL) -> bool:
+    engine = create_engine(wanted.set(database=MAINTENANCE), isolation_level="AUTOCOMMIT")
+    try:
+        if _has(engine, wanted.database):
+            _connect(wanted)  # what was wrong is said again, or has passed
+            return False
+        with engine.connect() as connection:
+            connection.execute(text(f'CREATE DATABASE "{wanted.database}"'))
+        return True
+    except (IntegrityError, ProgrammingError):
+        if _has(engine, wanted.database):
+            return False  # another command made it at the same moment
+        raise
+    finally:
+        engine.dispose()
+
+
+def _has(engine: Engine, database: str | None) -> bool:
+    with engine.connect() as connection:
+        found = connection.execute(
+            text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": database}
+        )
+        return found.scalar() is not None

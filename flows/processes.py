@@ -12,15 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from contracts.table import CallError, ContractError
+from flows.private import write_private
 from flows.settings import REPOSITORY, WEIGHTS_VARIABLE, read_settings
+
+TRACKING_VARIABLE = "NIGHTJAR_TRACKING_URI"
+"""Where training logs to: an address that may hold a password."""
 
 
 def run_models(
-    what: str, spec: Mapping[str, Any], folder: Path, say: Callable[[str], None]
+    what: str,
+    spec: Mapping[str, Any],
+    folder: Path,
+    say: Callable[[str], None],
+    secrets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run `python -m models WHAT` with a spec, passing on its lines, and return its report.
 
     What it and its libraries write to standard error goes to a log beside the report.
+    The spec stays in a file, for looking into. `secrets` are handed over in the environment alone,
+    never in a file or as an argument, which everybody on the machine may read.
 
     Raises:
         CallError: the process says that a setting is wrong.
@@ -28,7 +38,7 @@ def run_models(
     """
     folder.mkdir(parents=True, exist_ok=True)
     spec_path, report_path = folder / f"{what}.spec.json", folder / f"{what}.report.json"
-    spec_path.write_text(json.dumps(spec, indent=1, default=str))
+    write_private(spec_path, json.dumps(spec, indent=1, default=str))
     report_path.unlink(missing_ok=True)
     threads = str(spec.get("threads", spec.get("config", {}).get("threads", 1)))
     environment = {
@@ -38,6 +48,7 @@ def run_models(
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+        **(secrets or {}),
     }
     key = read_settings().key_of_weights()
     if key is not None:

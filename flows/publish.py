@@ -23,7 +23,9 @@ from contracts.tables import (
     USER_FEATURES,
     USER_SCORES,
 )
+from flows.alerts import NOT_DERIVED, announce
 from flows.audit import Audited, audit_drift, audit_scores, raise_if_failed
+from flows.lake import Lake
 from flows.learning import score_fingerprint
 from flows.night import Night, short_hash
 from flows.plan import decide, hash_of, landing_stage
@@ -32,7 +34,7 @@ from flows.receipts import WITHDRAWN, Fingerprint
 from flows.registry import Registry
 from flows.releases import Release, Releases, branch_of, heal, now
 from flows.settings import NightjarSettings
-from flows.tasks import say, transient
+from flows.tasks import say, transient, warn
 from jobs.io import WrittenDay
 from jobs.stages import JOBS
 
@@ -67,8 +69,6 @@ def score(
     files = {day: night.lake.files(USER_FEATURES, day, day + _ONE) for day in todo}
     rows = sum(file.rows for group in files.values() for file in group)
     threads = night.settings.train.threads
-    # Where a scoring that is killed left off: the next run goes on there.
-    scratch = night.settings.folder / "runs" / "scoring"
     model = None if model_id == NO_MODEL else str(Registry(night.settings).fetch(model_id))
     made = run_models(
         "score",
@@ -83,7 +83,7 @@ def score(
                     "failed_tasks": night.settings.failed_tasks,
                     "release_id": release_id,
                     "path": f"{staging}/{day}.parquet",
-                    "scratch": str(scratch),
+                    "scratch": str(scratch_of(night.settings, prints[day])),
                     "threads": threads,
                     "accelerator": night.settings.train.accelerator,
                 }
@@ -126,8 +126,20 @@ def score(
         sum(os.path.getsize(path) for one in made for path in one["paths"]),
         say,
     )
-    shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(_scoring(night.settings), ignore_errors=True)
     return outputs[todo[-1]]
+
+
+def scratch_of(settings: NightjarSettings, fingerprint: Fingerprint) -> Path:
+    """Where a scoring that is killed leaves off, and one of the same code, model and features goes
+    on: after any of them has changed nothing of before is mixed in."""
+    return _scoring(settings) / short_hash(
+        hash_of([asdict(fingerprint), settings.train.accelerator])
+    )
+
+
+def _scoring(settings: NightjarSettings) -> Path:
+    return settings.folder / "runs" / "scoring"
 
 
 def score_processes(settings: NightjarSettings, rows: int) -> int:
@@ -262,19 +274,29 @@ def audit(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> tupl
     retry_condition_fn=transient,
 )
 def publish(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> Release:
-    """Make the release current by one row, then derive everything else from it.
+    """Make the release current by one row, derive everything else from it, and announce it.
 
-    Without scores (`scored` is empty) those of the current release stay.
+    Without scores (`scored` is empty) those of the current release stay. A release that was
+    current already is announced again: a crash may have come between.
     """
-    releases, registry = Releases(night.engine), Registry(night.settings)
+    releases = Releases(night.engine)
     current = releases.current()
     release = _release(night, current, scored, days)
     if release != current:
         releases.publish(release)
         say(f"published release {release.release_id}")
-    for mended in heal(releases, night.lake, registry, database(night)):
-        say(f"publish: {mended}")
+    derive(releases, night.lake, night.settings, "publish")
+    announce(release.release_id, str(release.as_of))
     return release
+
+
+def derive(releases: Releases, lake: Lake, settings: NightjarSettings, what: str) -> None:
+    """Have what only shows the current release show it; what cannot be made raises an alert."""
+    healed = heal(releases, lake, Registry(settings), settings.folder / "nightjar.duckdb")
+    for mended in healed.mended:
+        say(f"{what}: {mended}")
+    for problem in healed.problems:
+        warn(problem, NOT_DERIVED)
 
 
 def _release(
@@ -318,10 +340,7 @@ def _release(
 
 def mend(night: Night) -> None:
     """Finish what a crash after the last release may have left undone."""
-    releases = Releases(night.engine)
-    if releases.current() is not None:
-        for mended in heal(releases, night.lake, Registry(night.settings), database(night)):
-            say(f"mended after a crash: {mended}")
+    derive(Releases(night.engine), night.lake, night.settings, "mended after a crash")
 
 
 def database(night: Night) -> Path:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Engine, RowMapping, delete, insert, select
 
 from contracts.tables import EXAMPLES, LABELS
 from flows.database import RAW_FILES, RECEIPTS, as_utc
@@ -53,11 +53,7 @@ class Receipts:
         self._known: dict[str, dict[date, Receipt]] = {}
         with engine.connect() as connection:
             for row in connection.execute(select(RECEIPTS)).mappings():
-                receipt = Receipt(
-                    fingerprint=Fingerprint(row["code"], row["configuration"], row["inputs"]),
-                    **{name: row[name] for name in _PLAIN}
-                    | {"finished_at": as_utc(row["finished_at"])},
-                )
+                receipt = _receipt(row)
                 self._known.setdefault(receipt.stage, {})[receipt.day] = receipt
 
     def get(self, stage: str, day: date) -> Receipt | None:
@@ -135,6 +131,21 @@ _PLAIN = (
     "run_id",
     "finished_at",
 )
+
+
+def _receipt(row: RowMapping) -> Receipt:
+    return Receipt(
+        fingerprint=Fingerprint(row["code"], row["configuration"], row["inputs"]),
+        **{name: row[name] for name in _PLAIN} | {"finished_at": as_utc(row["finished_at"])},
+    )
+
+
+def newest(engine: Engine, stage: str, limit: int) -> tuple[Receipt, ...]:
+    """A stage's receipts of its newest days, oldest first; no other is read."""
+    asked = select(RECEIPTS).where(RECEIPTS.c.stage == stage)
+    with engine.connect() as connection:
+        rows = connection.execute(asked.order_by(RECEIPTS.c.day.desc()).limit(limit)).mappings()
+        return tuple(_receipt(row) for row in rows)[::-1]
 
 
 class RawFileHashes:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, Select, delete, insert, select, update
 
 from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from flows.analysts import build_database, database_release
 from flows.database import CURRENT, RECEIPTS, RELEASES, as_utc
+from flows.endings import sentence
 from flows.lake import Lake
+from flows.lease import LeaseLost
 from flows.receipts import WITHDRAWN
 from flows.registry import Registry
 
@@ -49,6 +51,12 @@ def _release(row: Mapping[str, Any]) -> Release:
     return Release(**made)
 
 
+def _standing(before: date) -> Select[Any]:
+    """The newest release of an earlier day that was not rolled back."""
+    earlier = select(RELEASES).where(RELEASES.c.as_of < before, RELEASES.c.withdrawn_at.is_(None))
+    return earlier.order_by(RELEASES.c.number.desc()).limit(1)
+
+
 class Releases:
     """The rows of releases, and which of them is current."""
 
@@ -57,35 +65,38 @@ class Releases:
 
     def all(self) -> tuple[Release, ...]:
         """Every release, oldest first."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(RELEASES).order_by(RELEASES.c.number)).mappings()
-            return tuple(_release(dict(row)) for row in rows)
+        return self._some(select(RELEASES).order_by(RELEASES.c.number))
+
+    def newest(self, limit: int) -> tuple[Release, ...]:
+        """The releases that were published last, newest first; no other is read."""
+        return self._some(select(RELEASES).order_by(RELEASES.c.number.desc()).limit(limit))
+
+    def of(self, release_id: str | None) -> Release | None:
+        """The release of an id; None if there is none."""
+        found = self._some(select(RELEASES).where(RELEASES.c.release_id == release_id))
+        return found[0] if found else None
 
     def current(self) -> Release | None:
         """What analysts see; None before the first night."""
-        with self._engine.connect() as connection:
-            row = (
-                connection.execute(
-                    select(RELEASES).join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
-                )
-                .mappings()
-                .first()
-            )
-        return None if row is None else _release(dict(row))
+        found = self._some(
+            select(RELEASES).join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
+        )
+        return found[0] if found else None
 
     def before(self, as_of: date) -> Release | None:
         """The current line's newest release of an earlier day."""
-        earlier = [r for r in self.all() if r.as_of < as_of and r.withdrawn_at is None]
-        return earlier[-1] if earlier else None
+        found = self._some(_standing(as_of))
+        return found[0] if found else None
+
+    def _some(self, asked: Select[Any]) -> tuple[Release, ...]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(asked).mappings()
+            return tuple(_release(dict(row)) for row in rows)
 
     def champion(self, as_of: date) -> str | None:
         """The model of the current line's newest release of an earlier day that has one."""
-        earlier = [
-            r.model_id
-            for r in self.all()
-            if r.as_of < as_of and r.withdrawn_at is None and r.model_id != NO_MODEL
-        ]
-        return earlier[-1] if earlier else None
+        found = self._some(_standing(as_of).where(RELEASES.c.model_id != NO_MODEL))
+        return found[0].model_id if found else None
 
     def publish(self, release: Release) -> None:
         """Add the release and make it current: one transaction, and it is the truth."""
@@ -133,9 +144,8 @@ class Releases:
                 dropped it; nothing has changed.
         """
         current = self.current()
-        standing = {r.release_id: r for r in self.all() if r.withdrawn_at is None}
-        before = standing.get(current.replaces or "") if current else None
-        if current is None or before is None:
+        before = self.of(current.replaces) if current else None
+        if current is None or before is None or before.withdrawn_at is not None:
             raise ContractError(
                 "there is no release to go back to: "
                 + ("nothing was published yet" if current is None else
@@ -180,30 +190,60 @@ def release_at(releases: Releases, moment: datetime) -> str | None:
     return then[-1].release_id if then else None
 
 
-def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> list[str]:
+@dataclass
+class Healed:
+    """What was derived again, and what could not be: both in words."""
+
+    mended: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> Healed:
     """Derive from the current release's row what a crash may have left behind.
 
-    Returns:
-        What had to be mended, in words.
+    What only shows the release, MLflow's alias and the file of views, stops nobody when it cannot
+    be made: it is tried again by every run. New scores are written on top of `main`, though.
+
+    Raises:
+        ContractError: `main` cannot be pointed to the release, whose snapshot is gone.
     """
+    made = Healed()
     current = releases.current()
     if current is None:
-        return []
-    mended = []
+        return made
     if lake.point_main(USER_SCORES, current.snapshots[USER_SCORES.name]):
-        mended.append(f"{USER_SCORES.name} points to release {current.release_id}")
-    if current.model_id != NO_MODEL and registry.point_champion(current.model_id):
-        mended.append(f"champion is model {current.model_id}")
+        made.mended.append(f"{USER_SCORES.name} points to release {current.release_id}")
+    try:
+        if current.model_id != NO_MODEL and registry.point_champion(current.model_id):
+            made.mended.append(f"champion is model {current.model_id}")
+    except Exception as error:
+        made.problems.append(
+            f"MLflow does not show model {current.model_id} as champion: {sentence(error)}. "
+            "Nothing else depends on it; the next run tries again"
+        )
     # The file of views is made last: if it shows the release, all that stands before is done.
     if database_release(database) != current.release_id:
-        lake.drop_branch(USER_SCORES, branch_of(current.release_id))
-        for table in PUBLISHED:
-            if table.name in current.snapshots:
-                lake.tag(table, current.snapshots[table.name], tag_of(current.release_id))
-        lake.check_writer()
-        show_again(releases, lake, database)
-        mended.append(f"{database.name} shows release {current.release_id}")
-    return mended
+        try:
+            _show_first(releases, lake, database, current)
+            made.mended.append(f"{database.name} shows release {current.release_id}")
+        except LeaseLost:
+            raise
+        except Exception as error:
+            made.problems.append(
+                f"{database.name} does not show release {current.release_id} yet, and analysts "
+                f"read what it showed before: {sentence(error)}. The next run tries again"
+            )
+    return made
+
+
+def _show_first(releases: Releases, lake: Lake, database: Path, current: Release) -> None:
+    """Show a release for the first time: its branch has done its work, its snapshots get names."""
+    lake.drop_branch(USER_SCORES, branch_of(current.release_id))
+    for table in PUBLISHED:
+        if table.name in current.snapshots:
+            lake.tag(table, current.snapshots[table.name], tag_of(current.release_id))
+    lake.check_writer()
+    show_again(releases, lake, database)
 
 
 def show_again(releases: Releases, lake: Lake, database: Path) -> bool:

@@ -20,7 +20,7 @@ from flows.parts import RUNNER, default_as_of, together
 from flows.quarantine import dropped_rows
 from flows.releases import Release, Releases
 from flows.settings import read_settings
-from flows.tasks import patience, say
+from flows.tasks import after_publication, patience, say
 
 Counts = Mapping[tuple[str, str], int]
 
@@ -77,7 +77,8 @@ def replay(
         after = dropped_rows(night.lake, first, last, text)
         release = rebuild(night) if at_once else None
     rows = changes(total(before), total(after))
-    create_markdown_artifact(as_markdown(first, last, rows), key="replay")
+    with after_publication("the replay's report"):
+        create_markdown_artifact(as_markdown(first, last, rows), key="replay")
     for table, why, was, now in rows:
         say(f"{table}: {why}: {was} in quarantine before, {now} now")
     return {

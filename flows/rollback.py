@@ -6,12 +6,13 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from contracts.table import CallError
+from flows.alerts import announce
 from flows.forms import as_text
 from flows.home import open_home
 from flows.lake import Lake
 from flows.lease import NIGHT_FIRST, writing
-from flows.registry import Registry
-from flows.releases import Releases, heal, now, release_at
+from flows.publish import derive
+from flows.releases import Releases, now, release_at
 from flows.settings import read_settings
 from flows.tasks import patience, say
 
@@ -47,6 +48,6 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
             )
         withdrawn, current = releases.rollback(lake)
         log.info(f"{withdrawn.release_id} is taken back; {current.release_id} is current")
-        for mended in heal(releases, lake, Registry(settings), settings.folder / "nightjar.duckdb"):
-            log.info(f"rollback: {mended}")
+        derive(releases, lake, settings, "rollback")
+    announce(current.release_id, str(current.as_of))
     return {"withdrawn": withdrawn.release_id, "current": current.release_id}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -21,11 +22,13 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts.history import LearningDays
 from contracts.table import CallError
+from flows.private import close_home
 from jobs.config import SparkConfig
 from jobs.user_key import UserKey
 from models.config import TrainConfig
 
 CATALOGUE_VARIABLE = "PYICEBERG_CATALOG__NIGHTJAR__URI"
+START_VARIABLE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 WEIGHTS_VARIABLE = "NIGHTJAR_WEIGHTS_KEY"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -59,11 +62,11 @@ class NightjarSettings(BaseSettings):
     weights_key: str | None = Field(default=None, repr=False)
     weights_key_file: Path | None = None
     """With a key, 64 hex digits, the weights of models are encrypted where they lie."""
-    database_url: str | None = None
+    database_url: str | None = Field(default=None, repr=False)
     """Receipts and releases; None is SQLite in the home."""
     postgres_url: str | None = Field(default=None, repr=False)
     """A PostgreSQL server, `postgresql://user:password@host:5432`, for everything that would be
-    SQLite: receipts, catalogue, Prefect's and MLflow's databases. `nightjar up` makes them."""
+    SQLite: receipts, catalogue, Prefect's and MLflow's databases. The first command makes them."""
     spark: SparkConfig = SparkConfig()
     train: TrainConfig = TrainConfig()
     example_spacing_days: int = Field(default=14, ge=1)
@@ -127,6 +130,8 @@ class NightjarSettings(BaseSettings):
     """Where alerts are posted, as JSON with a `text`: what Slack, Mattermost and Teams take."""
     alert_block: str | None = None
     """Instead of that, a notification block of Prefect's, such as `pager-duty-webhook/ops`."""
+    prefect_start_seconds: int = Field(default=90, ge=1)
+    """How long a command waits for the temporary server that Prefect starts where none runs."""
     prefect_port: int = 4200
     mlflow_port: int = 5000
     pages_port: int = 4300
@@ -257,22 +262,43 @@ def read_settings(**given: object) -> NightjarSettings:
     try:
         settings = NightjarSettings(**told)  # type: ignore[arg-type]
         if settings.postgres_url is not None:  # pyiceberg looks nowhere else
+            _check_address(settings.postgres_url)
             os.environ.setdefault(CATALOGUE_VARIABLE, settings.postgres("nightjar"))
+        os.environ.setdefault(START_VARIABLE, str(settings.prefect_start_seconds))
         return settings
-    except ArgumentError as error:
-        raise CallError(f"the settings are not valid:\n  postgres_url: {error}") from None
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
         raise CallError("\n".join(["the settings are not valid:", *lines])) from None
 
 
+def _check_address(url: str) -> None:
+    """Refuse an address of which a part of the password would be taken for the host.
+
+    Raises:
+        CallError: without what it holds, because that may be the password.
+    """
+    try:
+        server = make_url(url)
+        right = server.host is not None and "@" not in server.host
+    except (ArgumentError, ValueError):
+        right = False
+    if not right:
+        raise CallError(
+            "the settings are not valid:\n  postgres_url: expected "
+            "postgresql://user:password@host:port, with %40 for an @ in the password, %2F for a /, "
+            "%3A for a :"
+        )
+
+
 def quiet_environment(home: Path) -> None:
-    """Keep Prefect's and MLflow's files in the home, and their telemetry off."""
+    """Close the home; keep Prefect's and MLflow's files there, and their telemetry off."""
+    said = close_home(home)
+    if said is not None:
+        print(said, file=sys.stderr, flush=True)
     defaults = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

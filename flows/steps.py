@@ -17,15 +17,16 @@ from prefect.cache_policies import NO_CACHE
 from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
 from flows import gating, scoreboard
-from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, alert
+from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, alert
 from flows.audit import Audited
 from flows.code import git_commit
 from flows.counts import counted
+from flows.endings import sentence
 from flows.findings import find
 from flows.learning import learns, not_trained, told_to_train, train_fingerprint
 from flows.night import Night, StageReport, short_hash
 from flows.plan import Decision, decide, hash_of
-from flows.processes import run_models
+from flows.processes import TRACKING_VARIABLE, run_models
 from flows.publish import database
 from flows.quarantine import check_limits
 from flows.registry import Registry
@@ -33,7 +34,7 @@ from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
 from flows.sample import sample
 from flows.settings import NightjarSettings
-from flows.tasks import say, transient
+from flows.tasks import after_publication, say, transient, warn
 from jobs.stages import Engine
 
 
@@ -126,9 +127,8 @@ def train(night: Night) -> dict[str, Any]:
             "as_ofs": [day.isoformat() for day in days],
             "folder": str(folder / "train"),
             "checkpoints": str(stopped),
-            "champion": str(registry.fetch(told["champion"])) if told["champion"] else None,
+            "champion": _champion(registry, told["champion"]),
             "run": {
-                "tracking_uri": night.settings.mlflow_url,
                 "experiment": f"nightjar-{night.mapping.name}",
                 "artifact_location": (night.settings.folder / "mlartifacts").as_uri(),
                 "name": f"{night.as_of}",
@@ -149,12 +149,13 @@ def train(night: Night) -> dict[str, Any]:
         },
         folder,
         say,
+        {TRACKING_VARIABLE: night.settings.mlflow_url},
     )
     report["learns"] = learns(night)
     report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
     report["labels_snapshot"] = night.lake.snapshot(LABELS)
     if report["model_id"] != NO_MODEL:
-        registry.register(report["model_id"], report["run_id"])
+        _register(registry, report)
     rows = sum(file.rows for file in files)
     night.note(
         "train",
@@ -168,6 +169,28 @@ def train(night: Night) -> dict[str, Any]:
     )
     shutil.rmtree(stopped, ignore_errors=True)
     return report
+
+
+def _champion(registry: Registry, model_id: str | None) -> str | None:
+    """The folder of the model to compare with. One that is gone cannot be compared with, and is
+    said to be: else no night could ever replace it."""
+    try:
+        return None if model_id is None else str(registry.fetch(model_id))
+    except Exception as error:
+        warn(f"tonight's model is compared with no champion: {sentence(error)}", NOT_TRACKED)
+        return None
+
+
+def _register(registry: Registry, report: Mapping[str, Any]) -> None:
+    """Give the model its version in MLflow; publishing makes up for one that is missing."""
+    problem = report.get("tracking_error")
+    if problem is None:
+        try:
+            registry.register(report["model_id"], report["run_id"])
+        except Exception as error:
+            problem = sentence(error)
+    if problem is not None:
+        warn(f"MLflow does not have model {report['model_id']}: {problem}", NOT_TRACKED)
 
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE)
@@ -185,6 +208,9 @@ def gate(night: Night, report: Mapping[str, Any]) -> str:
         night.settings.failed_tasks == "base_rate",
     )
     say(f"gate: {why}")
+    artifact = Path(report.get("folder", ""), "model")
+    if model_id == report["model_id"] != NO_MODEL and "folder" in report and artifact.is_dir():
+        Registry(night.settings).keep(model_id, artifact)  # scoring with it needs no MLflow then
     if asks:
         answer = f"nightjar run --as-of {night.as_of} --accept {report['model_id']}"
         say(f"gate: to let it pass: {answer}")
@@ -202,10 +228,41 @@ def report(
 ) -> dict[str, Any]:
     """One page about the night: in the home, in MLflow, and as a Prefect artifact.
 
+    The release stands already, so what cannot be shown is a warning and an alert, no failure.
+
     Returns:
-        Where it lies, and the parts of it that a terminal shows.
+        Where it lies, and the parts of it that a terminal shows; nothing if it could not be made.
     """
-    made = NightReport(
+    shown: dict[str, Any] = {}
+    with after_publication("the night's page"):
+        made = _night_report(night, trained, scored, audited, release)
+        path = write_report(made, night.settings.folder / "reports", Path(trained["folder"]))
+        say(f"report: {path}")
+        shown = {
+            "report": path,
+            "tonight": made.tonight,
+            "task_rows": made.task_rows,
+            "switched_off": dict(made.switched_off),
+            "sample": made.sample,
+        }
+        with after_publication("its page in Prefect"):
+            create_markdown_artifact(
+                as_markdown(made), key="night-report", description=f"The night of {night.as_of}"
+            )
+        if trained["run_id"] and any(s.recomputed for s in night.stages):
+            with after_publication("its page in MLflow"):
+                Registry(night.settings).log_file(trained["run_id"], path)
+    return shown
+
+
+def _night_report(
+    night: Night,
+    trained: Mapping[str, Any],
+    scored: Mapping[str, Any],
+    audited: Sequence[Audited],
+    release: Release,
+) -> NightReport:
+    return NightReport(
         as_of=night.as_of,
         run_id=night.run_id,
         mapping=night.mapping.name,
@@ -222,20 +279,6 @@ def report(
         sample=sample(database(night), night.as_of, scored_tasks(night, scored)),
         findings=find(night, release, trained, scored["model_id"]),
     )
-    path = write_report(made, night.settings.folder / "reports", Path(trained["folder"]))
-    create_markdown_artifact(
-        as_markdown(made), key="night-report", description=f"The night of {night.as_of}"
-    )
-    if trained["run_id"] and any(s.recomputed for s in night.stages):
-        Registry(night.settings).log_file(trained["run_id"], path)
-    say(f"report: {path}")
-    return {
-        "report": path,
-        "tonight": made.tonight,
-        "task_rows": made.task_rows,
-        "switched_off": dict(made.switched_off),
-        "sample": made.sample,
-    }
 
 
 def scored_tasks(night: Night, scored: Mapping[str, Any]) -> list[Task]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import deployment
 from prefect.tasks import Task
 
+from flows.alerts import NOT_REPORTED, alert
 from flows.endings import may_pass, sentence
 from flows.quiet import hide_stacks
 
@@ -40,3 +42,19 @@ def patience() -> timedelta:
 
 def say(line: str) -> None:
     get_run_logger().info(line)
+
+
+def warn(problem: str, event: str) -> None:
+    """Say what is not as it should be and stops nothing: a warning in the run, and an alert."""
+    get_run_logger().warning(f"warning: {problem}")
+    alert(event, problem)
+
+
+@contextmanager
+def after_publication(what: str) -> Iterator[None]:
+    """What only tells of a release that stands: where it fails, the run does not."""
+    try:
+        yield
+    except Exception as error:
+        get_run_logger().debug(f"{what}:", exc_info=True)
+        warn(f"the release stands, but {what} could not be made: {sentence(error)}", NOT_REPORTED)

@@ -19,8 +19,9 @@ import typer
 from rich.console import Console
 
 from flows import stopping
+from flows.postgres import keep_runs_on_server
 from flows.quiet import follow_runs, keep_for_ourselves
-from flows.settings import quiet_environment
+from flows.settings import quiet_environment, read_settings
 from flows.watchdog import leave_nothing_behind
 
 app = typer.Typer(
@@ -123,6 +124,7 @@ def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) ->
     `flow` imports it: Prefect must not be imported before it knows where its files belong.
     """
     begin(home)
+    keep_runs_on_server(read_settings())
     found: Any = flow()
     follow_runs(err)
     state = found(*words, return_state=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 from contracts.table import ContractError
 from contracts.tables import EXAMPLES
+from flows.code import code_fingerprint
 from flows.night import Night, short_hash
-from flows.plan import hash_of
+from flows.plan import hash_of, table_shape
 from flows.processes import run_models
 from flows.tasks import Say
 
@@ -17,7 +18,8 @@ _ONE = timedelta(days=1)
 
 
 def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
-    """Search within a time budget; the same examples and tasks go on with the same search.
+    """Search within a time budget; it goes on with an earlier search of the same examples, tasks,
+    days, code and settings (but for those that are searched).
 
     Raises:
         ContractError: the lake has no examples.
@@ -28,7 +30,15 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
         raise ContractError("there are no examples to learn from yet: run a night first")
     tasks = [task.name for task in night.tasks]
     digests = night.planner.digests("examples", EXAMPLES.name)
-    content = hash_of([tasks, sorted((str(day), digests.get(day)) for day in days)])
+    content = hash_of(
+        [
+            tasks,
+            sorted((str(day), digests.get(day)) for day in days),
+            str(night.as_of),  # it decides which days are learnt from, and which are validation's
+            night.settings.settle_days,
+            code_fingerprint(("models.tune",)) + table_shape((EXAMPLES,)),
+        ]
+    )
     folder = night.settings.folder / "runs" / night.run_id
     train = {
         "files": files,

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from contracts.table import ContractError
 from flows import stopping
-from flows.postgres import make_databases
+from flows.postgres import PREFECT_VARIABLE, make_databases
+from flows.private import write_private
 from flows.settings import (
     CATALOGUE_VARIABLE,
     REPOSITORY,
@@ -90,12 +91,13 @@ def service_environment(settings: NightjarSettings) -> dict[str, str]:
     told = {
         "PREFECT_API_URL": api_url(settings),
         "NIGHTJAR_HOME": str(settings.folder),
+        "MLFLOW_BACKEND_STORE_URI": settings.mlflow_url,  # not an argument: it may hold a password
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; see `flows/automations.py`
     }
     if settings.postgres_url is not None:
         told |= {
-            "PREFECT_API_DATABASE_CONNECTION_URL": settings.postgres("nightjar_prefect", "asyncpg"),
+            PREFECT_VARIABLE: settings.postgres("nightjar_prefect", "asyncpg"),
             CATALOGUE_VARIABLE: settings.postgres("nightjar"),
         }
     if settings.operators_password is not None:
@@ -119,12 +121,13 @@ def locked(settings: NightjarSettings, password: str) -> dict[str, str]:
     accounts = settings.folder / "mlflow_accounts.db"
     accounts.unlink(missing_ok=True)
     config = settings.folder / "mlflow_accounts.ini"
-    config.write_text(
+    write_private(
+        config,
         "[mlflow]\n"
         f"database_uri = sqlite:///{accounts}\n"
         f"admin_username = {OPERATOR}\n"
         "default_permission = READ\n"
-        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
     )
     return {
         "PREFECT_SERVER_API_AUTH_STRING": f"{OPERATOR}:{password}",
@@ -168,8 +171,6 @@ def mlflow_command(settings: NightjarSettings) -> list[str]:
         HOST,
         "--port",
         str(settings.mlflow_port),
-        "--backend-store-uri",
-        settings.mlflow_url,
         "--artifacts-destination",
         (settings.folder / "mlartifacts").as_uri(),
         "--workers",
@@ -226,7 +227,9 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """A process that writes to its own log and is stopped with the stack, or when we die."""
     logs.mkdir(parents=True, exist_ok=True)
-    log = stack.enter_context((logs / f"{name or '-'.join(command[2:4])}.log").open("ab"))
+    path = logs / f"{name or '-'.join(command[2:4])}.log"
+    path.touch(mode=0o600)
+    log = stack.enter_context(path.open("ab"))
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},

@@ -5,12 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from contracts.table import CallError
 from jobs.config import SparkConfig
 from jobs.java import find_java
+
+REDACTION = "spark.sql.redaction.string.regex"
+EVENT_LOG = "spark.eventLog.enabled"
+HEX_DIGITS = "(?i)[0-9a-f]{32,}"
+"""What is blotted out of plans wherever Spark writes them: the pads of the user key stand in them,
+128 digits each, which an abbreviated plan may cut."""
 
 
 def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
@@ -30,6 +38,7 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
         "spark.python.sql.dataFrameDebugging.enabled": "false",
         # Listing files that we name one by one is quicker than a job that lists them.
         "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
+        REDACTION: HEX_DIGITS,
     }
     builder: SparkSession.Builder = SparkSession.builder.appName("nightjar")
     if config.remote is not None:
@@ -56,8 +65,6 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
             "spark.ui.showConsoleProgress": "false",
             "spark.local.dir": str(scratch / "spark"),
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-            # The pads of the user key stand in query plans; keep them out of logs.
-            "spark.sql.redaction.string.regex": "(?i)[0-9a-f]{128}",
             "spark.driver.extraJavaOptions": " ".join(
                 [
                     # HotSpot otherwise interprets the large methods that Spark generates.
@@ -72,7 +79,28 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
     logging.getLogger("SQLQueryContextLogger").disabled = True
     for name, value in settings.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    session = builder.getOrCreate()
+    check_secrecy(session.conf.get)
+    return session
+
+
+def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
+    """Refuse a session that would write the user key down. A server leaves out what it does not
+    take, in silence; and Spark writes plans into its event log as they are.
+
+    Raises:
+        CallError: naming the settings to change.
+    """
+    problems = []
+    found = setting(REDACTION, "nothing")
+    if found != HEX_DIGITS:
+        problems.append(f"  {REDACTION}: expected {HEX_DIGITS}, found {found}")
+    if setting(EVENT_LOG, "false") != "false":
+        problems.append(f"  {EVENT_LOG}: expected false, for plans stand in it unredacted")
+    if problems:
+        raise CallError(
+            "\n".join(["Spark would write the user key down; set in its configuration:", *problems])
+        )
 
 
 def _log_settings(scratch: Path) -> Path:

@@ -17,6 +17,7 @@ from models import sealed
 from models.ranks import check_world, is_rank, rank, run_ranks
 
 _SET_PARENT_DEATH_SIGNAL = 1
+TRACKING_VARIABLE = "NIGHTJAR_TRACKING_URI"
 ENDED = 143
 """Exit code of a process that was asked to end: 128 and SIGTERM."""
 
@@ -42,6 +43,8 @@ def main() -> int:
     told = parser.parse_args()
     die_with_parent(os.getppid() if is_rank() else told.parent)
     spec = json.loads(told.spec.read_text())
+    if spec.get("run"):  # the address may hold a password, so it stands in no file
+        spec["run"]["tracking_uri"] = os.environ[TRACKING_VARIABLE]
     n = processes_of(told.what, spec)
     if n > 1 and not is_rank():
         return run_ranks(n, [told.what, str(told.spec), str(told.report)], told.report)

@@ -86,7 +86,10 @@ def train(spec: TrainSpec) -> dict[str, Any]:
         "run_id": None,
     }
     if spec.run is not None:
-        report["run_id"] = log_run(spec.run, report, model, folder)
+        try:
+            report["run_id"] = log_run(spec.run, report, model, folder)
+        except Exception as error:  # hours of training are worth more than their record
+            report["tracking_error"] = f"{type(error).__name__}: {error}".splitlines()[0]
     return report
 
 

@@ -8,6 +8,7 @@ days are not looked at.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import shutil
 from collections.abc import Mapping
@@ -55,6 +56,24 @@ def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig
     elif trunk in ("mmoe", "ple"):
         found["n_experts"] = trial.suggest_int("n_experts", 2, 6)
     return replace(config, **found)
+
+
+SEARCHED = frozenset(
+    {
+        "trunk", "numbers", "wide", "n_values", "id_width", "width", "depth", "dropout",
+        "input_dropout", "events", "text", "sequence_dropout", "event_dropout", "learning_rate",
+        "id_learning_rate", "weight_decay", "schedule", "batch_size", "balance", "members",
+        "n_experts",
+    }
+)  # fmt: skip
+"""Settings that `suggested` may change."""
+
+
+def study_of(name: str, config: TrainConfig) -> str:
+    """The study that a search belongs to: losses under other settings than those that are searched,
+    of more epochs say, cannot be compared."""
+    kept = sorted((k, v) for k, v in asdict(config).items() if k not in SEARCHED)
+    return f"{name}-{hashlib.sha256(repr(kept).encode()).hexdigest()[:8]}"
 
 
 def as_trial(config: TrainConfig) -> dict[str, Any]:
@@ -155,10 +174,11 @@ def _tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
 
 def from_json(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Search as a process is told to."""
+    train = TrainSpec.from_json(spec["train"])
     return tune(
-        TrainSpec.from_json(spec["train"]),
+        train,
         spec["storage"],
-        spec["name"],
+        study_of(spec["name"], train.config),
         spec["seconds"],
         spec["trials"],
     )

@@ -19,7 +19,7 @@ from contracts.tasks import TASKS, Task
 from flows.analysts import NEWEST, first_row, reading
 from flows.home import open_home
 from flows.processes import run_models
-from flows.receipts import Receipts
+from flows.receipts import newest
 from flows.releases import Release, Releases
 from flows.settings import NightjarSettings
 
@@ -27,6 +27,10 @@ _KEY = re.compile(r"[0-9a-f]{32}")
 BINS = 20
 DAYS = 60
 """Nights of quality that a page shows."""
+RELEASES = 60
+"""Releases that a page lists; `nightjar releases` lists all."""
+EXPLAINED = 256
+"""Users whose reasons are remembered."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,10 @@ class Pages:
         return Releases(self._engine).current()
 
     def releases(self) -> list[dict[str, Any]]:
-        """Releases, newest first, each with its report if there is one."""
+        """The newest releases, newest first, each with its report if there is one."""
         current = self.current()
         made = []
-        for release in reversed(Releases(self._engine).all()):
+        for release in Releases(self._engine).newest(RELEASES):
             report = self._settings.folder / "reports" / f"{release.as_of}.html"
             made.append(
                 {
@@ -96,23 +100,19 @@ class Pages:
         ]
 
     def _newest_training(self) -> tuple[date, Mapping[str, Any]] | None:
-        receipts = Receipts(self._engine)
-        days = receipts.days("train")
-        receipt = receipts.get("train", days[-1]) if days else None
-        return None if receipt is None else (receipt.day, receipt.outputs["tasks"])
+        found = newest(self._engine, "train", 1)
+        return (found[0].day, found[0].outputs["tasks"]) if found else None
 
     def trained(self, task: str) -> list[dict[str, Any]]:
         """Per night: the task's main metric on the test days of that night's model."""
-        receipts = Receipts(self._engine)
         made = []
-        for day in receipts.days("train")[-DAYS:]:
-            receipt = receipts.get("train", day)
-            found = receipt.outputs["tasks"].get(task) if receipt else None
+        for receipt in newest(self._engine, "train", DAYS):
+            found = receipt.outputs["tasks"].get(task)
             if found:
                 main = found["main"]
                 made.append(
                     {
-                        "day": day,
+                        "day": receipt.day,
                         "metric": main,
                         "model": found["model"].get(main),
                         "twin": found["twin"].get(main),

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from sqlalchemy import create_engine, text
 
 from flows import context
 from flows.nightly import nightly
+from flows.postgres import DATABASES
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.conftest import REPOSITORY
@@ -39,6 +49,87 @@ QUIET = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
+
+
+PASSWORD = "tufted-puffin-4711"
+"""Of the PostgreSQL server: a word that stands nowhere else."""
+
+
+def program(name: str) -> str | None:
+    """Where a program of PostgreSQL's is; Debian does not put them on the path."""
+    beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(beside[-1]) if beside else None)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[str]:
+    """A PostgreSQL of its own, on a socket and port that nobody else uses."""
+    initdb, postgres = program("initdb"), program("postgres")
+    if initdb is None or postgres is None:
+        pytest.skip("there is no PostgreSQL on this machine: apt-get install postgresql")
+    root = os.geteuid() == 0  # PostgreSQL does not run as root
+    try:
+        user = pwd.getpwnam("postgres").pw_name if root else None
+    except KeyError:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    folder = Path("/tmp") / f"nightjar-postgres-{os.getpid()}"
+    folder.mkdir()
+    if user is not None:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    secret = folder / "secret"
+    secret.write_text(PASSWORD)
+    if user is not None:
+        shutil.chown(secret, user)
+    call = [initdb, "-D", str(data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}"]
+    subprocess.run(call, check=True, user=user, stdout=subprocess.DEVNULL, cwd=folder)
+    options = ["-c", f"port={port}", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+    process = subprocess.Popen(
+        [postgres, "-D", str(data), "-k", str(folder), *options],
+        user=user,
+        cwd=folder,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"postgresql://owner:{PASSWORD}@127.0.0.1:{port}"
+    for _ in range(100):
+        try:
+            with socket.create_connection(("127.0.0.1", port), 1):
+                break
+        except OSError:
+            time.sleep(0.2)
+    time.sleep(1)
+    yield url
+    process.send_signal(signal.SIGINT)  # at once, whoever is still connected
+    process.wait(30)
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def fresh_databases(server: str) -> Iterator[None]:
+    """A server without our databases, and with those that others made when it is over."""
+    engine = create_engine(
+        f"{server.replace(':', '+psycopg:', 1)}/postgres", isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+
+        def has(name: str) -> bool:
+            asked = text("SELECT 1 FROM pg_database WHERE datname = :name")
+            return connection.execute(asked, {"name": name}).scalar() is not None
+
+        kept = [name for name in DATABASES if has(name)]
+        for name in kept:
+            connection.execute(text(f"ALTER DATABASE {name} RENAME TO kept_{name}"))
+        try:
+            yield
+        finally:
+            for name in DATABASES:
+                connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+            for name in kept:
+                connection.execute(text(f"ALTER DATABASE kept_{name} RENAME TO {name}"))
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

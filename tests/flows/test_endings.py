@@ -40,6 +40,21 @@ CASES: list[tuple[BaseException, int, bool, str]] = [
         "Prefect's server does not answer. What is finished is kept; run it again",
     ),
     (
+        RuntimeError("Failed to reach API at http://127.0.0.1:1/api/"),
+        1,
+        True,
+        "Prefect's server does not answer. What is finished is kept; run it again",
+    ),
+    (
+        RuntimeError(
+            "Timed out while attempting to connect to ephemeral Prefect API server. stdout: x"
+        ),
+        1,
+        False,
+        "Prefect's temporary server did not come up in time. Start a lasting one with `nightjar "
+        "up`, or give it longer: prefect_start_seconds. What is finished is kept",
+    ),
+    (
         Py4JNetworkError("Answer from Java side is empty"),
         1,
         False,

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import os
-import pwd
-import shutil
-import signal
-import socket
 import subprocess
-import time
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import ProgrammingError
 
-from contracts.table import ContractError
+from contracts.table import CallError, ContractError
 from contracts.tables import USER_ITEM_DAYS
 from flows import settings as settings_module
-from flows.database import open_database
+from flows.database import RAW_FILES, open_database
 from flows.home import open_home
 from flows.lake import Lake
 from flows.postgres import DATABASES, make_databases
-from flows.receipts import Fingerprint, Receipt, Receipts
+from flows.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
 from flows.releases import Releases
 from flows.settings import NightjarSettings, read_settings
 from tests.conftest import REPOSITORY
+from tests.flows.conftest import PASSWORD, fresh_databases
 from tests.flows.lakes import day_file, release_of, rows_per_day
 from tests.flows.leases import check_that_the_sleeper_adds_nothing
 
@@ -36,58 +35,6 @@ pytestmark = [  # pools of connections are closed when the process ends
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 D1 = date(2025, 1, 1)
-
-
-def program(name: str) -> str | None:
-    """Where a program of PostgreSQL's is; Debian does not put them on the path."""
-    beside = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return shutil.which(name) or (str(beside[-1]) if beside else None)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[str]:
-    """A PostgreSQL of its own, on a socket and port that nobody else uses."""
-    initdb, postgres = program("initdb"), program("postgres")
-    if initdb is None or postgres is None:
-        pytest.skip("there is no PostgreSQL on this machine: apt-get install postgresql")
-    root = os.geteuid() == 0  # PostgreSQL does not run as root
-    try:
-        user = pwd.getpwnam("postgres").pw_name if root else None
-    except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    folder = Path("/tmp") / f"nightjar-postgres-{os.getpid()}"
-    folder.mkdir()
-    if user is not None:
-        shutil.chown(folder, user)
-    data = folder / "data"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    secret = folder / "secret"
-    secret.write_text("owners")
-    if user is not None:
-        shutil.chown(secret, user)
-    call = [initdb, "-D", str(data), "-U", "owner", "-A", "scram-sha-256", f"--pwfile={secret}"]
-    subprocess.run(call, check=True, user=user, stdout=subprocess.DEVNULL, cwd=folder)
-    options = ["-c", f"port={port}", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-    process = subprocess.Popen(
-        [postgres, "-D", str(data), "-k", str(folder), *options],
-        user=user,
-        cwd=folder,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"postgresql://owner:owners@127.0.0.1:{port}"
-    for _ in range(100):
-        try:
-            with socket.create_connection(("127.0.0.1", port), 1):
-                break
-        except OSError:
-            time.sleep(0.2)
-    time.sleep(1)
-    yield url
-    process.send_signal(signal.SIGINT)  # at once, whoever is still connected
-    process.wait(30)
-    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -160,11 +107,140 @@ def test_analysts_see_releases_and_operators_change_no_tables(told: NightjarSett
     owner.dispose()
 
 
-def test_a_server_that_is_not_there_is_said(tmp_path: Path, monkeypatch) -> None:
+WIDE = [
+    ("raw_files", "modified_ns"),
+    ("raw_files", "size"),
+    ("receipts", "bytes"),
+    ("receipts", "rows_in"),
+    ("receipts", "rows_out"),
+]
+
+
+def test_a_database_whose_integers_have_32_bits_is_widened_and_keeps_its_rows(told, tmp_path):
+    engine = open_database(told.receipts_url)
+    kept = {"path": "kept", "size": 7, "modified_ns": 8, "sha256": "x"}
+    with engine.begin() as connection:
+        for table, column in WIDE:
+            connection.execute(text(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE integer"))
+        connection.execute(text("ALTER TABLE releases DROP COLUMN reason"))
+        connection.execute(insert(RAW_FILES).values(kept))
+    engine.dispose()
+
+    # two commands that start at once, and one that starts later
+    for opened in (*at_once(told.receipts_url), open_database(told.receipts_url)):
+        found = inspect(opened)
+        types = {
+            (table, column["name"]): str(column["type"])
+            for table in ("raw_files", "receipts", "releases")
+            for column in found.get_columns(table)
+        }
+        assert {types[one] for one in WIDE} == {"BIGINT"}
+        assert ("releases", "reason") in types
+        with opened.connect() as connection:
+            rows = connection.execute(select(RAW_FILES).where(RAW_FILES.c.path == "kept"))
+            assert [dict(row) for row in rows.mappings()] == [kept]
+        opened.dispose()
+
+    engine = open_database(told.receipts_url)
+    large = Receipt(
+        "large", D1, Fingerprint("c", "f", "i"), {}, 3_000_000_000, 4_000_000_000, 1.5,
+        5_000_000_000, None, "run", datetime(2025, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    Receipts(engine).write([large])
+    assert Receipts(engine).get("large", D1) == large
+    file = tmp_path / "a.csv"
+    file.write_text("a")  # changed today: nanoseconds since 1970 need 61 bits
+    hashes = RawFileHashes(engine).of([file])
+    assert RawFileHashes(engine).of([file]) == hashes
+    engine.dispose()
+
+
+def at_once(url: str) -> list[Engine]:
+    """Two that open a database at the same moment."""
+    together = threading.Barrier(2)
+
+    def opened(_: int) -> Engine:
+        together.wait()
+        return open_database(url)
+
+    with ThreadPoolExecutor(2) as threads:
+        return list(threads.map(opened, range(2)))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_two_commands_that_come_first_at_once_make_one_database(server, tmp_path, kind) -> None:
+    sqlite = f"sqlite:///{tmp_path}/new/n.db"
+    new = server.replace("postgresql:", "postgresql+psycopg:") + "/made_at_once"
+    for engine in at_once(sqlite if kind == "sqlite" else new):
+        assert {"receipts", "releases", "writer"} <= set(inspect(engine).get_table_names())
+        engine.dispose()
+
+
+def test_two_commands_that_come_first_at_once_make_all_databases_and_write_no_password(
+    server: str, tmp_path: Path
+) -> None:
+    """Each with a temporary server of Prefect's, which keeps its runs there as well."""
+    ours = ("NIGHTJAR_", "PREFECT_", "PYICEBERG_")
+    told = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    told |= {
+        "NIGHTJAR_HOME": str(tmp_path / "home"),
+        "NIGHTJAR_POSTGRES_URL": server,
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    with fresh_databases(server):
+        commands = [
+            subprocess.Popen(
+                [sys.executable, "-c", "from flows.cli import main; main()", "rollback"],
+                env=told,
+                cwd=tmp_path,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        said = [command.communicate(timeout=240)[1] for command in commands]
+        assert [command.returncode for command in commands] == [1, 1]
+        for text_ in said:
+            assert "there is no release to go back to: nothing was published yet" in text_
+            assert PASSWORD not in text_
+        engine = create_engine(f"{server.replace(':', '+psycopg:', 1)}/nightjar_prefect")
+        with engine.connect() as connection:
+            assert connection.execute(text("SELECT count(*) FROM flow_run")).scalar() == 2
+            for table in inspect(engine).get_table_names():
+                found = text(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE :part')
+                part = {"part": f"%{PASSWORD}%"}
+                assert connection.execute(found, part).scalar() == 0, table
+        engine.dispose()
+    for path in (tmp_path / "home").rglob("*"):
+        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_figures_that_are_no_numbers_come_back_as_they_were(told: NightjarSettings) -> None:
+    """A model's report has some: a metric of a task without rows, say."""
+    engine = open_database(told.receipts_url)
+    outputs = {"auc": math.nan, "of": [math.inf, {"low": -math.inf, "n": 3}], "name": "NaN"}
+    moment = datetime(2025, 1, 2, tzinfo=UTC)
+    Receipts(engine).write(
+        [Receipt("odd", D1, Fingerprint("", "", ""), outputs, 0, 0, 0, 0, None, "run", moment)]
+    )
+    found = Receipts(engine).get("odd", D1)
+    assert found is not None
+    assert repr(found.outputs) == repr(outputs)
+    assert found.finished_at.utcoffset() == timedelta(0)
+    engine.dispose()
+
+
+def test_a_server_that_is_not_there_is_said_without_its_password(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv(settings_module.CATALOGUE_VARIABLE, "unused")
     told = read_settings(home=tmp_path, postgres_url="postgresql://owner:x@127.0.0.1:1")
-    with pytest.raises(ContractError, match="postgres_url: .*refused"):
-        make_databases(told)
+    for call in (lambda: make_databases(told), lambda: open_database(told.receipts_url)):
+        with pytest.raises(ContractError) as error:
+            call()
+        assert str(error.value).startswith(
+            "the database postgresql://owner:***@127.0.0.1:1/nightjar cannot be reached: "
+            'connection failed: connection to server at "127.0.0.1", port 1 failed: Connection '
+            "refused"
+        )
 
 
 def test_a_writer_that_was_taken_over_from_adds_nothing_there_either(
@@ -182,3 +258,15 @@ def test_the_first_command_of_any_kind_makes_the_databases(told: NightjarSetting
         for name in DATABASES:
             admin.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
     assert Releases(open_home(told)).all() == ()
+
+
+def test_a_password_that_breaks_the_address_is_not_repeated(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv(settings_module.CATALOGUE_VARIABLE, "unused")
+    for url in ("postgresql://owner:se@cret@127.0.0.1:1", "postgresql://owner:s@127.0.0.1:secret"):
+        with pytest.raises(CallError) as error:
+            read_settings(home=tmp_path, postgres_url=url)
+        assert str(error.value) == (
+            "the settings are not valid:\n  postgres_url: expected "
+            "postgresql://user:password@host:port, with %40 for an @ in the password, %2F for a /, "
+            "%3A for a :"
+        )

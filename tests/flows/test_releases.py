@@ -17,7 +17,7 @@ from flows.analysts import query
 from flows.audit import audit_drift, audit_scores, raise_if_failed
 from flows.database import open_database
 from flows.lake import Lake
-from flows.releases import Releases, branch_of, heal
+from flows.releases import Healed, Releases, branch_of, heal
 from flows.upkeep import expire
 from tests.flows.lakes import FakeRegistry, release_of, scores_file
 
@@ -34,7 +34,7 @@ def test_a_release_becomes_current_by_its_row_and_all_else_heals(
 ) -> None:
     releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
     registry, database = FakeRegistry(), tmp_path / "n.duckdb"
-    assert heal(releases, lake, registry, database) == []
+    assert heal(releases, lake, registry, database) == Healed()
     with pytest.raises(ContractError, match="nothing has been released yet"):
         query(database, "SELECT 1")
 
@@ -42,8 +42,8 @@ def test_a_release_becomes_current_by_its_row_and_all_else_heals(
     assert lake.files(USER_SCORES) == ()  # on its branch, nobody sees it
     releases.publish(one)
     # a crash here leaves the row alone: the next start derives the rest from it
-    assert len(heal(releases, lake, registry, database)) == 3
-    assert heal(releases, lake, registry, database) == []
+    assert len(heal(releases, lake, registry, database).mended) == 3
+    assert heal(releases, lake, registry, database) == Healed()
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
 
     two = release_of(lake, tmp_path, D2, "two")
@@ -76,8 +76,8 @@ def test_a_release_without_a_model_moves_no_champion(lake: Lake, tmp_path: Path)
     assert releases.champion(D3 + timedelta(days=1)) == "model-two"  # the newest that there is
 
 
-class CrashError(Exception):
-    """A crash at one point of publishing."""
+class CrashError(BaseException):
+    """A crash at one point of publishing, which nobody catches."""
 
 
 @pytest.mark.parametrize("point", ["point_main", "point_champion", "drop_branch", "tag", "build"])
@@ -103,13 +103,13 @@ def test_a_crash_at_any_point_behind_the_row_heals(
             heal(releases, lake, registry, database)
     # Until it is healed analysts see the release before, whole.
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
-    assert heal(releases, lake, registry, database)
+    assert heal(releases, lake, registry, database).mended
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(4,)]
     assert registry.champion == "model-two"
     assert lake.snapshot(USER_SCORES) == two.snapshots[USER_SCORES.name]
     assert lake.snapshot(USER_SCORES, "released-two") == two.snapshots[USER_SCORES.name]
     assert lake.snapshot(USER_SCORES, branch_of("two")) is None
-    assert heal(releases, lake, registry, database) == []
+    assert heal(releases, lake, registry, database) == Healed()
 
 
 def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_path: Path) -> None:
@@ -169,6 +169,46 @@ def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) 
     assert check == "churn_28d lies as before"
     assert found.startswith("stability index ")
     assert failed(100, 0.6, None, None) == []
+
+
+class RegistryThatIsAway(FakeRegistry):
+    def point_champion(self, model_id: str) -> bool:
+        raise ContractError("the database is away")
+
+
+def test_what_only_shows_a_release_stops_nobody(lake: Lake, tmp_path: Path, monkeypatch) -> None:
+    """MLflow is away, and the file of views cannot be written: the release stands all the same."""
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.releases.build_database", full)
+        healed = heal(releases, lake, RegistryThatIsAway(), tmp_path / "n.duckdb")
+    assert healed.mended == ["user_scores points to release one"]
+    assert healed.problems == [
+        "MLflow does not show model model-one as champion: the database is away. "
+        "Nothing else depends on it; the next run tries again",
+        "n.duckdb does not show release one yet, and analysts read what it showed before: "
+        "No space left on device. The next run tries again",
+    ]
+    registry = FakeRegistry()
+    assert heal(releases, lake, registry, tmp_path / "n.duckdb").problems == []
+    assert registry.champion == "model-one"
+
+
+def test_releases_are_asked_for_one_by_one(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    one, two = (release_of(lake, tmp_path, d, name) for d, name in ((D1, "one"), (D2, "two")))
+    releases.publish(one)
+    releases.publish(two)
+    assert [r.release_id for r in releases.newest(1)] == ["two"]
+    assert [r.release_id for r in releases.newest(9)] == ["two", "one"]
+    assert releases.of("one") == releases.before(D2)
+    assert releases.of("one") == one
+    assert releases.of(None) is releases.of("three") is releases.before(D1) is None
 
 
 @pytest.fixture

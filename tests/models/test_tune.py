@@ -12,7 +12,7 @@ from contracts.table import ContractError
 from models import tune as tune_module
 from models.config import TrainConfig
 from models.learn import TrainSpec
-from models.tune import as_trial, suggested, tune
+from models.tune import SEARCHED, as_trial, study_of, suggested, tune
 from tests.models.made import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(
@@ -32,6 +32,17 @@ def test_the_settings_in_use_are_the_first_trial() -> None:
     assert "members" not in trial  # an ensemble's alone
     assert suggested(optuna.trial.FixedTrial(trial), CONFIG) == CONFIG
     assert as_trial(replace(CONFIG, width=77)) == {}  # outside of what is searched
+
+
+@pytest.mark.parametrize("trunk", ["shared_bottom", "mmoe", "ple", "ensemble"])
+def test_a_search_goes_on_only_under_the_settings_that_it_does_not_search(trunk: str) -> None:
+    trial = optuna.trial.FixedTrial(asdict(CONFIG) | {"trunk": trunk, "members": 4, "n_experts": 2})
+    found = suggested(trial, replace(CONFIG, seed=9))
+    assert set(trial.params) <= SEARCHED
+    assert study_of("one", found) == study_of("one", replace(CONFIG, seed=9))
+    assert study_of("one", found) != study_of("one", CONFIG)
+    assert study_of("one", replace(CONFIG, max_epochs=3)) != study_of("one", CONFIG)
+    assert asdict(CONFIG).keys() >= SEARCHED
 
 
 def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(

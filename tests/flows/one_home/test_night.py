@@ -13,7 +13,7 @@ import pytest
 
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
-from flows import gating, steps
+from flows import gating, publish, steps, tasks
 from flows.analysts import query
 from flows.cli import app
 from flows.lake import Lake
@@ -112,6 +112,34 @@ def test_the_same_night_again_recomputes_nothing(home: Path, first) -> None:
     again = nightly(NIGHT)
     assert again["recomputed"] == 0
     assert again["release_id"] == first["release_id"]
+
+
+def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before(
+    home: Path, first, monkeypatch
+) -> None:
+    told: list[tuple[str, str]] = []
+
+    def broken(*_: object) -> None:
+        raise ValueError("cannot draw\na picture")
+
+    monkeypatch.setattr(steps, "find", broken)
+    monkeypatch.setattr(publish, "announce", lambda release_id, day: told.append((release_id, day)))
+    monkeypatch.setattr(tasks, "alert", lambda event, message: told.append((event, message)))
+    state = nightly(NIGHT, return_state=True)
+    assert state.is_completed()
+    done = state.result()
+    assert (done["release_id"], done["report"], done["task_rows"]) == (
+        first["release_id"],
+        None,
+        [],
+    )
+    assert told == [
+        (first["release_id"], str(NIGHT)),
+        (
+            "nightjar.alert.not-reported",
+            "the release stands, but the night's page could not be made: ValueError: cannot draw",
+        ),
+    ]
 
 
 def test_a_night_that_lost_its_end_takes_it_up_and_reaches_the_same_release(home, first) -> None:

@@ -1,0 +1,36 @@
+"""Folders and files that nobody but the pipeline's own account may read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_SIGNS = ("lake", "nightjar.db", "nightjar.duckdb", "prefect", "runs")
+"""What a home holds: a folder without any of it is not ours to close."""
+
+
+def close_home(folder: Path) -> str | None:
+    """Make the home, or close one that others may read: mode 0700.
+
+    Returns:
+        What is to be said of it; None if there is nothing to say.
+    """
+    if not folder.exists():
+        folder.mkdir(parents=True, mode=0o700)
+        return None
+    about = folder.stat()
+    mode = stat.S_IMODE(about.st_mode)
+    if not mode & 0o077 or mode & stat.S_ISVTX or not any((folder / s).exists() for s in _SIGNS):
+        return None
+    if about.st_uid != os.geteuid():
+        return None  # a shared volume, whose owner decides
+    folder.chmod(0o700)
+    return f"{folder}: others could read it (mode {mode:04o}); its mode is 0700 from now on"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600, whatever there was."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)

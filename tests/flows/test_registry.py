@@ -1,0 +1,81 @@
+"""MLflow's registry: what is not there is found again or said, and nothing waits for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from contracts.table import ContractError
+from flows.registry import CHAMPION, NAME, Registry
+from flows.settings import NightjarSettings
+from models.config import ARTIFACT
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and alembic's own
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> NightjarSettings:
+    return NightjarSettings(home=tmp_path_factory.mktemp("registry"))
+
+
+@pytest.fixture(scope="module")
+def client(settings: NightjarSettings) -> MlflowClient:
+    return MlflowClient(tracking_uri=settings.mlflow_url)
+
+
+def trained(client: MlflowClient, folder: Path, model_id: str) -> str:
+    """A run of MLflow's that has an artifact, as training leaves it."""
+    if client.get_experiment_by_name("nights") is None:
+        client.create_experiment("nights", artifact_location=(folder / "artifacts").as_uri())
+    experiment = client.get_experiment_by_name("nights")
+    assert experiment is not None
+    run = client.create_run(experiment.experiment_id, tags={"model_id": model_id})
+    (folder / "model").mkdir(exist_ok=True)
+    (folder / "model/model.json").write_text(model_id)
+    client.log_artifacts(run.info.run_id, str(folder / "model"), ARTIFACT)
+    return str(run.info.run_id)
+
+
+def test_a_version_that_was_deleted_is_made_again_of_its_run(settings, client, tmp_path) -> None:
+    registry = Registry(settings)
+    version = registry.register("m1", trained(client, tmp_path, "m1"))
+    assert registry.point_champion("m1")
+    assert not registry.point_champion("m1")
+    client.delete_model_version(NAME, str(version))
+    assert registry.fetch("m1").joinpath("model.json").read_text() == "m1"
+    assert registry.point_champion("m1")
+    champion = client.get_model_version_by_alias(NAME, CHAMPION)
+    assert champion.tags["model_id"] == "m1"
+    assert int(champion.version) != version
+
+
+def test_a_model_that_is_nowhere_is_said_to_be(settings, client) -> None:
+    registry = Registry(settings)
+    with pytest.raises(ContractError) as error:
+        registry.point_champion("m9")
+    assert str(error.value) == (
+        "MLflow has neither a version of nightjar nor a run with the tag model_id = m9"
+    )
+    with pytest.raises(ContractError) as error:
+        registry.fetch("m9")
+    assert str(error.value) == (
+        f"model m9 is nowhere to be found: expected it in {settings.folder}/models/m9, or in "
+        "MLflow as a version of nightjar or a run with the tag model_id; if it was deleted there, "
+        "restore its run (`mlflow gc` keeps none), or put the artifact's folder back"
+    )
+
+
+def test_a_model_that_is_kept_on_this_machine_needs_no_mlflow(tmp_path: Path) -> None:
+    settings = NightjarSettings(
+        home=tmp_path / "home", postgres_url="postgresql://owner:x@127.0.0.1:1"
+    )
+    registry = Registry(settings)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made/model.json").write_text("m2")
+    registry.keep("m2", tmp_path / "made")
+    registry.keep("m2", tmp_path / "made")
+    assert registry.fetch("m2").joinpath("model.json").read_text() == "m2"
+    with pytest.raises(ContractError, match="nightjar_mlflow cannot be reached"):
+        registry.point_champion("m2")
