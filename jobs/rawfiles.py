@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from jobs.compose import composed
+from jobs.foreign import without_values
 from jobs.raw_compression import Decompressed
 from jobs.raw_csv import csv_rows
 from jobs.raw_excel import excel_rows
@@ -50,7 +51,12 @@ def raw_rows(path: Path, source: Source) -> Iterator[Row]:
     except UnreadableError as error:
         yield Row(WHOLE_FILE, "", None, str(error))
     except pa.ArrowException as error:
-        yield Row(WHOLE_FILE, "", None, f"not a Parquet file that can be read: {error}")
+        yield Row(
+            WHOLE_FILE,
+            "",
+            None,
+            f"not a Parquet file that can be read: {without_values(str(error))}",
+        )
     except OSError as error:
         yield Row(WHOLE_FILE, "", None, f"cannot be read: {error.strerror or error}")
 

@@ -1,0 +1,73 @@
+"""Errors of libraries are told without the values that they quote."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.errors import AnalysisException, PySparkException
+
+from jobs.foreign import spark_sentence, without_values
+
+
+class Failed(PySparkException):
+    """An error as Spark raises it while it runs."""
+
+    def __init__(self, text: str, condition: str | None = None):
+        super().__init__(text)
+        self._text, self._condition = text, condition
+
+    def __str__(self) -> str:
+        return self._text
+
+    def getCondition(self) -> str | None:
+        return self._condition
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            Failed(
+                "[CAST_INVALID_INPUT] The value 'jane.roe@example.com' of the type \"STRING\" cannot "
+                'be cast to "BIGINT" because it is malformed. SQLSTATE: 22018',
+                "CAST_INVALID_INPUT",
+            ),
+            "CAST_INVALID_INPUT",
+        ),
+        (
+            Failed(
+                'Traceback (most recent call last):\n  File "/x/jobs/rawfiles.py", line 71, in read\n'
+                '  File "/y/pyarrow/lib.py", line 3, in f\nValueError: jane.roe@example.com is odd'
+            ),
+            "ValueError in jobs/rawfiles.py:71",
+        ),
+        (
+            Failed("Job aborted.\nCaused by: java.io.IOException: No space left on device"),
+            "the disk is full",
+        ),
+        (Failed("java.lang.IllegalStateException: jane@example.com"), "IllegalStateException"),
+        (Failed("jane@example.com"), "Failed"),
+    ],
+)
+def test_what_spark_says_is_told_by_kind_and_place(error: PySparkException, told: str) -> None:
+    assert spark_sentence(error) == told
+
+
+def test_what_analysis_says_is_told_for_it_saw_no_cell() -> None:
+    assert spark_sentence(AnalysisException("\n[UNRESOLVED] no `x`\n'Project\n")) == (
+        "[UNRESOLVED] no `x`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "Casting from timestamp[ns, tz=UTC] to timestamp[us, tz=UTC] would lose data: 1748772000",
+            "Casting from timestamp[ns, tz=UTC] to timestamp[us, tz=UTC] would lose data: …",
+        ),
+        ("Failed to parse string: 'it\\'s Ann' as int64", "Failed to parse string: … as int64"),
+        ('value "Ann", -1.5e9 in column x1', "value …, … in column x1"),
+    ],
+)
+def test_quoted_texts_and_numbers_are_hidden(text: str, told: str) -> None:
+    assert without_values(text) == told
