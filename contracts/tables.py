@@ -23,6 +23,12 @@ SOURCE = Column("source", "string", "Name of the source in the mapping.")
 TABLE_NAME = Column("table_name", "string", "Clean table that the row was meant for.")
 FILE = Column("file", "string", "Raw file, relative to the raw folder.")
 LINE = Column("line", "bigint", "Line of the raw file, from 1; row number in Parquet.", minimum=1)
+ELEMENT = Column(
+    "element",
+    "int",
+    "Element of the row, from 1, where the mapping says `each`; 0: the row itself.",
+    minimum=0,
+)
 ROW_HASH = Column("row_hash", "string", "Hash of the raw line (BLAKE2b, 128 bits).")
 
 LANDED = Table(
@@ -50,7 +56,7 @@ LANDED = Table(
 QUARANTINE = Table(
     name="quarantine",
     doc="Every row that was dropped for a reason, without its text.",
-    grain=("table_name", "source", "file", "line"),
+    grain=("table_name", "source", "file", "line", "element"),
     day="landed_on",
     partition=("landed_on", "table_name"),
     columns=(
@@ -60,6 +66,7 @@ QUARANTINE = Table(
         Column("reason", "string", "Why it was dropped."),
         FILE,
         LINE,
+        ELEMENT,
         ROW_HASH,
     ),
 )
@@ -73,7 +80,12 @@ RECONCILIATION = Table(
         LANDED_ON,
         TABLE_NAME,
         SOURCE,
-        Column("n_in", "bigint", "Raw rows meant for the table.", minimum=0),
+        Column(
+            "n_in",
+            "bigint",
+            "Raw rows meant for the table, or their elements.",
+            minimum=0,
+        ),
         Column("n_clean", "bigint", "Rows kept.", minimum=0),
         Column("n_duplicate", "bigint", "Rows equal to one that was kept.", minimum=0),
         Column("n_quarantined", "bigint", "Rows in quarantine.", minimum=0),

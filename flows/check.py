@@ -10,29 +10,32 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import duckdb
 from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
-from contracts.history import Learnable, LearningDays, learnable
+from contracts.history import LearningDays, learnable
 from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
 from flows.analysts import select_from
+from flows.checked import Checked, CheckedSource, CheckedTable, Reason, Sample
 from flows.quarantine import masked
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
+from jobs.land import NEVER
+from jobs.raw_folder import files_before
 from jobs.run import Result, run_job, run_landing
 from jobs.session import start_session
-from jobs.sources import RawFile, Source, SourceMapping, files_before, read_mapping
+from jobs.sources import RawFile, Source, SourceMapping, read_mapping
 from jobs.stages import Settings, job_named
 from jobs.user_key import UserKey
 
@@ -42,73 +45,6 @@ MAX_FILES = 300
 SAMPLES = 2
 """Rows that are shown of a reason."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A row that was dropped: where it lies, and its fields with letters and digits hidden."""
-
-    place: str
-    fields: str
-
-
-@dataclass(frozen=True)
-class Reason:
-    """Why rows of a table were dropped."""
-
-    text: str
-    rows: int
-    samples: tuple[Sample, ...]
-
-
-@dataclass(frozen=True)
-class CheckedTable:
-    """What became of the rows meant for a clean table."""
-
-    name: str
-    rows_in: int
-    clean: int
-    duplicate: int
-    quarantined: int
-    reasons: tuple[Reason, ...]
-    """The most frequent first."""
-    users: int | None
-    """Distinct keys among clean rows; None where rows are about nobody."""
-    first: datetime | None
-    last: datetime | None
-    """Of `occurred_at` among clean rows."""
-
-
-@dataclass(frozen=True)
-class CheckedSource:
-    """What was looked at of a source."""
-
-    name: str
-    files: int
-    files_read: int
-    rows: int
-    first_day: date | None
-    """On which a row landed, as far as it was looked at; of all files where their names say it."""
-    too_late: int
-    """Rows that land on `as_of` or later, so that a night does not see them yet."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a night as of `as_of` would make of raw files, or of the first rows of each."""
-
-    as_of: date
-    max_rows: int | None
-    sources: tuple[CheckedSource, ...]
-    tables: tuple[CheckedTable, ...]
-    tasks: tuple[Learnable, ...]
-    """Tasks whose sources the mapping has: whether they can be learnt, and from when."""
-    switched_off: tuple[tuple[str, str], ...]
-    """Other tasks, and the tables that they lack."""
-
-    @property
-    def first_day(self) -> date | None:
-        return min((s.first_day for s in self.sources if s.first_day is not None), default=None)
 
 
 def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | None) -> Checked:
@@ -121,20 +57,38 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
         raise CallError(
             "a check needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
         )
-    day = midnight_before(datetime.now(UTC)) if as_of is None else parse_day(as_of, "--as-of")
+    today = midnight_before(datetime.now(UTC))
+    day = None if as_of is None else parse_day(as_of, "--as-of")
     mapping = read_mapping(settings.source)
     if not settings.raw.is_dir():
         raise CallError(f"{settings.raw}: no such folder of raw files")
-    files = files_before(mapping, settings.raw.absolute(), day)
+    raw = settings.raw.absolute()
+    gaps: list[str] = []
+    if day is None:
+        day = day_after(mapping, files_before(mapping, raw, today, []), today)
+    files = files_before(mapping, raw, day, gaps)
+    until = max(day, today + timedelta(days=2))  # as of a night
     with (
         tempfile.TemporaryDirectory(prefix="nightjar-check-") as folder,
         undone_when_stopped(partial(shutil.rmtree, folder, ignore_errors=True)),
     ):
         spark = start_session(settings.spark, Path(folder))
         try:
-            return tried(spark, mapping, files, day, max_rows, Path(folder), settings.learning_days)
+            found = tried(
+                spark, mapping, files, day, max_rows, Path(folder), settings.learning_days, until
+            )
+            return replace(found, gaps=tuple(gap.strip() for gap in gaps))
         finally:
             spark.stop()
+
+
+def day_after(mapping: SourceMapping, files: dict[str, tuple[RawFile, ...]], today: date) -> date:
+    """The first midnight that sees all files whose names say their days; `today` where days stand
+    within files."""
+    if any(source.landed_on is not None for source in mapping.sources):
+        return today
+    days = [file.landed_on for found in files.values() for file in found if file.landed_on]
+    return min(max(days) + timedelta(days=1), today) if days else today
 
 
 def tried(
@@ -145,20 +99,17 @@ def tried(
     max_rows: int | None,
     folder: Path,
     learning: LearningDays,
+    until: date | None = None,
 ) -> Checked:
-    """The same in a session and a folder that are there already."""
+    """The same in a session and a folder that are there already. No row lands `until` or later."""
     settings = Settings(mapping, UserKey(secrets.token_bytes(32)), known_until=as_of)
     check_expressions(spark, mapping)
     chosen = files if max_rows is None else sampled(files)
-    landings = dict(
-        zip(
-            files,
-            _together(
-                lambda s: _landed(spark, s, chosen[s.name], max_rows, folder), mapping.sources
-            ),
-            strict=True,
-        )
+    of_sources = _together(
+        lambda s: _landed(spark, s, chosen[s.name], max_rows, folder, until or NEVER),
+        mapping.sources,
     )
+    landings = dict(zip(files, of_sources, strict=True))
     tables = [table for table in CLEAN_TABLES if table.name in mapping.mapped_tables]
     made = _together(
         lambda table: _cleaned(spark, settings, table, landings, as_of, folder), tables
@@ -226,10 +177,11 @@ def _landed(
     files: Sequence[RawFile],
     max_rows: int | None,
     folder: Path,
+    until: date,
 ) -> Result:
     days = sorted({file.landed_on for file in files if file.landed_on is not None})
     where = f"{folder}/landed/{source.name}"
-    return run_landing(spark, source, files, days, where, max_rows=max_rows)
+    return run_landing(spark, source, files, days, where, max_rows=max_rows, until=until)
 
 
 def _cleaned(
@@ -306,9 +258,9 @@ def _reasons(
     rows = connection.execute(
         """
         WITH shown AS (
-            SELECT *, row_number() OVER (PARTITION BY reason ORDER BY file, line) AS n
+            SELECT *, row_number() OVER (PARTITION BY reason ORDER BY file, line, element) AS n
             FROM dropped QUALIFY n <= ?)
-        SELECT s.reason, s.file, s.line, l.fields
+        SELECT s.reason, s.file, s.line, s.element, l.fields
         FROM shown s LEFT JOIN landed l
             ON l.source = s.source AND l.file = s.file AND l.line = s.line
         ORDER BY s.reason, s.n""",
@@ -319,8 +271,10 @@ def _reasons(
             reason,
             n,
             tuple(
-                Sample(f"{file}:{line}", _hidden(fields))
-                for why, file, line, fields in rows
+                Sample(
+                    f"{file}:{line}" + (f", element {element}" if element else ""), _hidden(fields)
+                )
+                for why, file, line, element, fields in rows
                 if why == reason
             ),
         )
@@ -352,45 +306,3 @@ def _source(
         min(days, default=None),
         sum(of.rows for day, of in written.items() if day >= as_of),
     )
-
-
-def as_json(found: Checked) -> dict[str, Any]:
-    """For programs."""
-    return {
-        "as_of": found.as_of.isoformat(),
-        "rows": "all" if found.max_rows is None else found.max_rows,
-        "sources": {
-            s.name: {
-                "files": s.files,
-                "files_read": s.files_read,
-                "rows": s.rows,
-                "not_before_as_of": s.too_late,
-            }
-            for s in found.sources
-        },
-        "tables": {
-            t.name: {
-                "in": t.rows_in,
-                "clean": t.clean,
-                "duplicate": t.duplicate,
-                "quarantined": t.quarantined,
-                "reasons": {reason.text: reason.rows for reason in t.reasons},
-                "users": t.users,
-                "first": _iso(t.first),
-                "last": _iso(t.last),
-            }
-            for t in found.tables
-        },
-        "tasks": {
-            f.task.name: {
-                "can_be_learnt": f.split is not None,
-                "from": f.from_day and f.from_day.isoformat(),
-            }
-            for f in found.tasks
-        },
-        "switched_off": dict(found.switched_off),
-    }
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from contracts.history import waiting
 from flows import show
-from flows.check import Checked, CheckedTable
+from flows.checked import Checked, CheckedTable
 
 HINTS = {
     ": not a time": "say how times are written, under the source: "
@@ -35,6 +35,8 @@ def page(out: Console, found: Checked) -> None:
                 f"{source.name}: {source.too_late:,} rows land on {found.as_of} or later: a night "
                 "as of that day does not see them"
             )
+    for gap in found.gaps:
+        out.print(f"a night would stop: {gap}", markup=False, soft_wrap=True)
     out.print()
     show.rows(
         ("table", "rows in", "clean", "duplicate", "quarantined", "users", "first", "last"),

@@ -22,8 +22,9 @@ from flows.private import close_home
 from flows.receipts import RawFileHashes, Receipts
 from flows.releases import Releases
 from flows.settings import NightjarSettings
+from jobs.raw_folder import files_before
 from jobs.session import start_session
-from jobs.sources import RawFile, Source, SourceMapping, files_before, read_mapping
+from jobs.sources import RawFile, Source, SourceMapping, read_mapping
 from jobs.stages import Settings
 
 Say = Callable[[str], None]

@@ -192,6 +192,7 @@ def check(
     begin_without_home()
     from flows import check as trial
     from flows.check_page import page
+    from flows.checked import as_json
 
     try:
         settings = read_settings(source=source, raw=raw)
@@ -203,7 +204,7 @@ def check(
             raise typer.Exit(2 if isinstance(error, CallError) else 1) from None
         raise
     if format is CheckFormat.json:
-        _print_json(trial.as_json(found))
+        _print_json(as_json(found))
     else:
         page(out, found)
 

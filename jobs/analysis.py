@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contracts.table import CallError
 from contracts.tables import LANDED
 from jobs.clean import expressions_of
+from jobs.elements import expanded, type_of_elements
 from jobs.expressions import MANY, Expression, examined, shown
 from jobs.land import unfolded
 from jobs.schema import spark_schema
@@ -30,24 +32,30 @@ def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
 
 def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
     rows = unfolded(nothing, source)
-    of = (
-        {f"sources.{source.name}": [Expression("landed_on", source.landed_on)]}
-        if (source.landed_on is not None)
-        else {}
-    )
-    of |= {
-        f"sources.{source.name}.tables.{mapping.table}": expressions_of(mapping)
-        for mapping in source.tables
-    }
-    for where, expressions in of.items():
-        for expression, found in zip(expressions, examined(rows, expressions), strict=True):
-            if isinstance(found, str):
-                yield f"  {where}.{found}"
-            elif (expected := _expected(expression, found)) is not None:
-                yield (
-                    f"  {where}.{expression.place}: {shown(expression.text)}: expected {expected}, "
-                    f"found one that gives {found.simpleString()}"
-                )
+    if source.landed_on is not None:
+        landing = [Expression("landed_on", source.landed_on)]
+        yield from _wrong(rows, landing, f"sources.{source.name}")
+    for mapping in source.tables:
+        where = f"sources.{source.name}.tables.{mapping.table}"
+        expressions = expressions_of(mapping)
+        texts = [expression.text for expression in expressions]
+        try:
+            judged = expanded(rows, mapping.each, texts, where)
+        except CallError as error:
+            yield f"  {error}"
+            judged = rows.withColumn("each", F.lit(None).cast(type_of_elements(texts)))
+        yield from _wrong(judged, expressions, where)
+
+
+def _wrong(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[str]:
+    for expression, found in zip(of, examined(rows, of), strict=True):
+        if isinstance(found, str):
+            yield f"  {where}.{found}"
+        elif (expected := _expected(expression, found)) is not None:
+            yield (
+                f"  {where}.{expression.place}: {shown(expression.text)}: expected {expected}, "
+                f"found one that gives {found.simpleString()}"
+            )
 
 
 def _expected(expression: Expression, type_: T.DataType) -> str | None:

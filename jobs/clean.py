@@ -17,12 +17,14 @@ from contracts.sources import FIELDS, TIME_FIELDS
 from contracts.table import Table
 from contracts.tables import QUARANTINE, RECONCILIATION
 from jobs.digest import content_hash
+from jobs.elements import expanded
 from jobs.expressions import Expression, evaluated
 from jobs.land import unfolded
 from jobs.sources import Source, TableMap
 from jobs.times import as_meant
 from jobs.user_key import UserKey
 
+N_ROWS = "n_rows"
 ERASED = "erased: "
 """What a landed row says for a problem whose person was forgotten, before its tables."""
 
@@ -87,15 +89,17 @@ def _as_meant(expression: Expression, source: Source) -> Expression:
 def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -> DataFrame:
     """One row per landed row meant for the table, with its columns and a `reason` if it is bad.
 
+    Where the mapping says `each`, one per element of such a row; one if it has none.
+
     Raises:
         CallError: an expression of the mapping is not valid Spark SQL over the raw columns.
     """
     problem = F.col("_landed.problem")
-    rows = evaluated(
-        unfolded(landed, source),
-        [_as_meant(expression, source) for expression in expressions_of(mapping)],
-        f"sources.{source.name}.tables.{mapping.table}",
-    )
+    where = f"sources.{source.name}.tables.{mapping.table}"
+    expressions = expressions_of(mapping)
+    texts = [expression.text for expression in expressions]
+    rows = expanded(unfolded(landed, source), mapping.each, texts, where)
+    rows = evaluated(rows, [_as_meant(expression, source) for expression in expressions], where)
     meant = F.lit(True)
     if mapping.where is not None:
         meant = problem.isNotNull() | F.coalesce("_where", F.lit(True))
@@ -118,6 +122,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     )
     reason = F.coalesce(
         problem,
+        "_landed.no_element",
         "_failed",
         *(F.when(check.fails, F.lit(check.reason)) for check in rules.checks),
         *(
@@ -132,6 +137,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
         F.col("_landed.source"),
         F.col("_landed.file"),
         F.col("_landed.line"),
+        F.col("_landed.element"),
         F.col("_landed.row_hash"),
         reason.alias("reason"),
     )
@@ -158,7 +164,7 @@ def with_verdict(
     compared with the newest row of its id on the same day. A user who did more than `max_rows`
     things on a day is a bot, and none of those that landed together are kept.
     """
-    place = F.struct("landed_on", "source", "file", "line")
+    place = F.struct("landed_on", "source", "file", "line", "element")
     rows = rows.withColumn("_place", place)
     if max_rows is not None:
         rows = _without_bots(rows, rules, max_rows)
@@ -283,6 +289,7 @@ def quarantine(rows: DataFrame, table: Table) -> DataFrame:
             "reason",
             "file",
             "line",
+            "element",
             "row_hash",
         )
         .select(*QUARANTINE.names)
@@ -290,7 +297,10 @@ def quarantine(rows: DataFrame, table: Table) -> DataFrame:
 
 
 def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
-    """One row per source and day: rows in, and what became of them."""
+    """One row per source and day: rows in, and what became of them.
+
+    `N_ROWS` beside the table's columns: the landed rows that they are, or are elements of.
+    """
 
     def n(verdict: str) -> Column:
         return F.count_if(F.col("verdict") == verdict).alias(f"n_{verdict}")
@@ -303,7 +313,8 @@ def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
             n("duplicate"),
             n("quarantined"),
             n("erased"),
+            F.count_if(F.col("element") <= 1).alias(N_ROWS),
         )
         .withColumn("table_name", F.lit(table.name))
-        .select(*RECONCILIATION.names)
+        .select(*RECONCILIATION.names, N_ROWS)
     )

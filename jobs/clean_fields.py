@@ -8,9 +8,9 @@ from decimal import Decimal
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from contracts.mapping import ISO
 from contracts.sources import MAX_AMOUNT_MINOR, MAX_QUANTITY
 from contracts.table import Table
+from contracts.values import ISO
 from jobs.clean import Check, user_key
 from jobs.numbers import DECIMAL, DECIMALS, plain
 from jobs.sources import Money, Source, SourceMapping

@@ -18,7 +18,7 @@ from contracts.clean_tables import (
     REVIEWS,
     USERS,
 )
-from contracts.mapping import MAX_ATTRIBUTE_LENGTH
+from contracts.values import MAX_ATTRIBUTE_LENGTH
 from jobs.clean import Check, Rules
 from jobs.clean_fields import (
     Amount,

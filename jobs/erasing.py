@@ -37,6 +37,7 @@ def about(
         DataFrame.unionByName,
         (_meant(landed, source, mapping, settings, keys) for mapping in source.tables),
     )
+    every = every.groupBy(*PLACE, "table_name").agg(F.max("names").alias("names"))  # of elements
     found = every.groupBy(*PLACE).agg(F.max("names").alias("found")).where("found").drop("found")
     return every.join(found, list(PLACE), "left_semi")
 

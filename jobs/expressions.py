@@ -10,7 +10,7 @@ single functions (`try_cast`, `try_divide`), and `try_to_binary` catches whateve
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException, ParseException
@@ -182,13 +182,17 @@ def cannot_fail(text: str) -> bool:
     return True
 
 
-def tried(text: str) -> Column:
+def _as_text(value: Column) -> Column:
+    return value.cast("string")
+
+
+def tried(text: str, as_text: Callable[[Column], Column] = _as_text) -> Column:
     """The expression's value as bytes of a text; null where it cannot be computed.
 
     Rows that could not be decoded are left out: they have a reason already. The condition also
     keeps Spark from computing what several expressions share outside of the try.
     """
-    value = F.coalesce(F.expr(text).cast("string"), F.lit(_NULL))
+    value = F.coalesce(as_text(F.expr(text)), F.lit(_NULL))
     return F.try_to_binary(F.when(F.col("_landed.problem").isNull(), value), F.lit("utf-8"))
 
 

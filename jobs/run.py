@@ -14,6 +14,8 @@ from pyspark.sql import functions as F
 
 from contracts.table import ContractError
 from contracts.tables import LANDED, RECONCILIATION, table_named
+from jobs.clean import N_ROWS
+from jobs.foreign import spark_sentence
 from jobs.io import WrittenDay, collected, read_table, write_days
 from jobs.land import NEVER, check_readable, landed
 from jobs.sources import RawFile, Source
@@ -108,7 +110,9 @@ def run_job(
     finally:
         if output is not None and output.shared is not None:
             output.shared.unpersist()
-    return Result(written, tuple(counts))
+    return Result(
+        written, tuple({name: row[name] for name in RECONCILIATION.names} for row in counts)
+    )
 
 
 def check_reconciled(
@@ -135,10 +139,10 @@ def check_reconciled(
         kept = row["n_clean"] + row["n_duplicate"] + row["n_quarantined"] + row["n_erased"]
         if row["n_in"] != kept:
             problems.append(f"  {place}: {row['n_in']} rows in, {kept} accounted for")
-        if row["source"] in whole and row["n_in"] != there[row["source"], row["landed_on"]]:
+        if row["source"] in whole and row[N_ROWS] != there[row["source"], row["landed_on"]]:
             problems.append(
                 f"  {place}: {there[row['source'], row['landed_on']]} rows landed, "
-                f"{row['n_in']} judged"
+                f"{row[N_ROWS]} judged"
             )
     for name, column in ((table, "n_clean"), ("quarantine", "n_quarantined")):
         for day, out in written[name].items():
@@ -150,9 +154,5 @@ def check_reconciled(
 
 
 def _for_a_person(what: str, error: PySparkException) -> ContractError:
-    """Spark's error without its stack: the condition and the sentence that says what to do."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = next(
-        (line for line in lines if line.startswith("[")), lines[0] if lines else "no message"
-    )
-    return ContractError(f"{what} failed in Spark: {text}")
+    """Spark's error without its stack and without values."""
+    return ContractError(f"{what} failed in Spark: {spark_sentence(error)}")

@@ -7,36 +7,26 @@ fields of each clean table are in `contracts/sources.py`.
 from __future__ import annotations
 
 import functools
-import glob
-import os
-import re
-import stat
 import tomllib
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
-from contracts.days import as_ranges
 from contracts.mapping import (
-    ISO,
     MAPPING_SETTINGS,
     MONEY_SETTINGS,
-    SOURCE_NAME,
     SOURCE_SETTINGS,
     Setting,
     checked,
-    is_expression,
-    is_table,
-    is_whole,
-    shown,
     table_settings,
 )
 from contracts.sources import BOT_LIMITS, EITHER, FIELDS, NULL_VALUES
-from contracts.table import CallError, ContractError
+from contracts.table import CallError
+from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
 from jobs.text import TextRules
 
 
@@ -55,6 +45,8 @@ class TableMap:
     table: str
     fields: MappingOf[str, str]
     where: str | None = None
+    each: str | None = None
+    """For rows of several facts: an expression that gives an array."""
     rejects: tuple[Reject, ...] = ()
     attributes: MappingOf[str, str] = field(default_factory=dict)
     """Of users: name to expression."""
@@ -270,6 +262,12 @@ def _source(name: str, spec: Any, problems: list[str]) -> Source | None:
     at = f"sources.{name}."
     given = checked(spec, SOURCE_SETTINGS, at, problems)
     _only_where_it_does_something(given, at, problems)
+    if any(is_table(t) and "each" in t for t in given.get("tables", {}).values()):
+        problems += [
+            f"{at}columns: {column}: in a source whose tables say `each` that is an element's name"
+            for column in given.get("columns", ())
+            if column.lower() == "each"
+        ]
     twice = _said_twice(given.get("columns", ()))
     if twice:
         problems.append(
@@ -357,123 +355,8 @@ def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
         table,
         {name: text for name, text in expressions.items() if text is not None},
         given.get("where"),
+        given.get("each"),
         tuple(Reject(rule["reason"], rule["when"]) for rule in given.get("reject", ())),
         dict(sorted(given.get("attributes", {}).items())),
         None if "stars_scale" not in given else tuple(given["stars_scale"]),
-    )
-
-
-_GLOBS = {"{day}": "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]", "*": "*"}
-
-
-def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
-    """The files of `source` that lie under `folder` now, by name.
-
-    Raises:
-        ContractError: there is none, or some are no files that can be read, or a name has something
-            else where its day should be; every such one is named.
-    """
-    parts = re.split(r"(\{day\}|\*)", source.files)
-    pattern = "".join(_GLOBS.get(part, glob.escape(part)) for part in parts)
-    found = sorted(folder.glob(pattern))
-    if not found:
-        raise ContractError(f"{source.name}: no file matches {folder / source.files}")
-    shape = re.compile(
-        "".join(
-            r"(\d{4}-\d\d-\d\d)" if part == "{day}" else "[^/]*" if part == "*" else re.escape(part)
-            for part in parts
-        )
-    )
-    files, problems = [], []
-    for path in found:
-        name = path.relative_to(folder).as_posix()
-        day = None
-        why = _no_file(path, source)
-        if why is not None:
-            problems.append(f"{name} {why}")
-            continue
-        if source.daily:
-            match = shape.fullmatch(name)
-            try:
-                day = date.fromisoformat(match.group(1)) if match else None
-            except ValueError:
-                day = None
-            if day is None:
-                problems.append(f"{name} names no day that exists")
-                continue
-            day += timedelta(days=source.lands_after_days)
-        files.append(RawFile(path, name, day))
-    if problems:
-        more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise ContractError(f"{source.name}: {'; '.join(problems[:10])}{more}")
-    return tuple(files)
-
-
-def _no_file(path: Path, source: Source) -> str | None:
-    """What lies there instead of a file that can be read, and what to do about it."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "is a link to a file that is not there: mend it, or take it away"
-    except OSError as error:
-        return f"cannot be looked at: {error.strerror}"
-    if stat.S_ISDIR(mode):
-        return (
-            "is a folder, such as Spark writes: name the files in it, "
-            f'files = "{source.files}/*", or move it away'
-        )
-    if not stat.S_ISREG(mode):
-        return "is no file but a pipe, socket or device: move it away"
-    if not os.access(path, os.R_OK):
-        return "may not be read by this user: change its permissions"
-    return None
-
-
-def files_before(
-    mapping: SourceMapping, folder: Path, as_of: date
-) -> dict[str, tuple[RawFile, ...]]:
-    """Each source's raw files that had landed before midnight `as_of`.
-
-    Raises:
-        ContractError: there is none, or a day is missing of a source that says to stop; all
-            sources are named.
-    """
-    found: dict[str, tuple[RawFile, ...]] = {}
-    problems = []
-    for source in mapping.sources:
-        try:
-            files = raw_files(source, folder)
-        except ContractError as error:
-            problems.append(f"  {error}")
-            continue
-        here = tuple(f for f in files if f.landed_on is None or f.landed_on < as_of)
-        found[source.name] = here
-        if not here:
-            problems.append(
-                f"  {source.name}: its first file landed on {files[0].landed_on}, "
-                f"not before {as_of}"
-            )
-        gaps = missing_days(source, here, as_of)
-        if gaps and source.missing == "stop":
-            told = ", ".join(
-                str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
-                for r in as_ranges(gaps)[:10]
-            )
-            problems.append(
-                f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
-                'days are normal, say missing = "empty" in the mapping'
-            )
-    if problems:
-        raise ContractError("\n".join(["raw files are missing:", *problems]))
-    return found
-
-
-def missing_days(source: Source, files: tuple[RawFile, ...], as_of: date) -> tuple[date, ...]:
-    """Days from the source's first file up to `as_of` on which no file landed."""
-    there = {file.landed_on for file in files if file.landed_on is not None}
-    if not there:
-        return ()
-    first = min(there)
-    return tuple(
-        day for n in range((as_of - first).days) if (day := first + timedelta(days=n)) not in there
     )

@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from contracts.mapping import shown
+from contracts.values import shown
 
 MARKS = {"urls": "<url>", "mentions": "<user>", "digits": "0"}
 _CHOICES = {

@@ -14,7 +14,7 @@ from decimal import Decimal
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from contracts.mapping import EPOCHS, ISO, has_zone
+from contracts.values import EPOCHS, ISO, has_zone
 from jobs.numbers import plain
 
 _DAY = r"\d{4}-\d{1,2}-\d{1,2}"

@@ -131,3 +131,12 @@ def real_data(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}")
     return folder
+
+
+def fault_data(name: str) -> Path:
+    """A mapping and raw files that came out wrong once; the test is skipped, saying so, where they
+    are not there."""
+    folder = REAL_DATA.parent / "faults" / name
+    if not folder.is_dir():
+        pytest.skip(f"no such inputs at {folder}")
+    return folder

@@ -19,9 +19,10 @@ from jobs.io import read_table, write_days
 from jobs.land import landed
 from jobs.market.files import simulate
 from jobs.market.traits import Market
+from jobs.raw_folder import raw_files
 from jobs.rawfiles import raw_rows
 from jobs.session import start_session
-from jobs.sources import raw_files, read_mapping
+from jobs.sources import read_mapping
 from tests.conftest import REPOSITORY
 
 START, DAYS, USERS = date(2025, 1, 1), 60, 20_000

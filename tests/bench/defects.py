@@ -24,8 +24,9 @@ from jobs.config import SparkConfig
 from jobs.land import landed
 from jobs.market.files import STREAMS, simulate
 from jobs.market.traits import Market
+from jobs.raw_folder import raw_files
 from jobs.session import start_session
-from jobs.sources import raw_files, read_mapping
+from jobs.sources import read_mapping
 from jobs.user_key import UserKey
 from tests.conftest import REPOSITORY
 

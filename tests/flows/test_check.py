@@ -14,10 +14,12 @@ from typer.testing import CliRunner
 
 from contracts.history import LearningDays
 from contracts.table import ContractError
-from flows.check import Checked, as_json, sampled, tried
+from flows.check import sampled, tried
 from flows.check_page import page
+from flows.checked import Checked, as_json
 from flows.cli import app
-from jobs.sources import RawFile, files_before, read_mapping
+from jobs.raw_folder import files_before
+from jobs.sources import RawFile, read_mapping
 
 MAPPING = """
 [money]

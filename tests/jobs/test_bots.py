@@ -13,7 +13,8 @@ from jobs.clean import verdicts
 from jobs.clean_fields import NO_MONEY, Context
 from jobs.clean_tables import RULES
 from jobs.land import landed
-from jobs.sources import raw_files, read_mapping
+from jobs.raw_folder import raw_files
+from jobs.sources import read_mapping
 from jobs.user_key import UserKey
 
 KEY = UserKey(b"a key for the tests alone")

@@ -18,7 +18,8 @@ from jobs.clean import clean, quarantine, reconciliation, user_key, verdicts
 from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
 from jobs.land import check_readable, landed
-from jobs.sources import SourceMapping, raw_files, read_mapping
+from jobs.raw_folder import raw_files
+from jobs.sources import SourceMapping, read_mapping
 from jobs.user_key import UserKey
 from tests.conftest import rows_of
 

@@ -21,7 +21,8 @@ from jobs.land import landed
 from jobs.market.dirt import FATES
 from jobs.market.files import STREAMS, simulate
 from jobs.market.traits import Dirt, Market
-from jobs.sources import SourceMapping, raw_files, read_mapping
+from jobs.raw_folder import raw_files
+from jobs.sources import SourceMapping, read_mapping
 from jobs.user_key import UserKey
 from tests.conftest import REPOSITORY
 

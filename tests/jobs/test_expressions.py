@@ -193,7 +193,7 @@ def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkS
         "  sources.log.tables.orders.order_id: user: no column user: Spark's own user says where it is "
         "computed, not what the row holds",
         "  sources.log.tables.orders.user_id: who: no column who; the source's columns are id, total, "
-        "n, at",
+        "n, at, line_number, file_name",
         "  sources.log.tables.orders.item_id: explode(split(id, ',')): makes several rows of one; an "
         "expression gives one value",
         "  sources.log.tables.orders.quantity: sum(n): counts or looks at several rows; an expression "
@@ -212,5 +212,6 @@ def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkS
         "  sources.log.tables.orders.reject[0]: trunk(n): no function trunk",
         "  sources.again.tables.users.occurred_at: now(): now() asks the clock; use a time that stands "
         "in the row",
-        "  sources.again.tables.users.attributes.x: y: no column y; the source's columns are id",
+        "  sources.again.tables.users.attributes.x: y: no column y; the source's columns are id, "
+        "line_number, file_name",
     ]

@@ -23,8 +23,9 @@ from jobs.clean_tables import RULES
 from jobs.land import check_readable, landed
 from jobs.market.files import STREAMS, simulate
 from jobs.market.traits import Market
+from jobs.raw_folder import raw_files
 from jobs.rawfiles import WHOLE_FILE, raw_rows
-from jobs.sources import RawFile, Source, raw_files, read_mapping
+from jobs.sources import RawFile, Source, read_mapping
 from jobs.user_key import UserKey
 from tests.conftest import REPOSITORY
 

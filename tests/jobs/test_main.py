@@ -14,7 +14,8 @@ from jobs.io import write_days
 from jobs.land import landed
 from jobs.market.files import simulate
 from jobs.market.traits import Market
-from jobs.sources import raw_files, read_mapping
+from jobs.raw_folder import raw_files
+from jobs.sources import read_mapping
 from tests.conftest import REPOSITORY
 from tests.jobs.test_market import SMALL
 

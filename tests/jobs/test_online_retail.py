@@ -16,7 +16,8 @@ from jobs.clean import verdicts
 from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
 from jobs.land import check_readable, landed
-from jobs.sources import raw_files, read_mapping
+from jobs.raw_folder import raw_files
+from jobs.sources import read_mapping
 from jobs.user_key import UserKey
 from tests.conftest import REPOSITORY, real_data
 

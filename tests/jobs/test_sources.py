@@ -15,7 +15,8 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.table import CallError, ContractError
 from jobs.clean_fields import Context
-from jobs.sources import Source, mapping_of, missing_days, raw_files, read_mapping
+from jobs.raw_folder import missing_days, raw_files
+from jobs.sources import Source, mapping_of, read_mapping
 from jobs.text import TextRules
 from jobs.user_key import UserKey
 from tests.conftest import REPOSITORY
@@ -76,8 +77,8 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
             "  sources.Log.timezone: expected a time zone such as Europe/Berlin, found 'Mars/Base'",
             "  sources.Log.landed_on: files has no {day}, so an expression must say on which day a row "
             'landed, such as "to_date(time)"',
-            "  sources.Log.tables.orders.colour: unknown; expected one of amount, currency, item_id, "
-            "kind, line_id, occurred_at, order_id, quantity, reject, undoes_order_id, unit_price, "
+            "  sources.Log.tables.orders.colour: unknown; expected one of amount, currency, each, "
+            "item_id, kind, line_id, occurred_at, order_id, quantity, reject, undoes_order_id, unit_price, "
             "user_id, where",
             "  sources.Log.tables.orders.quantity: expected a Spark SQL expression in quotes, found 3",
             "  sources.Log.tables.orders.line_id: missing (the order line; rows with the same id are "
@@ -259,7 +260,7 @@ def test_attributes_are_named_expressions_of_users() -> None:
         "sources.log.tables.users.attributes: expected a table of expressions such as { income = "
         '"band" }, with names of lower-case letters, digits and underscores, at most 16, found '
         "{'Income': 'a'}",
-        "sources.log.tables.items.attributes: unknown; expected one of category_id, item_id, "
+        "sources.log.tables.items.attributes: unknown; expected one of category_id, each, item_id, "
         "occurred_at, reject, title, where",
     ]
 

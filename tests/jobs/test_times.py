@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from contracts.mapping import has_zone, is_time_formats
+from contracts.values import has_zone, is_time_formats
 from jobs.clean_fields import NO_MONEY, Context
 from jobs.times import as_meant
 from jobs.user_key import UserKey

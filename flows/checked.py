@@ -1,0 +1,121 @@
+"""What `nightjar check` finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from contracts.history import Learnable
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row that was dropped: where it lies, and its fields with letters and digits hidden."""
+
+    place: str
+    fields: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rows of a table were dropped."""
+
+    text: str
+    rows: int
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class CheckedTable:
+    """What became of the rows meant for a clean table."""
+
+    name: str
+    rows_in: int
+    clean: int
+    duplicate: int
+    quarantined: int
+    reasons: tuple[Reason, ...]
+    """The most frequent first."""
+    users: int | None
+    """Distinct keys among clean rows; None where rows are about nobody."""
+    first: datetime | None
+    last: datetime | None
+    """Of `occurred_at` among clean rows."""
+
+
+@dataclass(frozen=True)
+class CheckedSource:
+    """What was looked at of a source."""
+
+    name: str
+    files: int
+    files_read: int
+    rows: int
+    first_day: date | None
+    """On which a row landed, as far as it was looked at; of all files where their names say it."""
+    too_late: int
+    """Rows that land on `as_of` or later, so that a night does not see them yet."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a night as of `as_of` would make of raw files, or of the first rows of each."""
+
+    as_of: date
+    max_rows: int | None
+    sources: tuple[CheckedSource, ...]
+    tables: tuple[CheckedTable, ...]
+    tasks: tuple[Learnable, ...]
+    """Tasks whose sources the mapping has: whether they can be learnt, and from when."""
+    switched_off: tuple[tuple[str, str], ...]
+    """Other tasks, and the tables that they lack."""
+    gaps: tuple[str, ...] = ()
+    """Days without a file of sources that say to stop: a night would."""
+
+    @property
+    def first_day(self) -> date | None:
+        return min((s.first_day for s in self.sources if s.first_day is not None), default=None)
+
+
+def as_json(found: Checked) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "as_of": found.as_of.isoformat(),
+        "rows": "all" if found.max_rows is None else found.max_rows,
+        "sources": {
+            s.name: {
+                "files": s.files,
+                "files_read": s.files_read,
+                "rows": s.rows,
+                "not_before_as_of": s.too_late,
+            }
+            for s in found.sources
+        },
+        "tables": {
+            t.name: {
+                "in": t.rows_in,
+                "clean": t.clean,
+                "duplicate": t.duplicate,
+                "quarantined": t.quarantined,
+                "reasons": {reason.text: reason.rows for reason in t.reasons},
+                "users": t.users,
+                "first": _iso(t.first),
+                "last": _iso(t.last),
+            }
+            for t in found.tables
+        },
+        "tasks": {
+            f.task.name: {
+                "can_be_learnt": f.split is not None,
+                "from": f.from_day and f.from_day.isoformat(),
+            }
+            for f in found.tasks
+        },
+        "switched_off": dict(found.switched_off),
+        "a_night_would_stop": list(found.gaps),
+    }
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,142 @@
+"""Raw rows of several facts: each element is judged, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import types as T
+
+from contracts.table import CallError
+from flows.checked import Checked
+from jobs.analysis import check_expressions
+from jobs.elements import type_of_elements
+from tests.flows.test_check import checked
+from tests.jobs.test_expressions import mapping
+
+DAY = date(2025, 1, 1)
+NESTED = """
+[money]
+reporting_currency = "EUR"
+[sources.shop]
+files = "{day}.jsonl"
+format = "jsonl"
+columns = ["id", "type", "customer.id", "created", "lines"]
+[sources.shop.tables.orders]
+each = "lines"
+line_id = "concat_ws('-', id, each.id)"
+order_id = "id"
+user_id = "`customer.id`"
+item_id = "each.sku"
+quantity = "each.qty"
+unit_price = "each.price.amount"
+currency = "each.price.currency"
+occurred_at = "created"
+[sources.shop.tables.users]
+user_id = "`customer.id`"
+occurred_at = "created"
+"""
+
+
+def line(n: int, sku: str | None = "x", qty: object = 1, amount: object = "2.50") -> dict:
+    return {"id": n, "sku": sku, "qty": qty, "price": {"amount": amount, "currency": "EUR"}}
+
+
+def order(id_: str, lines: object, type_: str = "order") -> str:
+    return json.dumps(
+        {"id": id_, "type": type_, "customer": {"id": "ann"}, "created": "2025-01-01T10:00:00",
+         "lines": lines}
+    )  # fmt: skip
+
+
+def tried(spark: SparkSession, folder: Path, rows: list[str], toml: str = NESTED) -> Checked:
+    (folder / "m.toml").write_text(toml)
+    (folder / f"{DAY}.jsonl").write_text("\n".join(rows) + "\n")
+    return checked(spark, folder / "m.toml", folder, folder / "t", date(2025, 1, 2))
+
+
+def test_each_element_of_a_row_is_a_fact_and_no_row_is_lost(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    found = tried(
+        spark,
+        tmp_path,
+        [
+            order("o1", [line(1), line(2, sku=None), line(3, qty="two"), line(4, amount=2.5)]),
+            order("o2", [line(1)]),
+            order("o2", [line(1)]),  # a retry
+            order("o3", []),
+            order("o4", None),
+            order("o5", {"id": 1}),
+            order("o6", [line(1), None]),
+            order("o7", "none"),
+            "{",
+        ],
+    )
+    orders, users = found.tables
+    assert (orders.rows_in, orders.clean, orders.duplicate) == (13, 4, 1)
+    assert {reason.text: reason.rows for reason in orders.reasons} == {
+        "each: empty": 1,
+        "each: missing": 1,
+        "each: not a JSON array of what is expected": 2,
+        "item_id: missing": 2,
+        "not valid JSON": 1,
+        "quantity: not a whole number": 1,
+    }
+    missing = next(reason for reason in orders.reasons if reason.text == "item_id: missing")
+    assert [sample.place for sample in missing.samples] == [
+        "2025-01-01.jsonl:1, element 2",
+        "2025-01-01.jsonl:7, element 2",
+    ]
+    assert users.rows_in == 9
+
+
+def test_an_expression_may_give_the_array_and_where_says_which_rows_are_meant(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    parsed = NESTED.replace(
+        'each = "lines"',
+        "each = \"from_json(lines, 'array<struct<id int, sku string, qty string, price "
+        "struct<amount string, currency string>>>')\"\n"
+        "where = \"type = 'order' and coalesce(each.sku, '') <> 'gift'\"",
+    )
+    found = tried(
+        spark,
+        tmp_path,
+        [
+            order("o1", [line(1), line(2, sku="gift"), line(3, qty=2)]),
+            order("o2", None, "login"),
+            order("o3", [], "order"),
+        ],
+        parsed,
+    )
+    assert [reason.text for reason in found.tables[0].reasons] == ["each: empty"], found.tables
+    assert (found.tables[0].rows_in, found.tables[0].clean) == (3, 2)
+
+
+def test_keys_of_elements_are_those_that_expressions_name() -> None:
+    texts = ["each.sku", "upper(Each.`unit price`)", "each.price.amount", "x.each.no", "'each.no'"]
+    assert type_of_elements(texts) == T.StructType(
+        [
+            T.StructField("sku", T.StringType()),
+            T.StructField("unit price", T.StringType()),
+            T.StructField("price", T.StructType([T.StructField("amount", T.StringType())])),
+        ]
+    )
+    assert type_of_elements(["lower(each)"]) == T.StringType()
+
+
+def test_what_is_no_array_is_told_beside_other_mistakes(spark: SparkSession) -> None:
+    wrong = mapping(NESTED.replace('"lines"\nline_id', '"size(split(lines, \',\'))"\nline_id')
+                    .replace('"each.sku"', '"nothing"'))  # fmt: skip
+    with pytest.raises(CallError) as error:
+        check_expressions(spark, wrong)
+    assert str(error.value).splitlines()[1:] == [
+        "  sources.shop.tables.orders.each: size(split(lines, ',')): expected an array, or a text "
+        "that is one in JSON, found one that gives int",
+        "  sources.shop.tables.orders.item_id: nothing: no column nothing; the source's columns "
+        "are id, type, customer.id, created, lines, line_number, file_name, each",
+    ]
