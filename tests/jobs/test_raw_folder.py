@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contracts.table import ContractError
-from jobs.sources import raw_files
+from jobs.raw_folder import raw_files
 from tests.jobs.reading import source
 
 
