@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from sqlalchemy import URL, Engine, create_engine, text
@@ -30,12 +29,10 @@ def make_databases(settings: NightjarSettings) -> Sequence[str]:
     return [name for name in DATABASES if make_database(settings.postgres(name))]
 
 
-def keep_runs_on_server(settings: NightjarSettings) -> None:
-    """Have the temporary server that Prefect starts for a command keep its runs where `nightjar up`
-    keeps them; called before Prefect is imported."""
-    if settings.postgres_url is not None and PREFECT_VARIABLE not in os.environ:
-        make_database(settings.postgres("nightjar_prefect"))
-        os.environ[PREFECT_VARIABLE] = settings.postgres("nightjar_prefect", "asyncpg")
+def prefect_database(settings: NightjarSettings) -> str:
+    """The address of Prefect's database, which is made where it is missing."""
+    make_database(settings.postgres("nightjar_prefect"))
+    return settings.postgres("nightjar_prefect", "asyncpg")
 
 
 def make_database(url: str) -> bool:

@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 
 from flows import stopping
-from flows.postgres import keep_runs_on_server
+from flows.postgres import PREFECT_VARIABLE, prefect_database
 from flows.quiet import follow_runs, keep_for_ourselves
 from flows.settings import quiet_environment, read_settings
 from flows.watchdog import leave_nothing_behind
@@ -118,13 +118,21 @@ def kept_log() -> Path | None:
     return _log[0] if _log else None
 
 
+def _keep_runs_on_server() -> None:
+    """Have the temporary server that Prefect starts keep its runs where `nightjar up` keeps them;
+    before Prefect is imported."""
+    settings = read_settings()
+    if settings.postgres_url is not None and PREFECT_VARIABLE not in os.environ:
+        os.environ[PREFECT_VARIABLE] = prefect_database(settings)
+
+
 def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) -> dict[str, Any]:
     """Run a Prefect flow in this process; its lines are for a person to follow.
 
     `flow` imports it: Prefect must not be imported before it knows where its files belong.
     """
     begin(home)
-    keep_runs_on_server(read_settings())
+    _keep_runs_on_server()
     found: Any = flow()
     follow_runs(err)
     state = found(*words, return_state=True)

@@ -18,7 +18,6 @@ from flows.iceberg import uri_of
 from flows.lake import Lake
 from flows.lease import record_run
 from flows.receipts import Fingerprint, Receipt, Receipts, trained_on
-from flows.registry import Registry
 from flows.settings import read_settings
 from flows.upkeep import expire, left_branches, remove, runs_of, stale_files
 from flows.upkeep import reached_files as reached
@@ -191,14 +190,3 @@ def test_a_branch_that_was_never_published_is_left_for_some_days_and_then_goes(
 def test_a_table_that_is_not_known_is_named() -> None:
     with pytest.raises(ContractError, match="users_days: no such table; expected one of"):
         table_named("users_days")
-
-
-def test_a_model_that_is_gone_is_named(tmp_path: Path, monkeypatch) -> None:
-    registry = Registry(read_settings(home=tmp_path))
-    monkeypatch.setattr(registry, "_versions", list)
-    with pytest.raises(ContractError) as error:
-        registry.fetch("m1")
-    assert str(error.value) == (
-        f"MLflow has no version of model m1, and it is not in {tmp_path}/models: restore MLflow's "
-        "database, or train again"
-    )
