@@ -168,8 +168,9 @@ class NightjarSettings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _can_be_written(cls, home: Path) -> Path:
-        """DuckDB cuts a path at `?`, Spark at commas, its launcher at quotes and backslashes."""
-        odd = sorted({c for c in str(home.absolute()) if c in '?,"\\' or not c.isprintable()})
+        """DuckDB cuts a path at `?`, Spark at commas, its launcher at quotes and backslashes; and
+        Spark takes brackets and stars for patterns, which it reads as no file or as many."""
+        odd = sorted({c for c in str(home.absolute()) if c in '*?[]{},"\\' or not c.isprintable()})
         if odd:
             raise PydanticCustomError(
                 "home",

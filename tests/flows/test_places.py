@@ -18,29 +18,30 @@ from jobs.io import read_table
 from models.ranks import check_world
 from tests.flows.lakes import day_file
 
-D1 = date(2025, 1, 1)
-ODD = "a b ü%23 [x]*{y}#'$"
+D1, D2 = date(2025, 1, 1), date(2025, 1, 2)
+ODD = "a b ü%23 #'$"
 
 
 def test_a_home_of_any_name_is_written_and_read_by_every_engine(
     tmp_path: Path, spark: SparkSession
 ) -> None:
-    home, other = tmp_path / ODD, tmp_path / ODD.replace("[x]", "x")
-    for folder, rows in ((home, 3), (other, 5)):  # as a pattern, the one's name means the other
+    home, other = tmp_path / ODD, tmp_path / ODD.replace("%23", "#")
+    for folder, rows in ((home, 3), (other, 5)):  # decoded, the one's name means the other
         folder.mkdir()
         lake = Lake(folder / "lake")
         lake.commit(USER_ITEM_DAYS, {D1: day_file(folder, D1, rows)})
     lake = Lake(home / "lake")
+    lake.commit(USER_ITEM_DAYS, {D2: day_file(home, D2, 4)})
     files = [file.path for file in lake.files(USER_ITEM_DAYS)]
-    assert files == [str(home / "f-2025-01-01.parquet")]
-    assert read_table(spark, USER_ITEM_DAYS, files).count() == 3
+    assert files == [str(home / f"f-2025-01-0{n}.parquet") for n in (1, 2)]
+    assert read_table(spark, USER_ITEM_DAYS, files).count() == 7
     assert {p.name for p in tmp_path.iterdir()} == {home.name, other.name}
     every = {
         table: files if table is USER_ITEM_DAYS else [] for table in (*PUBLISHED, USER_ITEM_DAYS)
     }
     build_database(home / "nightjar.duckdb", "r", D1, every)
     seen = query(home / "nightjar.duckdb", f"SELECT count(*) FROM {USER_ITEM_DAYS.name}")
-    assert seen[1] == [(3,)]
+    assert seen[1] == [(7,)]
 
 
 def test_a_home_goes_by_its_real_name(tmp_path: Path) -> None:
@@ -65,10 +66,10 @@ def test_addresses_are_refused_for_paths(name: str, given: str) -> None:
 
 def test_a_home_that_duckdb_or_spark_could_not_open_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CallError) as error:
-        read_settings(home=tmp_path / "what?,")
+        read_settings(home=tmp_path / "what?,[1]")
     assert str(error.value) == (
-        f"the settings are not valid:\n  home: {tmp_path}/what?, holds ',' '?', which DuckDB or "
-        "Spark cannot have in a path: choose another"
+        f"the settings are not valid:\n  home: {tmp_path}/what?,[1] holds ',' '?' '[' ']', which "
+        "DuckDB or Spark cannot have in a path: choose another"
     )
 
 
