@@ -3,12 +3,15 @@ commit."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
 import pyarrow.parquet as pq
+from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import (
     AlwaysFalse,
     AlwaysTrue,
@@ -39,7 +42,7 @@ from pyiceberg.types import (
 )
 
 from contracts.days import as_ranges
-from contracts.table import Table, raise_if
+from contracts.table import ContractError, Table, raise_if
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 
@@ -214,3 +217,43 @@ def resolved(uri: str) -> str:
     compared only so."""
     path = plain_path(uri)
     return path if "://" in path else os.path.realpath(path)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    path: str
+    rows: int
+    bytes: int
+
+
+@contextlib.contextmanager
+def conflicts_said(table: Table) -> Iterator[None]:
+    """Say in words that another writer was first."""
+    try:
+        yield
+    except (CommitFailedException, ValidationException) as error:
+        raise ContractError(
+            f"{table.name}: somebody else has written these days at the same time; nothing of this "
+            "commit is visible: run again"
+        ) from error
+
+
+def planned_files(
+    found: IcebergTable, where: BooleanExpression, snapshot: int
+) -> tuple[DataFile, ...]:
+    tasks = found.scan(row_filter=where, snapshot_id=snapshot).plan_files()
+    files = []
+    for task in tasks:
+        if task.delete_files:
+            raise RuntimeError(
+                f"{task.file.file_path} has delete files, "
+                "which readers of plain Parquet would not see"
+            )
+        files.append(
+            DataFile(
+                plain_path(task.file.file_path),
+                task.file.record_count,
+                task.file.file_size_in_bytes,
+            )
+        )
+    return tuple(sorted(files, key=lambda f: f.path))

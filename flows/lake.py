@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import (
-    CommitFailedException,
     NamespaceAlreadyExistsError,
-    ValidationException,
 )
 from pyiceberg.expressions import (
     BooleanExpression,
@@ -33,20 +30,23 @@ from pyiceberg.transforms import IdentityTransform, MonthTransform
 from pyiceberg.utils.config import Config
 
 from contracts.days import as_ranges
-from contracts.table import CallError, ContractError, Table
+from contracts.table import CallError, Table
 from contracts.tables import TABLES, USER_SCORES
 from flows.database import make_at_once
 from flows.iceberg import (
     MAX_RANGES,
     TOKEN,
+    DataFile,
     all_of,
     check_files,
+    conflicts_said,
     iceberg_schema,
     iceberg_type,
     named_files,
     on_days,
     partition_spec,
     plain_path,
+    planned_files,
     spec_names,
     standing,
     token_of,
@@ -67,25 +67,6 @@ _PROPERTIES = {
 }
 
 
-@dataclass(frozen=True)
-class DataFile:
-    path: str
-    rows: int
-    bytes: int
-
-
-@contextlib.contextmanager
-def _told(table: Table) -> Iterator[None]:
-    """Say in words that another writer was first."""
-    try:
-        yield
-    except (CommitFailedException, ValidationException) as error:
-        raise ContractError(
-            f"{table.name}: somebody else has written these days at the same time; nothing of this "
-            "commit is visible: run again"
-        ) from error
-
-
 def _catalog(properties: Mapping[str, Any]) -> Catalog:
     """The catalogue, made with its namespace where it is missing."""
     if str(properties.get("uri", "")).startswith("postgresql"):
@@ -102,6 +83,7 @@ class Lake:
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.files_folder = folder / "files"  # where each run writes in a folder of its own
         properties: dict[str, Any] = {
             "type": "sql",
             "uri": f"sqlite:///{folder / 'catalogue.db'}",
@@ -219,7 +201,7 @@ class Lake:
             if counts is None:
                 return ()
             snapshot = counts.snapshot_id
-        return self._planned(found, all_of(parts), snapshot)
+        return planned_files(found, all_of(parts), snapshot)
 
     def files_of_days(
         self,
@@ -237,28 +219,7 @@ class Lake:
         if counts is None:
             return ()
         parts = [In(name, list(values)) for name, values in (where or {}).items()]
-        return self._planned(found, all_of([on_days(table, days), *parts]), counts.snapshot_id)
-
-    @staticmethod
-    def _planned(
-        found: IcebergTable, where: BooleanExpression, snapshot: int
-    ) -> tuple[DataFile, ...]:
-        tasks = found.scan(row_filter=where, snapshot_id=snapshot).plan_files()
-        files = []
-        for task in tasks:
-            if task.delete_files:
-                raise RuntimeError(
-                    f"{task.file.file_path} has delete files, "
-                    "which readers of plain Parquet would not see"
-                )
-            files.append(
-                DataFile(
-                    plain_path(task.file.file_path),
-                    task.file.record_count,
-                    task.file.file_size_in_bytes,
-                )
-            )
-        return tuple(sorted(files, key=lambda f: f.path))
+        return planned_files(found, all_of([on_days(table, days), *parts]), counts.snapshot_id)
 
     def commit(
         self,
@@ -289,7 +250,7 @@ class Lake:
         )
         with self._lock:
             found = self._partitioned(table, by_month=len(paths) < len(listed))
-            with _told(table), found.transaction() as transaction:
+            with conflicts_said(table), found.transaction() as transaction:
                 if self._has_rows(found, replaced, branch):
                     transaction.delete(replaced, branch=branch, snapshot_properties=self.properties)
                 if paths:
@@ -318,7 +279,7 @@ class Lake:
         )
         with self._lock:
             found = self.writable(table)
-            with _told(table), found.transaction() as transaction:
+            with conflicts_said(table), found.transaction() as transaction:
                 if self._has_rows(found, replaced, MAIN):
                     transaction.delete(replaced, snapshot_properties=self.properties)
                 transaction.append(data, snapshot_properties=self.properties)
@@ -415,11 +376,6 @@ class Lake:
             found = self.writable(table)
             if self._has_rows(found, on_days(table, days), MAIN):
                 found.delete(on_days(table, days), snapshot_properties=self.properties)
-
-    @property
-    def files_folder(self) -> Path:
-        """Where runs write, each in a folder of its own."""
-        return self.folder / "files"
 
     def staging(self, run_id: str, stage: str) -> str:
         """Where one stage of one run writes its files; they stay there once committed."""
