@@ -8,12 +8,12 @@ from datetime import date
 from typing import Any
 
 from contracts.tables import EXAMPLES, USER_FEATURES, USER_SCORES
+from contracts.training import untrained
 from flows.code import code_fingerprint
 from flows.context import Context
 from flows.plan import hash_of, table_shape
 from flows.receipts import Fingerprint
 from flows.releases import Releases
-from models.report import untrained
 
 SUNDAY = 6
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from contracts.table import ContractError
+from contracts.training import untrained
 from models.alone import single_task_twins
 from models.artifact import Model, load_model, save_model
 from models.evaluate import constant_scores
@@ -18,7 +19,6 @@ from models.figures import draw_sharing
 from models.folds import cross_validate
 from models.learn import Chosen, NothingToLearn, TrainSpec, choose_tasks, fit_model
 from models.ranks import rank, say
-from models.report import untrained
 from models.towers import told
 from models.tracking import log_run
 

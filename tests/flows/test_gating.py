@@ -8,9 +8,9 @@ import pytest
 
 from contracts.table import CallError
 from contracts.tables import NO_MODEL
+from contracts.training import untrained
 from flows.database import open_database
 from flows.gating import accept, accepted, chosen
-from models.report import untrained
 
 
 def told(decision: str) -> dict[str, Any]:

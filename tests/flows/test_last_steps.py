@@ -23,6 +23,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import Column, Table
 from contracts.tables import NO_MODEL, PUBLISHED, RECONCILIATION, USER_FEATURES, USER_SCORES
 from contracts.tasks import BY_MODEL, TASKS, Task, enabled_tasks
+from contracts.training import untrained
 from flows import analysts, publish, show, steps
 from flows.audit import audit_scores, raise_if_failed
 from flows.findings import Findings
@@ -34,7 +35,6 @@ from flows.settings import read_settings
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 from jobs.sources import SourceMapping, read_mapping
-from models.report import untrained
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import QUIET
 from tests.flows.lakes import FakeRegistry
