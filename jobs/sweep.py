@@ -42,11 +42,23 @@ from jobs.sweep_parts import (
     distinct,
     summed,
 )
+from jobs.sweep_rows import (
+    CATEGORY,
+    EVENT_ROW,
+    FIRST_MET,
+    GRAPH_ROW,
+    ITEM,
+    POST,
+    STATE,
+    THING,
+    TILE,
+    USER,
+    Rows,
+    by_time,
+    codes,
+    whole_numbers,
+)
 from jobs.user_state import LAST
-
-KINDS = range(10)
-STATE, EVENT_ROW, TILE, THING, FIRST_MET, USER, POST, GRAPH_ROW, ITEM, CATEGORY = KINDS
-"""What a row is; `jobs/one_pass.py` makes them."""
 
 _MICROS_PER_DAY = 86_400_000_000
 _SUM = np.array([m.combine == "sum" for m in MEASURES])
@@ -67,44 +79,6 @@ def sweep(rows: pa.Table, days: Sequence[int], since: int) -> Iterator[tuple[int
         made = state.advance(k)
         if made.present.any():
             yield day, columns_of(FEATURES, made, told.keys, day)
-
-
-class Rows:
-    """One task's rows by what they are, with users numbered in the order of their keys."""
-
-    def __init__(self, rows: pa.Table, days: Ints):
-        self.days = days
-        kinds = rows["what"].to_numpy()
-        self._of = {kind: rows.filter(pa.array(kinds == kind)) for kind in KINDS}
-        keys = pc.unique(rows["user_key"].drop_null())
-        if isinstance(keys, pa.ChunkedArray):
-            keys = keys.combine_chunks()
-        self.keys = keys.take(pc.sort_indices(keys))
-        self.n_users = len(self.keys)
-
-    def of(self, kind: int) -> pa.Table:
-        return self._of[kind]
-
-    def users(self, kind: int) -> Ints:
-        return codes(self._of[kind]["user_key"], self.keys)
-
-    def ints(self, kind: int, name: str) -> Ints:
-        return self._of[kind][name].to_numpy().astype(np.int64)
-
-    def enters(self, kind: int) -> Ints:
-        """The place of the first day that may see each row."""
-        return np.searchsorted(self.days, self.ints(kind, "known") + 1).astype(np.int64)
-
-    def matrix(self, kind: int, width: int) -> Ints:
-        """The column `numbers`, (rows, width)."""
-        flat = self._of[kind]["numbers"].combine_chunks().flatten()
-        return flat.to_numpy(zero_copy_only=False).astype(np.int64).reshape(-1, width)
-
-
-def codes(values: pa.ChunkedArray, among: pa.Array) -> Ints:
-    """The place of each value in `among`; -1 for nulls and what is not there."""
-    found = pc.index_in(values, value_set=among, skip_nulls=True).fill_null(-1)
-    return found.to_numpy().astype(np.int64)
 
 
 class Sweep:
@@ -197,8 +171,8 @@ class Sweep:
         """The row that each change is of, the place of its day, and the numbers from then on."""
         width = 1 + len(FROM_ITEM)
         lists = rows["numbers"].combine_chunks()
-        lengths = _numbers(pc.list_value_length(lists)) // width
-        flat = _numbers(lists.flatten()).reshape(-1, width)
+        lengths = whole_numbers(pc.list_value_length(lists)) // width
+        flat = whole_numbers(lists.flatten()).reshape(-1, width)
         at = np.searchsorted(self._days, flat[:, 0]).astype(np.int64)
         return np.repeat(np.arange(len(lists)), lengths), at, flat[:, 1:]
 
@@ -242,7 +216,7 @@ class Sweep:
         self._event_days = (users, micros // _MICROS_PER_DAY, verb)
         self._event_at = Buckets(enters, n_days)
         kept = verb != codes(pa.chunked_array([[AD_VIEW]]), self._verbs)[0]
-        order = np.flatnonzero(kept)[_by_time(
+        order = np.flatnonzero(kept)[by_time(
             users[kept], micros[kept], events.filter(pa.array(kept)),
             ("id", "name", "thing", "amount"),
         )]  # fmt: skip
@@ -267,7 +241,7 @@ class Sweep:
         order = np.lexsort((rows.ints(USER, "day"), rows.ints(USER, "micros")))
         self._versions = tuple(x[order] for x in (users, country, rows.ints(USER, "amount")))
         self._attributes = rows.of(USER)["texts"].combine_chunks().take(pa.array(order))
-        self._with_attributes = _numbers(pc.list_value_length(self._attributes)) > 0
+        self._with_attributes = whole_numbers(pc.list_value_length(self._attributes)) > 0
         self._version_at = Buckets(enters[order], len(self._days))
         self._country = np.full(n, -1, np.int64)
         self._newest_version = np.full(n, -1, np.int64)
@@ -275,7 +249,7 @@ class Sweep:
     def _start_posts(self) -> None:
         rows = self._rows
         posts, users, micros = rows.of(POST), rows.users(POST), rows.ints(POST, "micros")
-        order = _by_time(users, micros, posts, ("id",))
+        order = by_time(users, micros, posts, ("id",))
         lists = posts["numbers"].combine_chunks().take(pa.array(order))
         self._tokens = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
         self._token_ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
@@ -416,25 +390,3 @@ class Sweep:
         from_end = np.cumsum(totals)[owner] - np.arange(len(owner))
         kept = from_end <= TEXT_TOKENS
         return np.minimum(totals, TEXT_TOKENS), self._tokens[place[kept]]
-
-
-def _numbers(column: pa.Array) -> Ints:
-    return column.to_numpy(zero_copy_only=False).astype(np.int64)
-
-
-def _by_time(user: Ints, micros: Ints, rows: pa.Table, then: tuple[str, ...]) -> Ints:
-    """The order by user, time, and for the few that share both, the columns of `then`."""
-    order = np.lexsort((micros, user))
-    u, t = user[order], micros[order]
-    same = (u[1:] == u[:-1]) & (t[1:] == t[:-1])
-    tied = np.zeros(len(order), bool)
-    tied[1:] |= same
-    tied[:-1] |= same
-    if not tied.any():
-        return order
-    at = order[tied]
-    columns = [rows[name].take(pa.array(at)).to_pylist() for name in then]
-    ranked = sorted(range(len(at)), key=lambda i: tuple(c[i] for c in columns))
-    rank = np.zeros(len(order), np.int64)
-    rank[at[ranked]] = np.arange(len(at))
-    return np.lexsort((rank, micros, user))

@@ -16,7 +16,7 @@ from torch import Tensor
 from contracts.table import ContractError
 from models.artifact import Model
 from models.data import read_batches, to_batch
-from models.encoders import row_hashes
+from models.hashes import row_hashes
 from models.layout import Cuts, days_of, labelled, task_labels
 from models.network import PADDING
 

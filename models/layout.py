@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from contracts.kinds import MultiLabel
 from contracts.splits import USER_FOLDS, Cut
 from contracts.tasks import Task
-from models.encoders import row_hashes, user_hashes
+from models.hashes import row_hashes, user_hashes
 
 Cuts = Mapping[str, Cut]
 """Task to the rows whose labels count."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from contracts.table import ContractError
 from models.artifact import Model, load_model
 from models.data import to_batch
-from models.encoders import row_hashes
+from models.hashes import row_hashes
 from models.network import PADDING
 
 BACKGROUND_ROWS, STEPS, MAX_GAP = 1024, 128, 0.02

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from contracts.measures import EVENT_VERBS, TEXT_BUCKETS
+from models.columns import CATEGORY_BUCKETS
 from models.config import TrainConfig
-from models.encoders import CATEGORY_BUCKETS
 from models.rows import table_of
 
 EVENT_WIDTH = 24

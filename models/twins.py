@@ -21,8 +21,9 @@ from contracts.kinds import (
 from contracts.tasks import Task
 from models.config import TrainConfig
 from models.data import read_batches
-from models.encoders import Encoder, row_hashes
+from models.encoders import Encoder
 from models.evaluate import Array, Scores
+from models.hashes import row_hashes
 from models.layout import Cuts, Layout, labelled, task_labels
 from models.numbers import Floats, numeric_values
 

@@ -28,7 +28,7 @@ from contracts.clean_tables import (
 from contracts.features import FEATURES
 from contracts.measures import TEXT_BUCKETS
 from contracts.tables import USER_FEATURES, USER_STATE
-from jobs import one_pass, sweep
+from jobs import one_pass, sweep_rows
 from jobs.asof import newest_version
 from jobs.facts import Facts, events
 from jobs.io import collected
@@ -184,9 +184,9 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
     width = 1 + len(FROM_ITEM)
     for part in parts:
         mine = [r for r in rows if r.part == part]
-        met = {r.thing for r in mine if (r.what, r.name) == (sweep.THING, "item")}
-        met |= {r.thing for r in mine if r.what == sweep.EVENT_ROW} - {""}
-        given = [r for r in mine if r.what == sweep.ITEM]
+        met = {r.thing for r in mine if (r.what, r.name) == (sweep_rows.THING, "item")}
+        met |= {r.thing for r in mine if r.what == sweep_rows.EVENT_ROW} - {""}
+        given = [r for r in mine if r.what == sweep_rows.ITEM]
         assert {r.thing for r in given} <= met
         assert len({r.thing for r in given}) == len(given)
         for r in given:
@@ -194,7 +194,7 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
                 range(0, len(r.numbers), width), r.texts, strict=True)]  # fmt: skip
             assert all(a != b for a, b in itertools.pairwise(told))
         categories = {c for r in given for c in r.texts if c is not None}
-        assert {r.thing for r in mine if r.what == sweep.CATEGORY} == categories
+        assert {r.thing for r in mine if r.what == sweep_rows.CATEGORY} == categories
 
 
 def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monkeypatch) -> None:

@@ -15,9 +15,9 @@ from contracts.tables import USER_FEATURES
 from contracts.tasks import task_named
 from models import encoders
 from models.arrow import arrow_schema
+from models.columns import sequences
 from models.config import TrainConfig
 from models.data import to_batch
-from models.encoders import sequences
 from models.inputs import Inputs
 from models.layout import Layout
 from models.network import Network
