@@ -5,7 +5,6 @@ Nothing is visible before its commit, and a commit replaces whole days of a tabl
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
@@ -13,10 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyiceberg.catalog import Catalog, load_catalog
-from pyiceberg.exceptions import (
-    NamespaceAlreadyExistsError,
-)
 from pyiceberg.expressions import (
     BooleanExpression,
     EqualTo,
@@ -27,12 +22,11 @@ from pyiceberg.expressions import (
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import is_ancestor_of
 from pyiceberg.transforms import IdentityTransform, MonthTransform
-from pyiceberg.utils.config import Config
 
 from contracts.days import as_ranges
-from contracts.table import CallError, Table
+from contracts.table import Table
 from contracts.tables import TABLES, USER_SCORES
-from flows.database import make_at_once
+from flows.catalogue import NAMESPACE, open_catalogue
 from flows.iceberg import (
     MAX_RANGES,
     TOKEN,
@@ -45,7 +39,6 @@ from flows.iceberg import (
     named_files,
     on_days,
     partition_spec,
-    plain_path,
     planned_files,
     spec_names,
     standing,
@@ -53,11 +46,9 @@ from flows.iceberg import (
     uri_of,
 )
 from flows.lease import Lease, LeaseLost
-from flows.postgres import make_database
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 
-NAMESPACE = "nightjar"
 MAIN = "main"
 _PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
@@ -67,16 +58,6 @@ _PROPERTIES = {
 }
 
 
-def _catalog(properties: Mapping[str, Any]) -> Catalog:
-    """The catalogue, made with its namespace where it is missing."""
-    if str(properties.get("uri", "")).startswith("postgresql"):
-        make_database(str(properties["uri"]))
-    catalog = load_catalog(NAMESPACE, **properties)
-    with contextlib.suppress(NamespaceAlreadyExistsError):
-        catalog.create_namespace(NAMESPACE)
-    return catalog
-
-
 class Lake:
     """The catalogue and its tables. `folder` holds the files of the default, local one."""
 
@@ -84,19 +65,7 @@ class Lake:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.files_folder = folder / "files"  # where each run writes in a folder of its own
-        properties: dict[str, Any] = {
-            "type": "sql",
-            "uri": f"sqlite:///{folder / 'catalogue.db'}",
-            "warehouse": uri_of(str(folder.absolute())),
-        }
-        properties |= Config().get_catalog_config(NAMESPACE) or {}
-        warehouse = str(properties["warehouse"])
-        if "://" in plain_path(warehouse):
-            raise CallError(
-                f"the catalogue's warehouse is {warehouse}, but runs stage their files under "
-                f"{folder}, and both must lie together so far: leave the warehouse out"
-            )
-        self._catalog = make_at_once(lambda: _catalog(properties))
+        self._catalog = open_catalogue(folder)
         self._lock = threading.RLock()
         self._lease: Lease | None = None
 
