@@ -22,6 +22,17 @@ INVISIBLE = "".join(
 marks): at the ends of an id they are no part of it."""
 
 
+def _ranges(characters: str) -> str:
+    """Characters in order as what stands between the brackets of a regular expression."""
+    points = [ord(character) for character in characters]
+    starts = [p for p in points if p - 1 not in set(points)]
+    ends = [p for p in points if p + 1 not in set(points)]
+    return "".join(f"\\u{a:04x}-\\u{b:04x}" for a, b in zip(starts, ends, strict=True))
+
+
+INVISIBLE_CLASS = _ranges(INVISIBLE)
+
+
 def canonical_id(text: str) -> str:
     """An id as the clean stage reads it: two ways to write the same letters are one (NFC)."""
     return unicodedata.normalize("NFC", text).strip(INVISIBLE)

@@ -16,7 +16,7 @@ from contracts.sources import MAX_AMOUNT_MINOR
 from jobs.clean_fields import NO_MONEY, Amount, Context, text_id
 from jobs.compose import composed
 from jobs.sources import Money
-from jobs.user_key import UserKey, canonical_id
+from jobs.user_key import INVISIBLE, UserKey, canonical_id
 
 KEY = UserKey(b"a key for the tests alone")
 
@@ -213,6 +213,12 @@ def test_ids_lose_what_cannot_be_seen_at_their_ends(spark: SparkSession) -> None
     assert got == ["u1"] * len(texts) + [None] * len(empty) + inside
     assert [canonical_id(text) or None for text in written] == got
     assert canonical_id(unicodedata.normalize("NFD", " José")) == "José"
+    ends = [f"{c}é{c}" for c in INVISIBLE] + [chr(p) for p in range(0xA1, 0x3000, 7)]
+    rows = spark.createDataFrame(list(enumerate(ends)), "i int, in_id string")
+    got = [
+        row.id or "" for row in rows.select("i", text_id("id").alias("id")).orderBy("i").collect()
+    ]
+    assert got == [text.strip(INVISIBLE) for text in ends]
 
 
 def test_two_ways_to_write_the_same_letters_are_one() -> None:
