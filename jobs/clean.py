@@ -22,6 +22,7 @@ from jobs.expressions import Expression, evaluated
 from jobs.land import unfolded
 from jobs.sources import Source, TableMap
 from jobs.times import as_meant
+from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
 
 N_ROWS = "n_rows"
@@ -118,6 +119,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
             if field.name not in mapping.fields
         ),
         _attributes(mapping).alias("in_attributes"),
+        *trimmed_fields(field.name for field in FIELDS[mapping.table]),
         *(column.alias(name) for name, column in rules.derive),
     )
     reason = F.coalesce(

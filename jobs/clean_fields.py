@@ -16,18 +16,13 @@ from jobs.numbers import DECIMAL, DECIMALS, plain
 from jobs.sources import Money, Source, SourceMapping
 from jobs.text import TextRules, normalised
 from jobs.times import instant, iso
-from jobs.user_key import INVISIBLE_CLASS, UserKey
+from jobs.user_key import UserKey
 
 MAX_DAYS_EARLY = 1
 """A row may carry a time up to the end of the day after it landed: clocks and zones differ."""
 
 NO_MONEY = Money("XTS", 2, {})
 """For mappings without orders, the only rows with amounts: ISO 4217's code for tests."""
-
-
-_SEEN = (ord("!"), ord("~"))
-"""The first and last ASCII character that shows something."""
-_INVISIBLE_ENDS = f"^[{INVISIBLE_CLASS}]+|[{INVISIBLE_CLASS}]+$"
 
 
 @dataclass(frozen=True)
@@ -127,16 +122,7 @@ def _text(name: str) -> Column:
 
 def text_id(name: str) -> Column:
     """An id as text: trimmed, and null when empty."""
-    return trimmed(_text(name))
-
-
-def trimmed(text: Column) -> Column:
-    """Without blanks and invisible characters at its ends; null when nothing is left."""
-    last = F.ascii(F.substring(text, -1, 1))
-    bare = F.ascii(text).between(*_SEEN) & last.between(*_SEEN)  # as nearly all are
-    return F.when(bare, text).otherwise(
-        F.nullif(F.regexp_replace(text, _INVISIBLE_ENDS, ""), F.lit(""))
-    )
+    return F.col(f"text_{name}")
 
 
 def missing(name: str) -> Check:

@@ -28,8 +28,8 @@ from jobs.clean_fields import (
     quantity_checks,
     text_id,
     time_checks,
-    trimmed,
 )
+from jobs.trim import trimmed
 
 
 def orders(given: Context) -> Rules:

@@ -15,11 +15,12 @@ from contracts.days import DEDUP_DAYS
 from contracts.table import ContractError
 from contracts.tables import table_named
 from jobs.clean import clean, quarantine, reconciliation, user_key, verdicts
-from jobs.clean_fields import Context
+from jobs.clean_fields import NO_MONEY, Context
 from jobs.clean_tables import RULES
 from jobs.land import check_readable, landed
 from jobs.raw_folder import raw_files
 from jobs.sources import SourceMapping, read_mapping
+from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
 from tests.conftest import rows_of
 
@@ -418,3 +419,26 @@ def test_times_of_signing_up_and_of_edges_have_bounds_as_all_have(
     }
     assert reasons == {n: why.replace("signed_up_at", "valid_from") for n, why in
                        {2: early, 3: early, 4: late, 5: none, 6: none}.items()}  # fmt: skip
+
+
+def test_no_id_of_a_person_or_fact_leaves_as_it_came(spark: SparkSession) -> None:
+    """Of every table: only ids of items, ads and categories stay readable."""
+    readable = {"item_id", "category_id"}
+    landed_on = F.struct(F.lit(DAY).alias("landed_on")).alias("_landed")
+    nobody = F.array().cast("array<struct<name: string, value: string>>").alias("in_attributes")
+    for kind in ("post", "user", "item"):
+        for table, fields in FIELDS.items():
+            given = {f.name: "secret" for f in fields if f.name.endswith("_id")} | {
+                "target_kind": kind
+            }
+            rows = spark.range(1).select(
+                landed_on,
+                nobody,
+                *(F.lit(given.get(f.name)).cast("string").alias(f"in_{f.name}") for f in fields),
+            )
+            rules = RULES[table](Context(KEY, NO_MONEY))
+            rows = rows.select("*", *trimmed_fields(f.name for f in fields))
+            made = rows.select("*", *(column.alias(name) for name, column in rules.derive))
+            (row,) = made.select(*(c for c in rules.table.names if c != "landed_on")).collect()
+            told = {name for name, value in row.asDict().items() if value == "secret"}
+            assert told <= readable | ({"target_id"} if kind == "item" else set()), table
