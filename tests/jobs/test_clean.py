@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
+from contracts.sources import FIELDS
 from contracts.table import ContractError
 from contracts.tables import table_named
 from jobs.clean import clean, quarantine, reconciliation, user_key, verdicts
