@@ -21,7 +21,7 @@ from jobs.user_key import UserKey
 MAX_DAYS_EARLY = 1
 """A row may carry a time up to the end of the day after it landed: clocks and zones differ."""
 
-NO_MONEY = Money("XTS", 2, {})
+NO_MONEY = Money("XTS", 2, {"XTS": Decimal(1)})
 """For mappings without orders, the only rows with amounts: ISO 4217's code for tests."""
 
 

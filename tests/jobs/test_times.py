@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from contracts.values import has_zone, is_time_formats
 from jobs.clean_fields import NO_MONEY, Context
 from jobs.times import as_meant
+from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
 
 BERLIN = "Europe/Berlin"
@@ -30,8 +31,11 @@ def read(
     given = Context(KEY, NO_MONEY, timezone=timezone, time_format=formats)
     rows = spark.createDataFrame(list(enumerate(texts)), "i int, at string")
     meant = as_meant(expression, ["at"])
-    read = rows.select("i", F.expr(meant).alias("in_at")).select(
-        "i", given.instant("at").alias("t")
+    read = rows.select(
+        "i",
+        F.expr(meant).alias("in_at"),
+        *trimmed_fields(["at"]),
+        given.instant("at").alias("t"),
     )
     shown = F.date_format("t", "yyyy-MM-dd'T'HH:mm:ss.SSSSSS")
     return [

@@ -1,0 +1,59 @@
+"""A night on nine days of logs, from which nothing can be learnt: published without scores."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.table import ContractError
+from contracts.tables import NO_MODEL
+from flows import context
+from flows.analysts import query
+from flows.explain import explain
+from flows.night import Night
+from flows.nightly import nightly
+from flows.releases import Releases
+from flows.settings import read_settings
+from jobs.market.files import simulate
+from jobs.market.traits import Market
+from tests.flows.conftest import ENVIRONMENT, QUIET
+
+pytestmark = QUIET
+START, DAYS = date(2025, 1, 1), 9
+NIGHT = START + timedelta(days=DAYS)
+
+
+def test_a_night_without_a_model_publishes_all_but_scores(
+    spark: SparkSession, tmp_path: Path, monkeypatch
+) -> None:
+    simulate(Market(40, START, DAYS, 3), tmp_path / "raw", lambda done, total: None)
+    own = {"NIGHTJAR_HOME": str(tmp_path / "home"), "NIGHTJAR_RAW": str(tmp_path / "raw")}
+    for name, value in (ENVIRONMENT | own).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(context, "start_session", lambda config, scratch: spark)
+    with pytest.raises(ContractError, match="no task can be learnt as of 2025-01-10: the data"):
+        nightly(NIGHT)
+
+    done = nightly(NIGHT, no_train=True)
+    night = Night(read_settings(), NIGHT)
+    release = Releases(night.engine).current()
+    assert release is not None
+    assert (release.release_id, release.model_id) == (done["release_id"], NO_MODEL)
+    database = tmp_path / "home" / "nightjar.duckdb"
+    (known,) = query(database, "SELECT count(*) FROM user_features")[1][0]
+    assert known >= 40
+    found = query(
+        database,
+        "SELECT count(*), count(DISTINCT user_key), count(score_purchase_7d), "
+        "count(method_churn_28d), any_value(model_id) FROM newest_scores",
+    )
+    assert found[1] == [(known, known, 0, 0, NO_MODEL)]
+    assert "none has a score" in Path(done["report"]).read_text()
+    (who,) = query(database, "SELECT min(user_key) FROM user_scores")[1][0]
+    assert explain(night, who, NIGHT, lambda line: None).mismatches == []
+
+    again = nightly(NIGHT, no_train=True)
+    assert (again["release_id"], again["recomputed"]) == (done["release_id"], 0)

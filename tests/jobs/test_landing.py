@@ -1,0 +1,87 @@
+"""From raw files to landed rows, in Spark: on which day each lands, and which stop the run."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from contracts.table import ContractError
+from jobs.land import TOO_EARLY, TOO_LATE, check_readable, landed, unfolded
+from jobs.raw_folder import raw_files
+from jobs.sources import RawFile, Source
+from tests.jobs.reading import source
+
+
+def all_history(tmp_path: Path, text: str, landed_on: str) -> tuple[Source, list[RawFile]]:
+    (tmp_path / "all.csv").write_text(text)
+    of = source("csv", ("id", "at"), files="all.csv", landed_on=landed_on)
+    return of, [RawFile(tmp_path / "all.csv", "all.csv", None)]
+
+
+def test_a_row_lands_on_no_day_that_cannot_be(spark: SparkSession, tmp_path: Path) -> None:
+    """What cannot be placed lands on its file's first possible day."""
+    of, files = all_history(
+        tmp_path,
+        "id,at\n1,2025-06-02 10:00:00\n2,0001-01-01 00:00:00\n3,9999-12-31 00:00:00\n"
+        "4,1989-12-31\n5,1990-01-01\n6,not a time\n7,0000-00-00 00:00:00\n8,2025-06-03\n",
+        "to_date(at)",
+    )
+    rows = landed(spark, of, files, until=date(2025, 6, 3))
+    check_readable(rows, of)
+    first = date(1990, 1, 1)
+    assert [(r.line - 1, r.landed_on, r.problem) for r in rows.orderBy("line").collect()] == [
+        (1, date(2025, 6, 2), None),
+        (2, first, TOO_EARLY),
+        (3, first, TOO_LATE),
+        (4, first, TOO_EARLY),
+        (5, first, None),
+        (6, first, None),
+        (7, first, None),
+        (8, first, TOO_LATE),
+    ]
+
+
+def test_a_file_whose_rows_say_no_day_at_all_is_named(spark: SparkSession, tmp_path: Path) -> None:
+    of, files = all_history(tmp_path, "id,at\n1,never\n2,1900-01-01\n", "to_date(at)")
+    with pytest.raises(ContractError) as error:
+        check_readable(landed(spark, of, files), of)
+    assert str(error.value) == (
+        "source s cannot be landed:\n  all.csv: no row says on which day it landed: landed_on = "
+        "'to_date(at)' gave no day between 1990 and today"
+    )
+
+
+def test_a_row_knows_its_place_so_that_equal_rows_may_have_ids(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    of, files = all_history(tmp_path, "id,at\na,2025-06-02\na,2025-06-02\n", "to_date(at)")
+    rows = unfolded(landed(spark, of, files), of)
+    made = rows.selectExpr("concat_ws('-', file_name, line_number) id").orderBy("id").collect()
+    assert [row.id for row in made] == ["all.csv-2", "all.csv-3"]
+
+
+def test_what_is_no_file_among_raw_files_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "2025-06-01.csv").write_text("id,at\n")
+    (tmp_path / "2025-06-02.csv").mkdir()
+    (tmp_path / "2025-06-03.csv").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "2025-06-04.csv")
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        server.bind("2025-06-05.csv")
+        (tmp_path / "2025-13-01.csv").write_text("")
+        with pytest.raises(ContractError) as error:
+            raw_files(source("csv", files="{day}.csv"), tmp_path)
+    assert str(error.value) == (
+        "s: 2025-06-02.csv is a folder, such as Spark writes: name the files in it, files = "
+        '"{day}.csv/*", or move it away; 2025-06-03.csv is a link to a file that is not there: mend '
+        "it, or take it away; 2025-06-04.csv is no file but a pipe, socket or device: move it away; "
+        "2025-06-05.csv is no file but a pipe, socket or device: move it away; 2025-13-01.csv names "
+        "no day that exists"
+    )
