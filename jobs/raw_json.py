@@ -28,6 +28,7 @@ MAX_KEYS = 30
 """Keys of a file that a message lists."""
 
 NOT_JSON = "not valid JSON"
+TOO_DEEP = "JSON nested too deep"
 HALF_PAIR = "half a pair of surrogates"
 
 _BLANK = re.compile(r"[ \t\r\n\ufeff]*")
@@ -55,8 +56,14 @@ def _no_constant(name: str) -> None:
     raise _UndecodableError(f"{name} is no JSON value")
 
 
+class _Number(str):
+    """A number as the file writes it: 2.50 stays 2.50, and 17 digits stay 17."""
+
+    __slots__ = ()
+
+
 _scan = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=str, parse_int=str, parse_constant=_no_constant
+    object_pairs_hook=_object, parse_float=_Number, parse_int=_Number, parse_constant=_no_constant
 ).scan_once  # type: ignore[attr-defined]
 """The value that begins at a place of a text, and where it ends."""
 
@@ -91,15 +98,19 @@ def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
             continue
         if picked.unseen:
             picked.look(record)
-        if picked.nested:
-            fields = picked.fields(record)
-        else:
-            fields = [
-                (None if value.strip(BLANKS) in nulls else value)
-                if type(value) is str
-                else _text(value)
-                for value in map(record.get, columns)
-            ]
+        try:
+            if picked.nested:
+                fields = picked.fields(record)
+            else:
+                fields = [
+                    (None if value.strip(BLANKS) in nulls else value)
+                    if isinstance(value, str)
+                    else _text(value)
+                    for value in map(record.get, columns)
+                ]
+        except RecursionError:
+            yield Row(number + n_more, row_hash(raw), None, TOO_DEEP, n)
+            continue
         if "\\u" in text and not _is_unicode(fields):
             yield Row(number + n_more, row_hash(raw), None, HALF_PAIR, n)
         else:
@@ -217,7 +228,7 @@ class _Pieces:
             except _UndecodableError as error:
                 return None, str(error), -1
             except RecursionError:
-                return None, "JSON nested too deep", -1
+                return None, TOO_DEEP, -1
             except json.JSONDecodeError as error:
                 where = len(self._text) if error.msg.startswith("Unterminated") else error.pos
             except StopIteration as error:
@@ -309,7 +320,10 @@ class _Picked:
         if problem is None:
             if self.unseen:
                 self.look(found.value)
-            fields = self.fields(found.value)
+            try:
+                fields = self.fields(found.value)
+            except RecursionError:
+                return Row(line, found.row_hash, None, TOO_DEEP, found.n_bytes + n_ends)
             if found.has_escapes and not _is_unicode(fields):
                 fields, problem = None, HALF_PAIR
             elif found.n_bytes > MAX_CELL and max(len(field or "") for field in fields) > MAX_CELL:
@@ -367,6 +381,22 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    """What an object or array of a row says, as JSON with its numbers as they were written.
+
+    Raises:
+        RecursionError: it is nested some hundreds deep.
+    """
+    if isinstance(value, dict):
+        inner = [f"{json.dumps(key, ensure_ascii=False)}: {_json(v)}" for key, v in value.items()]
+        return "{" + ", ".join(inner) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join([_json(v) for v in value]) + "]"
+    if type(value) is _Number:
+        return value
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -107,7 +107,7 @@ def test_an_expression_may_give_the_array_and_where_says_which_rows_are_meant(
         spark,
         tmp_path,
         [
-            order("o1", [line(1), line(2, sku="gift"), line(3, qty=2)]),
+            order("o1", [line(1, amount=2.25), line(2, sku="gift"), line(3, qty=2)]),
             order("o2", None, "login"),
             order("o3", [], "order"),
         ],

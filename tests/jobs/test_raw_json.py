@@ -140,3 +140,15 @@ def test_a_key_that_no_row_of_a_file_has_is_told_unless_the_source_allows_it(
     assert read(path, of) == [(1, ["3", None, None], None)]
     path.write_text("\n")
     assert read(path, of) == []
+
+
+def test_numbers_within_a_value_are_as_the_file_writes_them(tmp_path: Path) -> None:
+    """In quotes, `from_json(…, 'struct<qty int>')` would find nothing."""
+    path = tmp_path / "log.jsonl"
+    inner = '{"a": [1, 2.50, 12345678901234567890, -1e400], "b": {"c": "2.50", "d": true}}'
+    deep = "[" * 700 + "]" * 700
+    path.write_text(f'{{"id": 7, "text": {inner}}}\n{{"id": 8, "text": {deep}}}\n')
+    assert read(path, source("jsonl")) == [
+        (1, ["7", inner], None),
+        (2, None, "JSON nested too deep"),
+    ]
