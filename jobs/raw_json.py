@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from jobs.json_values import UndecodableError, as_text, scan
 from jobs.raw_kind import looks_like
 from jobs.raw_lines import BLOCK, LongLine, RawBytes, lines
 from jobs.raw_row import (
@@ -41,33 +42,6 @@ _ESCAPED = re.compile("[\udc80-\udcff]")
 """Bytes that could not be decoded."""
 
 
-class _UndecodableError(ValueError):
-    """It is well formed but ambiguous."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        raise _UndecodableError("a JSON key is there twice")
-    return made
-
-
-def _no_constant(name: str) -> None:
-    raise _UndecodableError(f"{name} is no JSON value")
-
-
-class _Number(str):
-    """A number as the file writes it: 2.50 stays 2.50, and 17 digits stay 17."""
-
-    __slots__ = ()
-
-
-_scan = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=_Number, parse_int=_Number, parse_constant=_no_constant
-).scan_once  # type: ignore[attr-defined]
-"""The value that begins at a place of a text, and where it ends."""
-
-
 def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
     """Every object of a file with one on each line, or several on some."""
     picked = _Picked(source, data)
@@ -84,7 +58,7 @@ def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
             continue
         try:
             text = raw.decode(encoding)
-            record, end = _scan(text, 0)
+            record, end = scan(text, 0)
             is_one = end == len(text) <= MAX_CELL and type(record) is dict
         except (ValueError, StopIteration, RecursionError):
             is_one = False
@@ -105,7 +79,7 @@ def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
                 fields = [
                     (None if value.strip(BLANKS) in nulls else value)
                     if isinstance(value, str)
-                    else _text(value)
+                    else as_text(value)
                     for value in map(record.get, columns)
                 ]
         except RecursionError:
@@ -224,8 +198,8 @@ class _Pieces:
         """The value that begins there, or what is wrong with it; its end, or -1."""
         while True:
             try:
-                value, end = _scan(self._text, at)
-            except _UndecodableError as error:
+                value, end = scan(self._text, at)
+            except UndecodableError as error:
                 return None, str(error), -1
             except RecursionError:
                 return None, TOO_DEEP, -1
@@ -331,7 +305,7 @@ class _Picked:
         return Row(line, found.row_hash, fields, problem, found.n_bytes + n_ends)
 
     def fields(self, record: dict[str, Any]) -> list[str | None]:
-        texts = [_text(_reach(record, column)[0]) for column in self._columns]
+        texts = [as_text(_reach(record, column)[0]) for column in self._columns]
         return without_nulls(texts, self.nulls)
 
     def look(self, record: dict[str, Any]) -> None:
@@ -374,30 +348,6 @@ def _reach(record: dict[str, Any], column: str) -> tuple[Any, bool]:
             return None, False
         value = value[key]
     return value, True
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _json(value)
-
-
-def _json(value: Any) -> str:
-    """What an object or array of a row says, as JSON with its numbers as they were written.
-
-    Raises:
-        RecursionError: it is nested some hundreds deep.
-    """
-    if isinstance(value, dict):
-        inner = [f"{json.dumps(key, ensure_ascii=False)}: {_json(v)}" for key, v in value.items()]
-        return "{" + ", ".join(inner) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join([_json(v) for v in value]) + "]"
-    if type(value) is _Number:
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _is_unicode(fields: Sequence[str | None]) -> bool:
