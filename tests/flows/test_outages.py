@@ -13,10 +13,11 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from flows.database import open_database
+from flows.database import CURRENT, RELEASES, open_database
 from flows.endings import sentence
 from flows.receipts import Fingerprint, Receipt, Receipts
 from tests.conftest import REPOSITORY
@@ -115,7 +116,19 @@ def nightjar(home: Path, *words: str, **settings: str) -> subprocess.CompletedPr
     )
 
 
+def with_a_release(home: Path) -> None:
+    """A home in which there is something to take back."""
+    engine = open_database(f"sqlite:///{home / 'nightjar.db'}")
+    with engine.begin() as connection:
+        connection.execute(insert(RELEASES).values(
+            release_id="r1", as_of=date(2025, 1, 1), model_id="m", fingerprint="f", snapshots={},
+            run_id="run", published_at=datetime(2025, 1, 2, tzinfo=UTC)))  # fmt: skip
+        connection.execute(insert(CURRENT).values(id=1, release_id="r1"))
+    engine.dispose()
+
+
 def test_a_temporary_server_that_does_not_come_up_in_time_is_one_sentence(tmp_path: Path) -> None:
+    with_a_release(tmp_path)
     done = nightjar(tmp_path, "rollback", NIGHTJAR_PREFECT_START_SECONDS="1")
     assert done.returncode == 1
     assert " ".join(done.stderr.split()).startswith(
@@ -127,6 +140,7 @@ def test_a_temporary_server_that_does_not_come_up_in_time_is_one_sentence(tmp_pa
 
 
 def test_a_server_of_prefects_that_is_away_is_one_sentence(tmp_path: Path) -> None:
+    with_a_release(tmp_path)
     done = nightjar(tmp_path, "rollback", PREFECT_API_URL="http://127.0.0.1:1/api")
     assert done.returncode == 1
     assert " ".join(done.stderr.split()).startswith(

@@ -44,7 +44,7 @@ def test_a_night_without_a_model_publishes_all_but_scores(
     assert (release.release_id, release.model_id) == (done["release_id"], NO_MODEL)
     database = tmp_path / "home" / "nightjar.duckdb"
     (known,) = query(database, "SELECT count(*) FROM user_features")[1][0]
-    assert known >= 40
+    assert known > 0
     found = query(
         database,
         "SELECT count(*), count(DISTINCT user_key), count(score_purchase_7d), "

@@ -55,21 +55,21 @@ def test_two_writers_of_one_day_one_wins_and_the_other_is_told(tmp_path: Path, m
 
 
 def test_a_home_has_one_writer_and_a_dead_one_is_no_obstacle(tmp_path: Path, monkeypatch) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/n.db")
+    engine, other = (open_database(f"sqlite:///{tmp_path}/n.db") for _ in range(2))
     with writing(engine, "first", "the night of 2025-01-01"):
-        with pytest.raises(ContractError, match="run first"), writing(engine, "x", "ourselves"):
+        with pytest.raises(ContractError, match="run first"), writing(other, "x", "ourselves"):
             pass
         monkeypatch.setattr(lease.os, "getpid", lambda: 1)
         with (
             pytest.raises(ContractError) as error,
-            writing(engine, "second", "the backfill of January"),
+            writing(other, "second", "the backfill of January"),
         ):
             pass
         assert str(error.value).startswith("the night of 2025-01-01 (run first, process ")
         monkeypatch.setattr(lease, "_is_ours", lambda pid: False)
-        with writing(engine, "third", "the next night"):
+        with writing(other, "third", "the next night"):
             pass
-    with writing(engine, "fourth", "and the next"):
+    with writing(other, "fourth", "and the next"):
         pass
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from typer.testing import CliRunner
 
 from contracts.table import CallError, ContractError
@@ -19,7 +21,7 @@ from flows.analysts import query
 from flows.canary import canary
 from flows.clean import clean
 from flows.cli import app
-from flows.database import open_database
+from flows.database import RUNS, open_database
 from flows.lake import Lake
 from flows.lease import writing
 from flows.night import Night
@@ -116,8 +118,14 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     monkeypatch.setenv("NIGHTJAR_KEEP_SNAPSHOTS", "1")
     monkeypatch.setenv("NIGHTJAR_KEEP_FILES_HOURS", "0")
     monkeypatch.setenv("NIGHTJAR_COMPACT_AFTER_DAYS", "31")
-    stray = home / "lake/files/nobody/stray.parquet"
-    stray.parent.mkdir(parents=True)
+    engine = open_database(f"sqlite:///{home}/nightjar.db")
+    with engine.connect() as connection:  # only what our own runs left is removed
+        run_id = connection.execute(select(RUNS.c.run_id)).scalars().first()
+    stray = home / f"lake/files/{run_id}/stray.parquet"
+    foreign = home / "lake/files/nobody/stray.parquet"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"somebody's")
     stray.write_bytes(b"left behind")
     before = contents(home)
     lake = Lake(home / "lake")
@@ -126,7 +134,6 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     assert "unreferenced files" in dry
     assert stray.exists()
     time.sleep(1)
-    engine = open_database(f"sqlite:///{home}/nightjar.db")
     with (
         writing(engine, "night", "the night of today"),
         pytest.raises(ContractError, match="the night of today"),
@@ -135,6 +142,8 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     assert stray.exists()
     made = housekeeping.clean(read_settings(), False, datetime.now(UTC), print)
     assert not stray.exists()
+    assert foreign.exists()
+    shutil.rmtree(foreign.parent)
     assert sum(map(len, made.snapshots.values())) > 0
     assert contents(home) == before
     assert untrue_receipts(home) == []
