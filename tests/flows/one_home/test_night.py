@@ -128,16 +128,14 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
     state = nightly(NIGHT, return_state=True)
     assert state.is_completed()
     done = state.result()
-    assert (done["release_id"], done["report"], done["task_rows"]) == (
-        first["release_id"],
-        None,
-        [],
-    )
+    assert done["release_id"] == first["release_id"]
+    assert "report" not in done
     assert told == [
         (first["release_id"], str(NIGHT)),
         (
             "nightjar.alert.not-reported",
-            "the release stands, but the night's page could not be made: ValueError: cannot draw",
+            "the release stands, but the night's page could not be made: ValueError in a library, "
+            "which nobody foresaw",
         ),
     ]
 
