@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, delete, event, func, insert, select, update
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from contracts.table import ContractError
 from flows.database import RUNS, WAITING, WRITER, as_utc
@@ -263,7 +263,7 @@ def _beat(lease: Lease, over: threading.Event, stop: Callable[[LeaseLost], None]
             if not over.is_set():
                 stop(lost)
             return
-        except OperationalError:
+        except SQLAlchemyError:
             pass  # a database that is locked or away for a moment will have the next beat
 
 

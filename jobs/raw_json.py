@@ -63,12 +63,13 @@ def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
         except (ValueError, StopIteration, RecursionError):
             is_one = False
         if not is_one:
-            n_ends = n - len(raw)
+            n_ends, n_found = n - len(raw), 0
             for found in _Pieces((raw,), data).elements(""):
-                yield picked.row(number + n_more, found, n_ends)
-                n_more += 1
+                yield picked.row(number + n_more + n_found, found, n_ends)
+                n_found += 1
                 n_ends = 0
-            n_more -= 1
+            n_more += max(n_found - 1, 0)
+            data.n_skipped += n_ends  # of a line that holds nothing, such as a byte-order mark
             continue
         if picked.unseen:
             picked.look(record)

@@ -152,3 +152,9 @@ def test_numbers_within_a_value_are_as_the_file_writes_them(tmp_path: Path) -> N
         (1, ["7", inner], None),
         (2, None, "JSON nested too deep"),
     ]
+
+
+def test_a_byte_order_mark_between_joined_files_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"id": 1, "text": "a"}\n\xef\xbb\xbf\n\xef\xbb\xbf{"id": 2, "text": "b"}\n')
+    assert read(path, source("jsonl")) == [(1, ["1", "a"], None), (3, ["2", "b"], None)]
