@@ -209,8 +209,8 @@ def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
 def remove_files(night: Night, key: str, before: Collection[str]) -> int:
     """Delete the files that it has replaced, and what runs left; take the key out of pages.
 
-    Of what nothing had reached before either, files that hold the key go at once; the others keep
-    their time, for a run may be about to commit them.
+    Of what nothing had reached before either, files that may tell of the person go at once, for
+    whoever would have committed them has lost the right to write; the others keep their time.
 
     Args:
         before: Files that tables led to before the erasure.
@@ -223,7 +223,7 @@ def remove_files(night: Night, key: str, before: Collection[str]) -> int:
         for path in stale.paths
         if str(path) in before
         or path.stat().st_mtime < grace.timestamp()
-        or (path.suffix == ".parquet" and forget.holding({key}, str(path)))
+        or forget.may_tell({key}, path)
     )
     upkeep.remove(upkeep.Stale(gone, 0), night.lake.files_folder)
     home = night.settings.folder

@@ -25,6 +25,8 @@ from flows.lake import MAIN, Lake
 Change = Callable[[pa.Table], pa.Table | None]
 """The rows of a file as they are to be; None if they are so already."""
 BRANCH = "forgetting"
+RAW_CELLS = "fields"
+"""The column of raw rows that holds what the raw files say."""
 
 
 @dataclass
@@ -59,6 +61,20 @@ def holding(keys: Collection[str], file: str) -> bool:
         pq.read_table(file, columns=[name], filters=pc.field(name).isin(wanted)).num_rows
         for name in texts
     )
+
+
+def may_tell(keys: Collection[str], file: Path) -> bool:
+    """Whether a file that no table leads to may tell of people.
+
+    Raw rows name them in ways that their keys do not show, bounds in manifests are keys, and a file
+    that was cut off cannot be read.
+    """
+    if file.suffix != ".parquet":
+        return file.suffix == ".avro"
+    try:
+        return RAW_CELLS in pq.read_schema(file).names or holding(keys, str(file))
+    except pa.ArrowInvalid:
+        return True
 
 
 def without(keys: Collection[str]) -> Change:

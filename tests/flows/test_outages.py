@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -26,6 +27,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pools_are_gone() -> Iterator[None]:
+    """What is said of connections that are still open is said here, not in another file's test."""
+    yield
+    gc.collect()
 
 
 class Doorway:

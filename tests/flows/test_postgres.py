@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -35,6 +37,13 @@ pytestmark = [  # pools of connections are closed when the process ends
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 D1 = date(2025, 1, 1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pools_are_gone() -> Iterator[None]:
+    """What is said of connections that are still open is said here, not in another file's test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
