@@ -51,7 +51,7 @@ def test_a_night_without_a_model_publishes_all_but_scores(
         "count(method_churn_28d), any_value(model_id) FROM newest_scores",
     )
     assert found[1] == [(known, known, 0, 0, NO_MODEL)]
-    assert "none has a score" in Path(done["report"]).read_text()
+    assert f"Nobody is scored as of {NIGHT}" in Path(done["report"]).read_text()
     (who,) = query(database, "SELECT min(user_key) FROM user_scores")[1][0]
     assert explain(night, who, NIGHT, lambda line: None).mismatches == []
 
