@@ -134,8 +134,9 @@ def is_time_format(name: str) -> bool:
 
 
 def has_zone(pattern: str) -> bool:
-    """Whether times that are written so say their offset or zone."""
-    return bool(set("XxZzVO") & set(_unquoted(pattern)))
+    """Whether times that are written so say their offset or zone; a `'Z'` in quotes says UTC."""
+    is_utc = re.search(r"'[^']*(?<![A-Za-z])(?:Z|UTC|GMT)'$", pattern) is not None
+    return is_utc or bool(set("XxZzVO") & set(_unquoted(pattern)))
 
 
 def _unquoted(pattern: str) -> str:

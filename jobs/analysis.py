@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from contracts.sources import TIME_FIELDS
 from contracts.table import CallError
 from contracts.tables import LANDED
 from jobs.clean import expressions_of
@@ -16,6 +17,7 @@ from jobs.expressions import MANY, Expression, examined, shown
 from jobs.land import unfolded
 from jobs.schema import spark_schema
 from jobs.sources import Source, SourceMapping
+from jobs.time_expressions import unclear, without_local_times
 
 
 def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
@@ -45,6 +47,8 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
             yield f"  {error}"
             judged = rows.withColumn("each", F.lit(None).cast(type_of_elements(texts)))
         yield from _wrong(judged, expressions, where)
+        if source.timezone not in (None, "UTC"):
+            yield from _unclear(judged, expressions, where)
 
 
 def _wrong(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[str]:
@@ -56,6 +60,22 @@ def _wrong(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[st
                 f"  {where}.{expression.place}: {shown(expression.text)}: expected {expected}, "
                 f"found one that gives {found.simpleString()}"
             )
+
+
+def _unclear(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[str]:
+    """Times of a source with a timezone of which it cannot be told whether they are instants."""
+    for expression in (e for e in of if e.place in TIME_FIELDS):
+        why = unclear(expression.text)
+        left = without_local_times(expression.text)
+        if why is None and left is not None:
+            (type_,) = examined(rows, [Expression(expression.place, left)])
+            if isinstance(type_, T.TimestampType | T.StringType):
+                why = (
+                    "mixes times of the source's timezone with others, which would be shifted: "
+                    "give the text alone, and say in time_format how it is written"
+                )
+        if why is not None:
+            yield f"  {where}.{expression.place}: {shown(expression.text)}: {why}"
 
 
 def _expected(expression: Expression, type_: T.DataType) -> str | None:

@@ -21,7 +21,7 @@ from jobs.elements import expanded
 from jobs.expressions import Expression, evaluated
 from jobs.land import unfolded
 from jobs.sources import Source, TableMap
-from jobs.times import as_meant
+from jobs.time_expressions import as_meant
 from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
 
@@ -78,13 +78,11 @@ def expressions_of(mapping: TableMap) -> list[Expression]:
     return made
 
 
-def _as_meant(expression: Expression, source: Source) -> Expression:
+def _as_meant(expression: Expression) -> Expression:
     """A time's expression gives a local time where it reads one."""
     if expression.place not in TIME_FIELDS:
         return expression
-    return replace(
-        expression, text=as_meant(expression.text, source.columns), written=expression.text
-    )
+    return replace(expression, text=as_meant(expression.text), written=expression.text)
 
 
 def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -> DataFrame:
@@ -100,7 +98,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     expressions = expressions_of(mapping)
     texts = [expression.text for expression in expressions]
     rows = expanded(unfolded(landed, source), mapping.each, texts, where)
-    rows = evaluated(rows, [_as_meant(expression, source) for expression in expressions], where)
+    rows = evaluated(rows, [_as_meant(expression) for expression in expressions], where)
     meant = F.lit(True)
     if mapping.where is not None:
         meant = problem.isNotNull() | F.coalesce("_where", F.lit(True))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame
@@ -110,12 +110,18 @@ def shown(text: str) -> str:
 class Token:
     kind: str
     text: str
+    at: int = field(default=0, compare=False)
+    """Where it begins."""
+
+    @property
+    def end(self) -> int:
+        return self.at + len(self.text)
 
 
 def tokens(text: str) -> tuple[Token, ...]:
     """Its words, names in backticks, strings, numbers and signs; comments and blanks left out."""
     return tuple(
-        Token(found.lastgroup, found.group())
+        Token(found.lastgroup, found.group(), found.start())
         for found in _TOKEN.finditer(text)
         if found.lastgroup is not None
     )

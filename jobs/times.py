@@ -7,8 +7,7 @@ the first of the two.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from pyspark.sql import Column
@@ -27,14 +26,6 @@ _UNUSUAL = r"[\[,]|\dt\d|\dz$|[T ]\d{1,2}:\d{2} ?[A-Z+-]"
 
 _MICROS = {"epoch_seconds": "1000000", "epoch_millis": "1000", "epoch_micros": "1"}
 _MICROS_OF_YEAR_1, _MICROS_OF_YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
-
-_CALL = re.compile(r"\b(?:(?:try_)?to_timestamp|from_unixtime)\s*\(", re.IGNORECASE)
-_LAST_TEXT = re.compile(r",\s*'([^']*)'\s*\)$")
-_WHOLE = re.compile(
-    r"(?:try_)?to_timestamp\(\s*(?P<a>`?[\w.]+`?)\s*\)|timestamp\(\s*(?P<b>`?[\w.]+`?)\s*\)"
-    r"|(?:try_)?cast\(\s*(?P<c>`?[\w.]+`?)\s+as\s+timestamp\s*\)",
-    re.IGNORECASE,
-)
 
 
 def instant(text: Column, formats: Sequence[str], timezone: str) -> Column:
@@ -81,55 +72,3 @@ def _in_format(text: Column, name: str, timezone: str) -> Column:
         return F.when(real, F.timestamp_micros(whole))
     time = F.try_to_timestamp(text, F.lit(name))
     return time if has_zone(name) else _utc(time, timezone)
-
-
-def as_meant(expression: str, columns: Collection[str]) -> str:
-    """A time's expression, with the type telling whether it is an instant.
-
-    Spark reads texts without an offset as UTC and calls the outcome a timestamp, as if it were an
-    instant. A call that reads a pattern without a zone gives a local time instead; one that only
-    reads a raw column is left out, for the column is read better here.
-    """
-    alone = _WHOLE.fullmatch(expression.strip())
-    if alone is not None:
-        column = next(name for name in alone.groups() if name is not None)
-        if column.strip("`").lower() in {name.lower() for name in columns}:
-            return column
-    made, done = "", 0
-    for match in _CALL.finditer(expression):
-        end = _closing(expression, match.end())
-        if match.start() < done or end is None:
-            continue
-        call = expression[match.start() : end]
-        made += expression[done : match.start()] + _told(call)
-        done = end
-    return made + expression[done:]
-
-
-def _told(call: str) -> str:
-    pattern = _LAST_TEXT.search(call)
-    if call.lower().startswith("from_unixtime"):  # a text, and UTC
-        return f"concat({call}, 'Z')" if pattern is None else call
-    if pattern is None or has_zone(pattern.group(1)):
-        return call
-    return f"cast({call} as timestamp_ntz)"
-
-
-def _closing(expression: str, start: int) -> int | None:
-    """Where the parenthesis that was opened before `start` is closed; None if it is not."""
-    depth, quote, at = 1, "", start
-    while at < len(expression):
-        character = expression[at]
-        if quote:
-            if character == "\\":
-                at += 1
-            elif character == quote:
-                quote = ""
-        elif character in "'\"`":
-            quote = character
-        elif character in "()":
-            depth += 1 if character == "(" else -1
-            if not depth:
-                return at + 1
-        at += 1
-    return None

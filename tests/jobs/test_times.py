@@ -10,11 +10,14 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from contracts.table import CallError
 from contracts.values import has_zone, is_time_formats
+from jobs.analysis import check_expressions
 from jobs.clean_fields import NO_MONEY, Context
-from jobs.times import as_meant
+from jobs.time_expressions import as_meant, unclear
 from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
+from tests.jobs.test_expressions import mapping
 
 BERLIN = "Europe/Berlin"
 KEY = UserKey(b"a key for the tests alone")
@@ -30,7 +33,7 @@ def read(
     """The instants in UTC, in ISO 8601."""
     given = Context(KEY, NO_MONEY, timezone=timezone, time_format=formats)
     rows = spark.createDataFrame(list(enumerate(texts)), "i int, at string")
-    meant = as_meant(expression, ["at"])
+    meant = as_meant(expression)
     read = rows.select(
         "i",
         F.expr(meant).alias("in_at"),
@@ -184,6 +187,17 @@ def test_epoch_times_are_instants_whatever_the_zone(spark: SparkSession) -> None
         ("to_utc_timestamp(try_cast(at as timestamp), 'Asia/Tokyo')", "2025-06-01 07:30:00",
          "2025-05-31T22:30:00"),
         ("try_to_timestamp(at, 'yyyyMMdd') + interval 30 minutes", "20250601", "2025-05-31T22:30:00"),
+        ('to_timestamp(at, "dd.MM.yyyy HH:mm")', "01.06.2025 00:30", "2025-05-31T22:30:00"),
+        ("to_timestamp(at, 'yyyy-MM-dd\\'T\\'HH:mm')", "2025-06-01T00:30", "2025-05-31T22:30:00"),
+        ("""to_timestamp(at, "yyyy-MM-dd'T'HH:mm'Z'")""", "2025-05-31T22:30Z", "2025-05-31T22:30:00"),
+        ("to_timestamp(concat(at, ' 00:30'))", "2025-06-01", "2025-05-31T22:30:00"),
+        ("to_timestamp(concat(at, ' 00:30+01'))", "2025-06-01", "2025-05-31T23:30:00"),
+        ("make_timestamp(2025, 6, try_cast(at as int), 0, 30, 0)", "1", "2025-05-31T22:30:00"),
+        ("make_timestamp(2025, 6, try_cast(at as int), 0, 30, 0, 'UTC')", "1",
+         "2025-06-01T00:30:00"),
+        ("from_unixtime(try_cast(at as bigint), 'yyyy-MM-dd HH:mm:ss')", "1748730600",
+         "2025-05-31T22:30:00"),
+        ("cast(try_cast(at as bigint) as timestamp)", "1748730600", "2025-05-31T22:30:00"),
         ("try_to_date(at, 'dd.MM.yyyy')", "01.06.2025", "2025-05-31T22:00:00"),
         ("concat(at, 'T00:30:00')", "2025-06-01", "2025-05-31T22:30:00"),
     ],
@@ -196,16 +210,75 @@ def test_the_type_of_an_expression_says_whether_it_is_an_instant(
 
 def test_only_calls_that_read_local_texts_are_told_apart() -> None:
     call = "try_to_timestamp(concat(d, ' (', t, ')'), 'dd.MM.yyyy (HH:mm)')"
-    assert as_meant(call, ["d"]) == f"cast({call} as timestamp_ntz)"
-    assert (
-        as_meant("to_timestamp(at, 'yyyy-MM-dd XXX')", ["at"])
-        == "to_timestamp(at, 'yyyy-MM-dd XXX')"
-    )
-    assert as_meant("to_timestamp(at, fmt)", ["at"]) == "to_timestamp(at, fmt)"
-    assert as_meant("to_timestamp(n)", ["at"]) == "to_timestamp(n)"
-    assert as_meant("to_timestamp(at", ["at"]) == "to_timestamp(at"
-    assert as_meant("to_timestamp(`at`)", ["at"]) == "`at`"
-    assert as_meant("cast(AT as timestamp)", ["at"]) == "AT"
+    assert as_meant(call) == f"cast({call} as timestamp_ntz)"
+    zoned = "to_timestamp(at, 'yyyy-MM-dd XXX')"
+    assert as_meant(zoned) == zoned
+    assert as_meant("to_timestamp(at") == "to_timestamp(at"
+    assert as_meant("to_timestamp(`at`)") == "`at`"
+    assert as_meant("cast(AT as timestamp)") == "AT"
+    assert as_meant("-- when\ncast(a as timestamp)") == "a"
+
+
+@pytest.mark.parametrize("expression", [
+    "at", "to_timestamp(at)", "cast(concat(d, t) as timestamp)", "timestamp_seconds(n)",
+    "to_timestamp(at, 'dd.MM.yyyy')", 'to_timestamp(at, "dd.MM.yyyy")', "from_unixtime(n)",
+    "to_utc_timestamp(try_cast(at as timestamp), 'Asia/Tokyo')",
+    "date_format(to_timestamp(at, 'dd.MM.yyyy'), 'yyyy-MM-dd')",
+])  # fmt: skip
+def test_what_an_expression_reads_is_clear(expression: str) -> None:
+    assert unclear(expression) is None
+
+
+@pytest.mark.parametrize(("expression", "why"), [
+    ("to_timestamp(at, fmt)",
+     "to_timestamp(at, fmt) reads what has no offset as UTC, not as of the source's timezone: give "
+     "the text alone, or a pattern in quotes"),
+    ("coalesce(to_timestamp(a), to_timestamp(b))",
+     "to_timestamp(a) reads what has no offset as UTC, not as of the source's timezone: give the "
+     "text alone, or a pattern in quotes"),
+    ("coalesce(cast(a as timestamp), b)",
+     "cast(a as timestamp) reads what has no offset as UTC, not as of the source's timezone: give "
+     "the text alone"),
+    ("at::timestamp",
+     "at::timestamp reads what has no offset as UTC, not as of the source's timezone: give the text "
+     "alone"),
+    ("from_unixtime(n, 'dd.MM.yyyy HH:mm')",
+     "from_unixtime(n, 'dd.MM.yyyy HH:mm') gives UTC as a text that does not say so: write "
+     "timestamp_seconds(…)"),
+    ("date_format(timestamp_seconds(n), 'yyyy-MM-dd')",
+     "date_format(timestamp_seconds(n), 'yyyy-MM-dd') gives UTC as a text that does not say so: "
+     "write timestamp_seconds(…)"),
+])  # fmt: skip
+def test_what_an_expression_reads_is_unclear(expression: str, why: str) -> None:
+    assert unclear(expression) == why
+
+
+def test_times_of_two_kinds_in_one_expression_are_refused(spark: SparkSession) -> None:
+    """Spark makes both one type, and takes the local ones for UTC or drops the others' offsets."""
+    for other in ("timestamp_seconds(try_cast(n as bigint))", "at"):
+        text = f"coalesce(try_to_timestamp(at, 'dd.MM.yyyy'), {other})"
+        with pytest.raises(CallError) as error:
+            check_expressions(spark, mapping(TWO_KINDS.format(zone=BERLIN, text=text)))
+        assert str(error.value).splitlines()[1:] == [
+            f"  sources.log.tables.users.occurred_at: {text[:79] + '…' if len(text) > 80 else text}: "
+            "mixes times of the source's timezone with others, which would be shifted: give the "
+            "text alone, and say in time_format how it is written"
+        ]
+    check_expressions(spark, mapping(TWO_KINDS.format(zone="UTC", text=text)))
+    good = "coalesce(try_to_timestamp(at, 'dd.MM.yyyy'), try_to_timestamp(at, 'yyyyMMdd'))"
+    check_expressions(spark, mapping(TWO_KINDS.format(zone=BERLIN, text=good)))
+
+
+TWO_KINDS = """
+[sources.log]
+files = "{{day}}.csv"
+format = "csv"
+columns = ["u", "at", "n"]
+timezone = "{zone}"
+[sources.log.tables.users]
+user_id = "u"
+occurred_at = "{text}"
+"""
 
 
 @pytest.mark.parametrize("good", [
@@ -224,6 +297,8 @@ def test_other_formats_are_refused(bad: object) -> None:
     assert not is_time_formats(bad)
 
 
-def test_a_pattern_says_its_zone_only_outside_of_quotes() -> None:
+def test_a_pattern_says_its_zone_outside_of_quotes_or_that_it_is_utc() -> None:
     assert has_zone("yyyy-MM-dd HH:mmX")
-    assert not has_zone("yyyy-MM-dd'Z'")
+    assert not has_zone("yyyy-MM-dd'X'")
+    assert has_zone("yyyy-MM-dd'T'HH:mm'Z'")  # says UTC
+    assert not has_zone("yyyy-MM-dd'YZ'")

@@ -1,0 +1,201 @@
+"""Expressions that give times: which read a local time, and which give an instant.
+
+Spark reads texts without an offset in the session's zone, UTC, and calls the outcome a timestamp,
+as if it were an instant. In a source with a `timezone` it is a local time, so what an expression
+means follows from the calls that it is made of; where it does not, the expression is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from contracts.values import has_zone
+from jobs.expressions import Token, shown, tokens
+
+_READS = frozenset({"to_timestamp", "try_to_timestamp", "to_timestamp_ltz"})
+_MAKES = frozenset({"make_timestamp", "try_make_timestamp", "make_timestamp_ltz"})
+_CASTS = frozenset({"cast", "try_cast"})
+_TYPES = frozenset({"timestamp", "timestamp_ltz"})
+_CONVERTS = frozenset({"to_utc_timestamp", "from_utc_timestamp", "convert_timezone"})
+"""What stands inside them is of the zone that they name."""
+_OF_EPOCHS = frozenset({"timestamp_seconds", "timestamp_millis", "timestamp_micros"})
+_NUMBERS = frozenset(
+    {"tinyint", "smallint", "int", "integer", "bigint", "long", "float", "real", "double",
+     "decimal", "numeric", *_OF_EPOCHS}
+)  # fmt: skip
+_ZONED_PARTS = 7
+"""Arguments of `make_timestamp` with which the last one is a zone."""
+_AS_SPARK_WRITES = "yyyy-MM-dd HH:mm:ss"
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A function's name, where the call begins and ends, and its arguments."""
+
+    name: str
+    start: int
+    end: int
+    arguments: tuple[tuple[Token, ...], ...]
+
+    def of(self, text: str) -> str:
+        return text[self.start : self.end]
+
+    @property
+    def pattern(self) -> str | None:
+        """Its last argument, if that is a text in quotes."""
+        last = self.arguments[-1]
+        if len(last) != 1 or last[0].kind != "string" or last[0].text[0] in "rR":
+            return None
+        return re.sub(r"\\(.)", r"\1", last[0].text[1:-1])
+
+
+def as_meant(expression: str) -> str:
+    """A time's expression, with the type telling whether it is an instant.
+
+    A call that reads a local time gives a `timestamp_ntz`; one around all of it that only reads a
+    text is left out, for the text is read better by us.
+    """
+    inner = _only_read(expression)
+    if inner is not None:
+        return as_meant(inner)
+    return _replaced(expression, lambda call: f"cast({call} as timestamp_ntz)")
+
+
+def without_local_times(expression: str) -> str | None:
+    """The expression with nulls for the calls that read local times; None if there are none.
+
+    What type is left tells whether it also gives instants, or texts that may say their offset.
+    """
+    inner = _only_read(expression)
+    if inner is not None:
+        return without_local_times(inner)
+    if not any(_is_local(call) for call in _calls(expression)):
+        return None
+    return _replaced(expression, lambda call: "null")
+
+
+def unclear(expression: str) -> str | None:
+    """Why it cannot be told whether an expression gives local times or instants; None if it can."""
+    inner = _only_read(expression)
+    if inner is not None:
+        return unclear(inner)
+    for call in _calls(expression):
+        where = shown(call.of(expression))
+        if call.name in _CONVERTS:
+            continue
+        if call.name in _READS and (len(call.arguments) == 1 or call.pattern is None):
+            return f"{where} {_AS_UTC}: give the text alone, or a pattern in quotes"
+        if call.name == "timestamp" or (call.name in _CASTS and _casts(call) in _TYPES):
+            return f"{where} {_AS_UTC}: give the text alone"
+        if call.name in ("from_unixtime", "date_format") and _loses_zone(call):
+            return f"{where} gives UTC as a text that does not say so: write timestamp_seconds(…)"
+    listed = tokens(expression)
+    for before, token, after in zip(
+        listed, listed[1:], (*listed[2:], Token("sign", "")), strict=False
+    ):
+        if token.text.lower() in _TYPES and (before.text == ":" or after.kind == "string"):
+            return f"{shown(expression)} {_AS_UTC}: give the text alone"
+    return None
+
+
+_AS_UTC = "reads what has no offset as UTC, not as of the source's timezone"
+
+
+def _replaced(expression: str, local: Callable[[str], str]) -> str:
+    made, done = "", 0
+    for call in _calls(expression):
+        if call.start < done:
+            continue
+        text = call.of(expression)
+        if _is_local(call):
+            new = local(text)
+        elif call.name == "from_unixtime" and _is_plain_unix(call):
+            new = f"concat({text}, 'Z')"
+        else:
+            continue
+        made, done = made + expression[done : call.start] + new, call.end
+    return made + expression[done:]
+
+
+def _is_local(call: _Call) -> bool:
+    if call.name in _MAKES:
+        return len(call.arguments) < _ZONED_PARTS
+    if call.name not in _READS or len(call.arguments) == 1:
+        return False
+    return call.pattern is not None and not has_zone(call.pattern)
+
+
+def _is_plain_unix(call: _Call) -> bool:
+    return len(call.arguments) == 1 or call.pattern == _AS_SPARK_WRITES
+
+
+def _loses_zone(call: _Call) -> bool:
+    if call.name == "from_unixtime" and _is_plain_unix(call):
+        return False
+    if call.pattern is not None and has_zone(call.pattern):
+        return False
+    called = {token.text.lower() for token in call.arguments[0]}
+    return call.name == "from_unixtime" or bool(called & _OF_EPOCHS)
+
+
+def _casts(call: _Call) -> str:
+    """The type that a cast names; none for one with parameters."""
+    words = [token.text.lower() for token in call.arguments[-1][-2:]]
+    return words[1] if len(words) == 2 and words[0] == "as" else ""
+
+
+def _only_read(expression: str) -> str | None:
+    """The text that an expression reads as a time and nothing else; None if it does more."""
+    listed = tokens(expression)
+    call = next(_calls(expression), None)
+    if call is None or (call.start, call.end) != (listed[0].at, listed[-1].end):
+        return None
+    if call.name in _CASTS and _casts(call) in _TYPES:
+        inner = call.arguments[0][:-2]
+    elif call.name in {*_READS, "timestamp"} and len(call.arguments) == 1:
+        inner = call.arguments[0]
+    else:
+        return None
+    is_number = any(t.text.lower() in _NUMBERS or t.text in "+*/%" for t in inner)
+    return None if is_number or not inner else expression[inner[0].at : inner[-1].end]
+
+
+def _calls(expression: str) -> Iterator[_Call]:
+    """Calls from left to right, outer ones first; not those inside of what names its own zone."""
+    listed = tokens(expression)
+    done = 0
+    for i, token in enumerate(listed[:-1]):
+        is_call = token.kind == "word" and listed[i + 1].text == "(" and token.at >= done
+        if not is_call or (i > 0 and listed[i - 1].text == "."):
+            continue
+        arguments, end = _arguments(listed, i + 2)
+        if end is None:
+            return
+        name = token.text.lower()
+        if name in _CONVERTS:
+            done = end
+        yield _Call(name, token.at, end, arguments)
+
+
+def _arguments(
+    listed: tuple[Token, ...], first: int
+) -> tuple[tuple[tuple[Token, ...], ...], int | None]:
+    """What stands between commas up to the closing bracket, and where that ends."""
+    depth = 1
+    arguments: list[tuple[Token, ...]] = []
+    current: list[Token] = []
+    for token in listed[first:]:
+        if token.kind == "sign" and token.text in "([":
+            depth += 1
+        elif token.kind == "sign" and token.text in ")]":
+            depth -= 1
+            if not depth:
+                return (*arguments, tuple(current)), token.end
+        if depth == 1 and token.text == "," and token.kind == "sign":
+            arguments.append(tuple(current))
+            current = []
+        else:
+            current.append(token)
+    return (), None
