@@ -65,6 +65,54 @@ def test_a_stream_that_is_cut_or_damaged_is_told(tmp_path: Path, kind: str) -> N
     assert why.startswith("no column" if kind == "bzip2" else f"the {kind} stream is corrupt: ")
 
 
+def zip_that_wants(dictionary: int) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.csv", TEXT)
+    made = bytearray(packed.getvalue())
+    at = made.index(b"a.csv") + 10  # behind the name: version, length and first byte of properties
+    made[at : at + 4] = dictionary.to_bytes(4, "little")
+    return bytes(made)
+
+
+def xz_that_wants(dictionary: int) -> bytes:
+    return lzma.compress(
+        TEXT, filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": dictionary}]
+    )
+
+
+def zstd_that_wants(dictionary: int) -> bytes:
+    return zstd(b"")[:4] + bytes([0, (dictionary.bit_length() - 11) << 3]) + b"\x19\0\0abc"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wants"), [("xz", xz_that_wants), ("zip", zip_that_wants), ("zstd", zstd_that_wants)]
+)
+def test_a_stream_that_asks_for_a_lot_of_memory_is_refused(
+    tmp_path: Path, kind: str, wants: Callable[[int], bytes]
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(wants(1 << 28))
+    assert refusal(path, source("csv")) == (
+        f"the {kind} stream asks for a dictionary of more than 128 MiB to be unpacked; pack it "
+        "again with a smaller one"
+    )
+    if kind != "zstd":  # whose test stream holds no table
+        path.write_bytes(wants(1 << 27))
+        assert read(path, source("csv")) == ROWS
+
+
+def test_zeros_may_follow_a_stream_of_xz_and_nothing_else(tmp_path: Path) -> None:
+    path, half = tmp_path / "a", TEXT.index(b"\n1500,")
+    first, second = lzma.compress(TEXT[:half]), lzma.compress(TEXT[half:])
+    path.write_bytes(first + bytes(8) + second + bytes(4))
+    assert read(path, source("csv")) == ROWS
+    path.write_bytes(first + second + TEXT)
+    assert refusal(path, source("csv")) == (
+        "the xz stream is corrupt: Input format not supported by decoder"
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
