@@ -8,8 +8,9 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import itemgetter
+from typing import NamedTuple
 
-from jobs.raw_lines import Line, LongLine, RawBytes, lines
+from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_row import (
     LONG_CELL,
     LONG_LINE,
@@ -37,6 +38,14 @@ class _StrayQuoteError(ValueError):
     """A quote is not where a quote may be."""
 
 
+class _Record(NamedTuple):
+    """A row of several lines."""
+
+    raw: bytes
+    """All of them as they stand in the file, but for the end of the last."""
+    cells: list[str]
+
+
 def csv_rows(data: RawBytes, source: Source) -> Iterator[Row]:
     """Every row of a CSV file, in the order of `source.columns`."""
     return _Reader(data, source).rows()
@@ -54,13 +63,14 @@ class _Reader:
         """Chooses the cells of `source.columns`, where the file has others or another order."""
 
     def rows(self) -> Iterator[Row]:
-        every = lines(self.data)
-        if self.source.header and not self._read_header(every):
+        every = lines(self.data, blank=self.source.multiline)
+        beginnings = self._without_blanks(every) if self.source.multiline else every
+        if self.source.header and not self._read_header(beginnings):
             return
         encoding, separator, quote = self.data.encoding, self.separator, self.source.quote
         width, pick, nulls = self.width, self.pick, self.nulls
         edges = _padded_edges(separator)
-        for number, raw, n in every:
+        for number, raw, n in beginnings:
             if isinstance(raw, LongLine):
                 hashed = hash_of_pieces(raw)
                 yield Row(number, hashed, None, LONG_LINE, raw.n_bytes)
@@ -90,6 +100,14 @@ class _Reader:
             else:
                 fields = without_nulls(cells, nulls)
             yield Row(number, row_hash(raw), fields, None, n)
+
+    def _without_blanks(self, every: Iterator[Line]) -> Iterator[Line]:
+        """Lines on which a row may begin."""
+        for line in every:
+            if is_blank(line[1]):
+                self.data.n_skipped += line[2]
+            else:
+                yield line
 
     @property
     def _undecodable(self) -> str:
@@ -132,6 +150,9 @@ class _Reader:
         again: deque[Line] = deque([first])
         while again:
             number, raw, n = again.popleft()
+            if is_blank(raw):
+                self.data.n_skipped += n
+                continue
             if isinstance(raw, LongLine):
                 yield Row(number, hash_of_pieces(raw), None, LONG_LINE, raw.n_bytes)
                 continue
@@ -140,16 +161,17 @@ class _Reader:
             except UnicodeDecodeError:
                 yield Row(number, row_hash(raw), None, self._undecodable, n)
             except _StrayQuoteError:
-                taken, raws, cells = self._joined((number, raw, n), again, every)
-                if cells is None:
+                taken, joined = self._joined((number, raw, n), again, every)
+                if joined is None:
                     again.extendleft(reversed(taken[1:]))
                     yield Row(number, row_hash(raw), None, STRAY_QUOTE, n)
                 elif self.source.multiline:
                     n = sum(line[2] for line in taken)
-                    yield self._row(number, b"\n".join(raws), n, cells)
+                    yield self._row(number, joined.raw, n, joined.cells)
                 else:
-                    for (number, _, n), raw in zip(taken, raws, strict=True):
-                        yield Row(number, row_hash(raw), None, LINE_BREAK, n)
+                    for number, raw, n in taken:
+                        if isinstance(raw, bytes):  # as all of a record are
+                            yield Row(number, row_hash(raw), None, LINE_BREAK, n)
 
     def _cells(self, raw: bytes) -> list[str]:
         text = raw.decode(self.data.encoding)
@@ -159,9 +181,9 @@ class _Reader:
 
     def _joined(
         self, first: tuple[int, bytes, int], again: deque[Line], every: Iterator[Line]
-    ) -> tuple[list[Line], list[bytes], list[str] | None]:
-        """Lines from one whose quote is open to the one that closes it, and their cells; None
-        where they make no record of the file's width."""
+    ) -> tuple[list[Line], _Record | None]:
+        """Lines from one whose quote is open to the one that closes it, and the record that they
+        are; None where they make none of the file's width."""
         taken: list[Line] = [first]
         raws, size, n_quotes = [first[1]], len(first[1]), first[1].count(self.quote)
         while n_quotes % 2 and len(taken) < MAX_RECORD_LINES and size <= MAX_LINE:
@@ -172,20 +194,23 @@ class _Reader:
             if isinstance(line[1], LongLine):
                 break
             raws.append(line[1])
-            size += len(line[1])
+            size += line[2]
             n_quotes += line[1].count(self.quote)
         if n_quotes % 2 or len(taken) == 1:
-            return taken, raws, None
+            return taken, None
+        ends = [with_its_end(raw, n) for raw, (_, _, n) in zip(raws, taken, strict=True)]
+        joined = b"".join([*ends[:-1], raws[-1]])
         try:
-            cells = self.split_quoted(b"\n".join(raws).decode(self.data.encoding))
+            cells = self.split_quoted(joined.decode(self.data.encoding))
         except (UnicodeDecodeError, _StrayQuoteError):
-            return taken, raws, None
+            return taken, None
         is_record = len(cells) == self.width and not self._are_rows(raws)
-        return taken, raws, cells if is_record else None
+        return taken, _Record(joined, cells) if is_record else None
 
     def _are_rows(self, raws: list[bytes]) -> bool:
         """Whether each of the joined lines is a row by itself, but for a stray quote in the first
         and in the last: two of them would swallow all that stands between."""
+        raws = [raw for raw in raws if not is_blank(raw)]
         if self.width < 2 or (self.width < 4 and len(raws) < 4) or self.separator is None:
             return False
         separator = self.separator.encode(self.data.encoding)

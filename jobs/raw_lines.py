@@ -113,8 +113,17 @@ Line = tuple[int, "bytes | LongLine", int]
 """Number from 1, the line without its end and byte-order mark, and its bytes in the file."""
 
 
-def lines(data: RawBytes) -> Iterator[Line]:
-    """Non-blank lines."""
+def is_blank(raw: bytes | LongLine) -> bool:
+    return not isinstance(raw, LongLine) and (not raw or raw.isspace())
+
+
+def with_its_end(raw: bytes, n_bytes: int) -> bytes:
+    """A line that another one follows, as it stands in the file."""
+    return raw + b"\r" * (n_bytes - 1 - len(raw)) + b"\n"
+
+
+def lines(data: RawBytes, blank: bool = False) -> Iterator[Line]:
+    """Non-blank lines; with `blank` those too, which may belong to a cell."""
     number = 0
     for block, ends in _blocks(data):
         if isinstance(block, LongLine):
@@ -128,10 +137,15 @@ def lines(data: RawBytes) -> Iterator[Line]:
             number += 1
             if line[-1:] == b"\r":
                 line = line.rstrip(b"\r")
-            if number == 1:
+            if number == 1 and line.startswith(_BOM):
                 line = line.removeprefix(_BOM)
+                data.n_skipped += len(_BOM)
+                n -= len(_BOM)
             if not line or line.isspace():
-                data.n_skipped += n
+                if blank:
+                    yield number, line, n
+                else:
+                    data.n_skipped += n
             else:
                 yield number, line, n
 

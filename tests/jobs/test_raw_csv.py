@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,47 @@ def test_without_multiline_no_part_of_a_record_with_a_line_break_is_a_row(tmp_pa
         (2, ["1", "one\nhello, world\nlines"], None),
         (5, ["2", "b"], None),
     ]
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_cell_of_several_lines_is_kept_as_it_is(
+    tmp_path: Path, header: bool, mark: bytes
+) -> None:
+    """With blank lines and whatever ends its lines; between rows a blank line is none."""
+    path = tmp_path / "a.csv"
+    rows = b'1,"para 1\n\n \t\npara 2\n"\n\n2,"a\r\n\r\nb\r\r\n"\r\n\r\n3,"\n\nc"\n \n4,d\n'
+    path.write_bytes(mark + (b"id,text\n" if header else b"") + rows)
+    of, n = source("csv", header=header, multiline=True), int(header)
+    assert read(path, of) == [
+        (n + 1, ["1", "para 1\n\n \t\npara 2\n"], None),
+        (n + 7, ["2", "a\r\n\r\nb\r\r\n"], None),
+        (n + 12, ["3", "\n\nc"], None),
+        (n + 16, ["4", "d"], None),
+    ]
+    path.write_bytes(path.read_bytes().decode("utf-8-sig").encode("utf-16"))
+    assert [row[1] for row in read(path, replace(of, encoding="utf-16"))] == [
+        ["1", "para 1\n\n \t\npara 2\n"], ["2", "a\r\n\r\nb\r\r\n"], ["3", "\n\nc"], ["4", "d"],
+    ]  # fmt: skip
+
+
+def test_blank_lines_behind_a_quote_that_is_never_closed_are_in_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,text\n1,"open\n\n2,b\n\n\n3,c\n')
+    assert read(path, source("csv", multiline=True)) == [
+        (2, None, STRAY_QUOTE),
+        (4, ["2", "b"], None),
+        (7, ["3", "c"], None),
+    ]
+
+
+def test_blank_lines_do_not_make_one_cell_of_rows_between_two_stray_quotes(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,a,b,c\n1,"TV 40,x,y\n\n2,b,x,y\n\n5,TV 50",x,y\n6,b,x,y\n')
+    of = source("csv", ("id", "a", "b", "c"), multiline=True)
+    assert [(line, problem) for line, _, problem in read(path, of)] == [
+        (2, STRAY_QUOTE), (4, None), (6, STRAY_QUOTE), (7, None),
+    ]  # fmt: skip
 
 
 def test_blanks_may_stand_around_quotes_and_odd_line_ends_within(tmp_path: Path) -> None:
