@@ -12,7 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, event, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Engine,
+    Update,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -48,6 +59,8 @@ class LeaseLost(ContractError):
 
 
 OUTSIDE_THE_FENCE = "outside_the_fence"
+GIVEN_UP = 0
+"""Token of a run that was asked to stop: it writes no more, but did not end by itself."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,9 @@ def writing(
     """Be the only writer of the home while the block runs.
 
     A writer that was killed is no obstacle: on this machine its process is looked for, elsewhere
-    its heartbeat. With `patience` it waits in line for that long; `say` is told once what for.
+    its heartbeat. Nor is one that was asked to stop: from then on it commits nothing, and the next
+    run counts as one that took over, for a commit of the other's may be under way. With `patience`
+    it waits in line for that long; `say` is told once what for.
 
     Every transaction that `engine` commits within the block checks, as its last act, that the
     right to write still holds: a run that another took over from adds no receipt and no release.
@@ -134,18 +149,19 @@ def writing(
     over = threading.Event()
     threading.Thread(target=_beat, args=(lease, over, stop or _exit), daemon=True).start()
 
-    def leave() -> None:
+    def leave(change: Delete | Update) -> None:
         over.set()
         _held.discard(run_id)
         outside = engine.execution_options(**{OUTSIDE_THE_FENCE: True})
         with outside.begin() as connection:
-            connection.execute(delete(WRITER).where(WRITER.c.token == lease.token))
+            connection.execute(change.where(WRITER.c.token == lease.token))
 
     try:
-        with undone_when_stopped(leave):
+        # A stop comes while the block still works: the next run is to treat it as one that lives.
+        with undone_when_stopped(lambda: leave(update(WRITER).values(token=GIVEN_UP))):
             yield lease
     finally:
-        leave()
+        leave(delete(WRITER))
         event.remove(engine, "commit", lease.fence)
 
 
@@ -248,6 +264,8 @@ def _take(engine: Engine, run_id: str, what: str, clock: Clock) -> Lease:
 
 def _is_alive(row: RowMapping, now: datetime) -> bool:
     """Whether the writer of a row may still write."""
+    if row["token"] == GIVEN_UP:
+        return False
     if row["host"] != _here():
         return now - as_utc(row["beat_at"]) < STALE
     if row["pid"] == os.getpid():  # ours, or of a process that had our number before

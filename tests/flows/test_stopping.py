@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
 
-from flows.database import WRITER, open_database
+from flows.database import open_database
+from flows.lease import writing
 from flows.stopping import KEPT, STOPPED
 from flows.watchdog import MARK as OF_A_RUN
 from tests.bench.kills import MARK, marked, watches
@@ -166,5 +166,5 @@ def test_a_night_that_is_stopped_says_one_sentence_and_lets_go(tmp_path: Path) -
     said = run(tmp_path, "land_posts: reading", signal.SIGTERM, 2.0)
     assert [line[9:] for line in said][-1] == "  land_posts: reading 1 files"
     engine = open_database(f"sqlite:///{tmp_path / 'home' / 'nightjar.db'}")
-    with engine.connect() as connection:
-        assert connection.execute(select(WRITER)).all() == []
+    with writing(engine, "next", "the next night") as lease:  # which waits for nobody
+        assert lease.took_over

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -133,6 +135,42 @@ with lease.writing(open_database(url), "sleeper", "the night"):
     time.sleep(30)
     print("still there")
 """
+
+
+def test_a_writer_that_is_asked_to_stop_commits_no_more_and_is_taken_over_from_at_once(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """Its main thread goes on until the process ends."""
+    acts: list[Callable[[], object]] = []
+
+    @contextmanager
+    def asked(act: Callable[[], object]) -> Iterator[None]:
+        acts.append(act)
+        yield
+
+    monkeypatch.setattr(lease, "undone_when_stopped", asked)
+    mine, theirs = Lake(tmp_path / "lake"), Lake(tmp_path / "lake")
+    mine.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 1, "before")})
+    url = f"sqlite:///{tmp_path}/n.db"
+    one, two = open_database(url), open_database(url)
+    with writing(one, "stopped", "the night") as stopped:
+        mine.hold(stopped)
+        stale = mine.writable(USER_ITEM_DAYS)  # it has looked, and is about to commit
+        acts.pop()()
+        with pytest.raises(LeaseLost):
+            Receipts(one).write([receipt("stopped")])
+        with pytest.raises(LeaseLost):
+            mine.commit(USER_ITEM_DAYS, {D2: day_file(tmp_path, D2, 2, "late")})
+        monkeypatch.setattr(lease, "_is_ours", lambda pid: True)  # it has not ended yet
+        with writing(two, "next", "the next night") as heir:
+            assert heir.took_over
+            theirs.hold(heir)
+            monkeypatch.setattr(mine, "writable", lambda table: stale)
+            mine.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 2, "late")})  # does not count
+            theirs.commit(USER_ITEM_DAYS, {D2: day_file(tmp_path, D2, 4, "heir")})
+    assert rows_per_day(theirs) == {"before-2025-01-01": 1, "heir-2025-01-02": 4}
+    with writing(two, "last", "and the next") as last:
+        assert not last.took_over
 
 
 def test_a_writer_that_only_slept_goes_on(tmp_path: Path) -> None:
