@@ -24,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    func,
     insert,
     inspect,
     select,
@@ -155,9 +156,21 @@ ERASED = Table(
     Column("reason", String),
     Column("receipt", JSON),
     Column("traces", JSON),
+    Column("reached", JSON),
 )
 """People who were erased: their raw rows are blanked as they land. In no fingerprint, so that
-erasing somebody recomputes nothing."""
+erasing somebody recomputes nothing.
+
+While it is not finished: in `traces` what is to go, in `reached` the files that tables led to when
+it began."""
+
+TRAINED_ON = Table(
+    "trained_on_erased",
+    METADATA,
+    Column("model_id", String, primary_key=True),
+    Column("user_key", String, primary_key=True),
+)
+"""Models that were trained on people who were erased since."""
 
 RAW_FILES = Table(
     "raw_files",
@@ -293,6 +306,13 @@ def suppressed(engine: Engine) -> frozenset[str]:
     """Keys of people whose raw rows are blanked wherever they land."""
     with engine.connect() as connection:
         return frozenset(row[0] for row in connection.execute(select(ERASED.c.user_key)))
+
+
+def trained_on_erased(engine: Engine) -> dict[str, int]:
+    """Model to how many people it was trained on who were erased since."""
+    found = select(TRAINED_ON.c.model_id, func.count()).group_by(TRAINED_ON.c.model_id)
+    with engine.connect() as connection:
+        return {str(model): int(n) for model, n in connection.execute(found)}
 
 
 def as_utc(moment: datetime) -> datetime:

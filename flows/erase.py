@@ -15,7 +15,7 @@ from sqlalchemy import Engine, delete, insert, null, select, update
 from contracts.table import CallError, Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows import forget, publish, traces, upkeep
-from flows.database import ERASED, RECEIPTS, RELEASES, suppressed
+from flows.database import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
 from flows.forget import Change, Moved
 from flows.forms import as_path, as_text
 from flows.housekeeping import known_runs
@@ -23,7 +23,6 @@ from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
 from flows.parts import default_as_of
 from flows.receipts import trained_on
-from flows.registry import Registry
 from flows.releases import Releases, show_again
 from flows.settings import read_settings
 from flows.tasks import after_publication, patience, say
@@ -54,36 +53,47 @@ def erase(
     with writing(night.engine, night.run_id, "an erasure", patience(), NIGHT_FIRST, say) as lease:
         night.reload(lease)
         publish.mend(night)
-        before = key in suppressed(night.engine)
-        if not before:
-            suppress(night.engine, key, as_text(reason, "reason"), night.started_at)
-        found = traces.unfinished(night.engine, key)
-        if found is None:
-            found = traces.find(night, {key})
-            traces.keep(night.engine, key, found)
-        before_it = upkeep.reached_files(night.lake)
-        moved = rewrite(night, key, found)
-        if not any(one.files for one in moved.values()) and not found.tables:
-            traces.keep(night.engine, key, None)
-            if before:
-                raise CallError("that person is erased already, and stays so: nothing was changed")
-            unsuppress(night.engine, key)
-            raise CallError(
-                "no table holds that user_key: nothing was erased. Is the id written as the "
-                "mapping makes it, and hashed with this home's key?"
-            )
-        models = point(night, moved)
-        made = {
-            "raw_rows": len(found.tables),
-            "rows": found.rows,
-            "files_rewritten": sum(one.files for one in moved.values()),
-            "files_removed": remove_files(night, key, before_it),
-            "models_marked": models,
-        }
-        keep_receipt(night.engine, key, made)
+        made = take_out(night, key, as_text(reason, "reason"))
     with after_publication("the erasure's receipt for Prefect"):
         create_markdown_artifact(as_markdown(key, made), key="erasure", description=f"{key[:8]}…")
     get_run_logger().info(f"erased {key[:8]}…: {made}")
+    return made
+
+
+def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
+    """Do it, or what an erasure that was killed has left to do. What was done.
+
+    Raises:
+        CallError: there is nothing to do.
+    """
+    engine, root = night.engine, night.settings.folder
+    before = key in suppressed(engine)
+    if not before:
+        suppress(engine, key, reason, night.started_at)
+    found = traces.unfinished(engine, key)
+    if found is None:
+        found = traces.find(night, {key})
+        traces.keep_first(engine, key, found, upkeep.reached_files(night.lake), root)
+    moved = rewrite(night, key, found)
+    if not found.rows and not found.tables:
+        traces.drop(engine, key)
+        if before:
+            raise CallError("that person is erased already, and stays so: nothing was changed")
+        unsuppress(engine, key)
+        raise CallError(
+            "no table holds that user_key: nothing was erased. Is the id written as the "
+            "mapping makes it, and hashed with this home's key?"
+        )
+    point(night, key, moved)
+    publish.derive(Releases(engine), night.lake, night.settings, "erase")
+    made = {
+        "raw_rows": len(found.tables),
+        "rows": found.rows,
+        "files_rewritten": sum(one.files for one in moved.values()),
+        "files_removed": remove_files(night, key, traces.reached_before(engine, key, root)),
+        "models_marked": models_of(engine, key),
+    }
+    keep_receipt(engine, key, made)
     return made
 
 
@@ -116,7 +126,9 @@ def keep_receipt(engine: Engine, key: str, made: Mapping[str, Any]) -> None:
     """Write what was done in the place of what was found: no kill falls between the two."""
     with engine.begin() as connection:
         connection.execute(
-            update(ERASED).where(ERASED.c.user_key == key).values(receipt=dict(made), traces=null())
+            update(ERASED)
+            .where(ERASED.c.user_key == key)
+            .values(receipt=dict(made), traces=null(), reached=null())
         )
 
 
@@ -159,30 +171,28 @@ def needed_snapshots(night: Night) -> dict[str, set[int]]:
     return needed
 
 
-def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
-    """Point releases and receipts to the rewritten snapshots, show them, and mark models.
+def point(night: Night, key: str, moved: Mapping[Table, Moved]) -> None:
+    """Point releases and receipts to the rewritten snapshots, show them, and mark models that were
+    trained on the person.
 
-    Returns:
-        The models that were trained on the person, which are marked as such.
+    All of it in one transaction, for the receipts are how such models are found.
     """
     engine = night.engine
     trained = moved[EXAMPLES].snapshots if EXAMPLES in moved else {}
-    models = sorted(
-        {
-            str(receipt.outputs["model_id"])
-            for day in night.receipts.days("train")
-            if (receipt := night.receipts.get("train", day))
-            and int(receipt.outputs.get("examples_snapshot") or 0) in trained
-        }
-    )
-    registry = Registry(night.settings)
-    for model_id in models:
-        registry.mark_erased(model_id)  # first: receipts are how they are found
+    models = {
+        str(receipt.outputs["model_id"])
+        for day in night.receipts.days("train")
+        if (receipt := night.receipts.get("train", day))
+        and int(receipt.outputs.get("examples_snapshot") or 0) in trained
+    }
     everything = Moved(
         {old: new for one in moved.values() for old, new in one.snapshots.items()},
         {old: new for one in moved.values() for old, new in one.paths.items()},
     )
+    marked = set(models_of(engine, key))
     with engine.begin() as connection:
+        for model_id in sorted(models - marked):
+            connection.execute(insert(TRAINED_ON).values(model_id=model_id, user_key=key))
         for row in connection.execute(select(RELEASES)).mappings().all():
             connection.execute(
                 update(RELEASES)
@@ -203,7 +213,13 @@ def point(night: Night, moved: Mapping[Table, Moved]) -> list[str]:
         forget.expire_others(night.lake, table, needed.get(table.name, set()))
     if show_again(Releases(engine), night.lake, publish.database(night)):
         say(f"{publish.database(night).name} shows the release without them")
-    return models
+
+
+def models_of(engine: Engine, key: str) -> list[str]:
+    """Models that were trained on the person."""
+    found = select(TRAINED_ON.c.model_id).where(TRAINED_ON.c.user_key == key)
+    with engine.connect() as connection:
+        return sorted(str(model) for model in connection.execute(found).scalars())
 
 
 def remove_files(night: Night, key: str, before: Collection[str]) -> int:

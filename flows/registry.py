@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -136,12 +137,17 @@ class Registry:
         self._client.set_registered_model_alias(NAME, CHAMPION, str(version))
         return True
 
-    def mark_erased(self, model_id: str) -> None:
-        """Say of a model that it was trained on somebody who was erased since; with how many."""
+    def mark_erased(self, people: Mapping[str, int]) -> list[str]:
+        """Say of models how many people they were trained on who were erased since. Those of which
+        it was not said yet; a model without a version has nothing to say it of."""
+        made = []
         for version in self._versions():
-            if _model_of(version) == model_id:
-                n = int(version.tags.get(TRAINED_ON_ERASED, 0)) + 1
+            model_id = _model_of(version) or ""
+            n = people.get(model_id, 0)
+            if n > int(version.tags.get(TRAINED_ON_ERASED, 0)):
                 self._client.set_model_version_tag(NAME, version.version, TRAINED_ON_ERASED, str(n))
+                made.append(model_id)
+        return made
 
     def log_file(self, run_id: str, path: Path) -> None:
         """Put a file beside the run's artifacts."""

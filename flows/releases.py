@@ -13,7 +13,7 @@ from sqlalchemy import Engine, Select, delete, insert, select, update
 from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from flows.analysts import build_database, database_release
-from flows.database import CURRENT, RECEIPTS, RELEASES, as_utc
+from flows.database import CURRENT, RECEIPTS, RELEASES, TRAINED_ON, as_utc, trained_on_erased
 from flows.endings import sentence
 from flows.lake import Lake
 from flows.lease import LeaseLost
@@ -62,6 +62,11 @@ class Releases:
 
     def __init__(self, engine: Engine):
         self._engine = engine
+
+    @property
+    def trained_on_erased(self) -> dict[str, int]:
+        """Model to how many people it was trained on who were erased since."""
+        return trained_on_erased(self._engine)
 
     def all(self) -> tuple[Release, ...]:
         """Every release, oldest first."""
@@ -201,13 +206,14 @@ class Healed:
 def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> Healed:
     """Derive from the current release's row what a crash may have left behind.
 
-    What only shows the release, MLflow's alias and the file of views, stops nobody when it cannot
+    What only shows it, MLflow's alias and tags and the file of views, stops nobody when it cannot
     be made: it is tried again by every run. New scores are written on top of `main`, though.
 
     Raises:
         ContractError: `main` cannot be pointed to the release, whose snapshot is gone.
     """
     made = Healed()
+    _mark_erased(releases, registry, made)
     current = releases.current()
     if current is None:
         return made
@@ -234,6 +240,21 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
                 f"read what it showed before: {sentence(error)}. The next run tries again"
             )
     return made
+
+
+def _mark_erased(releases: Releases, registry: Registry, made: Healed) -> None:
+    people = releases.trained_on_erased
+    if not people:
+        return
+    try:
+        for model_id in registry.mark_erased(people):
+            made.mended.append(f"model {model_id} is marked as trained on people who were erased")
+    except Exception as error:
+        made.problems.append(
+            f"MLflow does not show which {len(people)} models were trained on people who were "
+            f"erased: {sentence(error)}. The database's table {TRAINED_ON.name} does; the next run "
+            "tries again"
+        )
 
 
 def _show_first(releases: Releases, lake: Lake, database: Path, current: Release) -> None:

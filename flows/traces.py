@@ -6,9 +6,11 @@ goes on from what it found, for blanked rows can no longer be told from others' 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -71,14 +73,39 @@ def unfinished(engine: Engine, key: str) -> Traces | None:
     return None if kept is None else Traces.of_json(kept)
 
 
-def keep(engine: Engine, key: str, found: Traces | None) -> None:
-    """Remember what was found, before the first row is rewritten; None once all are."""
+def keep(engine: Engine, key: str, found: Traces) -> None:
+    """Remember what was found, and what was done of it so far."""
+    _set(engine, key, traces=found.as_json())
+
+
+def keep_first(
+    engine: Engine, key: str, found: Traces, reached: Collection[str], root: Path
+) -> None:
+    """Remember what was found, before the first row is rewritten, and the files under `root` that
+    tables lead to: once some are replaced, they cannot be told from what others left."""
+    _set(
+        engine,
+        key,
+        traces=found.as_json(),
+        reached=sorted(os.path.relpath(path, root) for path in reached),
+    )
+
+
+def reached_before(engine: Engine, key: str, root: Path) -> frozenset[str]:
+    """Files that tables led to when the erasure began."""
+    with engine.connect() as connection:
+        kept = connection.execute(select(ERASED.c.reached).where(ERASED.c.user_key == key)).scalar()
+    return frozenset(os.path.normpath(root / path) for path in kept or ())
+
+
+def drop(engine: Engine, key: str) -> None:
+    """Remember nothing of it any more."""
+    _set(engine, key, traces=null(), reached=null())
+
+
+def _set(engine: Engine, key: str, **values: Any) -> None:
     with engine.begin() as connection:
-        connection.execute(
-            update(ERASED)
-            .where(ERASED.c.user_key == key)
-            .values(traces=null() if found is None else found.as_json())
-        )
+        connection.execute(update(ERASED).where(ERASED.c.user_key == key).values(**values))
 
 
 def find(night: Night, keys: Collection[str]) -> Traces:

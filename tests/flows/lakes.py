@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
@@ -58,10 +59,16 @@ class FakeRegistry:
     """The outside world: which model is champion."""
 
     champion = ""
+    marked: Mapping[str, int] = {}
 
     def point_champion(self, model_id: str) -> bool:
         moved, self.champion = self.champion != model_id, model_id
         return moved
+
+    def mark_erased(self, people: Mapping[str, int]) -> list[str]:
+        made = [model for model, n in people.items() if self.marked.get(model) != n]
+        self.marked = dict(people)
+        return made
 
 
 def release_of(lake: Lake, tmp_path: Path, as_of: date, release_id: str) -> Release:

@@ -8,7 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from contracts.table import ContractError
-from flows.registry import CHAMPION, NAME, Registry
+from flows.registry import CHAMPION, NAME, TRAINED_ON_ERASED, Registry
 from flows.settings import NightjarSettings
 from models.config import ARTIFACT
 
@@ -49,6 +49,18 @@ def test_a_version_that_was_deleted_is_made_again_of_its_run(settings, client, t
     champion = client.get_model_version_by_alias(NAME, CHAMPION)
     assert champion.tags["model_id"] == "m1"
     assert int(champion.version) != version
+
+
+def test_a_model_is_marked_with_how_many_people_were_erased_who_trained_it(
+    settings, client, tmp_path
+) -> None:
+    registry = Registry(settings)
+    registry.register("m3", trained(client, tmp_path, "m3"))
+    assert registry.mark_erased({"m3": 1, "m9": 4}) == ["m3"]
+    assert registry.mark_erased({"m3": 1}) == []
+    assert registry.mark_erased({"m3": 3}) == ["m3"]
+    version = client.get_model_version(NAME, str(registry.version("m3")))
+    assert version.tags[TRAINED_ON_ERASED] == "3"
 
 
 def test_a_model_that_is_nowhere_is_said_to_be(settings, client) -> None:
