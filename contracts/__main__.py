@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from contracts.lookups import LOOKUP_SETTINGS, USE_SETTINGS
 from contracts.mapping import FORMATS, SOURCE_SETTINGS, TABLE_SETTINGS, USER_SETTINGS, Setting
 from contracts.sources import FIELDS
 from contracts.tables import PUBLISHED, TABLES
@@ -48,6 +49,8 @@ def settings_page() -> str:
         ("a source", SOURCE_SETTINGS),
         ("a table", TABLE_SETTINGS),
         ("the table users", USER_SETTINGS),
+        ("a lookup", LOOKUP_SETTINGS),
+        ("a source's lookup", USE_SETTINGS),
     ):
         lines += [f"| `{s.name}` | {of}{_only(s)} | {_without(s)} | {s.doc} |" for s in settings]
     return "\n".join(lines)
@@ -58,7 +61,7 @@ def _only(setting: Setting) -> str:
 
 
 def _without(setting: Setting) -> str:
-    if setting.default is None:
+    if setting.default is None or setting.default == ():
         return "an error" if setting.required else ""
     if isinstance(setting.default, bool):
         return f"`{str(setting.default).lower()}`"

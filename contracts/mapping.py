@@ -101,6 +101,12 @@ MAPPING_SETTINGS = (
     Setting("text", "How texts are normalised.", "a table [text]", is_table),
     Setting("bots", "Rows of a user a day that make a bot.", "a table [bots]", is_table),
     Setting(
+        "lookups",
+        "Small files whose rows are joined to raw rows by key.",
+        "at least one [lookups.NAME]",
+        is_filled_table,
+    ),
+    Setting(
         "sources",
         "The kinds of raw files.",
         "at least one [sources.NAME]",
@@ -158,6 +164,14 @@ SOURCE_SETTINGS = (
         "at least one [sources.NAME.tables.TABLE]",
         is_filled_table,
         required=True,
+    ),
+    Setting(
+        "lookups",
+        "Lookups that its tables' expressions may name, each with the expression that gives the "
+        'key: `{ campaigns = "campaign_no" }`.',
+        'a table of expressions such as { campaigns = "campaign_no" }',
+        is_filled_table,
+        (),
     ),
     Setting(
         "missing",

@@ -160,6 +160,16 @@ def is_path(value: Any) -> bool:
     return all(part not in ("", ".", "..") and "**" not in part for part in value.split("/"))
 
 
+def is_file(value: Any) -> bool:
+    """A path that names one file."""
+    return is_path(value) and "*" not in value and "{day}" not in value
+
+
+def is_one_or_more(value: Any) -> bool:
+    """A text, or a list of texts, none of them blank."""
+    return is_expression(value) or is_names(value)
+
+
 def is_rules(value: Any) -> bool:
     """A list of tables with `reason` and `when`."""
     return isinstance(value, list) and all(

@@ -26,16 +26,17 @@ from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
 from flows.analysts import select_from
-from flows.checked import Checked, CheckedSource, CheckedTable, Reason, Sample
+from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.quarantine import masked
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
 from jobs.land import NEVER
+from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.run import Result, run_job, run_landing
 from jobs.session import start_session
-from jobs.sources import RawFile, Source, SourceMapping, read_mapping
+from jobs.sources import RawFile, Source, SourceMapping
 from jobs.stages import Settings, job_named
 from jobs.user_key import UserKey
 
@@ -59,10 +60,10 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
         )
     today = midnight_before(datetime.now(UTC))
     day = None if as_of is None else parse_day(as_of, "--as-of")
-    mapping = read_mapping(settings.source)
     if not settings.raw.is_dir():
         raise CallError(f"{settings.raw}: no such folder of raw files")
     raw = settings.raw.absolute()
+    mapping = read_whole(settings.source, raw, day or today)
     gaps: list[str] = []
     if day is None:
         day = day_after(mapping, files_before(mapping, raw, today, []), today)
@@ -129,7 +130,7 @@ def tried(
         for task in TASKS
         if task not in tasks
     )
-    found = Checked(as_of, max_rows, sources, checked, (), off)
+    found = Checked(as_of, max_rows, sources, checked, (), off, lookups=_lookups(mapping))
     if found.first_day is None or found.first_day >= as_of:
         return found
     return replace(found, tasks=learnable(tasks, found.first_day, as_of, learning))
@@ -286,6 +287,14 @@ def _hidden(fields: Sequence[str | None] | None) -> str:
     if fields is None:
         return "could not be decoded"
     return " | ".join("" if field is None else masked(field) for field in fields)
+
+
+def _lookups(mapping: SourceMapping) -> tuple[CheckedLookup, ...]:
+    return tuple(
+        CheckedLookup(lookup.name, lookup.file, lookup.rows.num_rows)
+        for lookup in mapping.lookups
+        if lookup.rows is not None
+    )
 
 
 def _source(

@@ -35,6 +35,8 @@ def page(out: Console, found: Checked) -> None:
                 f"{source.name}: {source.too_late:,} rows land on {found.as_of} or later: a night "
                 "as of that day does not see them"
             )
+    for lookup in found.lookups:
+        out.print(f"lookup {lookup.name}: {lookup.file}, {lookup.rows:,} rows")
     for gap in found.gaps:
         out.print(f"a night would stop: {gap}", markup=False, soft_wrap=True)
     out.print()

@@ -59,6 +59,15 @@ class CheckedSource:
 
 
 @dataclass(frozen=True)
+class CheckedLookup:
+    """A lookup, which is read whole."""
+
+    name: str
+    file: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Checked:
     """What a night as of `as_of` would make of raw files, or of the first rows of each."""
 
@@ -72,6 +81,7 @@ class Checked:
     """Other tasks, and the tables that they lack."""
     gaps: tuple[str, ...] = ()
     """Days without a file of sources that say to stop: a night would."""
+    lookups: tuple[CheckedLookup, ...] = ()
 
     @property
     def first_day(self) -> date | None:
@@ -92,6 +102,7 @@ def as_json(found: Checked) -> dict[str, Any]:
             }
             for s in found.sources
         },
+        "lookups": {look.name: {"file": look.file, "rows": look.rows} for look in found.lookups},
         "tables": {
             t.name: {
                 "in": t.rows_in,

@@ -22,9 +22,10 @@ from flows.private import close_home
 from flows.receipts import RawFileHashes, Receipts
 from flows.releases import Releases
 from flows.settings import NightjarSettings
+from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.session import start_session
-from jobs.sources import RawFile, Source, SourceMapping, read_mapping
+from jobs.sources import RawFile, Source, SourceMapping
 from jobs.stages import Settings
 
 Say = Callable[[str], None]
@@ -42,8 +43,8 @@ class Context:
             raise CallError(f"{settings.raw}: no such folder of raw files")
         self.settings, self.as_of = settings, as_of
         self.key = settings.user_key()
-        self.mapping: SourceMapping = read_mapping(settings.source)
         self.raw_folder = settings.raw.absolute()
+        self.mapping: SourceMapping = read_whole(settings.source, self.raw_folder, as_of)
         close_home(settings.folder)
         self.engine = open_home(settings)
         bind_home(self.engine, self.mapping.name, self.key.id)

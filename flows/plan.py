@@ -35,6 +35,8 @@ _WRITER: dict[str, str] = {
     for table in job.writes
     if not job.name.startswith("clean_") or table is job.writes[0]
 }
+_AND = " "
+"""Between the hash of what a stage reads of tables and those of lookups, which are named."""
 NEVER_COMPUTED, FORCED, ROLLED_BACK = "never computed", "forced", "rolled back"
 
 
@@ -60,16 +62,29 @@ def decide(
     before = receipt.fingerprint
     if before.inputs == WITHDRAWN:
         return Decision(stage, day, fingerprint, False, ROLLED_BACK)
+    tables_were, were = _parts(before.inputs)
+    tables_are, are = _parts(fingerprint.inputs)
     moved = [
         reason
         for reason, was, now in (
             ("code changed", before.code, fingerprint.code),
             ("configuration changed", before.configuration, fingerprint.configuration),
-            ("input moved", before.inputs, fingerprint.inputs),
+            ("input moved", tables_were, tables_are),
         )
         if was != now
     ]
+    moved += [
+        f"lookup {name} changed"
+        for name in sorted(were.keys() | are.keys())
+        if were.get(name) != are.get(name) and ({name} <= were.keys() & are.keys() or not moved)
+    ]
     return Decision(stage, day, fingerprint, not moved, ", ".join(moved) or "nothing changed")
+
+
+def _parts(inputs: str) -> tuple[str, dict[str, str]]:
+    """The hash of what was read of tables, and those of lookups by name."""
+    tables, *lookups = inputs.split(_AND)
+    return tables, dict(lookup.split("=") for lookup in lookups)
 
 
 def hash_of(value: Any) -> str:
@@ -181,7 +196,12 @@ class Planner:
             for read in job.reads
             for stage in self.writers(job, read.table)
         ]
-        return Fingerprint(self.code(job), self.configuration(job, day), hash_of(inputs))
+        lookups = job.lookups(self._settings)
+        return Fingerprint(
+            self.code(job),
+            self.configuration(job, day),
+            _AND.join([hash_of(inputs), *(f"{name}={lookups[name]}" for name in sorted(lookups))]),
+        )
 
     def range(self, read: Read, day: date) -> tuple[date | None, date, date | None]:
         """Partitions that a day depends on: from, to, and with something that happened before."""

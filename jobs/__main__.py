@@ -1,8 +1,9 @@
 """`python -m jobs NAME SPEC REPORT`: one stage of the night, for spark-submit.
 
 The spec is JSON: `inputs` (table to Parquet files), `days`, `folder` (to write under), `mapping`
-(path of the TOML file), `known_until`, `settle_days`. The user key comes from NIGHTJAR_KEY. The
-report says which files hold which day; the lake's owner commits them.
+(path of the TOML file), `raw` (the raw folder, where lookups may lie that are not beside the
+mapping), `known_until`, `settle_days`. The user key comes from NIGHTJAR_KEY. The report says which
+files hold which day; the lake's owner commits them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from contracts.table import CallError, ContractError
 from jobs.config import SparkConfig
+from jobs.lookup_files import read_lookups
 from jobs.run import run_job
 from jobs.session import start_session
 from jobs.sources import read_mapping
@@ -32,8 +34,9 @@ def main() -> int:
     told = parser.parse_args()
     spec = json.loads(told.spec.read_text())
     try:
+        path = Path(spec["mapping"])
         settings = Settings(
-            read_mapping(Path(spec["mapping"])),
+            read_lookups(read_mapping(path), Path(spec.get("raw", path.parent)), path.parent),
             UserKey(os.environ.get("NIGHTJAR_KEY", "").encode()),
             spec["settle_days"],
             date.fromisoformat(spec["known_until"]),

@@ -20,6 +20,7 @@ from jobs.digest import content_hash
 from jobs.elements import expanded
 from jobs.expressions import Expression, evaluated
 from jobs.land import unfolded
+from jobs.lookup_join import key_texts, with_lookups
 from jobs.sources import Source, TableMap
 from jobs.time_expressions import as_meant
 from jobs.trim import trimmed_fields
@@ -92,12 +93,14 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
 
     Raises:
         CallError: an expression of the mapping is not valid Spark SQL over the raw columns.
+        ContractError: a lookup was not read.
     """
     problem = F.col("_landed.problem")
     where = f"sources.{source.name}.tables.{mapping.table}"
-    expressions = expressions_of(mapping)
-    texts = [expression.text for expression in expressions]
+    expressions, lookups = expressions_of(mapping), source.lookups_of(mapping)
+    texts = (*mapping.texts, *key_texts(lookups))
     rows = expanded(unfolded(landed, source), mapping.each, texts, where)
+    rows = with_lookups(rows, lookups, f"sources.{source.name}")
     rows = evaluated(rows, [_as_meant(expression) for expression in expressions], where)
     meant = F.lit(True)
     if mapping.where is not None:
@@ -123,6 +126,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     reason = F.coalesce(
         problem,
         "_landed.no_element",
+        *(("_landed.no_key",) if lookups else ()),
         "_failed",
         *(F.when(check.fails, F.lit(check.reason)) for check in rules.checks),
         *(

@@ -284,6 +284,10 @@ def told(error: ParseException | AnalysisException, text: str, columns: Sequence
     if condition.startswith("UNRESOLVED_COLUMN"):
         name = parameters.get("objectName", "").replace("`", "")
         return f"no column {name}; the source's columns are {', '.join(columns)}"
+    if condition == "FIELD_NOT_FOUND":
+        name = parameters.get("fieldName", "").strip("`")
+        fields = parameters.get("fields", "").replace("`", "")
+        return f"no {name} in a column that has {fields}"
     if condition.startswith("UNRESOLVED_ROUTINE"):
         name = parameters.get("routineName", "").replace("`", "")
         return f"no function {name}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,9 @@ def reader(
 
     With `max_rows` it reads no further in each file.
     """
+
+    # lookups stay where they were read: landing needs none
+    source = replace(source, lookups=())
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

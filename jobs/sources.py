@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -27,6 +26,8 @@ from contracts.mapping import (
 from contracts.sources import BOT_LIMITS, EITHER, FIELDS, NULL_VALUES
 from contracts.table import CallError
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
+from jobs.lookups import Lookup, LookupUse, check_used, lookups_of, used, uses_of
+from jobs.raw_settings import check_reading
 from jobs.text import TextRules
 
 
@@ -53,6 +54,16 @@ class TableMap:
     stars_scale: tuple[int, int] | None = None
     """Of reviews: the least and the most that may be given; None takes the source's."""
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """All its expressions but `each`."""
+        return (
+            *self.fields.values(),
+            *(() if self.where is None else (self.where,)),
+            *(rule.when for rule in self.rejects),
+            *self.attributes.values(),
+        )
+
 
 @dataclass(frozen=True)
 class Source:
@@ -65,6 +76,8 @@ class Source:
     columns: tuple[str, ...]
     """Raw columns that the expressions may name; all arrive as strings."""
     tables: tuple[TableMap, ...]
+    lookups: tuple[LookupUse, ...] = ()
+    """Small files whose rows the expressions see besides."""
     missing: Literal["empty", "stop"] = "stop"
     landed_on: str | None = None
     """For files without `{day}`: the day on which a row counts as landed."""
@@ -95,6 +108,10 @@ class Source:
     @property
     def daily(self) -> bool:
         return "{day}" in self.files
+
+    def lookups_of(self, table: TableMap) -> tuple[LookupUse, ...]:
+        """Those that the table's expressions name."""
+        return used(self.lookups, table.texts)
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,7 @@ class SourceMapping:
     text: TextRules = field(default_factory=TextRules)
     bots: MappingOf[str, int] = field(default_factory=lambda: dict(BOT_LIMITS))
     """Clean table to the things that a user may do on a day, as far as they land together."""
+    lookups: tuple[Lookup, ...] = ()
 
     @property
     def mapped_tables(self) -> frozenset[str]:
@@ -189,7 +207,12 @@ def read_mapping(path: Path) -> SourceMapping:
 def mapping_of(raw: MappingOf[str, Any], name: str, problems: list[str]) -> SourceMapping | None:
     """The mapping that a file says; what is wrong with it is added to `problems`."""
     given = checked(raw, MAPPING_SETTINGS, "", problems)
-    sources = [_source(source, spec, problems) for source, spec in given.get("sources", {}).items()]
+    lookups = lookups_of(given.get("lookups", {}), problems)
+    sources = [
+        _source(source, spec, lookups, problems)
+        for source, spec in given.get("sources", {}).items()
+    ]
+    check_used(given.get("lookups", {}), given.get("sources", {}), problems)
     money = _money(given["money"], problems) if "money" in given else None
     _need_money(given, problems)
     text = TextRules.from_toml(given.get("text", {}), problems)
@@ -197,7 +220,8 @@ def mapping_of(raw: MappingOf[str, Any], name: str, problems: list[str]) -> Sour
     right = tuple(source for source in sources if source is not None)
     if problems:
         return None
-    return SourceMapping(given.get("name", name), right, money, text, bots)
+    declared = tuple(lookup for lookup in lookups.values() if lookup is not None)
+    return SourceMapping(given.get("name", name), right, money, text, bots, declared)
 
 
 def _need_money(given: MappingOf[str, Any], problems: list[str]) -> None:
@@ -252,7 +276,9 @@ def _money(spec: MappingOf[str, Any], problems: list[str]) -> Money | None:
     return Money(currency, given.get("digits", 2), rates)
 
 
-def _source(name: str, spec: Any, problems: list[str]) -> Source | None:
+def _source(
+    name: str, spec: Any, lookups: MappingOf[str, Lookup | None], problems: list[str]
+) -> Source | None:
     before = len(problems)
     if not SOURCE_NAME.fullmatch(name):
         problems.append(f"sources.{name}: expected lower-case letters, digits and underscores")
@@ -268,12 +294,6 @@ def _source(name: str, spec: Any, problems: list[str]) -> Source | None:
             for column in given.get("columns", ())
             if column.lower() == "each"
         ]
-    twice = _said_twice(given.get("columns", ()))
-    if twice:
-        problems.append(
-            f"{at}columns: {', '.join(twice)}: expressions cannot tell them apart, for case does "
-            "not count"
-        )
     problems += [
         f"{at}columns: {column}: names that begin with _ are Nightjar's own"
         for column in given.get("columns", ())
@@ -283,12 +303,20 @@ def _source(name: str, spec: Any, problems: list[str]) -> Source | None:
         _table(table, t, f"{at}tables.{table}", problems)
         for table, t in given.get("tables", {}).items()
     )
+    uses = uses_of(given.get("lookups", {}), lookups, given.get("columns", ()), at, problems)
+    if len(problems) == before:
+        named = used(uses, (text for table in tables for text in table.texts))
+        problems += [
+            f"{at}lookups.{use.lookup.name}: no expression of its tables names it"
+            for use in uses
+            if use not in named
+        ]
     if len(problems) > before:
         return None
     settings: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
     }
-    return Source(**settings | {"name": name, "tables": tables})
+    return Source(**settings | {"name": name, "tables": tables, "lookups": uses})
 
 
 def _only_where_it_does_something(given: MappingOf[str, Any], at: str, problems: list[str]) -> None:
@@ -313,19 +341,7 @@ def _only_where_it_does_something(given: MappingOf[str, Any], at: str, problems:
             f"{at}thousands: {given['thousands']!r} stands before the decimals already; "
             "say decimal as well"
         )
-    separator, quote = given.get("separator", ","), given.get("quote", '"')
-    if quote and quote in separator:
-        problems.append(f"{at}quote: {shown(quote)} is in the separator {shown(separator)} too")
-    problems += [
-        f"{at}{setting.name}: only for format {' or '.join(setting.formats)}"
-        for setting in SOURCE_SETTINGS
-        if setting.name in given and given.get("format", setting.formats[0]) not in setting.formats
-    ]
-
-
-def _said_twice(columns: Sequence[str]) -> list[str]:
-    folded = [column.lower() for column in columns]
-    return [column for column in columns if folded.count(column.lower()) > 1]
+    check_reading(given, SOURCE_SETTINGS, at, problems)
 
 
 def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:

@@ -119,6 +119,8 @@ class Job:
     compute: Compute
     settings: Callable[[Settings, date], Any] = field(default=lambda settings, day: None)
     """What of the settings its rows of one day depend on; part of the fingerprint."""
+    lookups: Callable[[Settings], Mapping[str, str]] = field(default=lambda settings: {})
+    """The small files that its rows depend on besides tables: name to a hash of what they hold."""
     incremental: Table | None = None
     """The table whose earlier day it may start from."""
     one_pass: OnePass | None = None
@@ -158,7 +160,13 @@ def _clean_job(table: Table) -> Job:
             repr(settings.mapping.money or NO_MONEY),
             repr((settings.mapping.text, settings.mapping.bots.get(table.name))),
             *(repr((s.name, t, *(getattr(s, name) for name in judging))) for s, t in feeds),
+            *(repr((s.name, s.lookups_of(t))) for s, t in feeds if s.lookups_of(t)),
         ]
+
+    def lookups(settings: Settings) -> dict[str, str]:
+        feeds = settings.mapping.feeding(table.name)
+        uses = (use for source, feed in feeds for use in source.lookups_of(feed))
+        return {use.lookup.name: use.lookup.content for use in uses}
 
     back = 0 if "landed_on" in table.grain else DEDUP_DAYS
     return Job(
@@ -168,6 +176,7 @@ def _clean_job(table: Table) -> Job:
         writes=(table, QUARANTINE, RECONCILIATION),
         compute=compute,
         settings=depends,
+        lookups=lookups,
     )
 
 

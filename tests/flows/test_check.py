@@ -18,8 +18,9 @@ from flows.check import sampled, tried
 from flows.check_page import page
 from flows.checked import Checked, as_json
 from flows.cli import app
+from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
-from jobs.sources import RawFile, read_mapping
+from jobs.sources import RawFile
 
 MAPPING = """
 [money]
@@ -54,7 +55,7 @@ def checked(
     rows: int | None = None,
 ) -> Checked:
     """What a check finds as of a day, in the session of the tests."""
-    read = read_mapping(mapping)
+    read = read_whole(mapping, raw, as_of)
     files = files_before(read, raw, as_of)
     return tried(spark, read, files, as_of, rows, folder, LEARNING)
 

@@ -41,6 +41,21 @@ def test_what_moved_is_named() -> None:
     assert (moved.reuse, moved.reason) == (False, "code changed, input moved")
 
 
+def test_a_lookup_that_changed_is_named() -> None:
+    was = replace(RECEIPT, fingerprint=Fingerprint("code", "configuration", "inputs a=1 b=2"))
+
+    def why(configuration: str, inputs: str) -> str:
+        return decide("s", D, Fingerprint("code", configuration, inputs), was).reason
+
+    assert why("configuration", "inputs a=1 b=2") == "nothing changed"
+    assert why("configuration", "inputs a=1 b=3") == "lookup b changed"
+    assert why("configuration", "moved a=0 b=3") == (
+        "input moved, lookup a changed, lookup b changed"
+    )
+    assert why("other", "inputs a=1") == "configuration changed"
+    assert why("configuration", "inputs") == "lookup a changed, lookup b changed"
+
+
 def test_a_window_is_hashed_alike_whatever_lies_before_it() -> None:
     written = {D + timedelta(days=n): (f"digest {n}", D + timedelta(days=n)) for n in range(5)}
     older = {D - timedelta(days=1): ("older", D - timedelta(days=1))}

@@ -1,0 +1,174 @@
+"""Lookups: small files whose rows expressions see beside a raw row, found by key.
+
+What a mapping says of them; `jobs/lookup_files.py` reads them, `jobs/lookup_join.py` joins them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from contracts.lookups import LOOKUP_SETTINGS, READING, USE_SETTINGS
+from contracts.mapping import checked
+from contracts.values import SOURCE_NAME, is_table, shown
+from jobs.elements import ELEMENT
+from jobs.expressions import Expression, tokens
+from jobs.raw_settings import check_reading
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A small file, whose columns are texts."""
+
+    name: str
+    """The column with its row, as expressions see it: `name.column`."""
+    file: str
+    reading: tuple[tuple[str, Any], ...]
+    """Settings of a source that say how the file is read."""
+    key: tuple[str, ...]
+    since: str | None = None
+    """The column with the day from which on a row holds; None: every row holds always."""
+    rows: pa.Table | None = field(default=None, repr=False, compare=False)
+    """As `jobs.lookup_files` makes them; None until the file is read."""
+    content: str = field(default="", repr=False)
+    """A hash of the rows."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(dict(self.reading)["columns"])
+
+
+@dataclass(frozen=True)
+class LookupUse:
+    """How a source's rows find theirs of a lookup."""
+
+    lookup: Lookup
+    key: tuple[str, ...]
+    """An expression for each column of the lookup's key."""
+    on: str | None = None
+    """An expression that gives the row's day; None is the day on which it landed."""
+
+    @property
+    def expressions(self) -> list[Expression]:
+        """Those of the key, in order, then `on`."""
+        at = f"lookups.{self.lookup.name}"
+        named = [at] if len(self.key) == 1 else [f"{at}.key[{i}]" for i in range(len(self.key))]
+        made = [Expression(place, text) for place, text in zip(named, self.key, strict=True)]
+        return made if self.on is None else [*made, Expression(f"{at}.on", self.on)]
+
+
+def used(uses: Sequence[LookupUse], texts: Iterable[str]) -> tuple[LookupUse, ...]:
+    """Those of which expressions name the column."""
+    named = {name for text in texts for name in _columns_named(text)}
+    return tuple(use for use in uses if use.lookup.name in named)
+
+
+def _columns_named(text: str) -> Iterator[str]:
+    before = ""
+    for token in tokens(text):
+        if token.kind in ("word", "name") and before != ".":
+            yield token.text.strip("`").lower()
+        before = token.text
+
+
+def lookups_of(spec: Mapping[str, Any], problems: list[str]) -> dict[str, Lookup | None]:
+    """The lookups that a mapping declares, by name; None for those that are not right."""
+    return {name: _lookup(name, of, problems) for name, of in spec.items()}
+
+
+def _lookup(name: str, spec: Any, problems: list[str]) -> Lookup | None:
+    before, at = len(problems), f"lookups.{name}."
+    if not SOURCE_NAME.fullmatch(name):
+        problems.append(f"{at[:-1]}: expected lower-case letters, digits and underscores")
+    if not is_table(spec):
+        problems.append(f"{at[:-1]}: expected a table, found {shown(spec)}")
+        return None
+    given = checked(spec, (*LOOKUP_SETTINGS, *READING), at, problems)
+    check_reading(given, READING, at, problems)
+    columns = given.get("columns")
+    of_key, since = _listed(given.get("key", ())), given.get("from")
+    if columns is not None:
+        problems += [
+            f"{at}{setting}: {column}: no such column; expected one of {', '.join(columns)}"
+            for setting, named in (("key", of_key), ("from", _listed(since or ())))
+            for column in named
+            if column not in columns
+        ]
+    if len(problems) > before:
+        return None
+    reading = tuple(
+        (s.name, tuple(value) if isinstance(value := given[s.name], list) else value)
+        for s in READING
+        if s.name in given
+    )
+    return Lookup(name, given["file"], reading, of_key, since)
+
+
+def uses_of(
+    spec: Mapping[str, Any],
+    lookups: Mapping[str, Lookup | None],
+    columns: Collection[str],
+    at: str,
+    problems: list[str],
+) -> tuple[LookupUse, ...]:
+    """What a source says of the lookups that it uses; `columns` are its raw columns."""
+    made = []
+    taken = {column.lower() for column in columns} | {ELEMENT, "line_number", "file_name"}
+    for name, of in spec.items():
+        where = f"{at}lookups.{name}"
+        if name not in lookups:
+            expected = ", ".join(lookups) or "none, for there is no [lookups.NAME]"
+            problems.append(f"{where}: no such lookup; expected one of {expected}")
+        if name in taken:
+            problems.append(f"{where}: expressions know another column by that name")
+        use = _use(lookups.get(name), of, where, problems)
+        if use is not None:
+            made.append(use)
+    return tuple(made)
+
+
+def _use(lookup: Lookup | None, spec: Any, at: str, problems: list[str]) -> LookupUse | None:
+    before = len(problems)
+    if isinstance(spec, str):
+        spec = {"key": spec}
+    if not is_table(spec):
+        problems.append(
+            f"{at}: expected a Spark SQL expression in quotes, or a table with key, "
+            f"found {shown(spec)}"
+        )
+        return None
+    given = checked(spec, USE_SETTINGS, f"{at}.", problems)
+    key = _listed(given.get("key", ()))
+    if lookup is None:
+        return None
+    if key and len(key) != len(lookup.key):
+        problems.append(
+            f"{at}.key: expected an expression for each of {', '.join(lookup.key)}, "
+            f"found {len(key)}"
+        )
+    if "on" in given and lookup.since is None:
+        problems.append(f"{at}.on: only for lookups with from")
+    return LookupUse(lookup, key, given.get("on")) if len(problems) == before else None
+
+
+def check_used(lookups: Mapping[str, Any], sources: Mapping[str, Any], problems: list[str]) -> None:
+    """A lookup that no source uses does nothing."""
+    named = {
+        name
+        for source in sources.values()
+        if is_table(source) and is_table(source.get("lookups"))
+        for name in source["lookups"]
+    }
+    problems += [
+        f"lookups.{name}: no source uses it; say in one which expression gives its key: "
+        f'lookups = {{ {name} = "…" }}'
+        for name in lookups
+        if name not in named
+    ]
+
+
+def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
