@@ -11,6 +11,9 @@ from contracts.table import CallError, ContractError
 DEDUP_DAYS = 7
 """Days back from its own in which an earlier row of the same id makes a landed row a retry."""
 
+MAX_DAYS_EARLY = 1
+"""A row may carry a time up to the end of the day after it landed: clocks and zones differ."""
+
 
 @dataclass(frozen=True)
 class Days:

@@ -114,7 +114,7 @@ class Forecast:
         """Every landed day of every clean table that the mapping feeds."""
         landed = self.landed = self._landed()
         for lookup in self._context.mapping.lookups:
-            self.roots[f"lookup {lookup.name}"] = lookup.content
+            self.roots[f"lookup {lookup.name}"] = lookup.content()
         for table in CLEAN_TABLES:
             if table.name in self._context.mapping.mapped_tables:
                 self.want(Wanted(f"clean_{table.name}", landed))

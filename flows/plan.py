@@ -196,7 +196,7 @@ class Planner:
             for read in job.reads
             for stage in self.writers(job, read.table)
         ]
-        lookups = job.lookups(self._settings)
+        lookups = job.lookups(self._settings, day)
         return Fingerprint(
             self.code(job),
             self.configuration(job, day),

@@ -15,7 +15,8 @@ from jobs.clean import expressions_of
 from jobs.elements import expanded, type_of_elements
 from jobs.expressions import MANY, Expression, examined, shown
 from jobs.land import unfolded
-from jobs.lookup_join import key_texts, without_matches
+from jobs.lookup_join import without_matches
+from jobs.lookups import is_day_of_lookup
 from jobs.schema import spark_schema
 from jobs.sources import Source, SourceMapping
 from jobs.time_expressions import unclear, without_local_times
@@ -30,8 +31,8 @@ def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
     nothing = spark.createDataFrame([], spark_schema(LANDED))
     problems = [problem for source in mapping.sources for problem in _problems(nothing, source)]
     if problems:
-        told = dict.fromkeys(problems)  # several tables may use a lookup
-        raise CallError("\n".join(["the mapping has expressions that are wrong:", *told]))
+        each_once = dict.fromkeys(problems)  # several tables may use a lookup
+        raise CallError("\n".join(["the mapping has expressions that are wrong:", *each_once]))
 
 
 def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
@@ -41,15 +42,14 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
         yield from _wrong(rows, landing, f"sources.{source.name}")
     for mapping in source.tables:
         where = f"sources.{source.name}.tables.{mapping.table}"
-        expressions, lookups = expressions_of(mapping), source.lookups_of(mapping)
-        texts = (*mapping.texts, *key_texts(lookups))
+        expressions, texts = expressions_of(mapping), source.texts_of(mapping)
         try:
             judged = expanded(rows, mapping.each, texts, where)
         except CallError as error:
             yield f"  {error}"
             judged = rows.withColumn("each", F.lit(None).cast(type_of_elements(texts)))
-        for lookup in lookups:
-            yield from _wrong(judged, lookup.expressions, f"sources.{source.name}")
+        for use in source.lookups_of(mapping):
+            yield from _wrong(judged, use.expressions, f"sources.{source.name}")
         judged = without_matches(judged, source.lookups)
         yield from _wrong(judged, expressions, where)
         if source.timezone not in (None, "UTC"):
@@ -88,7 +88,7 @@ def _expected(expression: Expression, type_: T.DataType) -> str | None:
     if expression.place == "where" or expression.place.startswith("reject["):
         is_right = isinstance(type_, T.BooleanType | T.NullType)
         return None if is_right else "a condition, which is true or false"
-    if expression.place == "landed_on" or expression.place.endswith(".on"):
+    if expression.place == "landed_on" or is_day_of_lookup(expression):
         days = (T.DateType, T.TimestampType, T.TimestampNTZType, T.StringType, T.NullType)
         return None if isinstance(type_, days) else "a day or a time"
     return "one value" if isinstance(type_, MANY) else None

@@ -20,7 +20,7 @@ from jobs.digest import content_hash
 from jobs.elements import expanded
 from jobs.expressions import Expression, evaluated
 from jobs.land import unfolded
-from jobs.lookup_join import key_texts, with_lookups
+from jobs.lookup_join import with_lookups
 from jobs.sources import Source, TableMap
 from jobs.time_expressions import as_meant
 from jobs.trim import trimmed_fields
@@ -97,10 +97,9 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     """
     problem = F.col("_landed.problem")
     where = f"sources.{source.name}.tables.{mapping.table}"
-    expressions, lookups = expressions_of(mapping), source.lookups_of(mapping)
-    texts = (*mapping.texts, *key_texts(lookups))
-    rows = expanded(unfolded(landed, source), mapping.each, texts, where)
-    rows = with_lookups(rows, lookups, f"sources.{source.name}")
+    expressions = expressions_of(mapping)
+    rows = expanded(unfolded(landed, source), mapping.each, source.texts_of(mapping), where)
+    rows = with_lookups(rows, source, mapping)
     rows = evaluated(rows, [_as_meant(expression) for expression in expressions], where)
     meant = F.lit(True)
     if mapping.where is not None:
@@ -126,7 +125,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     reason = F.coalesce(
         problem,
         "_landed.no_element",
-        *(("_landed.no_key",) if lookups else ()),
+        *(("_landed.no_key",) if source.lookups_of(mapping) else ()),
         "_failed",
         *(F.when(check.fails, F.lit(check.reason)) for check in rules.checks),
         *(

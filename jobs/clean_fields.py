@@ -8,6 +8,7 @@ from decimal import Decimal
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from contracts.days import MAX_DAYS_EARLY
 from contracts.sources import MAX_AMOUNT_MINOR, MAX_QUANTITY
 from contracts.table import Table
 from contracts.values import ISO
@@ -15,11 +16,8 @@ from jobs.clean import Check, user_key
 from jobs.numbers import DECIMAL, DECIMALS, plain
 from jobs.sources import Money, Source, SourceMapping
 from jobs.text import TextRules, normalised
-from jobs.times import instant, iso
+from jobs.times import instant_of
 from jobs.user_key import UserKey
-
-MAX_DAYS_EARLY = 1
-"""A row may carry a time up to the end of the day after it landed: clocks and zones differ."""
 
 NO_MONEY = Money("XTS", 2, {"XTS": Decimal(1)})
 """For mappings without orders, the only rows with amounts: ISO 4217's code for tests."""
@@ -75,13 +73,8 @@ class Context:
 
     def instant(self, name: str) -> Column:
         """A time as UTC. What is an instant already stays one; `timezone` is for all others."""
-        type_ = F.typeof(f"in_{name}")
-        text = text_id(name)
-        return (
-            F.when(type_ == "timestamp", iso(text, "UTC"))
-            .when(type_.isin("timestamp_ntz", "date"), iso(text, self.timezone))
-            .otherwise(instant(text, self.time_format, self.timezone))
-        )
+        value = F.col(f"in_{name}")
+        return instant_of(value, text_id(name), self.time_format, self.timezone)
 
     def number(self, name: str) -> Column:
         """A number's text, as Spark reads it; null where it is none."""

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,8 +26,8 @@ from jobs.rawfiles import raw_rows
 from jobs.sources import Source, SourceMapping, read_mapping
 from jobs.user_key import canonical_id
 
-MAX_TOLD = 5
-"""Problems of a file that a message names."""
+MAX_LINES = 5
+"""Lines of a file that a message names of each problem."""
 
 Key = tuple[str, ...]
 Kept = tuple[Key, date | None, list[str | None]]
@@ -85,35 +86,30 @@ def _path(lookup: Lookup, raw: Path, beside: Path) -> Path:
     Raises:
         ContractError: nowhere, in both folders, or it is no file.
     """
-    there = [path for path in (raw / lookup.file, beside / lookup.file) if path.exists()]
-    if not there:
+    paths = [path for path in (raw / lookup.file, beside / lookup.file) if path.exists()]
+    if not paths:
         raise ContractError(
-            f"no file {lookup.file} under {raw}, the raw folder, or {beside}, the mapping's"
+            f"no file {lookup.file} under {raw}, the raw folder, or {beside}, the mapping's: put "
+            "it into one of them"
         )
-    if len(there) == 2 and not there[0].samefile(there[1]):
-        raise ContractError(f"{there[0]} and {there[1]} both could be meant: take one away")
-    if not there[0].is_file():
-        raise ContractError(f"{there[0]} is no file")
-    return there[0]
+    if len(paths) == 2 and not paths[0].samefile(paths[1]):
+        raise ContractError(f"{paths[0]} and {paths[1]} both could be meant: take one away")
+    if not paths[0].is_file():
+        raise ContractError(f"{paths[0]} is no file; say in file which one is meant")
+    return paths[0]
 
 
 def _read(lookup: Lookup, path: Path) -> Lookup:
     source = Source(f"lookups.{lookup.name}", lookup.file, tables=(), **dict(lookup.reading))
     rows = [_kept(lookup, row) for row in _good_rows(lookup, raw_rows(path, source))]
     if not rows:
-        raise ContractError(f"{lookup.file}: it has no rows")
-    lines: dict[tuple[Key, date | None], int] = {}
-    problems = []
-    for line, (key, day, _) in rows:
-        first = lines.setdefault((key, day), line)
-        if first != line:
-            problems.append(
-                f"lines {first} and {line} have the same {' and '.join(lookup.key)}"
-                + (f", and the same day in {lookup.since}" if lookup.since is not None else "")
-            )
-    _check(lookup, problems)
+        raise ContractError(
+            f"{lookup.file}: it has no rows, so that no key would find any: give it some, or take "
+            f"[lookups.{lookup.name}] out of the mapping"
+        )
+    _check_keys(lookup, rows)
     ordered = sorted((row for _, row in rows), key=lambda row: (row[0], row[1] or date.min))
-    return replace(lookup, rows=_table(lookup, ordered), content=_hash(lookup, ordered))
+    return replace(lookup, rows=_table(lookup, ordered), hashes=_hashes(lookup, ordered))
 
 
 def _good_rows(lookup: Lookup, rows: Iterator[Row]) -> Iterator[Row]:
@@ -122,7 +118,8 @@ def _good_rows(lookup: Lookup, rows: Iterator[Row]) -> Iterator[Row]:
     Raises:
         ContractError: some are none, lack their key or day, or there are too many.
     """
-    problems, n_bytes = [], 0
+    problems: dict[str, list[int]] = {}
+    n_bytes = 0
     for n, row in enumerate(rows, 1):
         n_bytes += row.n_bytes
         if n > MAX_LOOKUP_ROWS or n_bytes > MAX_LOOKUP_BYTES:
@@ -133,25 +130,54 @@ def _good_rows(lookup: Lookup, rows: Iterator[Row]) -> Iterator[Row]:
             )
         if row.line == WHOLE_FILE:
             raise ContractError(f"{lookup.file}: {row.problem}")
-        told = row.problem or _lacks(lookup, row.fields or [])
-        if told is not None:
-            problems.append(f"line {row.line}: {told}")
-        else:
+        problem = row.problem or _lacks(lookup, row.fields or [])
+        if problem is None:
             yield row
-    _check(lookup, problems)
-
-
-def _check(lookup: Lookup, problems: Sequence[str]) -> None:
+        else:
+            problems.setdefault(problem, []).append(row.line)
     if problems:
-        more = f"; and {len(problems) - MAX_TOLD} more" if len(problems) > MAX_TOLD else ""
-        raise ContractError(f"{lookup.file}: {'; '.join(problems[:MAX_TOLD])}{more}")
+        listed = (f"{_lines(lines)}: {problem}" for problem, lines in problems.items())
+        raise ContractError(f"{lookup.file}: {'; '.join(listed)}")
+
+
+def _lines(lines: Sequence[int]) -> str:
+    if len(lines) == 1:
+        return f"line {lines[0]}"
+    first = ", ".join(map(str, lines[:MAX_LINES]))
+    return f"lines {first}" + (f" and {len(lines) - MAX_LINES} more" * (len(lines) > MAX_LINES))
+
+
+def _check_keys(lookup: Lookup, rows: Sequence[tuple[int, Kept]]) -> None:
+    """Refuse two rows of a key, or of a key and day: a raw row must find one at most.
+
+    Raises:
+        ContractError: naming their lines.
+    """
+    lines: dict[tuple[Key, date | None], int] = {}
+    pairs = [
+        f"{first} and {line}"
+        for line, (key, day, _) in rows
+        if (first := lines.setdefault((key, day), line)) != line
+    ]
+    if not pairs:
+        return
+    more = f"; and {len(pairs) - MAX_LINES} more" if len(pairs) > MAX_LINES else ""
+    same = f"lines {'; '.join(pairs[:MAX_LINES])}{more} have the same {' and '.join(lookup.key)}"
+    if lookup.since is not None:
+        raise ContractError(
+            f"{lookup.file}: {same}, and the same day in {lookup.since}: keep one of them"
+        )
+    raise ContractError(
+        f"{lookup.file}: {same}: keep one of them, or, if each holds from another day on, say with "
+        "from which column has that day"
+    )
 
 
 def _lacks(lookup: Lookup, fields: Sequence[str | None]) -> str | None:
     cells = dict(zip(lookup.columns, fields, strict=True))
     for column in lookup.key:
         if not canonical_id(cells[column] or ""):
-            return f"{column}: missing"
+            return f"{column}: missing, but it is the key: fill it in, or take the row out"
     if lookup.since is not None and _day(cells[lookup.since]) is None:
         return f"{lookup.since}: not a day such as 2025-01-31"
     return None
@@ -194,9 +220,13 @@ def _table(lookup: Lookup, rows: Sequence[Kept]) -> pa.Table:
     return pa.table(columns)
 
 
-def _hash(lookup: Lookup, rows: Sequence[Kept]) -> str:
-    """Of what they say, not of their order."""
+def _hashes(lookup: Lookup, rows: Sequence[Kept]) -> tuple[tuple[date, str], ...]:
+    """`Lookup.hashes`: of what the rows say, not of their order."""
     running = hashlib.sha256(json.dumps(lookup.columns).encode())
-    for key, day, cells in rows:
-        running.update(json.dumps([key, str(day), cells]).encode())
-    return running.hexdigest()[:16]
+    hashes = []
+    by_day = sorted(rows, key=lambda row: (row[1] or date.min, row[0]))
+    for day, of_day in groupby(by_day, lambda row: row[1] or date.min):
+        for key, since, cells in of_day:
+            running.update(json.dumps([key, str(since), cells]).encode())
+        hashes.append((day, running.hexdigest()[:16]))
+    return tuple(hashes)

@@ -5,8 +5,10 @@ What a mapping says of them; `jobs/lookup_files.py` reads them, `jobs/lookup_joi
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +19,8 @@ from contracts.values import SOURCE_NAME, is_table, shown
 from jobs.elements import ELEMENT
 from jobs.expressions import Expression, tokens
 from jobs.raw_settings import check_reading
+
+_ON = ".on"
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,17 @@ class Lookup:
     """The column with the day from which on a row holds; None: every row holds always."""
     rows: pa.Table | None = field(default=None, repr=False, compare=False)
     """As `jobs.lookup_files` makes them; None until the file is read."""
-    content: str = field(default="", repr=False)
-    """A hash of the rows."""
+    hashes: tuple[tuple[date, str], ...] = field(default=(), repr=False)
+    """Each day from which on rows hold, and a hash of all rows that hold from it or earlier on."""
 
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(dict(self.reading)["columns"])
+
+    def content(self, until: date = date.max) -> str:
+        """A hash of what it says of days up to `until`; later rows change nothing of them."""
+        n = bisect_right(self.hashes, until, key=lambda item: item[0])
+        return self.hashes[n - 1][1] if n else "nothing"
 
 
 @dataclass(frozen=True)
@@ -49,15 +58,24 @@ class LookupUse:
     key: tuple[str, ...]
     """An expression for each column of the lookup's key."""
     on: str | None = None
-    """An expression that gives the row's day; None is the day on which it landed."""
+    """An expression that gives the row's day; None is the day on which the event happened."""
+
+    @property
+    def by_event(self) -> bool:
+        """Whether the event's time says which row of the lookup is meant."""
+        return self.lookup.since is not None and self.on is None
 
     @property
     def expressions(self) -> list[Expression]:
         """Those of the key, in order, then `on`."""
         at = f"lookups.{self.lookup.name}"
         named = [at] if len(self.key) == 1 else [f"{at}.key[{i}]" for i in range(len(self.key))]
-        made = [Expression(place, text) for place, text in zip(named, self.key, strict=True)]
-        return made if self.on is None else [*made, Expression(f"{at}.on", self.on)]
+        of_key = [Expression(place, text) for place, text in zip(named, self.key, strict=True)]
+        return of_key if self.on is None else [*of_key, Expression(f"{at}{_ON}", self.on)]
+
+
+def is_day_of_lookup(expression: Expression) -> bool:
+    return expression.place.startswith("lookups.") and expression.place.endswith(_ON)
 
 
 def used(uses: Sequence[LookupUse], texts: Iterable[str]) -> tuple[LookupUse, ...]:
@@ -72,6 +90,19 @@ def _columns_named(text: str) -> Iterator[str]:
         if token.kind in ("word", "name") and before != ".":
             yield token.text.strip("`").lower()
         before = token.text
+
+
+def unclear_days(uses: Iterable[LookupUse], occurred_at: str, table: str, at: str) -> Iterator[str]:
+    """Lookups whose row is found by the event's day, which is itself made of lookups."""
+    uses = tuple(uses)
+    if used(uses, [occurred_at]):
+        for use in uses:
+            if use.by_event:
+                yield (
+                    f"{at}lookups.{use.lookup.name}: which day's row is meant is said by "
+                    f"occurred_at of {table}, which is made of lookups; say it with on: "
+                    f'{{ key = "…", on = "…" }}'
+                )
 
 
 def lookups_of(spec: Mapping[str, Any], problems: list[str]) -> dict[str, Lookup | None]:
@@ -115,7 +146,7 @@ def uses_of(
     problems: list[str],
 ) -> tuple[LookupUse, ...]:
     """What a source says of the lookups that it uses; `columns` are its raw columns."""
-    made = []
+    uses = []
     taken = {column.lower() for column in columns} | {ELEMENT, "line_number", "file_name"}
     for name, of in spec.items():
         where = f"{at}lookups.{name}"
@@ -123,11 +154,13 @@ def uses_of(
             expected = ", ".join(lookups) or "none, for there is no [lookups.NAME]"
             problems.append(f"{where}: no such lookup; expected one of {expected}")
         if name in taken:
-            problems.append(f"{where}: expressions know another column by that name")
+            problems.append(
+                f"{where}: expressions know another column by that name; rename [lookups.{name}]"
+            )
         use = _use(lookups.get(name), of, where, problems)
         if use is not None:
-            made.append(use)
-    return tuple(made)
+            uses.append(use)
+    return tuple(uses)
 
 
 def _use(lookup: Lookup | None, spec: Any, at: str, problems: list[str]) -> LookupUse | None:

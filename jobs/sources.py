@@ -26,7 +26,7 @@ from contracts.mapping import (
 from contracts.sources import BOT_LIMITS, EITHER, FIELDS, NULL_VALUES
 from contracts.table import CallError
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
-from jobs.lookups import Lookup, LookupUse, check_used, lookups_of, used, uses_of
+from jobs.lookups import Lookup, LookupUse, check_used, lookups_of, unclear_days, used, uses_of
 from jobs.raw_settings import check_reading
 from jobs.text import TextRules
 
@@ -112,6 +112,11 @@ class Source:
     def lookups_of(self, table: TableMap) -> tuple[LookupUse, ...]:
         """Those that the table's expressions name."""
         return used(self.lookups, table.texts)
+
+    def texts_of(self, table: TableMap) -> tuple[str, ...]:
+        """The table's expressions but `each`, and those by which its lookups are found."""
+        keys = (key.text for use in self.lookups_of(table) for key in use.expressions)
+        return (*table.texts, *keys)
 
 
 @dataclass(frozen=True)
@@ -311,6 +316,9 @@ def _source(
             for use in uses
             if use not in named
         ]
+        for table in tables:
+            occurred_at = table.fields.get("occurred_at", "")
+            problems += unclear_days(used(uses, table.texts), occurred_at, table.table, at)
     if len(problems) > before:
         return None
     settings: dict[str, Any] = {

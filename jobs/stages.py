@@ -21,7 +21,7 @@ from contracts.clean_tables import (
     REVIEWS,
     USERS,
 )
-from contracts.days import DEDUP_DAYS, label_is_closed
+from contracts.days import DEDUP_DAYS, MAX_DAYS_EARLY, label_is_closed
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.measures import WINDOWS
 from contracts.table import Table
@@ -119,8 +119,9 @@ class Job:
     compute: Compute
     settings: Callable[[Settings, date], Any] = field(default=lambda settings, day: None)
     """What of the settings its rows of one day depend on; part of the fingerprint."""
-    lookups: Callable[[Settings], Mapping[str, str]] = field(default=lambda settings: {})
-    """The small files that its rows depend on besides tables: name to a hash of what they hold."""
+    lookups: Callable[[Settings, date], Mapping[str, str]] = field(default=lambda settings, day: {})
+    """The small files that its rows of one day depend on besides tables: name to a hash of what
+    they say of it."""
     incremental: Table | None = None
     """The table whose earlier day it may start from."""
     one_pass: OnePass | None = None
@@ -160,13 +161,18 @@ def _clean_job(table: Table) -> Job:
             repr(settings.mapping.money or NO_MONEY),
             repr((settings.mapping.text, settings.mapping.bots.get(table.name))),
             *(repr((s.name, t, *(getattr(s, name) for name in judging))) for s, t in feeds),
-            *(repr((s.name, s.lookups_of(t))) for s, t in feeds if s.lookups_of(t)),
+            *(
+                repr((s.name, use.lookup.name, use.key, use.on))
+                for s, t in feeds
+                for use in s.lookups_of(t)
+            ),
         ]
 
-    def lookups(settings: Settings) -> dict[str, str]:
+    def lookups(settings: Settings, day: date) -> dict[str, str]:
         feeds = settings.mapping.feeding(table.name)
         uses = (use for source, feed in feeds for use in source.lookups_of(feed))
-        return {use.lookup.name: use.lookup.content for use in uses}
+        latest = day + timedelta(days=MAX_DAYS_EARLY)
+        return {use.lookup.name: use.lookup.content(latest) for use in uses}
 
     back = 0 if "landed_on" in table.grain else DEDUP_DAYS
     return Job(

@@ -33,6 +33,17 @@ def instant(text: Column, formats: Sequence[str], timezone: str) -> Column:
     return F.coalesce(*(_in_format(text, name, timezone) for name in formats))
 
 
+def instant_of(value: Column, text: Column, formats: Sequence[str], timezone: str) -> Column:
+    """The time that an expression gives, `text` being its value as a text: what is an instant
+    already stays one, whatever `timezone` is."""
+    type_ = F.typeof(value)
+    return (
+        F.when(type_ == "timestamp", iso(text, "UTC"))
+        .when(type_.isin("timestamp_ntz", "date"), iso(text, timezone))
+        .otherwise(instant(text, formats, timezone))
+    )
+
+
 def iso(text: Column, timezone: str) -> Column:
     """A day, or a day and a clock time, in ISO 8601 or as databases and Java write it.
 
