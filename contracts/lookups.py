@@ -53,7 +53,7 @@ USE_SETTINGS = (
     Setting(
         "on",
         "For lookups with `from`: an expression that gives the raw row's day; without it that is "
-        "the day on which it landed.",
+        "the day of the table's `occurred_at` in the source's `timezone`.",
         "a Spark SQL expression in quotes",
         is_expression,
     ),
