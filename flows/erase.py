@@ -74,8 +74,10 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     if found is None:
         found = traces.find(night, {key})
         traces.keep_first(engine, key, found, upkeep.reached_files(night.lake), root)
+    if found.n_others:
+        say(with_others(found))
     moved = rewrite(night, key, found)
-    if not found.rows and not found.tables:
+    if not found.rows and not found.blanks:
         traces.drop(engine, key)
         if before:
             raise CallError("that person is erased already, and stays so: nothing was changed")
@@ -87,7 +89,8 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     point(night, key, moved)
     publish.derive(Releases(engine), night.lake, night.settings, "erase")
     made = {
-        "raw_rows": len(found.tables),
+        "raw_rows": len(found.blanks),
+        "rows_of_others": found.n_others,
         "rows": found.rows,
         "files_rewritten": sum(one.files for one in moved.values()),
         "files_removed": remove_files(night, key, traces.reached_before(engine, key, root)),
@@ -95,6 +98,15 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     }
     keep_receipt(engine, key, made)
     return made
+
+
+def with_others(found: traces.Traces) -> str:
+    """What goes besides, for want of a way to cut a raw row apart."""
+    return (
+        f"{found.n_others:,} rows of tables about other people were made of raw rows that are "
+        "blanked whole: the person is named there outside of arrays, or their table's `each` is no "
+        "column. They stay until their day is cleaned again, and are then counted as erased"
+    )
 
 
 def as_key(given: object) -> str:
@@ -143,7 +155,7 @@ def rewrite(night: Night, key: str, found: traces.Traces) -> dict[Table, Moved]:
         if table is LANDED:
             concerns, change = affected.__contains__, traces.blanking(found)
         elif table is QUARANTINE:
-            concerns, change = lambda path: bool(found.tables), traces.dropping(found)
+            concerns, change = lambda path: bool(found.blanks), traces.dropping(found)
         elif table is RECONCILIATION:
             concerns, change = lambda path: bool(found.counts), traces.recounting(found)
         else:
@@ -257,8 +269,10 @@ def as_markdown(key: str, made: Mapping[str, Any]) -> str:
     lines = [
         f"# {key[:8]}… is erased",
         "",
-        f"{made['raw_rows']:,} raw rows are blanked, {made['files_rewritten']:,} files rewritten, "
+        f"{made['raw_rows']:,} raw rows are blanked, whole or as far as they name the person, "
+        f"{made['files_rewritten']:,} files rewritten, "
         f"{made['files_removed']:,} files deleted. Rows that land later are blanked as they come.",
+        *_of_others(made),
         "",
         "| table | rows taken out of its newest snapshot |",
         "|---|--:|",
@@ -268,3 +282,12 @@ def as_markdown(key: str, made: Mapping[str, Any]) -> str:
         f"{', '.join(made['models_marked']) or 'none'}.",
     ]
     return "\n".join(lines)
+
+
+def _of_others(made: Mapping[str, Any]) -> list[str]:
+    n = made["rows_of_others"]
+    return (
+        [f"With them go {n:,} rows about other people, once their days are cleaned again."]
+        if n
+        else []
+    )

@@ -78,6 +78,11 @@ def erase(
         f"{done['raw_rows']:,} raw rows blanked, {done['files_rewritten']:,} files rewritten, "
         f"{done['files_removed']:,} deleted; models marked: {len(done['models_marked'])}"
     )
+    if done["rows_of_others"]:
+        out.print(
+            f"with them go {done['rows_of_others']:,} rows about other people, once their days are "
+            "cleaned again"
+        )
 
 
 COMMANDS = (replay, erase)

@@ -7,7 +7,7 @@ goes on from what it found, for blanked rows can no longer be told from others' 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyspark.sql import Row
 from sqlalchemy import Engine, null, select, update
 
 from contracts.clean_tables import CLEAN_TABLES
@@ -25,43 +26,71 @@ from contracts.tables import LANDED, RECONCILIATION
 from flows.database import ERASED
 from flows.forget import Change
 from flows.night import Night
-from jobs import erasing
+from jobs import erased, erasing
+from jobs.erasing import PLACE
 from jobs.io import read_table
+from jobs.sources import Source
 
 Place = tuple[str, str, int]
 """Source, file and line."""
 
 
 @dataclass(frozen=True)
+class Blank:
+    """What is to be left of a raw row."""
+
+    problem: str
+    """What it says then (`jobs/erased.py`)."""
+    cuts: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    """Which elements go of which column, by its place; if there is none, all of the row goes."""
+
+
+@dataclass(frozen=True)
 class Traces:
     """Where raw rows about a person lie, and what cleaning had made of them."""
 
-    tables: Mapping[Place, str]
-    """Place to the tables that the row was meant for."""
+    blanks: Mapping[Place, Blank]
     days: tuple[date, ...]
     """Days on which they landed."""
     counts: Mapping[tuple[str, str, date], Mapping[str, int]]
     """Clean table, source and day to how many of them were kept, duplicates, or quarantined, and
     how many other rows were erased before."""
+    quarantined: frozenset[tuple[str, str, str, int, int]] = frozenset()
+    """Those in quarantine: clean table, source, file, line and element."""
+    n_others: int = 0
+    """Rows of clean tables about others that raw rows hold of which all goes."""
     rows: dict[str, int] = field(default_factory=dict)
     """Table to the rows taken out of or changed in its newest snapshot so far."""
 
     def as_json(self) -> dict[str, Any]:
         """For the row of somebody who is being erased, from which a second try goes on."""
         return {
-            "tables": [[*place, tables] for place, tables in self.tables.items()],
+            "blanks": [[*place, b.problem, b.cuts] for place, b in self.blanks.items()],
             "days": [day.isoformat() for day in self.days],
             "counts": [[t, s, d.isoformat(), dict(n)] for (t, s, d), n in self.counts.items()],
+            "quarantined": sorted(self.quarantined),
+            "n_others": self.n_others,
             "rows": self.rows,
         }
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> Traces:
-        """What `as_json` gave."""
+        """What `as_json` gave, also before raw rows were blanked in part: then `tables` said, of
+        each, which it was meant for."""
+        whole = [(s, f, line, names.split(", ")) for s, f, line, names in kept.get("tables", ())]
+        blanks = {(s, f, line): Blank(erased.ROW + ", ".join(names)) for s, f, line, names in whole}
+        blanks |= {
+            (s, f, line): Blank(problem, tuple((at, tuple(places)) for at, places in cuts))
+            for s, f, line, problem, cuts in kept.get("blanks", ())
+        }
+        quarantined = [tuple(place) for place in kept.get("quarantined", ())]
+        quarantined += [(name, s, f, line, 0) for s, f, line, names in whole for name in names]
         return cls(
-            {(s, f, line): tables for s, f, line, tables in kept["tables"]},
+            blanks,
             tuple(date.fromisoformat(day) for day in kept["days"]),
             {(t, s, date.fromisoformat(d)): n for t, s, d, n in kept["counts"]},
+            frozenset(quarantined),
+            kept.get("n_others", 0),
             dict(kept["rows"]),
         )
 
@@ -110,42 +139,60 @@ def _set(engine: Engine, key: str, **values: Any) -> None:
 
 def find(night: Night, keys: Collection[str]) -> Traces:
     """Look through everything that landed for rows about `keys`."""
-    tables: dict[Place, list[str]] = {}
+    blanks: dict[Place, Blank] = {}
     days: set[date] = set()
     named: dict[str, set[date]] = {}
+    n_others = 0
     for source in night.mapping.sources:
-        files = night.lake.files(LANDED, where={"source": [source.name]})
-        if not files or not source.tables:
-            continue
-        landed = read_table(night.spark, LANDED, [f.path for f in files])
-        landed = landed.where(landed.source == source.name)
-        for row in erasing.about(landed, source, night.job_settings, keys).collect():
-            tables.setdefault((row.source, row.file, row.line), []).append(row.table_name)
+        for row in _blanks(night, source, keys):
+            cuts = tuple((cut.at, tuple(cut.elements)) for cut in row.cuts or ())
+            blanks[row.source, row.file, row.line] = Blank(row.problem, cuts)
             days.add(row.landed_on)
-            if row.names:
-                named.setdefault(row.table_name, set()).add(row.landed_on)
+            n_others += row.n_others
+            for name in row.tables:
+                named.setdefault(name, set()).add(row.landed_on)
     counts: dict[tuple[str, str, date], dict[str, int]] = {}
+    quarantined = set()
     for table in CLEAN_TABLES:
         if table.name in named:
             for judged in _judged(night, table, sorted(named[table.name]), keys):
-                place = (table.name, judged["source"], judged["landed_on"])
-                at = counts.setdefault(place, {})
-                at[judged["verdict"]] = at.get(judged["verdict"], 0) + 1
+                at = counts.setdefault((table.name, judged.source, judged.landed_on), {})
+                at[judged.verdict] = at.get(judged.verdict, 0) + 1
+                if judged.verdict == "quarantined":
+                    place = (judged.source, judged.file, judged.line, judged.element)
+                    quarantined.add((table.name, *place))
     _with_erased(night, counts)
-    listed = {place: ", ".join(sorted(names)) for place, names in tables.items()}
-    return Traces(listed, tuple(sorted(days)), counts)
+    return Traces(blanks, tuple(sorted(days)), counts, frozenset(quarantined), n_others)
 
 
-def _judged(
-    night: Night, table: Table, days: Sequence[date], keys: Collection[str]
-) -> list[dict[str, Any]]:
+def _blanks(night: Night, source: Source, keys: Collection[str]) -> list[Row]:
+    """The source's rows about `keys`, and what is to be left of each; days without any are read
+    once only."""
+    files = night.lake.files(LANDED, where={"source": [source.name]})
+    if not files or not source.tables:
+        return []
+    landed = read_table(night.spark, LANDED, [f.path for f in files])
+    about = erasing.about(
+        landed.where(landed.source == source.name), source, night.job_settings, keys
+    )
+    places = about.collect()
+    if not places:
+        return []
+    days = {place.landed_on for place in places}
+    there = night.lake.files_of_days(LANDED, days, {"source": [source.name]})
+    rows = read_table(night.spark, LANDED, [f.path for f in there])
+    rows = rows.join(night.spark.createDataFrame(places, about.schema), list(PLACE), "left_semi")
+    return erasing.blanks(rows, source, night.job_settings, keys).collect()
+
+
+def _judged(night: Night, table: Table, days: Sequence[date], keys: Collection[str]) -> list[Row]:
     back = {date.fromordinal(d.toordinal() - n) for d in days for n in range(DEDUP_DAYS + 1)}
     landed = read_table(
         night.spark, LANDED, [f.path for f in night.lake.files_of_days(LANDED, back)]
     )
     feeds = night.mapping.feeding(table.name)
     rows = erasing.judgements(landed, table.name, feeds, night.job_settings, days, DEDUP_DAYS, keys)
-    return [row.asDict() for row in rows.collect()]
+    return rows.collect()
 
 
 def _with_erased(night: Night, counts: dict[tuple[str, str, date], dict[str, int]]) -> None:
@@ -158,49 +205,63 @@ def _with_erased(night: Night, counts: dict[tuple[str, str, date], dict[str, int
                 at["erased"] = row.get("n_erased") or 0
 
 
-def _places(rows: pa.Table) -> pa.ChunkedArray:
-    return pc.binary_join_element_wise(
-        rows["source"], rows["file"], rows["line"].cast(pa.string()), "\x1f"
+_PLACE = ("source", "file", "line")
+
+
+def _joined(rows: pa.Table, *names: str) -> pa.ChunkedArray:
+    """The columns as one text; what a file of an earlier version lacks is 0."""
+    zeros = pa.chunked_array([pa.array(["0"] * rows.num_rows, pa.string())])
+    columns = (
+        pc.fill_null(rows[name].cast(pa.string()), "0") if name in rows.schema.names else zeros
+        for name in names
     )
+    return pc.binary_join_element_wise(*columns, "\x1f")
 
 
-def _wanted(found: Traces) -> dict[str, str]:
-    return {f"{s}\x1f{f}\x1f{n}": tables for (s, f, n), tables in found.tables.items()}
+def _among(texts: pa.ChunkedArray, places: Iterable[tuple[str | int, ...]]) -> pa.ChunkedArray:
+    wanted = ["\x1f".join(map(str, place)) for place in places]
+    return pc.is_in(texts, value_set=pa.array(wanted, pa.string()))
 
 
 def blanking(found: Traces) -> Change:
-    """Landed rows keep their place, and which tables they were meant for."""
-    wanted = _wanted(found)
+    """Landed rows keep their place, how many rows of which tables they held, and elements that name
+    somebody else."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        places = _places(rows)
-        gone = pc.is_in(places, value_set=pa.array(list(wanted), pa.string()))
+        gone = _among(_joined(rows, *_PLACE), found.blanks)
         if not pc.any(gone).as_py():
             return None
-        told = pa.array(
-            [erasing.ERASED + wanted[p] if p in wanted else None for p in places.to_pylist()],
-            pa.string(),
+        left = [
+            row | _left(row["fields"], found.blanks[row["source"], row["file"], row["line"]])
+            for row in rows.filter(gone).to_pylist()
+        ]
+        made = pa.concat_tables(
+            [rows.filter(pc.invert(gone)), pa.Table.from_pylist(left, rows.schema)]
         )
-        for name, value in (
-            ("fields", pa.scalar(None, rows.schema.field("fields").type)),
-            ("row_hash", pa.scalar("", pa.string())),
-            ("problem", told),
-        ):
-            at = rows.schema.get_field_index(name)
-            field = rows.schema.field(name)
-            rows = rows.set_column(at, field, pc.if_else(gone, value, rows[name]).cast(field.type))
-        return rows
+        return made.take(pc.sort_indices(pc.sort_indices(gone)))
 
     return change
 
 
+def _left(fields: list[str | None] | None, blank: Blank) -> dict[str, Any]:
+    left = [*fields] if blank.cuts and fields is not None else None
+    if left is not None:
+        for at, elements in blank.cuts:
+            left[at] = erased.without_elements(left[at], elements)
+    return {"fields": left, "row_hash": "", "problem": blank.problem}
+
+
 def dropping(found: Traces) -> Change:
-    """Quarantined rows whose raw row is blanked go; their hash is one of what they said."""
-    wanted = pa.array(list(_wanted(found)), pa.string())
+    """Quarantined rows about the person go; of others of a raw row that is blanked the hash does,
+    which is one of all that it said."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        kept = rows.filter(pc.invert(pc.is_in(_places(rows), value_set=wanted)))
-        return None if kept.num_rows == rows.num_rows else kept
+        blanked = _among(_joined(rows, *_PLACE), found.blanks)
+        gone = _among(_joined(rows, "table_name", *_PLACE, "element"), found.quarantined)
+        at = rows.schema.get_field_index("row_hash")
+        hashes = pc.if_else(blanked, "", rows["row_hash"])
+        kept = rows.set_column(at, rows.schema.field(at), hashes).filter(pc.invert(gone))
+        return None if kept.equals(rows) else kept
 
     return change
 

@@ -44,7 +44,7 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
         where = f"sources.{source.name}.tables.{mapping.table}"
         expressions, texts = expressions_of(mapping), source.texts_of(mapping)
         try:
-            judged = expanded(rows, mapping.each, texts, where)
+            judged = expanded(rows, mapping.each, texts, where, mapping.table)
         except CallError as error:
             yield f"  {error}"
             judged = rows.withColumn("each", F.lit(None).cast(type_of_elements(texts)))

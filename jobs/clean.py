@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from contracts.sources import FIELDS, TIME_FIELDS
 from contracts.table import Table
 from contracts.tables import QUARANTINE, RECONCILIATION
+from jobs import erased
 from jobs.digest import content_hash
 from jobs.elements import expanded
 from jobs.expressions import Expression, evaluated
@@ -27,8 +28,6 @@ from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
 
 N_ROWS = "n_rows"
-ERASED = "erased: "
-"""What a landed row says for a problem whose person was forgotten, before its tables."""
 
 
 def user_key(text: Column, key: UserKey) -> Column:
@@ -95,19 +94,18 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
         CallError: an expression of the mapping is not valid Spark SQL over the raw columns.
         ContractError: a lookup was not read.
     """
+    return considered(landed, source, mapping, rules).where("meant").drop("meant")
+
+
+def considered(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -> DataFrame:
+    """The same of every landed row, with whether it is `meant` for the table."""
     problem = F.col("_landed.problem")
     where = f"sources.{source.name}.tables.{mapping.table}"
     expressions = expressions_of(mapping)
-    rows = expanded(unfolded(landed, source), mapping.each, source.texts_of(mapping), where)
+    texts = source.texts_of(mapping)
+    rows = expanded(unfolded(landed, source), mapping.each, texts, where, mapping.table)
     rows = with_lookups(rows, source, mapping)
     rows = evaluated(rows, [_as_meant(expression) for expression in expressions], where)
-    meant = F.lit(True)
-    if mapping.where is not None:
-        meant = problem.isNotNull() | F.coalesce("_where", F.lit(True))
-    erased = F.split(F.substring(problem, len(ERASED) + 1, 10_000), ", ")
-    rows = rows.where(
-        F.when(problem.startswith(ERASED), F.array_contains(erased, mapping.table)).otherwise(meant)
-    )
     nothing = F.lit(None).cast("string")
     # one projection in which later columns see earlier ones: each of its own would be analysed
     # over all before it, which is most of a small day's time
@@ -134,16 +132,23 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
         ),
     )
     made = [c.name for c in rules.table.columns if c.name != "landed_on"]
+    places = ("landed_on", "source", "file", "line", "element", "row_hash")
     return rows.select(
         *made,
-        F.col("_landed.landed_on"),
-        F.col("_landed.source"),
-        F.col("_landed.file"),
-        F.col("_landed.line"),
-        F.col("_landed.element"),
-        F.col("_landed.row_hash"),
+        *(F.col(f"_landed.{name}") for name in places),
         reason.alias("reason"),
+        _is_meant(mapping).alias("meant"),
     )
+
+
+def _is_meant(mapping: TableMap) -> Column:
+    """Whether a row is meant for the table: of an erased one, whether it was."""
+    problem = F.col("_landed.problem")
+    meant = F.lit(True)
+    if mapping.where is not None:
+        meant = problem.isNotNull() | F.coalesce("_where", F.lit(True))
+    was_meant = erased.said_of(problem, mapping.table).isNotNull()
+    return F.when(erased.is_row(problem), was_meant).otherwise(meant)
 
 
 def _attributes(mapping: TableMap) -> Column:
@@ -194,7 +199,7 @@ def with_verdict(
     rows = rows.withColumn("reason", F.when(valid & ~same, F.lit(clash)).otherwise(F.col("reason")))
     return rows.withColumn(
         "verdict",
-        F.when(F.col("reason").startswith(ERASED), "erased")
+        F.when(erased.is_row(F.col("reason")), "erased")
         .when(F.col("reason").isNotNull(), "quarantined")
         .when(F.col("_place") == F.col("_first"), "clean")
         .otherwise("duplicate"),

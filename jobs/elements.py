@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contracts.table import CallError
+from jobs import erased
 from jobs.expressions import (
     Expression,
     examined,
@@ -26,52 +27,84 @@ ELEMENT = "each"
 """The column that expressions know an element by."""
 
 
-def expanded(rows: DataFrame, each: str | None, texts: Iterable[str], where: str) -> DataFrame:
+def column_of(each: str) -> str | None:
+    """The raw column that an `each` is; None if an expression makes the array."""
+    listed = tokens(each)
+    is_column = len(listed) == 1 and listed[0].kind in ("word", "name")
+    return listed[0].text.strip("`") if is_column else None
+
+
+def expanded(
+    rows: DataFrame, each: str | None, texts: Iterable[str], where: str, table: str
+) -> DataFrame:
     """One row per element, with the column `each` and its place in `_landed.element`, from 1.
 
     A row without elements comes out once, as element 0, with the reason in `_landed.no_element`; so
-    do all rows of a table that has no `each`, without a reason. `texts` are the table's
+    do all rows of a table that has no `each`, without a reason. A row or an element that was erased
+    comes out as it did before, with that as `_landed.problem`. `texts` are the table's
     expressions: of elements in JSON they say which keys are to be found, all of them as texts.
 
     Raises:
         CallError: `each` is not valid over the raw columns, or gives no array.
     """
+    problem = F.col("_landed.problem")
+    of_elements = erased.is_elements(problem)
+    landed = F.col("_landed").withField("problem", F.when(~of_elements, problem))
+    landed = landed.withField("erased", F.when(of_elements, problem))
+    rows = rows.withColumn("_landed", landed)
     if each is None:
         return _placed(rows, F.lit(0), F.lit(None).cast("string"))
-    expression = Expression(ELEMENT, each)
-    (type_,) = examined(rows, [expression])
-    if isinstance(type_, str):
-        raise CallError(f"{where}.{type_}")
-    if not isinstance(type_, T.ArrayType | T.StringType | T.NullType):
-        raise CallError(
-            f"{where}.each: {each}: expected an array, or a text that is one in JSON, found one "
-            f"that gives {type_.simpleString()}"
-        )
     names = [name for name in rows.columns if name != "_landed"]
-    attempt = tried(each, F.to_json) if isinstance(type_, T.ArrayType) else tried(each)
-    text = read_back(F.col("_attempt"), T.StringType())
-    in_brackets = F.when(F.ltrim(text).startswith("["), text)
-    listed = F.from_json(in_brackets, T.ArrayType(type_of_elements(texts)))
-    rows = rows.select(*_quoted(names), "_landed", attempt.alias("_attempt")).select(
+    rows = _listed(rows, Expression(ELEMENT, each), T.ArrayType(type_of_elements(texts)), where)
+    n_gone = F.when(erased.is_row(problem), erased.n_rows(problem, table))
+    gone = F.when(n_gone.isNotNull(), F.array_repeat(F.lit(None), n_gone))
+    rows = rows.select(
         *_quoted(names),
         "_landed",
-        F.col("_attempt").isNull().alias("_failed"),
-        text.isNull().alias("_missing"),
-        listed.alias("_listed"),
+        "_reason",
+        F.posexplode_outer(F.coalesce("_listed", gone)).alias("_at", ELEMENT),
+    )
+    rows = _placed(rows, F.coalesce(F.col("_at") + 1, F.lit(0)), F.col("_reason"))
+    return _with_erased(rows, table).drop("_at", "_reason")
+
+
+def _listed(rows: DataFrame, expression: Expression, type_: T.ArrayType, where: str) -> DataFrame:
+    """Adds `_listed`, the array that an expression gives, and `_reason`, why a row has none."""
+    (given,) = examined(rows, [expression])
+    if isinstance(given, str):
+        raise CallError(f"{where}.{given}")
+    if not isinstance(given, T.ArrayType | T.StringType | T.NullType):
+        raise CallError(
+            f"{where}.each: {expression.text}: expected an array, or a text that is one in JSON, "
+            f"found one that gives {given.simpleString()}"
+        )
+    is_array = isinstance(given, T.ArrayType)
+    attempt = tried(expression.text, F.to_json) if is_array else tried(expression.text)
+    text = read_back(F.col("_attempt"), T.StringType())
+    in_brackets = F.when(F.ltrim(text).startswith("["), text)
+    rows = rows.select("*", attempt.alias("_attempt")).select(
+        "*", text.isNull().alias("_missing"), F.from_json(in_brackets, type_).alias("_listed")
     )
     reason = (
         F.when(F.col("_landed.problem").isNotNull(), F.lit(None))
-        .when(F.col("_failed"), F.lit(expression.failed))
+        .when(F.col("_attempt").isNull(), F.lit(expression.failed))
         .when(F.col("_missing"), F.lit("each: missing"))
         .when(F.col("_listed").isNull(), F.lit("each: not a JSON array of what is expected"))
         .when(F.size("_listed") == 0, F.lit("each: empty"))
     )
-    rows = rows.withColumn("_reason", reason).select(
-        *_quoted(names), "_landed", "_reason", F.posexplode_outer("_listed").alias("_at", ELEMENT)
+    return rows.withColumn("_reason", reason)
+
+
+def _with_erased(rows: DataFrame, table: str) -> DataFrame:
+    """The rows, those of elements that were erased with that as their problem."""
+    words = F.coalesce(erased.said_of(F.col("_landed.erased"), table), F.array())
+    number = F.col("_landed.element").cast("string")
+    problem = (
+        F.when(F.array_contains(words, number), F.lit(erased.ROW + table))
+        .when(F.array_contains(words, F.concat(F.lit("("), number, F.lit(")"))), F.lit(erased.ROW))
+        .otherwise(F.col("_landed.problem"))
     )
-    return _placed(rows, F.coalesce(F.col("_at") + 1, F.lit(0)), F.col("_reason")).drop(
-        "_at", "_reason"
-    )
+    return rows.withColumn("_landed", F.col("_landed").withField("problem", problem))
 
 
 def _placed(rows: DataFrame, element: Column, reason: Column) -> DataFrame:

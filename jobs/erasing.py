@@ -1,7 +1,8 @@
 """Rows about people who are to be forgotten: found by key, blanked where they land.
 
-What is left of such a row is where it stood and which tables it was meant for, so that counts still
-reconcile: cleaning counts it as erased (`jobs/clean.py`).
+Where a raw column is an array in JSON and only elements of it name the person, only these are
+blanked; the row is where the person is named outside of them, or an expression makes the array.
+A row that `where` keeps from a table is one about the person all the same.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.tables import LANDED
-from jobs.clean import ERASED, Rules, judged, verdicts
+from jobs import erased
+from jobs.clean import Rules, considered, user_key, verdicts
+from jobs.elements import column_of
 from jobs.sources import Source, TableMap
 from jobs.stages import Settings, rules_for
+from jobs.trim import trimmed
 
 PLACE = ("landed_on", "source", "file", "line")
+_WHOLE = -1
+"""For the place of an array among the raw columns, where none of them is one."""
 
 
 def names(rows: DataFrame, rules: Rules, keys: Collection[str]) -> Column:
@@ -31,18 +37,95 @@ def names(rows: DataFrame, rules: Rules, keys: Collection[str]) -> Column:
 def about(
     landed: DataFrame, source: Source, settings: Settings, keys: Collection[str]
 ) -> DataFrame:
-    """One row per landed row of the source and table that it is meant for, of rows about `keys`:
-    its place, `table_name`, and whether that table's row `names` one of them."""
-    every = reduce(
-        DataFrame.unionByName,
-        (_meant(landed, source, mapping, settings, keys) for mapping in source.tables),
+    """One row per landed row that names one of `keys` for some table: its place.
+
+    Elements that were erased are judged as nothing: who is named beside them is named still.
+    """
+    problem = F.when(~erased.is_elements(F.col("problem")), F.col("problem"))
+    rows = _considered(landed.withColumn("problem", problem), source, settings, keys)
+    return rows.where("names").select(*PLACE).distinct()
+
+
+def blanks(
+    landed: DataFrame, source: Source, settings: Settings, keys: Collection[str]
+) -> DataFrame:
+    """One row per row of `landed`, all of which name one of `keys`: its place, and what is to be
+    left of it.
+
+    `problem` says so, `fields` has it. `cuts`: the elements that go, by column. `tables`: those
+    that had a row that names one of the keys. `n_others`: rows of clean tables about others that go
+    with it, where the row is blanked whole.
+    """
+    columns = sorted({at for mapping in source.tables if (at := _column(source, mapping)) >= 0})
+    places = _by_table(_considered(landed, source, settings, keys))
+    places = places.withColumns({f"_cut_{at}": _gone_at(at) for at in columns})
+    cut = landed.select(*PLACE, "row_hash", "fields", "problem").join(places, list(PLACE))
+    cut = cut.withColumn("fields", _cut(columns, len(source.columns)))
+    cut = _with_whole(cut, columns, source, settings, keys)
+    whole = F.col("_whole")
+    cuts = F.array(
+        *(F.struct(F.lit(at).alias("at"), F.col(f"_cut_{at}").alias("elements")) for at in columns)
+    ).cast("array<struct<at: int, elements: array<int>>>")
+    naming = F.transform(F.filter("_t", lambda t: t["names"]), lambda t: t["table_name"])
+    others = F.aggregate("_t", F.lit(0).cast("bigint"), lambda n, t: n + t["n_others"])
+    return cut.select(
+        *PLACE,
+        F.when(whole, _row_said()).otherwise(_elements_said(columns)).alias("problem"),
+        F.when(~whole, F.col("fields")).alias("fields"),
+        F.when(~whole, F.filter(cuts, lambda c: F.size(c["elements"]) > 0)).alias("cuts"),
+        naming.alias("tables"),
+        F.when(whole, others).otherwise(0).alias("n_others"),
     )
-    every = every.groupBy(*PLACE, "table_name").agg(F.max("names").alias("names"))  # of elements
-    found = every.groupBy(*PLACE).agg(F.max("names").alias("found")).where("found").drop("found")
-    return every.join(found, list(PLACE), "left_semi")
 
 
-def _meant(
+def _by_table(considered: DataFrame) -> DataFrame:
+    """One row per place, with a struct for each table in `_t`: what it has there, and what goes."""
+    gone = F.when(F.col("names") | F.col("is_erased"), F.col("element"))
+    of_table = considered.groupBy(*PLACE, "table_name", "at").agg(
+        F.count_if("meant").cast("int").alias("n"),
+        F.max(F.col("names") & F.col("meant")).alias("names"),
+        F.collect_set(F.when(F.col("meant"), F.col("element"))).alias("elements"),
+        F.collect_set(gone).alias("gone"),
+        F.count_if("is_of_other").alias("n_others"),
+    )
+    listed = ("table_name", "at", "n", "names", "elements", "gone", "n_others")
+    return of_table.groupBy(*PLACE).agg(F.sort_array(F.collect_list(F.struct(*listed))).alias("_t"))
+
+
+def _with_whole(
+    cut: DataFrame,
+    columns: Sequence[int],
+    source: Source,
+    settings: Settings,
+    keys: Collection[str],
+) -> DataFrame:
+    """Adds `_whole`: rows that name one of the keys still, without the elements that do."""
+    if not columns:
+        return cut.withColumn("_whole", F.lit(True))
+    outside = [F.get("fields", F.lit(i)) for i in range(len(source.columns)) if i not in columns]
+    says = F.exists(
+        F.array(*outside).cast("array<string>"),
+        lambda cell: user_key(trimmed(cell), settings.key).isin(sorted(keys)),
+    )
+    still = about(cut.select(*LANDED.names), source, settings, keys).withColumn("_still", F.lit(1))
+    rows = cut.join(still, list(PLACE), "left")
+    named = F.col("_still").isNotNull() | F.coalesce(says, F.lit(False))
+    return rows.withColumn("_whole", named)
+
+
+def _considered(
+    landed: DataFrame, source: Source, settings: Settings, keys: Collection[str]
+) -> DataFrame:
+    """One row per element of a landed row and table that its source feeds: whether it is meant for
+    the table, names one of the keys, is erased already, or is a row about somebody else; and the
+    raw column of the array."""
+    return reduce(
+        DataFrame.unionByName,
+        (_of_table(landed, source, mapping, settings, keys) for mapping in source.tables),
+    )
+
+
+def _of_table(
     landed: DataFrame,
     source: Source,
     mapping: TableMap,
@@ -50,9 +133,81 @@ def _meant(
     keys: Collection[str],
 ) -> DataFrame:
     rules = rules_for(mapping.table, settings)(source)
-    rows = judged(landed, source, mapping, rules)
-    return rows.select(
-        *PLACE, F.lit(mapping.table).alias("table_name"), names(rows, rules, keys).alias("names")
+    rows = considered(landed, source, mapping, rules)
+    whose = F.col("user_key").isNotNull() if "user_key" in rows.columns else F.lit(False)
+    is_of_other = F.col("meant") & whose & ~F.col("names") & ~F.col("is_erased")
+    return rows.withColumns(
+        {
+            "table_name": F.lit(mapping.table),
+            "at": F.lit(_column(source, mapping)),
+            "names": names(rows, rules, keys),
+            "is_erased": erased.is_row(F.col("reason")),
+        }
+    ).select(
+        *PLACE,
+        "element",
+        "table_name",
+        "at",
+        "meant",
+        "names",
+        "is_erased",
+        is_of_other.alias("is_of_other"),
+    )
+
+
+def _column(source: Source, mapping: TableMap) -> int:
+    """Where the column that is the table's array stands among the source's."""
+    wanted = (column_of(mapping.each or "") or "").lower()
+    lowered = [name.lower() for name in source.columns]
+    return lowered.index(wanted) if wanted in lowered else _WHOLE
+
+
+def _gone_at(at: int) -> Column:
+    """The elements of an array that name one of the keys for some table, or were erased before."""
+    of_column = F.filter("_t", lambda t: t["at"] == at)
+    gone = F.flatten(F.transform(of_column, lambda t: t["gone"]))
+    return F.array_sort(F.array_distinct(F.filter(gone, lambda element: element > 0)))
+
+
+def _cut(columns: Sequence[int], width: int) -> Column:
+    """The fields without these elements; an array that cannot be cut stays as it is."""
+    without = F.udf(erased.without_elements, "string", useArrow=False)
+    cells = [F.get("fields", F.lit(i)) for i in range(width)]
+    for at in columns:
+        cells[at] = F.coalesce(without(cells[at], F.col(f"_cut_{at}")), cells[at])
+    return F.when(F.col("fields").isNotNull(), F.array(*cells))
+
+
+def _row_said() -> Column:
+    entries = F.transform(
+        F.filter("_t", lambda t: t["n"] > 0),
+        lambda t: F.when(t["n"] == 1, t["table_name"]).otherwise(
+            F.concat_ws(" ", t["table_name"], t["n"].cast("string"))
+        ),
+    )
+    return F.concat(F.lit(erased.ROW), F.array_join(entries, ", "))
+
+
+def _elements_said(columns: Sequence[int]) -> Column:
+    entries = F.flatten(F.array(*map(_entries, columns))) if columns else F.array(F.lit(""))
+    return F.concat(F.lit(erased.ELEMENTS), F.array_join(F.array_sort(entries), ", "))
+
+
+def _entries(at: int) -> Column:
+    """For each table of an array its elements that go, and in brackets those not meant for it."""
+    gone = F.col(f"_cut_{at}")
+
+    def words(table: Column) -> Column:
+        return F.transform(
+            gone,
+            lambda element: F.when(
+                F.array_contains(table["elements"], element), element.cast("string")
+            ).otherwise(F.concat(F.lit("("), element.cast("string"), F.lit(")"))),
+        )
+
+    return F.transform(
+        F.filter("_t", lambda t: (t["at"] == at) & (F.size(gone) > 0)),
+        lambda t: F.concat_ws(" ", t["table_name"], F.array_join(words(t), " ")),
     )
 
 
@@ -62,21 +217,18 @@ def blanked(
     """The landed rows, without what they say where they are about `keys`."""
     if not keys or not source.tables:
         return landed
-    tables = (
-        about(landed, source, settings, keys)
-        .groupBy(*PLACE)
-        .agg(F.concat_ws(", ", F.array_sort(F.collect_set("table_name"))).alias("_tables"))
+    named = landed.join(about(landed, source, settings, keys), list(PLACE), "left_semi")
+    left = blanks(named, source, settings, keys).select(
+        *PLACE, F.col("problem").alias("_problem"), F.col("fields").alias("_fields")
     )
-    gone = F.col("_tables").isNotNull()
+    gone = F.col("_problem").isNotNull()
     return (
-        landed.join(tables, list(PLACE), "left")
+        landed.join(left, list(PLACE), "left")
         .withColumns(
             {
-                "fields": F.when(~gone, F.col("fields")),
+                "fields": F.when(gone, F.col("_fields")).otherwise(F.col("fields")),
                 "row_hash": F.when(gone, F.lit("")).otherwise(F.col("row_hash")),
-                "problem": F.when(gone, F.concat(F.lit(ERASED), "_tables")).otherwise(
-                    F.col("problem")
-                ),
+                "problem": F.coalesce("_problem", "problem"),
             }
         )
         .select(*LANDED.names)
@@ -92,7 +244,9 @@ def judgements(
     dedup_days: int,
     keys: Collection[str],
 ) -> DataFrame:
-    """What cleaning made of the rows of a table that name one of the keys: place and `verdict`."""
+    """What cleaning made of the rows of a table that name one of the keys: place, `element` and
+    `verdict`."""
     make = rules_for(table, settings)
     rows = verdicts(landed, feeds, make, days, dedup_days, settings.mapping.bots.get(table))
-    return rows.where(names(rows, make(feeds[0][0]), keys)).select(*PLACE, "verdict")
+    named = rows.where(names(rows, make(feeds[0][0]), keys))
+    return named.select(*PLACE, "element", "verdict")

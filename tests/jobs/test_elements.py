@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
 from datetime import date
 from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contracts.table import CallError
 from flows.checked import Checked
+from jobs import erased
 from jobs.analysis import check_expressions
 from jobs.elements import type_of_elements
 from tests.flows.test_check import checked
@@ -140,3 +143,40 @@ def test_what_is_no_array_is_told_beside_other_mistakes(spark: SparkSession) -> 
         "  sources.shop.tables.orders.item_id: nothing: no column nothing; the source's columns "
         "are id, type, customer.id, created, lines, line_number, file_name, each",
     ]
+
+
+def test_elements_are_taken_out_of_an_array_and_the_others_stay_as_they_are_written() -> None:
+    assert erased.without_elements('[1.50, {"a": "], \\"x"} ,[2]]', [2]) == "[1.50, null ,[2]]"
+    for no_array in (None, "", "[1, 2", "[1] x", '{"a": [1]}', "[1,,2]", "[]", "[,]"):
+        assert erased.without_elements(no_array, [1]) is None, no_array
+    draws = random.Random(5)
+
+    def value(depth: int) -> object:
+        kind = draws.randrange(6 if depth else 4)
+        if kind == 4:
+            return [value(depth - 1) for _ in range(draws.randrange(4))]
+        if kind == 5:
+            return {draws.choice('ab]"'): value(depth - 1) for _ in range(draws.randrange(3))}
+        return (draws.choice(['a"b', "x]y", "{", ",", "\\", "é\n", "it's"]), 7, None, 1.5)[kind]
+
+    for _ in range(500):
+        values = [value(3) for _ in range(draws.randrange(1, 6))]
+        indent = draws.choice([None, 1])
+        text = json.dumps(values, indent=indent, ensure_ascii=draws.random() < 0.5)
+        gone = draws.sample(range(len(values)), draws.randrange(1, len(values) + 1))
+        left = [None if i in gone else v for i, v in enumerate(values)]
+        made = erased.without_elements(text, [i + 1 for i in gone])
+        assert made is not None, text
+        assert json.loads(made) == left, text
+        assert erased.without_elements(text, [len(values) + 1]) is None
+
+
+def test_what_is_said_of_rows_that_were_erased_is_read_as_earlier_versions_wrote_it(
+    spark: SparkSession,
+) -> None:
+    said = ["erased: orders, users", "erased: orders 3, users", "erased: ", "not valid JSON", None]
+    rows = spark.createDataFrame([(text,) for text in said], "problem string")
+    n = [erased.n_rows(F.col("problem"), name) for name in ("orders", "users", "posts")]
+    assert [tuple(row) for row in rows.select(*n).collect()] == [
+        (1, 1, None), (3, 1, None), *3 * [(None, None, None)]
+    ]  # fmt: skip
