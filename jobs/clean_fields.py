@@ -15,7 +15,7 @@ from contracts.values import ISO
 from jobs.clean import Check, user_key
 from jobs.numbers import DECIMAL, DECIMALS, plain
 from jobs.sources import Money, Source, SourceMapping
-from jobs.text import TextRules, normalised
+from jobs.text import Steps, TextRules, normalised
 from jobs.times import instant_of
 from jobs.user_key import UserKey
 
@@ -68,8 +68,8 @@ class Context:
         """
         return user_key(F.concat(F.lit(f"{kind}\x1f"), text_id(name)), self.key)
 
-    def words(self, name: str) -> Column:
-        return normalised(_text(name), self.text)
+    def words(self, name: str) -> Steps:
+        return normalised(name, _text(name), self.text)
 
     def instant(self, name: str) -> Column:
         """A time as UTC. What is an instant already stays one; `timezone` is for all others."""

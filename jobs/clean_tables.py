@@ -110,7 +110,7 @@ def items(given: Context) -> Rules:
         derive=(
             ("item_id", text_id("item_id")),
             ("category_id", text_id("category_id")),
-            ("title", given.words("title")),
+            *given.words("title"),
             ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(missing("item_id"), *time_checks()),
@@ -125,7 +125,7 @@ def posts(given: Context) -> Rules:
         derive=(
             ("post_id", given.id_of("post", "post_id")),
             ("user_key", given.key_of("user_id")),
-            ("text", given.words("text")),
+            *given.words("text"),
             ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(missing("user_id"), missing("post_id"), *time_checks()),
@@ -153,7 +153,7 @@ def engagements(given: Context) -> Rules:
                 .when(text_id("target_kind").isin("item", "ad"), text_id("target_id"))
                 .otherwise(given.id_of("post", "target_id")),
             ),
-            ("text", given.words("text")),
+            *given.words("text"),
             ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(
@@ -215,7 +215,7 @@ def reviews(given: Context) -> Rules:
                     .otherwise("positive"),
                 ),
             ),
-            ("text", given.words("text")),
+            *given.words("text"),
             ("occurred_at", given.instant("occurred_at")),
         ),
         checks=(

@@ -18,8 +18,9 @@ PLAIN = TextRules(lower=False, urls="keep", mentions="keep")
 
 def made(spark: SparkSession, texts: list[str | None], rules: TextRules) -> list[str | None]:
     rows = spark.createDataFrame([(i, t) for i, t in enumerate(texts)], "i int, text string")
-    shown = rows.select("i", normalised(F.col("text"), rules).alias("text")).orderBy("i").collect()
-    return [row.text for row in shown]
+    steps = normalised("plain", F.col("text"), rules)
+    rows = rows.select("i", "text", *(column.alias(name) for name, column in steps))
+    return [row.plain for row in rows.orderBy("i").collect()]
 
 
 def test_links_people_entities_and_escapes(spark: SparkSession) -> None:
@@ -112,7 +113,10 @@ def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
 
 def test_a_word_of_a_million_letters_takes_no_square_of_steps(spark: SparkSession) -> None:
     long = ["a" * 1_000_000 + " @b", "a." * 500_000 + "@", "@" * 1_000_000, '"' * 100_000]
-    assert len(made(spark, long, TextRules())[0] or "") == 1_000_007
+    long += ["ж" * 1_000_000 + "@ ann@ex.org", "aж" * 500_000 + "@b"]
+    found = made(spark, long, TextRules())
+    assert len(found[0] or "") == 1_000_007
+    assert found[-1] == "<user>"
 
 
 def test_what_is_configured_is_done(spark: SparkSession) -> None:
