@@ -147,7 +147,20 @@ MONEY_TABLES = frozenset({"orders", "account_events"})
 NULL_VALUES = ("", "NULL", "null", "\\N", "nan", "NaN", "None", "N/A", "#N/A")
 """Texts of raw cells that mean that there is no value, where a source does not say so itself."""
 
+NULL_LIKE = frozenset(
+    {
+        "null", "(null)", "<null>", "\\n", "none", "nil", "n/a", "#n/a", "na", "nan", "undefined",
+        "unknown", "missing", "-", "--", "?",
+    }
+)  # fmt: skip
+"""Ids that look as if there were none, in lower case. They are taken as they are, and counted."""
+
 BOT_LIMITS = {"engagements": 1000, "posts": 200, "follows": 500, "reviews": 200}
 """Clean table to the things that a user may do on a day: whoever did more, of what landed together,
 is a bot, and all of that user's rows of that day are quarantined. Retries count once, and edges
 without a time not at all. A mapping's `[bots]` changes the limits."""
+
+
+def id_fields(table: str) -> tuple[str, ...]:
+    """The fields of a clean table that name something."""
+    return tuple(field.name for field in FIELDS[table] if field.name.endswith("_id"))

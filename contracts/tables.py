@@ -90,6 +90,13 @@ RECONCILIATION = Table(
         Column("n_duplicate", "bigint", "Rows equal to one that was kept.", minimum=0),
         Column("n_quarantined", "bigint", "Rows in quarantine.", minimum=0),
         Column("n_erased", "bigint", "Rows about people who were erased.", minimum=0),
+        Column(
+            "null_like_ids",
+            "array<string>",
+            "Ids of these rows that look as if there were none, such as `user_id 12 NULL unknown`: "
+            "the mapping's field, rows, and up to five of the texts; null if there are none.",
+            nullable=True,
+        ),
     ),
 )
 

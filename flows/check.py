@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +27,7 @@ from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
 from flows.analysts import select_from
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
+from flows.null_like import NullLike, summed
 from flows.quarantine import masked
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
@@ -130,10 +131,25 @@ def tried(
         for task in TASKS
         if task not in tasks
     )
-    found = Checked(as_of, max_rows, sources, checked, (), off, lookups=_lookups(mapping))
+    found = Checked(
+        as_of,
+        max_rows,
+        sources,
+        checked,
+        (),
+        off,
+        lookups=_lookups(mapping),
+        null_like=_null_like(made, mapping),
+    )
     if found.first_day is None or found.first_day >= as_of:
         return found
     return replace(found, tasks=learnable(tasks, found.first_day, as_of, learning))
+
+
+def _null_like(results: Iterable[Result], mapping: SourceMapping) -> tuple[NullLike, ...]:
+    counts = (row for result in results for row in result.reconciled)
+    said = ((row["source"], row["table_name"], row["null_like_ids"]) for row in counts)
+    return summed(said, mapping)
 
 
 def sampled(

@@ -59,6 +59,10 @@ def page(out: Console, found: Checked) -> None:
         out,
     )
     _dropped(out, found)
+    if found.null_like:
+        out.print("\n[bold]ids that look as if there were none[/bold]")
+        for one in found.null_like:
+            out.print(f"  {one.advice}", markup=False, soft_wrap=True)
     _tasks(out, found)
     hints = [hint for table in found.tables for hint in hints_of(table)]
     if hints:

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from contracts.history import Learnable
+from flows.null_like import NullLike
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,8 @@ class Checked:
     gaps: tuple[str, ...] = ()
     """Days without a file of sources that say to stop: a night would."""
     lookups: tuple[CheckedLookup, ...] = ()
+    null_like: tuple[NullLike, ...] = ()
+    """Ids that look as if there were none."""
 
     @property
     def first_day(self) -> date | None:
@@ -125,6 +128,16 @@ def as_json(found: Checked) -> dict[str, Any]:
         },
         "switched_off": dict(found.switched_off),
         "a_night_would_stop": list(found.gaps),
+        "ids_like_null": [
+            {
+                "source": one.source,
+                "table": one.table,
+                "field": one.field,
+                "rows": one.rows,
+                "texts": list(one.texts),
+            }
+            for one in found.null_like
+        ],
     }
 
 

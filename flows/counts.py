@@ -32,7 +32,7 @@ class Counted:
 
 def counted(database: Path, since: date | None, as_of: date) -> Counted:
     """What the release knows of the rows that landed on `[since, as_of)`; None: on all days."""
-    days = f"landed_on < DATE '{as_of}'" + (f" AND landed_on >= DATE '{since}'" if since else "")
+    days = of_days(since, as_of)
     rows = query(
         database,
         f"""
@@ -49,6 +49,11 @@ def counted(database: Path, since: date | None, as_of: date) -> Counted:
         WHERE {days} GROUP BY ALL ORDER BY n DESC, 1, 2, 3 LIMIT {MOST_REASONS}""",
     )[1]
     return Counted(_title(since, as_of), rows, reasons)
+
+
+def of_days(since: date | None, as_of: date) -> str:
+    """A condition of SQL: rows that landed on `[since, as_of)`; None: whenever before."""
+    return f"landed_on < DATE '{as_of}'" + (f" AND landed_on >= DATE '{since}'" if since else "")
 
 
 def _title(since: date | None, as_of: date) -> str:

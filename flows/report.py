@@ -17,6 +17,7 @@ from flows.audit import Audited
 from flows.counts import Counted
 from flows.findings import TREND, Findings
 from flows.night import StageReport
+from flows.null_like import NullLike
 from flows.pictures import drifts, scoreboard
 from flows.quarantine import MIN_ROWS
 
@@ -41,6 +42,8 @@ class NightReport:
     """What landed since the release before."""
     ever: Counted
     """What landed since the beginning."""
+    null_like: Sequence[NullLike]
+    """Ids that look as if there were none, of what landed since the release before."""
     trained: Mapping[str, Any]
     audited: tuple[Audited, ...]
     switched_off: Mapping[str, str]
@@ -87,6 +90,7 @@ class NightReport:
             for source, table, n, _, _, bad, _ in self.tonight.rows
             if n >= MIN_ROWS and bad > MUCH_QUARANTINED * n
         ]
+        made += [f"{one.advice}." for one in self.null_like]
         made += [
             f"{d.column} of {d.table} lies elsewhere than in the release before: stability index "
             f"{d.index:.2f}, much is {MUCH_DRIFT:g}."

@@ -25,6 +25,7 @@ from flows.endings import sentence
 from flows.findings import find
 from flows.learning import learns, not_trained, told_to_train, train_fingerprint
 from flows.night import Night, StageReport, short_hash
+from flows.null_like import null_like_ids
 from flows.plan import Decision, decide, hash_of
 from flows.processes import TRACKING_VARIABLE, run_models
 from flows.publish import database
@@ -271,6 +272,7 @@ def _night_report(
         stages=tuple(night.stages),
         tonight=counted(database(night), _last_scored(night), night.as_of),
         ever=counted(database(night), None, night.as_of),
+        null_like=null_like_ids(database(night), _last_scored(night), night.as_of, night.mapping),
         trained=trained,
         audited=tuple(audited),
         switched_off=night.switched_off | unscored(night.settings, trained, scored),

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from contracts.sources import FIELDS, TIME_FIELDS
 from contracts.table import Table
 from contracts.tables import QUARANTINE, RECONCILIATION
-from jobs import erased
+from jobs import erased, null_like
 from jobs.digest import content_hash
 from jobs.elements import expanded
 from jobs.expressions import Expression, evaluated
@@ -138,6 +138,7 @@ def considered(landed: DataFrame, source: Source, mapping: TableMap, rules: Rule
         *(F.col(f"_landed.{name}") for name in places),
         reason.alias("reason"),
         _is_meant(mapping).alias("meant"),
+        *null_like.null_like_fields(mapping.table, problem),
     )
 
 
@@ -321,6 +322,7 @@ def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
             n("duplicate"),
             n("quarantined"),
             n("erased"),
+            null_like.counted(table.name).alias("null_like_ids"),
             F.count_if(F.col("element") <= 1).alias(N_ROWS),
         )
         .withColumn("table_name", F.lit(table.name))

@@ -155,3 +155,51 @@ def test_what_stops_a_check_is_one_object_for_programs(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*words, str(tmp_path / "none.toml")])
     assert done.exit_code == 2
     assert json.loads(done.stdout) == {"stopped": f"{tmp_path}/none.toml: no such mapping"}
+
+
+def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    written(
+        tmp_path,
+        {
+            "2025-01-01": """
+                a,none,x,1,2.50,2025-01-01T10:00:00
+                b, None ,x,1,2.50,2025-01-01T10:00:00
+                c,Unknown,x,1,2.50,2025-01-01T10:00:00
+                d,nancy,x,1,2.50,2025-01-01T10:00:00
+                """,
+            "2025-01-02": """
+                e,Unknown,-,one,2.50,2025-01-02T10:00:00
+                f,none
+                """,
+        },
+    )
+    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    values = '["", "NULL", "null", "\\\\N", "nan", "NaN", "None", "N/A", "#N/A", '
+    assert [one.advice for one in found.null_like] == [
+        *(
+            f'{table} from log: 3 rows have the user_id "Unknown" or "none", which is taken for an '
+            "id. If it says that there is none, write under [sources.log]: null_values = "
+            f'{values}"Unknown", "none"]; where an expression or an element of `each` gives '
+            "it: nullif(…, 'Unknown')"
+            for table in ("orders", "users")
+        ),
+        'orders from log: 1 rows have the item_id "-", which is taken for an id. If it says that '
+        f'there is none, write under [sources.log]: null_values = {values}"-"]; where an '
+        "expression or an element of `each` gives it: nullif(…, '-')",
+    ]
+    assert as_json(found)["ids_like_null"][2] == {
+        "source": "log", "table": "orders", "field": "item_id", "rows": 1, "texts": ["-"],
+    }  # fmt: skip
+    out = Console(width=160, record=True, file=io.StringIO())
+    page(out, found)
+    assert "  " + found.null_like[0].advice in out.export_text().splitlines()
+
+    said = values + '"Unknown", "none", "-"]'
+    (tmp_path / "m.toml").write_text(
+        MAPPING.replace('missing = "empty"', f'missing = "empty"\nnull_values = {said}')
+    )
+    again = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "u", date(2025, 1, 3))
+    assert again.null_like == ()
+    assert again.tables[0].clean == 1

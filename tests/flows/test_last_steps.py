@@ -247,7 +247,8 @@ def test_a_night_without_a_model_can_be_shown(
 ) -> None:
     night = night_of(0, frozenset({"items"}))
     scores, features = night.write_scores(()), night.write_features()
-    counts = night.write(RECONCILIATION, night.counts())
+    said_of_ids = {"null_like_ids": ["item_id 3 ? unknown"]}
+    counts = night.write(RECONCILIATION, [row | said_of_ids for row in night.counts()])
     files = {USER_SCORES: scores, USER_FEATURES: features, RECONCILIATION: counts}
     show_files(night, files)
     told = untrained({task.name: "too few days" for task in night.tasks}, "no days", str(tmp_path))
@@ -257,6 +258,7 @@ def test_a_night_without_a_model_can_be_shown(
     done = steps.report.fn(night, told, scored, (), release)
     check_shown(night, done, ())
     page = done["report"].read_text()
+    assert "items from source_of_items: 3 rows have the item_id" in page
     assert (
         "Nobody is scored as of 2025-03-01: this release has features and labels, and 3 users "
         "without a score."
