@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,9 +15,12 @@ from contracts.table import CallError
 from flows import code
 from flows.code import code_fingerprint
 from flows.database import open_database
-from flows.plan import Outputs, decide
+from flows.plan import Outputs, Planner, decide
 from flows.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
 from flows.settings import read_settings
+from jobs.sources import SourceMapping
+from jobs.stages import Settings
+from jobs.user_key import UserKey
 
 D = date(2025, 1, 1)
 PRINT = Fingerprint("code", "configuration", "inputs")
@@ -170,3 +175,33 @@ def test_a_key_is_needed_and_must_be_ones_own(tmp_path: Path) -> None:
     key = read_settings(key_file=path).user_key()
     assert repr(key) == f"UserKey(id={key.id})"
     assert "0123456789abcdef" not in repr(read_settings(key="0123456789abcdef0123"))
+
+
+class Interrupted(dict[tuple[str, str], Outputs]):
+    """Outputs in whose midst, once they are looked through, another thread reads more."""
+
+    def __init__(self, known: dict[tuple[str, str], Outputs], read: Callable[[], object]) -> None:
+        super().__init__(known)
+        self._other = threading.Thread(target=read)
+
+    def items(self) -> Iterator[tuple[tuple[str, str], Outputs]]:  # type: ignore[override]
+        for item in super().items():
+            if self._other.ident is None:
+                self._other.start()
+                self._other.join(0.5)  # it waits for its turn, or is done by now
+            yield item
+
+    def wait(self) -> None:
+        self._other.join(30)
+
+
+def test_a_stage_is_forgotten_while_others_read(tmp_path: Path) -> None:
+    receipts = Receipts(open_database(f"sqlite:///{tmp_path}/n.db"))
+    planner = Planner(receipts, Settings(SourceMapping("t", ()), UserKey(b"k" * 32)))
+    for stage in ("a", "b"):
+        planner.outputs(stage, "t")
+    outputs = Interrupted(planner._outputs, lambda: planner.outputs("c", "t"))
+    planner._outputs = outputs
+    planner.forget("a")
+    outputs.wait()
+    assert set(planner._outputs) == {("b", "t"), ("c", "t")}

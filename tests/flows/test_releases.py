@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,14 +18,18 @@ import pytest
 from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from contracts.tasks import TASKS
+from flows import lease
 from flows.analysts import query
 from flows.audit import audit_drift, audit_scores, raise_if_failed
 from flows.database import open_database
+from flows.home import open_home
 from flows.lake import Lake
-from flows.releases import Healed, Releases, branch_of, heal
+from flows.releases import Healed, Releases, branch_of, heal, now
+from flows.settings import read_settings
 from flows.upkeep import expire
 from tests.flows.lakes import FakeRegistry, release_of, scores_file
 
+rollback_module = import_module("flows.rollback")
 D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
 
 
@@ -130,6 +139,49 @@ def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_pa
     assert releases.champion(D3) == "model-one"
     with pytest.raises(ContractError, match="one is the first that still stands"):
         releases.rollback(lake)
+
+
+def test_a_double_click_on_rollback_takes_one_release_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of the same moment, which have one place in line, wait while something writes."""
+    monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path / "home"))
+    settings = read_settings()
+    engine, lake = open_home(settings), Lake(settings.folder / "lake")
+    releases, registry = Releases(engine), FakeRegistry()
+    before = None
+    for day, name in ((D1, "one"), (D2, "two"), (D3, "three")):
+        releases.publish(replace(release_of(lake, tmp_path, day, name), replaces=before))
+        heal(releases, lake, registry, tmp_path / "n.duckdb")  # type: ignore[arg-type]
+        before = name
+    asked_at = now()
+    waiting = threading.Semaphore(0)
+    patches = {
+        "flow_run": SimpleNamespace(scheduled_start_time=asked_at),
+        "now": lambda: asked_at,
+        "patience": lambda: timedelta(minutes=5),
+        "say": lambda line: waiting.release(),
+        "derive": lambda *told: None,
+        "announce": lambda *told: None,
+        "get_run_logger": lambda: logging.getLogger("rollback"),
+    }
+    for name, value in patches.items():
+        monkeypatch.setattr(rollback_module, name, value)
+    monkeypatch.setattr(lease, "POLL_SECONDS", 0.05)
+    with ThreadPoolExecutor(2) as pool:
+        with lease.writing(engine, "a-night", "the night"):
+            clicks = [pool.submit(rollback_module.rollback.fn) for _ in range(2)]
+            assert waiting.acquire(timeout=60)
+            assert waiting.acquire(timeout=60)
+        ended = [click.exception(timeout=60) for click in clicks]
+    assert sorted(str(error) for error in ended) == [
+        "None",
+        "release: three is to be taken back, but two is current; nothing was changed",
+    ]
+    current = releases.current()
+    assert current is not None
+    assert current.release_id == "two"
+    assert [r.release_id for r in releases.all() if r.withdrawn_at] == ["three"]
 
 
 def test_a_release_whose_snapshots_are_gone_does_not_come_back(lake: Lake, tmp_path: Path) -> None:
