@@ -174,7 +174,7 @@ def audit_drift(
                 continue  # no model has scored the task before
             made.append(
                 Audited(
-                    f"{task.name} lies as before",
+                    f"{task.name} is distributed as before",
                     f"stability index {found[0]:.3f}, at most {max_score_shift:g} expected",
                     found[0] <= max_score_shift,
                 )

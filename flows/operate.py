@@ -176,7 +176,7 @@ def rollback(home: Home = None) -> None:
     if current is None:
         raise ContractError("there is no release to go back to: nothing was published yet")
     done = run_flow(settings.folder, _rollback, current.release_id)
-    out.print(f"{done['withdrawn']} is taken back; {done['current']} is current")
+    out.print(f"{done['withdrawn']} is withdrawn; {done['current']} is current")
 
 
 def diff(

@@ -142,7 +142,7 @@ class Releases:
         never reused: one transaction.
 
         Returns:
-            The release that was taken back, and the one that is current now.
+            The release that was withdrawn, and the one that is current now.
 
         Raises:
             ContractError: there is no release before the current one, or housekeeping has

@@ -21,10 +21,10 @@ from flows.tasks import patience, say
 def rollback(release: str = "", reason: str = "") -> dict[str, str]:
     """Make the release before the current one current again.
 
-    What the release that is taken back computed of its days is recomputed next time, not reused.
+    What the release that is withdrawn computed of its days is recomputed next time, not reused.
 
     Args:
-        release: The release to take back, as a check: it must be the current one. Empty: the one
+        release: The release to withdraw, as a check: it must be the current one. Empty: the one
             that was current when this was asked for.
         reason: Why, in a few words; it is logged.
     """
@@ -43,11 +43,11 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
         current = releases.current()
         if current is not None and current.release_id != meant:
             raise CallError(
-                f"release: {meant or 'nothing'} is to be taken back, but {current.release_id} is "
+                f"release: {meant or 'nothing'} is to be withdrawn, but {current.release_id} is "
                 "current; nothing was changed"
             )
         withdrawn, current = releases.rollback(lake)
-        log.info(f"{withdrawn.release_id} is taken back; {current.release_id} is current")
+        log.info(f"{withdrawn.release_id} is withdrawn; {current.release_id} is current")
         derive(releases, lake, settings, "rollback")
     announce(current.release_id, str(current.as_of))
     return {"withdrawn": withdrawn.release_id, "current": current.release_id}

@@ -120,7 +120,7 @@ def releases(out: Console, settings: NightjarSettings) -> None:
             (
                 "*"
                 if current and r.release_id == current.release_id
-                else "taken back"
+                else "withdrawn"
                 if r.withdrawn_at
                 else "",
                 r.release_id,

@@ -46,11 +46,11 @@ def compare_clocks(spec: Mapping[str, Any]) -> dict[str, Any]:
             continue
         was, now = (_column(tables[n], users, column.name)[known] for n in ("was", "now"))
         of_was, of_now = auc_of(happened, was), auc_of(happened, now)
-        dice = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         gains = []
         for _ in range(SAMPLES):
             weights = np.bincount(
-                dice.integers(0, len(happened), len(happened)), minlength=len(happened)
+                rng.integers(0, len(happened), len(happened)), minlength=len(happened)
             ).astype(float)
             gains.append(of_now(weights) - of_was(weights))
         one = np.ones(len(happened))

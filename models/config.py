@@ -55,7 +55,7 @@ class TrainConfig:
     """Share of inputs dropped while training."""
     sequence_dropout: float = 0.5
     """Share of rows that are learnt from without their events, and without their words: both know
-    a user well enough to learn labels by heart."""
+    a user well enough to memorise labels."""
     event_dropout: float = 0.0
     """Share of events left out of each sequence while training."""
     tie: float = 0.0

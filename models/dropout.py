@@ -1,4 +1,4 @@
-"""Dropout whose dice cost less than what they are thrown for."""
+"""Dropout with one random byte an activation, eight of them a draw."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.share)
         n = x.numel()
-        dice = torch.empty((n + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
-        kept = dice.view(torch.uint8)[:n].view(x.shape) >= self._dropped
+        drawn = torch.empty((n + 7) // 8, dtype=torch.int64).random_(-(2**63), None)
+        kept = drawn.view(torch.uint8)[:n].view(x.shape) >= self._dropped
         return x * kept.to(x.dtype).mul_(LEVELS / (LEVELS - self._dropped))
 
     def extra_repr(self) -> str:

@@ -110,7 +110,7 @@ def fit(
     last task was at its best, and let each tower go on to its own best (`models/towers.py`).
 
     `folder` keeps checkpoints. Where one is there that an earlier training of the same kind left,
-    training goes on from it. `watching` are callbacks of whoever looks on.
+    training goes on from it. `watching` are the caller's callbacks.
     """
     best = ModelCheckpoint(
         dirpath=folder, monitor="best_loss", mode="min", save_top_k=1, save_weights_only=True,

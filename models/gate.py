@@ -90,9 +90,10 @@ def decide(
 ) -> Verdict:
     """Promote what is no worse over all and significantly worse nowhere.
 
-    What is better over all and worse somewhere is a person's to weigh. Fewer than `min_rows` common
-    test rows say nothing about a task. A task that is not fit is not published, whoever wins; if it
-    is one that the champion publishes, and by more than chance not fit, that is worse too.
+    What is better over all and worse somewhere is for a person to decide. Fewer than `min_rows`
+    common test rows say nothing about a task. A task that is not fit is not published, whoever
+    wins; if it is one that the champion publishes, and by more than chance not fit, that is worse
+    too.
     """
     constant, ranks = against_constant or {}, ranks or {}
     held = withheld(constant, ranks)

@@ -229,7 +229,7 @@ def _labels(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> Tenso
 
 
 def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()) -> Fitted:
-    """Fit encoders, network and calibration; `watching` looks on while the network learns.
+    """Fit encoders, network and calibration; `watching` are callbacks of its training.
 
     With `student_width` a smaller network is then fitted to labels and to what the first one says,
     and is the model.

@@ -168,7 +168,7 @@ class MultiTaskModule(pl.LightningModule):
             self._add(name, loss * n / self.scales[name], n)
 
     def on_validation_start(self) -> None:
-        """What is validated, and kept by whoever looks on, is the mean of the weights."""
+        """What is validated, and kept by the callbacks, is the mean of the weights."""
         if self._mean is not None:
             self._mean.swap()
 
@@ -220,7 +220,7 @@ class MultiTaskModule(pl.LightningModule):
             "sums": {name: torch.stack(parts).cpu() for name, parts in self._sums.items()},
             "steps": self._mean.steps if self._mean is not None else 0,
             "means": [mean.cpu() for mean in self._mean.means] if self._mean is not None else [],
-            "dice": torch.get_rng_state(),
+            "rng_state": torch.get_rng_state(),
             "cuda_dice": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
@@ -242,7 +242,7 @@ class MultiTaskModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Go on with the same numbers still to be drawn."""
         if self._resumed is not None:
-            torch.set_rng_state(self._resumed["dice"])
+            torch.set_rng_state(self._resumed["rng_state"])
             if self._resumed["cuda_dice"]:
                 torch.cuda.set_rng_state_all(self._resumed["cuda_dice"])
             self._resumed = None

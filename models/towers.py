@@ -1,6 +1,6 @@
 """Each task learns for as long as it gets better, and ends with the tower that was best.
 
-Tasks peak at different epochs: rare labels are learnt by heart while frequent ones still teach. So
+Tasks peak at different epochs: rare labels are memorised while frequent ones still teach. So
 a task whose validation loss has not fallen for `patience` epochs rests: its tower is put back to
 its best epoch, and it no longer pulls at the trunk. When all rest, the trunk is that of the last
 epoch at which some task was better than ever. That trunk is then fixed, and every tower goes on

@@ -124,7 +124,7 @@ def _counts(
     market: Market, traits: Block, day: int, kind: str, what: int
 ) -> tuple[Ints, np.random.Generator]:
     """The users of a day's events of one kind, and chance to go on with."""
-    made = market.dice(what, traits.first, day)
+    made = market.rng(what, traits.first, day)
     awake = np.flatnonzero(traits.awake(day))
     rate = traits.rate(kind)[awake] * season(market.day(day))
     return np.repeat(awake, made.poisson(rate)), made
@@ -156,7 +156,7 @@ def pick_peers(users: Ints, traits: Block, made: np.random.Generator, stray: flo
 
 def engagements_of(market: Market, traits: Block, day: int) -> Engagements:
     """Views, likes, comments, shares, searches, clicks, ads seen and clicked, and what bots do."""
-    made = market.dice(4, traits.first, day)
+    made = market.rng(4, traits.first, day)
     awake = np.flatnonzero(traits.awake(day))
     columns = np.array([list(RATES).index(verb) for verb in VERBS])
     counts = made.poisson(traits.rates[np.ix_(awake, columns)] * season(market.day(day)))
@@ -224,7 +224,7 @@ def follows_of(market: Market, traits: Block, day: int) -> Follows:
         _new_follows(market, traits, day),
         _new_follows(market, traits, day - UNFOLLOWED_AFTER),
     )
-    made = market.dice(15, traits.first, day)
+    made = market.rng(15, traits.first, day)
     gone = old.take(made.random(len(old)) < (P_UNFOLLOWED if day >= UNFOLLOWED_AFTER else 0))
     both = [
         np.concatenate([getattr(part, f.name) for part in (new, gone)]) for f in fields(Follows)
@@ -278,7 +278,7 @@ def cancelled_of(market: Market, traits: Block, day: int) -> Orders:
     if day < CANCELLED_AFTER:
         return orders_of(market, traits, day).take(np.zeros(0, np.int64))
     old = orders_of(market, traits, day - CANCELLED_AFTER)
-    made = market.dice(18, traits.first, day)
+    made = market.rng(18, traits.first, day)
     n_orders = int(old.order.max()) + 1 if len(old) else 0
     return old.take((made.random(n_orders) < P_CANCELLED)[old.order])
 
@@ -322,7 +322,7 @@ def frauds_of(market: Market, traits: Block, day: int) -> AccountEvents:
 
     They come first among the day's account events, so their numbers do not depend on the rest.
     """
-    made = market.dice(12, traits.first, day)
+    made = market.rng(12, traits.first, day)
     hit = made.random(traits.n) < traits.vulnerability
     victims = np.flatnonzero(hit & (traits.signed_up <= day) & ~traits.bot)
     n = len(victims)

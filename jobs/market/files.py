@@ -128,11 +128,11 @@ class Simulation:
                 n = len(text)
                 parts.append(Landing(text, np.full(n, code(fate), np.int8), np.full(n, -1)))
         place = 20 + STREAMS.index(name)
-        return land(parts, self.market.dice(place, traits.first, day))
+        return land(parts, self.market.rng(place, traits.first, day))
 
     def _happening(self, name: str, traits: Block, day: int) -> Landing:
         """The lines of what happens on a day that land on it; the others are put by."""
-        made = self.market.dice(40 + STREAMS.index(name), traits.first, day)
+        made = self.market.rng(40 + STREAMS.index(name), traits.first, day)
         n, make, bots, immune = self._stream(name, traits, day)
         fates = draw_fates(n, self.market.dirt, LOGS[name], made)
         for fate, rows in immune.items():

@@ -99,7 +99,7 @@ class Market:
     def day(self, number: int) -> date:
         return self.start + timedelta(days=number)
 
-    def dice(self, what: int, block: int, day: int) -> np.random.Generator:
+    def rng(self, what: int, block: int, day: int) -> np.random.Generator:
         """Chance for one purpose, block of users and day, which may lie before the start."""
         return np.random.default_rng((self.seed, what, block, day + 10_000))
 
@@ -157,7 +157,7 @@ class Block:
 def block(market: Market, first: int) -> Block:
     """The users from number `first` on."""
     n = min(BLOCK, market.users - first)
-    made = market.dice(1, first, 0)
+    made = market.rng(1, first, 0)
     groups = np.arange(BLOCK) // COMMUNITY
     centre = made.dirichlet(np.full(N_CATEGORIES, 0.35), BLOCK // COMMUNITY + 1)
     zeal = made.normal(0, 0.6, BLOCK // COMMUNITY + 1)
@@ -210,7 +210,7 @@ class Items:
 
     @staticmethod
     def of(market: Market) -> Items:
-        made = market.dice(2, 0, 0)
+        made = market.rng(2, 0, 0)
         return Items(
             np.arange(N_ITEMS) % N_CATEGORIES,
             np.round(made.lognormal(2.8, 0.7, N_ITEMS), 2),

@@ -77,12 +77,12 @@ def watches(pid: int) -> bool:
         return False
 
 
-def kill(process: subprocess.Popen[bytes], how: str, mark: str, dice: random.Random) -> str:
+def kill(process: subprocess.Popen[bytes], how: str, mark: str, rng: random.Random) -> str:
     """Kill some of a run; says what was killed."""
     if how == "child":
         children = [p for p in marked(mark) if p != process.pid and not watches(p)]
         if children:
-            victim = dice.choice(sorted(children))
+            victim = rng.choice(sorted(children))
             try:
                 words = Path(f"/proc/{victim}/cmdline").read_bytes().split(b"\0")
                 os.kill(victim, signal.SIGKILL)
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--per-round", type=int, default=13, help="kills of one home's night")
     parser.add_argument("--seed", type=int, default=1)
     told = parser.parse_args()
-    dice = random.Random(told.seed)
+    rng = random.Random(told.seed)
     root = Path(tempfile.mkdtemp(prefix="nightjar-kills-"))
     simulate(Market(150, START, DAYS, 3), root / "raw", lambda done, total: None)
     print("an uninterrupted night and backfill first", flush=True)
@@ -168,15 +168,15 @@ def main() -> None:
                 mark = f"{rounds}-{kills}"
                 process = start(root, home, call, mark)
                 # A run that takes up what was done comes to its end sooner: look at all of it.
-                delay = dice.uniform(2, min(max(12, seconds), 32))
+                delay = rng.uniform(2, min(max(12, seconds), 32))
                 try:
                     process.wait(delay)
                     print(f"{call[0]} had ended before it was killed", flush=True)
                     break
                 except subprocess.TimeoutExpired:
                     pass
-                how = dice.choice(["group", "group", "main", "child"])
-                what = kill(process, how, mark, dice)
+                how = rng.choice(["group", "group", "main", "child"])
+                what = kill(process, how, mark, rng)
                 try:
                     process.wait(600)  # whoever lost a child says so and ends
                 except subprocess.TimeoutExpired:

@@ -65,14 +65,12 @@ def told(**line: Any) -> None:
 
 def write_table(path: Path, n: int, n_ids: int) -> None:
     """The table of the comparisons: ids log-uniform over `n_ids`, labels by numbers and ids."""
-    dice = np.random.default_rng(0)
-    ids = np.minimum(
-        (n_ids ** dice.random((n, FIELDS), np.float32)).astype(np.int64) - 1, n_ids - 1
-    )
-    numbers = dice.standard_normal((n, NUMBERS), np.float32)
-    weights = dice.standard_normal((NUMBERS, len(TASKS))).astype(np.float32)
+    rng = np.random.default_rng(0)
+    ids = np.minimum((n_ids ** rng.random((n, FIELDS), np.float32)).astype(np.int64) - 1, n_ids - 1)
+    numbers = rng.standard_normal((n, NUMBERS), np.float32)
+    weights = rng.standard_normal((NUMBERS, len(TASKS))).astype(np.float32)
     logits = numbers @ weights * 0.5 + (ids[:, : len(TASKS)] % 7 - 3) * 0.3
-    labels = dice.random((n, len(TASKS))) < 1 / (1 + np.exp(-logits))
+    labels = rng.random((n, len(TASKS))) < 1 / (1 + np.exp(-logits))
     columns: dict[str, Any] = {
         "user_key": [f"{i:08d}" for i in range(n)],
         "as_of": pa.array([DAY] * n, pa.date32()),

@@ -50,9 +50,9 @@ DAY = date(2025, 6, 2)
 def reconciled(spark: SparkSession, format_: str, seed: int, n: int, folder: Path) -> list[str]:
     """Land and clean `n` damaged files, those of one kind of source together; what was lost."""
     files_of: dict[str, tuple[Source, list[RawFile]]] = {}
-    dice, expected = random.Random(seed), Counter[str]()
+    rng, expected = random.Random(seed), Counter[str]()
     for i in range(n):
-        made = broken(format_, dice)
+        made = broken(format_, rng)
         of = replace(made.source, tables=(REVIEWS,), landed_on=None, files="{day}")
         path = folder / f"{i}-{made.name}"
         path.write_bytes(made.content)

@@ -125,7 +125,7 @@ def nightjar(home: Path, *words: str, **settings: str) -> subprocess.CompletedPr
 
 
 def with_a_release(home: Path) -> None:
-    """A home in which there is something to take back."""
+    """A home in which there is something to roll back."""
     engine = open_database(f"sqlite:///{home / 'nightjar.db'}")
     with engine.begin() as connection:
         connection.execute(insert(RELEASES).values(

@@ -218,7 +218,7 @@ def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) 
         ("as many users as before", "440 users, 500 before, at least 450 expected")
     ]
     ((check, found),) = failed(500, 0.6)
-    assert check == "churn_28d lies as before"
+    assert check == "churn_28d is distributed as before"
     assert found.startswith("stability index ")
     assert failed(100, 0.6, None, None) == []
 

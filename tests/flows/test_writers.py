@@ -243,7 +243,7 @@ def test_killed_in_the_middle_of_commits_each_day_is_whole(tmp_path: Path) -> No
             rows = [row | {"thing_id": f"i{i}"} for i in range(3)]
             path = tmp_path / f"{k}-{n}.parquet"
             pq.write_table(pa.Table.from_pylist(rows, arrow_schema(USER_ITEM_DAYS)), path)
-    dice = random.Random(3)
+    rng = random.Random(3)
     for _ in range(4):
         process = subprocess.Popen(
             [sys.executable, "-c", _WRITES, str(tmp_path / "lake"), str(tmp_path),
@@ -252,7 +252,7 @@ def test_killed_in_the_middle_of_commits_each_day_is_whole(tmp_path: Path) -> No
         deadline = time.monotonic() + 60
         while not (tmp_path / "lake/catalogue.db").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        time.sleep(dice.uniform(2, 5))
+        time.sleep(rng.uniform(2, 5))
         assert process.poll() is None
         process.kill()
         process.wait()

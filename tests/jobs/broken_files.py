@@ -36,74 +36,74 @@ class Broken:
     source: Source
 
 
-def lines(format_: str, dice: random.Random, n: int) -> list[bytes]:
+def lines(format_: str, rng: random.Random, n: int) -> list[bytes]:
     """Good rows; some have quotes, line breaks and letters of other scripts in a cell."""
     made = []
     for i in range(n):
-        text = dice.choice(["plain", "", "so, so", 'an "inch"', "Größe 小明", "two\nlines", "NULL"])
+        text = rng.choice(["plain", "", "so, so", 'an "inch"', "Größe 小明", "two\nlines", "NULL"])
         values = (f"e{i}", f"u{i % 3}", f"i{i % 5}", text, f"2025-06-01T10:00:{i % 60:02d}Z")
         if format_ == "csv":
             quoted = '"' + text.replace('"', '""') + '"'
-            cell = quoted if set(text) & set('",\n') or dice.random() < 0.2 else text
+            cell = quoted if set(text) & set('",\n') or rng.random() < 0.2 else text
             made.append(",".join((*values[:3], cell, values[4])).encode())
         else:
             record = dict(zip(COLUMNS, values, strict=True))
-            made.append(json.dumps(record, ensure_ascii=dice.random() < 0.5).encode())
+            made.append(json.dumps(record, ensure_ascii=rng.random() < 0.5).encode())
     return made
 
 
-def broken(format_: str, dice: random.Random) -> Broken:
+def broken(format_: str, rng: random.Random) -> Broken:
     """A file with a few accidents, as a source of that format may meet it."""
-    header = format_ == "csv" and dice.random() < 0.5
-    rows = lines(format_, dice, dice.randint(1, 12))
+    header = format_ == "csv" and rng.random() < 0.5
+    rows = lines(format_, rng, rng.randint(1, 12))
     if header:
         rows.insert(0, ",".join(COLUMNS).encode())
-    between = b"" if format_ == "jsonl" and dice.random() < 0.2 else dice.choice([b"\n", b"\r\n"])
-    content = between.join(rows) + dice.choice([b"", b"\n"])
+    between = b"" if format_ == "jsonl" and rng.random() < 0.2 else rng.choice([b"\n", b"\r\n"])
+    content = between.join(rows) + rng.choice([b"", b"\n"])
     if format_ == "json":
         content = b"[" + b",\n".join(rows) + b"]"
-    for _ in range(dice.choice([0, 1, 1, 2, 3, 8])):
-        content = _accident(content, dice)
-    encoding = dice.choice(
+    for _ in range(rng.choice([0, 1, 1, 2, 3, 8])):
+        content = _accident(content, rng)
+    encoding = rng.choice(
         ["utf-8"] * 6 + ["latin-1", "windows-1252", "utf-16", "utf-16-le", "utf-32"]
     )
-    if dice.random() < 0.8:  # else the mapping is wrong about it
+    if rng.random() < 0.8:  # else the mapping is wrong about it
         content = content.decode("utf-8", "replace").encode(encoding, "replace")
-    if dice.random() < 0.1:
-        content = _accident(content, dice)
-    suffix, pack = dice.choice(
+    if rng.random() < 0.1:
+        content = _accident(content, rng)
+    suffix, pack = rng.choice(
         [("", bytes)] * 5 + [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
     )
     content = pack(content)
-    if suffix and dice.random() < 0.4:
-        content = _accident(content, dice)
+    if suffix and rng.random() < 0.4:
+        content = _accident(content, rng)
     given = {"encoding": encoding, "max_undecodable_share": 1.0}
     if format_ == "csv":
-        given |= {"header": header, "multiline": dice.random() < 0.5}
-        given["separator"] = dice.choice([",", ",", ",", "::", "whitespace", ";"])
+        given |= {"header": header, "multiline": rng.random() < 0.5}
+        given["separator"] = rng.choice([",", ",", ",", "::", "whitespace", ";"])
     else:
-        given["missing_key"] = dice.choice(["stop", "null", "null"])
+        given["missing_key"] = rng.choice(["stop", "null", "null"])
     made = Source("log", "f", format_, COLUMNS, (), landed_on="x", **given)  # type: ignore[arg-type]
     return Broken(f"f.{format_}{suffix}", content, made)
 
 
-def _accident(content: bytes, dice: random.Random) -> bytes:
-    at = dice.randrange(len(content) + 1)
-    match dice.randrange(8):
+def _accident(content: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(content) + 1)
+    match rng.randrange(8):
         case 0:
-            return content[:at] + bytes([dice.randrange(256)]) + content[at + 1 :]
+            return content[:at] + bytes([rng.randrange(256)]) + content[at + 1 :]
         case 1:
-            return content[:at] + content[at + dice.randint(1, 30) :]
+            return content[:at] + content[at + rng.randint(1, 30) :]
         case 2 | 3:
-            return content[:at] + dice.choice(_TOKENS) + content[at:]
+            return content[:at] + rng.choice(_TOKENS) + content[at:]
         case 4:
             return content[:at]
         case 5:
-            end = min(len(content), at + dice.randint(1, 200))
+            end = min(len(content), at + rng.randint(1, 200))
             return content[:end] + content[at:]
         case 6:
-            return content[:at] + content[at:].replace(b"\n", dice.choice([b"", b"\r", b"\n\n"]), 1)
-    return content[:at] + content[at : at + 40] * dice.randint(2, 50) + content[at:]
+            return content[:at] + content[at:].replace(b"\n", rng.choice([b"", b"\r", b"\n\n"]), 1)
+    return content[:at] + content[at : at + 40] * rng.randint(2, 50) + content[at:]
 
 
 def unaccounted(made: Broken, path: Path, rows: list[Row]) -> str | None:
@@ -156,10 +156,10 @@ def _most_in_no_row(made: Broken) -> int:
 
 def torture(format_: str, seed: int, n: int, path: Path) -> tuple[int, int, list[str]]:
     """Read `n` broken files: how many were refused, how many rows came out, and what was lost."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     refused, n_rows, lost = 0, 0, []
     for i in range(n):
-        made = broken(format_, dice)
+        made = broken(format_, rng)
         path.write_bytes(made.content)
         rows: list[Row] = []
         try:

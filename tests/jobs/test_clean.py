@@ -269,21 +269,21 @@ def test_a_dimension_keeps_the_newest_of_a_day(spark: SparkSession, tmp_path: Pa
 def test_counts_reconcile_on_seeded_random_dirt(spark: SparkSession, tmp_path: Path) -> None:
     import random
 
-    dice = random.Random(3)
+    rng = random.Random(3)
 
     def line() -> str:
         cells = [
-            f"l{dice.randint(1, 30)}",
+            f"l{rng.randint(1, 30)}",
             "o1",
-            dice.choice(["ann", "bob", ""]),
+            rng.choice(["ann", "bob", ""]),
             "i1",
-            dice.choice(["purchase", "purchase", "gift"]),
-            dice.choice(["1", "2", "-3", "x"]),
-            dice.choice(["1", "2.5", "1.999"]),
+            rng.choice(["purchase", "purchase", "gift"]),
+            rng.choice(["1", "2", "-3", "x"]),
+            rng.choice(["1", "2.5", "1.999"]),
             "EUR",
             "2025-01-01T10:00:00",
         ]
-        return ",".join(cells[: dice.choice([9, 9, 9, 9, 5])])
+        return ",".join(cells[: rng.choice([9, 9, 9, 9, 5])])
 
     days = {DAY + timedelta(days=n): "\n".join(line() for _ in range(60)) for n in range(4)}
     shop = Shop(spark, tmp_path, days)

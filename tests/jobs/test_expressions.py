@@ -97,13 +97,13 @@ def test_others_may(text: str) -> None:
 
 
 def test_what_cannot_fail_does_not_whatever_the_cells_hold(spark: SparkSession) -> None:
-    dice = random.Random(6)
+    rng = random.Random(6)
 
     def text(depth: int) -> str:
         if depth == 0:
-            return dice.choice(["a", "'x'", "'17'", "a", "null"])
+            return rng.choice(["a", "'x'", "'17'", "a", "null"])
         one, two = text(depth - 1), text(depth - 1)
-        return dice.choice(
+        return rng.choice(
             [
                 f"lower({one})", f"concat({one}, {two})", f"{one} || {two}", f"coalesce({one}, {two})",
                 f"nullif({one}, {two})", f"substring({one}, 2, 3)", f"sha2({one}, 256)",
@@ -112,7 +112,7 @@ def test_what_cannot_fail_does_not_whatever_the_cells_hold(spark: SparkSession) 
             ]
         )  # fmt: skip
 
-    safe = [t for t in (text(dice.randint(1, 3)) for _ in range(400)) if cannot_fail(t)]
+    safe = [t for t in (text(rng.randint(1, 3)) for _ in range(400)) if cannot_fail(t)]
     assert len(safe) > 100
     rows = over(spark, *DIRTY)
     for start in range(0, len(safe), 50):

@@ -223,7 +223,7 @@ def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSessio
     """Rows after the cut are changed, deleted and added at random."""
     world, as_of = random_world(5), AS_OFS[2]
     before = features_of(spark, world, [as_of])
-    dice = random.Random(11)
+    rng = random.Random(11)
     for _ in range(1):
         changed = copy.deepcopy(world)
         for name, rows in changed.rows.items():
@@ -231,17 +231,17 @@ def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSessio
             for row in rows:
                 at = row.get("valid_from") or row["occurred_at"]
                 later = row["landed_on"] >= as_of or (at is not None and at.date() >= as_of)
-                if later and dice.random() < 0.3:
+                if later and rng.random() < 0.3:
                     continue  # deleted
                 if later:
                     for column in ("amount_minor", "quantity", "stars", "text"):
-                        n = dice.randint(1, 5)
+                        n = rng.randint(1, 5)
                         if row.get(column) is not None:
                             row[column] = str(n) if column == "text" else n
-                    if dice.random() < 0.5 and "user_key" in row:
-                        row["user_key"] = f"u{dice.randrange(6)}"
+                    if rng.random() < 0.5 and "user_key" in row:
+                        row["user_key"] = f"u{rng.randrange(6)}"
                     row["landed_on"] = max(row["landed_on"], as_of) + timedelta(
-                        days=dice.randrange(5) * 7
+                        days=rng.randrange(5) * 7
                     )
                 kept.append(row)
             if name in IDS:

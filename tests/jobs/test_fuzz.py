@@ -38,24 +38,24 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def mutated(line: bytes, dice: random.Random) -> bytes:
+def mutated(line: bytes, rng: random.Random) -> bytes:
     """The line with one to four accidents."""
-    for _ in range(dice.randint(1, 4)):
-        at = dice.randrange(len(line) + 1)
-        match dice.randrange(6):
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(line) + 1)
+        match rng.randrange(6):
             case 0:
-                line = line[:at] + bytes([dice.randrange(256)]) + line[at + 1 :]
+                line = line[:at] + bytes([rng.randrange(256)]) + line[at + 1 :]
             case 1:
-                line = line[:at] + line[at + dice.randint(1, 9) :]
+                line = line[:at] + line[at + rng.randint(1, 9) :]
             case 2:
-                line = line[:at] + dice.choice(TOKENS) + line[at:]
+                line = line[:at] + rng.choice(TOKENS) + line[at:]
             case 3:
                 line = line[:at]
             case 4:
-                end = dice.randrange(len(line) + 1)
+                end = rng.randrange(len(line) + 1)
                 line = line[: max(at, end)] + line[min(at, end) :]
             case 5:
-                line = line[:at] + dice.choice(TOKENS) + line[at + dice.randint(1, 5) :]
+                line = line[:at] + rng.choice(TOKENS) + line[at + rng.randint(1, 5) :]
     return line
 
 
@@ -83,10 +83,10 @@ SOURCES = [
 
 @pytest.mark.parametrize("of", SOURCES, ids=lambda s: f"{s.format}-{s.encoding}-{s.multiline}")
 def test_every_line_comes_out_once_whatever_is_in_it(of: Source, tmp_path: Path) -> None:
-    dice, path = random.Random(1), tmp_path / "f"
+    rng, path = random.Random(1), tmp_path / "f"
     for _ in range(600):
         lines = [LINES[of.format] % (i, i) for i in range(5)]
-        content = b"\n".join(mutated(line, dice) for line in lines) + b"\n"
+        content = b"\n".join(mutated(line, rng) for line in lines) + b"\n"
         path.write_bytes(content)
         rows = list(raw_rows(path, of))
         if rows and rows[0].line == WHOLE_FILE:
@@ -109,10 +109,10 @@ def test_every_line_comes_out_once_whatever_is_in_it(of: Source, tmp_path: Path)
 
 
 def test_a_broken_header_is_one_message(tmp_path: Path) -> None:
-    dice, path, of = random.Random(2), tmp_path / "f.csv", source("csv")
+    rng, path, of = random.Random(2), tmp_path / "f.csv", source("csv")
     unreadable = 0
     for _ in range(500):
-        path.write_bytes(mutated(b"id,text,n", dice) + b"\ne1,a,1\ne2,b,2\n")
+        path.write_bytes(mutated(b"id,text,n", rng) + b"\ne1,a,1\ne2,b,2\n")
         rows = list(raw_rows(path, of))
         told = [row.problem for row in rows if row.line == WHOLE_FILE]
         if told:
@@ -122,11 +122,11 @@ def test_a_broken_header_is_one_message(tmp_path: Path) -> None:
     assert unreadable > 100
 
 
-def _gzipped(dice: random.Random) -> bytes:
-    return gzip.compress(b"\n".join(LINES["jsonl"] % (i, dice.randrange(99)) for i in range(50)))
+def _gzipped(rng: random.Random) -> bytes:
+    return gzip.compress(b"\n".join(LINES["jsonl"] % (i, rng.randrange(99)) for i in range(50)))
 
 
-def _parquet(dice: random.Random) -> bytes:
+def _parquet(rng: random.Random) -> bytes:
     sink = pa.BufferOutputStream()
     columns = {"id": [f"e{i}" for i in range(50)], "text": ["x"] * 50, "n": list(range(50))}
     pq.write_table(pa.table(columns), sink)
@@ -144,10 +144,10 @@ def _parquet(dice: random.Random) -> bytes:
 def test_a_damaged_file_is_one_message_or_all_of_its_rows(
     name: str, of: Source, make: Callable[[random.Random], bytes], tmp_path: Path
 ) -> None:
-    dice, path = random.Random(3), tmp_path / name
+    rng, path = random.Random(3), tmp_path / name
     unreadable = 0
     for _ in range(400):
-        path.write_bytes(mutated(make(dice), dice))
+        path.write_bytes(mutated(make(rng), rng))
         rows = list(raw_rows(path, of))
         told = [row for row in rows if row.line == WHOLE_FILE]
         assert len(told) <= 1
@@ -175,7 +175,7 @@ def test_thousands_of_broken_lines_are_all_accounted_for(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     """Every log of a market with accidents in every third line, through landing and cleaning."""
-    dice = random.Random(4)
+    rng = random.Random(4)
     simulate(Market(600, date(2025, 1, 1), 12, 9), tmp_path, lambda done, total: None, None)
     mapping = read_mapping(REPOSITORY / "infra/sources/market.toml")
     assert mapping.money is not None
@@ -187,7 +187,7 @@ def test_thousands_of_broken_lines_are_all_accounted_for(
         for path in sorted((tmp_path / name).glob("*.gz")):
             lines = gzip.decompress(path.read_bytes()).split(b"\n")
             head, body = (lines[:1], lines[1:]) if of.format == "csv" else ([], lines)
-            spoilt = [mutated(x, dice) if x and dice.random() < 0.34 else x for x in body]
+            spoilt = [mutated(x, rng) if x and rng.random() < 0.34 else x for x in body]
             n_broken += sum(a != b for a, b in zip(body, spoilt, strict=True))
             path.write_bytes(gzip.compress(b"\n".join([*head, *spoilt])))
             written += n_lines(b"\n".join(spoilt))

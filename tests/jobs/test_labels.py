@@ -398,30 +398,30 @@ def test_returns_use_up_what_is_left_of_earlier_orders_newest_first(table) -> No
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_standing_orders_equal_the_naive_definition_in_any_order_of_rows(spark, seed) -> None:
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     rows = []
     for i in range(900):
-        kind = dice.choice(["purchase", "purchase", "cancellation", "return"])
-        user = f"u{dice.randrange(60)}"
+        kind = rng.choice(["purchase", "purchase", "cancellation", "return"])
+        user = f"u{rng.randrange(60)}"
         rows.append(
             {
                 "line_id": f"l{i}",
-                "order_id": f"{user}-{dice.randrange(5)}",
+                "order_id": f"{user}-{rng.randrange(5)}",
                 "user_key": user,
-                "item_id": dice.choice("ab"),
+                "item_id": rng.choice("ab"),
                 "kind": kind,
-                "undoes_order_id": f"{user}-{dice.randrange(6)}"
-                if kind != "purchase" and dice.random() < 0.3
+                "undoes_order_id": f"{user}-{rng.randrange(6)}"
+                if kind != "purchase" and rng.random() < 0.3
                 else None,
-                "quantity": dice.randint(1, 4),
+                "quantity": rng.randint(1, 4),
                 "amount_minor": 100,
                 "occurred_at": datetime(2024, 12, 31, 23, 40, tzinfo=UTC)
-                + timedelta(minutes=dice.choice([dice.randrange(50), dice.randrange(200) * 600])),
+                + timedelta(minutes=rng.choice([rng.randrange(50), rng.randrange(200) * 600])),
                 "landed_on": A,
             }
         )
     as_ofs = [A, A + timedelta(days=20)]
-    shuffled = dice.sample(rows, len(rows))
+    shuffled = rng.sample(rows, len(rows))
     orders = spark.createDataFrame(
         [tuple(r[c] for c in ORDERS.names) for r in shuffled], spark_schema(ORDERS)
     )

@@ -126,7 +126,7 @@ def test_parquet_values_come_as_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format_", ["jsonl", "csv"])
 def test_mutated_files_never_crash_and_lose_no_line(tmp_path: Path, format_: str) -> None:
     """Seeded mutations of good lines: each non-blank line comes out exactly once."""
-    dice = random.Random(7)
+    rng = random.Random(7)
     path = tmp_path / f"a.{format_}"
     told = source(format_, header=False) if format_ == "csv" else source(format_)
     good = [
@@ -137,16 +137,16 @@ def test_mutated_files_never_crash_and_lose_no_line(tmp_path: Path, format_: str
     ]
     for _ in range(300):
         lines = [bytearray(line) for line in good]
-        for _ in range(dice.randint(1, 12)):
-            line = dice.choice(lines)
-            place = dice.randrange(len(line) + 1)
-            change = dice.choice(["cut", "byte", "insert"])
+        for _ in range(rng.randint(1, 12)):
+            line = rng.choice(lines)
+            place = rng.randrange(len(line) + 1)
+            change = rng.choice(["cut", "byte", "insert"])
             if change == "cut":
                 del line[place:]
             elif change == "byte" and place < len(line):
-                line[place] = dice.choice([b for b in range(256) if b not in (10, 13)])
+                line[place] = rng.choice([b for b in range(256) if b not in (10, 13)])
             else:
-                line[place:place] = dice.choice([b'"', b",", b"\\", b"\xff", b"{", b"\0"])
+                line[place:place] = rng.choice([b'"', b",", b"\\", b"\xff", b"{", b"\0"])
         path.write_bytes(b"\n".join(lines))
         there = [
             i

@@ -341,25 +341,25 @@ def places_of(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[ob
 
 
 def test_whatever_stands_wherever_in_a_mapping_it_is_read_or_told() -> None:
-    dice = random.Random(5)
+    rng = random.Random(5)
     shipped = [tomllib.loads(p.read_text()) for p in (REPOSITORY / "infra/sources").glob("*.toml")]
     n_told = 0
     for _ in range(6000):
-        raw = copy.deepcopy(dice.choice(shipped))
-        for _ in range(dice.randint(1, 3)):
-            *path, last = dice.choice(list(places_of(raw)))
+        raw = copy.deepcopy(rng.choice(shipped))
+        for _ in range(rng.randint(1, 3)):
+            *path, last = rng.choice(list(places_of(raw)))
             at: Any = raw
             for key in path:
                 at = at[key]
-            match dice.randrange(4):
+            match rng.randrange(4):
                 case 0 if isinstance(at, dict):
                     del at[last]
                 case 1 if isinstance(at, dict):
-                    at[dice.choice(["", "x", "where", "reject", "text", "timezone", "rates"])] = (
-                        copy.deepcopy(dice.choice(ODD))
+                    at[rng.choice(["", "x", "where", "reject", "text", "timezone", "rates"])] = (
+                        copy.deepcopy(rng.choice(ODD))
                     )
                 case _:
-                    at[last] = copy.deepcopy(dice.choice(ODD))
+                    at[last] = copy.deepcopy(rng.choice(ODD))
         problems: list[str] = []
         made = mapping_of(raw, "m", problems)
         assert (made is None) == bool(problems)

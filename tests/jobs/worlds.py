@@ -50,30 +50,30 @@ class World:
 
 def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
     """A few users over some months."""
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     users = [f"u{i}" for i in range(n_users)]
     items = [f"i{i}" for i in range(8)]
     words = ["a", "b", "c", "d", "e", "f"]
 
     def times() -> dict[str, Any]:
-        day = dice.randrange(n_days)
-        second = dice.choice([0, 86_399, dice.randrange(86_400)])
+        day = rng.randrange(n_days)
+        second = rng.choice([0, 86_399, rng.randrange(86_400)])
         at = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(days=day, seconds=second)
-        late = dice.choice([0, 0, 0, 0, 1, 5, 40, 100, -1])
+        late = rng.choice([0, 0, 0, 0, 1, 5, 40, 100, -1])
         return {"occurred_at": at, "landed_on": START + timedelta(days=day + late)}
 
-    buyers = [dice.choice(users) for _ in range(30)]
+    buyers = [rng.choice(users) for _ in range(30)]
     world = World()
     world.rows["orders"] = [  # some orders have lines of several days, or two users
         {
             "line_id": f"l{i}",
             "order_id": f"o{i // 3}",
-            "user_key": dice.choice([*[buyers[i // 3]] * 4, dice.choice(users)]),
-            "item_id": dice.choice(items),
+            "user_key": rng.choice([*[buyers[i // 3]] * 4, rng.choice(users)]),
+            "item_id": rng.choice(items),
             "undoes_order_id": None,
-            "kind": dice.choice(["purchase"] * 4 + ["cancellation", "return"]),
-            "quantity": dice.randint(1, 3),
-            "amount_minor": dice.randint(0, 900),
+            "kind": rng.choice(["purchase"] * 4 + ["cancellation", "return"]),
+            "quantity": rng.randint(1, 3),
+            "amount_minor": rng.randint(0, 900),
             **times(),
         }
         for i in range(80)
@@ -81,19 +81,19 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
     world.rows["posts"] = [
         {
             "post_id": f"p{i}",
-            "user_key": dice.choice(users[:3]),
-            "text": dice.choice([None, " ".join(dice.choices(words, k=dice.randint(1, 9)))]),
+            "user_key": rng.choice(users[:3]),
+            "text": rng.choice([None, " ".join(rng.choices(words, k=rng.randint(1, 9)))]),
             **times(),
         }
         for i in range(60)
     ]
-    world.rows["engagements"] = [_engagement(i, dice, users, items, times) for i in range(400)]
+    world.rows["engagements"] = [_engagement(i, rng, users, items, times) for i in range(400)]
     world.rows["follows"] = [
         {
             "follow_id": f"f{i}",
-            "user_key": (who := dice.choice(users)),
-            "followed_key": dice.choice([u for u in [*users, "never-seen"] if u != who]),
-            "kind": dice.choice(["follow", "follow", "unfollow"]),
+            "user_key": (who := rng.choice(users)),
+            "followed_key": rng.choice([u for u in [*users, "never-seen"] if u != who]),
+            "kind": rng.choice(["follow", "follow", "unfollow"]),
             **(t := times()),
             "valid_from": t["occurred_at"],
         }
@@ -101,13 +101,13 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
     ]
     for follow in world.rows["follows"][:6]:  # edges without a time
         follow["occurred_at"] = None
-        follow["valid_from"] = dice.choice([None, follow["valid_from"]])
+        follow["valid_from"] = rng.choice([None, follow["valid_from"]])
     world.rows["reviews"] = [
         {
             "review_id": f"r{i}",
-            "user_key": dice.choice(users),
-            "item_id": dice.choice(items),
-            "stars": (stars := dice.randint(1, 5)),
+            "user_key": rng.choice(users),
+            "item_id": rng.choice(items),
+            "stars": (stars := rng.randint(1, 5)),
             "sentiment": "negative" if stars < 3 else "neutral" if stars == 3 else "positive",
             "text": None,
             **times(),
@@ -117,32 +117,32 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
     world.rows["account_events"] = [
         {
             "event_id": f"a{i}",
-            "user_key": dice.choice(users),
-            "kind": (kind := dice.choice(["login", "login", "payment", "transfer"])),
-            "succeeded": dice.random() < 0.7,
-            "device_key": dice.choice([None, "d1", "d2", "d3"]),
-            "counterpart_key": dice.choice(users) if kind == "transfer" else None,
-            "amount_minor": None if kind == "login" else dice.randint(1, 999),
+            "user_key": rng.choice(users),
+            "kind": (kind := rng.choice(["login", "login", "payment", "transfer"])),
+            "succeeded": rng.random() < 0.7,
+            "device_key": rng.choice([None, "d1", "d2", "d3"]),
+            "counterpart_key": rng.choice(users) if kind == "transfer" else None,
+            "amount_minor": None if kind == "login" else rng.randint(1, 999),
             **times(),
         }
         for i in range(80)
     ]
     world.rows["fraud_marks"] = [
-        {"mark_id": f"m{i}", "event_id": f"a{dice.randrange(80)}", **times()} for i in range(20)
+        {"mark_id": f"m{i}", "event_id": f"a{rng.randrange(80)}", **times()} for i in range(20)
     ]
     world.rows["users"] = [
         {
             "user_key": u,
-            "country": dice.choice(["DE", "FR", None]),
+            "country": rng.choice(["DE", "FR", None]),
             "signed_up_at": None,
-            "attributes": dice.choice([None, ["age=30"], ["age=40", "band=low"]]),
+            "attributes": rng.choice([None, ["age=30"], ["age=40", "band=low"]]),
             **t,
         }
         for u in [*users, "only-signed-up"]
         for t in _versions(times)
     ]
     world.rows["items"] = [
-        {"item_id": i, "category_id": dice.choice(["c1", "c2", None]), "title": None, **t}
+        {"item_id": i, "category_id": rng.choice(["c1", "c2", None]), "title": None, **t}
         for i in [*items[:-1], "never-met"]
         for t in _versions(times)
     ]
@@ -151,22 +151,22 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
 
 def _engagement(
     i: int,
-    dice: random.Random,
+    rng: random.Random,
     users: list[str],
     items: list[str],
     times: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
-    kind = dice.choice(["item", "post", "post", "ad", "user"])
+    kind = rng.choice(["item", "post", "post", "ad", "user"])
     target = {
-        "item": dice.choice(items),
-        "post": f"p{dice.randrange(70)}",  # some are of no known post
+        "item": rng.choice(items),
+        "post": f"p{rng.randrange(70)}",  # some are of no known post
         "ad": "ad1",
-        "user": dice.choice([*users, "only-dealt-with"]),
+        "user": rng.choice([*users, "only-dealt-with"]),
     }[kind]
-    verb = dice.choice(["view", "like", "comment", "share", "search", "click"])
+    verb = rng.choice(["view", "like", "comment", "share", "search", "click"])
     return {
         "engagement_id": f"e{i}",
-        "user_key": None if kind == "user" and dice.random() < 0.5 else dice.choice(users[:-1]),
+        "user_key": None if kind == "user" and rng.random() < 0.5 else rng.choice(users[:-1]),
         "verb": verb,
         "target_kind": None if verb == "search" and kind == "ad" else kind,
         "target_id": None if verb == "search" and kind == "ad" else target,

@@ -22,20 +22,20 @@ DAYS = tuple(NIGHT - timedelta(days=14 * k) for k in range(24, 0, -1))
 
 def features(n: int, as_of: date, seed: int) -> tuple[dict, np.ndarray]:
     """Feature columns of n users, and each user's true strength, which some features show."""
-    dice = np.random.default_rng((seed, as_of.toordinal()))
-    strength = dice.normal(size=n)
+    rng = np.random.default_rng((seed, as_of.toordinal()))
+    strength = rng.normal(size=n)
     columns: dict = {"user_key": [f"user{i:05d}" for i in range(n)], "as_of": [as_of] * n}
     for f in FEATURES:
         if f.type in ("bigint", "int"):
-            columns[f.name] = dice.poisson(2, n)
+            columns[f.name] = rng.poisson(2, n)
         elif f.type == "double":
-            columns[f.name] = [None if x < 0.2 else float(x) for x in dice.random(n)]
+            columns[f.name] = [None if x < 0.2 else float(x) for x in rng.random(n)]
         elif f.encoding == "id":
-            columns[f.name] = [str(x) for x in dice.choice(["a", "b", "c"], n)]
+            columns[f.name] = [str(x) for x in rng.choice(["a", "b", "c"], n)]
         else:
             columns[f.name] = [None] * n
     columns["n_views_7d"] = np.round(np.exp(strength + 2)).astype(int)
-    lengths = dice.integers(0, 6, n)
+    lengths = rng.integers(0, 6, n)
     columns["text_tokens"] = [
         [1 + int(x > 0)] * int(k) for x, k in zip(strength, lengths, strict=True)
     ]
@@ -58,33 +58,33 @@ def write_examples(
     paths = []
     for as_of in days:
         columns, s = features(n, as_of, seed)
-        dice = np.random.default_rng((seed, 1, as_of.toordinal()))
-        buys30 = dice.random(n) < 1 / (1 + np.exp(-2.5 * s))
-        buys7 = buys30 & (dice.random(n) < 0.4)
-        spend = np.where(buys30, np.exp(6 + 0.5 * s + dice.normal(0, 0.3, n)), 0).astype(int)
-        stars = np.clip(np.round(3 + 1.2 * s + dice.normal(0, 0.5, n)), 1, 5).astype(int)
+        rng = np.random.default_rng((seed, 1, as_of.toordinal()))
+        buys30 = rng.random(n) < 1 / (1 + np.exp(-2.5 * s))
+        buys7 = buys30 & (rng.random(n) < 0.4)
+        spend = np.where(buys30, np.exp(6 + 0.5 * s + rng.normal(0, 0.3, n)), 0).astype(int)
+        stars = np.clip(np.round(3 + 1.2 * s + rng.normal(0, 0.5, n)), 1, 5).astype(int)
         labels = {
             "purchase_7d": buys7,
             "purchase_30d": buys30,
             "spend_30d": spend,
             "next_rating_90d": stars,
             "sentiment_next_30d": 1 + (stars > 2) + (stars > 3),
-            "churn_28d": dice.random(n) < 1 / (1 + np.exp(2 * s)),
-            "return_90d": dice.random(n) < 1 / (1 + np.exp(-2 * s)),
-            "ad_click_7d": dice.random(n) < 1 / (1 + np.exp(-2 * s)),
+            "churn_28d": rng.random(n) < 1 / (1 + np.exp(2 * s)),
+            "return_90d": rng.random(n) < 1 / (1 + np.exp(-2 * s)),
+            "ad_click_7d": rng.random(n) < 1 / (1 + np.exp(-2 * s)),
         }
         for task in TASKS:
             closed = as_of + timedelta(days=task.closes_after + 2) <= NIGHT
             if isinstance(task.kind, Count):
-                made = dice.poisson(np.exp(0.5 + s))
+                made = rng.poisson(np.exp(0.5 + s))
             elif isinstance(task.kind, MultiLabel):
-                books, shoes = dice.random(n) < 1 / (1 + np.exp(-2 * s)), dice.random(n) < 0.5
+                books, shoes = rng.random(n) < 1 / (1 + np.exp(-2 * s)), rng.random(n) < 0.5
                 named = zip(books, shoes, strict=True)
                 lists = [["books"] * int(x) + ["shoes"] * int(y) for x, y in named]
                 columns[task.label] = [of if closed else None for of in lists]
                 continue
             elif task.name.endswith("_fraud_30d"):
-                made = dice.random(n) < 0.3 / (1 + np.exp(-2 * s))
+                made = rng.random(n) < 0.3 / (1 + np.exp(-2 * s))
             else:
                 made = labels[task.name]
             columns[task.label] = [int(x) if closed else None for x in made]

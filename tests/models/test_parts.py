@@ -134,9 +134,9 @@ def test_a_multi_label_task_learns_its_most_frequent_names() -> None:
 
 
 def test_the_weighted_area_under_the_curve_is_that_of_repeated_rows() -> None:
-    dice = np.random.default_rng(0)
-    labels, scores = (dice.random(300) < 0.3).astype(float), dice.integers(0, 20, 300) / 20
-    weights = dice.integers(0, 4, 300)
+    rng = np.random.default_rng(0)
+    labels, scores = (rng.random(300) < 0.3).astype(float), rng.integers(0, 20, 300) / 20
+    weights = rng.integers(0, 4, 300)
     repeated = np.repeat(np.arange(300), weights)
     expected = roc_auc_score(labels[repeated], scores[repeated])
     assert auc_of(labels, scores)(weights.astype(float)) == pytest.approx(expected)
@@ -157,16 +157,16 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 def test_a_head_starts_as_the_constant_that_fits_best(kind) -> None:
     head = head_of(kind, ("a", "b", "c"))
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     labels = torch.tensor(
         {
-            "binary": dice.random(500) < 0.2,
-            "zero_inflated_log_normal": (dice.random(500) < 0.4) * dice.lognormal(3, 0.5, 500),
-            "ordinal": dice.choice([1, 2, 3, 4, 5], 500, p=[0.1, 0.1, 0.2, 0.3, 0.3]),
-            "multi_class": dice.choice([1, 2, 3], 500, p=[0.1, 0.2, 0.7]),
-            "multi_label": dice.random((500, 3)) < [0.1, 0.2, 0.7],
-            "regression": dice.normal(-40, 300, 500),
-            "count": dice.negative_binomial(3, 0.4, 500),
+            "binary": rng.random(500) < 0.2,
+            "zero_inflated_log_normal": (rng.random(500) < 0.4) * rng.lognormal(3, 0.5, 500),
+            "ordinal": rng.choice([1, 2, 3, 4, 5], 500, p=[0.1, 0.1, 0.2, 0.3, 0.3]),
+            "multi_class": rng.choice([1, 2, 3], 500, p=[0.1, 0.2, 0.7]),
+            "multi_label": rng.random((500, 3)) < [0.1, 0.2, 0.7],
+            "regression": rng.normal(-40, 300, 500),
+            "count": rng.negative_binomial(3, 0.4, 500),
         }[kind.name]
     ).float()
 
@@ -193,8 +193,8 @@ def test_a_task_within_another_is_never_more_likely(inner: float, outer: float) 
 
 def drawn(truth: np.ndarray, said: np.ndarray, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Outputs that say one logit, and labels that follow another."""
-    dice = np.random.default_rng(seed)
-    labels = dice.random(len(truth)) < 1 / (1 + np.exp(-truth))
+    rng = np.random.default_rng(seed)
+    labels = rng.random(len(truth)) < 1 / (1 + np.exp(-truth))
     return torch.tensor(said).float().unsqueeze(1), torch.tensor(labels).float()
 
 
@@ -224,9 +224,9 @@ def test_every_method_lowers_the_loss_keeps_the_order_and_is_saved(method) -> No
 
 
 def test_a_count_is_calibrated_in_its_mean() -> None:
-    dice = np.random.default_rng(4)
-    log_mean = dice.normal(0.5, 1.0, 4000)
-    labels = torch.tensor(dice.poisson(np.exp(log_mean))).float()
+    rng = np.random.default_rng(4)
+    log_mean = rng.normal(0.5, 1.0, 4000)
+    labels = torch.tensor(rng.poisson(np.exp(log_mean))).float()
     said = 0.5 * log_mean + 0.3  # too flat
     outputs = torch.tensor(np.stack([said, np.zeros(4000)], axis=1)).float()
     task, head = task_named("view_7d"), head_of(Count())

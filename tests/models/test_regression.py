@@ -22,9 +22,9 @@ from tests.models.made import DAYS, NIGHT
 
 def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
     """Its truth is -20,000 + 30,000 x, give or take."""
-    dice = np.random.default_rng(0)
-    x = dice.normal(size=2400)
-    y = np.round(-20_000 + 30_000 * x + dice.normal(0, 5_000, 2400)).astype(np.int64)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2400)
+    y = np.round(-20_000 + 30_000 * x + rng.normal(0, 5_000, 2400)).astype(np.int64)
     days = [DAYS[k] for k in (0, 1, 2) for _ in range(800)]
     task = Task("net_30d", "N.", Regression(), 30, "net_spend_minor", Mask("all"), ())
     table = pa.table({

@@ -23,14 +23,12 @@ BUYS, SPEND, LIKES = "purchase_7d", "spend_30d", "interests_30d"
 @pytest.fixture
 def told(tmp_path: Path) -> dict[str, Any]:
     """Users in another order in each file, some without a label, and another day beside."""
-    dice = np.random.default_rng(5)
-    score = dice.random(N)
-    label = np.where(dice.random(N) < 0.1, np.nan, dice.random(N) < score)
-    amount = np.where(dice.random(N) < score, dice.lognormal(6, 1, N).round(), 0)
-    first = dice.integers(0, 90, N)
-    likes = [
-        ["a"] * bool(dice.random() < 0.5) + ["b"] * bool(dice.random() < 0.2) for _ in range(N)
-    ]
+    rng = np.random.default_rng(5)
+    score = rng.random(N)
+    label = np.where(rng.random(N) < 0.1, np.nan, rng.random(N) < score)
+    amount = np.where(rng.random(N) < score, rng.lognormal(6, 1, N).round(), 0)
+    first = rng.integers(0, 90, N)
+    likes = [["a"] * bool(rng.random() < 0.5) + ["b"] * bool(rng.random() < 0.2) for _ in range(N)]
     columns = {
         "scores": {
             "retrospective": [False] * N,
@@ -53,12 +51,12 @@ def told(tmp_path: Path) -> dict[str, Any]:
         },
         "features": {
             "days_since_first_seen": first,
-            "days_since_last_seen": dice.integers(0, 60, N),
+            "days_since_last_seen": rng.integers(0, 60, N),
         },
     }
     made: dict[str, Any] = {"as_of": str(DAY), "tasks": [BUYS, SPEND, LIKES], "truth": columns}
     for name, values in columns.items():
-        order = dice.permutation(N)
+        order = rng.permutation(N)
         rows = {
             "user_key": [f"u{i}" for i in order],
             "as_of": [DAY] * N,

@@ -487,15 +487,15 @@ def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -
 def test_what_only_an_attribute_tells_is_learnt_by_the_model_and_its_twin_and_named(
     files, tmp_path: Path
 ) -> None:
-    dice, paths = np.random.default_rng(3), []
+    rng, paths = np.random.default_rng(3), []
     for path in files:
         rows = pq.read_table(path)
-        gold = dice.random(len(rows)) < 0.5
-        buys = dice.random(len(rows)) < np.where(gold, 0.9, 0.1)
+        gold = rng.random(len(rows)) < 0.5
+        buys = rng.random(len(rows)) < np.where(gold, 0.9, 0.1)
         was = rows.column("label_purchase_30d")
         told = {
             "attributes": [[f"club={c}", f"plan={'gold' if g else 'free'}"] for c, g in zip(
-                dice.choice(["a", "b"], len(rows)), gold, strict=True)],
+                rng.choice(["a", "b"], len(rows)), gold, strict=True)],
             "label_purchase_30d": pc.if_else(pc.is_null(was), was, pa.array(buys.astype(np.int32))),
         }  # fmt: skip
         for name, values in told.items():

@@ -253,7 +253,7 @@ def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home
         (before.release_id,)
     ]
     assert Lake(home / "lake").snapshot(USER_SCORES) == before.snapshots[USER_SCORES.name]
-    assert "taken back" in run("releases").stdout
+    assert "withdrawn" in run("releases").stdout
     moved = todo(plan_of(home, *span(day, day)))
     assert ("user_features", str(day), "rolled back") in moved
     assert not [row for row in moved if row[0].startswith(("land", "clean"))]
