@@ -42,7 +42,7 @@ from jobs.stages import Settings, job_named
 from jobs.user_key import UserKey
 
 FIRST_ROWS = 1000
-MAX_FILES = 300
+MAX_FILES = 100
 """Files that are looked into, of all sources together, where not all rows are asked for."""
 SAMPLES = 2
 """Rows that are shown of a reason."""
@@ -74,7 +74,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
         tempfile.TemporaryDirectory(prefix="nightjar-check-") as folder,
         undone_when_stopped(partial(shutil.rmtree, folder, ignore_errors=True)),
     ):
-        spark = start_session(settings.spark, Path(folder))
+        spark = start_session(settings.spark, Path(folder), max_rows is not None)
         try:
             found = tried(
                 spark, mapping, files, day, max_rows, Path(folder), settings.learning_days, until

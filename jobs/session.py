@@ -21,10 +21,11 @@ HEX_DIGITS = "(?i)[0-9a-f]{32,}"
 128 digits each, which an abbreviated plan may cut."""
 
 
-def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
+def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> SparkSession:
     """A session in UTC with the settings that every job relies on.
 
-    `scratch` holds shuffle files and, where the system has no Java, a launcher for the wheel's.
+    `scratch` holds shuffle files and, where the system has no Java, a launcher for the wheel's. A
+    `brief` one is to read little and to end soon.
     """
     settings = {
         "spark.sql.session.timeZone": "UTC",
@@ -69,6 +70,8 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
                 [
                     # HotSpot otherwise interprets the large methods that Spark generates.
                     "-XX:-DontCompileHugeMethods",
+                    # Code that runs for seconds is not worth the time to optimise it.
+                    *(["-XX:TieredStopAtLevel=1"] if brief else []),
                     f'"-Dderby.system.home={scratch / "derby"}"',
                     f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
                 ]

@@ -127,6 +127,7 @@ def test_of_thousands_of_files_some_are_looked_into_from_the_first_to_the_last()
     some = sampled({"many": files, "few": files[:3]}, 20)
     assert some["few"] == files[:3]
     assert [f.name for f in some["many"]] == [str(i * 111) for i in range(10)]
+    assert len(sampled({"many": files})["many"]) == 100  # of two cores half a minute at most
 
 
 def test_all_sources_that_cannot_be_landed_are_named(spark: SparkSession, tmp_path: Path) -> None:
