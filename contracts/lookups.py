@@ -58,4 +58,4 @@ USE_SETTINGS = (
         is_expression,
     ),
 )
-"""What a source may say of a lookup that it uses; an expression alone is its `key`."""
+"""What a source may say of a lookup that it uses; expressions alone are its `key`."""

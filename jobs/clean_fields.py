@@ -16,7 +16,7 @@ from jobs.clean import Check, user_key
 from jobs.numbers import DECIMAL, DECIMALS, plain
 from jobs.sources import Money, Source, SourceMapping
 from jobs.text import Steps, TextRules, normalised
-from jobs.times import instant_of
+from jobs.times import LOCAL_TYPES, of_type
 from jobs.user_key import UserKey
 
 NO_MONEY = Money("XTS", 2, {"XTS": Decimal(1)})
@@ -73,8 +73,16 @@ class Context:
 
     def instant(self, name: str) -> Column:
         """A time as UTC. What is an instant already stays one; `timezone` is for all others."""
-        value = F.col(f"in_{name}")
-        return instant_of(value, text_id(name), self.time_format, self.timezone)
+        type_ = F.typeof(f"in_{name}")
+        instant, local, text = (
+            of_type(of, text_id(name), self.time_format, self.timezone)
+            for of in ("timestamp", "date", "string")
+        )
+        return (
+            F.when(type_ == "timestamp", instant)
+            .when(type_.isin(*LOCAL_TYPES), local)
+            .otherwise(text)
+        )
 
     def number(self, name: str) -> Column:
         """A number's text, as Spark reads it; null where it is none."""

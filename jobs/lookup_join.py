@@ -17,8 +17,11 @@ from jobs.expressions import Expression, examined, read_back, tried
 from jobs.lookups import Lookup, LookupUse
 from jobs.sources import Source, TableMap
 from jobs.time_expressions import as_meant
-from jobs.times import instant_of
+from jobs.times import of_type
 from jobs.trim import trimmed
+
+_TIME = "_time"
+"""The column with the text of the event's time."""
 
 
 def with_lookups(rows: DataFrame, source: Source, table: TableMap) -> DataFrame:
@@ -35,80 +38,70 @@ def with_lookups(rows: DataFrame, source: Source, table: TableMap) -> DataFrame:
     if not uses:
         return rows
     columns = _quoted(name for name in rows.columns if name != "_landed")
-    rows = _with_keys(rows, columns, source, table, uses)
+    asked = [expression for use in uses for expression in use.expressions]
+    if any(use.by_event for use in uses):
+        occurred_at = as_meant(table.fields.get("occurred_at", "null"))
+        asked.append(Expression(f"tables.{table.table}.occurred_at", occurred_at, _TIME))
+    types = dict(zip((e.column for e in asked), examined(rows, asked), strict=True))
+    problems = [
+        f"sources.{source.name}.{type_}" for type_ in types.values() if isinstance(type_, str)
+    ]
+    if problems:
+        raise CallError("\n".join(problems))
+    rows = _computed(rows, columns, asked)
+    event_day = _event_day(types.get(_TIME), source)
     for use in uses:
-        rows = _joined(rows, use)
+        rows = _joined(_on_its_day(rows, use, event_day), use)
     return rows.select(*columns, "_landed", *(use.lookup.name for use in uses))
 
 
-def _with_keys(
-    rows: DataFrame,
-    columns: Sequence[Column],
-    source: Source,
-    table: TableMap,
-    uses: Sequence[LookupUse],
-) -> DataFrame:
-    """The rows with `_keys_NAME`, a list, and `_day_NAME` for each lookup."""
-    expressions = [expression for use in uses for expression in use.expressions]
-    happened = Expression(
-        f"tables.{table.table}.occurred_at", as_meant(table.fields.get("occurred_at", "null"))
+def _computed(rows: DataFrame, columns: Sequence[Column], asked: Sequence[Expression]) -> DataFrame:
+    """The rows with a text for each expression, as ids are compared."""
+    readable = F.col("_landed.problem").isNull()
+    failed = F.coalesce(
+        *(
+            F.when(readable & F.col(expression.column).isNull(), F.lit(expression.failed))
+            for expression in asked
+            if expression.column != _TIME  # cleaning says what is wrong with it
+        )
     )
-    of_events = any(use.by_event for use in uses)
-    asked = [*expressions, happened] if of_events else expressions
-    types = examined(rows, asked)
-    problems = [f"sources.{source.name}.{type_}" for type_ in types if isinstance(type_, str)]
-    if problems:
-        raise CallError("\n".join(problems))
-    tries = [tried(expression.text).alias(f"_try_{i}") for i, expression in enumerate(asked)]
-    event_day = _local_day(F.col(f"_try_{len(expressions)}"), types[-1], source)
-    found, reasons, n = [], [], 0
-    for use in uses:
-        values = [F.col(f"_try_{n + i}") for i in range(len(use.expressions))]
-        n += len(values)
-        found += _key_and_day(use, values, event_day)
-        reasons += _reasons(use, values)
-    landed = F.col("_landed").withField("no_key", F.coalesce(*reasons))
-    return rows.select(*columns, "_landed", *tries).select(
-        *columns, landed.alias("_landed"), *found
+    texts = (
+        trimmed(read_back(F.col(expression.column), T.StringType())).alias(expression.column)
+        for expression in asked
+    )
+    return rows.select(*columns, "_landed", *(tried(e.text).alias(e.column) for e in asked)).select(
+        *columns, F.col("_landed").withField("no_key", failed).alias("_landed"), *texts
     )
 
 
-def _local_day(tried_time: Column, type_: T.DataType | str, source: Source) -> Column:
-    """The day of a time in the source's timezone; null where it is none."""
-    value = read_back(tried_time, type_)
-    text, timezone = trimmed(value.cast("string")), source.timezone or "UTC"
-    time = instant_of(value, text, source.time_format, timezone)
+def _event_day(type_: T.DataType | str | None, source: Source) -> Column:
+    """The day of `_TIME` in the source's timezone; null where that is none."""
+    if not isinstance(type_, T.DataType):
+        return F.lit(None).cast("date")
+    timezone = source.timezone or "UTC"
+    time = of_type(type_.simpleString(), F.col(_TIME), source.time_format, timezone)
     return F.to_date(F.from_utc_timestamp(time, timezone))
 
 
-def _key_and_day(use: LookupUse, values: Sequence[Column], event_day: Column) -> list[Column]:
-    """What `use.expressions` gave, as it is looked up. No row sees what holds only from later than
-    the day after it landed, so that a row added for that day changes none of earlier ones."""
-    name, landed_on = use.lookup.name, F.col("_landed.landed_on")
-    key = [trimmed(read_back(value, T.StringType())) for value in values[: len(use.key)]]
+def _on_its_day(rows: DataFrame, use: LookupUse, event_day: Column) -> DataFrame:
+    """The rows with `_day`, that of which they see the lookup's row.
+
+    No row sees what holds only from later than the day after it landed, so that what is added for
+    that day changes none of earlier ones.
+    """
     if use.lookup.since is None:
-        day = F.lit(None).cast("date")
-    elif use.on is not None:
-        day = read_back(values[-1], "date")
-    else:
+        return rows
+    landed_on = F.col("_landed.landed_on")
+    if use.on is None:
         day = F.coalesce(event_day, landed_on)
+    else:
+        said, day = F.col(use.day_column), F.col(use.day_column).try_cast("date")
+        wrong = F.lit(f"{use.expressions[-1].place}: not a day such as 2025-01-31")
+        no_key = F.when(said.isNotNull() & day.isNull(), wrong)
+        no_key = F.coalesce("_landed.no_key", no_key)
+        rows = rows.withColumn("_landed", F.col("_landed").withField("no_key", no_key))
     latest = F.date_add(landed_on, MAX_DAYS_EARLY)
-    seen = F.when(day.isNotNull(), F.least(day, latest))
-    return [F.array(*key).alias(f"_keys_{name}"), seen.alias(f"_day_{name}")]
-
-
-def _reasons(use: LookupUse, values: Sequence[Column]) -> list[Column]:
-    """Why the key or day of a row cannot be told; null where they can."""
-    readable = F.col("_landed.problem").isNull()
-    reasons = [
-        F.when(readable & value.isNull(), F.lit(expression.failed))
-        for expression, value in zip(use.expressions, values, strict=True)
-    ]
-    if use.on is not None:
-        text, day = read_back(values[-1], T.StringType()), read_back(values[-1], "date")
-        why = F.lit(f"{use.expressions[-1].place}: not a day such as 2025-01-31")
-        reasons.append(F.when(text.isNotNull() & day.isNull(), why))
-    return reasons
+    return rows.withColumn("_day", F.when(day.isNotNull(), F.least(day, latest)))
 
 
 def _joined(rows: DataFrame, use: LookupUse) -> DataFrame:
@@ -118,14 +111,14 @@ def _joined(rows: DataFrame, use: LookupUse) -> DataFrame:
         raise ContractError(f"lookups.{lookup.name}: {lookup.file} was not read")
     small = rows.sparkSession.createDataFrame(lookup.rows)
     matches = F.lit(True)
-    for i in range(len(use.key)):
-        matches = matches & (F.col(f"_keys_{lookup.name}")[i] == F.col(f"_is_{i}"))
+    for i, column in enumerate(use.key_columns):
+        matches = matches & (F.col(column) == F.col(f"_is_{i}"))
     if lookup.since is not None:
-        day = F.col(f"_day_{lookup.name}")
-        until = F.col("_until").isNull() | (day < F.col("_until"))
-        matches = matches & (F.col("_from") <= day) & until
+        until = F.col("_until").isNull() | (F.col("_day") < F.col("_until"))
+        matches = matches & (F.col("_from") <= F.col("_day")) & until
     of_lookup = [f"_is_{i}" for i in range(len(use.key))]
-    return rows.join(F.broadcast(small), matches, "left").drop(*of_lookup, "_from", "_until")
+    joined = rows.join(F.broadcast(small), matches, "left")
+    return joined.drop(*of_lookup, "_from", "_until", "_day")
 
 
 def without_matches(rows: DataFrame, uses: Iterable[LookupUse]) -> DataFrame:

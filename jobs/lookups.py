@@ -70,8 +70,22 @@ class LookupUse:
         """Those of the key, in order, then `on`."""
         at = f"lookups.{self.lookup.name}"
         named = [at] if len(self.key) == 1 else [f"{at}.key[{i}]" for i in range(len(self.key))]
-        of_key = [Expression(place, text) for place, text in zip(named, self.key, strict=True)]
-        return of_key if self.on is None else [*of_key, Expression(f"{at}{_ON}", self.on)]
+        of_key = [
+            Expression(place, text, column)
+            for place, text, column in zip(named, self.key, self.key_columns, strict=True)
+        ]
+        if self.on is None:
+            return of_key
+        return [*of_key, Expression(f"{at}{_ON}", self.on, self.day_column)]
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        return tuple(f"_key_{self.lookup.name}_{i}" for i in range(len(self.key)))
+
+    @property
+    def day_column(self) -> str:
+        """Of what `on` gives."""
+        return f"_on_{self.lookup.name}"
 
 
 def is_day_of_lookup(expression: Expression) -> bool:
@@ -165,12 +179,12 @@ def uses_of(
 
 def _use(lookup: Lookup | None, spec: Any, at: str, problems: list[str]) -> LookupUse | None:
     before = len(problems)
-    if isinstance(spec, str):
+    if isinstance(spec, str | list):
         spec = {"key": spec}
     if not is_table(spec):
         problems.append(
-            f"{at}: expected a Spark SQL expression in quotes, or a table with key, "
-            f"found {shown(spec)}"
+            f"{at}: expected a Spark SQL expression in quotes, a list of them, or a table with "
+            f"key, found {shown(spec)}"
         )
         return None
     given = checked(spec, USE_SETTINGS, f"{at}.", problems)

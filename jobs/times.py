@@ -22,6 +22,8 @@ _ZONE = r"Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?|[A-Za-z]+(?:
 """Abbreviations such as CET or BST are no zone: several share them."""
 LOCAL = rf"^{_DAY}(?:[T ]{_CLOCK})?$"
 INSTANT = rf"^{_DAY}[T ]{_CLOCK} ?(?:{_ZONE})$"
+LOCAL_TYPES = ("timestamp_ntz", "date")
+"""Types of times that are no instants."""
 _UNUSUAL = r"[\[,]|\dt\d|\dz$|[T ]\d{1,2}:\d{2} ?[A-Z+-]"
 
 _MICROS = {"epoch_seconds": "1000000", "epoch_millis": "1000", "epoch_micros": "1"}
@@ -33,15 +35,14 @@ def instant(text: Column, formats: Sequence[str], timezone: str) -> Column:
     return F.coalesce(*(_in_format(text, name, timezone) for name in formats))
 
 
-def instant_of(value: Column, text: Column, formats: Sequence[str], timezone: str) -> Column:
-    """The time that an expression gives, `text` being its value as a text: what is an instant
-    already stays one, whatever `timezone` is."""
-    type_ = F.typeof(value)
-    return (
-        F.when(type_ == "timestamp", iso(text, "UTC"))
-        .when(type_.isin("timestamp_ntz", "date"), iso(text, timezone))
-        .otherwise(instant(text, formats, timezone))
-    )
+def of_type(type_: str, text: Column, formats: Sequence[str], timezone: str) -> Column:
+    """The time that an expression of a type gives, as a text: what is an instant already stays one,
+    whatever `timezone` is."""
+    if type_ == "timestamp":
+        return iso(text, "UTC")
+    if type_ in LOCAL_TYPES:
+        return iso(text, timezone)
+    return instant(text, formats, timezone)
 
 
 def iso(text: Column, timezone: str) -> Column:

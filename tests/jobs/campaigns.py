@@ -67,7 +67,7 @@ key = ["sku", "shop"]
 files = "{day}.jsonl"
 format = "jsonl"
 columns = ["id", "user", "lines"]
-lookups = { prices = { key = ["each.sku", "cast(1 as int)"] } }
+lookups = { prices = ["each.sku", "cast(1 as int)"] }
 [sources.shop.tables.orders]
 each = "lines"
 line_id = "concat_ws('-', id, each.sku)"

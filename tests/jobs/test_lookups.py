@@ -89,8 +89,8 @@ def test_all_that_a_mapping_says_wrongly_of_lookups_is_told_at_once(tmp_path: Pa
         "  sources.log.lookups.days.at: unknown; expected one of key, on",
         "  sources.log.lookups.days.key: expected an expression for each of a, found 2",
         "  sources.log.lookups.days.on: only for lookups with from",
-        "  sources.log.lookups.campaigns: expected a Spark SQL expression in quotes, or a table "
-        "with key, found 3",
+        "  sources.log.lookups.campaigns: expected a Spark SQL expression in quotes, a list of "
+        "them, or a table with key, found 3",
         "  sources.log.lookups.user: expressions know another column by that name; rename "
         "[lookups.user]",
         "  sources.log.lookups.regions: no such lookup; expected one of campaigns, shops, days, "
