@@ -38,13 +38,17 @@ def trained(client: MlflowClient, folder: Path, model_id: str) -> str:
     return str(run.info.run_id)
 
 
-def test_a_version_that_was_deleted_is_made_again_of_its_run(settings, client, tmp_path) -> None:
+def test_a_version_that_was_deleted_is_made_again_of_its_run(
+    settings, client, tmp_path, capfd
+) -> None:
     registry = Registry(settings)
     version = registry.register("m1", trained(client, tmp_path, "m1"))
     assert registry.point_champion("m1")
     assert not registry.point_champion("m1")
     client.delete_model_version(NAME, str(version))
+    capfd.readouterr()
     assert registry.fetch("m1").joinpath("model.json").read_text() == "m1"
+    assert capfd.readouterr() == ("", "")  # no bars on the terminal
     assert registry.point_champion("m1")
     champion = client.get_model_version_by_alias(NAME, CHAMPION)
     assert champion.tags["model_id"] == "m1"
