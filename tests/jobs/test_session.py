@@ -101,7 +101,7 @@ def connect_server(tmp_path: Path) -> Iterator[str]:
         stdout=log,
         stderr=log,
     ) as process:  # fmt: skip
-        for _ in range(300):
+        for _ in range(900):
             if process.poll() is not None:
                 break
             with socket.socket() as probe:
@@ -110,7 +110,7 @@ def connect_server(tmp_path: Path) -> Iterator[str]:
             time.sleep(0.2)
         yield f"sc://127.0.0.1:{port}"
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def test_nor_in_those_of_a_connect_server_whose_event_log_is_refused(
@@ -120,7 +120,7 @@ def test_nor_in_those_of_a_connect_server_whose_event_log_is_refused(
         [sys.executable, "-c", CLIENT, connect_server, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         cwd=REPOSITORY,
     )
     assert done.returncode == 0, done.stderr[-2000:]
