@@ -27,11 +27,11 @@ os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 
 class Together(LoadScopeScheduling):
     """What shares fixtures stays with one worker, in order: the tests of a file, and those of all
-    files in `flows/one_home`."""
+    files in `flows/one_home` and in `models/one_model`."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return str(Path(file).parent) if "/one_home/" in file else file
+        return str(Path(file).parent) if "/one_" in file else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:

@@ -4,86 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
-from contracts.sources import FIELDS
 from contracts.table import ContractError
 from contracts.tables import table_named
-from jobs.clean import clean, quarantine, reconciliation, user_key, verdicts
-from jobs.clean_fields import NO_MONEY, Context
-from jobs.clean_tables import RULES
-from jobs.land import check_readable, landed
-from jobs.raw_folder import raw_files
-from jobs.sources import SourceMapping, read_mapping
-from jobs.trim import trimmed_fields
-from jobs.user_key import UserKey
+from jobs.clean import clean, reconciliation
 from tests.conftest import rows_of
-
-KEY = UserKey(b"a key for the tests alone")
-DAY = date(2025, 1, 1)
-
-MAPPING = """
-[money]
-reporting_currency = "EUR"
-rates = { USD = "0.5" }
-[sources.log]
-files = "{day}.csv"
-format = "csv"
-missing = "empty"
-timezone = "Europe/Berlin"
-columns = ["id", "order", "user", "item", "kind", "qty", "price", "cur", "time"]
-[sources.log.tables.orders]
-line_id = "id"
-order_id = "`order`"
-user_id = "user"
-item_id = "item"
-kind = "kind"
-quantity = "qty"
-unit_price = "price"
-currency = "cur"
-occurred_at = "time"
-reject = [{ reason = "not goods", when = "item = 'POST'" }]
-[sources.log.tables.users]
-user_id = "user"
-country = "cur"
-occurred_at = "time"
-"""
-HEADER = "id,order,user,item,kind,qty,price,cur,time"
-
-
-class Shop:
-    """Days of raw lines, cleaned."""
-
-    def __init__(self, spark: SparkSession, folder: Path, days: dict[date, str], mapping=MAPPING):
-        (folder / "m.toml").write_text(mapping)
-        self.mapping: SourceMapping = read_mapping(folder / "m.toml")
-        for day, lines in days.items():
-            text = "\n".join([HEADER, *(line.strip() for line in lines.strip().splitlines())])
-            (folder / f"{day}.csv").write_text(text + "\n")
-        (source,) = self.mapping.sources
-        self.files = raw_files(source, folder)
-        self.landed = landed(spark, source, self.files)
-        self.days = list(days)
-
-    def judged(self, table: str = "orders", days: list[date] | None = None) -> DataFrame:
-        return verdicts(
-            self.landed,
-            self.mapping.feeding(table),
-            lambda s: RULES[table](Context.of(KEY, self.mapping, s)),
-            days or self.days,
-            DEDUP_DAYS,
-            self.mapping.bots.get(table),
-        )
-
-    def reasons(self, table: str = "orders") -> dict[int, str]:
-        rows = quarantine(self.judged(table), table_named(table)).collect()
-        return {r.line: r.reason for r in rows}
+from tests.jobs.shop import DAY, KEY, MAPPING, Shop
 
 
 def test_every_row_that_breaks_a_rule_says_which(spark: SparkSession, tmp_path: Path) -> None:
@@ -183,12 +116,6 @@ def test_money_time_and_user_come_out_in_their_units(spark: SparkSession, tmp_pa
     ]
     expected = hmac.new(KEY.key, b"ann", hashlib.sha256).hexdigest()[:32]
     assert {r[0] for r in rows_of(kept, "user_key")} == {expected}
-
-
-def test_a_long_key_is_hashed_first_as_rfc_2104_says(spark: SparkSession) -> None:
-    key = UserKey(b"k" * 100)
-    made = spark.range(1).select(user_key(F.lit("é"), key)).collect()[0][0]
-    assert made == hmac.new(key.key, "é".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def test_a_retry_is_a_duplicate_and_other_content_a_conflict(
@@ -301,84 +228,6 @@ def test_an_expression_over_no_column_is_named(spark: SparkSession, tmp_path: Pa
         shop.judged()
 
 
-def test_rows_without_a_day_land_on_their_files_first(spark: SparkSession, tmp_path: Path) -> None:
-    history = MAPPING.replace(
-        'files = "{day}.csv"', 'files = "all.csv"\nlanded_on = "to_date(time)"'
-    ).replace('missing = "empty"\n', "")
-    (tmp_path / "all.csv").write_text(
-        HEADER
-        + """
-l1,o1,ann,i1,purchase,1,1,EUR,2025-01-05T10:00:00
-l2,o1,ann,i1,purchase,1,1,EUR,2025-01-03T10:00:00
-l3,o1,ann,i1
-"""
-    )
-    shop = Shop(spark, tmp_path, {}, history)
-    assert rows_of(shop.landed, "line", "landed_on") == [
-        (2, date(2025, 1, 5)),
-        (3, date(2025, 1, 3)),
-        (4, date(2025, 1, 3)),
-    ]
-
-
-def test_unreadable_files_stop_the_run_and_are_all_named(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    good = "l1,o1,ann,i1,purchase,1,1,EUR,2025-01-01T10:00:00"
-    days = [DAY + timedelta(days=n) for n in range(4)]
-    shop = Shop(
-        spark,
-        tmp_path,
-        {
-            days[0]: "\n".join([good] * 20),
-            days[1]: "\n".join([good] * 20 + ["cut"] * 11),  # over 10 and over 1 %
-            days[2]: "\n".join([good] * 3 + ["cut"] * 3),  # a few never stop a run
-            days[3]: good,
-        },
-    )
-    (tmp_path / f"{days[3]}.csv").write_text("id,user\n1,2\n")
-    with pytest.raises(ContractError) as error:
-        check_readable(shop.landed, shop.mapping.sources[0])
-    assert str(error.value) == "\n".join(
-        [
-            "source log cannot be landed:",
-            "  2025-01-02.csv: 11 of 31 rows cannot be decoded, more than max_undecodable_share = 0.01 "
-            "allows; the first is line 22: expected 9 fields, found 1",
-            "  2025-01-04.csv: no column order, item, kind, qty, price, cur, time; its header has id, "
-            "user",
-        ]
-    )
-
-
-def test_ids_of_facts_are_keyed_hashes_that_can_still_be_joined(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    """Sources make them of users' ids; items and categories are nobody's."""
-    shop = Shop(
-        spark,
-        tmp_path,
-        {
-            DAY: """
-        ann-1,ann-o,ann,i1,purchase,1,1,EUR,2025-01-01T10:00:00
-        ann-2,ann-p,ann,i1,return,1,1,EUR,2025-01-01T11:00:00
-        """
-        },
-        MAPPING.replace(
-            'kind = "kind"',
-            "kind = \"kind\"\nundoes_order_id = \"if(kind = 'return', 'ann-o', null)\"",
-        ),
-    )
-    bought, undone = (
-        clean(shop.judged(), table_named("orders")).orderBy("occurred_at").collect()
-    )  # fmt: skip
-    assert undone.undoes_order_id == bought.order_id != undone.order_id
-    assert bought.item_id == "i1"
-    assert not [v for row in (bought, undone) for v in row if isinstance(v, str) and "ann" in v]
-    expected = hmac.new(KEY.key, b"line\x1fann-1", hashlib.sha256).hexdigest()[:32]
-    assert bought.line_id == expected
-    assert KEY.of(" ann") == bought.user_key
-
-
 def test_line_totals_need_no_price_of_a_unit(spark: SparkSession, tmp_path: Path) -> None:
     totals = MAPPING.replace('unit_price = "price"', 'amount = "price"')
     shop = Shop(
@@ -420,26 +269,3 @@ def test_times_of_signing_up_and_of_edges_have_bounds_as_all_have(
     }
     assert reasons == {n: why.replace("signed_up_at", "valid_from") for n, why in
                        {2: early, 3: early, 4: late, 5: none, 6: none}.items()}  # fmt: skip
-
-
-def test_no_id_of_a_person_or_fact_leaves_as_it_came(spark: SparkSession) -> None:
-    """Of every table: only ids of items, ads and categories stay readable."""
-    readable = {"item_id", "category_id"}
-    landed_on = F.struct(F.lit(DAY).alias("landed_on")).alias("_landed")
-    nobody = F.array().cast("array<struct<name: string, value: string>>").alias("in_attributes")
-    for kind in ("post", "user", "item"):
-        for table, fields in FIELDS.items():
-            given = {f.name: "secret" for f in fields if f.name.endswith("_id")} | {
-                "target_kind": kind
-            }
-            rows = spark.range(1).select(
-                landed_on,
-                nobody,
-                *(F.lit(given.get(f.name)).cast("string").alias(f"in_{f.name}") for f in fields),
-            )
-            rules = RULES[table](Context(KEY, NO_MONEY))
-            rows = rows.select("*", *trimmed_fields(f.name for f in fields))
-            made = rows.select("*", *(column.alias(name) for name, column in rules.derive))
-            (row,) = made.select(*(c for c in rules.table.names if c != "landed_on")).collect()
-            told = {name for name, value in row.asDict().items() if value == "secret"}
-            assert told <= readable | ({"target_id"} if kind == "item" else set()), table

@@ -84,22 +84,10 @@ def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> di
     return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in made.collect()}
 
 
-def one_pass_of(
-    spark: SparkSession,
-    world: World,
-    as_ofs: Sequence[date],
-    folder: Path,
-    since: date | None = None,
-) -> dict[Any, Any]:
-    f = world.frames(spark)
+def read_in_one_pass(f: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[Any]:
+    """What one pass reads besides the state that it starts from, and its days."""
     facts = Facts.of(f)
-    base = (
-        spark.createDataFrame([], spark_schema(USER_STATE))
-        if since is None
-        else state_of(spark, world, [since]).localCheckpoint()
-    )
-    reports = features_in_one_pass(
-        base,
+    return [
         user_days(facts, f["posts"]).localCheckpoint(),
         user_item_days(facts, f["posts"]).localCheckpoint(),
         f["users"],
@@ -108,6 +96,25 @@ def one_pass_of(
         f["posts"],
         events(facts),
         as_ofs,
+    ]
+
+
+def one_pass_of(
+    spark: SparkSession,
+    world: World,
+    as_ofs: Sequence[date],
+    folder: Path,
+    since: date | None = None,
+) -> dict[Any, Any]:
+    f = world.frames(spark)
+    base = (
+        spark.createDataFrame([], spark_schema(USER_STATE))
+        if since is None
+        else state_of(spark, world, [since]).localCheckpoint()
+    )
+    reports = features_in_one_pass(
+        base,
+        *read_in_one_pass(f, as_ofs),
         str(folder),
     ).collect()
     collected(spark, USER_FEATURES, reports, as_ofs)  # breaks no contract
@@ -166,18 +173,10 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
         for i in range(50)
     ]
     f, as_ofs = world.frames(spark), [AS_OFS[1] + timedelta(days=n) for n in range(20)]
-    facts = Facts.of(f)
     monkeypatch.setattr(one_pass, "TILES_PER_TASK", 100)
     rows = one_pass.task_rows(
         spark.createDataFrame([], spark_schema(USER_STATE)),
-        user_days(facts, f["posts"]).localCheckpoint(),
-        user_item_days(facts, f["posts"]).localCheckpoint(),
-        f["users"],
-        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
-        f["follows"],
-        f["posts"],
-        events(facts),
-        as_ofs,
+        *read_in_one_pass(f, as_ofs),
     ).collect()
     parts = {r.part for r in rows}
     assert len(parts) > 3

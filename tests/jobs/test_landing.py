@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from pyspark.sql import SparkSession
 from contracts.table import ContractError
 from jobs.land import TOO_EARLY, TOO_LATE, check_readable, landed, unfolded
 from jobs.sources import RawFile, Source
+from tests.conftest import rows_of
 from tests.jobs.reading import source
+from tests.jobs.shop import DAY, HEADER, MAPPING, Shop
 
 
 def all_history(tmp_path: Path, text: str, landed_on: str) -> tuple[Source, list[RawFile]]:
@@ -60,3 +62,52 @@ def test_a_row_knows_its_place_so_that_equal_rows_may_have_ids(
     rows = unfolded(landed(spark, of, files), of)
     made = rows.selectExpr("concat_ws('-', file_name, line_number) id").orderBy("id").collect()
     assert [row.id for row in made] == ["all.csv-2", "all.csv-3"]
+
+
+def test_rows_without_a_day_land_on_their_files_first(spark: SparkSession, tmp_path: Path) -> None:
+    history = MAPPING.replace(
+        'files = "{day}.csv"', 'files = "all.csv"\nlanded_on = "to_date(time)"'
+    ).replace('missing = "empty"\n', "")
+    (tmp_path / "all.csv").write_text(
+        HEADER
+        + """
+l1,o1,ann,i1,purchase,1,1,EUR,2025-01-05T10:00:00
+l2,o1,ann,i1,purchase,1,1,EUR,2025-01-03T10:00:00
+l3,o1,ann,i1
+"""
+    )
+    shop = Shop(spark, tmp_path, {}, history)
+    assert rows_of(shop.landed, "line", "landed_on") == [
+        (2, date(2025, 1, 5)),
+        (3, date(2025, 1, 3)),
+        (4, date(2025, 1, 3)),
+    ]
+
+
+def test_unreadable_files_stop_the_run_and_are_all_named(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    good = "l1,o1,ann,i1,purchase,1,1,EUR,2025-01-01T10:00:00"
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    shop = Shop(
+        spark,
+        tmp_path,
+        {
+            days[0]: "\n".join([good] * 20),
+            days[1]: "\n".join([good] * 20 + ["cut"] * 11),  # over 10 and over 1 %
+            days[2]: "\n".join([good] * 3 + ["cut"] * 3),  # a few never stop a run
+            days[3]: good,
+        },
+    )
+    (tmp_path / f"{days[3]}.csv").write_text("id,user\n1,2\n")
+    with pytest.raises(ContractError) as error:
+        check_readable(shop.landed, shop.mapping.sources[0])
+    assert str(error.value) == "\n".join(
+        [
+            "source log cannot be landed:",
+            "  2025-01-02.csv: 11 of 31 rows cannot be decoded, more than max_undecodable_share = 0.01 "
+            "allows; the first is line 22: expected 9 fields, found 1",
+            "  2025-01-04.csv: no column order, item, kind, qty, price, cur, time; its header has id, "
+            "user",
+        ]
+    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from contracts.table import ContractError
-from jobs.raw_folder import raw_files
+from jobs.raw_folder import missing_days, raw_files
+from jobs.sources import read_mapping
+from tests.jobs.mappings import GOOD, written
 from tests.jobs.reading import source
 
 
@@ -33,3 +36,41 @@ def test_what_is_no_file_among_raw_files_is_named_with_what_to_do(
         "2025-06-05.csv is no file but a pipe, socket or device: move it away; 2025-13-01.csv names "
         "no day that exists"
     )
+
+
+def test_files_are_found_by_day_and_gaps_are_seen(tmp_path: Path) -> None:
+    (source,) = read_mapping(written(tmp_path, GOOD)).sources
+    (tmp_path / "log").mkdir()
+    for day in ("2025-01-01", "2025-01-03"):
+        (tmp_path / f"log/{day}.jsonl").write_text("")
+    files = raw_files(source, tmp_path)
+    assert [(f.name, f.landed_on) for f in files] == [
+        ("log/2025-01-01.jsonl", date(2025, 1, 1)),
+        ("log/2025-01-03.jsonl", date(2025, 1, 3)),
+    ]
+    assert missing_days(source, files, date(2025, 1, 6)) == (
+        date(2025, 1, 2),
+        date(2025, 1, 4),
+        date(2025, 1, 5),
+    )
+
+
+def test_a_day_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    (source,) = read_mapping(written(tmp_path, GOOD)).sources
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/2025-02-30.jsonl").write_text("")
+    with pytest.raises(ContractError, match="log: log/2025-02-30.jsonl names no day that exists"):
+        raw_files(source, tmp_path)
+
+
+def test_no_file_is_an_error(tmp_path: Path) -> None:
+    (source,) = read_mapping(written(tmp_path, GOOD)).sources
+    with pytest.raises(ContractError, match="log: no file matches"):
+        raw_files(source, tmp_path)
+
+
+def test_a_name_of_a_file_may_hold_what_globs_take_for_a_pattern(tmp_path: Path) -> None:
+    (source,) = read_mapping(written(tmp_path, GOOD.replace("log/", "log[1]/"))).sources
+    (tmp_path / "log[1]").mkdir()
+    (tmp_path / "log[1]/2025-01-01.jsonl").write_text("")
+    assert [file.name for file in raw_files(source, tmp_path)] == ["log[1]/2025-01-01.jsonl"]

@@ -1,0 +1,54 @@
+"""One small model for all tests of the folder, trained on data whose answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.tasks import TASKS
+from models.artifact import load_model, save_model
+from models.config import TrainConfig
+from models.learn import TrainSpec
+from models.tracking import RunSpec
+from models.train import train
+from tests.models.made import DAYS, NIGHT, write_examples
+
+CONFIG = TrainConfig(
+    width=32, depth=1, n_experts=2, n_bins=8, numeric_width=2, id_buckets=64, batch_size=256,
+    max_epochs=8, tower_epochs=2, learning_rate=5e-3, min_rows=50, bootstrap_samples=40,
+)  # fmt: skip
+
+
+def spec_of(folder: Path, files: tuple[str, ...], **given: Any) -> TrainSpec:
+    made = TrainSpec(files, DAYS, NIGHT, 2, tuple(t.name for t in TASKS), CONFIG, str(folder))
+    return replace(made, **given)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return write_examples(tmp_path_factory.mktemp("examples"))
+
+
+@pytest.fixture(scope="session")
+def trained(files, tmp_path_factory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("run")
+    run = RunSpec(
+        f"sqlite:///{folder}/mlflow.db",
+        "tests",
+        (folder / "artifacts").as_uri(),
+        "one",
+        ({"name": "examples", "snapshot": "77", "location": "/lake"},),
+        {"as_of": "x"},
+    )
+    return train(spec_of(folder, files, run=run))
+
+
+@pytest.fixture(scope="session")
+def whole(trained, tmp_path_factory) -> str:
+    """The artifact with every task published, whatever the gate says of the rare ones."""
+    folder = tmp_path_factory.mktemp("whole")
+    save_model(replace(load_model(Path(trained["folder"]) / "model"), withheld={}), folder)
+    return str(folder)

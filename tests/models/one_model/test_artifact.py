@@ -1,0 +1,63 @@
+"""The artifact: what a trained model is kept as, and who can open it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from contracts.table import ContractError
+from models import sealed
+from models.artifact import load_model, model_id, save_model
+
+
+def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tmp_path) -> None:
+    saved = Path(trained["folder"]) / "model"
+    assert sorted(p.name for p in saved.iterdir()) == ["model.json", "model.safetensors"]
+    assert model_id(saved) == trained["model_id"]
+    for name in ("model.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((saved / name).read_bytes())
+    about = json.loads((tmp_path / "model.json").read_text())
+    about["encoder"]["inputs"]["numeric"][0][0] = "n_unicorns_7d"
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert model_id(tmp_path) != trained["model_id"]
+    with pytest.raises(ContractError, match="with n_unicorns_7d"):
+        load_model(tmp_path)
+    del about["encoder"]["inputs"]
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ContractError, match="by an earlier version; train it anew"):
+        load_model(tmp_path)
+
+
+def test_a_sealed_model_is_the_same_model_and_opens_for_nobody_else(trained, tmp_path) -> None:
+    plain = load_model(Path(trained["folder"]) / "model")
+    sealed.use(sealed.key_from("07" * 32))
+    try:
+        assert save_model(plain, tmp_path) == trained["model_id"]
+        made = {p.name for p in tmp_path.iterdir()}
+        assert made == {"model.json", "model.safetensors.sealed"}
+        again = load_model(tmp_path).network.state_dict()
+    finally:
+        sealed.use(None)
+    for name, weights in plain.network.state_dict().items():
+        assert torch.equal(weights, again[name])
+    with pytest.raises(ContractError, match="is sealed: set weights_key_file"):
+        load_model(tmp_path)
+
+
+def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path) -> None:
+    whole = Path(trained["folder"]) / "model"
+    about = json.loads((whole / "model.json").read_text())
+    weights = (whole / "model.safetensors").read_bytes()
+    for name, changed in (
+        ("config", about | {"config": about["config"] | {"no_such_dial": 1}}),
+        ("weights", about | {"config": about["config"] | {"width": 24}}),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "model.json").write_text(json.dumps(changed))
+        (folder / "model.safetensors").write_bytes(weights)
+        with pytest.raises(ContractError, match="fitted by another version; train it anew"):
+            load_model(folder)
