@@ -8,9 +8,10 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable
+from os import SEEK_END
 from pathlib import Path
 from struct import Struct
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import pyarrow as pa
 
@@ -38,6 +39,7 @@ def _pyarrow(codec: str) -> Callable[[Path], Any]:
 def _zip(path: Path) -> IO[bytes]:
     """The one file in a zip archive."""
     archive = zipfile.ZipFile(path)
+    check_whole(path, archive)
     members = [
         info
         for info in archive.infolist()
@@ -54,6 +56,46 @@ def _zip(path: Path) -> IO[bytes]:
     return archive.open(members[0])
 
 
+def check_whole(path: Path, archive: zipfile.ZipFile) -> None:
+    """Refuse a file that holds more than one archive.
+
+    Of several archives one behind the other Python's zipfile reads the last, and leaves out the
+    others in silence.
+
+    Raises:
+        UnreadableError: bytes before, between or behind its members belong to none.
+    """
+    end, most_behind = 0, 0
+    with path.open("rb") as plain:
+        for member in sorted(archive.infolist(), key=lambda info: info.header_offset):
+            _check_gap(member.header_offset - end, most_behind)
+            plain.seek(member.header_offset)
+            name, extra = _LOCAL_HEADER.unpack(plain.read(_LOCAL_HEADER.size).ljust(30, b"\0"))
+            end = plain.tell() + name + extra + member.compress_size
+            most_behind = _DESCRIPTOR if member.flag_bits & _STREAMED else 0
+        _check_gap(archive.start_dir - end, most_behind)
+        plain.seek(-len(_END + archive.comment) - _END_FIELDS.size, SEEK_END)
+        is_end = plain.read(len(_END)) == _END
+        (n_comment,) = _END_FIELDS.unpack(plain.read(_END_FIELDS.size))
+        if not is_end or n_comment != len(archive.comment):
+            raise UnreadableError(_BESIDE_ARCHIVE)
+
+
+def _check_gap(n_bytes: int, most: int) -> None:
+    if not 0 <= n_bytes <= most:
+        raise UnreadableError(_BESIDE_ARCHIVE)
+
+
+_BESIDE_ARCHIVE = (
+    "has bytes beside its zip archive that belong to no file in it; pack it again, with one "
+    "archive in a file and nothing before or behind it"
+)
+_END, _END_FIELDS = b"PK\x05\x06", Struct("<16xH")
+"""How the end of an archive begins; at its end how long the comment is that follows."""
+_STREAMED = 8
+"""Flag of a member whose size was not known when it was begun, and stands behind its data."""
+_DESCRIPTOR = 24
+"""Bytes that are for it at most."""
 _LOCAL_HEADER = Struct("<26xHH")
 """Of a member of a zip archive; at its end how long its name is, and what else comes before its
 data."""
@@ -72,15 +114,37 @@ def _check_dictionary(path: Path, member: zipfile.ZipInfo) -> None:
         raise UnreadableError(f"the zip stream {_TOO_HUNGRY}")
 
 
-class _Xz:
-    """The streams of an xz file, one behind the other, in bounded memory.
+class _Decompressor(Protocol):
+    """Of one stream, as `bz2` and `lzma` have them."""
 
-    `lzma.open` knows no limit, and leaves out in silence what is no stream.
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+class _Streams:
+    """The streams of a file, one behind the other, in bounded memory.
+
+    `bz2.open` and `lzma.open` leave out in silence what follows a stream and is none; and that of
+    xz knows no limit.
     """
 
-    def __init__(self, path: Path):
+    def __init__(
+        self,
+        path: Path,
+        kind: str,
+        magic: bytes,
+        decompressor: Callable[[], _Decompressor],
+        padding: bytes = b"",
+    ):
+        self._kind, self._magic = kind, magic
+        self._decompressor, self._padding = decompressor, padding
         self._file = path.open("rb")
-        self._stream: lzma.LZMADecompressor | None = None
+        self._stream: _Decompressor | None = None
         self._packed = b""
 
     def read(self, size: int) -> bytes:
@@ -99,23 +163,46 @@ class _Xz:
             if block:
                 return block
 
-    def _next(self) -> lzma.LZMADecompressor | None:
-        """The next stream, if there is one; zeros may stand between two."""
-        while not (packed := self._packed.lstrip(b"\0")):
-            self._packed = self._file.read(_BLOCK)
-            if not self._packed:
-                return None
+    def _next(self) -> _Decompressor | None:
+        """The next stream, if there is one; padding may stand before it."""
+        while len(packed := self._packed.lstrip(self._padding)) < len(self._magic):
+            more = self._file.read(_BLOCK)
+            self._packed = packed + more
+            if not more:
+                break
+        if not packed:
+            return None
+        if not packed.startswith(self._magic[: len(packed)]):
+            raise UnreadableError(_FOLLOWED.format(self._kind))
         self._packed = packed
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY + _BESIDE_IT)
+        return self._decompressor()
 
     def close(self) -> None:
         self._file.close()
 
 
+_FOLLOWED = "what follows the {0} stream is not another {0} stream"
+
+
+def _bzip2(path: Path) -> _Streams:
+    return _Streams(path, "bzip2", b"BZh", bz2.BZ2Decompressor)
+
+
+def _xz(path: Path) -> _Streams:
+    """Zeros may stand between two streams, and at the end."""
+    return _Streams(
+        path,
+        "xz",
+        b"\xfd7zXZ\x00",
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_DICTIONARY + _BESIDE_IT),
+        padding=b"\0",
+    )
+
+
 _KINDS: tuple[tuple[bytes, str, str, Callable[[Path], Any]], ...] = (
     (b"\x1f\x8b", "gzip", ".gz", gzip.open),
-    (b"BZh", "bzip2", ".bz2", bz2.open),
-    (b"\xfd7zXZ\x00", "xz", ".xz", _Xz),
+    (b"BZh", "bzip2", ".bz2", _bzip2),
+    (b"\xfd7zXZ\x00", "xz", ".xz", _xz),
     (b"\x28\xb5\x2f\xfd", "zstd", ".zst", _pyarrow("zstd")),
     (b"\x04\x22\x4d\x18", "lz4", ".lz4", _pyarrow("lz4")),
     (b"PK\x03\x04", "zip", ".zip", _zip),
@@ -160,6 +247,8 @@ class Decompressed:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             text = str(error)
+            if text.startswith("Not a gzipped file"):  # and quotes what it is; zeros may follow
+                raise UnreadableError(_FOLLOWED.format(self._kind)) from None
             if "Memory usage limit" in text or "requires too much memory" in text:
                 raise UnreadableError(f"the {self._kind} stream {_TOO_HUNGRY}") from None
             if "runcated" in text or "ended before" in text:

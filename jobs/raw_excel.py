@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from jobs.raw_compression import check_whole
 from jobs.raw_kind import looks_like
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
@@ -39,6 +40,7 @@ def excel_rows(path: Path, source: Source) -> Iterator[Row]:
 def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
+            check_whole(path, archive)
             size = sum(info.file_size for info in archive.infolist())
     except zipfile.BadZipFile:
         with path.open("rb") as stream:

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import date, datetime, time
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pyarrow as pa
@@ -102,15 +103,102 @@ def test_a_stream_that_asks_for_a_lot_of_memory_is_refused(
         assert read(path, source("csv")) == ROWS
 
 
-def test_zeros_may_follow_a_stream_of_xz_and_nothing_else(tmp_path: Path) -> None:
+def lz4(content: bytes) -> bytes:
+    packed = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(packed, "lz4") as stream:
+        stream.write(content)
+    return bytes(packed.getvalue().to_pybytes())
+
+
+STREAMS = {kind: pack for kind, pack in PACKERS.items() if kind != "zip"} | {"lz4": lz4}
+
+
+@pytest.mark.parametrize("kind", ["gzip", "xz"])
+def test_zeros_may_follow_a_stream_of_gzip_or_xz(tmp_path: Path, kind: str) -> None:
     path, half = tmp_path / "a", TEXT.index(b"\n1500,")
-    first, second = lzma.compress(TEXT[:half]), lzma.compress(TEXT[half:])
-    path.write_bytes(first + bytes(8) + second + bytes(4))
+    first, second = STREAMS[kind](TEXT[:half]), STREAMS[kind](TEXT[half:])
+    path.write_bytes(first + bytes(8) + second + bytes(100_000))
     assert read(path, source("csv")) == ROWS
-    path.write_bytes(first + second + TEXT)
-    assert refusal(path, source("csv")) == (
-        "the xz stream is corrupt: Input format not supported by decoder"
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize(
+    "follows",
+    ["rows", "a line end", "a second stream whose first byte is damaged", "a letter at its end"],
+)
+def test_what_follows_a_stream_and_is_none_is_never_left_out(
+    tmp_path: Path, kind: str, follows: str
+) -> None:
+    """Such as the plain rows of another day, or a file that was damaged on its way."""
+    path, pack = tmp_path / "a", STREAMS[kind]
+    one, two = pack(TEXT), pack(b"7,c\n8,d\n")
+    path.write_bytes(
+        {
+            "rows": one + b"7,c\n8,d\n",
+            "a line end": one + b"\n",
+            "a second stream whose first byte is damaged": one + b"?" + two[1:],
+            "a letter at its end": one + two + b"x",
+        }[follows]
     )
+    why = refusal(path, source("csv"))
+    if kind in ("gzip", "bzip2", "xz"):
+        assert why == f"what follows the {kind} stream is not another {kind} stream"
+    else:
+        assert why in (
+            f"the {kind} stream is truncated",
+            "the zstd stream is corrupt: ZSTD decompress failed: Unknown frame descriptor",
+            "the lz4 stream is corrupt: LZ4 decompress failed: ERROR_frameType_unknown",
+        )
+
+
+def as_streamed(content: bytes) -> bytes:
+    """An archive written to a pipe, whose sizes stand behind the data."""
+
+    class Pipe(io.RawIOBase):
+        def __init__(self) -> None:
+            self.written = b""
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            self.written += bytes(data)
+            return len(data)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.csv", content)
+        archive.writestr("folder/", b"")
+    return pipe.written
+
+
+def with_comment(content: bytes) -> bytes:
+    packed = io.BytesIO(zipped(content))
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.comment = b"of the 1st"
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("pack", [zipped, as_streamed, with_comment])
+def test_bytes_that_belong_to_no_file_of_a_zip_archive_are_never_left_out(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    path, whole = tmp_path / "a", pack(TEXT)
+    path.write_bytes(whole)
+    assert read(path, source("csv")) == ROWS
+    directory = whole.index(b"PK\x01\x02")
+    for content in (
+        zipped(b"id,text\n7,c\n") + whole,
+        whole + zipped(b"id,text\n7,c\n"),
+        whole + b"7,c\n",
+        whole + bytes(1),
+        whole[:directory] + b"7,c\n" * 9 + whole[directory:],
+    ):
+        path.write_bytes(content)
+        assert refusal(path, source("csv")) == (
+            "has bytes beside its zip archive that belong to no file in it; pack it again, with "
+            "one archive in a file and nothing before or behind it"
+        )
 
 
 @pytest.mark.parametrize(
@@ -195,6 +283,16 @@ def test_what_a_workbook_lacks_is_told(tmp_path: Path) -> None:
     path.write_text("<html></html>")
     assert refusal(path, source("xlsx")) == (
         "is no Excel workbook (.xlsx): it looks like an HTML page"
+    )
+
+
+def test_of_two_workbooks_one_behind_the_other_none_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    workbook(path, [["id", "text"], [1, "a"]])
+    path.write_bytes(path.read_bytes() * 2)
+    assert refusal(path, source("xlsx")) == (
+        "has bytes beside its zip archive that belong to no file in it; pack it again, with one "
+        "archive in a file and nothing before or behind it"
     )
 
 
