@@ -26,6 +26,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 
+def masked(text: str, width: int = 40) -> str:
+    """Every letter as `a`, every digit as `9`: the shape of a value without what it says."""
+    shape = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text[: width + 1]))
+    shape = "".join(sign if sign.isprintable() else "?" for sign in shape)
+    return shape if len(shape) <= width else shape[: width - 1] + "…"
+
+
 def is_text(value: Any) -> bool:
     """Printable, and not blank."""
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()

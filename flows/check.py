@@ -25,10 +25,10 @@ from contracts.history import LearningDays, learnable
 from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
+from contracts.values import masked
 from flows.analysts import select_from
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.null_like import NullLike, summed
-from flows.quarantine import masked
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions

@@ -6,7 +6,6 @@ Reads the lake as it is now, not the release: after a stop there is no release t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import duckdb
 
 from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
+from contracts.values import masked
 from flows.analysts import select_from
 from flows.duck import as_pattern
 from flows.lake import Lake
@@ -160,12 +160,6 @@ def _fields(lake: Lake, day: date, source: str, file: str, line: int) -> str:
     if row is None or row[0] is None:
         return "could not be decoded"
     return " | ".join("" if field is None else masked(field) for field in row[0])
-
-
-def masked(text: str, width: int = 40) -> str:
-    """Every letter as `a`, every digit as `9`: the shape of a value without what it says."""
-    shape = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", text))
-    return shape if len(shape) <= width else shape[: width - 1] + "…"
 
 
 def check_limits(lake: Lake, as_of: date, max_share: float | None, max_jump: float | None) -> None:

@@ -11,7 +11,9 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import LANDED_ON
+from contracts.table import Column as TableColumn
 from contracts.table import Table, check_columns, raise_if
+from contracts.values import masked
 from jobs.parquet import REPORT_SQL, digest_text, parquet_writer
 from jobs.schema import spark_schema, spark_types
 
@@ -112,12 +114,13 @@ def explain_broken(rows: DataFrame, table: Table) -> None:
         *(F.count_if(rule).alias(f"r{i}") for i, rule in enumerate(rules.values()))
     ).collect()[0]
     problems = [f"  {what}: found {n} rows" for what, n in zip(rules, counts, strict=True) if n]
+    types = {column.name: column for column in table.columns}
     repeated = (
         rows.groupBy(*table.grain).count().where("count > 1").orderBy(*table.grain).limit(3)
     ).collect()
     problems += [
         f"  grain ({', '.join(table.grain)}): expected one row, found {row['count']} of "
-        + ", ".join(str(row[name]) for name in table.grain)
+        + ", ".join(_told(types[name], row[name]) for name in table.grain)
         for row in repeated
     ]
     unexplained = [
@@ -125,6 +128,16 @@ def explain_broken(rows: DataFrame, table: Table) -> None:
         "nothing was committed; run it again, and if it comes back, report it"
     ]
     raise_if(table, problems or unexplained)
+
+
+NAMED_BY_US = ("table_name", "source", "file", "task", "segment")
+"""String columns of which a message may show the values: others hold ids of people and things."""
+
+
+def _told(column: TableColumn, value: object) -> str:
+    """A value as a message shows it."""
+    is_open = column.type != "string" or column.values is not None or column.name in NAMED_BY_US
+    return str(value) if is_open or value is None else masked(str(value))
 
 
 def _rules(table: Table) -> Mapping[str, Column]:

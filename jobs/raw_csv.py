@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import NamedTuple
 
+from jobs.raw_columns import header_places
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_row import (
     LONG_CELL,
@@ -226,24 +227,15 @@ class _Reader:
             raise UnreadableError(f"its header is longer than {MAX_LINE:,} bytes")
         self.data.n_skipped += n
         try:
-            names = [name.strip() for name in self._cells(raw)]
+            names = self._cells(raw)
         except UnicodeDecodeError:
             raise UnreadableError(f"its header is {self._undecodable}{self._seems}") from None
         except _StrayQuoteError:
             raise UnreadableError(
                 f"its header cannot be decoded: {STRAY_QUOTE}{self._seems}"
             ) from None
-        columns = self.source.columns
-        absent = [name for name in columns if name not in names]
-        if absent:
-            shown = ", ".join(name if name.isprintable() else repr(name) for name in names[:100])
-            told = f"no column {', '.join(absent)}; its header has {shown}"[:2000]
-            raise UnreadableError(told + self._seems)
-        twice = sorted({name for name in columns if names.count(name) > 1})
-        if twice:
-            raise UnreadableError(f"its header names {', '.join(twice)} twice")
+        places = header_places(self.source.columns, names, self._seems)
         self.width = len(names)
-        places = [names.index(name) for name in columns]
         if len(places) == 1:
             place = places[0]
             self.pick = lambda cells: [cells[place]]

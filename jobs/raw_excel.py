@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from jobs.raw_columns import header_places, listed
 from jobs.raw_compression import check_whole
 from jobs.raw_kind import looks_like
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
@@ -64,7 +65,7 @@ def _sheet(book: Any, name: str | None) -> Any:
             if name is None
             else f"no sheet {name}"
         )
-        raise UnreadableError(f'{asked}; its sheets are {", ".join(names)}; say sheet = "…"')
+        raise UnreadableError(f'{asked}; its sheets are {listed(names)}; say sheet = "…"')
     return book.worksheets[names.index(name)]
 
 
@@ -78,7 +79,7 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
         if not any(cells):
             continue
         if places is None:
-            places = _places([cell or "" for cell in cells], source)
+            places = header_places(source.columns, [cell or "" for cell in cells])
             continue
         chosen = [cells[at] if at < len(cells) else None for at in places]
         raw = b"\x1f".join(b"\x00" if c is None else c.encode("utf-8", "replace") for c in chosen)
@@ -104,21 +105,6 @@ def _told(rows: Iterator[Any]) -> Iterator[Any]:
         if row is None:
             return
         yield row
-
-
-def _places(names: list[str], source: Source) -> list[int]:
-    names = [name.strip() for name in names]
-    absent = [column for column in source.columns if column not in names]
-    if absent:
-        raise UnreadableError(
-            f"no column {', '.join(absent)}; its first row has {', '.join(filter(None, names))}"[
-                :2000
-            ]
-        )
-    twice = sorted({column for column in source.columns if names.count(column) > 1})
-    if twice:
-        raise UnreadableError(f"its first row names {', '.join(twice)} twice")
-    return [names.index(column) for column in source.columns]
 
 
 def _text(value: Any) -> str | None:

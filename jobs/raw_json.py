@@ -5,10 +5,13 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from contracts.values import masked
 from jobs.json_values import UndecodableError, as_text, scan
+from jobs.raw_columns import is_among, listed
 from jobs.raw_kind import looks_like
 from jobs.raw_lines import BLOCK, LongLine, RawBytes, lines
 from jobs.raw_row import (
@@ -287,7 +290,8 @@ class _Picked:
         self._columns = source.columns
         self.unseen = set(source.columns) if source.missing_key == "stop" else set()
         """Columns whose key no row has had yet."""
-        self._keys: set[str] = set()
+        self._keys: Counter[tuple[str, str]] = Counter()
+        """In how many rows a key was: what it stands in, or nothing, and the key."""
         self._n_records = 0
 
     def row(self, line: int, found: _Element, n_ends: int = 0) -> Row:
@@ -312,24 +316,25 @@ class _Picked:
     def look(self, record: dict[str, Any]) -> None:
         """Note which keys a row has."""
         self._n_records += 1
-        if len(self._keys) < MAX_KEYS:
-            self._keys.update(record)
+        self._count("", record)
         for column in sorted(self.unseen):
             if _reach(record, column)[1]:
                 self.unseen.discard(column)
             elif "." in column:
                 parent = column.rpartition(".")[0]
                 inner = _reach(record, parent)[0]
-                if isinstance(inner, dict) and len(self._keys) < MAX_KEYS:
-                    self._keys.update(f"{parent}.{key}" for key in inner)
+                if isinstance(inner, dict):
+                    self._count(f"{parent}.", inner)
+
+    def _count(self, parent: str, keys: Iterable[str]) -> None:
+        for key in keys:
+            if len(self._keys) < MAX_KEYS or (parent, key) in self._keys:
+                self._keys[parent, key] += 1
 
     def check(self) -> None:
         """Refuse a file of which no row has a key that the mapping names."""
         if self.unseen and self._n_records:
-            shown = [
-                key if key.isprintable() and len(key) < 60 else repr(key)[:60]
-                for key in sorted(self._keys)[:MAX_KEYS]
-            ]
+            shown = [self._shown(parent, key) for parent, key in sorted(self._keys)]
             kind = self._data.unlike(self._format) if self._format == "jsonl" else None
             raise UnreadableError(
                 f"no row has the key {', '.join(sorted(self.unseen))}; the keys there are "
@@ -337,6 +342,16 @@ class _Picked:
                 'say missing_key = "null" in the mapping'
                 + (f"; it looks like {kind}" if kind else "")
             )
+
+    def _shown(self, parent: str, key: str) -> str:
+        """A key, if it is one for sure: it stands beside one that the mapping names, or in two rows
+        and at least half of all. Else its shape, for an object may be keyed by people."""
+        below = [c.removeprefix(parent) for c in self._columns if c.startswith(parent)]
+        expected = [*below, *(path.partition(".")[0] for path in below)]
+        beside = [other for of, other in self._keys if of == parent]
+        n = self._keys[parent, key]
+        is_key = is_among(expected, beside) or (n > 1 and n * 2 >= self._n_records)
+        return parent + (listed([key]) if is_key else masked(key))
 
 
 def _reach(record: dict[str, Any], column: str) -> tuple[Any, bool]:

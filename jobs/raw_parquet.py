@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jobs.raw_columns import MAX_NAMES, absent_columns, check_once, listed
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
 
@@ -82,10 +83,8 @@ def _check_columns(schema: pa.Schema, columns: tuple[str, ...], tops: list[str])
                 break
             field = matching[0]
     if absent:
-        raise UnreadableError(f"no column {', '.join(absent)}; it has {', '.join(known)}"[:2000])
-    twice = sorted({top for top in tops if schema.names.count(top) > 1})
-    if twice:
-        raise UnreadableError(f"it has two columns of the name {', '.join(twice)}")
+        raise UnreadableError(absent_columns(absent, f"its schema has {listed(known[:MAX_NAMES])}"))
+    check_once(tops, schema.names, "its schema")
 
 
 def _n_inner(type_: pa.DataType) -> int:

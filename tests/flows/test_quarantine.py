@@ -16,7 +16,7 @@ from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows import show
 from flows.analysts import select_from
 from flows.lake import Lake
-from flows.quarantine import check_limits, dropped, masked, samples
+from flows.quarantine import check_limits, dropped, samples
 from flows.settings import read_settings
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
@@ -117,11 +117,6 @@ def test_samples_show_shapes_and_no_values(tmp_path: Path) -> None:
     assert "aaa aaaaa" in told
     assert "Ann" not in told
     assert "0.05%" in told
-
-
-def test_masks_hide_letters_of_every_script_and_cut_what_is_long() -> None:
-    assert masked("Ünal-7 日本 x_y") == "aaaa-9 aa a_a"
-    assert masked("a" * 60, 10) == "a" * 9 + "…"
 
 
 def test_a_rule_that_suddenly_drops_a_lot_stops_the_night(tmp_path: Path) -> None:

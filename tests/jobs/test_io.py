@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from contracts.table import Column, ContractError, Table
-from contracts.tables import ITEM_FEATURES, USER_DAYS, USER_ITEM_DAYS
+from contracts.tables import ITEM_FEATURES, QUARANTINE, USER_DAYS, USER_ITEM_DAYS
 from jobs.digest import row_hashes
 from jobs.io import explain_broken, read_table, write_days
 from jobs.schema import spark_schema
@@ -109,6 +109,39 @@ def test_rows_that_break_the_contract_are_told_all_at_once(
         "  kind: not one of a, b: found 1 rows\n"
         "  share: not a number: found 1 rows\n"
         "  grain (id, day): expected one row, found 2 of a, 2025-01-01"
+    )
+
+
+def test_ids_of_rows_that_are_there_twice_are_told_by_their_shape_alone(table) -> None:
+    """Messages go to the terminal, to Prefect and into alerts."""
+    twice = table(
+        """
+        table_name | source | file  | line | element | landed_on  | reason | row_hash
+        orders     | shop   | a.csv | 7    | 0       | 2025-01-01 | r      | h
+        orders     | shop   | a.csv | 7    | 0       | 2025-01-01 | r      | h
+        """,
+        QUARANTINE,
+    )
+    with pytest.raises(ContractError) as error:
+        explain_broken(twice, QUARANTINE)
+    assert str(error.value) == (
+        "quarantine breaks its contract:\n"
+        "  grain (table_name, source, file, line, element): expected one row, found 2 of orders, "
+        "shop, a.csv, 7, 0"
+    )
+    things = table(
+        """
+        id              | day        | n | kind
+        ann@example.com | 2025-01-01 | 1 | a
+        ann@example.com | 2025-01-01 | 1 | a
+        """,
+        T,
+    )
+    with pytest.raises(ContractError) as error:
+        explain_broken(things, T)
+    assert str(error.value) == (
+        "things breaks its contract:\n"
+        "  grain (id, day): expected one row, found 2 of aaa@aaaaaaa.aaa, 2025-01-01"
     )
 
 

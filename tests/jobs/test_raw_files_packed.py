@@ -275,9 +275,7 @@ def test_what_a_workbook_lacks_is_told(tmp_path: Path) -> None:
     assert refusal(path, source("xlsx", sheet="c")) == (
         'no sheet c; its sheets are orders, b; say sheet = "…"'
     )
-    assert (
-        refusal(path, source("xlsx", sheet="orders")) == "no column text; its first row has id, txt"
-    )
+    assert refusal(path, source("xlsx", sheet="orders")) == "no column text; its header has id, txt"
     assert read(path, source("xlsx", sheet="b")) == []
     assert refusal(path, source("csv")) == 'is an Excel workbook; format = "xlsx" reads it'
     path.write_text("<html></html>")

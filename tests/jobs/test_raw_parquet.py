@@ -68,7 +68,7 @@ def test_nested_columns_are_reached_and_absent_ones_named(tmp_path: Path) -> Non
     pq.write_table(pa.table({"u": [{"id": 1.0, "x": "a"}], "u.id": ["flat"]}), path)
     assert read(path, source("parquet", ("u.id", "u.x"))) == [(1, ["flat", "a"], None)]
     assert refusal(path, source("parquet", ("u.mail", "gone"))) == (
-        "no column u.mail, gone; it has u, u.id, u.id, u.x"
+        "no column u.mail, gone; its schema has u, u.id, u.id, u.x"
     )
 
 
@@ -78,5 +78,5 @@ def test_two_columns_of_one_name_are_refused_by_name(tmp_path: Path) -> None:
         [pa.array([1]), pa.array([2]), pa.array([3])], ["id", "text", "text"]
     )
     pq.write_table(two, path)
-    assert refusal(path, source("parquet")) == "it has two columns of the name text"
+    assert refusal(path, source("parquet")) == "its schema names text twice"
     assert read(path, source("parquet", ("id",))) == [(1, ["1"], None)]

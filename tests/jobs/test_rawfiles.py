@@ -117,7 +117,7 @@ def test_parquet_values_come_as_texts(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": [1, 2], "text": ["a", None], "z": [0.5, 1]}), path)
     assert read(path, source("parquet")) == [(1, ["1", "a"], None), (2, ["2", None], None)]
     assert read(path, Source("s", "x", "parquet", ("gone",), ())) == [
-        (WHOLE_FILE, None, "no column gone; it has id, text, z")
+        (WHOLE_FILE, None, "no column gone; its schema has id, text, z")
     ]
     path.write_bytes(b"PAR1 nonsense")
     assert read(path, source("parquet"))[0][2].startswith("not a Parquet file that can be read")

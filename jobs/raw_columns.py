@@ -1,0 +1,77 @@
+"""A mapping's columns found among the names that a file has, and what a message says of these.
+
+A file without the header that its mapping expects has people in its first line, and an object may
+be keyed by them: messages go to the terminal, to Prefect and into alerts. So a name is told as it
+is only where it is known to be one; of what may be data its shape is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from contracts.values import masked
+from jobs.raw_row import UnreadableError
+
+MAX_NAMES = 100
+"""Names of a file that a message lists."""
+MAX_SHAPES = 20
+"""Cells of a line that may be no header, whose shapes a message lists."""
+MAX_MESSAGE = 2000
+
+_NAME = re.compile(r"(?!.*\d{5})[^\W\d][\w .:/()-]{0,39}")
+"""Letters, digits and a few signs; no mail, no number, and no text that has an id in it."""
+
+
+def header_places(columns: Sequence[str], names: Sequence[str], seems: str = "") -> list[int]:
+    """At which place of a header each column is. `seems` says what else the file may be.
+
+    Raises:
+        UnreadableError: some are nowhere, or twice.
+    """
+    names = [name.strip() for name in names]
+    absent = [column for column in columns if column not in names]
+    if absent:
+        raise UnreadableError(absent_columns(absent, _header(columns, names)) + seems)
+    check_once(columns, names, "its header")
+    return [names.index(column) for column in columns]
+
+
+def absent_columns(absent: Sequence[str], has: str) -> str:
+    """The message that some columns are not in the file; `has` says what is."""
+    return f"no column {', '.join(absent)}; {has}"[:MAX_MESSAGE]
+
+
+def check_once(columns: Iterable[str], names: Sequence[str], where: str) -> None:
+    """Refuse a column of which there are two.
+
+    Raises:
+        UnreadableError: names all such.
+    """
+    twice = sorted({column for column in columns if names.count(column) > 1})
+    if twice:
+        raise UnreadableError(f"{where} names {', '.join(twice)} twice")
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of columns or keys; of those that look like data, the shape."""
+    return ", ".join(name if _NAME.fullmatch(name) else masked(name) for name in names)
+
+
+def is_among(columns: Iterable[str], names: Iterable[str]) -> bool:
+    """Whether one of the columns is among the names, if perhaps in other letters."""
+    folded = {name.casefold() for name in names}
+    return any(column.casefold() in folded for column in columns)
+
+
+def _header(columns: Sequence[str], names: Sequence[str]) -> str:
+    """What the first line has: names, where it is a header for sure."""
+    filled = [name for name in names if name]
+    if is_among(columns, filled):
+        return f"its header has {listed(filled[:MAX_NAMES])}"
+    cells = f"{len(filled)} cells, such as" if len(filled) > MAX_SHAPES else "cells such as"
+    shapes = ", ".join(map(masked, filled[:MAX_SHAPES]))
+    return (
+        f"its first line has none of them, but {cells} {shapes}; if that is no header, say "
+        "header = false and name all columns in order"
+    )
