@@ -14,13 +14,8 @@ from pyspark.sql import types as T
 
 from contracts.table import CallError
 from jobs import erased
-from jobs.expressions import (
-    Expression,
-    examined,
-    read_back,
-    tokens,
-    tried,
-)
+from jobs.expressions import Expression, examined, read_back, tried
+from jobs.tokens import tokens
 
 Keys = dict[str, "Keys"]
 ELEMENT = "each"

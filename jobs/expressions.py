@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame
@@ -19,6 +19,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contracts.table import CallError
+from jobs.text_expressions import cannot_fail, texts_of
+from jobs.tokens import Token, tokens
 
 MAX_SHOWN = 80
 """Characters of an expression that a message shows."""
@@ -26,15 +28,6 @@ MANY = (T.ArrayType, T.MapType, T.StructType)
 """Types of more than one value."""
 _NULL = "\x00null\x00"
 """Stands for an expression that is null, where null stands for one that cannot be computed."""
-_TOKEN = re.compile(
-    r"""--[^\n]*|/\*.*?\*/|\s+                               # skipped
-    |(?P<string>[rR]'[^']*'|[rR]"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
-    |(?P<name>`(?:[^`]|``)*`)
-    |(?P<number>\d[\w.]*)
-    |(?P<word>[^\W\d]\w*)
-    |(?P<sign>\|\||<>|!=|<=|>=|.)""",
-    re.VERBOSE | re.DOTALL,
-)
 _CHANGES = "gives something else each time, so that a night that is run again would differ"
 _CLOCK = "asks the clock; use a time that stands in the row"
 _WHERE = "says where it is computed, not what the row holds"
@@ -68,19 +61,6 @@ _WITHOUT_BRACKETS = frozenset(
     }
 )  # fmt: skip
 """Those that Spark also calls where no column has their name."""
-_TEXT_FUNCTIONS = frozenset(
-    {
-        "lower", "upper", "trim", "ltrim", "rtrim", "concat", "concat_ws", "coalesce", "nullif",
-        "ifnull", "nvl", "sha1", "md5", "sha2", "replace", "initcap", "reverse", "substring",
-        "substr", "left", "right", "get_json_object",
-    }
-)  # fmt: skip
-"""Functions of texts that fail for none."""
-_WITH_NUMBERS = frozenset({"sha2", "substring", "substr", "left", "right"})
-_WORDS = frozenset(
-    {"case", "when", "then", "else", "end", "is", "null", "not", "and", "or", "in", "like"}
-)
-_SIGNS = frozenset(["(", ")", ",", ".", "||", "=", "<>", "!="])
 
 
 @dataclass(frozen=True)
@@ -106,27 +86,6 @@ def shown(text: str) -> str:
     return line if len(line) <= MAX_SHOWN else line[: MAX_SHOWN - 1] + "…"
 
 
-@dataclass(frozen=True)
-class Token:
-    kind: str
-    text: str
-    at: int = field(default=0, compare=False)
-    """Where it begins."""
-
-    @property
-    def end(self) -> int:
-        return self.at + len(self.text)
-
-
-def tokens(text: str) -> tuple[Token, ...]:
-    """Its words, names in backticks, strings, numbers and signs; comments and blanks left out."""
-    return tuple(
-        Token(found.lastgroup, found.group(), found.start())
-        for found in _TOKEN.finditer(text)
-        if found.lastgroup is not None
-    )
-
-
 def refusal(text: str, columns: Collection[str]) -> str | None:
     """Why an expression is refused that Spark would compute; None if it is not."""
     known = {column.lower() for column in columns}
@@ -148,44 +107,6 @@ def refusal(text: str, columns: Collection[str]) -> str | None:
     if re.search(r"unix_timestamp\s*\(\s*\)", text, re.IGNORECASE):
         return f"unix_timestamp() {_CLOCK}"
     return None
-
-
-def cannot_fail(text: str) -> bool:
-    """Whether it can be computed of whatever texts the raw columns hold.
-
-    Columns, strings, and functions and comparisons of texts: most of what mappings say, which need
-    not be computed under a function that catches errors.
-    """
-    listed = tokens(text)
-    if [t.kind for t in listed] == ["word", "string"]:  # date'2025-01-31'
-        return True
-    calls: list[str] = []
-    for token, following in zip(listed, (*listed[1:], Token("sign", "")), strict=True):
-        called = following.text == "("
-        if token.kind == "number":
-            if not calls or calls[-1] not in _WITH_NUMBERS:
-                return False
-        elif token.kind == "word":
-            word = token.text.lower()
-            if called and word not in _TEXT_FUNCTIONS | _WORDS:
-                return False
-            if following.kind == "string" and word not in _WORDS:
-                return False
-            if word == "like" and (following.kind != "string" or "\\" in following.text):
-                return False
-        elif token.kind == "sign":
-            if token.text not in _SIGNS:
-                return False
-            if token.text == ")":
-                calls = calls[:-1]
-            in_numbers = bool(calls) and calls[-1] in _WITH_NUMBERS
-            if token.text == "," and in_numbers and following.kind != "number":
-                return False
-        if called and token.text != "(":
-            calls.append(token.text.lower())
-        elif called:
-            calls.append("")
-    return True
 
 
 def _as_text(value: Column) -> Column:
@@ -221,9 +142,10 @@ def evaluated(rows: DataFrame, of: Sequence[Expression], where: str) -> DataFram
     problems = [f"{where}.{told}" for told in types if isinstance(told, str)]
     if problems:
         raise CallError("\n".join(problems))
+    texts = texts_of(rows.schema)
     first, second, failed = [], [], [F.lit(None).cast("string")]
     for i, (expression, type_) in enumerate(zip(of, types, strict=True)):
-        if cannot_fail(expression.text):
+        if cannot_fail(expression.text, texts):
             first.append(F.expr(expression.text).alias(expression.column))
             second.append(F.col(expression.column))
             continue

@@ -17,8 +17,9 @@ from contracts.lookups import LOOKUP_SETTINGS, READING, USE_SETTINGS
 from contracts.mapping import checked
 from contracts.values import SOURCE_NAME, is_table, shown
 from jobs.elements import ELEMENT
-from jobs.expressions import Expression, tokens
+from jobs.expressions import Expression
 from jobs.raw_settings import check_reading
+from jobs.tokens import tokens
 
 _ON = ".on"
 

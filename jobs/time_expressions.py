@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from contracts.values import has_zone
-from jobs.expressions import Token, shown, tokens
+from jobs.expressions import shown
+from jobs.tokens import Token, tokens
 
 _READS = frozenset({"to_timestamp", "try_to_timestamp", "to_timestamp_ltz"})
 _MAKES = frozenset({"make_timestamp", "try_make_timestamp", "make_timestamp_ltz"})
