@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from jobs.raw_columns import header_places
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
+from jobs.raw_quotes import Reading, reading
 from jobs.raw_row import (
     LONG_CELL,
     LONG_LINE,
@@ -30,6 +31,9 @@ MAX_RECORD_LINES = 1000
 
 STRAY_QUOTE = "a quote is not closed or not escaped"
 LINE_BREAK = "a cell with a line break; multiline = true reads it"
+UNCLEAR_QUOTES = (
+    "its quotes make one cell of lines that may be rows by themselves; close or double them"
+)
 
 _CSV_LIMIT = 131_072
 """Characters of a cell beyond which Python's parser refuses it, for the whole process."""
@@ -45,6 +49,8 @@ class _Record(NamedTuple):
     raw: bytes
     """All of them as they stand in the file, but for the end of the last."""
     cells: list[str]
+    is_unclear: bool
+    """Whether its lines may be rows by themselves."""
 
 
 def csv_rows(data: RawBytes, source: Source) -> Iterator[Row]:
@@ -166,13 +172,16 @@ class _Reader:
                 if joined is None:
                     again.extendleft(reversed(taken[1:]))
                     yield Row(number, row_hash(raw), None, STRAY_QUOTE, n)
-                elif self.source.multiline:
+                elif self.source.multiline and not joined.is_unclear:
                     n = sum(line[2] for line in taken)
                     yield self._row(number, joined.raw, n, joined.cells)
                 else:
+                    problem = UNCLEAR_QUOTES if joined.is_unclear else LINE_BREAK
                     for number, raw, n in taken:
-                        if isinstance(raw, bytes):  # as all of a record are
-                            yield Row(number, row_hash(raw), None, LINE_BREAK, n)
+                        if is_blank(raw):
+                            self.data.n_skipped += n
+                        elif isinstance(raw, bytes):  # as all of a record are
+                            yield Row(number, row_hash(raw), None, problem, n)
 
     def _cells(self, raw: bytes) -> list[str]:
         text = raw.decode(self.data.encoding)
@@ -205,17 +214,24 @@ class _Reader:
             cells = self.split_quoted(joined.decode(self.data.encoding))
         except (UnicodeDecodeError, _StrayQuoteError):
             return taken, None
-        is_record = len(cells) == self.width and not self._are_rows(raws)
-        return taken, _Record(joined, cells) if is_record else None
+        if len(cells) != self.width:
+            return taken, None
+        read_as = self._reading(cells, raws)
+        if read_as is Reading.ROWS:
+            return taken, None
+        return taken, _Record(joined, cells, read_as is Reading.UNCLEAR)
 
-    def _are_rows(self, raws: list[bytes]) -> bool:
-        """Whether each of the joined lines is a row by itself, but for a stray quote in the first
-        and in the last: two of them would swallow all that stands between."""
-        raws = [raw for raw in raws if not is_blank(raw)]
-        if self.width < 2 or (self.width < 4 and len(raws) < 4) or self.separator is None:
-            return False
-        separator = self.separator.encode(self.data.encoding)
-        return all(raw.count(separator) == self.width - 1 for raw in raws)
+    def _reading(self, record: list[str], raws: list[bytes]) -> Reading:
+        """Whether the joined lines are one record: a pair of stray quotes would swallow all rows
+        between them."""
+        texts = [raw.decode(self.data.encoding) for raw in raws if not is_blank(raw)]
+        every = [
+            _blank_separated(text) if self.separator is None else text.split(self.separator)
+            for text in texts
+        ]
+        if self.width < 2 or any(len(cells) != self.width for cells in every):
+            return Reading.RECORD
+        return reading(record, every)
 
     def _read_header(self, every: Iterator[Line]) -> bool:
         """Find the columns; False for a file with no line at all."""
