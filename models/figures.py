@@ -101,7 +101,7 @@ def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int
     top = sorted(means, key=lambda feature: (-means[feature], feature))[:n]
     shares = np.array([[100 * found[task][feature] for task in found] for feature in top])
     figure, axes = plt.subplots(
-        figsize=(2.5 + 0.5 * len(found), 1.5 + 0.27 * len(top)), layout="constrained"
+        figsize=(max(2.5 + 0.5 * len(found), 4.0), 1.5 + 0.27 * len(top)), layout="constrained"
     )
     image = axes.imshow(np.maximum(shares, 0) ** 0.5, aspect="auto", cmap="Blues")
     darkest = max(float(np.sqrt(np.maximum(shares, 0)).max(initial=0)), 1.0)
@@ -115,6 +115,6 @@ def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int
             )  # fmt: skip
     axes.set_xticks(range(len(found)), list(found), rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(top)), top, fontsize=7)
-    axes.set_title("By how many per cent the loss grows when a feature is shuffled", fontsize=9)
+    figure.suptitle("By how many per cent the loss grows\nwhen a feature is shuffled", fontsize=9)
     figure.savefig(path, dpi=110)
     plt.close(figure)
