@@ -244,7 +244,7 @@ class Decompressed:
         except EOFError:
             raise UnreadableError(f"the {self._kind} stream is truncated") from None
         except _BROKEN as error:
-            if isinstance(error, OSError) and error.errno is not None:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
                 raise
             text = str(error)
             if text.startswith("Not a gzipped file"):  # and quotes what it is; zeros may follow

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,6 +22,9 @@ from jobs.sources import Source
 
 MAX_BATCH_ROWS = 8192
 BATCH_BYTES = 32 << 20
+MAX_DELTA_ROWS = 64
+"""Rows of a batch where the file writes texts as what differs from the text before: how long they
+are is known only once they are read."""
 
 _EXACT = float(1 << 63)
 """Below it a double without a fraction is a 64-bit whole number."""
@@ -34,7 +38,7 @@ def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
     instants = _int96(file)
     nulls = frozenset(source.null_values)
     number = 0
-    for batch in file.iter_batches(_batch_rows(file.metadata), columns=sorted(set(tops))):
+    for batch in _batches(path, file, tops):
         columns = [
             _texts(_column(batch, top, column), column in instants)
             for top, column in zip(tops, source.columns, strict=True)
@@ -55,11 +59,86 @@ def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
         raise UnreadableError(f"has {file.metadata.num_rows} rows, of which {number} were read")
 
 
-def _batch_rows(metadata: Any) -> int:
-    """So many rows that a batch stays small, however long they are."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    widest = max((g.total_byte_size / max(g.num_rows, 1) for g in groups), default=1)
-    return int(min(MAX_BATCH_ROWS, max(1, BATCH_BYTES // max(widest, 1))))
+def _batches(path: Path, file: pq.ParquetFile, tops: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """The columns `tops` of the file, in batches that stay small, however long their rows are."""
+    texts = pq.ParquetFile(path, metadata=file.metadata, read_dictionary=_dictionaries(file, tops))
+    for batch in texts.iter_batches(_batch_rows(file, tops), columns=sorted(set(tops))):
+        yield from _parts(batch)
+
+
+def _is_of(path: str, tops: Collection[str]) -> bool:
+    """Whether a leaf of the file belongs to one of its columns."""
+    return any(path == top or path.startswith(f"{top}.") for top in tops)
+
+
+def _leaves(file: pq.ParquetFile, tops: Collection[str]) -> list[tuple[int, Any]]:
+    """Place and description of what the columns consist of."""
+    every = ((i, file.schema.column(i)) for i in range(len(file.schema)))
+    return [(i, leaf) for i, leaf in every if _is_of(leaf.path, tops)]
+
+
+def _dictionaries(file: pq.ParquetFile, tops: Collection[str]) -> list[str]:
+    """Texts to be read as a dictionary and places in it, as the file may have them: one of a
+    megabyte in every row takes a few bytes there."""
+    return [
+        leaf.path
+        for _, leaf in _leaves(file, tops)
+        if leaf.physical_type == "BYTE_ARRAY" and leaf.logical_type.type in _TEXTS
+    ]
+
+
+_TEXTS = ("NONE", "STRING", "ENUM", "JSON", "BSON")
+"""What bytes may stand for, other than numbers."""
+
+
+def _batch_rows(file: pq.ParquetFile, tops: Collection[str]) -> int:
+    """So many rows that a batch stays small, but for texts that are in it more than once."""
+    leaves, widest, most = _leaves(file, tops), 1.0, MAX_BATCH_ROWS
+    for i in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(i)
+        size = 0
+        for place, leaf in leaves:
+            chunk = group.column(place)
+            width = max(leaf.length, 8) if leaf.physical_type != "BYTE_ARRAY" else 4
+            size += max(chunk.total_uncompressed_size, chunk.num_values * width)
+            if "DELTA_BYTE_ARRAY" in chunk.encodings:
+                most = MAX_DELTA_ROWS
+        widest = max(widest, size / max(group.num_rows, 1))
+    return int(min(most, max(1, BATCH_BYTES // widest)))
+
+
+def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in parts whose texts, each written out, stay small."""
+    ends = np.cumsum(sum(_text_bytes(column) for column in batch.columns))
+    start = 0
+    while start < batch.num_rows:
+        before = ends[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(ends, before + BATCH_BYTES, "right")))
+        yield batch.slice(start, end - start)
+        start = end
+
+
+def _text_bytes(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """How many bytes the texts in each value have."""
+    type_ = values.type
+    if pa.types.is_dictionary(type_):
+        sizes = pa.array(_text_bytes(values.dictionary)).take(values.indices)
+        return np.asarray(pc.fill_null(sizes, 0))
+    if pa.types.is_struct(type_):
+        return sum(
+            (_text_bytes(values.field(i)) for i in range(type_.num_fields)), _zeros(len(values))
+        )
+    if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_map(type_):
+        until = np.concatenate([[0], np.cumsum(_text_bytes(values.values))])
+        offsets = np.asarray(values.offsets)
+        return until[offsets[1:]] - until[offsets[:-1]]
+    if pa.types.is_string(type_) or pa.types.is_binary(type_):
+        return np.asarray(pc.fill_null(pc.binary_length(values), 0)).astype(np.int64)
+    return _zeros(len(values))
+
+
+def _zeros(n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.zeros(n, np.int64)
 
 
 def _top(schema: pa.Schema, column: str) -> str:

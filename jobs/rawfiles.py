@@ -51,6 +51,8 @@ def raw_rows(path: Path, source: Source) -> Iterator[Row]:
             yield from _judged(_OF_BYTES[source.format](data, source), source, data)
     except UnreadableError as error:
         yield Row(WHOLE_FILE, "", None, str(error))
+    except MemoryError:
+        yield Row(WHOLE_FILE, "", None, "cannot be read: it takes more memory than there is")
     except pa.ArrowException as error:
         yield Row(
             WHOLE_FILE,

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.raw_parquet import _parts
+from tests.conftest import REPOSITORY
 from tests.jobs.reading import read, refusal, source
 
 PLUS_2 = datetime(2025, 6, 1, 12, 0, 0, 123456, ZoneInfo("Europe/Berlin"))
@@ -70,6 +75,77 @@ def test_nested_columns_are_reached_and_absent_ones_named(tmp_path: Path) -> Non
     assert refusal(path, source("parquet", ("u.mail", "gone"))) == (
         "no column u.mail, gone; its schema has u, u.id, u.id, u.x"
     )
+
+
+LONG = "x" * 100_000
+N_LONG = 8192
+AS_OFTEN = pa.DictionaryArray.from_arrays(pa.array([0] * N_LONG, pa.int32()), [LONG])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        AS_OFTEN,
+        pa.ListArray.from_arrays(list(range(N_LONG + 1)), AS_OFTEN),
+    ],
+    ids=["flat", "list"],
+)
+def test_a_text_that_is_in_every_row_takes_bounded_memory(tmp_path: Path, values: pa.Array) -> None:
+    """A dictionary holds it once, in a file of 70 kB; written out, its rows take 800 MB twice. They are
+    read by a process that may have 600 MB of addresses more than it starts with."""
+    path = tmp_path / "a"
+    pq.write_table(pa.table({"id": range(N_LONG), "text": values}), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    program = f"""
+import resource
+from pathlib import Path
+import jobs.rawfiles
+from jobs.sources import Source
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + 600_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+n = {{}}
+of = Source("s", "x", "parquet", ("id", "text"), ())
+for row in jobs.rawfiles.raw_rows(Path({str(path)!r}), of):
+    told = row.problem or len(row.fields[1])
+    n[told] = n.get(told, 0) + 1
+print(n)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    length = len(json.dumps(values[0].as_py()).encode()) if values is not AS_OFTEN else len(LONG)
+    assert done.stdout == f"{ {length: N_LONG} }\n"
+
+
+def test_batches_are_cut_by_what_their_texts_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of slices of columns too, and of texts within lists, maps and structs."""
+    monkeypatch.setattr("jobs.raw_parquet.BATCH_BYTES", 10)
+    texts = pa.array(["skipped", "a" * 6, None, "b" * 4, "c", "d" * 30, "e"])
+    n = len(texts)
+    lists = pa.array([["skipped"], [], None, [], ["f", "g" * 5], [], []])
+    maps = pa.array([[], [], [], [], [("k", "v")], [], []], pa.map_(pa.string(), pa.string()))
+    structs = pa.array([{"t": t} for t in [*[None] * 4, "h", None, None]])
+    batch = pa.record_batch(
+        [texts.dictionary_encode(), lists, maps, structs, range(n)], list("abcde")
+    )
+    parts = list(_parts(batch.slice(1)))
+    assert [part.column("e").to_pylist() for part in parts] == [[1, 2, 3], [4], [5], [6]]
+    assert pa.Table.from_batches(parts).to_pylist() == batch.slice(1).to_pylist()
+
+
+def test_a_file_for_which_there_is_too_little_memory_is_not_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    pq.write_table(pa.table({"id": [1], "text": ["a"]}), path)
+
+    def none_left(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 4194304 failed")
+
+    monkeypatch.setattr("jobs.raw_parquet._batches", none_left)
+    assert refusal(path, source("parquet")) == "cannot be read: it takes more memory than there is"
 
 
 def test_two_columns_of_one_name_are_refused_by_name(tmp_path: Path) -> None:
