@@ -39,10 +39,16 @@ _ASCII_WORD = r"A-Za-z0-9_.+\-"
 # Each starts where no earlier character could have started it, and gives nothing back, so that a
 # word of a million letters takes a million steps and not their square.
 LINK = r"(?i)(?:(?:https?|ftps?)://|(?<![a-z0-9@._-])www\.)[^\s\p{Z}]+"
+_WITH_AT = f"{_LOCAL}{_AT}"
+_HOST = rf"(?:\[[^\]\s]{{0,64}}+\]|[{_NAME}\-]++[{_DOT}][{_NAME}{_DOT}\-]*[{_NAME}])"
+_QUOTED = rf'"[^"\n]{{1,64}}"[{_AT}]++(?:[{_LOCAL}]++[{_AT}]++)*+{_HOST}'
 MAIL = (
-    rf'[{_AT}]?(?:"[^"\n]{{1,64}}"|(?<![{_LOCAL}])[{_LOCAL}]++)[{_AT}]'
-    rf"(?:\[[^\]\s]*+\]|[{_NAME}\-]++[{_DOT}][{_NAME}{_DOT}\-]*[{_NAME}])"
+    rf"(?<![{_WITH_AT}])[{_AT}]*+(?=[{_LOCAL}]++[{_AT}])(?:(?=[{_WITH_AT}]*?[{_AT}]{_HOST})"
+    rf"(?:[{_LOCAL}]++[{_AT}]++)++(?:{_HOST}|[{_NAME}](?:[{_NAME}.\-]*[{_NAME}])?)?"
+    rf"|[{_WITH_AT}]++(?<=[{_AT}]){_QUOTED})|[{_AT}]?{_QUOTED}"
 )
+"""All that stands together with an @, if a host follows one of them: of
+`ann.miller@gmail@example.com` the mail at its end alone would leave the name."""
 MENTION = rf"(?<![{_AT}])[{_AT}]++[{_NAME}](?:[{_NAME}.\-]*[{_NAME}])?"
 MENTION_IN_WORD = (
     rf"(?:(?<![{_ASCII_WORD}])(?<![{_SPACED}])(?:[{_ASCII_WORD}]++|[{_SPACED}])*+(?<=[{_NAME}]))?"

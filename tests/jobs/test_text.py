@@ -59,6 +59,27 @@ def test_mails_and_mentions_of_every_script_leave_nothing_of_the_name(spark: Spa
     assert made(spark, list(cases), TextRules()) == list(cases.values())
 
 
+def test_of_what_is_glued_by_several_ats_nothing_is_left(spark: SparkSession) -> None:
+    cases = {
+        "ann.miller@gmail@example.com": "<email>",
+        "to a@b@c.com, please": "to <email> , please",
+        "@ann@bob": "<user> <user>",
+        "hi@ann@bob!": "<user> <user> !",
+        "ann@@example.com": "<email>",
+        "ann＠gmail﹫example．com": "<email>",
+        "@@ann@x.com@bob": "<email>",
+        "ann@x.com@ bob": "<email> bob",
+        "ann@bob@[127.0.0.1].": "<email> .",
+        'ann@"bob miller"@x.com': "<email>",
+        '"ann miller"@gmail@x.com': "<email>",
+        "an @ann@müller@例子.中国, ok": "an <email> , ok",
+    }
+    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    kept = TextRules(mentions="keep")
+    mails = ["ann.miller@gmail@example.com", "ann@@example.com", "ann@x.com@bob", "@ann@bob"]
+    assert made(spark, mails, kept) == ["<email>", "<email>", "<email>", "@ann@bob"]
+
+
 def test_links_need_no_space_before_them_and_end_at_any_space(spark: SparkSession) -> None:
     cases = {
         "看http://t.co/abc 吧": "看 <url> 吧",
@@ -98,9 +119,15 @@ def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
         at = random_.choice("@@@＠﹫")
         dot = random_.choice(["", ".", "_", "-"])
         mail = f"{first}{dot}{second}{at}{random_.choice(['x.com', 'bücher.example', '例子.中国'])}"
-        return random_.choice([mail, f"{at}{first}{dot}{second}"])
+        several = (
+            f"{first}{at}{second}{random_.choice('@＠﹫')}{random_.choice(['x.com', 'ß.中国'])}"
+        )
+        twice = f"{first}{dot}{second}{at * 2}x.com"
+        return random_.choice(
+            [mail, f"{at}{first}{dot}{second}", several, f"{at}{several}", f"{mail}@x", twice]
+        )
 
-    names = [(name(), name()) for _ in range(600)]
+    names = [(name(), name()) for _ in range(1200)]
     texts = [
         f"xx{random_.choice(around)}{written(*pair)}{random_.choice(around[:8])}zz"
         for pair in names
@@ -113,6 +140,7 @@ def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
 
 def test_a_word_of_a_million_letters_takes_no_square_of_steps(spark: SparkSession) -> None:
     long = ["a" * 1_000_000 + " @b", "a." * 500_000 + "@", "@" * 1_000_000, '"' * 100_000]
+    long += ["a@" * 500_000, "a@[" * 300_000, '"a"@b@' * 100_000, "a@b." * 200_000]
     long += ["ж" * 1_000_000 + "@ ann@ex.org", "aж" * 500_000 + "@b"]
     found = made(spark, long, TextRules())
     assert len(found[0] or "") == 1_000_007
