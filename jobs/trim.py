@@ -11,7 +11,9 @@ from jobs.user_key import INVISIBLE_CLASS
 
 _SEEN = (ord("!"), ord("~"))
 """The first and last ASCII character that shows something."""
-_INVISIBLE_ENDS = f"^[{INVISIBLE_CLASS}]+|[{INVISIBLE_CLASS}]+$"
+_INVISIBLE_ENDS = (
+    f"^[{INVISIBLE_CLASS}]++|(?<![{INVISIBLE_CLASS}])[{INVISIBLE_CLASS}]++$"  # reads no run twice
+)
 
 
 def trimmed(text: Column) -> Column:

@@ -13,24 +13,22 @@ BLOCK = 64
 """Bytes of SHA-256's block, to which an HMAC key is padded (RFC 2104)."""
 MIN_BYTES = 16
 
-INVISIBLE = "".join(
-    chr(point)
-    for point in range(0x10000)
-    if unicodedata.category(chr(point)) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+_RANGES = (
+    "0-20 7f-a0 ad 34f 61c 115f-1160 1680 17b4-17b5 180b-180f 2000-200f 2028-202f 205f-206f 2800 "
+    "3000 3164 fe00-fe0f feff ffa0 fff0-fffb 13430-1343f 1bca0-1bca3 1d173-1d17a e0000-e0fff"
 )
-"""Blanks, controls and marks that show nothing (tabs, no-break and zero-width spaces, byte order
-marks): at the ends of an id they are no part of it."""
-
-
-def _ranges(characters: str) -> str:
-    """Characters in order as what stands between the brackets of a regular expression."""
-    points = [ord(character) for character in characters]
-    starts = [p for p in points if p - 1 not in set(points)]
-    ends = [p for p in points if p + 1 not in set(points)]
-    return "".join(f"\\u{a:04x}-\\u{b:04x}" for a, b in zip(starts, ends, strict=True))
-
-
-INVISIBLE_CLASS = _ranges(INVISIBLE)
+"""Unicode's blanks (Z), controls (Cc) and marks of format (Cf) but for those of numbers, which are
+seen; all that is drawn as nothing (Default_Ignorable_Code_Point: fillers of Hangul, selectors of
+variants, tags); the blank of braille. Written out, so that no version of Python changes a key."""
+_INVISIBLE = tuple(
+    (int(first, 16), int(last or first, 16))
+    for first, _, last in (text.partition("-") for text in _RANGES.split())
+)
+INVISIBLE = "".join(chr(point) for first, last in _INVISIBLE for point in range(first, last + 1))
+"""Characters that show nothing (tabs, no-break and zero-width spaces, byte order marks): at the
+ends of an id they are no part of it."""
+INVISIBLE_CLASS = "".join(f"\\x{{{first:x}}}-\\x{{{last:x}}}" for first, last in _INVISIBLE)
+"""The same between the brackets of a regular expression."""
 
 
 def canonical_id(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -211,9 +212,13 @@ def test_ids_lose_what_cannot_be_seen_at_their_ends(spark: SparkSession) -> None
         "\ufeffu1",
         "u1\u0000",
         "\u3000u1\u2060\u200d",
+        "\u3164u1\u115f\u1160\uffa0",
+        "u1\u2800",
+        "\u180bu1\u180e\ufe0f\U000e0100",
+        "\U000e0001u1\U000e0041\U000e007f",
     ]
-    empty = ["", " ", "\t", "\u00a0", "\u200b\ufeff"]
-    inside = ["a\u200db", "a b", "u\u00a01"]
+    empty = ["", " ", "\t", "\u00a0", "\u200b\ufeff", "\u3164\u2800", "\U000e0020"]
+    inside = ["a\u200db", "a b", "u\u00a01", "u\u31641", "\U0001f600", "u" + " " * 200_000 + "1"]
     written = texts + empty + inside
     rows = with_texts(spark.createDataFrame(list(enumerate(written)), "i int, in_id string"))
     got = [row.id for row in rows.select("i", text_id("id").alias("id")).orderBy("i").collect()]
@@ -226,6 +231,21 @@ def test_ids_lose_what_cannot_be_seen_at_their_ends(spark: SparkSession) -> None
         row.id or "" for row in rows.select("i", text_id("id").alias("id")).orderBy("i").collect()
     ]
     assert got == [text.strip(INVISIBLE) for text in ends]
+
+
+def test_what_unicode_says_is_not_seen_is_invisible() -> None:
+    number_signs = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD}
+    unseen = {
+        chr(point)
+        for point in {*range(sys.maxunicode + 1)} - number_signs
+        if unicodedata.category(chr(point)) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+    }
+    drawn_as_nothing = {"\u034f", "\u115f", "\u1160", "\u17b4", "\u17b5", "\u3164", "\uffa0"}
+    selectors = {*map(chr, range(0xFE00, 0xFE10)), *map(chr, range(0xE0100, 0xE01F0))}
+    mongolian = {*map(chr, range(0x180B, 0x1810))}
+    assert unseen | drawn_as_nothing | selectors | mongolian | {"\u2800"} <= set(INVISIBLE)
+    seen = {c for c in INVISIBLE if unicodedata.category(c)[0] in "LNPS"}
+    assert seen == {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
 
 
 def test_two_ways_to_write_the_same_letters_are_one() -> None:
