@@ -32,7 +32,6 @@ from flows.null_like import NullLike, summed
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
-from jobs.land import NEVER
 from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.run import Result, run_job, run_landing
@@ -69,7 +68,6 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     if day is None:
         day = day_after(mapping, files_before(mapping, raw, today, []), today)
     files = files_before(mapping, raw, day, gaps)
-    until = max(day, today + timedelta(days=2))  # as of a night
     with (
         tempfile.TemporaryDirectory(prefix="nightjar-check-") as folder,
         undone_when_stopped(partial(shutil.rmtree, folder, ignore_errors=True)),
@@ -77,7 +75,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
         spark = start_session(settings.spark, Path(folder), max_rows is not None)
         try:
             found = tried(
-                spark, mapping, files, day, max_rows, Path(folder), settings.learning_days, until
+                spark, mapping, files, day, max_rows, Path(folder), settings.learning_days
             )
             return replace(found, gaps=tuple(gap.strip() for gap in gaps))
         finally:
@@ -101,14 +99,13 @@ def tried(
     max_rows: int | None,
     folder: Path,
     learning: LearningDays,
-    until: date | None = None,
 ) -> Checked:
-    """The same in a session and a folder that are there already. No row lands `until` or later."""
+    """The same in a session and a folder that are there already."""
     settings = Settings(mapping, UserKey(secrets.token_bytes(32)), known_until=as_of)
     check_expressions(spark, mapping)
     chosen = files if max_rows is None else sampled(files)
     of_sources = _together(
-        lambda s: _landed(spark, s, chosen[s.name], max_rows, folder, until or NEVER),
+        lambda s: _landed(spark, s, chosen[s.name], max_rows, folder),
         mapping.sources,
     )
     landings = dict(zip(files, of_sources, strict=True))
@@ -194,11 +191,10 @@ def _landed(
     files: Sequence[RawFile],
     max_rows: int | None,
     folder: Path,
-    until: date,
 ) -> Result:
     days = sorted({file.landed_on for file in files if file.landed_on is not None})
     where = f"{folder}/landed/{source.name}"
-    return run_landing(spark, source, files, days, where, max_rows=max_rows, until=until)
+    return run_landing(spark, source, files, days, where, max_rows=max_rows)
 
 
 def _cleaned(

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,6 @@ class Night(Context):
                 settings=self.job_settings,
                 keys=suppressed(self.engine),
             ),
-            until=max(self.as_of, self.started_at.date() + timedelta(days=2)),
         )
         fingerprints = found
         if source.landed_on is not None:

@@ -19,7 +19,8 @@ FIRST_DAY = date(1990, 1, 1)
 """No row landed before it: what says so is a default or a mistake."""
 
 NEVER = date(2100, 1, 1)
-"""Nor on this day or later, whatever the clock says."""
+"""Nor on this day or later. Not later than the clock: whatever day it is, the same file gives the
+same rows, and one that lands after a night is seen by a later one."""
 
 _DAY = "landed_on: "
 TOO_EARLY = f"{_DAY}before {FIRST_DAY.year}"
@@ -32,13 +33,12 @@ def landed(
     source: Source,
     files: Sequence[RawFile],
     max_rows: int | None = None,
-    until: date = NEVER,
 ) -> DataFrame:
     """One row per raw line of `files`, with the day it landed on; the first `max_rows` of each.
 
     Where `landed_on` is an expression, a row for which it is null lands on its file's first day:
     it cannot be placed, and cleaning will say so. A row that says that it landed before 1990, or
-    `until` or later, lands there too, with that as its problem.
+    in 2100 or later, lands there too, with that as its problem.
     """
     listed = spark.createDataFrame(
         [(str(file.path), file.name, file.landed_on) for file in files],
@@ -55,14 +55,14 @@ def landed(
         .withColumn("source", F.lit(source.name))
     )
     if source.landed_on is not None:
-        rows = _on_its_day(unfolded(rows, source), source.landed_on, until)
+        rows = _on_its_day(unfolded(rows, source), source.landed_on)
     return rows.select(*LANDED.names)
 
 
-def _on_its_day(rows: DataFrame, expression: str, until: date) -> DataFrame:
+def _on_its_day(rows: DataFrame, expression: str) -> DataFrame:
     """The landed rows of `unfolded` ones, each on the day that the expression gives."""
     wrong = F.when(F.col("_day") < F.lit(FIRST_DAY), F.lit(TOO_EARLY)).when(
-        F.col("_day") >= F.lit(until), F.lit(TOO_LATE)
+        F.col("_day") >= F.lit(NEVER), F.lit(TOO_LATE)
     )
     rows = rows.select("_landed.*", day_of(expression).alias("_day")).withColumn("_wrong", wrong)
     possible = F.when(F.col("_wrong").isNull(), F.col("_day"))
@@ -123,7 +123,7 @@ def check_readable(rows: DataFrame, source: Source) -> None:
             f"  {row.file}: {row.unreadable}"
             if row.unreadable is not None
             else f"  {row.file}: no row says on which day it landed: landed_on = "
-            f"{source.landed_on!r} gave no day between {FIRST_DAY.year} and today"
+            f"{source.landed_on!r} gave no day between {FIRST_DAY.year} and {NEVER.year - 1}"
             if row.n_placed == 0
             else f"  {row.file}: {row.n_bad} of {row.n} rows cannot be decoded, more than "
             f"max_undecodable_share = {source.max_undecodable_share:g} allows; "

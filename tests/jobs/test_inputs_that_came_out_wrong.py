@@ -28,7 +28,7 @@ def told(spark: SparkSession, name: str, folder: Path) -> dict[str, Any]:
         mapping = read_mapping(faulty / "m.toml")
         files = files_before(mapping, faulty / "raw", AS_OF, [])
         learning = LearningDays(14, 24, 7, 2)
-        return as_json(tried(spark, mapping, files, AS_OF, None, folder, learning, AS_OF))
+        return as_json(tried(spark, mapping, files, AS_OF, None, folder, learning))
     except ContractError as error:
         return {"stopped": str(error)}
 

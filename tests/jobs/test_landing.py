@@ -27,10 +27,10 @@ def test_a_row_lands_on_no_day_that_cannot_be(spark: SparkSession, tmp_path: Pat
     of, files = all_history(
         tmp_path,
         "id,at\n1,2025-06-02 10:00:00\n2,0001-01-01 00:00:00\n3,9999-12-31 00:00:00\n"
-        "4,1989-12-31\n5,1990-01-01\n6,not a time\n7,0000-00-00 00:00:00\n8,2025-06-03\n",
+        "4,1989-12-31\n5,1990-01-01\n6,not a time\n7,0000-00-00 00:00:00\n8,2100-01-01\n9,2099-12-31\n",
         "to_date(at)",
     )
-    rows = landed(spark, of, files, until=date(2025, 6, 3))
+    rows = landed(spark, of, files)
     check_readable(rows, of)
     first = date(1990, 1, 1)
     assert [(r.line - 1, r.landed_on, r.problem) for r in rows.orderBy("line").collect()] == [
@@ -42,6 +42,7 @@ def test_a_row_lands_on_no_day_that_cannot_be(spark: SparkSession, tmp_path: Pat
         (6, first, None),
         (7, first, None),
         (8, first, TOO_LATE),
+        (9, date(2099, 12, 31), None),  # whatever day it is: a night in 2100 sees it
     ]
 
 
@@ -51,7 +52,7 @@ def test_a_file_whose_rows_say_no_day_at_all_is_named(spark: SparkSession, tmp_p
         check_readable(landed(spark, of, files), of)
     assert str(error.value) == (
         "source s cannot be landed:\n  all.csv: no row says on which day it landed: landed_on = "
-        "'to_date(at)' gave no day between 1990 and today"
+        "'to_date(at)' gave no day between 1990 and 2099"
     )
 
 
