@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
     sheet.reset_dimensions()  # what the file says of its size need not be so
     nulls = frozenset(source.null_values)
     places: list[int] | None = None if source.header else list(range(len(source.columns)))
+    width = len(source.columns)
     every = enumerate(_told(sheet.iter_rows(values_only=True)), start=1)
     for number, values in every:
         cells = [_text(value) for value in values]
@@ -80,17 +81,27 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
             continue
         if places is None:
             places = header_places(source.columns, [cell or "" for cell in cells])
+            width = _width(cells)
             continue
-        chosen = [cells[at] if at < len(cells) else None for at in places]
+        n = _width(cells)
+        is_wider = n > width
+        chosen = cells if is_wider else [cells[at] if at < len(cells) else None for at in places]
         raw = b"\x1f".join(b"\x00" if c is None else c.encode("utf-8", "replace") for c in chosen)
-        if not source.header and any(cells[len(source.columns) :]):
-            n = max(i for i, cell in enumerate(cells) if cell) + 1
-            problem = f"expected {len(places)} fields, found {n}"
+        if is_wider:
+            problem = f"expected {width} fields, found {n}"
             yield Row(number, row_hash(raw), None, problem, len(raw))
         elif len(raw) > MAX_CELL and max(len(cell or "") for cell in chosen) > MAX_CELL:
             yield Row(number, row_hash(raw), None, LONG_CELL, len(raw))
         else:
             yield Row(number, row_hash(raw), without_nulls(chosen, nulls), None, len(raw))
+
+
+def _width(cells: Sequence[str | None]) -> int:
+    """Cells up to the last that is filled: a sheet may be wider than its rows."""
+    n = len(cells)
+    while n and not (cells[n - 1] or "").strip():
+        n -= 1
+    return n
 
 
 def _told(rows: Iterator[Any]) -> Iterator[Any]:

@@ -266,6 +266,24 @@ def test_a_sheet_is_read_by_its_types(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("header", [True, False])
+def test_a_row_that_is_wider_than_its_sheet_says_loses_no_cell_unseen(
+    tmp_path: Path, header: bool
+) -> None:
+    """As in CSV, of which a comma in a name makes such rows. Empty cells at the end are none."""
+    path = tmp_path / "a.xlsx"
+    rows: list[list[object]] = [["id", "text"]] if header else []
+    rows += [[1, "a"], [2, "Smith", "John", 7], [3, "b", None, " "], [4]]
+    workbook(path, rows)
+    n = int(header)
+    assert read(path, source("xlsx", header=header)) == [
+        (n + 1, ["1", "a"], None),
+        (n + 2, None, "expected 2 fields, found 4"),
+        (n + 3, ["3", "b"], None),
+        (n + 4, ["4", None], None),
+    ]
+
+
 def test_what_a_workbook_lacks_is_told(tmp_path: Path) -> None:
     path = tmp_path / "a.xlsx"
     workbook(path, [["id", "txt"], [1, "a"]], "b")
