@@ -52,11 +52,11 @@ def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
     n_more = 0  # objects that stand on a line behind another: each counts as a line
     for number, raw, n in lines(data):
         if isinstance(raw, LongLine):
-            pieces = _Pieces(raw, data)
+            pieces, n_found = _Pieces(raw, data), 0
             for found in pieces.elements(""):
-                yield picked.row(number + n_more, found)
-                n_more += 1
-            n_more -= 1
+                yield picked.row(number + n_more + n_found, found)
+                n_found += 1
+            n_more += max(n_found - 1, 0)
             data.n_skipped += raw.n_bytes - pieces.n_fed
             continue
         try:

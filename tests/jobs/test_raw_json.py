@@ -154,6 +154,13 @@ def test_numbers_within_a_value_are_as_the_file_writes_them(tmp_path: Path) -> N
     ]
 
 
+def test_a_very_long_line_without_an_object_is_a_line_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    one, two = b'{"id": 1, "text": "a"}\n', b'{"id": 2, "text": "b"}\n'
+    path.write_bytes(one + b" " * (MAX_LINE + 1_000_000) + b"\n" + two)
+    assert read(path, source("jsonl")) == [(1, ["1", "a"], None), (3, ["2", "b"], None)]
+
+
 def test_a_byte_order_mark_between_joined_files_is_no_row(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"id": 1, "text": "a"}\n\xef\xbb\xbf\n\xef\xbb\xbf{"id": 2, "text": "b"}\n')
