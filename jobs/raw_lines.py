@@ -13,12 +13,19 @@ BLOCK = 1 << 18
 
 _BOM = b"\xef\xbb\xbf"
 _BYTEWISE = ("utf-8", "ascii", "iso8859-", "cp125", "koi8-", "mac-", "cp437", "cp85", "cp86")
-"""Encodings in which a line end, a quote and a separator are the bytes that they are in ASCII."""
+_NOT_BYTEWISE = ("mac-arabic", "mac-farsi", "cp864")
+"""Siblings of these which have signs of ASCII twice, or not where ASCII has them."""
 
 _MARK = "\udcff"
 """What cannot be decoded: half a pair of surrogates, which is no UTF-8 either."""
 
 codecs.register_error("nightjar.marked", lambda error: (_MARK, error.end))  # type: ignore[attr-defined]
+
+
+def is_bytewise(encoding: str) -> bool:
+    """Whether a line end, a quote and a separator are the bytes that they are in ASCII, and no
+    others. `encoding` as Python's codecs name it."""
+    return encoding.startswith(_BYTEWISE) and encoding not in _NOT_BYTEWISE
 
 
 class RawBytes:
@@ -35,7 +42,7 @@ class RawBytes:
         self.named = encoding
         """As the mapping says it."""
         encoding = _with_byte_order(codecs.lookup(encoding).name, file.head)
-        bytewise = encoding.startswith(_BYTEWISE)
+        bytewise = is_bytewise(encoding)
         self.encoding = encoding if bytewise else "utf-8"
         """Of the bytes that `read` gives."""
         self._decoder = (
