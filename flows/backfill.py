@@ -12,9 +12,10 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import deployment, flow_run
+from sqlalchemy import Engine
 
 from contracts.days import Days, parse_day
-from contracts.table import CallError, ContractError
+from contracts.table import CallError
 from contracts.tables import NO_MODEL
 from flows import publish, steps
 from flows.forecast import Forecast, Plan, Wanted, check_kept, finished, keep
@@ -24,7 +25,7 @@ from flows.lease import AFTER_THE_NIGHT, writing
 from flows.night import Night, StageReport
 from flows.parts import RUNNER, clean_all, together
 from flows.plan_page import plan_as_markdown
-from flows.releases import Releases
+from flows.releases import Release, Releases
 from flows.settings import NightjarSettings, read_settings
 from flows.tasks import after_publication, patience, say
 from jobs.stages import job_named
@@ -91,7 +92,7 @@ def backfill(
         raw: The folder of the raw files. Empty: the one in the settings.
     """
     asked = Asked.of(start, end, mode, plan, reason, stages, engine, force)
-    night = open_backfill(asked.start, asked.end, as_path(source), as_path(raw))
+    night = open_backfill(asked.start, asked.end, asked.stages, as_path(source), as_path(raw))
     night.reason = asked.reason
     days = days_of(asked.start, asked.end)
     if asked.mode is Mode.plan:
@@ -101,6 +102,7 @@ def backfill(
     with writing(night.engine, night.run_id, what, patience(), AFTER_THE_NIGHT, say) as lease:
         night.reload(lease)
         publish.mend(night)
+        released(night.engine, asked.stages)  # a rollback may have been first
         if asked.plan is not None:
             now = planned(night, days, asked.stages, asked.engine, asked.force)
             check_kept(night.engine, asked.plan, now)
@@ -221,11 +223,7 @@ def finish(
     """Score if asked, and publish one release. Before the first night it says of each user, as of
     the newest day, that nobody scored them yet, so that analysts see features and labels."""
     log = get_run_logger()
-    current = Releases(night.engine).current()
-    if Stage.score in stages and (current is None or current.model_id == NO_MODEL):
-        raise ContractError(
-            "there is no model to score with yet: run a night first; what was computed stays"
-        )
+    current = released(night.engine, stages)
     scored: dict[str, Any] = {}
     if current is None:
         log.info("the release has no scores: they come with the first night")
@@ -244,6 +242,21 @@ def finish(
     return release.release_id
 
 
+def released(engine: Engine, stages: Sequence[Stage]) -> Release | None:
+    """The current release, if there is one; where scores are asked for, its model makes them.
+
+    Raises:
+        CallError: scores are asked for, and it has no model.
+    """
+    current = Releases(engine).current()
+    if Stage.score in stages and (current is None or current.model_id == NO_MODEL):
+        raise CallError(
+            "stages: there is no model to score with yet. Run a night first, or leave out score: "
+            "features, labels and examples need no model"
+        )
+    return current
+
+
 def _as_markdown(stages: Sequence[StageReport]) -> str:
     rows = [
         f"| {s.stage} | {s.days} | {s.recomputed} | {s.rows_in:,} | {s.rows_out:,} "
@@ -257,6 +270,7 @@ def _as_markdown(stages: Sequence[StageReport]) -> str:
 def open_backfill(
     start: date | str,
     end: date | str,
+    stages: Sequence[Stage],
     source: Path | None,
     raw: Path | None,
     settings: NightjarSettings | None = None,
@@ -266,7 +280,8 @@ def open_backfill(
     Labels know what had landed before `end` or the newest released day, whichever is later.
 
     Raises:
-        ContractError: a parameter, setting or mapping is not right, or raw files are missing.
+        ContractError: a parameter, setting or mapping is not right, raw files are missing, or there
+            is no model for the scores that are asked for.
     """
     first, last = (
         day if isinstance(day, date) else parse_day(day, name)
@@ -276,7 +291,7 @@ def open_backfill(
         raise CallError(f"a backfill must not end ({last}) before it starts ({first})")
     settings = settings or read_settings(source=source, raw=raw)
     night = Night(settings, last)
-    current = Releases(night.engine).current()
+    current = released(night.engine, stages)
     if current is not None and current.as_of > last:
         night = Night(settings, current.as_of)
     night.look_at_files()

@@ -100,9 +100,10 @@ def _plan(
         from flows import backfill as past
 
         first, last = parse_day(start, "--start"), parse_day(end, "--end")
-        night = past.open_backfill(first, last, settings.source, settings.raw, settings)
+        wanted = _stages(stages)
+        night = past.open_backfill(first, last, wanted, settings.source, settings.raw, settings)
         days = past.days_of(first, last)
-        made = past.planned(night, days, _stages(stages), _engine(engine), force)
+        made = past.planned(night, days, wanted, _engine(engine), force)
         return made, night.engine
     from flows.night import Night
     from flows.nightly import planned

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from contracts.table import ContractError
+from contracts.table import CallError
 from contracts.tables import NO_MODEL
 from flows import backfill as past
-from flows.backfill import Stage, finish
+from flows.backfill import Stage, finish, open_backfill
 from flows.database import open_database
+from flows.night import Night
 from flows.releases import Releases
+from flows.settings import read_settings
 from tests.flows.lakes import D1, D2
 
 FEATURES = [Stage.user_features]
@@ -56,13 +58,43 @@ def test_a_backfill_into_an_empty_home_is_released_without_scores(
     ]
 
 
-def test_a_backfill_into_an_empty_home_cannot_score(
+NO_MODEL_YET = (
+    "stages: there is no model to score with yet. Run a night first, or leave out score: features, "
+    "labels and examples need no model"
+)
+
+
+@pytest.mark.parametrize("stages", [[Stage.score], [Stage.examples, Stage.score]])
+def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: list[Stage]
+) -> None:
+    monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
+    monkeypatch.setattr(Night, "look_at_files", lambda night: pytest.fail("files were looked at"))
+    (tmp_path / "m.toml").write_text(
+        """
+        [sources.log]
+        files = "{day}.csv"
+        format = "csv"
+        columns = ["user", "time"]
+        [sources.log.tables.users]
+        user_id = "user"
+        occurred_at = "time"
+        """
+    )
+    (tmp_path / "raw").mkdir()
+    settings = read_settings(
+        home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw"
+    )
+    with pytest.raises(CallError) as error:
+        open_backfill(D1, D2, stages, settings.source, settings.raw, settings)
+    assert str(error.value) == NO_MODEL_YET
+
+
+def test_a_backfill_without_a_model_publishes_no_scores(
     tmp_path: Path, asked: list[tuple[Any, ...]]
 ) -> None:
-    with pytest.raises(ContractError) as error:
+    with pytest.raises(CallError) as error:
         finish(into(tmp_path), [D1], [Stage.score], frozenset())
-    assert str(error.value) == (
-        "there is no model to score with yet: run a night first; what was computed stays"
-    )
+    assert str(error.value) == NO_MODEL_YET
     assert asked == []
     assert Releases(into(tmp_path).engine).current() is None
