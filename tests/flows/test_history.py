@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from contracts.table import ContractError
-from flows import context
+from flows import context, parts
 from flows.night import Night
 from flows.nightly import planned
 from flows.settings import read_settings
@@ -82,3 +83,14 @@ def test_days_within_a_file_are_known_once_it_was_read(tmp_path, monkeypatch) ->
     night.check_history(night.first_day)  # nobody knows yet
     with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
         night.check_history(date(2025, 3, 2))
+
+
+def test_days_within_a_file_stop_a_night_before_anything_is_cleaned(tmp_path, monkeypatch) -> None:
+    night = night_of(tmp_path, monkeypatch, WHOLE, date(2025, 3, 10))
+    night.expected_days = {date(2025, 3, 2)}  # what landing found
+    monkeypatch.setattr(parts.steps, "check_mapping", lambda night: None)
+    monkeypatch.setattr(parts, "together", list)
+    monkeypatch.setattr(parts.steps, "land", SimpleNamespace(submit=lambda *told: None))
+    monkeypatch.setattr(parts, "clean_all", lambda *told: pytest.fail("rows were cleaned"))
+    with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
+        parts.prepare_data(night)
