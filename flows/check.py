@@ -152,7 +152,8 @@ def _null_like(results: Iterable[Result], mapping: SourceMapping) -> tuple[NullL
 def sampled(
     files: dict[str, tuple[RawFile, ...]], max_files: int = MAX_FILES
 ) -> dict[str, tuple[RawFile, ...]]:
-    """So many files that a look into each is quick: of each source spread evenly, both ends in."""
+    """So many files that a look into each is quick: of each source spread evenly, both ends in, so
+    that there are more than `max_files` where sources are more than half of that."""
     each = max(2, max_files // max(len(files), 1))
     return {
         name: found
