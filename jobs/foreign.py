@@ -11,7 +11,12 @@ import re
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 
 _HIDDEN = "…"
-_VALUE = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|(?<![A-Za-z_\d])[-+]?\d[\d.,:eE+-]*")
+_VALUE = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"            # quoted
+    |(?<![^\s'"])[^\s'"@＠﹫]*[@＠﹫][^\s'"]*            # a mail or a mention
+    |(?<![A-Za-z_\d])[-+]?\d[\d.,:eE+-]*|\d{5,}       # a number, or an id within a word""",
+    re.VERBOSE,
+)
 _PLACE = re.compile(r'File "[^"]*/((?:contracts|jobs)/[\w/]+\.py)", line (\d+)')
 _KIND = re.compile(r"\b(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception))\b")
 _KNOWN = {
@@ -22,7 +27,7 @@ _KNOWN = {
 
 
 def without_values(text: str) -> str:
-    """A message with whatever is quoted and every number hidden."""
+    """A message with whatever is quoted, mails and every number hidden; `x1` may name a column."""
     return _VALUE.sub(_HIDDEN, text)
 
 

@@ -67,7 +67,9 @@ def test_what_analysis_says_is_told_for_it_saw_no_cell() -> None:
         ),
         ("Failed to parse string: 'it\\'s Ann' as int64", "Failed to parse string: … as int64"),
         ('value "Ann", -1.5e9 in column x1', "value …, … in column x1"),
+        ("Conversion failed: ann@example.com to int", "Conversion failed: … to int"),
+        ("no user <ann.miller＠gmail@x.com>, @bob or user4915112345678", "no user … … or user…"),
     ],
 )
-def test_quoted_texts_and_numbers_are_hidden(text: str, told: str) -> None:
+def test_quoted_texts_mails_and_numbers_are_hidden(text: str, told: str) -> None:
     assert without_values(text) == told
