@@ -67,7 +67,12 @@ def bind_folder(engine: Engine, folder: Path) -> None:
         except IntegrityError:
             pass  # another command came first
         row = _place(engine)
-    assert row is not None
+    if row is None:
+        raise CallError(
+            f"{engine.url!r} neither takes the folder of this home, {folder}, nor names another: "
+            f"its table {PLACES.name} is not as Nightjar makes it. Use another database, or "
+            "another home"
+        )
     if row["root"] != str(folder):
         raise CallError(
             f"this home was made in {row['root']} and is opened in {folder}, but its tables name "

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from contracts.table import CallError, ContractError
 from contracts.tables import EXAMPLES, LABELS, USER_ITEM_DAYS, USER_SCORES, table_named
+from flows import home
 from flows.database import PLACES, RUNS, open_database
 from flows.home import MARK, adopt, bind_folder, open_home
 from flows.iceberg import uri_of
@@ -153,6 +154,19 @@ def test_a_folder_is_the_home_of_one_database(tmp_path: Path) -> None:
     (folder / MARK).write_text((tmp_path / "other" / MARK).read_text())
     with pytest.raises(CallError, match="is the home of another database"):
         bind_folder(first, folder)
+
+
+def test_a_database_that_keeps_no_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/n.db")
+    monkeypatch.setattr(home, "_place", lambda engine: None)
+    with pytest.raises(CallError) as error:
+        bind_folder(engine, tmp_path / "home")
+    assert str(error.value) == (
+        f"sqlite:///{tmp_path}/n.db neither takes the folder of this home, {tmp_path}/home, nor names "
+        "another: its table place is not as Nightjar makes it. Use another database, or another home"
+    )
 
 
 def test_runs_that_wrote_are_remembered_by_rising_tokens(tmp_path: Path) -> None:
