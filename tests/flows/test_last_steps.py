@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from contracts.training import untrained
 from flows import analysts, publish, show, steps
 from flows.audit import audit_scores, raise_if_failed
 from flows.findings import Findings
-from flows.night import Night
+from flows.night import Night, StageReport
 from flows.pages.app import make_app
 from flows.receipts import Fingerprint
 from flows.releases import Release, branch_of, now
@@ -206,6 +207,28 @@ def night_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NightOf:
         return night
 
     return made
+
+
+def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
+    """No line of a cleaning says only how many came out: what is missing was dropped for a reason."""
+    became = {"clean": 1_200, "duplicate": 3, "quarantined": 0, "erased": 0}
+    cleaned = StageReport("clean_orders", 2, 1, 1_203, 1_200, 2.0, {"input moved": 1}, became)
+    erased = replace(cleaned, rows_in=1_204, became=became | {"erased": 1}, recomputed=2)
+    landed = StageReport("land_log", 1, 1, 10, 10, 2.0, {"never computed": 1})
+    reused = StageReport("clean_users", 2, 0)
+    lines: list[str] = []
+    night: Any = SimpleNamespace(stages=[])
+    for report in (cleaned, erased, landed, reused):
+        Night._done(night, report, lines.append)
+    assert lines == [
+        "clean_orders: 1,203 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 2.0 s, 602 rows/s; "
+        "1 days reused; input moved (1)",
+        "clean_orders: 1,204 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 1 erased, 2.0 s, "
+        "602 rows/s; input moved (1)",
+        "land_log: 10 rows in, 10 out, 2.0 s, 5 rows/s; never computed (1)",
+        "clean_users: reused, nothing changed",
+    ]
+    assert night.stages == [cleaned, erased, landed, reused]
 
 
 def test_every_set_of_tasks_can_be_shown(
