@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from croniter import CroniterBadDateError, croniter
+
 from contracts.days import midnight_before
 from contracts.table import CallError
 
@@ -37,8 +39,6 @@ class Schedule:
 
     def due(self, moment: datetime) -> datetime | None:
         """When that night was to start, by the clock on the wall; None if none ever was."""
-        from prefect._vendor.croniter import CroniterBadDateError, croniter
-
         # A time that the clock skips starts before the wall shows it, so look from a day on.
         wall = moment.astimezone(self._zone).replace(tzinfo=None) + _DAY
         nights = croniter(self.cron, wall)
