@@ -12,7 +12,7 @@ from contracts.sources import TIME_FIELDS
 from contracts.table import CallError
 from contracts.tables import LANDED
 from jobs.clean import expressions_of
-from jobs.elements import expanded, type_of_elements
+from jobs.elements import ELEMENT, NUMBER, expanded, type_of_elements
 from jobs.expressions import MANY, Expression, examined, shown
 from jobs.land import unfolded
 from jobs.lookup_join import without_matches
@@ -47,7 +47,9 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
             judged = expanded(rows, mapping.each, texts, where, mapping.table)
         except CallError as error:
             yield f"  {error}"
-            judged = rows.withColumn("each", F.lit(None).cast(type_of_elements(texts)))
+            judged = rows.withColumns(
+                {ELEMENT: F.lit(None).cast(type_of_elements(texts)), NUMBER: F.lit(1)}
+            )
         for use in source.lookups_of(mapping):
             yield from _wrong(judged, use.expressions, f"sources.{source.name}")
         judged = without_matches(judged, source.lookups)

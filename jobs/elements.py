@@ -20,6 +20,8 @@ from jobs.tokens import tokens
 Keys = dict[str, "Keys"]
 ELEMENT = "each"
 """The column that expressions know an element by."""
+NUMBER = "element_number"
+"""The column with its place in the array, from 1, unless a raw column has this name."""
 
 
 def column_of(each: str) -> str | None:
@@ -32,7 +34,8 @@ def column_of(each: str) -> str | None:
 def expanded(
     rows: DataFrame, each: str | None, texts: Iterable[str], where: str, table: str
 ) -> DataFrame:
-    """One row per element, with the column `each` and its place in `_landed.element`, from 1.
+    """One row per element, with the columns `each` and `element_number`, its place in the array
+    from 1, which is `_landed.element` too.
 
     A row without elements comes out once, as element 0, with the reason in `_landed.no_element`; so
     do all rows of a table that has no `each`, without a reason. A row or an element that was erased
@@ -59,7 +62,10 @@ def expanded(
         "_reason",
         F.posexplode_outer(F.coalesce("_listed", gone)).alias("_at", ELEMENT),
     )
-    rows = _placed(rows, F.coalesce(F.col("_at") + 1, F.lit(0)), F.col("_reason"))
+    place = F.coalesce(F.col("_at") + 1, F.lit(0))
+    if NUMBER not in {name.lower() for name in names}:
+        rows = rows.withColumn(NUMBER, place)
+    rows = _placed(rows, place, F.col("_reason"))
     return _with_erased(rows, table).drop("_at", "_reason")
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from contracts.lookups import LOOKUP_SETTINGS, READING, USE_SETTINGS
 from contracts.mapping import checked
 from contracts.values import SOURCE_NAME, is_table, shown
-from jobs.elements import ELEMENT
+from jobs.elements import ELEMENT, NUMBER
 from jobs.expressions import Expression
 from jobs.raw_settings import check_reading
 from jobs.tokens import tokens
@@ -162,7 +162,7 @@ def uses_of(
 ) -> tuple[LookupUse, ...]:
     """What a source says of the lookups that it uses; `columns` are its raw columns."""
     uses = []
-    taken = {column.lower() for column in columns} | {ELEMENT, "line_number", "file_name"}
+    taken = {column.lower() for column in columns} | {ELEMENT, NUMBER, "line_number", "file_name"}
     for name, of in spec.items():
         where = f"{at}lookups.{name}"
         if name not in lookups:

@@ -27,7 +27,9 @@ LOCAL_TYPES = ("timestamp_ntz", "date")
 _UNUSUAL = r"[\[,]|\dt\d|\dz$|[T ]\d{1,2}:\d{2} ?[A-Z+-]"
 
 _MICROS = {"epoch_seconds": "1000000", "epoch_millis": "1000", "epoch_micros": "1"}
-_MICROS_OF_YEAR_1, _MICROS_OF_YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
+_FIRST_MICROS, _MICROS_OF_YEAR_10000 = 100_000_000_000_000, 253_402_300_800_000_000
+"""Of 1973-03-03: smaller numbers are no times, but 0 for want of one, or seconds where milliseconds
+are looked for. So no number fits two of `EPOCHS`, whatever their order."""
 
 
 def instant(text: Column, formats: Sequence[str], timezone: str) -> Column:
@@ -80,7 +82,7 @@ def _in_format(text: Column, name: str, timezone: str) -> Column:
     if name in EPOCHS:
         micros = plain(text).try_cast("decimal(25,9)") * F.lit(Decimal(_MICROS[name]))
         whole = F.floor(micros).try_cast("bigint")
-        real = (whole >= _MICROS_OF_YEAR_1) & (whole < _MICROS_OF_YEAR_10000)
+        real = (whole >= _FIRST_MICROS) & (whole < _MICROS_OF_YEAR_10000)
         return F.when(real, F.timestamp_micros(whole))
     time = F.try_to_timestamp(text, F.lit(name))
     return time if has_zone(name) else _utc(time, timezone)

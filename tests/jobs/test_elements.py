@@ -120,6 +120,15 @@ def test_an_expression_may_give_the_array_and_where_says_which_rows_are_meant(
     assert (found.tables[0].rows_in, found.tables[0].clean) == (3, 2)
 
 
+def test_elements_without_an_id_are_told_apart_by_their_place(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    toml = NESTED.replace("concat_ws('-', id, each.id)", "concat_ws('-', id, element_number)")
+    found = tried(spark, tmp_path, [order("o1", [line(1), line(1)]), order("o2", [line(1)])], toml)
+    orders, _ = found.tables
+    assert (orders.rows_in, orders.clean, orders.duplicate) == (3, 3, 0)
+
+
 def test_keys_of_elements_are_those_that_expressions_name() -> None:
     texts = ["each.sku", "upper(Each.`unit price`)", "each.price.amount", "x.each.no", "'each.no'"]
     assert type_of_elements(texts) == T.StructType(
@@ -141,7 +150,7 @@ def test_what_is_no_array_is_told_beside_other_mistakes(spark: SparkSession) -> 
         "  sources.shop.tables.orders.each: size(split(lines, ',')): expected an array, or a text "
         "that is one in JSON, found one that gives int",
         "  sources.shop.tables.orders.item_id: nothing: no column nothing; the source's columns "
-        "are id, type, customer.id, created, lines, line_number, file_name, each",
+        "are id, type, customer.id, created, lines, line_number, file_name, each, element_number",
     ]
 
 

@@ -165,8 +165,11 @@ def test_epoch_times_are_instants_whatever_the_zone(spark: SparkSession) -> None
     expected = ["2025-05-31T22:30:00"] * 3 + ["2025-05-31T22:30:00.123456", None, None]
     assert read(spark, seconds, BERLIN, ("epoch_seconds",)) == expected
     both = ("epoch_seconds", "epoch_millis", "epoch_micros")
-    written = ["1748730600", "1748730600000", "1748730600000000", "1" * 25]
-    assert read(spark, written, BERLIN, both) == ["2025-05-31T22:30:00"] * 3 + [None]
+    written = ["1748730600", "1748730600000", "1748730600000000", "1" * 25, "0", "-1", "99999999"]
+    expected = ["2025-05-31T22:30:00"] * 3 + [None] * 4
+    for formats in (both, both[::-1]):
+        assert read(spark, written, BERLIN, formats) == expected
+    assert read(spark, written[:1], BERLIN, ("epoch_millis",)) == [None]  # no day of January 1970
 
 
 @pytest.mark.parametrize(
