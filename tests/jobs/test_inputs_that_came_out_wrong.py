@@ -86,7 +86,7 @@ def test_nothing_is_lost_and_what_is_dropped_says_why(
     ("name", "parts"),
     [
         ("17-html-error-page", ("2025-06-02.jsonl", "it looks like an HTML page")),
-        ("20-parquet-duplicate-column", ("2025-06-02.parquet", "two columns of the name user")),
+        ("20-parquet-duplicate-column", ("2025-06-02.parquet", "its schema names user twice")),
         ("30-json-key-renamed", ("2025-06-02.jsonl", "no row has the key country, signed",
                                  'missing_key = "null"')),
     ],
