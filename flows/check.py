@@ -41,7 +41,7 @@ from jobs.stages import Settings, job_named
 from jobs.user_key import UserKey
 
 FIRST_ROWS = 1000
-MAX_FILES = 100
+MAX_FILES = 75
 """Files that are looked into, of all sources together, where not all rows are asked for."""
 SAMPLES = 2
 """Rows that are shown of a reason."""
