@@ -176,7 +176,7 @@ def test_a_double_click_on_rollback_takes_one_release_back(
         ended = [click.exception(timeout=60) for click in clicks]
     assert sorted(str(error) for error in ended) == [
         "None",
-        "release: three is to be taken back, but two is current; nothing was changed",
+        "release: three is to be withdrawn, but two is current; nothing was changed",
     ]
     current = releases.current()
     assert current is not None
