@@ -3,8 +3,8 @@ history for that, by user."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from contracts.days import label_is_closed
@@ -28,8 +28,6 @@ class Cut:
     folds: frozenset[int] | None = None
     share: float = 1.0
     """Share of the rows, chosen by a hash of user and day, so that no part is ever too large."""
-    spared: tuple[date, ...] = ()
-    """Days of which only those users count from whom tasks that are split by user learn."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,6 @@ class Split:
     valid: tuple[date, ...]
     test: tuple[date, ...]
     by_user: bool = False
-    spared: tuple[date, ...] = ()
-    """Days on which other tasks are split by user: who stops or tests those teaches this one
-    nothing on them, for all tasks share a trunk."""
 
     @property
     def used(self) -> tuple[date, ...]:
@@ -59,24 +54,12 @@ class Split:
 
     def cut(self, part: str, share: float = 1.0) -> Cut:
         """The rows of `train`, `valid` or `test`."""
-        folds = FOLDS_OF[part] if self.by_user else None
-        return Cut(getattr(self, part), folds, share, self.spared if part == "train" else ())
+        return Cut(getattr(self, part), FOLDS_OF[part] if self.by_user else None, share)
 
     def is_later_than(self, other: Split) -> bool:
         """Whether the test rows are none that shaped a model of the other split: they are of later
         days, or both go by user, whose folds are always the same."""
         return min(self.test) > max(other.used) or (self.by_user and other.by_user)
-
-
-def sparing(splits: Mapping[str, Split]) -> dict[str, Split]:
-    """The splits, so that no row which stops or tests a task that is split by user teaches any."""
-    by_user = {day for split in splits.values() if split.by_user for day in split.test}
-    return {
-        name: split
-        if split.by_user
-        else replace(split, spared=tuple(sorted(by_user & set(split.train))))
-        for name, split in splits.items()
-    }
 
 
 def split_days(

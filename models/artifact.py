@@ -120,7 +120,7 @@ def save_model(model: Model, folder: Path) -> str:
         "splits": {
             name: {
                 part: [d.isoformat() for d in getattr(split, part)]
-                for part in ("train", "valid", "test", "spared")
+                for part in ("train", "valid", "test")
             }
             | {"by_user": split.by_user}
             for name, split in model.splits.items()
@@ -179,7 +179,6 @@ def load_model(folder: Path) -> Model:
                 _days(split["valid"]),
                 _days(split["test"]),
                 split.get("by_user", False),
-                _days(split.get("spared", ())),
             )
             for name, split in about["splits"].items()
         },

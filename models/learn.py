@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from contracts.kinds import MultiLabel
-from contracts.splits import Cut, Split, sparing, split_days
+from contracts.splits import Cut, Split, split_days
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models import encoders
@@ -149,90 +149,54 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
     Raises:
         NothingToLearn: that leaves no task.
     """
-    possible = {
-        task.name: split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
-        for task in map(task_named, spec.tasks)
-    }
+    splits: dict[str, Split] = {}
+    classes: dict[str, tuple[str, ...]] = {}
     skipped: dict[str, str] = {}
-    learnt: dict[str, _Learnt] = {}
-    # those split by user come first: what others learn from depends on which of them are left
-    for name in sorted(possible, key=lambda name: not _is_by_user(possible[name])):
-        split, task = possible[name], task_named(name)
+    labels: dict[str, Tensor] = {}
+    rows: dict[str, dict[str, int]] = {}
+    for task in map(task_named, spec.tasks):
+        split = split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
         if split is None or (split.by_user and not by_user):
-            skipped[name] = _too_short(task, split, spec.settle_days)
+            times = "once" if split is None else "three times"
+            skipped[task.name] = (
+                f"too little history: {task.closes_after} days until a label is known, and "
+                f"{spec.settle_days} for late rows, do not fit {times} behind an example day"
+            )
             continue
-        split = sparing({n: one.split for n, one in learnt.items()} | {name: split})[name]
-        of_task = _learnt(spec, task, split)
-        if isinstance(of_task, str):
-            skipped[name] = of_task
-        else:
-            learnt[name] = of_task
-    if not learnt:
-        raise NothingToLearn({name: skipped[name] for name in spec.tasks})
-    kept = {name: learnt[name] for name in spec.tasks if name in learnt}
-    return Chosen(
-        Layout(
-            tuple(map(task_named, kept)), {n: of.classes for n, of in kept.items() if of.classes}
-        ),
-        {name: of.split for name, of in kept.items()},
-        {name: skipped[name] for name in spec.tasks if name in skipped},
-        {name: of.labels for name, of in kept.items()},
-        {name: of.rows for name, of in kept.items()},
-    )
-
-
-@dataclass(frozen=True)
-class _Learnt:
-    """A task that can be learnt: as `Chosen` has it."""
-
-    split: Split
-    classes: tuple[str, ...]
-    labels: Tensor
-    rows: dict[str, int]
-
-
-def _is_by_user(split: Split | None) -> bool:
-    return split is not None and split.by_user
-
-
-def _too_short(task: Task, split: Split | None, settle_days: int) -> str:
-    times = "once" if split is None else "three times"
-    return (
-        f"too little history: {task.closes_after} days until a label is known, and "
-        f"{settle_days} for late rows, do not fit {times} behind an example day"
-    )
-
-
-def _learnt(spec: TrainSpec, task: Task, split: Split) -> _Learnt | str:
-    """The task's labels in every part, or why it cannot be learnt from them."""
-    same = "its labels are all the same"
-    classes: tuple[str, ...] = ()
-    if isinstance(task.kind, MultiLabel):
-        cut = split.cut("train")
-        batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])
-        classes = frequent_classes(
-            task,
-            (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
-            spec.config.min_rows // 10,
+        if isinstance(task.kind, MultiLabel):
+            cut = split.cut("train")
+            batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])
+            classes[task.name] = frequent_classes(
+                task,
+                (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
+                spec.config.min_rows // 10,
+            )
+        layout = Layout((task,), {n: c for n, c in classes.items() if n == task.name})
+        parts = (
+            {
+                part: _counted(spec.files, layout, task, split.cut(part))
+                for part in ("train", "valid", "test")
+            }
+            if len(classes.get(task.name, "..")) > 1
+            else {}
         )
-        if len(classes) < 2:
-            return same
-    layout = Layout((task,), {task.name: classes} if classes else {})
-    parts = {
-        part: _counted(spec.files, layout, task, split.cut(part))
-        for part in ("train", "valid", "test")
-    }
-    least = spec.config.min_rows
-    few = [f"{n} labels in {part}" for part, (n, _) in parts.items() if n < least]
-    if few:
-        return f"{', '.join(few)}; min_rows is {least}"
-    if any(not differ for _, differ in parts.values()):
-        return same
-    rows = {part: n for part, (n, _) in parts.items()}
-    share = min(1.0, MAX_LABELS / rows["train"])
-    return _Learnt(
-        split, classes, _labels(spec.files, layout, task, split.cut("train", share)), rows
-    )
+        few = [
+            f"{n} labels in {part}" for part, (n, _) in parts.items() if n < spec.config.min_rows
+        ]
+        if few:
+            skipped[task.name] = f"{', '.join(few)}; min_rows is {spec.config.min_rows}"
+        elif not parts or any(not differ for _, differ in parts.values()):
+            skipped[task.name] = "its labels are all the same"
+        else:
+            splits[task.name] = split
+            rows[task.name] = {part: n for part, (n, _) in parts.items()}
+            share = min(1.0, MAX_LABELS / rows[task.name]["train"])
+            labels[task.name] = _labels(spec.files, layout, task, split.cut("train", share))
+    tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
+    if not tasks:
+        raise NothingToLearn(skipped)
+    kept = Layout(tasks, {name: c for name, c in classes.items() if name in splits})
+    return Chosen(kept, splits, skipped, labels, rows)
 
 
 MAX_LABELS = 1_000_000

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pyarrow as pa
 
-from contracts.splits import Split, sparing, split_days
+from contracts.splits import Split, split_days
 from contracts.tasks import task_named
 from models.layout import in_cuts
 
@@ -53,30 +53,6 @@ def test_no_user_is_in_two_parts_of_a_task_that_is_split_by_user() -> None:
     by_time = Split((D,), (D,), (D,))
     assert in_cuts(rows, [by_time.cut("test")]).sum() == 500
     assert 150 < in_cuts(rows, [by_time.cut("test", 0.4)]).sum() < 250
-
-
-def test_no_row_teaches_one_task_that_tests_another_by_user() -> None:
-    days = [D + timedelta(days=14 * k) for k in range(4)]
-    rows = pa.table(
-        {
-            "user_key": [f"u{i}" for i in range(300)] * 4,
-            "as_of": pa.array([day for day in days for _ in range(300)], pa.date32()),
-        }
-    )
-    long = Split((days[0],), (days[0],), (days[0],), by_user=True)
-    short = Split((days[0], days[1]), (days[2],), (days[3],))
-    assert sparing({"short": short}) == {"short": short}
-    splits = sparing({"short": short, "long": long})
-    assert splits["long"] == long
-    teaching = {name: in_cuts(rows, [split.cut("train")]) for name, split in splits.items()}
-    asking = in_cuts(rows, [long.cut("valid"), long.cut("test")])
-    assert asking.sum() > 100
-    assert not (teaching["short"] & asking).any()
-    assert (teaching["short"][:300] == teaching["long"][:300]).all()
-    assert teaching["short"][300:600].all()  # a day on which no task is split by user
-    for part, day in (("valid", 2), ("test", 3)):
-        there = in_cuts(rows, [splits["short"].cut(part)])
-        assert there[300 * day : 300 * day + 300].all()
 
 
 def test_a_champion_is_compared_on_rows_that_never_shaped_it() -> None:
