@@ -257,7 +257,7 @@ class Decompressed:
 
 
 _BROKEN = (
-    OSError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError,
+    OSError, ValueError, RuntimeError, zlib.error, lzma.LZMAError,
     zipfile.BadZipFile, pa.ArrowException,
 )  # fmt: skip
 """What codecs raise at damaged streams."""
