@@ -17,24 +17,27 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
 from contracts.history import LearningDays, learnable
 from contracts.table import CallError, ContractError, Table
-from contracts.tables import LANDED, QUARANTINE
+from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from contracts.tasks import TASKS, enabled_tasks
 from contracts.values import masked
 from flows.analysts import select_from
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.null_like import NullLike, summed
+from flows.quarantine import NO_LIMITS, Limits, over_limits
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
 from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.run import Result, run_job, run_landing
+from jobs.schema import arrow_schema
 from jobs.session import start_session
 from jobs.sources import RawFile, Source, SourceMapping
 from jobs.stages import Settings, job_named
@@ -74,8 +77,9 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     ):
         spark = start_session(settings.spark, Path(folder), max_rows is not None)
         try:
+            limits = Limits(settings.max_quarantined_share, settings.max_quarantine_jump)
             found = tried(
-                spark, mapping, files, day, max_rows, Path(folder), settings.learning_days
+                spark, mapping, files, day, max_rows, Path(folder), settings.learning_days, limits
             )
             return replace(found, gaps=tuple(gap.strip() for gap in gaps))
         finally:
@@ -99,6 +103,7 @@ def tried(
     max_rows: int | None,
     folder: Path,
     learning: LearningDays,
+    limits: Limits = NO_LIMITS,
 ) -> Checked:
     """The same in a session and a folder that are there already."""
     settings = Settings(mapping, UserKey(secrets.token_bytes(32)), known_until=as_of)
@@ -137,10 +142,35 @@ def tried(
         off,
         lookups=_lookups(mapping),
         null_like=_null_like(made, mapping),
+        over_limits=_over_limits(made, as_of, limits),
+        read_whole=max_rows is None or (chosen == files and not _cut_off(of_sources, max_rows)),
     )
     if found.first_day is None or found.first_day >= as_of:
         return found
     return replace(found, tasks=learnable(tasks, found.first_day, as_of, learning))
+
+
+def _over_limits(results: Sequence[Result], as_of: date, limits: Limits) -> tuple[str, ...]:
+    """What a night would find beyond a limit, had it these rows alone."""
+    counts = [row for result in results for row in result.reconciled]
+    dropped = [path for result in results for path in _files(result, QUARANTINE)]
+    with duckdb.connect() as connection:
+        connection.register(
+            RECONCILIATION.name, pa.Table.from_pylist(counts, schema=arrow_schema(RECONCILIATION))
+        )
+        rows = select_from(QUARANTINE, dropped)
+        connection.execute(f"CREATE VIEW {QUARANTINE.name} AS {rows}")
+        return over_limits(connection, as_of, limits)
+
+
+def _cut_off(landings: Sequence[Result], max_rows: int) -> bool:
+    """Whether a file may have more rows than were read."""
+    rows = select_from(LANDED, [path for landing in landings for path in _files(landing, LANDED)])
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT 1 FROM ({rows}) GROUP BY source, file HAVING count(*) >= {max_rows}"
+        ).fetchall()
+    return bool(found)
 
 
 def _null_like(results: Iterable[Result], mapping: SourceMapping) -> tuple[NullLike, ...]:

@@ -37,8 +37,10 @@ def page(out: Console, found: Checked) -> None:
             )
     for lookup in found.lookups:
         out.print(f"lookup {lookup.name}: {lookup.file}, {lookup.rows:,} rows")
-    for gap in found.gaps:
-        out.print(f"a night would stop: {gap}", markup=False, soft_wrap=True)
+    for why in found.would_stop:
+        out.print(f"a night would stop: {why}", markup=False, soft_wrap=True)
+    for why in found.may_stop:
+        out.print(f"a night may stop, going by the rows read: {why}", markup=False, soft_wrap=True)
     out.print()
     show.rows(
         ("table", "rows in", "clean", "duplicate", "quarantined", "users", "first", "last"),

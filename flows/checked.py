@@ -85,6 +85,20 @@ class Checked:
     lookups: tuple[CheckedLookup, ...] = ()
     null_like: tuple[NullLike, ...] = ()
     """Ids that look as if there were none."""
+    over_limits: tuple[str, ...] = ()
+    """Where cleaning drops more than the limits allow of the rows that were read."""
+    read_whole: bool = True
+    """Whether these are all rows there are."""
+
+    @property
+    def would_stop(self) -> tuple[str, ...]:
+        """Why a night would stop."""
+        return self.gaps + (self.over_limits if self.read_whole else ())
+
+    @property
+    def may_stop(self) -> tuple[str, ...]:
+        """Why a night would stop if the other rows are like those that were read."""
+        return () if self.read_whole else self.over_limits
 
     @property
     def first_day(self) -> date | None:
@@ -127,7 +141,8 @@ def as_json(found: Checked) -> dict[str, Any]:
             for f in found.tasks
         },
         "switched_off": dict(found.switched_off),
-        "a_night_would_stop": list(found.gaps),
+        "a_night_would_stop": list(found.would_stop),
+        "a_night_may_stop": list(found.may_stop),
         "ids_like_null": [
             {
                 "source": one.source,

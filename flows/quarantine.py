@@ -28,6 +28,20 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
+class Limits:
+    """How much cleaning may drop before a night stops; None turns a limit off."""
+
+    max_share: float | None = None
+    """Of all rows of a table, and of those that one source has for it, what may be quarantined."""
+    max_jump: float | None = None
+    """The share of a day's rows that a reason may drop beyond the highest of the four weeks before,
+    source by source; looked at for days of the last week."""
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
 class Dropped:
     """A reason for which rows of a table were dropped."""
 
@@ -162,39 +176,46 @@ def _fields(lake: Lake, day: date, source: str, file: str, line: int) -> str:
     return " | ".join("" if field is None else masked(field) for field in row[0])
 
 
-def check_limits(lake: Lake, as_of: date, max_share: float | None, max_jump: float | None) -> None:
+def check_limits(lake: Lake, as_of: date, limits: Limits) -> None:
     """Stop when a rule drops far more than it did, or a table loses most of its rows.
-
-    `max_share`: of all rows of a table, and of those that one source has for it, what may be
-    quarantined. `max_jump`: the share of a day's rows that a reason may drop beyond the highest of
-    the four weeks before, source by source; looked at for days of the last week. None turns a limit
-    off.
 
     Raises:
         ContractError: naming table, source, day, reason and numbers of each.
     """
-    problems: list[str] = []
     with _views(lake) as connection:
-        if max_share is not None:
-            problems += [
-                f"  {named(table, source)}: {bad:,} of {n:,} rows ({bad / n:.0%}) are quarantined; "
-                f"max_quarantined_share = {max_share:g}"
-                for table, source, n, bad in _shares(connection, as_of)
-                if n >= MIN_ROWS and bad > max_share * n
-            ]
-        if max_jump is not None:
-            problems += [_told(row, max_jump) for row in _jumps(connection, as_of, max_jump)]
+        problems = over_limits(connection, as_of, limits)
     if problems:
         raise ContractError(
             "\n".join(
                 [
                     "cleaning dropped more rows than the limits allow:",
-                    *problems,
+                    *(f"  {problem}" for problem in problems),
                     "`nightjar quarantine` shows the rows; if they are right to go, raise the "
                     "limit in nightjar.toml or the environment for this run",
                 ]
             )
         )
+
+
+def over_limits(
+    connection: duckdb.DuckDBPyConnection, as_of: date, limits: Limits
+) -> tuple[str, ...]:
+    """Every table, source, day and reason beyond a limit, of what landed before `as_of`.
+
+    `connection` has the tables `reconciliation` and `quarantine`.
+    """
+    problems: list[str] = []
+    if limits.max_share is not None:
+        problems += [
+            f"{named(table, source)}: {bad:,} of {n:,} rows ({bad / n:.0%}) are quarantined; "
+            f"max_quarantined_share = {limits.max_share:g}"
+            for table, source, n, bad in _shares(connection, as_of)
+            if n >= MIN_ROWS and bad > limits.max_share * n
+        ]
+    if limits.max_jump is not None:
+        jumps = _jumps(connection, as_of, limits.max_jump)
+        problems += [_told(row, limits.max_jump) for row in jumps]
+    return tuple(problems)
 
 
 def _shares(
@@ -262,7 +283,7 @@ def _jumps(
 def _told(row: tuple[Any, ...], max_jump: float) -> str:
     table, source, reason, day, n, n_in, highest = row
     return (
-        f"  {named(table, source)}, {day}, {reason}: {n:,} of {n_in:,} rows "
+        f"{named(table, source)}, {day}, {reason}: {n:,} of {n_in:,} rows "
         f"({n / n_in:.0%}), at most {highest:.0%} on a day of the {BASE_DAYS} before; "
         f"max_quarantine_jump = {max_jump:g}"
     )

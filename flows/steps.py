@@ -29,7 +29,7 @@ from flows.null_like import null_like_ids
 from flows.plan import Decision, decide, hash_of
 from flows.processes import TRACKING_VARIABLE, run_models
 from flows.publish import database
-from flows.quarantine import check_limits
+from flows.quarantine import Limits, check_limits
 from flows.registry import Registry
 from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
@@ -83,7 +83,7 @@ def compute(
 def limits(night: Night) -> None:
     """Stop before anything is built on rows of which too many were dropped."""
     s = night.settings
-    check_limits(night.lake, night.as_of, s.max_quarantined_share, s.max_quarantine_jump)
+    check_limits(night.lake, night.as_of, Limits(s.max_quarantined_share, s.max_quarantine_jump))
 
 
 @task(name="scoreboard", task_run_name="scoreboard", cache_policy=NO_CACHE)

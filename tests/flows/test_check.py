@@ -18,6 +18,7 @@ from flows.check import sampled, tried
 from flows.check_page import page
 from flows.checked import Checked, as_json
 from flows.cli import app
+from flows.quarantine import NO_LIMITS, Limits
 from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.sources import RawFile
@@ -53,11 +54,12 @@ def checked(
     folder: Path,
     as_of: date,
     rows: int | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Checked:
     """What a check finds as of a day, in the session of the tests."""
     read = read_whole(mapping, raw, as_of)
     files = files_before(read, raw, as_of)
-    return tried(spark, read, files, as_of, rows, folder, LEARNING)
+    return tried(spark, read, files, as_of, rows, folder, LEARNING, limits)
 
 
 def written(folder: Path, days: dict[str, str]) -> None:
@@ -206,3 +208,49 @@ def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
     again = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "u", date(2025, 1, 3))
     assert again.null_like == ()
     assert again.tables[0].clean == 1
+
+
+def days_of_lines(bad_of_the_last: int) -> dict[str, str]:
+    """Fifteen days of 120 order lines each; some of the last day's have no whole quantity."""
+
+    def line(day: int, i: int) -> str:
+        quantity = "one" if day == 15 and i < bad_of_the_last else "1"
+        return f"l{day}-{i},u{i % 40},x,{quantity},2.50,2025-01-{day:02d}T10:00:00"
+
+    return {
+        f"2025-01-{day:02d}": "\n".join(line(day, i) for i in range(120)) for day in range(1, 16)
+    }
+
+
+def test_a_check_foretells_that_a_night_would_stop_at_what_cleaning_drops(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    written(tmp_path, days_of_lines(60))
+    call, limits = (spark, tmp_path / "m.toml", tmp_path), Limits(max_share=0.03, max_jump=0.2)
+    share = "orders from log: 60 of 1,800 rows (3%) are quarantined; max_quarantined_share = 0.03"
+    jump = (
+        "orders from log, 2025-01-15, quantity: not a whole number: 60 of 120 rows (50%), at most "
+        "0% on a day of the 28 before; max_quarantine_jump = 0.2"
+    )
+    # Every file was read to its end, so that nothing can be otherwise.
+    whole = checked(*call, tmp_path / "whole", date(2025, 1, 16), 121, limits)
+    assert (whole.would_stop, whole.may_stop) == ((share, jump), ())
+    assert first_lines(whole)[1:3] == [f"a night would stop: {why}" for why in (share, jump)]
+    told = as_json(whole)
+    assert (told["a_night_would_stop"], told["a_night_may_stop"]) == ([share, jump], [])
+
+    cut_off = checked(*call, tmp_path / "cut", date(2025, 1, 16), 110, Limits(max_jump=0.2))
+    jump = jump.replace("120 rows (50%)", "110 rows (55%)")
+    assert (cut_off.would_stop, cut_off.may_stop) == ((), (jump,))
+    assert first_lines(cut_off)[1:3] == [
+        f"a night may stop, going by the rows read: {jump}",
+        "",
+    ]
+    told = as_json(cut_off)
+    assert (told["a_night_would_stop"], told["a_night_may_stop"]) == ([], [jump])
+
+
+def first_lines(found: Checked) -> list[str]:
+    out = Console(width=160, record=True, file=io.StringIO())
+    page(out, found)
+    return out.export_text().splitlines()

@@ -16,7 +16,7 @@ from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows import show
 from flows.analysts import select_from
 from flows.lake import Lake
-from flows.quarantine import check_limits, dropped, samples
+from flows.quarantine import Limits, check_limits, dropped, over_limits, samples
 from flows.settings import read_settings
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
@@ -121,11 +121,11 @@ def test_samples_show_shapes_and_no_values(tmp_path: Path) -> None:
 
 def test_a_rule_that_suddenly_drops_a_lot_stops_the_night(tmp_path: Path) -> None:
     steady = dict.fromkeys(DAYS, 30)
-    check_limits(lake_with(tmp_path / "a", steady), AS_OF, 0.5, 0.2)
+    check_limits(lake_with(tmp_path / "a", steady), AS_OF, Limits(0.5, 0.2))
     sudden = steady | {DAYS[-2]: 90}
     lake = lake_with(tmp_path / "b", sudden)
     with pytest.raises(ContractError) as error:
-        check_limits(lake, AS_OF, 0.5, 0.2)
+        check_limits(lake, AS_OF, Limits(0.5, 0.2))
     assert str(error.value) == "\n".join(
         [
             "cleaning dropped more rows than the limits allow:",
@@ -135,15 +135,15 @@ def test_a_rule_that_suddenly_drops_a_lot_stops_the_night(tmp_path: Path) -> Non
             "nightjar.toml or the environment for this run",
         ]
     )
-    check_limits(lake, AS_OF, 0.5, 0.35)
-    check_limits(lake, AS_OF, 0.5, None)
-    check_limits(lake, DAYS[-2], 0.5, 0.2)  # as of the day before, it had not happened
+    check_limits(lake, AS_OF, Limits(0.5, 0.35))
+    check_limits(lake, AS_OF, Limits(0.5, None))
+    check_limits(lake, DAYS[-2], Limits(0.5, 0.2))  # as of the day before, it had not happened
 
 
 def test_a_new_reason_counts_from_nothing(tmp_path: Path) -> None:
     lake = lake_with(tmp_path, {DAYS[-1]: 60})
     with pytest.raises(ContractError, match=r"60 of 200 rows \(30%\), at most 0% on a day"):
-        check_limits(lake, AS_OF, None, 0.2)
+        check_limits(lake, AS_OF, Limits(None, 0.2))
 
 
 def test_a_table_that_loses_most_of_its_rows_stops_the_night(tmp_path: Path) -> None:
@@ -151,8 +151,8 @@ def test_a_table_that_loses_most_of_its_rows_stops_the_night(tmp_path: Path) -> 
     with pytest.raises(
         ContractError, match=r"orders from shop: 3,600 of 6,000 rows \(60%\) are quarantined"
     ):
-        check_limits(lake, AS_OF, 0.5, None)
-    check_limits(lake, AS_OF, 0.7, 0.2)
+        check_limits(lake, AS_OF, Limits(0.5, None))
+    check_limits(lake, AS_OF, Limits(0.7, 0.2))
 
 
 def test_a_source_that_loses_most_of_its_rows_stops_the_night_whatever_others_bring(
@@ -160,7 +160,7 @@ def test_a_source_that_loses_most_of_its_rows_stops_the_night_whatever_others_br
 ) -> None:
     lake = lake_with(tmp_path / "a", dict.fromkeys(DAYS, 166), beside=800)
     with pytest.raises(ContractError) as error:
-        check_limits(lake, AS_OF, 0.5, 0.2)
+        check_limits(lake, AS_OF, Limits(0.5, 0.2))
     assert str(error.value) == "\n".join(
         [
             "cleaning dropped more rows than the limits allow:",
@@ -170,24 +170,60 @@ def test_a_source_that_loses_most_of_its_rows_stops_the_night_whatever_others_br
             "nightjar.toml or the environment for this run",
         ]
     )
-    check_limits(lake, AS_OF, 0.85, 0.2)
+    check_limits(lake, AS_OF, Limits(0.85, 0.2))
     both = lake_with(tmp_path / "b", dict.fromkeys(DAYS, 190), beside=20)
     with pytest.raises(
         ContractError, match=r"  orders of all sources: 5,700 of 6,600 rows \(86%\)"
     ):
-        check_limits(both, AS_OF, 0.5, None)
+        check_limits(both, AS_OF, Limits(0.5, None))
 
 
 def test_a_jump_in_one_source_stops_the_night_whatever_others_bring(tmp_path: Path) -> None:
     lake = lake_with(tmp_path, dict.fromkeys(DAYS, 10) | {DAYS[-1]: 180}, beside=2000)
     with pytest.raises(ContractError, match=r"orders from shop, 2025-03-30, user_id: missing: 180"):
-        check_limits(lake, AS_OF, 0.5, 0.2)
+        check_limits(lake, AS_OF, Limits(0.5, 0.2))
+
+
+def test_every_table_and_source_over_a_limit_is_named_at_once() -> None:
+    counts = "table_name VARCHAR, source VARCHAR, landed_on DATE, n_in BIGINT, n_quarantined BIGINT"
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE reconciliation ({counts})")
+        connection.execute(
+            "CREATE TABLE quarantine (table_name VARCHAR, source VARCHAR, landed_on DATE, "
+            "reason VARCHAR)"
+        )
+        for table, source, most in (
+            ("orders", "shop", 0),
+            ("orders", "mall", 0),
+            ("reviews", "shop", 0),
+            ("users", "shop", 180),  # as many on every day: no jump
+        ):
+            for day in DAYS:
+                n = 150 if day == DAYS[-1] and not most else most
+                connection.execute(
+                    "INSERT INTO reconciliation VALUES (?, ?, ?, 200, ?)", [table, source, day, n]
+                )
+                connection.execute(
+                    "INSERT INTO quarantine SELECT ?, ?, ?, 'user_id: missing' FROM range(?)",
+                    [table, source, day, n],
+                )
+        found = over_limits(connection, AS_OF, Limits(0.5, 0.2))
+    jump = (
+        "2025-03-30, user_id: missing: 150 of 200 rows (75%), at most 0% on a day of the 28 "
+        "before; max_quarantine_jump = 0.2"
+    )
+    assert found == (
+        "users from shop: 5,400 of 6,000 rows (90%) are quarantined; max_quarantined_share = 0.5",
+        f"orders from mall, {jump}",
+        f"orders from shop, {jump}",
+        f"reviews from shop, {jump}",
+    )
 
 
 def test_where_nothing_is_dropped_nothing_stops(tmp_path: Path) -> None:
     lake = lake_with(tmp_path, {})
     assert dropped(lake) == []
-    check_limits(lake, AS_OF, 0.5, 0.2)
+    check_limits(lake, AS_OF, Limits(0.5, 0.2))
 
 
 def test_files_of_an_earlier_version_have_null_for_what_they_lack(tmp_path: Path) -> None:
