@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,28 +18,83 @@ from contracts.tables import LATE_DATA, USER_SCORES
 from flows.duck import as_pattern
 
 NEWEST = "newest_scores"
-VIEWS = {
-    "stale_scores": (
-        "Scores that were made without rows that landed too late for them, a row per late tile.",
-        f"""
-        SELECT s.user_key, s.as_of, s.release_id, l.day, l.landed_on, l.n_events
-        FROM {USER_SCORES.name} s JOIN {LATE_DATA.name} l USING (user_key)
-        WHERE l.day < s.as_of AND l.landed_on >= s.as_of""",
+
+
+@dataclass(frozen=True)
+class View:
+    """What the file has besides the release's tables: one row per `grain`."""
+
+    name: str
+    doc: str
+    grain: tuple[str, ...]
+    columns: tuple[Column, ...]
+    sql: str | None = None
+    """With `{as_of}` for the newest day. None: a small table, filled when the file is made."""
+
+
+RELEASE = View(
+    "release",
+    "The release that is current, in one row.",
+    ("release_id",),
+    (
+        Column("release_id", "string", "Its id."),
+        Column("as_of", "date", "The newest day it has scores of."),
     ),
-    "late_ledger": (
-        "What came late on each arrival day: events, users, the days they belong to, and how many "
-        "published scores would be different today.",
-        f"""
-        SELECT l.landed_on, sum(l.n_events)::BIGINT AS n_events,
-            count(DISTINCT l.user_key) AS n_users, min(l.day) AS first_day, max(l.day) AS last_day,
-            max(l.days_late) AS max_days_late, coalesce(any_value(s.n), 0) AS n_scores
-        FROM {LATE_DATA.name} l LEFT JOIN (
-            SELECT landed_on, count(DISTINCT (user_key, as_of)) AS n FROM stale_scores GROUP BY 1
-        ) s USING (landed_on)
-        GROUP BY l.landed_on""",
+)
+RELEASE_FILES = View(
+    "release_files",
+    "The Parquet files of each table, for tools that read them without DuckDB.",
+    ("path",),
+    (
+        Column("table_name", "string", "The table."),
+        Column("path", "string", "Where the file lies."),
     ),
-}
-"""Views over the release's tables: what each is, and its SQL."""
+)
+STALE_SCORES = View(
+    "stale_scores",
+    "Scores that were made without rows that landed too late for them.",
+    ("user_key", "as_of", "day", "landed_on"),
+    (
+        USER_SCORES["user_key"],
+        USER_SCORES["as_of"],
+        USER_SCORES["release_id"],
+        *(LATE_DATA[name] for name in ("day", "landed_on", "n_events")),
+    ),
+    f"""
+    SELECT s.user_key, s.as_of, s.release_id, l.day, l.landed_on, l.n_events
+    FROM {USER_SCORES.name} s JOIN {LATE_DATA.name} l USING (user_key)
+    WHERE l.day < s.as_of AND l.landed_on >= s.as_of""",
+)
+LATE_LEDGER = View(
+    "late_ledger",
+    "What came late on each arrival day, and how many published scores would be different today.",
+    ("landed_on",),
+    (
+        LATE_DATA["landed_on"],
+        Column("n_events", "bigint", "Events that came late.", minimum=0),
+        Column("n_users", "bigint", "Users whom they concern.", minimum=0),
+        Column("first_day", "date", "The earliest day on which one happened."),
+        Column("last_day", "date", "The latest."),
+        Column("max_days_late", "int", "Days from the earliest to its landing.", minimum=1),
+        Column("n_scores", "bigint", "Published scores that were made without them.", minimum=0),
+    ),
+    f"""
+    SELECT l.landed_on, sum(l.n_events)::BIGINT AS n_events,
+        count(DISTINCT l.user_key) AS n_users, min(l.day) AS first_day, max(l.day) AS last_day,
+        max(l.days_late) AS max_days_late, coalesce(any_value(s.n), 0) AS n_scores
+    FROM {LATE_DATA.name} l LEFT JOIN (
+        SELECT landed_on, count(DISTINCT (user_key, as_of)) AS n FROM stale_scores GROUP BY 1
+    ) s USING (landed_on)
+    GROUP BY l.landed_on""",
+)
+NEWEST_SCORES = View(
+    NEWEST,
+    f"{USER_SCORES.name} of the newest day.",
+    USER_SCORES.grain,
+    USER_SCORES.columns,
+    f"SELECT * FROM {USER_SCORES.name} WHERE as_of = DATE '{{as_of}}'",
+)
+VIEWS = (RELEASE, NEWEST_SCORES, STALE_SCORES, LATE_LEDGER, RELEASE_FILES)
 
 _SQL_TYPES = {
     "string": "VARCHAR",
@@ -60,23 +116,21 @@ def build_database(
     beside = path.with_suffix(".part")
     beside.unlink(missing_ok=True)
     with duckdb.connect(str(beside)) as connection:
-        connection.execute("CREATE TABLE release (release_id VARCHAR, as_of DATE)")
+        for small in (RELEASE, RELEASE_FILES):
+            columns = ", ".join(f"{c.name} {_sql_type(c.type)}" for c in small.columns)
+            connection.execute(f"CREATE TABLE {small.name} ({columns})")
         connection.execute("INSERT INTO release VALUES (?, ?)", [release_id, as_of])
-        connection.execute("CREATE TABLE release_files (table_name VARCHAR, path VARCHAR)")
         for table, paths in files.items():
             if paths:
                 connection.executemany(
                     "INSERT INTO release_files VALUES (?, ?)", [[table.name, p] for p in paths]
                 )
             connection.execute(f"CREATE VIEW {table.name} AS {select_from(table, paths)}")
-            _comment(connection, table.name, table)
-        connection.execute(
-            f"CREATE VIEW {NEWEST} AS SELECT * FROM {USER_SCORES.name} WHERE as_of = DATE '{as_of}'"
-        )
-        _comment(connection, NEWEST, USER_SCORES)
-        for name, (doc, sql) in VIEWS.items():
-            connection.execute(f"CREATE VIEW {name} AS {sql}")
-            connection.execute(f"COMMENT ON VIEW {name} IS {_quoted(doc)}")
+            _comment(connection, "VIEW", table)
+        for view in VIEWS:
+            if view.sql is not None:
+                connection.execute(f"CREATE VIEW {view.name} AS {view.sql.format(as_of=as_of)}")
+            _comment(connection, "TABLE" if view.sql is None else "VIEW", view)
         connection.execute("CHECKPOINT")
     os.replace(beside, path)
 
@@ -109,10 +163,10 @@ def _sql_type(type_: str) -> str:
     return f"{_SQL_TYPES[type_[6:-1]]}[]" if type_.startswith("array<") else _SQL_TYPES[type_]
 
 
-def _comment(connection: duckdb.DuckDBPyConnection, view: str, table: Table) -> None:
-    connection.execute(f"COMMENT ON VIEW {view} IS {_quoted(table.doc)}")
+def _comment(connection: duckdb.DuckDBPyConnection, kind: str, table: Table | View) -> None:
+    connection.execute(f"COMMENT ON {kind} {table.name} IS {_quoted(table.doc)}")
     for column in table.columns:
-        connection.execute(f"COMMENT ON COLUMN {view}.{column.name} IS {_quoted(column.doc)}")
+        connection.execute(f"COMMENT ON COLUMN {table.name}.{column.name} IS {_quoted(column.doc)}")
 
 
 def _quoted(text: str) -> str:

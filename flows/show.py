@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from contracts.days import as_ranges
-from contracts.table import CallError
-from contracts.tables import PUBLISHED, TABLES, USER_SCORES
-from flows.analysts import NEWEST, VIEWS, query
+from contracts.table import CallError, Table
+from contracts.tables import PUBLISHED, TABLES
+from flows.analysts import NEWEST, VIEWS, View, query
 from flows.settings import NightjarSettings
 
 
@@ -48,18 +48,16 @@ def tables(out: Console, database: Path) -> None:
     release = query(database, "SELECT release_id, as_of FROM release")[1][0]
     out.print(f"release {release[0]}, newest day {release[1]}")
     listed = []
-    for name, doc in [(t.name, t.doc) for t in PUBLISHED] + [
-        (NEWEST, "user_scores of the newest day."),
-        *((view, doc) for view, (doc, _) in VIEWS.items()),
-    ]:
-        n = query(database, f"SELECT count(*) FROM {name}")[1][0][0]
-        listed.append((name, f"{n:,}", doc))
+    shown: tuple[Table | View, ...] = (*PUBLISHED, *VIEWS)
+    for table in shown:
+        n = query(database, f"SELECT count(*) FROM {table.name}")[1][0][0]
+        listed.append((table.name, f"{n:,}", table.doc))
     rows(("table", "rows", "what it holds"), listed, "table", out)
 
 
 def describe(out: Console, name: str) -> None:
-    """A table from its contract."""
-    known = {table.name: table for table in TABLES} | {NEWEST: USER_SCORES}
+    """A table from its contract, or a view of the release's file."""
+    known: dict[str, Table | View] = {t.name: t for t in TABLES} | {v.name: v for v in VIEWS}
     if name not in known:
         raise CallError(f"{name}: no such table; expected one of {', '.join(known)}")
     table = known[name]
