@@ -7,6 +7,7 @@ here, by reachability and age.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -83,9 +84,9 @@ def expire(lake: Lake, table: Table, snapshots: Collection[int]) -> None:
 def stale_files(lake: Lake, runs: Collection[str], older_than: datetime | None) -> Stale:
     """Files that our own runs wrote and that no retained snapshot reaches.
 
-    Only what `runs` wrote and the metadata of tables that we know can be among them: whatever else
-    lies in the folder is somebody's. Files younger than `older_than` stay, for somebody may be
-    about to commit them; None spares none.
+    Only what `runs` wrote and what pyiceberg did for tables that we know can be among them:
+    whatever else lies in the folder is somebody's. Files younger than `older_than` stay, for
+    somebody may be about to commit them; None spares none.
 
     Raises:
         ContractError: a table names a file outside of the lake's folder.
@@ -129,17 +130,22 @@ def runs_of(lake: Lake, reached: Collection[str]) -> set[str]:
 
 
 def _written_by(lake: Lake, runs: Collection[str]) -> Iterator[Path]:
-    """Files of runs, and metadata of our tables, by where they really lie."""
+    """Files of runs, and what pyiceberg wrote for our tables, by where they really lie."""
     root = Path(os.path.realpath(lake.files_folder))
     for run in sorted(set(runs)):
         if Path(run).name == run:
             yield from (p for p in (root / run).rglob("*.parquet") if not p.is_symlink())
     for table in lake.existing():
-        folder = Path(resolved(lake.table(table).location())) / "metadata"
-        if folder.is_dir():
-            yield from (
-                p for p in folder.iterdir() if p.suffix in (".avro", ".json") and not p.is_symlink()
-            )
+        location = Path(resolved(lake.table(table).location()))
+        for path in [*location.glob("metadata/*"), *location.glob("data/**/*")]:
+            if _OF_PYICEBERG.search(path.name) and path.is_file() and not path.is_symlink():
+                yield path
+
+
+_UUID = "-".join(rf"[0-9a-f]{{{n}}}" for n in (8, 4, 4, 4, 12))
+_OF_PYICEBERG = re.compile(rf"[.](?:avro|json)$|^00000-[0-9]+-{_UUID}[.]parquet$")
+"""Names of its metadata; and of its data: rows of small tables, and what is left of a file of which
+some days were replaced."""
 
 
 def remove(stale: Stale, root: Path) -> None:

@@ -6,12 +6,20 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import load_catalog
 from sqlalchemy import select
 
 from contracts.table import CallError, ContractError
-from contracts.tables import EXAMPLES, LABELS, USER_ITEM_DAYS, USER_SCORES, table_named
+from contracts.tables import (
+    EXAMPLES,
+    LABELS,
+    RECONCILIATION,
+    USER_ITEM_DAYS,
+    USER_SCORES,
+    table_named,
+)
 from flows import home
 from flows.database import PLACES, RUNS, open_database
 from flows.home import MARK, adopt, bind_folder, open_home
@@ -22,9 +30,14 @@ from flows.receipts import Fingerprint, Receipt, Receipts, trained_on
 from flows.settings import read_settings
 from flows.upkeep import expire, left_branches, remove, runs_of, stale_files
 from flows.upkeep import reached_files as reached
+from jobs.io import WrittenDay
+from jobs.schema import arrow_schema
 from tests.flows.lakes import day_file, release_of
 
-D1, D2 = date(2025, 1, 1), date(2025, 1, 2)
+D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
+COUNTS = {"table_name": "orders", "source": "x", "landed_on": D1, "n_in": 1, "n_clean": 1} | {
+    f"n_{verdict}": 0 for verdict in ("duplicate", "quarantined", "erased")
+}
 NOW = datetime.now(UTC) + timedelta(days=2)
 
 
@@ -57,6 +70,38 @@ def test_only_what_our_runs_left_unreached_goes(tmp_path: Path) -> None:
     assert stranger.exists()
     assert other.exists()
     assert [f.rows for f in lake.files(USER_ITEM_DAYS)] == [3]
+
+
+def test_what_pyiceberg_wrote_for_a_commit_goes_as_well(tmp_path: Path) -> None:
+    """It writes rows of small tables itself, and what is left of a file that loses some days."""
+    lake = Lake(tmp_path / "lake")
+    folder = Path(lake.staging("one", "month"))
+    row = {"kind": "item", "thing_id": "i", "user_key": "u"}
+    rows = [row | {"day": day, "landed_on": day} for day in (D1, D2, D3)]
+    pq.write_table(
+        pa.Table.from_pylist(rows, arrow_schema(USER_ITEM_DAYS)), folder / "month.parquet"
+    )
+    month = (str(folder / "month.parquet"),)
+    lake.commit(USER_ITEM_DAYS, {d: WrittenDay(d, 1, "x", month) for d in (D1, D2, D3)})
+    written(lake, "one", D1)
+    (left,) = (Path(f.path) for f in lake.files(USER_ITEM_DAYS, D2, D3))
+    written(lake, "one", D2)
+    lake.replace_rows(RECONCILIATION, [COUNTS], [D1], {})
+    (small,) = (Path(f.path) for f in lake.files(RECONCILIATION))
+    lake.replace_rows(RECONCILIATION, [COUNTS | {"n_in": 2}], [D1], {})
+    strange = left.with_name("notes.parquet")
+    strange.write_bytes(left.read_bytes())
+    for table in (USER_ITEM_DAYS, RECONCILIATION):
+        tip = lake.snapshot(table)
+        others = [s.snapshot_id for s in lake.table(table).snapshots() if s.snapshot_id != tip]
+        expire(lake, table, others)
+    remove(stale_files(lake, set(), NOW), lake.files_folder)
+    assert not left.exists()
+    assert not small.exists()
+    assert strange.exists()
+    assert sum(f.rows for f in lake.files(USER_ITEM_DAYS)) == 5
+    assert all(Path(f.path).exists() for f in lake.files(USER_ITEM_DAYS))
+    assert [r["n_in"] for r in lake.table(RECONCILIATION).scan().to_arrow().to_pylist()] == [2]
 
 
 @pytest.mark.parametrize("way", ["link", "link/../link", "real/lake/../../link"])
