@@ -16,7 +16,7 @@ from jobs.clean import Check, user_key
 from jobs.numbers import DECIMAL, DECIMALS, plain
 from jobs.sources import Money, Source, SourceMapping
 from jobs.text import Steps, TextRules, normalised
-from jobs.times import LOCAL_TYPES, of_type
+from jobs.times import LOCAL_TYPES, LOOKS_LIKE, of_type
 from jobs.user_key import UserKey
 
 NO_MONEY = Money("XTS", 2, {"XTS": Decimal(1)})
@@ -141,6 +141,13 @@ def time_checks(
     latest = F.date_add(F.col("_landed.landed_on"), MAX_DAYS_EARLY + 1)
     checks = (
         missing(name),
+        *(
+            Check(
+                f"{name}: {n} digits look like {unit}",
+                time.isNull() & text_id(name).rlike(rf"^[+-]?[0-9]{{{n}}}(\.[0-9]*)?$"),
+            )
+            for n, unit in LOOKS_LIKE.items()
+        ),
         Check(f"{name}: not a time", text_id(name).isNotNull() & time.isNull()),
         Check(f"{name}: before 1970", time < F.lit("1970-01-01").cast("timestamp")),
         Check(f"{name}: more than a day after it landed", time >= latest.cast("timestamp")),

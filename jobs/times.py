@@ -31,6 +31,15 @@ _FIRST_MICROS, _MICROS_OF_YEAR_10000 = 100_000_000_000_000, 253_402_300_800_000_
 """Of 1973-03-03: smaller numbers are no times, but 0 for want of one, or seconds where milliseconds
 are looked for. So no number fits two of `EPOCHS`, whatever their order."""
 
+LOOKS_LIKE = {
+    10: 'seconds: time_format = ["epoch_seconds"]',
+    13: 'milliseconds: time_format = ["epoch_millis"]',
+    16: 'microseconds: time_format = ["epoch_micros"]',
+    19: "nanoseconds: timestamp_micros(try_cast(… as bigint) div 1000)",
+}
+"""Digits of whole numbers that are times between 2001 and 2286 in one unit and in no other, and
+what to write."""
+
 
 def instant(text: Column, formats: Sequence[str], timezone: str) -> Column:
     """The time that a text says in the first of `formats` that fits; null where none does."""

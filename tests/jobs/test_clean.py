@@ -66,6 +66,34 @@ def test_every_row_that_breaks_a_rule_says_which(spark: SparkSession, tmp_path: 
     }
 
 
+def test_a_number_that_is_a_time_in_another_unit_is_told_with_the_setting_that_reads_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    line = "l{},o1,ann,i1,purchase,2,2.55,EUR,{}"
+    times = [
+        "1735725600", "1735725600000", "1735725600000.5", "1735725600000000",
+        "1735725600000000000", "17357256000", "20250101", "x1735725600",
+    ]  # fmt: skip
+    rows = {DAY: "\n".join(line.format(i, time) for i, time in enumerate(times))}
+    seconds = 'occurred_at: 10 digits look like seconds: time_format = ["epoch_seconds"]'
+    millis = 'occurred_at: 13 digits look like milliseconds: time_format = ["epoch_millis"]'
+    micros = 'occurred_at: 16 digits look like microseconds: time_format = ["epoch_micros"]'
+    nanos = (
+        "occurred_at: 19 digits look like nanoseconds: "
+        "timestamp_micros(try_cast(… as bigint) div 1000)"
+    )
+    none = "occurred_at: not a time"
+    told = [seconds, millis, millis, micros, nanos, none, none, none]
+    assert Shop(spark, tmp_path, rows).reasons() == dict(enumerate(told, start=2))
+    for format_, read in (
+        ("epoch_seconds", seconds), ("epoch_millis", millis), ("epoch_micros", micros)
+    ):  # fmt: skip
+        said = f'timezone = "Europe/Berlin"\ntime_format = ["iso", "{format_}"]'
+        mapping = MAPPING.replace('timezone = "Europe/Berlin"', said)
+        found = Shop(spark, tmp_path, rows, mapping).reasons()
+        assert [found.get(i) for i in range(2, 6)] == [None if r == read else r for r in told[:4]]
+
+
 def test_users_have_the_attributes_that_the_mapping_names(
     spark: SparkSession, tmp_path: Path
 ) -> None:
