@@ -18,7 +18,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from contracts.sources import FIELDS
 from contracts.table import CallError
+from jobs.raw_columns import nearest
 from jobs.text_expressions import cannot_fail, texts_of
 from jobs.tokens import Token, tokens
 
@@ -26,6 +28,7 @@ MAX_SHOWN = 80
 """Characters of an expression that a message shows."""
 MANY = (T.ArrayType, T.MapType, T.StructType)
 """Types of more than one value."""
+_FIELDS = frozenset(field.name for fields in FIELDS.values() for field in fields)
 _NULL = "\x00null\x00"
 """Stands for an expression that is null, where null stands for one that cannot be computed."""
 _CHANGES = "gives something else each time, so that a night that is run again would differ"
@@ -179,11 +182,13 @@ def _examined(
     rows: DataFrame, expression: Expression, columns: Sequence[str], type_: T.DataType | None
 ) -> T.DataType | str:
     why = refusal(expression.text, columns)
-    if why is None:
+    if why is not None:
+        why += _as_constant(expression, columns)
+    else:
         try:
             return type_ or _analysed(rows, [expression.text])[0]
         except (ParseException, AnalysisException) as error:
-            why = told(error, expression.text, columns)
+            why = told(error, expression, columns)
     return f"{expression.place}: {shown(expression.text)}: {why}"
 
 
@@ -198,18 +203,23 @@ def _analysed(rows: DataFrame, texts: Sequence[str]) -> list[T.DataType]:
     return [field.dataType for field in rows.select(*map(F.expr, texts)).schema]
 
 
-def told(error: ParseException | AnalysisException, text: str, columns: Sequence[str]) -> str:
+def told(
+    error: ParseException | AnalysisException, expression: Expression, columns: Sequence[str]
+) -> str:
     """Spark's complaint in a sentence, and what to write instead."""
     condition = error.getCondition() or ""
     parameters = error.getMessageParameters() or {}
-    named = [c for c in columns if c.lower() in {t.text.strip("`").lower() for t in tokens(text)}]
+    words = {token.text.strip("`").lower() for token in tokens(expression.text)}
+    named = [column for column in columns if column.lower() in words]
     if condition.startswith("UNRESOLVED_COLUMN"):
         name = parameters.get("objectName", "").replace("`", "")
-        return f"no column {name}; the source's columns are {', '.join(columns)}"
+        instead = _instead(name, expression, columns)
+        return f"no column {name}; the source's columns are {', '.join(columns)}{instead}"
     if condition == "FIELD_NOT_FOUND":
         name = parameters.get("fieldName", "").strip("`")
         fields = parameters.get("fields", "").replace("`", "")
-        return f"no {name} in a column that has {fields}"
+        like = nearest(name, fields.split(", "))
+        return f"no {name} in a column that has {fields}" + (f"; is it {like}?" if like else "")
     if condition.startswith("UNRESOLVED_ROUTINE"):
         name = parameters.get("routineName", "").replace("`", "")
         return f"no function {name}"
@@ -218,6 +228,7 @@ def told(error: ParseException | AnalysisException, text: str, columns: Sequence
         return (
             f"not an expression of Spark SQL, near {near}; a column whose name is a keyword or "
             "has other signs than letters, digits and underscores needs backticks"
+            + _as_constant(expression, columns)
         )
     if condition.startswith("UNSUPPORTED_GENERATOR"):
         return "makes several rows of one; an expression gives one value"
@@ -231,3 +242,30 @@ def told(error: ParseException | AnalysisException, text: str, columns: Sequence
             f"try_cast({named[0]} as decimal(18, 6))"
         )
     return sentence
+
+
+def _instead(name: str, expression: Expression, columns: Sequence[str]) -> str:
+    """What may have been meant by a name that no column has."""
+    like = nearest(name, columns)
+    if like is not None:
+        return f"; is it {like}?"
+    is_word = [token.kind for token in tokens(name)] == ["word"]
+    quoted = f"; a text needs quotes: '{name}'" if is_word else ""
+    return _as_constant(expression, columns) or quoted
+
+
+def _as_constant(expression: Expression, columns: Sequence[str]) -> str:
+    """How to write an expression of bare words as a constant: `currency = "EUR"` names a column."""
+    listed = tokens(expression.text)
+    known = {column.lower() for column in columns}
+    is_bare = all(token.kind in ("word", "number") or token.text == "-" for token in listed)
+    is_column = any(token.text.lower() in known for token in listed)
+    if not listed or not is_bare or is_column or not _may_be_constant(expression.place):
+        return ""
+    setting = expression.place.rpartition(".")[2]
+    return f"; a constant needs inner quotes: {setting} = \"'{shown(expression.text)}'\""
+
+
+def _may_be_constant(place: str) -> bool:
+    """Whether a constant makes sense there: as a field or an attribute."""
+    return place in _FIELDS or place.startswith("attributes.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from contracts.values import masked
 from jobs.raw_row import UnreadableError
@@ -18,6 +19,9 @@ MAX_NAMES = 100
 MAX_SHAPES = 20
 """Cells of a line that may be no header, whose shapes a message lists."""
 MAX_MESSAGE = 2000
+
+_LIKENESS = 0.7
+"""Of two names, from 0 to 1: so much that one may be the other, misspelt."""
 
 _NAME = re.compile(r"(?!.*\d{5})[^\W\d][\w .:/()-]{0,39}")
 """Letters, digits and a few signs; no mail, no number, and no text that has an id in it."""
@@ -62,6 +66,13 @@ def is_among(columns: Iterable[str], names: Iterable[str]) -> bool:
     """Whether one of the columns is among the names, if perhaps in other letters."""
     folded = {name.casefold() for name in names}
     return any(column.casefold() in folded for column in columns)
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Which of the names a misspelt one may be; None if none is like it."""
+    folded = {other.casefold(): other for other in names}
+    found = get_close_matches(name.casefold(), folded, 1, _LIKENESS)
+    return folded[found[0]] if found else None
 
 
 def _header(columns: Sequence[str], names: Sequence[str]) -> str:

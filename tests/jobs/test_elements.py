@@ -150,7 +150,8 @@ def test_what_is_no_array_is_told_beside_other_mistakes(spark: SparkSession) -> 
         "  sources.shop.tables.orders.each: size(split(lines, ',')): expected an array, or a text "
         "that is one in JSON, found one that gives int",
         "  sources.shop.tables.orders.item_id: nothing: no column nothing; the source's columns "
-        "are id, type, customer.id, created, lines, line_number, file_name, each, element_number",
+        "are id, type, customer.id, created, lines, line_number, file_name, each, element_number; a "
+        "constant needs inner quotes: item_id = \"'nothing'\"",
     ]
 
 

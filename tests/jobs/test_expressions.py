@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from contracts.table import CallError
 from jobs.analysis import check_expressions
-from jobs.expressions import Expression, evaluated, refusal
+from jobs.expressions import Expression, evaluated, examined, refusal
 from jobs.sources import SourceMapping, mapping_of
 
 
@@ -148,9 +148,9 @@ def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkS
         "the mapping has expressions that are wrong:",
         "  sources.log.landed_on: cast(n as int): expected a day or a time, found one that gives int",
         "  sources.log.tables.orders.order_id: user: no column user: Spark's own user says where it is "
-        "computed, not what the row holds",
+        "computed, not what the row holds; a constant needs inner quotes: order_id = \"'user'\"",
         "  sources.log.tables.orders.user_id: who: no column who; the source's columns are id, total, "
-        "n, at, line_number, file_name",
+        "n, at, line_number, file_name; a constant needs inner quotes: user_id = \"'who'\"",
         "  sources.log.tables.orders.item_id: explode(split(id, ',')): makes several rows of one; an "
         "expression gives one value",
         "  sources.log.tables.orders.quantity: sum(n): counts or looks at several rows; an expression "
@@ -170,5 +170,48 @@ def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkS
         "  sources.again.tables.users.occurred_at: now(): now() asks the clock; use a time that stands "
         "in the row",
         "  sources.again.tables.users.attributes.x: y: no column y; the source's columns are id, "
-        "line_number, file_name",
+        "line_number, file_name; a constant needs inner quotes: x = \"'y'\"",
+    ]
+
+
+def test_a_bare_word_that_no_column_has_is_told_to_be_a_constant_without_quotes(
+    spark: SparkSession,
+) -> None:
+    def why(place: str, text: str) -> str:
+        (found,) = examined(over(spark, "x"), [Expression(place, text)])
+        assert isinstance(found, str)
+        return found.removeprefix(f"{place}: {text}: ")
+
+    none = "no column {}; the source's columns are a"
+    keyword = (
+        "not an expression of Spark SQL, near {}; a column whose name is a keyword or has other "
+        "signs than letters, digits and underscores needs backticks"
+    )
+    constant = "; a constant needs inner quotes: {}"
+    for place, text, expected in (
+        ("currency", "EUR", none.format("EUR") + constant.format("currency = \"'EUR'\"")),
+        ("verb", "like", none.format("like") + constant.format("verb = \"'like'\"")),
+        (
+            "country",
+            "North Rhine Westphalia",
+            keyword.format("'Westphalia'")
+            + constant.format("country = \"'North Rhine Westphalia'\""),
+        ),
+        ("country", "de-DE", none.format("de") + constant.format("country = \"'de-DE'\"")),
+        ("attributes.by", "web app", none.format("web") + constant.format("by = \"'web app'\"")),
+        ("kind", "if(a = x, 'a', 'b')", none.format("x") + "; a text needs quotes: 'x'"),
+        ("where", "purchase", none.format("purchase") + "; a text needs quotes: 'purchase'"),
+        ("country", "upper(`a b`)", none.format("a b")),
+        ("quantity", "a +", keyword.format("end of input")),
+    ):
+        assert why(place, text) == expected, text
+
+
+def test_a_misspelt_column_is_told_with_the_one_that_is_like_it(spark: SparkSession) -> None:
+    rows = spark.createDataFrame([], "total string, customer struct<id: string, name: string>")
+    assert examined(
+        rows, [Expression("amount", "Totl"), Expression("country", "upper(customer.nam)")]
+    ) == [
+        "amount: Totl: no column Totl; the source's columns are total, customer; is it total?",
+        "country: upper(customer.nam): no nam in a column that has id, name; is it name?",
     ]
