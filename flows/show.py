@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.rule import Rule
 from rich.table import Table as RichTable
 
+from contracts.counts import n_of
 from contracts.days import as_ranges
 from contracts.table import CallError, Table
 from contracts.tables import PUBLISHED, TABLES
 from flows.analysts import NEWEST, VIEWS, View, query
 from flows.settings import NightjarSettings
+
+RULE = 80
+"""Columns of a line across, where there are more."""
 
 
 def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: Console) -> None:
@@ -252,7 +257,9 @@ def origin(out: Console, found: Any) -> None:
     out.print("\nclean rows of the user")
     rows(("table", "rows", "first landed", "last landed"), found.rows, "table", out)
     lines = sum(n for _, _, n in found.files)
-    out.print(f"\n{len(found.files)} raw files of those days, {lines:,} lines; the newest")
+    out.print(
+        f"\n{n_of(len(found.files), 'raw file')} of those days, {n_of(lines, 'line')}; the newest"
+    )
     rows(("source", "file", "lines"), found.files[:10], "table", out)
     if found.mismatches:
         out.print("\nmade again, it came out differently:")
@@ -266,7 +273,7 @@ def summary(
     out: Console, settings: NightjarSettings, done: Mapping[str, Any], told: Mapping[str, str]
 ) -> None:
     """The end of a demo: what came in and out, where to look next, and in what environment."""
-    out.rule(f"the night of {done['as_of']}")
+    out.print(Rule(f"the night of {done['as_of']}"), width=min(out.width, RULE))
     if not done["recomputed"]:
         out.print("nothing had changed since the run before: everything was reused\n")
     night(out, done)

@@ -34,8 +34,19 @@ app = typer.Typer(
     "Exit codes: 0 done, 1 a check or the data stopped it, 2 the call, a setting or the mapping is "
     "wrong, 130 and 143 somebody stopped it.",
 )
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+UNWRAPPED = 100_000
+"""Columns of what is no terminal, such as a file: so many that no line of a table is broken."""
+
+
+def console(stderr: bool = False) -> Console:
+    """What the command prints on: as wide as the terminal, or as `COLUMNS` says."""
+    stream = sys.stderr if stderr else sys.stdout
+    is_narrow = stream.isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, width=None if is_narrow else UNWRAPPED)
+
+
+out = console()
+err = console(stderr=True)
 
 
 Home = Annotated[

@@ -1,0 +1,36 @@
+"""What the command prints on: as wide as the terminal, and without breaks where there is none."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from flows import show
+from flows.terminal import console
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setattr(sys, "stdout", stream)
+    out = console()
+    show.rows(("table", "reason"), [("orders", "too long, " * 30)], "table", out)
+    return stream.getvalue().splitlines()
+
+
+def test_no_line_is_broken_where_the_output_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    header, row = printed(io.StringIO(), monkeypatch)
+    assert header.split() == ["table", "reason"]
+    assert row == "orders  " + "too long, " * 30
+    monkeypatch.setenv("COLUMNS", "90")
+    assert max(map(len, printed(io.StringIO(), monkeypatch))) == 90
+    monkeypatch.setenv("COLUMNS", "70")
+    assert len(printed(Screen(), monkeypatch)) > 4
