@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
+from contracts.counts import n_of
 from contracts.table import CallError, Column, ContractError, Table
 from contracts.tables import LATE_DATA, USER_SCORES
 from flows.duck import as_pattern
@@ -238,7 +239,8 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
             gone = [path for path in _files(connection) if not _is_there(path)]
             if gone:
                 raise ContractError(
-                    f"{len(gone)} files of the release are not there, such as {gone[0]}: restore "
+                    f"{n_of(len(gone), 'file of the release is', 'files of the release are')} not "
+                    f"there, such as {gone[0]}: restore "
                     "them, or go back with `nightjar rollback`"
                 ) from None
             if isinstance(error, _NOT_THE_CALL):

@@ -8,6 +8,7 @@ from datetime import date
 
 import duckdb
 
+from contracts.counts import n_of
 from contracts.table import Column, ContractError
 from contracts.tables import USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
@@ -52,13 +53,17 @@ def audit_scores(
         unknown = count("SELECT count(*) FROM scores ANTI JOIN features USING (user_key)")
         other_day = count(f"SELECT count(*) FROM scores WHERE as_of <> DATE '{as_of}'")
         made = [
-            Audited("one row per user", f"{n_rows:,} rows, {n_users:,} users", n_rows == n_users),
+            Audited(
+                "one row per user",
+                f"{n_of(n_rows, 'row')}, {n_of(n_users, 'user')}",
+                n_rows == n_users,
+            ),
             Audited(
                 "every known user, no other",
                 f"{n_known:,} known, {n_users:,} scored, {unknown:,} unknown",
                 n_users == n_known and unknown == 0,
             ),
-            Audited("one day", f"{other_day:,} rows of another day", other_day == 0),
+            Audited("one day", f"{n_of(other_day, 'row')} of another day", other_day == 0),
         ]
         for task in TASKS:
             columns = task.score_columns()
@@ -83,7 +88,7 @@ def audit_scores(
                     Audited(
                         f"{task.name} is off",
                         f"{nulls:,} of {n_rows * len(columns):,} values null, "
-                        f"{otherwise:,} rows marked otherwise",
+                        f"{n_of(otherwise, 'row')} marked otherwise",
                         nulls == n_rows * len(columns) and otherwise == 0,
                     )
                 )
@@ -95,8 +100,8 @@ def audit_scores(
             made.append(
                 Audited(
                     f"{task.name} is whole and in range",
-                    f"{nulls:,} nulls, {outside:,} rows outside, "
-                    f"{otherwise:,} rows marked otherwise",
+                    f"{n_of(nulls, 'null')}, {n_of(outside, 'row')} outside, "
+                    f"{n_of(otherwise, 'row')} marked otherwise",
                     nulls == 0 and outside == 0 and otherwise == 0,
                 )
             )
@@ -109,7 +114,7 @@ def audit_scores(
                 made.append(
                     Audited(
                         f"{task.name} is the same for everybody",
-                        f"{max(told_apart, 0):,} other values, {ranked:,} rows ranked",
+                        f"{n_of(max(told_apart, 0), 'other value')}, {n_of(ranked, 'row')} ranked",
                         told_apart <= 0 and ranked == 0,
                     )
                 )
@@ -121,7 +126,7 @@ def audit_scores(
                 made.append(
                     Audited(
                         f"{task.name} is not above {task.within}",
-                        f"{above:,} rows above",
+                        f"{n_of(above, 'row')} above",
                         above == 0,
                     )
                 )
@@ -158,7 +163,7 @@ def audit_drift(
             made.append(
                 Audited(
                     "as many users as before",
-                    f"{n:,} users, {n_before:,} before, at least {least:,.0f} expected",
+                    f"{n_of(n, 'user')}, {n_before:,} before, at least {least:,.0f} expected",
                     n >= least,
                 )
             )

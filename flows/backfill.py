@@ -14,6 +14,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import deployment, flow_run
 from sqlalchemy import Engine
 
+from contracts.counts import n_of
 from contracts.days import Days, parse_day
 from contracts.table import CallError
 from contracts.tables import NO_MODEL
@@ -184,7 +185,8 @@ def show_plan(night: Night, plan: Plan) -> dict[str, Any]:
         plan_as_markdown(plan), key="backfill-plan", description=f"plan {plan.token}"
     )
     get_run_logger().info(
-        f"plan {plan.token}: {len(plan.todo)} days of stages to recompute; nothing was computed"
+        f"plan {plan.token}: {n_of(len(plan.todo), 'day of a stage', 'days of stages')} to "
+        "recompute; nothing was computed"
     )
     return {
         "as_of": night.as_of,

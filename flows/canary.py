@@ -12,6 +12,7 @@ import duckdb
 from pyspark.sql import DataFrame
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.counts import n_of
 from contracts.features import FEATURES
 from contracts.kinds import Binary
 from contracts.table import CallError, ContractError
@@ -46,8 +47,10 @@ class Canaries:
 
     @property
     def problems(self) -> list[str]:
-        made = [f"  {name}: tells {n} pairs of twins apart" for name, n in self.features.items()]
-        made += [f"  {name}: changes for {n} users with rows after the cut"
+        made = [
+            f"  {name}: tells {n_of(n, 'pair')} of twins apart" for name, n in self.features.items()
+        ]
+        made += [f"  {name}: changes for {n_of(n, 'user')} with rows after the cut"
                  for name, n in self.altered.items()]  # fmt: skip
         made += [
             f"  {name}: the score tells twins apart with AUC {auc:.3f}, chance allows "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from contracts.counts import n_of
 from contracts.history import waiting
 from flows import show
 from flows.checked import Checked, CheckedTable
@@ -32,11 +33,11 @@ def page(out: Console, found: Checked) -> None:
     for source in found.sources:
         if source.too_late:
             out.print(
-                f"{source.name}: {source.too_late:,} rows land on {found.as_of} or later: a night "
-                "as of that day does not see them"
+                f"{source.name}: {n_of(source.too_late, 'row lands', 'rows land')} on "
+                f"{found.as_of} or later: a night as of that day does not see them"
             )
     for lookup in found.lookups:
-        out.print(f"lookup {lookup.name}: {lookup.file}, {lookup.rows:,} rows")
+        out.print(f"lookup {lookup.name}: {lookup.file}, {n_of(lookup.rows, 'row')}")
     for why in found.would_stop:
         out.print(f"a night would stop: {why}", markup=False, soft_wrap=True)
     for why in found.may_stop:
@@ -77,10 +78,10 @@ def looked_at(found: Checked) -> str:
     """What was read, in a sentence."""
     n, read = (sum(getattr(s, a) for s in found.sources) for a in ("files", "files_read"))
     rows = sum(s.rows for s in found.sources)
-    what = "all rows" if found.max_rows is None else f"the first {found.max_rows:,} rows"
-    of = f"{n:,} files" if read == n else f"{read:,} of {n:,} files, spread evenly"
+    what = "all rows" if found.max_rows is None else f"the first {n_of(found.max_rows, 'row')}"
+    of = n_of(n, "file") if read == n else f"{read:,} of {n:,} files, spread evenly"
     more = "" if found.max_rows is None else "; --rows all reads everything"
-    return f"{what} of {of}, as of {found.as_of}: {rows:,} rows{more}"
+    return f"{what} of {of}, as of {found.as_of}: {n_of(rows, 'row')}{more}"
 
 
 def _dropped(out: Console, found: Checked) -> None:

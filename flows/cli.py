@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.table import CallError
 from flows import analysts, doctor, endings, look, mend, operate, show, stopping
@@ -73,9 +74,9 @@ def demo(
     folder = settings.folder / "demo" / f"{users}-users"
     as_of = DEMO_START + timedelta(days=DEMO_DAYS)
     if not (folder / "SIMULATED").exists():
-        out.print(f"simulating {users:,} users over {DEMO_DAYS} days")
+        out.print(f"simulating {n_of(users, 'user')} over {DEMO_DAYS} days")
         n = simulate(Market(users, DEMO_START, DEMO_DAYS, DEMO_SEED), folder, _progress)
-        out.print(f"simulated {n:,} raw rows in {folder}")
+        out.print(f"simulated {n_of(n, 'raw row')} in {folder}")
     os.environ.setdefault("NIGHTJAR_KEY", DEMO_KEY)
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         out.print("user ids are hashed with the demo's key, which is no secret")
@@ -109,7 +110,7 @@ def simulate(
     market = Market(users, parse_day(start, "--start"), days, seed)
     n = write(market, out_folder, _progress, truth_every)
     out.print(
-        f"{n:,} raw rows in {out_folder}; run a night on them with\n"
+        f"{n_of(n, 'raw row')} in {out_folder}; run a night on them with\n"
         f"  nightjar run --source infra/sources/market.toml --raw {out_folder}"
     )
 

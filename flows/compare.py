@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from contracts.counts import n_of
 from contracts.table import CallError
 from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
@@ -60,7 +61,7 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
     title = (
         f"{chosen[0].release_id} ({days[0]}, model {chosen[0].model_id}) against "
         f"{chosen[1].release_id} ({days[1]}, model {chosen[1].model_id}); "
-        f"{only[0]:,} users only before, {only[1]:,} only after"
+        f"{n_of(only[0], 'user')} only before, {only[1]:,} only after"
     )
     return Comparison(title, names, tuple(rows))
 

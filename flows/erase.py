@@ -12,6 +12,7 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Engine, delete, insert, null, select, update
 
+from contracts.counts import n_of
 from contracts.table import CallError, Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows import forget, publish, traces, upkeep
@@ -103,7 +104,8 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
 def with_others(found: traces.Traces) -> str:
     """What goes besides, for want of a way to cut a raw row apart."""
     return (
-        f"{found.n_others:,} rows of tables about other people were made of raw rows that are "
+        f"{n_of(found.n_others, 'row')} of tables about other people "
+        f"{'was' if found.n_others == 1 else 'were'} made of raw rows that are "
         "blanked whole: the person is named there outside of arrays, or their table's `each` is no "
         "column. They stay until their day is cleaned again, and are then counted as erased"
     )
@@ -168,7 +170,7 @@ def rewrite(night: Night, key: str, found: traces.Traces) -> dict[Table, Moved]:
         if moved[table].files:
             found.rows[table.name] = found.rows.get(table.name, 0) + moved[table].rows
             traces.keep(night.engine, key, found)
-            say(f"{table.name}: {moved[table].files} files rewritten")
+            say(f"{table.name}: {n_of(moved[table].files, 'file')} rewritten")
     return moved
 
 
@@ -269,9 +271,11 @@ def as_markdown(key: str, made: Mapping[str, Any]) -> str:
     lines = [
         f"# {key[:8]}… is erased",
         "",
-        f"{made['raw_rows']:,} raw rows are blanked, whole or as far as they name the person, "
-        f"{made['files_rewritten']:,} files rewritten, "
-        f"{made['files_removed']:,} files deleted. Rows that land later are blanked as they come.",
+        f"{n_of(made['raw_rows'], 'raw row is', 'raw rows are')} blanked, whole or where the "
+        "person is named, "
+        f"{n_of(made['files_rewritten'], 'file')} rewritten, "
+        f"{n_of(made['files_removed'], 'file')} deleted. Rows that land later are blanked as they "
+        "come.",
         *_of_others(made),
         "",
         "| table | rows taken out of its newest snapshot |",
@@ -287,7 +291,10 @@ def as_markdown(key: str, made: Mapping[str, Any]) -> str:
 def _of_others(made: Mapping[str, Any]) -> list[str]:
     n = made["rows_of_others"]
     return (
-        [f"With them go {n:,} rows about other people, once their days are cleaned again."]
+        [
+            f"With them {'goes' if n == 1 else 'go'} {n_of(n, 'row')} about other people, once "
+            "their days are cleaned again."
+        ]
         if n
         else []
     )

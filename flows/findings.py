@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from contracts.counts import n_of
 from contracts.splits import LATER_DAYS
 from contracts.tables import NO_MODEL, SCOREBOARD
 from flows.analysts import query
@@ -132,9 +133,9 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
         ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
         ("network", f"{config.get('trunk')} of width {config.get('width')}, events by "
          f"{config.get('events')}, text by {config.get('text')}; one head per question"),
-        ("learnt from", f"{len(days)} as-of days, {days[0]} to {days[-1]}; up to "
-         f"{max(rows.values(), default=0):,} rows per question" if days else "unknown"),
-        ("tested on", f"{len(tests)} days, {tests[0]} to {tests[-1]}, looked at once: "
+        ("learnt from", f"{n_of(len(days), 'as-of day')}, {days[0]} to {days[-1]}; up to "
+         f"{n_of(max(rows.values(), default=0), 'row')} per question" if days else "unknown"),
+        ("tested on", f"{n_of(len(tests), 'day')}, {tests[0]} to {tests[-1]}, looked at once: "
          + ", ".join(on) if tests else "unknown"),
         ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country, "
          "attributes; never a name, an address or the user's key"),

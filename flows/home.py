@@ -11,6 +11,7 @@ from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from contracts.counts import n_of
 from contracts.table import CallError
 from flows.database import PLACES, open_database
 from flows.iceberg import plain_path, resolved
@@ -133,7 +134,8 @@ def adopt(settings: NightjarSettings) -> str:
     if astray:
         raise CallError(
             f"{folder} cannot be taken for the home that was in {before}: its tables name "
-            f"{len(astray)} files that do not lie in it, such as {plain_path(astray[0])}"
+            f"{n_of(len(astray), 'file that does', 'files that do')} not lie in it, such as "
+            f"{plain_path(astray[0])}"
         )
     with engine.begin() as connection:
         connection.execute(update(PLACES).values(root=str(folder)))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, select
 
+from contracts.counts import n_of
 from contracts.days import example_days
 from contracts.table import Table
 from contracts.tables import (
@@ -76,7 +77,11 @@ class Cleaning:
         n = sum(len(s) for s in self.snapshots.values())
         if n:
             made.append(
-                ("snapshots", str(n), f"of {sum(map(bool, self.snapshots.values()))} tables")
+                (
+                    "snapshots",
+                    str(n),
+                    f"of {n_of(sum(map(bool, self.snapshots.values())), 'table')}",
+                )
             )
         if self.runs:
             made.append(("folders of runs", str(len(self.runs)), ""))
@@ -177,7 +182,7 @@ def _clean(
     for table, months in made.months.items():
         for month in months:
             saved = upkeep.compact_month(lake, table, month, lake.staging(run_id, table.name))
-            say(f"{table.name} {month:%Y-%m}: {saved} files fewer")
+            say(f"{table.name} {month:%Y-%m}: {n_of(saved, 'file')} fewer")
     if made.small_files > upkeep.MAX_SMALL:
         upkeep.compact_small_tables(lake)
     for table, branches in made.branches.items():

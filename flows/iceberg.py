@@ -41,6 +41,7 @@ from pyiceberg.types import (
     TimestamptzType,
 )
 
+from contracts.counts import n_of
 from contracts.days import as_ranges
 from contracts.table import ContractError, Table, raise_if
 from jobs.io import WrittenDay
@@ -91,7 +92,7 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
             problems.append(f"  {path}: expected {table.day} of {span}, found {found}")
     counted = sum(made.rows for made in written.values())
     if rows != counted:
-        problems.append(f"  {counted} rows counted, {rows} in the files")
+        problems.append(f"  {n_of(counted, 'row')} counted, {rows:,} in the files")
     raise_if(table, problems)
 
 

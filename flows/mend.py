@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from contracts.counts import n_of
 from contracts.days import parse_day
 from flows import show
 from flows.settings import read_settings
@@ -75,13 +76,14 @@ def erase(
     done = run_flow(settings.folder, _erase, told, reason, settings.source, settings.raw)
     show.rows(("table", "rows taken out"), sorted(done["rows"].items()), "table", out)
     out.print(
-        f"{done['raw_rows']:,} raw rows blanked, {done['files_rewritten']:,} files rewritten, "
+        f"{n_of(done['raw_rows'], 'raw row')} blanked, "
+        f"{n_of(done['files_rewritten'], 'file')} rewritten, "
         f"{done['files_removed']:,} deleted; models marked: {len(done['models_marked'])}"
     )
-    if done["rows_of_others"]:
+    if n := done["rows_of_others"]:
         out.print(
-            f"with them go {done['rows_of_others']:,} rows about other people, once their days are "
-            "cleaned again"
+            f"with them {'goes' if n == 1 else 'go'} {n_of(n, 'row')} about other people, once "
+            "their days are cleaned again"
         )
 
 

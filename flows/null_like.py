@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from contracts.counts import n_of
 from contracts.tables import RECONCILIATION
 from flows.analysts import query
 from flows.counts import of_days
@@ -38,9 +39,10 @@ class NullLike:
         values = [*self.null_values, *(t for t in self.texts if t not in self.null_values)]
         first = self.texts[0].replace("\\", "\\\\")
         return (
-            f"{self.table} from {self.source}: {self.rows:,} rows have the {self.field} {listed}, "
-            f"which is taken for an id. If it says that there is none, write under "
-            f"[sources.{self.source}]: null_values = {json.dumps(values, ensure_ascii=False)}; "
+            f"{self.table} from {self.source}: {n_of(self.rows, 'row has', 'rows have')} the "
+            f"{self.field} {listed}, which is taken for an id. If it says that there is none, "
+            f"write under [sources.{self.source}]: "
+            f"null_values = {json.dumps(values, ensure_ascii=False)}; "
             f"where an expression or an element of `each` gives it: nullif(…, '{first}')"
         )
 

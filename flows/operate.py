@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.table import CallError, ContractError
 from flows import show
@@ -152,7 +153,8 @@ def backfill(
         settings.raw,
     )
     out.print(
-        f"{done['recomputed']} days of stages recomputed; release {done['release_id'] or 'none'}"
+        f"{n_of(done['recomputed'], 'day of a stage', 'days of stages')} recomputed; "
+        f"release {done['release_id'] or 'none'}"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from contracts.counts import n_of
 from flows.forecast import Plan, runs_of_days, stage_costs
 
 
@@ -21,9 +22,9 @@ def plan_as_markdown(plan: Plan) -> str:
         parts += ["Nothing is to be done: everything is up to date.", ""]
     else:
         parts += [
-            f"**{len(plan.todo):,} days of stages are recomputed**, "
+            f"**{n_of(len(plan.todo), 'day of a stage is', 'days of stages are')} recomputed**, "
             f"{len(plan.days) - len(plan.todo):,} reused. "
-            f"About {_duration(plan.total('seconds'))}, {int(plan.total('rows')):,} rows, "
+            f"About {_duration(plan.total('seconds'))}, {n_of(int(plan.total('rows')), 'row')}, "
             f"{plan.total('bytes') / 1e6:,.0f} MB, as earlier runs of these stages took.",
             "",
             *_table(

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Select, delete, insert, select, update
 
+from contracts.counts import n_of
 from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from flows.analysts import build_database, database_release
@@ -251,9 +252,9 @@ def _mark_erased(releases: Releases, registry: Registry, made: Healed) -> None:
             made.mended.append(f"model {model_id} is marked as trained on people who were erased")
     except Exception as error:
         made.problems.append(
-            f"MLflow does not show which {len(people)} models were trained on people who were "
-            f"erased: {sentence(error)}. The database's table {TRAINED_ON.name} does; the next run "
-            "tries again"
+            f"MLflow does not show that {n_of(len(people), 'model was', 'models were')} trained on "
+            f"people who were erased: {sentence(error)}. The database's table {TRAINED_ON.name} "
+            "does; the next run tries again"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from contracts.counts import n_of
 from contracts.splits import LATER_DAYS
 from contracts.tables import PUBLISHED
 from flows.audit import Audited
@@ -56,11 +57,12 @@ class NightReport:
     def summary(self) -> list[str]:
         """The night in a few sentences: who was scored, by what model, of how many rows."""
         who = (
-            f"{self.n_scored:,} users have scores for {len(self.scored_tasks)} tasks as of "
+            f"{n_of(self.n_scored, 'user has', 'users have')} scores for "
+            f"{n_of(len(self.scored_tasks), 'task')} as of "
             f"{self.as_of}, made by model {self.model_id}."
             if self.scored_tasks
             else f"Nobody is scored as of {self.as_of}: this release has features and labels, and "
-            f"{self.n_scored:,} users without a score."
+            f"{n_of(self.n_scored, 'user')} without a score."
         )
         gate = self.trained["gate"]
         landed = self.tonight

@@ -304,7 +304,7 @@ def released(out: Console, done: Mapping[str, Any]) -> None:
         counted = done["tonight"]
         clean, duplicate, dropped = (sum(row[i] for row in counted.rows) for i in (3, 4, 5))
         out.print(
-            f"{counted.title}: {counted.rows_in:,} rows in, {clean:,} clean, {duplicate:,} "
+            f"{counted.title}: {n_of(counted.rows_in, 'row')} in, {clean:,} clean, {duplicate:,} "
             f"duplicate, {dropped:,} quarantined"
         )
     out.print(f"release {done['release_id']} is current")

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.table.refs import SnapshotRefType
 
+from contracts.counts import n_of
 from contracts.days import Days
 from contracts.table import ContractError, Table
 from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
@@ -114,7 +115,7 @@ def reached_files(lake: Lake) -> frozenset[str]:
     outside = sorted(path for path in reached if not path.startswith(roots))
     if outside:
         raise ContractError(
-            f"nothing was removed: tables name {len(outside)} files outside of "
+            f"nothing was removed: tables name {n_of(len(outside), 'file')} outside of "
             f"{os.path.realpath(lake.folder)}, such as {outside[0]}, so what nothing reaches "
             "cannot be told for certain"
         )
@@ -205,8 +206,8 @@ def compact_month(lake: Lake, table: Table, month: date, staging: str) -> int:
         counted = sum(day.rows for day in written.values())
         if counted != sum(f.rows for f in files):
             raise ContractError(
-                f"{table.name}: {sum(f.rows for f in files)} rows of {month:%Y-%m} read, "
-                f"{counted} written; nothing was replaced"
+                f"{table.name}: {n_of(sum(f.rows for f in files), 'row')} of {month:%Y-%m} "
+                f"read, {counted:,} written; nothing was replaced"
             )
         lake.commit(table, written, where)
         saved += len(files) - 1

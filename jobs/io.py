@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import LANDED_ON
+from contracts.counts import n_of
 from contracts.table import Column as TableColumn
 from contracts.table import Table, check_columns, raise_if
 from contracts.values import masked
@@ -113,7 +114,9 @@ def explain_broken(rows: DataFrame, table: Table) -> None:
     counts = rows.agg(
         *(F.count_if(rule).alias(f"r{i}") for i, rule in enumerate(rules.values()))
     ).collect()[0]
-    problems = [f"  {what}: found {n} rows" for what, n in zip(rules, counts, strict=True) if n]
+    problems = [
+        f"  {what}: found {n_of(n, 'row')}" for what, n in zip(rules, counts, strict=True) if n
+    ]
     types = {column.name: column for column in table.columns}
     repeated = (
         rows.groupBy(*table.grain).count().where("count > 1").orderBy(*table.grain).limit(3)

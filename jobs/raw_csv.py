@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from operator import itemgetter
 from typing import NamedTuple
 
+from contracts.counts import n_of
 from jobs.raw_columns import header_places
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_quotes import Reading, reading
@@ -128,7 +129,7 @@ class _Reader:
     def _row(self, number: int, raw: bytes, n: int, cells: list[str]) -> Row:
         hashed = row_hash(raw)
         if len(cells) != self.width:
-            problem = f"expected {self.width} fields, found {len(cells)}"
+            problem = f"expected {n_of(self.width, 'field')}, found {len(cells)}"
             return Row(number, hashed, None, problem, n)
         if len(raw) > MAX_CELL and max(map(len, cells)) > MAX_CELL:
             return Row(number, hashed, None, LONG_CELL, n)

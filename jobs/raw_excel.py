@@ -9,6 +9,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from contracts.counts import n_of
 from jobs.raw_columns import header_places, listed
 from jobs.raw_compression import check_whole
 from jobs.raw_kind import looks_like
@@ -88,7 +89,7 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
         chosen = cells if is_wider else [cells[at] if at < len(cells) else None for at in places]
         raw = b"\x1f".join(b"\x00" if c is None else c.encode("utf-8", "replace") for c in chosen)
         if is_wider:
-            problem = f"expected {width} fields, found {n}"
+            problem = f"expected {n_of(width, 'field')}, found {n}"
             yield Row(number, row_hash(raw), None, problem, len(raw))
         elif len(raw) > MAX_CELL and max(len(cell or "") for cell in chosen) > MAX_CELL:
             yield Row(number, row_hash(raw), None, LONG_CELL, len(raw))

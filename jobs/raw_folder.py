@@ -9,6 +9,7 @@ import stat
 from datetime import date, timedelta
 from pathlib import Path
 
+from contracts.counts import n_of
 from contracts.days import as_ranges
 from contracts.table import ContractError
 from jobs.sources import RawFile, Source, SourceMapping
@@ -112,7 +113,7 @@ def files_before(
                 for r in as_ranges(gaps)[:10]
             )
             (problems if gaps_found is None else gaps_found).append(
-                f"  {source.name}: no file for {len(gaps)} days: {told}; if such "
+                f"  {source.name}: no file for {n_of(len(gaps), 'day')}: {told}; if such "
                 'days are normal, say missing = "empty" in the mapping'
             )
     if problems:

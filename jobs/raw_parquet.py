@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.counts import n_of
 from jobs.raw_columns import MAX_NAMES, absent_columns, check_once, listed
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
@@ -56,7 +57,9 @@ def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
             else:
                 yield Row(number, hashed, without_nulls(cells, nulls), None, len(raw))
     if number != file.metadata.num_rows:
-        raise UnreadableError(f"has {file.metadata.num_rows} rows, of which {number} were read")
+        raise UnreadableError(
+            f"has {n_of(file.metadata.num_rows, 'row')}, of which {number:,} were read"
+        )
 
 
 def _batches(path: Path, file: pq.ParquetFile, tops: Sequence[str]) -> Iterator[pa.RecordBatch]:

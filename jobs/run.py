@@ -12,6 +12,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.counts import n_of
 from contracts.table import ContractError
 from contracts.tables import LANDED, RECONCILIATION, table_named
 from jobs.clean import N_ROWS
@@ -137,17 +138,19 @@ def check_reconciled(
         place = f"{row['source']}, {row['landed_on']}"
         kept = row["n_clean"] + row["n_duplicate"] + row["n_quarantined"] + row["n_erased"]
         if row["n_in"] != kept:
-            problems.append(f"  {place}: {row['n_in']} rows in, {kept} accounted for")
+            problems.append(f"  {place}: {n_of(row['n_in'], 'row')} in, {kept:,} accounted for")
         if row["source"] in whole and row[N_ROWS] != there[row["source"], row["landed_on"]]:
             problems.append(
-                f"  {place}: {there[row['source'], row['landed_on']]} rows landed, "
-                f"{row[N_ROWS]} judged"
+                f"  {place}: {n_of(there[row['source'], row['landed_on']], 'row')} landed, "
+                f"{row[N_ROWS]:,} judged"
             )
     for name, column in ((table, "n_clean"), ("quarantine", "n_quarantined")):
         for day, out in written[name].items():
             expected = sum(row[column] for row in counts if row["landed_on"] == day)
             if expected != out.rows:
-                problems.append(f"  {name}, {day}: {expected} rows expected, {out.rows} written")
+                problems.append(
+                    f"  {name}, {day}: {n_of(expected, 'row')} expected, {out.rows:,} written"
+                )
     if problems:
         raise ContractError("\n".join([f"{job.name} does not reconcile:", *problems]))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from contracts.counts import n_of
 from contracts.table import ContractError
 from models.evaluate import MAIN_METRIC, gain_over, metrics
 from models.examine import held_rows, lightgbm_scores
@@ -60,6 +61,6 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
         shutil.rmtree(folder, ignore_errors=True)
         folds.append({"known_until": known_until.isoformat(), "tasks": tasks})
         mean = float(np.mean([t["gain_over_twin"] > 0 for t in tasks.values()]))
-        print(f"fold {k}, as of {known_until}: {len(tasks)} tasks, better than LightGBM in "
+        print(f"fold {k}, as of {known_until}: {n_of(len(tasks), 'task')}, better than LightGBM in "
               f"{mean:.0%}", flush=True)  # fmt: skip
     return folds

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from contracts.counts import n_of
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -76,7 +78,7 @@ def decide_first(against_constant: Mapping[str, Comparison], ranks: Mapping[str,
     n = len(against_constant)
     if len(held) == n:
         return Verdict("stop", ("no task is fit to be published", *told), held)
-    fit = f"{n - len(held)} of {n} tasks are fit to be published"
+    fit = f"{n - len(held)} of {n_of(n, 'task is', 'tasks are')} fit to be published"
     return Verdict("promote", ("there is no champion yet", fit, *told), held)
 
 
@@ -117,7 +119,7 @@ def decide(
         for name, why in held.items()
         if name in published and _surely(constant[name], ranks.get(name))
     ]
-    summary = f"mean loss against the champion {mean:+.2%} over {len(told)} tasks"
+    summary = f"mean loss against the champion {mean:+.2%} over {n_of(len(told), 'task')}"
     if worse:
         return Verdict("ask" if mean < 0 else "keep", (summary, *worse), held)
     if mean > 0:

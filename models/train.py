@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from contracts.counts import n_of
 from contracts.table import ContractError
 from contracts.training import untrained
 from models.alone import single_task_twins
@@ -43,7 +44,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
     if by_user:
         say(f"too little history to be tested on later days: {', '.join(by_user)}; these learn "
             "from some users and are tested on others of the same days")  # fmt: skip
-    say(f"training {len(chosen.tasks)} tasks on {_span(chosen)}")
+    say(f"training {n_of(len(chosen.tasks), 'task')} on {_span(chosen)}")
     fitted = fit_model(spec, chosen)
     if rank():
         return {}  # the first one goes on

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from contracts.counts import n_of
 from contracts.table import ContractError
 
 BLOCK = 50_000
@@ -92,8 +93,8 @@ class Market:
     def __post_init__(self) -> None:
         if self.users < 1 or self.days < 1:
             raise ContractError(
-                f"a market needs 1 user and 1 day or more, found {self.users} users "
-                f"and {self.days} days"
+                f"a market needs 1 user and 1 day or more, found {n_of(self.users, 'user')} "
+                f"and {n_of(self.days, 'day')}"
             )
 
     def day(self, number: int) -> date:

@@ -190,7 +190,7 @@ def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
             "it: nullif(…, 'Unknown')"
             for table in ("orders", "users")
         ),
-        'orders from log: 1 rows have the item_id "-", which is taken for an id. If it says that '
+        'orders from log: 1 row has the item_id "-", which is taken for an id. If it says that '
         f'there is none, write under [sources.log]: null_values = {values}"-"]; where an '
         "expression or an element of `each` gives it: nullif(…, '-')",
     ]

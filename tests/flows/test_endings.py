@@ -204,7 +204,7 @@ def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
     gone.unlink()
     assert ended(["sql", "SELECT one FROM v"]) == (
         1,
-        f"1 files of the release are not there, such as {gone}: restore them, or go back with "
+        f"1 file of the release is not there, such as {gone}: restore them, or go back with "
         "`nightjar rollback`",
     )
 

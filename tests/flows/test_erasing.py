@@ -161,7 +161,7 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
         made = erasure.take_out(night, KEY, "request 7")
     assert made["models_marked"] == ["m1"]
     assert told == [
-        "MLflow does not show which 1 models were trained on people who were erased: the database "
+        "MLflow does not show that 1 model was trained on people who were erased: the database "
         "is away. The database's table trained_on_erased does; the next run tries again"
     ]
     assert registry.marked == {}

@@ -124,7 +124,7 @@ def test_a_table_that_names_files_elsewhere_stops_housekeeping(tmp_path: Path) -
     with pytest.raises(ContractError) as error:
         stale_files(lake, {"one"}, NOW)
     assert str(error.value) == (
-        f"nothing was removed: tables name 1 files outside of {tmp_path}/lake, such as "
+        f"nothing was removed: tables name 1 file outside of {tmp_path}/lake, such as "
         f"{tmp_path}/f-2025-01-01.parquet, so what nothing reaches cannot be told for certain"
     )
 

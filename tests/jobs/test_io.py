@@ -103,11 +103,11 @@ def test_rows_that_break_the_contract_are_told_all_at_once(
         write_days(spark, rows, T, [D1], str(tmp_path))
     assert str(error.value) == (
         "things breaks its contract:\n"
-        "  id: null, expected a value: found 1 rows\n"
-        "  n: below 0: found 1 rows\n"
-        "  n: above 9: found 1 rows\n"
-        "  kind: not one of a, b: found 1 rows\n"
-        "  share: not a number: found 1 rows\n"
+        "  id: null, expected a value: found 1 row\n"
+        "  n: below 0: found 1 row\n"
+        "  n: above 9: found 1 row\n"
+        "  kind: not one of a, b: found 1 row\n"
+        "  share: not a number: found 1 row\n"
         "  grain (id, day): expected one row, found 2 of a, 2025-01-01"
     )
 

@@ -205,7 +205,7 @@ def test_a_missing_day_stops_where_the_mapping_says_so(home: Path, first) -> Non
     with pytest.raises(ContractError) as error:
         nightly(NIGHT, raw=raw)
     assert str(error.value) == (
-        "raw files are missing:\n  orders: no file for 1 days: 2025-03-03; if such days are normal, "
+        "raw files are missing:\n  orders: no file for 1 day: 2025-03-03; if such days are normal, "
         'say missing = "empty" in the mapping'
     )
 
