@@ -30,7 +30,7 @@ from models.evaluate import (
     rank_metric,
 )
 from models.figures import draw_importance, draw_reliability
-from models.gate import Comparison, Rank, Verdict, decide, decide_first
+from models.gate import Comparison, Rank, Verdict, decide, decide_first, relative_change
 from models.importance import TOP, importance
 from models.layout import Cuts, Layout, days_of, labelled, task_labels
 from models.segments import SEEN, SEGMENT_ROWS, segments_of
@@ -291,7 +291,7 @@ def _constant_losses(model: Model, task: Task, train: Array, labels: Array) -> A
 def _compare(rows: Tested, ours: Array, theirs: Array, model: Model) -> Comparison:
     low, high = bootstrap(
         rows.users,
-        lambda w: float((ours @ w) / (theirs @ w) - 1),
+        lambda w: relative_change(float(ours @ w), float(theirs @ w)),
         model.config.bootstrap_samples,
         model.config.seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,16 +18,38 @@ class Comparison:
     challenger: float
     other: float
     low: float
-    """95 % interval, over users, of challenger's less other's loss over other's loss."""
+    """95 % interval, over users, of the relative change."""
     high: float
 
     @property
     def change(self) -> float:
         """Relative change of the loss; below 0 is better."""
-        return self.challenger / self.other - 1 if self.other else 0.0
+        return relative_change(self.challenger, self.other)
+
+    def is_surely_above(self, limit: float) -> bool:
+        """Whether more than chance says so of the change. A loss that is not finite is above any
+        limit, whatever the interval of those resamples in which it happens not to occur."""
+        return not math.isfinite(self.challenger) or self.low > limit
 
     def __str__(self) -> str:
-        return f"{self.change:+.1%} ({self.low:+.1%} to {self.high:+.1%})"
+        if not math.isfinite(self.challenger):
+            return "loss is not a finite number"
+        return f"loss {self.change:+.1%} ({self.low:+.1%} to {self.high:+.1%})"
+
+
+def relative_change(ours: float, theirs: float) -> float:
+    """How far a mean loss lies above another, as a share of it; below 0 is better.
+
+    A loss that is not finite is worse than any other. The loss of amounts is that of a density,
+    and may be negative.
+    """
+    if not math.isfinite(ours):
+        return math.inf
+    if not math.isfinite(theirs):
+        return -1.0
+    if theirs == 0:
+        return 0.0 if ours == 0 else math.copysign(math.inf, ours)
+    return (ours - theirs) / abs(theirs)
 
 
 @dataclass(frozen=True)
@@ -65,7 +88,7 @@ def withheld(
     for name, comparison in against_constant.items():
         rank = ranks.get(name)
         if not comparison.change < 0:
-            made[name] = f"it loses to the constant: loss {comparison}"
+            made[name] = f"it loses to the constant: {comparison}"
         elif rank is not None and rank.is_worse_than_chance:
             made[name] = f"it ranks users worse than chance: {rank}"
     return made
@@ -110,19 +133,20 @@ def decide(
         )
     mean = sum(c.change for c in told.values()) / len(told)
     worse = [
-        f"{name} is worse: loss {comparison}"
+        f"{name} is worse: {comparison}"
         for name, comparison in told.items()
-        if comparison.low > max_worse
+        if comparison.is_surely_above(max_worse)
     ]
     worse += [
         f"{name} would no longer be published: {why}"
         for name, why in held.items()
         if name in published and _surely(constant[name], ranks.get(name))
     ]
-    summary = f"mean loss against the champion {mean:+.2%} over {n_of(len(told), 'task')}"
+    said = f"{mean:+.2%}" if math.isfinite(mean) else "is not a finite number"
+    summary = f"mean loss against the champion {said} over {n_of(len(told), 'task')}"
     if worse:
         return Verdict("ask" if mean < 0 else "keep", (summary, *worse), held)
-    if mean > 0:
+    if not mean <= 0:  # nor where it is no number
         return Verdict("keep", (summary,), held)
     told_too = tuple(f"{name} is not published: {why}" for name, why in held.items())
     return Verdict("promote", (summary, *told_too), held)
@@ -130,4 +154,4 @@ def decide(
 
 def _surely(constant: Comparison, rank: Rank | None) -> bool:
     """Whether more than chance says that a task is not fit."""
-    return constant.low > 0 or (rank is not None and rank.is_worse_than_chance)
+    return constant.is_surely_above(0) or (rank is not None and rank.is_worse_than_chance)

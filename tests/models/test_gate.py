@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from models.gate import Comparison, Rank, decide, decide_first
+import math
+
+import pytest
+
+from models.gate import Comparison, Rank, decide, decide_first, relative_change
 
 BETTER, WORSE = Comparison(900, 0.4, 0.5, -0.3, -0.1), Comparison(900, 0.6, 0.5, 0.1, 0.3)
 
@@ -58,3 +62,56 @@ def test_a_challenger_that_is_worse_somewhere_is_kept_out_or_asked_about() -> No
     few = decide({"a": Comparison(10, 0.1, 0.5, -0.9, -0.8)}, 0.01, 200)
     assert few.decision == "keep"
     assert few.reasons[0].startswith("no task has 200 test rows")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_is_worse_than_any_and_never_promoted(loss: float) -> None:
+    """Whatever its interval says: that is of the resamples in which it happens not to occur."""
+    for broken in (
+        Comparison(900, loss, 0.5, -0.3, -0.1),
+        Comparison(900, loss, 0.5, math.nan, math.nan),
+    ):
+        first = decide_first({"a": BETTER, "b": broken}, {"b": GOOD})
+        assert first.withheld == {"b": "it loses to the constant: loss is not a finite number"}
+        assert decide_first({"b": broken}, {}).decision == "stop"
+        alone = decide({"b": broken}, 0.01, 200)
+        assert alone.decision == "keep"
+        assert alone.reasons == (
+            "mean loss against the champion is not a finite number over 1 task",
+            "b is worse: loss is not a finite number",
+        )
+        among = decide({"a": BETTER, "b": broken}, 0.01, 200, {"a": BETTER, "b": broken}, {})
+        assert (among.decision, set(among.withheld)) == ("keep", {"b"})
+        published = decide({"a": BETTER}, 0.01, 200, {"a": BETTER, "b": broken}, {}, ["a", "b"])
+        assert published.decision == "ask"
+        assert published.reasons[1] == (
+            "b would no longer be published: it loses to the constant: loss is not a finite number"
+        )
+    other = Comparison(900, 0.5, loss, math.nan, math.nan)
+    assert decide({"a": other}, 0.01, 200).decision == "promote"  # the champion's is the broken one
+
+
+def test_changes_that_cancel_out_to_no_number_promote_nothing() -> None:
+    """Of two tasks whose other loss is 0, one rose and one fell: their mean is no number."""
+    zero = {"a": Comparison(900, 0.1, 0.0, -0.1, 0.1), "b": Comparison(900, -0.1, 0.0, -0.1, 0.1)}
+    told = decide(zero, 0.2, 200)
+    assert (told.decision, told.reasons) == (
+        "keep", ("mean loss against the champion is not a finite number over 2 tasks",)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        (0.6, 0.5, 0.2),
+        (-0.3, -0.5, 0.4),  # a negative loss that rises is worse
+        (-0.7, -0.5, -0.4),
+        (0.1, 0.0, math.inf),
+        (0.0, 0.0, 0.0),
+        (math.nan, 0.5, math.inf),
+        (math.nan, math.nan, math.inf),
+        (0.5, math.inf, -1.0),
+    ],
+)
+def test_a_loss_that_rises_is_worse_whatever_its_sign(ours, theirs, expected) -> None:
+    assert relative_change(ours, theirs) == pytest.approx(expected)
