@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs import raw_csv, raw_json
+from jobs.raw_lines import Line, LongLine, RawBytes
+from jobs.rawfiles import raw_rows
 from tests.jobs.broken_files import torture
+from tests.jobs.coverage_of_bytes import uncovered
+from tests.jobs.reading import source
 
 
 @pytest.mark.parametrize("format_", ["csv", "jsonl", "json"])
@@ -15,3 +22,66 @@ def test_every_byte_of_a_damaged_file_is_accounted_for(format_: str, tmp_path: P
     assert lost == []
     assert refused > 100
     assert n_rows > 1500
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl", "json"])
+def test_a_reader_that_loses_a_row_and_books_it_as_blank_is_found_out_by_every_file(
+    format_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second row of each file, which holds a good one or a broken one."""
+    swallowed: set[Path] = set()
+    path = tmp_path / "f"
+    whole_lines, whole_elements = raw_csv.lines, raw_json._Pieces.elements
+
+    def lines_but_one(data: RawBytes, blank: bool = False) -> Iterator[Line]:
+        for n, (number, raw, size) in enumerate(whole_lines(data, blank)):
+            if n == 1 and not isinstance(raw, LongLine) and raw.strip():
+                data.n_skipped += size
+                swallowed.add(path)
+            else:
+                yield number, raw, size
+
+    def elements_but_one(self: Any, between: str) -> Iterator[Any]:
+        for n, found in enumerate(whole_elements(self, between)):
+            if n == 1:
+                self._data.n_skipped += found.n_bytes
+                swallowed.add(path)
+            else:
+                yield found
+
+    if format_ == "json":
+        monkeypatch.setattr(raw_json._Pieces, "elements", elements_but_one)
+    else:
+        monkeypatch.setattr(raw_csv, "lines", lines_but_one)
+        monkeypatch.setattr(raw_json, "lines", lines_but_one)
+    n_noticed, unnoticed = 0, []
+    for seed in range(250):
+        swallowed.clear()
+        refused, _, lost = torture(format_, seed, 1, path)
+        n_noticed += bool(lost)
+        if swallowed and not refused and not lost:
+            unnoticed.append(seed)
+    assert unnoticed == []
+    assert n_noticed > 100
+
+
+@pytest.mark.parametrize(
+    ("format_", "content"),
+    [
+        ("csv", b'\xef\xbb\xbf\r\n id,text\n\n1,a\r\r\n \t\n2,"b\n\nc"\n3\n\n  '),
+        ("jsonl", b'\xef\xbb\xbf\n\x0b\n{"id": 1} \n{"id": 2} {"id": 3}\r\n{"id"\n\xef\xbb\xbf\n'),
+        ("json", b' [ {"id": 1}\n, {"id": }, {"id": 3} ] \n'),
+    ],
+)
+def test_what_is_in_no_row_is_blank_lines_marks_the_header_and_what_stands_between_objects(
+    format_: str, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "f"
+    path.write_bytes(content)
+    of = source(format_, **{"multiline": True} if format_ == "csv" else {"missing_key": "null"})
+    rows = [(row.line, row.row_hash) for row in raw_rows(path, of)]
+    assert len(rows) == {"csv": 3, "jsonl": 4, "json": 3}[format_]
+    assert uncovered(content, of, rows) is None
+    for i in range(len(rows)):
+        assert uncovered(content, of, rows[:i] + rows[i + 1 :]) is not None
+        assert uncovered(content, of, rows[: i + 1] + rows[i:]) is not None
