@@ -3,10 +3,11 @@ history for that, by user."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from contracts.counts import n_of
 from contracts.days import label_is_closed
 from contracts.tasks import Task
 
@@ -60,6 +61,20 @@ class Split:
         """Whether the test rows are none that shaped a model of the other split: they are of later
         days, or both go by user, whose folds are always the same."""
         return min(self.test) > max(other.used) or (self.by_user and other.by_user)
+
+
+def too_few(rows: Mapping[str, int], min_rows: int) -> str | None:
+    """Why a task is left out that has so many labelled rows in each part; None if it is not."""
+    few = [f"{n_of(n, 'label')} in {part}" for part, n in rows.items() if n < min_rows]
+    return f"{', '.join(few)}; min_rows is {min_rows}" if few else None
+
+
+def most_rows(split: Split, n_users: Mapping[date, int]) -> dict[str, int]:
+    """How many labelled rows each part of a task can have at most, where so many users are known
+    as of each day. Parts by user share them: the smallest has a third at most."""
+    if split.by_user:
+        return {"the smallest part": sum(n_users[day] for day in split.test) // len(FOLDS_OF)}
+    return {part: sum(n_users[day] for day in split.cut(part).days) for part in FOLDS_OF}
 
 
 def split_days(

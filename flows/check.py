@@ -17,27 +17,26 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
 from contracts.history import LearningDays, learnable
 from contracts.table import CallError, ContractError, Table
-from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
+from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
 from contracts.values import masked
 from flows.analysts import select_from
+from flows.check_night import files_of, is_cut_off, over_the_limits, tasks_with_too_few
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.null_like import NullLike, summed
-from flows.quarantine import NO_LIMITS, Limits, over_limits
+from flows.quarantine import NO_LIMITS, Limits
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
 from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.run import Result, run_job, run_landing
-from jobs.schema import arrow_schema
 from jobs.session import start_session
 from jobs.sources import RawFile, Source, SourceMapping
 from jobs.stages import Settings, job_named
@@ -77,9 +76,16 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     ):
         spark = start_session(settings.spark, Path(folder), max_rows is not None)
         try:
-            limits = Limits(settings.max_quarantined_share, settings.max_quarantine_jump)
             found = tried(
-                spark, mapping, files, day, max_rows, Path(folder), settings.learning_days, limits
+                spark,
+                mapping,
+                files,
+                day,
+                max_rows,
+                Path(folder),
+                settings.learning_days,
+                Limits(settings.max_quarantined_share, settings.max_quarantine_jump),
+                settings.train.min_rows,
             )
             return replace(found, gaps=tuple(gap.strip() for gap in gaps))
         finally:
@@ -104,6 +110,7 @@ def tried(
     folder: Path,
     learning: LearningDays,
     limits: Limits = NO_LIMITS,
+    min_rows: int = 0,
 ) -> Checked:
     """The same in a session and a folder that are there already."""
     settings = Settings(mapping, UserKey(secrets.token_bytes(32)), known_until=as_of)
@@ -142,35 +149,17 @@ def tried(
         off,
         lookups=_lookups(mapping),
         null_like=_null_like(made, mapping),
-        over_limits=_over_limits(made, as_of, limits),
-        read_whole=max_rows is None or (chosen == files and not _cut_off(of_sources, max_rows)),
+        over_limits=over_the_limits(made, as_of, limits),
+        read_whole=max_rows is None or (chosen == files and not is_cut_off(of_sources, max_rows)),
     )
     if found.first_day is None or found.first_day >= as_of:
         return found
-    return replace(found, tasks=learnable(tasks, found.first_day, as_of, learning))
-
-
-def _over_limits(results: Sequence[Result], as_of: date, limits: Limits) -> tuple[str, ...]:
-    """What a night would find beyond a limit, had it these rows alone."""
-    counts = [row for result in results for row in result.reconciled]
-    dropped = [path for result in results for path in _files(result, QUARANTINE)]
-    with duckdb.connect() as connection:
-        connection.register(
-            RECONCILIATION.name, pa.Table.from_pylist(counts, schema=arrow_schema(RECONCILIATION))
-        )
-        rows = select_from(QUARANTINE, dropped)
-        connection.execute(f"CREATE VIEW {QUARANTINE.name} AS {rows}")
-        return over_limits(connection, as_of, limits)
-
-
-def _cut_off(landings: Sequence[Result], max_rows: int) -> bool:
-    """Whether a file may have more rows than were read."""
-    rows = select_from(LANDED, [path for landing in landings for path in _files(landing, LANDED)])
-    with duckdb.connect() as connection:
-        found = connection.execute(
-            f"SELECT 1 FROM ({rows}) GROUP BY source, file HAVING count(*) >= {max_rows}"
-        ).fetchall()
-    return bool(found)
+    by_dates = learnable(tasks, found.first_day, as_of, learning)
+    return replace(
+        found,
+        tasks=by_dates,
+        too_few=tasks_with_too_few(by_dates, tables, made, min_rows) if found.read_whole else (),
+    )
 
 
 def _null_like(results: Iterable[Result], mapping: SourceMapping) -> tuple[NullLike, ...]:
@@ -249,11 +238,6 @@ def _cleaned(
     )
 
 
-def _files(result: Result, table: Table) -> list[str]:
-    written = result.written.get(table.name, {}).values()
-    return sorted({path for day in written for path in day.files})
-
-
 def _counted(
     connection: duckdb.DuckDBPyConnection,
     table: Table,
@@ -267,7 +251,7 @@ def _counted(
     users = "count(DISTINCT user_key)" if "user_key" in table.names else "NULL"
     kept = connection.execute(
         f"SELECT {users}, min(epoch_us(occurred_at)), max(epoch_us(occurred_at)) "
-        f"FROM ({select_from(table, _files(result, table))})"
+        f"FROM ({select_from(table, files_of(result, table))})"
     ).fetchone()
     n_users, first, last = kept or (None, None, None)
     return CheckedTable(
@@ -290,10 +274,10 @@ def _moment(microseconds: int | None) -> datetime | None:
 def _reasons(
     connection: duckdb.DuckDBPyConnection, result: Result, landings: dict[str, Result]
 ) -> tuple[Reason, ...]:
-    paths = _files(result, QUARANTINE)
+    paths = files_of(result, QUARANTINE)
     if not paths:
         return ()
-    landed = [path for landing in landings.values() for path in _files(landing, LANDED)]
+    landed = [path for landing in landings.values() for path in files_of(landing, LANDED)]
     connection.execute(f"CREATE OR REPLACE TEMP VIEW dropped AS {select_from(QUARANTINE, paths)}")
     connection.execute(f"CREATE OR REPLACE TEMP VIEW landed AS {select_from(LANDED, landed)}")
     counts = connection.execute(

@@ -108,7 +108,9 @@ def _dropped(out: Console, found: Checked) -> None:
 
 
 def _tasks(out: Console, found: Checked) -> None:
-    on = [f.task.name for f in found.tasks if f.split is not None]
+    too_few = dict(found.too_few)
+    by_dates = [f.task.name for f in found.tasks if f.split is not None]
+    on = [name for name in by_dates if name not in too_few]
     out.print("\n[bold]tasks[/bold]")
     if on:
         out.print(f"  can be learnt as of {found.as_of}: {', '.join(on)}", soft_wrap=True)
@@ -116,6 +118,9 @@ def _tasks(out: Console, found: Checked) -> None:
         out.print(f"  the data begin on {found.first_day}; with that history")
     for line in waiting(found.tasks):
         out.print(f"  {line}", soft_wrap=True)
+    for why in dict.fromkeys(too_few.values()):
+        names = ", ".join(name for name, said in too_few.items() if said == why)
+        out.print(f"  off, for want of rows: {names}: {why}", soft_wrap=True)
     for tables in dict.fromkeys(lacks for _, lacks in found.switched_off):
         names = ", ".join(name for name, lacks in found.switched_off if lacks == tables)
         out.print(f"  off, for want of {tables}: {names}", soft_wrap=True)

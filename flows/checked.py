@@ -77,7 +77,8 @@ class Checked:
     sources: tuple[CheckedSource, ...]
     tables: tuple[CheckedTable, ...]
     tasks: tuple[Learnable, ...]
-    """Tasks whose sources the mapping has: whether they can be learnt, and from when."""
+    """Tasks whose sources the mapping has: whether they can be learnt by their dates, and from
+    when."""
     switched_off: tuple[tuple[str, str], ...]
     """Other tasks, and the tables that they lack."""
     gaps: tuple[str, ...] = ()
@@ -89,6 +90,9 @@ class Checked:
     """Where cleaning drops more than the limits allow of the rows that were read."""
     read_whole: bool = True
     """Whether these are all rows there are."""
+    too_few: tuple[tuple[str, str], ...] = ()
+    """Of these tasks those that have too few rows to be learnt, and how many they have at most;
+    known only where all rows were read."""
 
     @property
     def would_stop(self) -> tuple[str, ...]:
@@ -107,6 +111,7 @@ class Checked:
 
 def as_json(found: Checked) -> dict[str, Any]:
     """For programs."""
+    too_few = dict(found.too_few)
     return {
         "as_of": found.as_of.isoformat(),
         "rows": "all" if found.max_rows is None else found.max_rows,
@@ -135,8 +140,9 @@ def as_json(found: Checked) -> dict[str, Any]:
         },
         "tasks": {
             f.task.name: {
-                "can_be_learnt": f.split is not None,
+                "can_be_learnt": f.split is not None and f.task.name not in too_few,
                 "from": f.from_day and f.from_day.isoformat(),
+                "too_few": too_few.get(f.task.name),
             }
             for f in found.tasks
         },

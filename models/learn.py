@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from contracts.kinds import MultiLabel
-from contracts.splits import Cut, Split, split_days
+from contracts.splits import Cut, Split, split_days, too_few
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models import encoders
@@ -180,11 +180,9 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
             if len(classes.get(task.name, "..")) > 1
             else {}
         )
-        few = [
-            f"{n} labels in {part}" for part, (n, _) in parts.items() if n < spec.config.min_rows
-        ]
-        if few:
-            skipped[task.name] = f"{', '.join(few)}; min_rows is {spec.config.min_rows}"
+        few = too_few({part: n for part, (n, _) in parts.items()}, spec.config.min_rows)
+        if few is not None:
+            skipped[task.name] = few
         elif not parts or any(not differ for _, differ in parts.values()):
             skipped[task.name] = "its labels are all the same"
         else:

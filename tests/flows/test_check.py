@@ -250,6 +250,31 @@ def test_a_check_foretells_that_a_night_would_stop_at_what_cleaning_drops(
     assert (told["a_night_would_stop"], told["a_night_may_stop"]) == ([], [jump])
 
 
+def test_a_check_of_all_rows_knows_tasks_that_have_too_few_of_them(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    written(tmp_path, days_of_lines(0))
+    read = read_whole(tmp_path / "m.toml", tmp_path, date(2025, 1, 16))
+    files = files_before(read, tmp_path, date(2025, 1, 16))
+    learning = LearningDays(1, 24, 3, 0)
+
+    def tried_on(rows: int | None, name: str) -> Checked:
+        folder, as_of = tmp_path / name, date(2025, 1, 16)
+        return tried(spark, read, files, as_of, rows, folder, learning, NO_LIMITS, 100)
+
+    found = tried_on(None, "all")
+    # Of 40 users, six days are closed, 4 to 9 January: 240 rows for three parts by user.
+    why = "at most 80 labels in the smallest part; min_rows is 100"
+    assert dict(found.too_few)["purchase_7d"] == why
+    assert as_json(found)["tasks"]["purchase_7d"] == {
+        "can_be_learnt": False, "from": "2025-01-16", "too_few": why,
+    }  # fmt: skip
+    assert [line for line in first_lines(found) if "purchase_7d" in line] == [
+        f"  off, for want of rows: purchase_7d: {why}"
+    ]
+    assert tried_on(110, "cut").too_few == ()  # the rest of the rows may name other users
+
+
 def first_lines(found: Checked) -> list[str]:
     out = Console(width=160, record=True, file=io.StringIO())
     page(out, found)
