@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import errno
 import traceback
-from pathlib import Path
 
 from contracts.table import CallError, ContractError
-from flows.settings import REPOSITORY
+from flows.settings import own_code
 
 DONE, STOPPED_BY_A_CHECK, WRONG_CALL = 0, 1, 2
 _SPARK = (
@@ -113,7 +112,5 @@ def _around_us(error: BaseException) -> str | None:
 def place(error: BaseException) -> str:
     """Where in our code an error came up: file and line."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f for f in frames if f.filename.startswith(f"{REPOSITORY}/")]
-    if not ours:
-        return "a library"
-    return f"{Path(ours[-1].filename).relative_to(REPOSITORY)}:{ours[-1].lineno}"
+    ours = [f"{path}:{f.lineno}" for f in frames if (path := own_code(f.filename)) is not None]
+    return ours[-1] if ours else "a library"

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from contracts.counts import n_of
 from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, table_named
 from flows.code import git_commit
@@ -78,7 +79,7 @@ class Night(Context):
         todo = [d.day for d in decisions if not d.reuse]
         if not todo:
             return self._done(StageReport(stage, len(decisions), 0), say)
-        say(f"{stage}: reading {sum(len(by_day[d]) for d in todo)} files")
+        say(f"{stage}: reading {n_of(sum(len(by_day[d]) for d in todo), 'file')}")
         started = time.monotonic()
         result = run_landing(
             self.spark,
@@ -100,7 +101,8 @@ class Night(Context):
                 w.rows for day, w in result.written[LANDED.name].items() if day >= self.as_of
             )
             if later:
-                say(f"{stage}: {later:,} rows land on {self.as_of} or later: a later night's")
+                rows = n_of(later, "row lands", "rows land")
+                say(f"{stage}: {rows} on {self.as_of} or later: a later night's")
             self._empty_vanished_days(source, result)
             fingerprints = dict.fromkeys((*result.written[LANDED.name], date.min), found[date.min])
         return self._account(
@@ -346,19 +348,23 @@ class Night(Context):
 
     def _done(self, report: StageReport, say: Say) -> StageReport:
         self.stages.append(report)
-        if report.recomputed:
-            rate = report.rows_in / max(report.seconds, 1e-9)
-            kept = report.days - report.recomputed
-            why = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.items())
-            say(
-                f"{report.stage}: {report.rows_in:,} rows in, {came_out(report)}, "
-                f"{report.seconds:.1f} s, {rate:,.0f} rows/s"
-                + (f"; {kept} days reused" if kept else "")
-                + (f"; {why}" if why else "")
-            )
-        else:
-            say(f"{report.stage}: reused, nothing changed")
+        say(done(report))
         return report
+
+
+def done(report: StageReport) -> str:
+    """What a stage did, in a line."""
+    if not report.recomputed:
+        return f"{report.stage}: reused, nothing changed"
+    rate = report.rows_in / max(report.seconds, 1e-9)
+    kept = report.days - report.recomputed
+    why = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.items())
+    return (
+        f"{report.stage}: {n_of(report.rows_in, 'row')} in, {came_out(report)}, "
+        f"{report.seconds:.1f} s, {rate:,.0f} rows/s"
+        + (f"; {n_of(kept, 'day')} reused" if kept else "")
+        + (f"; {why}" if why else "")
+    )
 
 
 def came_out(report: StageReport) -> str:
@@ -369,7 +375,9 @@ def came_out(report: StageReport) -> str:
 
 
 def span_of_days(days: Sequence[date]) -> str:
-    return f"{len(days)} days, {days[0]} to {days[-1]}" if len(days) > 1 else str(days[0])
+    if len(days) == 1:
+        return str(days[0])
+    return f"{n_of(len(days), 'day')}, {days[0]} to {days[-1]}"
 
 
 def short_hash(*parts: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -16,7 +18,7 @@ from typing import TextIO
 from rich.console import Console
 
 from contracts.table import ContractError
-from flows.settings import REPOSITORY
+from flows.settings import own_code
 
 LOG = "log"
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -47,17 +49,24 @@ class _Ours(logging.Handler):
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.pathname.startswith(f"{REPOSITORY}{os.sep}"):
+        if own_code(record.pathname) is not None:
             at = datetime.fromtimestamp(record.created).astimezone()
             inset = "  " if record.name == "prefect.task_runs" else ""
             line = f"{at:%H:%M:%S} {inset}{record.getMessage()}"
             self.console.print(line, markup=False, soft_wrap=True)
 
 
-def follow_runs(console: Console) -> None:
+@contextmanager
+def following_runs(console: Console) -> Iterator[None]:
     """Print what flows and tasks say in this process, for a person to follow."""
+    ours = _Ours(console)
     for name in _RUN_LOGGERS:
-        logging.getLogger(name).addHandler(_Ours(console))
+        logging.getLogger(name).addHandler(ours)
+    try:
+        yield
+    finally:
+        for name in _RUN_LOGGERS:
+            logging.getLogger(name).removeHandler(ours)
 
 
 def keep_for_ourselves(folder: Path, out: Console, err: Console) -> tuple[Path, int]:

@@ -31,12 +31,23 @@ CATALOGUE_VARIABLE = "PYICEBERG_CATALOG__NIGHTJAR__URI"
 START_VARIABLE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 WEIGHTS_VARIABLE = "NIGHTJAR_WEIGHTS_KEY"
 REPOSITORY = Path(__file__).resolve().parent.parent
+_OUR_FOLDERS = ("contracts", "flows", "jobs", "models", "tests")
+"""Libraries may lie below it too: in an environment of its own, or beside us once installed."""
 
 HOW_TO_MAKE_A_KEY = """\
 there is no user key. User ids leave the clean stage only as a keyed hash, so a run needs a key:
   nightjar new-key nightjar.key
   export NIGHTJAR_KEY_FILE=nightjar.key
 Keep it: scores made under another key cannot be compared with these."""
+
+
+def own_code(file: str) -> Path | None:
+    """Where a file of our own code lies in the repository; None: it is a library's."""
+    path = Path(file)
+    if not path.is_relative_to(REPOSITORY):
+        return None
+    inside = path.relative_to(REPOSITORY)
+    return inside if inside.parts[:1] and inside.parts[0] in _OUR_FOLDERS else None
 
 
 class NightjarSettings(BaseSettings):

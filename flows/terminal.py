@@ -20,7 +20,7 @@ from rich.console import Console
 
 from flows import stopping
 from flows.postgres import PREFECT_VARIABLE, prefect_database
-from flows.quiet import follow_runs, keep_for_ourselves
+from flows.quiet import following_runs, keep_for_ourselves
 from flows.settings import quiet_environment, read_settings
 from flows.watchdog import leave_nothing_behind
 
@@ -145,8 +145,8 @@ def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) ->
     begin(home)
     _keep_runs_on_server()
     found: Any = flow()
-    follow_runs(err)
-    state = found(*words, return_state=True)
+    with following_runs(err):
+        state = found(*words, return_state=True)
     made: dict[str, Any] = state.result()
     return made
 

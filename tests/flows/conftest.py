@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import shutil
@@ -17,11 +18,13 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from rich.console import Console
 from sqlalchemy import create_engine, text
 
 from flows import context
 from flows.nightly import nightly
 from flows.postgres import DATABASES
+from flows.quiet import following_runs
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.conftest import REPOSITORY
@@ -153,11 +156,30 @@ def home(spark: SparkSession, market_home: Path) -> Iterator[Path]:
 
 
 _DONE: dict[Path, dict[str, Any]] = {}
+_SAID: dict[Path, list[str]] = {}
 
 
 @pytest.fixture(scope="module")
 def first(home: Path) -> dict[str, Any]:
-    """What the first night said; it runs once for all modules."""
+    """What the first night returned; it runs once for all modules."""
     if home not in _DONE:
-        _DONE[home] = nightly(NIGHT)
+        with lines_at_a_terminal() as said:
+            _DONE[home] = nightly(NIGHT)
+        _SAID[home] = said
     return _DONE[home]
+
+
+@pytest.fixture(scope="module")
+def first_lines(home: Path, first: dict[str, Any]) -> list[str]:
+    """The lines that a person at a terminal would have seen of it."""
+    return _SAID[home]
+
+
+@contextmanager
+def lines_at_a_terminal() -> Iterator[list[str]]:
+    """The lines of runs in this process that a terminal shows, once they have ended."""
+    console, lines = Console(file=io.StringIO(), width=1000), list[str]()
+    with following_runs(console):
+        yield lines
+    assert isinstance(console.file, io.StringIO)
+    lines += console.file.getvalue().splitlines()

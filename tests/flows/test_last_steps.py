@@ -222,7 +222,7 @@ def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
         Night._done(night, report, lines.append)
     assert lines == [
         "clean_orders: 1,203 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 2.0 s, 602 rows/s; "
-        "1 days reused; input moved (1)",
+        "1 day reused; input moved (1)",
         "clean_orders: 1,204 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 1 erased, 2.0 s, "
         "602 rows/s; input moved (1)",
         "land_log: 10 rows in, 10 out, 2.0 s, 5 rows/s; never computed (1)",

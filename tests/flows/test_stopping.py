@@ -164,7 +164,7 @@ def test_a_night_that_is_stopped_says_one_sentence_and_lets_go(tmp_path: Path) -
     (tmp_path / "posts.csv").write_text("\n".join(["id,user,time", *rows]) + "\n")
     assert run(tmp_path, "", signal.SIGINT, 0.3) == []
     said = run(tmp_path, "land_posts: reading", signal.SIGTERM, 2.0)
-    assert [line[9:] for line in said][-1] == "  land_posts: reading 1 files"
+    assert [line[9:] for line in said][-1] == "  land_posts: reading 1 file"
     engine = open_database(f"sqlite:///{tmp_path / 'home' / 'nightjar.db'}")
     with writing(engine, "next", "the next night"):
         pass  # it waits for nobody
