@@ -50,7 +50,8 @@ def chosen(
     verdict, model_id = trained["gate"], str(trained["model_id"])
     reasons = "; ".join(verdict["reasons"])
     if champion == model_id:
-        return model_id, f"model {model_id} is the champion already: {reasons}", False
+        why = f"model {model_id} is the champion already; when it was trained: {reasons}"
+        return model_id, why, False
     if verdict["decision"] == "promote":
         return model_id, f"model {model_id} passes: {reasons}", False
     if champion is None and base_rates and model_id != NO_MODEL:

@@ -14,6 +14,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from contracts.counts import n_of
 from contracts.table import ContractError
 from contracts.tables import (
     LANDED,
@@ -229,7 +230,7 @@ def audit(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> tupl
         ContractError: a check fails; it is named with its numbers, and nothing is published.
     """
     made: list[Audited] = []
-    current = Releases(night.engine).current()
+    earlier = _with_other_scores(night, int(scored["snapshot"]))
     for day in days:
         span = (day, day + _ONE)
         scores = night.lake.files(USER_SCORES, *span, snapshot=scored["snapshot"])
@@ -242,12 +243,12 @@ def audit(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> tupl
             scored["tasks"],
             scored.get("base_rates", ()),
         )
-        if current is not None and day >= current.as_of:
+        if earlier is not None and day >= earlier.as_of:
             before = night.lake.files(
                 USER_SCORES,
-                current.as_of,
-                current.as_of + _ONE,
-                snapshot=current.snapshots[USER_SCORES.name],
+                earlier.as_of,
+                earlier.as_of + _ONE,
+                snapshot=earlier.snapshots[USER_SCORES.name],
             )
             s = night.settings
             made += audit_drift(
@@ -261,8 +262,26 @@ def audit(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> tupl
         if not a.passed:
             say(f"audit: {a.check}: FAILED: {a.found}")
     raise_if_failed(made)
-    say(f"audit: {len(made)} checks passed")
+    say(f"audit: {n_of(len(made), 'check')} passed")
     return tuple(made)
+
+
+def _with_other_scores(night: Night, snapshot: int) -> Release | None:
+    """The release that scores of a snapshot are compared with: the current one, unless it has these
+    very scores; then the one it replaced, so that a night done again is audited as it was before.
+
+    None where there is none, or where its scores are no longer kept.
+    """
+    releases = Releases(night.engine)
+    found, seen = releases.current(), set()
+    while found is not None and found.snapshots[USER_SCORES.name] == snapshot:
+        if found.release_id in seen:
+            return None
+        seen.add(found.release_id)
+        found = releases.of(found.replaces)
+    if found is None or not night.lake.has_snapshot(USER_SCORES, found.snapshots[USER_SCORES.name]):
+        return None
+    return found
 
 
 @task(

@@ -102,7 +102,7 @@ def decide_first(against_constant: Mapping[str, Comparison], ranks: Mapping[str,
     if len(held) == n:
         return Verdict("stop", ("no task is fit to be published", *told), held)
     fit = f"{n - len(held)} of {n_of(n, 'task is', 'tasks are')} fit to be published"
-    return Verdict("promote", ("there is no champion yet", fit, *told), held)
+    return Verdict("promote", ("there was no champion to compare with", fit, *told), held)
 
 
 def decide(

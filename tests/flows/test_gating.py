@@ -41,7 +41,13 @@ def test_without_a_champion_a_model_that_is_not_fit_scores_nobody() -> None:
         "new", "only base rates of model new are published: a is worse; b", False,
     )  # fmt: skip
     assert chosen(told("promote"), None, False)[0] == "new"
-    assert chosen(told("keep"), "new", False)[0] == "new"  # it is the champion already
+
+
+def test_of_a_night_done_again_the_gate_says_when_it_said_what_it_says() -> None:
+    """What was true before the model became the champion need not be true after it."""
+    assert chosen(told("promote"), "new", False) == (
+        "new", "model new is the champion already; when it was trained: a is worse; b", False,
+    )  # fmt: skip
 
 
 def test_a_night_that_trains_nothing_goes_on_with_the_champion_or_scores_nobody() -> None:

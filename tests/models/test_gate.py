@@ -26,7 +26,7 @@ def test_a_first_model_is_published_with_those_tasks_that_are_fit() -> None:
         "c": "it ranks users worse than chance: AUC 0.445 (0.410 to 0.480)",
     }
     assert verdict.reasons == (
-        "there is no champion yet",
+        "there was no champion to compare with",
         "2 of 4 tasks are fit to be published",
         *(f"{name} is not published: {why}" for name, why in verdict.withheld.items()),
     )

@@ -22,7 +22,7 @@ from flows.nightly import nightly
 from flows.releases import Releases
 from flows.settings import read_settings
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import NIGHT, QUIET, START
+from tests.flows.conftest import NIGHT, QUIET, START, lines_at_a_terminal
 
 pytestmark = QUIET
 
@@ -108,10 +108,35 @@ def test_the_page_shows_what_was_done(home: Path, first) -> None:
         assert part in text
 
 
-def test_the_same_night_again_recomputes_nothing(home: Path, first) -> None:
-    again = nightly(NIGHT)
+OURS = re.compile(
+    r"\d\d:\d\d:\d\d (  )?(night of|task|measured on|land_|clean_|user_|item_|late_|labels|examples|"
+    r"scoreboard|train|gate|score|audit|publish|published|report|the mapping|nothing had)"
+)
+
+
+def test_a_good_night_says_lines_of_its_own_and_no_library_s(first_lines) -> None:
+    assert len(first_lines) > 20
+    assert [line for line in first_lines if not OURS.match(line)] == []
+    assert [line for line in first_lines if "Finished in state" in line] == []
+
+
+def test_the_same_night_again_recomputes_nothing_and_finds_the_same(
+    home: Path, first, first_lines
+) -> None:
+    with lines_at_a_terminal() as lines:
+        again = nightly(NIGHT)
     assert again["recomputed"] == 0
     assert again["release_id"] == first["release_id"]
+    # What is judged again is compared with what it was compared with, and never with itself.
+    gate, audited = verdicts = verdicts_of(lines)
+    assert verdicts == verdicts_of(first_lines)
+    assert "there was no champion to compare with" in gate
+    assert audited.endswith(" checks passed")
+
+
+def verdicts_of(lines: list[str]) -> list[str]:
+    """What the gate and the audit said."""
+    return [line[11:] for line in lines if line[11:].startswith(("gate: ", "audit: "))]
 
 
 def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before(
