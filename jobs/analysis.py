@@ -93,4 +93,6 @@ def _expected(expression: Expression, type_: T.DataType) -> str | None:
     if expression.place == "landed_on" or is_day_of_lookup(expression):
         days = (T.DateType, T.TimestampType, T.TimestampNTZType, T.StringType, T.NullType)
         return None if isinstance(type_, days) else "a day or a time"
+    if isinstance(type_, T.BinaryType):
+        return "a text, such as hex(…) or base64(…) of it"
     return "one value" if isinstance(type_, MANY) else None

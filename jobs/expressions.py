@@ -20,6 +20,7 @@ from pyspark.sql import types as T
 
 from contracts.sources import FIELDS
 from contracts.table import CallError
+from jobs.clock_words import CLOCK_WORD, clock_word_read, typed_clock_word
 from jobs.raw_columns import nearest
 from jobs.text_expressions import cannot_fail, texts_of
 from jobs.tokens import Token, tokens
@@ -95,19 +96,22 @@ def refusal(text: str, columns: Collection[str]) -> str | None:
     listed = tokens(text)
     after = (*listed[1:], Token("sign", ""))
     before = (Token("sign", ""), *listed[:-1])
+    typed = typed_clock_word(text)
+    if typed is not None:
+        return f"{typed} {CLOCK_WORD}"
     for token, previous, following in zip(listed, before, after, strict=True):
-        if token.kind != "word" or previous.text == ".":
+        if token.kind not in ("word", "name") or previous.text == ".":
             continue
-        word, called = token.text.lower(), following.text == "("
+        word, called = token.text.strip("`").lower(), following.text == "("
         if called and word in REFUSED:
             return f"{word}() {REFUSED[word]}"
         if word in _WITHOUT_BRACKETS and word not in known and not called:
             return f"no column {token.text}: Spark's own {word} {REFUSED[word]}"
         if called and word == "over":
             return "looks at other rows (over); an expression sees one row"
-        if word == "select" and previous.text == "(":
+        if token.text.lower() == "select" and previous.text == "(":
             return "asks a query (select); an expression sees one row"
-    if re.search(r"unix_timestamp\s*\(\s*\)", text, re.IGNORECASE):
+    if re.search(r"unix_timestamp`?\s*\(\s*\)", text, re.IGNORECASE):
         return f"unix_timestamp() {_CLOCK}"
     return None
 
@@ -120,9 +124,10 @@ def tried(text: str, as_text: Callable[[Column], Column] = _as_text) -> Column:
     """The expression's value as bytes of a text; null where it cannot be computed.
 
     Rows that could not be decoded are left out: they have a reason already. The condition also
-    keeps Spark from computing what several expressions share outside of the try.
+    keeps Spark from computing what several expressions share outside of the try. Bytes that are no
+    text cannot be computed either: Spark makes one sign of them all, and of two ids one.
     """
-    value = F.coalesce(as_text(F.expr(text)), F.lit(_NULL))
+    value = F.coalesce(F.validate_utf8(as_text(F.expr(text))), F.lit(_NULL))
     return F.try_to_binary(F.when(F.col("_landed.problem").isNull(), value), F.lit("utf-8"))
 
 
@@ -186,9 +191,14 @@ def _examined(
         why += _as_constant(expression, columns)
     else:
         try:
-            return type_ or _analysed(rows, [expression.text])[0]
+            found = type_ or _analysed(rows, [expression.text])[0]
         except (ParseException, AnalysisException) as error:
             why = told(error, expression, columns)
+        else:
+            word = clock_word_read(rows, expression.text)
+            if word is None:
+                return found
+            why = f"{word} {CLOCK_WORD}"
     return f"{expression.place}: {shown(expression.text)}: {why}"
 
 

@@ -13,7 +13,8 @@ from pyspark.sql import functions as F
 
 from contracts.table import CallError
 from jobs.analysis import check_expressions
-from jobs.expressions import Expression, evaluated, examined, refusal
+from jobs.clock_words import CLOCK_WORD
+from jobs.expressions import Expression, day_of, evaluated, examined, refusal
 from jobs.sources import SourceMapping, mapping_of
 
 
@@ -56,6 +57,45 @@ def test_a_value_keeps_its_type(spark: SparkSession) -> None:
     assert computed(spark, "cast(a as int) > 3", "4", "3") == [True, False]
 
 
+def test_bytes_that_are_no_text_are_no_value(spark: SparkSession) -> None:
+    """Spark would make one and the same sign of all of them, and one user of two."""
+    for text in (
+        "cast(unbase64(a) as string)",
+        "concat('x', unbase64(a))",
+        "concat_ws('-', unbase64(a), 'x')",
+    ):
+        bad = f"quantity: {text} cannot be computed"
+        assert computed(spark, text, "//79", "/v/6") == [bad, bad]
+    assert computed(spark, "hex(unbase64(a))", "//79", "/v/6") == ["FFFEFD", "FEFFFA"]
+    assert computed(spark, "cast(unbase64(a) as string)", "w7w=") == ["ü"]
+
+
+def test_what_gives_bytes_is_refused_with_what_to_write(spark: SparkSession) -> None:
+    wrong = mapping(
+        """
+        [sources.log]
+        files = "{day}.csv"
+        format = "csv"
+        columns = ["who", "at", "x"]
+        [sources.log.tables.users]
+        user_id = "unbase64(who)"
+        occurred_at = "at"
+        country = "encode(x, 'utf-8')"
+        attributes = { a = "unhex(x)", b = "to_binary(x, 'hex')", c = "cast(x as binary)" }
+        """
+    )
+    with pytest.raises(CallError) as error:
+        check_expressions(spark, wrong)
+    told = ": expected a text, such as hex(…) or base64(…) of it, found one that gives binary"
+    assert str(error.value).splitlines()[1:] == [
+        f"  sources.log.tables.users.user_id: unbase64(who){told}",
+        f"  sources.log.tables.users.country: encode(x, 'utf-8'){told}",
+        f"  sources.log.tables.users.attributes.a: unhex(x){told}",
+        f"  sources.log.tables.users.attributes.b: to_binary(x, 'hex'){told}",
+        f"  sources.log.tables.users.attributes.c: cast(x as binary){told}",
+    ]
+
+
 def test_what_two_expressions_share_is_caught_in_each(spark: SparkSession) -> None:
     both = [Expression(f"f{i}", f"cast(a as bigint) + {i}", f"v{i}") for i in range(3)]
     rows = evaluated(over(spark, "1", "x"), both, "here").collect()
@@ -90,6 +130,18 @@ def test_a_text_that_is_taken_for_a_condition_costs_its_own_row(spark: SparkSess
         ("sum(a) over (order by a)", "looks at other rows (over); an expression sees one row"),
         ("(select max(a))", "asks a query (select); an expression sees one row"),
         ("reflect('java.lang.System', 'exit')", "reflect() calls code outside Spark SQL"),
+        ("`rand` ()", "rand() gives something else each time, so that a night that is run again would "
+         "differ"),
+        ("`Now`()", "now() asks the clock; use a time that stands in the row"),
+        ("`unix_timestamp`()", "unix_timestamp() asks the clock; use a time that stands in the row"),
+        ("`user`", "no column `user`: Spark's own user says where it is computed, not what the row "
+         "holds"),
+        ("date'today'", f"date'today' {CLOCK_WORD}"),
+        ("Timestamp ' now '", f"Timestamp' now ' {CLOCK_WORD}"),
+        ('date"Yesterday"', f'date"Yesterday" {CLOCK_WORD}'),
+        ("coalesce(to_date(a), date r'tomorrow Europe/Berlin')",
+         f"dater'tomorrow Europe/Berlin' {CLOCK_WORD}"),
+        ("timestamp_ntz'epoch'", f"timestamp_ntz'epoch' {CLOCK_WORD}"),
     ],
 )  # fmt: skip
 def test_what_is_not_a_function_of_the_row_is_refused(text: str, why: str) -> None:
@@ -97,11 +149,54 @@ def test_what_is_not_a_function_of_the_row_is_refused(text: str, why: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["`user`", "a.user", "'rand()'", "a -- rand()", "unix_timestamp(a)", "randy", '"now()"']
-)
+    "text",
+    ["a.user", "a.`user`", "'rand()'", "a -- rand()", "unix_timestamp(a)", "randy", '"now()"',
+     "date'2025-01-31'", "a = 'today'", "`rand`"],
+)  # fmt: skip
 def test_names_and_strings_are_no_calls(text: str) -> None:
     assert refusal(text, ["a"]) is None
     assert refusal("user", ["User"]) is None
+    assert refusal("`user`", ["user"]) is None
+
+
+def test_a_word_of_the_clock_is_refused_where_it_is_read_as_a_time(spark: SparkSession) -> None:
+    rows = over(spark)
+    for word, text in (
+        ("'now'", "cast('now' as timestamp)"),
+        ("'today'", "try_cast('today' as date)"),
+        ("'today'", "'today'::date"),
+        ("'yesterday'", "to_date('yesterday')"),
+        ("'now'", "`try_to_timestamp`('now')"),
+        ("' Now UTC'", "date(' Now UTC')"),
+        ("'today'", "date_add('today', 1)"),
+        ("'now'", "date_trunc('day', 'now')"),
+        ("'now'", "'now' - interval 1 day"),
+        ("'today'", "to_date(a) = 'today'"),
+        ("'tomorrow'", "to_date(a) between date'2025-01-31' and 'tomorrow'"),
+    ):
+        found = examined(rows, [Expression("where", text)])
+        assert found == [f"where: {text}: {word} {CLOCK_WORD}"]
+    for text in (
+        "a = 'today'",
+        "a in ('now', 'later')",
+        "case a when 'now' then 'today' else 'epoch' end",
+        "concat(a, 'today')",
+        "array_contains(split(a, ','), 'today')",
+        "map('now', 1, 'later', 2)[a]",
+        "to_date(a, 'yyyy')",
+        "cast(a as date)",
+    ):
+        (type_,) = examined(rows, [Expression("where", text)])
+        assert not isinstance(type_, str), text
+
+
+def test_a_word_of_the_clock_in_a_cell_is_no_day(spark: SparkSession) -> None:
+    cells = ("today", "now", " yesterday ", "tomorrow UTC", "epoch")
+    for text in ("cast(a as date)", "to_date(a)", "cast(a as timestamp)", "to_timestamp(a)"):
+        bad = f"quantity: {text} cannot be computed"
+        assert computed(spark, text, *cells) == [bad] * len(cells)
+    rows = over(spark, *cells).select(day_of("a").alias("day"))
+    assert {row.day for row in rows.collect()} == {None}
 
 
 def mapping(text: str) -> SourceMapping:
