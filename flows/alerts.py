@@ -8,6 +8,8 @@ from prefect.runtime import flow_run
 CALIBRATION_DRIFT = "nightjar.alert.calibration-drift"
 NOT_DERIVED = "nightjar.alert.not-derived"
 """MLflow's alias or the file of views lags behind the release."""
+NOT_ERASED = "nightjar.alert.not-erased"
+"""An erasure was cut off and waits for being started again."""
 NOT_REPORTED = "nightjar.alert.not-reported"
 """A release stands without its page, or without what else only tells of it."""
 NOT_TRACKED = "nightjar.alert.not-tracked"

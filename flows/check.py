@@ -34,6 +34,7 @@ from flows.quarantine import NO_LIMITS, Limits
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
+from jobs.land import NEVER
 from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.run import Result, run_job, run_landing
@@ -61,6 +62,8 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
             "a check needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
         )
     today = midnight_before(datetime.now(UTC))
+    # Of tonight: what says a day that has not begun anywhere is mistaken, and waits for no night.
+    before = today + timedelta(days=2) if as_of is None else NEVER
     day = None if as_of is None else parse_day(as_of, "--as-of")
     if not settings.raw.is_dir():
         raise CallError(f"{settings.raw}: no such folder of raw files")
@@ -86,6 +89,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
                 settings.learning_days,
                 Limits(settings.max_quarantined_share, settings.max_quarantine_jump),
                 settings.train.min_rows,
+                before,
             )
             return replace(found, gaps=tuple(gap.strip() for gap in gaps))
         finally:
@@ -111,13 +115,14 @@ def tried(
     learning: LearningDays,
     limits: Limits = NO_LIMITS,
     min_rows: int = 0,
+    before: date = NEVER,
 ) -> Checked:
-    """The same in a session and a folder that are there already."""
+    """The same in a session and a folder that are there already; no row lands but `before`."""
     settings = Settings(mapping, UserKey(secrets.token_bytes(32)), known_until=as_of)
     check_expressions(spark, mapping)
     chosen = files if max_rows is None else sampled(files)
     of_sources = _together(
-        lambda s: _landed(spark, s, chosen[s.name], max_rows, folder),
+        lambda s: _landed(spark, s, chosen[s.name], max_rows, before, folder),
         mapping.sources,
     )
     landings = dict(zip(files, of_sources, strict=True))
@@ -210,11 +215,12 @@ def _landed(
     source: Source,
     files: Sequence[RawFile],
     max_rows: int | None,
+    before: date,
     folder: Path,
 ) -> Result:
     days = sorted({file.landed_on for file in files if file.landed_on is not None})
     where = f"{folder}/landed/{source.name}"
-    return run_landing(spark, source, files, days, where, max_rows=max_rows)
+    return run_landing(spark, source, files, days, where, max_rows=max_rows, before=before)
 
 
 def _cleaned(

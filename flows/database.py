@@ -308,6 +308,13 @@ def suppressed(engine: Engine) -> frozenset[str]:
         return frozenset(row[0] for row in connection.execute(select(ERASED.c.user_key)))
 
 
+def unfinished_erasures(engine: Engine) -> tuple[str, ...]:
+    """Keys of people whose erasure has begun and has not come to its end."""
+    begun = select(ERASED.c.user_key).where(ERASED.c.receipt.is_(None))
+    with engine.connect() as connection:
+        return tuple(sorted(connection.execute(begun).scalars()))
+
+
 def trained_on_erased(engine: Engine) -> dict[str, int]:
     """Model to how many people it was trained on who were erased since."""
     found = select(TRAINED_ON.c.model_id, func.count()).group_by(TRAINED_ON.c.model_id)

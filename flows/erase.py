@@ -23,10 +23,12 @@ from flows.housekeeping import known_runs
 from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
 from flows.parts import default_as_of
+from flows.plan import LANDING, landing_stage
 from flows.receipts import trained_on
 from flows.releases import Releases, show_again
 from flows.settings import read_settings
 from flows.tasks import after_publication, patience, say
+from jobs.scratch import remove_left
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -53,7 +55,7 @@ def erase(
     night = Night(read_settings(source=as_path(source), raw=as_path(raw)), default_as_of())
     with writing(night.engine, night.run_id, "an erasure", patience(), NIGHT_FIRST, say) as lease:
         night.reload(lease)
-        publish.mend(night)
+        publish.mend(night, erasing=key)
         made = take_out(night, key, as_text(reason, "reason"))
     with after_publication("the erasure's receipt for Prefect"):
         create_markdown_artifact(as_markdown(key, made), key="erasure", description=f"{key[:8]}…")
@@ -68,6 +70,7 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
         CallError: there is nothing to do.
     """
     engine, root = night.engine, night.settings.folder
+    check_sources(night)
     before = key in suppressed(engine)
     if not before:
         suppress(engine, key, reason, night.started_at)
@@ -99,6 +102,28 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     }
     keep_receipt(engine, key, made)
     return made
+
+
+def check_sources(night: Night) -> None:
+    """Refuse where raw rows are kept that the mapping says nothing of: whom they name cannot be
+    told, though they may name somebody.
+
+    Raises:
+        CallError: naming their sources.
+    """
+    mapped = {landing_stage(source) for source in night.mapping.sources}
+    stages = {receipt.stage for receipt in night.receipts.all()} - mapped
+    gone = sorted(
+        stage.removeprefix(LANDING)
+        for stage in stages
+        if stage.startswith(LANDING) and night.planner.digests(stage, LANDED.name)
+    )
+    if gone:
+        raise CallError(
+            f"nothing was erased: raw rows of {', '.join(gone)} are kept, of which the mapping "
+            f"{night.mapping.name} says nothing any more, so whom they name cannot be told. Erase "
+            "with a mapping that has them (--source), such as the one that they landed with"
+        )
 
 
 def with_others(found: traces.Traces) -> str:
@@ -257,6 +282,7 @@ def remove_files(night: Night, key: str, before: Collection[str]) -> int:
     )
     upkeep.remove(upkeep.Stale(gone, 0), night.lake.files_folder)
     home = night.settings.folder
+    remove_left(home / "scratch" / "spark")
     for folder in (home / "runs").glob("*"):
         shutil.rmtree(folder, ignore_errors=True)
     for page in [*(home / "reports").rglob("*.html"), *(home / "mlartifacts").rglob("*.html")]:

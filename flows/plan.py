@@ -91,8 +91,11 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+LANDING = "land_"
+
+
 def landing_stage(source: Source) -> str:
-    return f"land_{source.name}"
+    return f"{LANDING}{source.name}"
 
 
 def land_fingerprint(

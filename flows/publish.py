@@ -24,8 +24,9 @@ from contracts.tables import (
     USER_FEATURES,
     USER_SCORES,
 )
-from flows.alerts import NOT_DERIVED, announce
+from flows.alerts import NOT_DERIVED, NOT_ERASED, announce
 from flows.audit import Audited, audit_drift, audit_scores, raise_if_failed
+from flows.database import unfinished_erasures
 from flows.lake import Lake
 from flows.learning import score_fingerprint
 from flows.night import Night, short_hash
@@ -357,9 +358,17 @@ def _release(
     )
 
 
-def mend(night: Night) -> None:
-    """Finish what a crash after the last release may have left undone."""
+def mend(night: Night, erasing: str = "") -> None:
+    """Finish what a crash after the last release may have left undone, and tell of erasures that
+    were cut off, but of the one of `erasing`, a user's key."""
     derive(Releases(night.engine), night.lake, night.settings, "mended after a crash")
+    for key in unfinished_erasures(night.engine):
+        if key != erasing:
+            warn(
+                f"the erasure of {key} was cut off, so that tables may still tell of them: start "
+                "the deployment `erase` with this user_key again, and it goes on",
+                NOT_ERASED,
+            )
 
 
 def database(night: Night) -> Path:

@@ -7,6 +7,7 @@ goes on from what it found, for blanked rows can no longer be told from others' 
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -43,6 +44,9 @@ class Blank:
     """What it says then (`jobs/erased.py`)."""
     cuts: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """Which elements go of which column, by its place; if there is none, all of the row goes."""
+    row_hash: str | None = None
+    """Of what lay there: another row that has come there since is not about the person. None if an
+    earlier version did not keep it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Traces:
     def as_json(self) -> dict[str, Any]:
         """For the row of somebody who is being erased, from which a second try goes on."""
         return {
-            "blanks": [[*place, b.problem, b.cuts] for place, b in self.blanks.items()],
+            "blanks": [[*place, b.problem, b.cuts, b.row_hash] for place, b in self.blanks.items()],
             "days": [day.isoformat() for day in self.days],
             "counts": [[t, s, d.isoformat(), dict(n)] for (t, s, d), n in self.counts.items()],
             "quarantined": sorted(self.quarantined),
@@ -75,13 +79,13 @@ class Traces:
 
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> Traces:
-        """What `as_json` gave, also before raw rows were blanked in part: then `tables` said, of
-        each, which it was meant for."""
+        """What `as_json` gave, also before raw rows were blanked in part, when `tables` said of
+        each which it was meant for, and before what lay there was kept."""
         whole = [(s, f, line, names.split(", ")) for s, f, line, names in kept.get("tables", ())]
         blanks = {(s, f, line): Blank(erased.ROW + ", ".join(names)) for s, f, line, names in whole}
         blanks |= {
-            (s, f, line): Blank(problem, tuple((at, tuple(places)) for at, places in cuts))
-            for s, f, line, problem, cuts in kept.get("blanks", ())
+            (s, f, line): Blank(problem, tuple((at, tuple(places)) for at, places in cuts), *of_row)
+            for s, f, line, problem, cuts, *of_row in kept.get("blanks", ())
         }
         quarantined = [tuple(place) for place in kept.get("quarantined", ())]
         quarantined += [(name, s, f, line, 0) for s, f, line, names in whole for name in names]
@@ -142,27 +146,30 @@ def find(night: Night, keys: Collection[str]) -> Traces:
     blanks: dict[Place, Blank] = {}
     days: set[date] = set()
     named: dict[str, set[date]] = {}
+    counts: dict[tuple[str, str, date], Counter[str]] = defaultdict(Counter)
+    quarantined = set()
     n_others = 0
     for source in night.mapping.sources:
         for row in _blanks(night, source, keys):
             cuts = tuple((cut.at, tuple(cut.elements)) for cut in row.cuts or ())
-            blanks[row.source, row.file, row.line] = Blank(row.problem, cuts)
+            blanks[row.source, row.file, row.line] = Blank(row.problem, cuts, row.row_hash)
             days.add(row.landed_on)
             n_others += row.n_others
             for name in row.tables:
-                named.setdefault(name, set()).add(row.landed_on)
-    counts: dict[tuple[str, str, date], dict[str, int]] = {}
-    quarantined = set()
+                if row.is_quarantined:
+                    counts[name, row.source, row.landed_on]["quarantined"] += 1
+                    quarantined.add((name, row.source, row.file, row.line, 0))
+                else:
+                    named.setdefault(name, set()).add(row.landed_on)
     for table in CLEAN_TABLES:
         if table.name in named:
             for judged in _judged(night, table, sorted(named[table.name]), keys):
-                at = counts.setdefault((table.name, judged.source, judged.landed_on), {})
-                at[judged.verdict] = at.get(judged.verdict, 0) + 1
+                counts[table.name, judged.source, judged.landed_on][judged.verdict] += 1
                 if judged.verdict == "quarantined":
                     place = (judged.source, judged.file, judged.line, judged.element)
                     quarantined.add((table.name, *place))
     _with_erased(night, counts)
-    return Traces(blanks, tuple(sorted(days)), counts, frozenset(quarantined), n_others)
+    return Traces(blanks, tuple(sorted(days)), dict(counts), frozenset(quarantined), n_others)
 
 
 def _blanks(night: Night, source: Source, keys: Collection[str]) -> list[Row]:
@@ -182,7 +189,7 @@ def _blanks(night: Night, source: Source, keys: Collection[str]) -> list[Row]:
     there = night.lake.files_of_days(LANDED, days, {"source": [source.name]})
     rows = read_table(night.spark, LANDED, [f.path for f in there])
     rows = rows.join(night.spark.createDataFrame(places, about.schema), list(PLACE), "left_semi")
-    return erasing.blanks(rows, source, night.job_settings, keys).collect()
+    return erasing.blanks(rows, source, night.job_settings, keys).drop("fields").collect()
 
 
 def _judged(night: Night, table: Table, days: Sequence[date], keys: Collection[str]) -> list[Row]:
@@ -195,7 +202,7 @@ def _judged(night: Night, table: Table, days: Sequence[date], keys: Collection[s
     return rows.collect()
 
 
-def _with_erased(night: Night, counts: dict[tuple[str, str, date], dict[str, int]]) -> None:
+def _with_erased(night: Night, counts: Mapping[tuple[str, str, date], Counter[str]]) -> None:
     """Adds how many rows of each place are counted as erased so far."""
     days = {day for _, _, day in counts}
     for file in night.lake.files_of_days(RECONCILIATION, days):
@@ -223,12 +230,23 @@ def _among(texts: pa.ChunkedArray, places: Iterable[tuple[str | int, ...]]) -> p
     return pc.is_in(texts, value_set=pa.array(wanted, pa.string()))
 
 
+def _blanked(rows: pa.Table, found: Traces) -> pa.ChunkedArray:
+    """(N,): whether a row lies at a place about the person, and is the one that lay there."""
+    blanks = found.blanks.items()
+    same = [(*place, b.row_hash) for place, b in blanks if b.row_hash is not None]
+    whatever = [place for place, b in blanks if b.row_hash is None]
+    return pc.or_(
+        _among(_joined(rows, *_PLACE, "row_hash"), same),
+        _among(_joined(rows, *_PLACE), whatever),
+    )
+
+
 def blanking(found: Traces) -> Change:
     """Landed rows keep their place, how many rows of which tables they held, and elements that name
     somebody else."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        gone = _among(_joined(rows, *_PLACE), found.blanks)
+        gone = _blanked(rows, found)
         if not pc.any(gone).as_py():
             return None
         left = [
@@ -256,8 +274,9 @@ def dropping(found: Traces) -> Change:
     which is one of all that it said."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        blanked = _among(_joined(rows, *_PLACE), found.blanks)
-        gone = _among(_joined(rows, "table_name", *_PLACE, "element"), found.quarantined)
+        blanked = _blanked(rows, found)
+        named = _among(_joined(rows, "table_name", *_PLACE, "element"), found.quarantined)
+        gone = pc.and_(blanked, named)
         at = rows.schema.get_field_index("row_hash")
         hashes = pc.if_else(blanked, "", rows["row_hash"])
         kept = rows.set_column(at, rows.schema.field(at), hashes).filter(pc.invert(gone))
@@ -275,7 +294,7 @@ def recounting(found: Traces) -> Change:
         for row in listed:
             counts = found.counts.get((row["table_name"], row["source"], row["landed_on"]), {})
             row["n_erased"] = row.get("n_erased") or 0
-            if row["n_erased"] >= sum(counts.values()):
+            if row["n_erased"] > counts.get("erased", 0):  # they are counted so already
                 continue
             for verdict in ("clean", "duplicate", "quarantined"):
                 n = min(counts.get(verdict, 0), row[f"n_{verdict}"])

@@ -136,10 +136,12 @@ def posts(given: Context) -> Rules:
 def engagements(given: Context) -> Rules:
     """Engagements; a target becomes a keyed hash as in its own table, but for items and ads.
 
-    Who did it may be unknown where it was done to a user, and a search may have no target.
+    Who did it may be unknown where it was done to a user, and a search may have no target. What is
+    of no kind may be a user: the row is quarantined, and found when that user is to be forgotten.
     """
     searches = F.coalesce(text_id("verb") == "search", F.lit(False))
     to_user = F.coalesce(text_id("target_kind") == "user", F.lit(False))
+    to_post = F.coalesce(text_id("target_kind") == "post", searches)
     return Rules(
         ENGAGEMENTS,
         derive=(
@@ -149,9 +151,9 @@ def engagements(given: Context) -> Rules:
             ("target_kind", text_id("target_kind")),
             (
                 "target_id",
-                F.when(to_user, given.key_of("target_id"))
-                .when(text_id("target_kind").isin("item", "ad"), text_id("target_id"))
-                .otherwise(given.id_of("post", "target_id")),
+                F.when(text_id("target_kind").isin("item", "ad"), text_id("target_id"))
+                .when(to_post, given.id_of("post", "target_id"))
+                .otherwise(given.key_of("target_id")),
             ),
             *given.words("text"),
             ("occurred_at", given.instant("occurred_at")),

@@ -39,9 +39,10 @@ def about(
 ) -> DataFrame:
     """One row per landed row that names one of `keys` for some table: its place.
 
-    Elements that were erased are judged as nothing: who is named beside them is named still.
+    What is kept of a row is judged as if nothing were wrong with it: who is named beside elements
+    that were erased is named still, and so is who is named in a row that says an impossible day.
     """
-    problem = F.when(~erased.is_elements(F.col("problem")), F.col("problem"))
+    problem = F.when(F.col("fields").isNull(), F.col("problem"))
     rows = _considered(landed.withColumn("problem", problem), source, settings, keys)
     return rows.where("names").select(*PLACE).distinct()
 
@@ -53,9 +54,40 @@ def blanks(
     left of it.
 
     `problem` says so, `fields` has it. `cuts`: the elements that go, by column. `tables`: those
-    that had a row that names one of the keys. `n_others`: rows of clean tables about others that go
-    with it, where the row is blanked whole.
+    that had a row that names one of the keys. `is_quarantined`: whether all of these are in
+    quarantine whatever they say. `n_others`: rows of clean tables about others that go with it,
+    where the row is blanked whole.
     """
+    problem = F.col("problem")
+    is_quarantined = (
+        F.col("fields").isNotNull() & problem.isNotNull() & ~erased.is_elements(problem)
+    )
+    judged = _judged(landed.where(~is_quarantined), source, settings, keys)
+    return judged.unionByName(_quarantined(landed.where(is_quarantined), source))
+
+
+def _quarantined(landed: DataFrame, source: Source) -> DataFrame:
+    """The same of rows that have a problem: each is one in quarantine of every table."""
+    tables = sorted({mapping.table for mapping in source.tables})
+    return landed.select(
+        *PLACE,
+        "row_hash",
+        F.lit(erased.ROW + ", ".join(tables)).alias("problem"),
+        F.lit(None).cast("array<string>").alias("fields"),
+        F.lit(None).cast(_CUTS).alias("cuts"),
+        F.array(*map(F.lit, tables)).alias("tables"),
+        F.lit(True).alias("is_quarantined"),
+        F.lit(0).cast("bigint").alias("n_others"),
+    )
+
+
+_CUTS = "array<struct<at: int, elements: array<int>>>"
+
+
+def _judged(
+    landed: DataFrame, source: Source, settings: Settings, keys: Collection[str]
+) -> DataFrame:
+    """The same of rows that are judged by what they say."""
     columns = sorted({at for mapping in source.tables if (at := _column(source, mapping)) >= 0})
     places = _by_table(_considered(landed, source, settings, keys))
     places = places.withColumns({f"_cut_{at}": _gone_at(at) for at in columns})
@@ -65,15 +97,17 @@ def blanks(
     whole = F.col("_whole")
     cuts = F.array(
         *(F.struct(F.lit(at).alias("at"), F.col(f"_cut_{at}").alias("elements")) for at in columns)
-    ).cast("array<struct<at: int, elements: array<int>>>")
+    ).cast(_CUTS)
     naming = F.transform(F.filter("_t", lambda t: t["names"]), lambda t: t["table_name"])
     others = F.aggregate("_t", F.lit(0).cast("bigint"), lambda n, t: n + t["n_others"])
     return cut.select(
         *PLACE,
+        "row_hash",
         F.when(whole, _row_said()).otherwise(_elements_said(columns)).alias("problem"),
         F.when(~whole, F.col("fields")).alias("fields"),
         F.when(~whole, F.filter(cuts, lambda c: F.size(c["elements"]) > 0)).alias("cuts"),
         naming.alias("tables"),
+        F.lit(False).alias("is_quarantined"),
         F.when(whole, others).otherwise(0).alias("n_others"),
     )
 

@@ -33,12 +33,13 @@ def landed(
     source: Source,
     files: Sequence[RawFile],
     max_rows: int | None = None,
+    before: date = NEVER,
 ) -> DataFrame:
     """One row per raw line of `files`, with the day it landed on; the first `max_rows` of each.
 
     Where `landed_on` is an expression, a row for which it is null lands on its file's first day:
     it cannot be placed, and cleaning will say so. A row that says that it landed before 1990, or
-    in 2100 or later, lands there too, with that as its problem.
+    on `before` or later, lands there too, with that as its problem.
     """
     listed = spark.createDataFrame(
         [(str(file.path), file.name, file.landed_on) for file in files],
@@ -55,14 +56,14 @@ def landed(
         .withColumn("source", F.lit(source.name))
     )
     if source.landed_on is not None:
-        rows = _on_its_day(unfolded(rows, source), source.landed_on)
+        rows = _on_its_day(unfolded(rows, source), source.landed_on, before)
     return rows.select(*LANDED.names)
 
 
-def _on_its_day(rows: DataFrame, expression: str) -> DataFrame:
+def _on_its_day(rows: DataFrame, expression: str, before: date) -> DataFrame:
     """The landed rows of `unfolded` ones, each on the day that the expression gives."""
     wrong = F.when(F.col("_day") < F.lit(FIRST_DAY), F.lit(TOO_EARLY)).when(
-        F.col("_day") >= F.lit(NEVER), F.lit(TOO_LATE)
+        F.col("_day") >= F.lit(before), F.lit(TOO_LATE)
     )
     rows = rows.select("_landed.*", day_of(expression).alias("_day")).withColumn("_wrong", wrong)
     possible = F.when(F.col("_wrong").isNull(), F.col("_day"))

@@ -18,7 +18,7 @@ from contracts.tables import LANDED, RECONCILIATION, table_named
 from jobs.clean import N_ROWS
 from jobs.foreign import spark_sentence
 from jobs.io import WrittenDay, collected, read_table, write_days
-from jobs.land import check_readable, landed
+from jobs.land import NEVER, check_readable, landed
 from jobs.sources import RawFile, Source
 from jobs.stages import Engine, Job, Output, Settings
 
@@ -43,16 +43,17 @@ def run_landing(
     files_per_day: int = 1,
     blank: Callable[[DataFrame], DataFrame] = lambda rows: rows,
     max_rows: int | None = None,
+    before: date = NEVER,
 ) -> Result:
     """Land `files`; `days` are all the days their rows may fall on, found out if empty.
 
     `blank` takes out what rows say about people who are forgotten. `max_rows` of a file are enough
-    for a trial.
+    for a trial. Rows that say a day that is not `before` have that as their problem.
 
     Raises:
         ContractError: a file cannot be read, or too much of it cannot be decoded.
     """
-    rows = landed(spark, source, files, max_rows).persist(StorageLevel.DISK_ONLY)
+    rows = landed(spark, source, files, max_rows, before).persist(StorageLevel.DISK_ONLY)
     try:
         check_readable(rows, source)
         if not days:

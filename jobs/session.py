@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from contracts.table import CallError
 from jobs.config import SparkConfig
 from jobs.java import find_java
+from jobs.scratch import own_folder
 
 REDACTION = "spark.sql.redaction.string.regex"
 EVENT_LOG = "spark.eventLog.enabled"
@@ -64,7 +65,7 @@ def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> Sp
             "spark.driver.memory": config.memory,
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
-            "spark.local.dir": str(scratch / "spark"),
+            "spark.local.dir": str(own_folder(scratch / "spark")),
             "spark.sql.warehouse.dir": str(scratch / "warehouse"),
             "spark.driver.extraJavaOptions": " ".join(
                 [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pyspark.sql import SparkSession
@@ -14,11 +15,13 @@ from typer.testing import CliRunner
 
 from contracts.history import LearningDays
 from contracts.table import ContractError
-from flows.check import sampled, tried
+from flows.check import of_settings, sampled, tried
 from flows.check_page import page
 from flows.checked import Checked, as_json
 from flows.cli import app
 from flows.quarantine import NO_LIMITS, Limits
+from flows.settings import read_settings
+from jobs.land import NEVER
 from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
 from jobs.sources import RawFile
@@ -147,6 +150,28 @@ def test_all_sources_that_cannot_be_landed_are_named(spark: SparkSession, tmp_pa
         "source again cannot be landed:",
         "  log/2025-01-01.csv: no column sku, n, price, at; its header has id, who",
     ]
+
+
+def test_a_day_that_has_not_begun_is_a_mistake_to_a_check_of_now(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """With a day of its own it is of then: what lands later waits for its night."""
+    asked: list[date] = []
+
+    def stopped(*given: object) -> None:
+        asked.append(given[-1])  # type: ignore[arg-type]
+        raise ContractError("seen")
+
+    monkeypatch.setattr("flows.check.tried", stopped)
+    monkeypatch.setattr("flows.check.start_session", lambda *told: SimpleNamespace(stop=list))
+    written(tmp_path, {"2025-05-30": ""})
+    settings = read_settings(source=tmp_path / "m.toml", raw=tmp_path)
+    now = datetime.now(UTC).date()
+    for as_of in (None, "2025-06-01"):
+        with pytest.raises(ContractError, match="seen"):
+            of_settings(settings, as_of, None)
+    assert asked[0] - now in (timedelta(days=2), timedelta(days=3))
+    assert asked[1] == NEVER
 
 
 def test_what_stops_a_check_is_one_object_for_programs(tmp_path: Path) -> None:

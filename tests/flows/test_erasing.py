@@ -170,6 +170,44 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
     assert len(told) == 1
 
 
+def test_a_run_tells_of_an_erasure_that_was_cut_off(
+    night: Night, registry: FakeRegistry, told: list[str], monkeypatch
+) -> None:
+    for where in ("flows.traces.find", "flows.forget.rewrite"):
+        with monkeypatch.context() as patch:
+            kill_after(patch, where, 0)
+            with pytest.raises(Killed):
+                erasure.take_out(night, KEY, None)
+        publish.mend(night)
+        publish.mend(night, erasing=KEY)
+        assert told == [
+            f"the erasure of {KEY} was cut off, so that tables may still tell of them: start the "
+            "deployment `erase` with this user_key again, and it goes on"
+        ]
+        told.clear()
+    erasure.take_out(night, KEY, None)
+    publish.mend(night)
+    assert told == []
+
+
+def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins(
+    night: Night,
+) -> None:
+    print_ = Fingerprint("", "", "")
+    landed = {"landed": {"rows": 2, "digest": "x"}}
+    night.receipts.write(
+        [Receipt("land_old", D1, print_, landed, 2, 2, 1.0, 1, None, "20250309T040000", now())]
+    )
+    with pytest.raises(CallError) as error:
+        erasure.take_out(Night(night.settings, night.as_of), KEY, None)
+    assert str(error.value) == (
+        "nothing was erased: raw rows of old are kept, of which the mapping m says nothing any "
+        "more, so whom they name cannot be told. Erase with a mapping that has them (--source), "
+        "such as the one that they landed with"
+    )
+    assert suppressed(night.engine) == frozenset()
+
+
 def test_who_is_in_no_table_leaves_no_trace(night: Night) -> None:
     with pytest.raises(CallError, match="no table holds that user_key: nothing was erased"):
         erasure.take_out(night, "0" * 32, None)

@@ -19,6 +19,7 @@ from flows import erase as erasure
 from flows.night import Night
 from flows.settings import read_settings
 from flows.traces import Blank, Traces
+from tests.flows.test_erasing import Killed, kill_after
 
 DAY, AS_OF = date(2025, 3, 1), date(2025, 3, 2)
 MAPPING = """
@@ -48,6 +49,18 @@ verb = "'like'"
 target_kind = "'item'"
 target_id = "'i'"
 occurred_at = "'2025-03-01T10:00:00Z'"
+[sources.late]
+files = "late.csv"
+format = "csv"
+columns = ["who", "day", "kind", "whom"]
+landed_on = "day"
+[sources.late.tables.engagements]
+engagement_id = "concat(who, line_number)"
+user_id = "regexp_replace(who, '^user ', '')"
+verb = "'like'"
+target_kind = "kind"
+target_id = "whom"
+occurred_at = "'2025-03-01T10:00:00Z'"
 """
 TABLES = (LANDED, QUARANTINE, RECONCILIATION, POSTS, ENGAGEMENTS, USERS)
 
@@ -71,6 +84,16 @@ ROWS = [
     {"batch": 6, "events": [event("login", "y", "ann")]},
 ]  # fmt: skip
 
+LATE = """who,day,kind,whom
+user ann,2025-03-01,item,i
+user ann,2101-03-01,item,i
+user bob,2025-03-01,Users,ann
+user bob,2025-03-01,user,ann
+user bob,2101-03-01,item,i
+user bob,2025-03-01,post,ann
+"""
+"""Of ann: all but the last two, for a post is nobody."""
+
 
 @pytest.fixture
 def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Night:
@@ -83,6 +106,7 @@ def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Night:
     said.clear()
     (tmp_path / "m.toml").write_text(MAPPING)
     (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/late.csv").write_text(LATE)
     (tmp_path / f"raw/{DAY}.jsonl").write_text("\n".join(map(json.dumps, ROWS)) + "\n")
     settings = read_settings(
         home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw"
@@ -98,8 +122,8 @@ said: list[str] = []
 
 
 def land(night: Night) -> None:
-    (source,) = night.mapping.sources
-    night.land(source, said.append)
+    for source in night.mapping.sources:
+        night.land(source, said.append)
 
 
 def clean(night: Night) -> None:
@@ -115,12 +139,13 @@ def rows(night: Night, table: Table) -> list[dict[str, Any]]:
 
 def counts(night: Night) -> dict[str, tuple[int, ...]]:
     """Table to rows in, clean, duplicate, quarantined, erased; what tables hold is what is said."""
-    made = {
-        row["table_name"]: tuple(
-            row[f"n_{what}"] for what in ("in", "clean", "duplicate", "quarantined", "erased")
+    made: dict[str, tuple[int, ...]] = {}
+    for row in rows(night, RECONCILIATION):
+        what = ("in", "clean", "duplicate", "quarantined", "erased")
+        before = made.get(row["table_name"], (0,) * len(what))
+        made[row["table_name"]] = tuple(
+            n + row[f"n_{name}"] for n, name in zip(before, what, strict=True)
         )
-        for row in rows(night, RECONCILIATION)
-    }
     for table in (POSTS, ENGAGEMENTS, USERS):
         n_in, n_clean, n_duplicate, n_quarantined, n_erased = made[table.name]
         assert n_in == n_clean + n_duplicate + n_quarantined + n_erased, table.name
@@ -132,24 +157,29 @@ def counts(night: Night) -> dict[str, tuple[int, ...]]:
 
 def left(night: Night) -> list[tuple[str | None, str]]:
     """The events of each batch, and what is said of it."""
-    found = rows(night, LANDED)
+    found = [row for row in rows(night, LANDED) if row["source"] == "app"]
     assert all((row["problem"] is None) == (row["row_hash"] != "") for row in found)
     return [(row["fields"] and row["fields"][3], row["problem"]) for row in found]
 
 
-def test_one_of_several_people_in_a_raw_row_is_erased(night: Night) -> None:
+def test_one_of_several_people_in_a_raw_row_is_erased(night: Night, monkeypatch) -> None:
     assert counts(night) == {
-        "posts": (11, 8, 0, 3, 0), "engagements": (3, 2, 0, 1, 0), "users": (3, 2, 1, 0, 0),
+        "posts": (11, 8, 0, 3, 0), "engagements": (9, 5, 0, 4, 0), "users": (3, 2, 1, 0, 0),
     }  # fmt: skip
 
+    for n in range(len(TABLES)):  # killed behind each table, and begun again
+        with monkeypatch.context() as patch:
+            kill_after(patch, "flows.forget.rewrite", n + 1)
+            with pytest.raises(Killed):
+                erasure.take_out(night, night.key.of("ann"), None)
     made = erasure.take_out(night, night.key.of("ann"), None)
 
-    assert (made["raw_rows"], made["rows_of_others"]) == (5, 2)
-    assert [line for line in said if "other people" in line] == [
+    assert (made["raw_rows"], made["rows_of_others"]) == (9, 2)
+    assert {line for line in said if "other people" in line} == {
         "2 rows of tables about other people were made of raw rows that are blanked whole: the "
         "person is named there outside of arrays, or their table's `each` is no column. They stay "
         "until their day is cleaned again, and are then counted as erased"
-    ]
+    }
     text = [json.dumps(event("post", id_, "bob")) for id_ in ("p2", None, "p6")]
     liked = json.dumps(event("like", "l2", "bob"))
     assert left(night) == [
@@ -164,13 +194,17 @@ def test_one_of_several_people_in_a_raw_row_is_erased(night: Night) -> None:
     # bob's and cyd's rows are those of before, in quarantine too
     after = counts(night)
     assert after == {
-        "posts": (11, 4, 0, 2, 5), "engagements": (3, 1, 0, 1, 1), "users": (3, 1, 1, 0, 1),
+        "posts": (11, 4, 0, 2, 5), "engagements": (9, 2, 0, 2, 5), "users": (3, 1, 1, 0, 1),
     }  # fmt: skip
     bobs = rows(night, POSTS)
     assert {row["user_key"] for row in bobs} == {night.key.of("bob")}
-    assert {(r["line"], r["element"], r["row_hash"]) for r in rows(night, QUARANTINE)} == {
-        (1, 4, ""), (1, 6, ""),
+    assert {(r["line"], r["element"], r["row_hash"] == "") for r in rows(night, QUARANTINE)} == {
+        (1, 4, True), (1, 6, True), (6, 0, False),
     }  # fmt: skip
+    assert [(r["line"], r["problem"]) for r in rows(night, LANDED) if r["source"] == "late"] == [
+        *((line, "erased: engagements") for line in (2, 3, 4, 5)),
+        (6, "landed_on: in the future"), (7, None),
+    ]  # fmt: skip
 
     clean(night)  # what bob did in batches that were blanked whole goes with them
     assert counts(night) == after | {"posts": (11, 2, 0, 2, 7)}
@@ -188,7 +222,7 @@ def test_one_of_several_people_in_a_raw_row_is_erased(night: Night) -> None:
     ]  # fmt: skip
     both = counts(night)
     assert both == {
-        "posts": (11, 0, 0, 1, 10), "engagements": (3, 0, 0, 1, 2), "users": (3, 1, 1, 0, 1),
+        "posts": (11, 0, 0, 1, 10), "engagements": (9, 0, 0, 1, 8), "users": (3, 1, 1, 0, 1),
     }  # fmt: skip
     clean(night)
     assert counts(night) == both

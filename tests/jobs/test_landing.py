@@ -44,6 +44,9 @@ def test_a_row_lands_on_no_day_that_cannot_be(spark: SparkSession, tmp_path: Pat
         (8, first, TOO_LATE),
         (9, date(2099, 12, 31), None),  # whatever day it is: a night in 2100 sees it
     ]
+    # but a check of tonight knows what day it is
+    tonight = landed(spark, of, files, before=date(2025, 6, 2)).where("line IN (2, 10)")
+    assert [(r.landed_on, r.problem) for r in tonight.collect()] == [(first, TOO_LATE)] * 2
 
 
 def test_a_file_whose_rows_say_no_day_at_all_is_named(spark: SparkSession, tmp_path: Path) -> None:
