@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,67 @@ from contracts.table import ContractError
 
 ARTIFACT = "model"
 """Folder of the artifact within a run."""
+
+
+_RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...] = (
+    (
+        "1 or more",
+        lambda value: value is not None and value >= 1,
+        (
+            "width",
+            "n_experts",
+            "id_width",
+            "id_buckets",
+            "hash_buckets",
+            "batch_size",
+            "max_epochs",
+            "patience",
+            "threads",
+            "min_rows",
+            "twin_max_rows",
+            "test_max_rows",
+            "members",
+            "numeric_width",
+            "n_bins",
+            "gate_min_rows",
+            "devices",
+        ),
+    ),
+    (
+        "0 to below 1",
+        lambda value: value is not None and 0 <= value < 1,
+        ("dropout", "input_dropout", "sequence_dropout", "event_dropout", "average"),
+    ),
+    (
+        "0 or more",
+        lambda value: value is not None and value >= 0,
+        (
+            "depth",
+            "n_values",
+            "tower_epochs",
+            "weight_decay",
+            "l1",
+            "tie",
+            "consistency",
+            "gate_max_worse",
+            "folds",
+            "checkpoint_seconds",
+        ),
+    ),
+    (
+        "above 0, or none to turn clipping off",
+        lambda value: value is None or value > 0,
+        ("max_grad_norm",),
+    ),
+    ("1 or more, or none", lambda value: value is None or value >= 1, ("student_width",)),
+    ("0 to 1", lambda value: value is not None and 0 <= value <= 1, ("student_soft",)),
+    (
+        "above 0",
+        lambda value: value is not None and value > 0,
+        ("learning_rate", "id_learning_rate"),
+    ),
+)
+"""What values are expected, whether one is so, and the settings of which it is expected."""
 
 
 @dataclass(frozen=True)
@@ -127,64 +189,19 @@ class TrainConfig:
     """A task with fewer test rows that neither model used says nothing to the gate."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "width",
-            "n_experts",
-            "id_width",
-            "id_buckets",
-            "hash_buckets",
-            "batch_size",
-            "max_epochs",
-            "patience",
-            "threads",
-            "min_rows",
-            "twin_max_rows",
-            "test_max_rows",
-            "members",
-            "numeric_width",
-            "n_bins",
-            "gate_min_rows",
-            "devices",
-        ):
-            if getattr(self, name) < 1:
-                raise ContractError(
-                    f"train.{name}: expected 1 or more, found {getattr(self, name)}"
-                )
-        for name in ("dropout", "input_dropout", "sequence_dropout", "event_dropout", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ContractError(
-                    f"train.{name}: expected 0 to below 1, found {getattr(self, name)}"
-                )
-        for name in (
-            "depth",
-            "n_values",
-            "tower_epochs",
-            "weight_decay",
-            "l1",
-            "tie",
-            "consistency",
-            "gate_max_worse",
-            "folds",
-            "checkpoint_seconds",
-        ):
-            if getattr(self, name) < 0:
-                raise ContractError(
-                    f"train.{name}: expected 0 or more, found {getattr(self, name)}"
-                )
-        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
-            raise ContractError(
-                "train.max_grad_norm: expected above 0, or none to turn clipping "
-                f"off, found {self.max_grad_norm}"
-            )
-        if self.student_width is not None and self.student_width < 1:
-            raise ContractError(
-                f"train.student_width: expected 1 or more, or none, found {self.student_width}"
-            )
-        if not 0 <= self.student_soft <= 1:
-            raise ContractError(f"train.student_soft: expected 0 to 1, found {self.student_soft}")
-        for name in ("learning_rate", "id_learning_rate"):
-            if getattr(self, name) <= 0:
-                raise ContractError(f"train.{name}: expected above 0, found {getattr(self, name)}")
+        """Refuse settings that cannot be.
+
+        Raises:
+            ContractError: naming every one of them.
+        """
+        problems = [
+            f"train.{name}: expected {expected}, found {getattr(self, name)}"
+            for expected, is_right, names in _RANGES
+            for name in names
+            if not is_right(getattr(self, name))
+        ]
+        if problems:
+            raise ContractError("; ".join(problems))
 
     @property
     def tower_width(self) -> int:
