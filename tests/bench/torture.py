@@ -1,8 +1,9 @@
 """`python -m tests.bench.torture [FILES] [SEED]`: damaged CSV and JSON files, read, landed, cleaned.
 
 Of every format FILES are read by the readers alone (default 5,000): each byte must be in a row, or
-known to be in none. A twentieth of them goes through Spark: what is read must be clean, duplicate or
-quarantined, row by row. Prints a JSON line per format; exit code 1 if anything was lost.
+known to be in none. A twentieth of them goes through Spark: the rows that land must be what stands in
+the bytes of the files, and each of them clean, duplicate, quarantined, or erased where it is about a
+person who was. Prints a JSON line per format; exit code 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import replace
 from datetime import date
+from functools import reduce
 from pathlib import Path
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
@@ -25,18 +27,21 @@ from jobs.clean import reconciliation, verdicts
 from jobs.clean_fields import Context
 from jobs.clean_tables import RULES
 from jobs.config import SparkConfig
+from jobs.erasing import blanked
 from jobs.land import landed
 from jobs.raw_row import WHOLE_FILE
 from jobs.rawfiles import raw_rows
 from jobs.session import start_session
-from jobs.sources import Money, RawFile, Source, TableMap
-from jobs.user_key import UserKey
-from tests.jobs.broken_files import broken, torture
+from jobs.sources import Money, RawFile, Source, SourceMapping, TableMap
+from jobs.stages import Settings, rules_for
+from jobs.user_key import UserKey, canonical_id
+from tests.jobs.broken_files import COLUMNS, broken, torture
+from tests.jobs.coverage_of_bytes import decoded, uncovered
 
 REVIEWS = TableMap(
     "reviews",
     {
-        "review_id": "id",
+        "review_id": "concat_ws('-', file_name, id)",
         "user_id": "user",
         "item_id": "item",
         "stars": "'5'",
@@ -45,41 +50,86 @@ REVIEWS = TableMap(
     },
 )
 DAY = date(2025, 6, 2)
+KEY = UserKey(b"a key for the benchmarks alone")
+EUROS = Money("EUR", 2, {})
+_USER = COLUMNS.index("user")
 
 
-def reconciled(spark: SparkSession, format_: str, seed: int, n: int, folder: Path) -> list[str]:
-    """Land and clean `n` damaged files, those of one kind of source together; what was lost."""
-    files_of: dict[str, tuple[Source, list[RawFile]]] = {}
-    rng, expected = random.Random(seed), Counter[str]()
+GONE = "u1"
+"""A user who has been erased: a third of all rows."""
+VERDICTS = ("clean", "duplicate", "quarantined", "erased")
+
+
+def reconciled(
+    spark: SparkSession, format_: str, seed: int, n: int, folder: Path
+) -> tuple[dict[str, int], list[str]]:
+    """Land and clean `n` damaged files: what became of their rows, and what was lost."""
+    files = _files(format_, seed, n, folder)
+    rows = reduce(DataFrame.unionByName, (landed(spark, of, some) for of, some in files.values()))
+    rows = rows.localCheckpoint()
+    said: dict[str, list[Row]] = defaultdict(list)
+    for row in rows.orderBy("file", "line").collect():
+        said[row.file].append(row)
+    problems = _uncovered(files, said)
+    n_gone = sum(
+        row.fields is not None and canonical_id(row.fields[_USER] or "") == GONE
+        for some in said.values()
+        for row in some
+    )
+    # how files are read matters no more: they are cleaned as those of one source
+    of = Source("log", "{day}", "csv", COLUMNS, (REVIEWS,))
+    settings = Settings(SourceMapping("torture", (of,), EUROS), KEY)
+    judged = verdicts(
+        blanked(rows, of, settings, {KEY.of(GONE)}).localCheckpoint(),
+        [(of, REVIEWS)],
+        rules_for("reviews", settings),
+        [DAY],
+        DEDUP_DAYS,
+    ).localCheckpoint()
+    places = {(row.file, row.line) for some in said.values() for row in some}
+    found = [(row.file, row.line) for row in judged.select("file", "line").collect()]
+    if len(found) != len(places) or set(found) != places:
+        problems.append(f"{format_}: {len(places)} rows landed, {len(found)} judged")
+    counts = reconciliation(judged, RULES["reviews"](Context(KEY, EUROS)).table).agg(
+        *(F.sum(f"n_{name}").alias(name) for name in ("in", *VERDICTS))
+    )
+    (row,) = counts.collect()
+    got = {name: row[name] or 0 for name in ("in", *VERDICTS)}
+    if not len(places) == got["in"] == sum(got[name] for name in VERDICTS):
+        problems.append(f"{format_}: {len(places)} rows, {got}")
+    if got["erased"] != n_gone:
+        problems.append(f"{format_}: {n_gone} rows of {GONE}, {got['erased']} erased")
+    return got, problems
+
+
+def _files(
+    format_: str, seed: int, n: int, folder: Path
+) -> dict[str, tuple[Source, list[RawFile]]]:
+    """Damaged files by how they are read, but those that are refused."""
+    files: dict[str, tuple[Source, list[RawFile]]] = {}
+    rng = random.Random(seed)
     for i in range(n):
         made = broken(format_, rng)
         of = replace(made.source, tables=(REVIEWS,), landed_on=None, files="{day}")
         path = folder / f"{i}-{made.name}"
         path.write_bytes(made.content)
-        rows = [row.line for row in raw_rows(path, of)]
-        if WHOLE_FILE not in rows:
-            files_of.setdefault(repr(of), (of, []))[1].append(RawFile(path, path.name, DAY))
-            expected[path.name] = len(rows)
-    context = Context(UserKey(b"a key for the benchmarks alone"), Money("EUR", 2, {}))
+        if all(row.line != WHOLE_FILE for row in raw_rows(path, of)):
+            files.setdefault(repr(of), (of, []))[1].append(RawFile(path, path.name, DAY))
+    return files
+
+
+def _uncovered(
+    files: dict[str, tuple[Source, list[RawFile]]], said: dict[str, list[Row]]
+) -> list[str]:
+    """What of the files' bytes is in none of the rows that landed."""
     problems = []
-    for of, files in files_of.values():
-        rows = verdicts(
-            landed(spark, of, files),
-            [(of, REVIEWS)],
-            lambda source: RULES["reviews"](context),
-            [DAY],
-            DEDUP_DAYS,
-        )
-        counts = reconciliation(rows, RULES["reviews"](context).table).agg(
-            *(
-                F.coalesce(F.sum(column), F.lit(0)).alias(column)
-                for column in ("n_in", "n_clean", "n_duplicate", "n_quarantined", "n_erased")
-            )
-        )
-        (got,) = counts.collect()
-        n_rows = sum(expected[file.name] for file in files)
-        if not n_rows == got.n_in == sum(got[1:]):
-            problems.append(f"{len(files)} files of {of}: {n_rows} rows, {got.asDict()}")
+    for of, some in files.values():
+        for file in some:
+            content = decoded(file.path.read_bytes(), of.encoding)
+            rows = [(row.line, row.row_hash) for row in said[file.name]]
+            problem = uncovered(content, of, rows)
+            if problem is not None:
+                problems.append(f"{file.name} landed: {problem}: {of}")
     return problems
 
 
@@ -93,7 +143,8 @@ def main() -> int:
         for format_ in ("csv", "jsonl", "json"):
             started = time.monotonic()
             refused, n_rows, lost = torture(format_, seed, n, folder / "f")
-            lost += reconciled(spark, format_, seed + 1, n // 20, folder)
+            became, lost_on_the_way = reconciled(spark, format_, seed + 1, n // 20, folder)
+            lost += lost_on_the_way
             everything_lost += lost
             result = {
                 "files": n,
@@ -103,6 +154,7 @@ def main() -> int:
                 "rows": n_rows,
                 "lost": len(lost),
                 "through_spark": n // 20,
+                "became": became,
                 "seconds": round(time.monotonic() - started, 1),
             }
             print(json.dumps(result), flush=True)
