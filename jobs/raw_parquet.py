@@ -1,15 +1,10 @@
-"""Parquet, whatever types its columns have: every value as the text that a CSV would hold."""
+"""Parquet: rows of the columns that a mapping names, in batches that stay small."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.counts import n_of
+from jobs.parquet_values import texts
 from jobs.raw_columns import MAX_NAMES, absent_columns, check_once, listed
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
@@ -27,13 +23,10 @@ MAX_DELTA_ROWS = 64
 """Rows of a batch where the file writes texts as what differs from the text before: how long they
 are is known only once they are read."""
 
-_EXACT = float(1 << 63)
-"""Below it a double without a fraction is a 64-bit whole number."""
-
 
 def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
     """Every row of a Parquet file, in the order of `source.columns`."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
     tops = [_top(file.schema_arrow, column) for column in source.columns]
     _check_columns(file.schema_arrow, source.columns, tops)
     instants = _int96(file)
@@ -41,7 +34,7 @@ def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
     number = 0
     for batch in _batches(path, file, tops):
         columns = [
-            _texts(_column(batch, top, column), column in instants)
+            texts(_column(batch, top, column), column, instants)
             for top, column in zip(tops, source.columns, strict=True)
         ]
         for cells in zip(*columns, strict=True):
@@ -64,8 +57,13 @@ def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
 
 def _batches(path: Path, file: pq.ParquetFile, tops: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The columns `tops` of the file, in batches that stay small, however long their rows are."""
-    texts = pq.ParquetFile(path, metadata=file.metadata, read_dictionary=_dictionaries(file, tops))
-    for batch in texts.iter_batches(_batch_rows(file, tops), columns=sorted(set(tops))):
+    read = pq.ParquetFile(
+        path,
+        metadata=file.metadata,
+        read_dictionary=_dictionaries(file, tops),
+        coerce_int96_timestamp_unit="us",  # nanoseconds end in 2262
+    )
+    for batch in read.iter_batches(_batch_rows(file, tops), columns=sorted(set(tops))):
         yield from _parts(batch)
 
 
@@ -135,9 +133,16 @@ def _text_bytes(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
         until = np.concatenate([[0], np.cumsum(_text_bytes(values.values))])
         offsets = np.asarray(values.offsets)
         return until[offsets[1:]] - until[offsets[:-1]]
-    if pa.types.is_string(type_) or pa.types.is_binary(type_):
+    if _is_text(type_):
         return np.asarray(pc.fill_null(pc.binary_length(values), 0)).astype(np.int64)
     return _zeros(len(values))
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    kinds = (
+        pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary
+    )  # fmt: skip
+    return any(is_kind(type_) for is_kind in kinds)
 
 
 def _zeros(n: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -182,99 +187,3 @@ def _int96(file: pq.ParquetFile) -> set[str]:
 def _column(batch: pa.RecordBatch, top: str, column: str) -> pa.Array:
     values = batch.column(batch.schema.get_field_index(top))
     return values if column == top else pc.struct_field(values, column.split(".")[1:])
-
-
-def _texts(values: pa.Array, is_instant: bool) -> list[Any]:
-    """Values as texts; bytes where a text is not UTF-8, which Parquet does not check.
-
-    An instant ends in Z; a time without a zone has no offset. Both have microseconds at most.
-    """
-    type_ = values.type
-    if isinstance(type_, pa.BaseExtensionType):
-        values, type_ = values.storage, type_.storage_type
-    if pa.types.is_dictionary(type_):
-        values, type_ = values.cast(type_.value_type), type_.value_type
-    if pa.types.is_timestamp(type_):
-        zone = "UTC" if type_.tz is not None or is_instant else None
-        if type_.tz is None:
-            values = values.cast(pa.timestamp("us"), safe=False)
-            values = values.cast(pa.timestamp("us", zone))
-        else:
-            values = values.cast(pa.timestamp("us", "UTC"), safe=False)
-        return pc.strftime(values, format="%Y-%m-%dT%H:%M:%S" + ("Z" if zone else "")).to_pylist()
-    if pa.types.is_floating(type_):
-        return _of_floats(values).to_pylist()
-    if pa.types.is_nested(type_):
-        return [None if value is None else _json(value) for value in values.to_pylist()]
-    if pa.types.is_decimal(type_) or pa.types.is_duration(type_):
-        return [None if value is None else str(_plain(value)) for value in values.to_pylist()]
-    if pa.types.is_fixed_size_binary(type_):
-        return [None if value is None else _of_binary(value) for value in values.to_pylist()]
-    texts = values.cast(pa.string())
-    try:
-        return texts.to_pylist()
-    except UnicodeDecodeError:
-        return [_decoded(value) for value in texts.cast(pa.binary()).to_pylist()]
-
-
-def _of_floats(values: pa.Array) -> pa.Array:
-    """A whole number as one, such as an id in a column that became a double; NaN is missing."""
-    if pa.types.is_float16(values.type):
-        values = values.cast(pa.float32())
-    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT))
-    whole = pc.if_else(is_whole, values, pa.scalar(0, values.type)).cast(pa.int64())
-    texts = pc.if_else(is_whole, whole.cast(pa.string()), values.cast(pa.string()))
-    return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.string()), texts)
-
-
-def _decoded(value: bytes | None) -> str | bytes | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return value
-
-
-def _of_binary(value: bytes) -> str:
-    """A UUID where there are 16 bytes, which it takes; else the text, or its digits."""
-    text = _decoded(value)
-    if isinstance(text, str) and text.isprintable():
-        return text
-    return str(UUID(bytes=value)) if len(value) == 16 else value.hex()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    """A nested value in what JSON has; what it has not is text, exactly."""
-    match value:
-        case Mapping():
-            return {str(_plain(key)): _plain(inner) for key, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case tuple() if len(value) == 2:  # an entry of a map
-            return {"key": _plain(value[0]), "value": _plain(value[1])}
-        case bool() | int() | str() | None:
-            return value
-        case float():
-            if math.isnan(value):
-                return None
-            return int(value) if value.is_integer() and abs(value) < _EXACT else value
-        case Decimal():
-            return format(value, "f")
-        case datetime():
-            return _iso(value)
-        case date() | time():
-            return value.isoformat()
-        case bytes():
-            return _of_binary(value)
-    return str(value)
-
-
-def _iso(value: datetime) -> str:
-    """With microseconds where it has any, and Z where it is an instant."""
-    if value.tzinfo is None:
-        return value.isoformat(timespec="auto" if not value.microsecond else "microseconds")
-    utc = value.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="auto" if not utc.microsecond else "microseconds") + "Z"

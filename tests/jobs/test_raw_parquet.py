@@ -60,12 +60,141 @@ def test_a_value_of_any_type_is_the_text_that_a_csv_would_hold(
     assert [fields[0] for _, fields, _ in rows if fields] == texts
 
 
+YEAR_9999 = 253_402_300_799
+"""The last second of it, which is no time of Python's in zones east of UTC."""
+LAST = 2**63 - 1
+
+
+def of(numbers: list[int | None], type_: pa.DataType) -> pa.Array:
+    storage = pa.int32() if pa.types.is_date32(type_) else pa.int64()
+    return pa.array(numbers, storage).cast(type_)
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (of([YEAR_9999, LAST // 1000, None], pa.timestamp("ms", "Asia/Tokyo")),
+         ["1978-01-11T21:31:40.799000Z", "<value out of range: 9223372036854775>", None]),
+        (of([YEAR_9999 * 10**6], pa.timestamp("us", "Asia/Tokyo")), ["9999-12-31T23:59:59.000000Z"]),
+        (of([YEAR_9999 * 10**6 + 10**6], pa.timestamp("us")), ["10000-01-01T00:00:00.000000"]),
+        (of([LAST, -LAST, 0], pa.timestamp("ms")),
+         [f"<value out of range: {LAST}>", f"<value out of range: -{LAST}>",
+          "1970-01-01T00:00:00.000000"]),
+        (of([LAST], pa.timestamp("us", "UTC")), [f"<value out of range: {LAST}>"]),
+        (of([0], pa.timestamp("us", "Nowhere/Land")), ["1970-01-01T00:00:00.000000Z"]),
+        (of([3_000_000, 2**31 - 1], pa.date32()), ["10183-09-21", "<value out of range: 2147483647>"]),
+        (of([-5, 34_200_000_001], pa.time64("us")), ["<value out of range: -5>", "09:30:00.000001"]),
+        (of([LAST, 90, None], pa.duration("s")), [f"<value out of range: {LAST}>", "0:01:30", None]),
+        (pa.array([float("inf"), 0.1], pa.float32()), ["inf", "0.1"]),
+    ],
+)  # fmt: skip
+def test_a_value_that_python_has_no_object_for_costs_itself_wherever_it_stands(
+    tmp_path: Path, values: pa.Array, texts: list[str | None]
+) -> None:
+    """In a column of its own, and as deep as it may be nested."""
+    n = len(values)
+    struct = pa.StructArray.from_arrays([values, pa.array(range(n))], ["v", "n"])
+    map_ = pa.MapArray.from_arrays(list(range(n + 1)), pa.array(["k"] * n), struct)
+    columns = {
+        "flat": values,
+        "struct": struct,
+        "list": pa.ListArray.from_arrays(list(range(n + 1)), values),
+        "map": map_,
+    }
+    path = tmp_path / "a"
+    pq.write_table(pa.table(columns), path)
+    found = [fields for _, fields, _ in read(path, source("parquet", tuple(columns)))]
+    whole = [text and text.replace(".000000", "") for text in texts]
+    inner = [0.1 if text == "0.1" else text for text in whole]
+    assert found == [
+        [
+            text,
+            json.dumps({"v": value, "n": i}),
+            json.dumps([value]),
+            json.dumps([{"key": "k", "value": {"v": value, "n": i}}]),
+        ]
+        for i, (text, value) in enumerate(zip(texts, inner, strict=True))
+    ]
+
+
+def test_a_text_in_a_struct_that_is_not_utf_8_costs_its_row(tmp_path: Path) -> None:
+    texts = pa.array([b"a", b"\xff", None, b"\xfe"]).view(pa.string())
+    struct = pa.StructArray.from_arrays([texts], ["t"])
+    path = tmp_path / "a"
+    pq.write_table(
+        pa.table({"s": struct, "l": pa.ListArray.from_arrays([0, 1, 1, 3, 4], texts)}), path
+    )
+    assert read(path, source("parquet", ("s",))) == [
+        (1, ['{"t": "a"}'], None),
+        (2, None, "not valid utf-8"),
+        (3, ['{"t": null}'], None),
+        (4, None, "not valid utf-8"),
+    ]
+    assert [problem for *_, problem in read(path, source("parquet", ("l",)))] == [
+        None, None, "not valid utf-8", "not valid utf-8"
+    ]  # fmt: skip
+
+
+def test_nested_values_are_told_of_the_right_rows(tmp_path: Path) -> None:
+    """Of batches that begin within a column, of nothing, and of what is null though it has parts."""
+    n = 40
+    fixed = pa.array([[i, None] for i in range(n)], pa.list_(pa.int64(), 2))  # Arrow reads no null
+    lists = pa.array([None if i % 5 == 1 else list(range(i % 4)) for i in range(n)])
+    maps = pa.array(
+        [None if i % 3 == 1 else [(str(k), [k]) for k in range(i % 3)] for i in range(n)],
+        pa.map_(pa.string(), pa.large_list(pa.int64())),
+    )
+    parts = [pa.array([f"t{i}" for i in range(n)]), lists]
+    structs = pa.StructArray.from_arrays(
+        parts, ["t", "l"], mask=pa.array([i % 6 == 2 for i in range(n)])
+    )
+    columns = {"fixed": fixed, "lists": lists, "maps": maps, "structs": structs}
+    path = tmp_path / "a"
+    pq.write_table(pa.table(columns), path)
+
+    def plain(value: object) -> object:
+        if isinstance(value, list) and value and isinstance(value[0], tuple):
+            return [{"key": key, "value": inner} for key, inner in value]
+        return value
+
+    expected = [
+        [None if value is None else json.dumps(plain(value)) for value in row]
+        for row in zip(*(column.to_pylist() for column in columns.values()), strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.raw_parquet.BATCH_BYTES", 500)
+        found = read(path, source("parquet", tuple(columns)))
+    assert [fields for _, fields, _ in found] == expected
+
+
+def test_a_struct_that_names_a_field_twice_is_refused_by_name(tmp_path: Path) -> None:
+    two = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    path = tmp_path / "a"
+    pq.write_table(pa.table({"s": two}), path)
+    assert refusal(path, source("parquet", ("s",))) == "a struct in s names a twice"
+
+
 def test_sparks_old_timestamps_are_instants(tmp_path: Path) -> None:
     """INT96 says no zone; Spark, which writes them by default, means UTC."""
     path = tmp_path / "a"
     table = pa.table({"v": pa.array([LOCAL], pa.timestamp("us"))})
     pq.write_table(table, path, use_deprecated_int96_timestamps=True)
     assert read(path, source("parquet", ("v",))) == [(1, ["2025-06-01T12:00:00.123456Z"], None)]
+    last = of([YEAR_9999 * 10**6], pa.timestamp("us"))
+    table = pa.table({"s": pa.StructArray.from_arrays([last], ["v"]), "v": last, "l": [[LOCAL]]})
+    pq.write_table(table, path, use_deprecated_int96_timestamps=True)
+    assert read(path, source("parquet", ("v", "s", "s.v", "l"))) == [
+        (
+            1,
+            [
+                "9999-12-31T23:59:59.000000Z",
+                '{"v": "9999-12-31T23:59:59Z"}',
+                "9999-12-31T23:59:59.000000Z",
+                '["2025-06-01T12:00:00.123456Z"]',
+            ],
+            None,
+        )
+    ]
 
 
 def test_nested_columns_are_reached_and_absent_ones_named(tmp_path: Path) -> None:
@@ -130,6 +259,8 @@ def test_batches_are_cut_by_what_their_texts_take(monkeypatch: pytest.MonkeyPatc
     batch = pa.record_batch(
         [texts.dictionary_encode(), lists, maps, structs, range(n)], list("abcde")
     )
+    wide = batch.set_column(0, "a", batch.column("a").cast(pa.large_string()).dictionary_encode())
+    assert [part.num_rows for part in _parts(wide.slice(1))] == [3, 1, 1, 1]
     parts = list(_parts(batch.slice(1)))
     assert [part.column("e").to_pylist() for part in parts] == [[1, 2, 3], [4], [5], [6]]
     assert pa.Table.from_batches(parts).to_pylist() == batch.slice(1).to_pylist()
