@@ -30,7 +30,7 @@ from flows.analysts import select_from
 from flows.check_night import files_of, is_cut_off, over_the_limits, tasks_with_too_few
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.null_like import NullLike, summed
-from flows.quarantine import NO_LIMITS, Limits
+from flows.quarantine import NO_LIMITS, RECENT_DAYS, Limits
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
@@ -176,15 +176,22 @@ def _null_like(results: Iterable[Result], mapping: SourceMapping) -> tuple[NullL
 def sampled(
     files: dict[str, tuple[RawFile, ...]], max_files: int = MAX_FILES
 ) -> dict[str, tuple[RawFile, ...]]:
-    """So many files that a look into each is quick: of each source spread evenly, both ends in, so
-    that there are more than `max_files` where sources are more than half of that."""
+    """So many files that a look into each is quick: of each source the newest, at which a night
+    may stop, and others spread evenly from the first on; more than `max_files` where sources are
+    more than half of that."""
     each = max(2, max_files // max(len(files), 1))
+    newest = min(RECENT_DAYS, each // 2)
     return {
         name: found
         if len(found) <= each
-        else tuple(found[i * (len(found) - 1) // (each - 1)] for i in range(each))
+        else (*_spread(found[:-newest], each - newest), *found[-newest:])
         for name, found in files.items()
     }
+
+
+def _spread(files: Sequence[RawFile], n: int) -> list[RawFile]:
+    """So many of the files, spread evenly; the first alone, or both ends in."""
+    return [files[i * (len(files) - 1) // max(n - 1, 1)] for i in range(n)]
 
 
 T = TypeVar("T")

@@ -79,7 +79,11 @@ def looked_at(found: Checked) -> str:
     n, read = (sum(getattr(s, a) for s in found.sources) for a in ("files", "files_read"))
     rows = sum(s.rows for s in found.sources)
     what = "all rows" if found.max_rows is None else f"the first {n_of(found.max_rows, 'row')}"
-    of = n_of(n, "file") if read == n else f"{read:,} of {n:,} files, spread evenly"
+    of = (
+        n_of(n, "file")
+        if read == n
+        else f"{read:,} of {n:,} files, the newest and others spread evenly"
+    )
     more = "" if found.max_rows is None else "; --rows all reads everything"
     return f"{what} of {of}, as of {found.as_of}: {n_of(rows, 'row')}{more}"
 

@@ -131,7 +131,10 @@ def test_of_thousands_of_files_some_are_looked_into_from_the_first_to_the_last()
     files = tuple(RawFile(Path(f"{i}"), f"{i}", None) for i in range(1000))
     some = sampled({"many": files, "few": files[:3]}, 20)
     assert some["few"] == files[:3]
-    assert [f.name for f in some["many"]] == [str(i * 111) for i in range(10)]
+    spread, newest = [0, 248, 497, 745, 994], range(995, 1000)
+    assert [f.name for f in some["many"]] == [str(i) for i in (*spread, *newest)]
+    week = [f.name for f in sampled({"many": files})["many"][-7:]]
+    assert week == [str(i) for i in range(993, 1000)]  # where a jump would stop a night
     assert len(sampled({"many": files})["many"]) == 75  # of two cores half a minute at most
     of_many_sources = sampled({f"s{i}": files for i in range(60)})
     assert {tuple(f.name for f in some) for some in of_many_sources.values()} == {("0", "999")}
