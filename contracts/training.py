@@ -25,6 +25,7 @@ def untrained(skipped: Mapping[str, str], why: str, folder: str) -> dict[str, An
             "decision": "stop",
             "reasons": [why],
             "withheld": {},
+            "champion_withheld": {},
             "against": "nothing",
             "comparisons": {},
         },

@@ -15,6 +15,8 @@ NOT_REPORTED = "nightjar.alert.not-reported"
 NOT_TRACKED = "nightjar.alert.not-tracked"
 """MLflow does not have a model that was trained."""
 GATE_ASKS = "nightjar.alert.gate-asks"
+TASK_WITHHELD = "nightjar.alert.task-withheld"
+"""A task of the champion is not published any more: it failed on later test days."""
 EVERY_ALERT = "nightjar.alert.*"
 PUBLISHED = "nightjar.release.published"
 

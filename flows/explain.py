@@ -24,7 +24,7 @@ from contracts.tables import (
     USER_SCORES,
     table_named,
 )
-from contracts.tasks import BY_BASE_RATE, TASKS
+from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
 from flows.analysts import first_row
 from flows.duck import read_files
 from flows.night import Night
@@ -235,10 +235,21 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
     runs = night.settings.folder / "runs" / night.run_id
     model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
     base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
+    withheld = {  # by the model itself, or as a later night found
+        task.name: "it was not published"
+        for task in TASKS
+        if origin.scores.get(task.method, BY_MODEL) != BY_MODEL
+    }
     everybody = night.lake.files(USER_FEATURES, day, day + _ONE)
     origin.reasons = run_models(
         "reasons",
-        {"rows": path, "background": [f.path for f in everybody], "model": model, "threads": 1},
+        {
+            "rows": path,
+            "background": [f.path for f in everybody],
+            "model": model,
+            "withheld": withheld,
+            "threads": 1,
+        },
         runs,
         say,
     )
@@ -251,6 +262,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         "scratch": str(runs / "explain"),
         "threads": 1,
         "failed_tasks": "base_rate" if base_rates else "null",
+        "withheld": withheld,
     }
     run_models("score", {"threads": 1, "days": [spec]}, runs, say)
     rescored = pq.read_table(spec["path"]).to_pylist()[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from contracts.tables import EXAMPLES, USER_FEATURES, USER_SCORES
@@ -12,7 +12,7 @@ from contracts.training import untrained
 from flows.code import code_fingerprint
 from flows.context import Context
 from flows.plan import hash_of, table_shape
-from flows.receipts import Fingerprint
+from flows.receipts import WITHDRAWN, Fingerprint
 from flows.releases import Releases
 
 SUNDAY = 6
@@ -20,12 +20,14 @@ SUNDAY = 6
 
 def told_to_train(context: Context) -> dict[str, Any]:
     """What training is told besides its examples."""
+    champion = Releases(context.engine).champion(context.as_of)
     return {
         "tasks": [task.name for task in context.tasks],
         "settle_days": context.settings.settle_days,
         "known_until": context.as_of.isoformat(),
         "config": asdict(context.settings.train),
-        "champion": Releases(context.engine).champion(context.as_of),
+        "champion": champion,
+        "champion_withheld": withheld_since(context, champion, context.as_of),
         "single_task_twins": _twins_are_due(context),
     }
 
@@ -63,11 +65,33 @@ def not_trained(context: Context) -> dict[str, Any]:
     return untrained({}, why, str(folder))
 
 
+def withheld_since(context: Context, model_id: str | None, until: date) -> dict[str, str]:
+    """Tasks of a model that nights before `until` found unfit to be published, and why.
+
+    A model is judged again each night that compares it with a challenger, on test days that it has
+    not seen. What a night found stands until another model scores, or the night is rolled back.
+    """
+    made: dict[str, str] = {}
+    for day in context.receipts.days("train"):
+        receipt = context.receipts.get("train", day)
+        if receipt is None or day >= until or receipt.fingerprint.inputs == WITHDRAWN:
+            continue
+        if model_id is not None and receipt.outputs.get("champion") == model_id:
+            found = receipt.outputs["gate"].get("champion_withheld", {})
+            made = {name: f"{why}, as of {day}" for name, why in found.items()} | made
+    return made
+
+
+def withheld_tonight(context: Context, model_id: str | None) -> dict[str, str]:
+    """Tasks of a model that are not published, as nights up to this one found, and why."""
+    return withheld_since(context, model_id, context.as_of + timedelta(days=1))
+
+
 def score_fingerprint(context: Context, model_id: str | None, day: date) -> Fingerprint:
     """Of the scores of one day, whose features or model may not be there yet."""
     digest = context.planner.digests("user_features", USER_FEATURES.name).get(day)
     return Fingerprint(
         code_fingerprint(("models.score",)) + table_shape((USER_SCORES,)),
-        hash_of(context.settings.failed_tasks),
+        hash_of([context.settings.failed_tasks, withheld_tonight(context, model_id)]),
         hash_of([model_id, digest]),
     )

@@ -28,7 +28,7 @@ from flows.alerts import NOT_DERIVED, NOT_ERASED, announce
 from flows.audit import Audited, audit_drift, audit_scores, raise_if_failed
 from flows.database import unfinished_erasures
 from flows.lake import Lake
-from flows.learning import score_fingerprint
+from flows.learning import score_fingerprint, withheld_tonight
 from flows.night import Night, short_hash
 from flows.plan import decide, hash_of, landing_stage
 from flows.processes import run_models
@@ -71,6 +71,7 @@ def score(
     files = {day: night.lake.files(USER_FEATURES, day, day + _ONE) for day in todo}
     rows = sum(file.rows for group in files.values() for file in group)
     threads = night.settings.train.threads
+    withheld = withheld_tonight(night, model_id)
     model = None if model_id == NO_MODEL else str(Registry(night.settings).fetch(model_id))
     made = run_models(
         "score",
@@ -83,6 +84,7 @@ def score(
                     "as_of": day.isoformat(),
                     "model": model,
                     "failed_tasks": night.settings.failed_tasks,
+                    "withheld": withheld,
                     "release_id": release_id,
                     "path": f"{staging}/{day}.parquet",
                     "scratch": str(scratch_of(night.settings, prints[day])),

@@ -17,7 +17,7 @@ from prefect.cache_policies import NO_CACHE
 from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
 from flows import gating, scoreboard
-from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, alert
+from flows.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, TASK_WITHHELD, alert
 from flows.audit import Audited
 from flows.code import git_commit
 from flows.counts import counted
@@ -152,7 +152,7 @@ def train(night: Night) -> dict[str, Any]:
         say,
         {TRACKING_VARIABLE: night.settings.mlflow_url},
     )
-    report["learns"] = learns(night)
+    report["learns"], report["champion"] = learns(night), told["champion"]
     report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
     report["labels_snapshot"] = night.lake.snapshot(LABELS)
     if report["model_id"] != NO_MODEL:
@@ -216,6 +216,14 @@ def gate(night: Night, report: Mapping[str, Any]) -> str:
         answer = f"nightjar run --as-of {night.as_of} --accept {report['model_id']}"
         say(f"gate: to let it pass: {answer}")
         alert(GATE_ASKS, f"{why}\nTo let it pass: {answer}", model_id=str(report["model_id"]))
+    withheld = report["gate"].get("champion_withheld", {})
+    if withheld and model_id == report.get("champion"):
+        told = "; ".join(f"{name}: {found}" for name, found in withheld.items())
+        warn(
+            f"champion {model_id} is not fit for all that it published, and these scores are not "
+            f"published any more: {told}",
+            TASK_WITHHELD,
+        )
     return model_id
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,8 @@ class Model:
     """Midnight before which its labels were known: it has seen nothing later."""
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Tasks that are not fit to be published, as their test days showed, and why. It is the one
-    thing that test days decide of an artifact."""
+    thing that test days decide of an artifact. What later nights find is not part of it: whoever
+    loads it is told (`without`)."""
     base_rates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task to the best answer that is the same for everybody: a value per suffix of its score
     columns, a list for a multi-label task."""
@@ -55,6 +56,10 @@ class Model:
     def published(self) -> tuple[Task, ...]:
         """Tasks whose scores are fit to be published."""
         return tuple(task for task in self.tasks if task.name not in self.withheld)
+
+    def without(self, withheld: Mapping[str, str]) -> Model:
+        """The model, with more tasks that are not fit to be published, as later nights found."""
+        return replace(self, withheld={**withheld, **self.withheld})
 
     @property
     def layout(self) -> Layout:

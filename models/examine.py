@@ -30,7 +30,15 @@ from models.evaluate import (
     rank_metric,
 )
 from models.figures import draw_importance, draw_reliability
-from models.gate import Comparison, Rank, Verdict, decide, decide_first, relative_change
+from models.gate import (
+    Comparison,
+    Judged,
+    Rank,
+    Verdict,
+    decide_first,
+    decide_next,
+    relative_change,
+)
 from models.importance import TOP, importance
 from models.layout import Cuts, Layout, days_of, labelled, task_labels
 from models.segments import SEEN, SEGMENT_ROWS, segments_of
@@ -150,9 +158,8 @@ def examine(
     `said` is what the model says of the rows of `held`.
     """
     tasks: dict[str, Any] = {}
-    constant: dict[str, Comparison] = {}
+    mine, theirs = Judged(), Judged()
     against: dict[str, Comparison] = {}
-    ranks: dict[str, Rank] = {}
     reliability: dict[str, tuple[Array, Array]] = {}
     with ThreadPoolExecutor(TWINS_AT_ONCE) as pool:
         twins = {
@@ -177,19 +184,18 @@ def examine(
                 "segments": _by_segment(task, rows, scores, twin),
             }
             losses = _losses(model, task, said[task.name].outputs, rows.labels)
-            constant[task.name] = _compare(
-                rows, losses, _constant_losses(model, task, train, rows.labels), model
-            )
-            rank = _rank(model, task, rows, scores)
-            if rank is not None:
-                ranks[task.name] = rank
-                tasks[task.name]["rank"] = asdict(rank)
+            constant = _constant_losses(model, task, train, rows.labels)
+            _judge(mine, model, task, rows, scores, losses, constant)
+            if task.name in mine.ranks:
+                tasks[task.name]["rank"] = asdict(mine.ranks[task.name])
             if champion is not None and task in champion.published:
                 same = champion.layout.classes.get(task.name) == held.layout.classes.get(task.name)
                 later = model.splits[task.name].is_later_than(champion.splits[task.name])
                 if same and later:
-                    theirs = _losses(champion, task, by_champion[task.name].outputs, rows.labels)
-                    against[task.name] = _compare(rows, losses, theirs, model)
+                    there = by_champion[task.name]
+                    other = _losses(champion, task, there.outputs, rows.labels)
+                    against[task.name] = _compare(rows, losses, other, model)
+                    _judge(theirs, model, task, rows, there.scores, other, constant)
             if "" in scores:
                 reliability[task.name] = (scores[""], rows.labels)
             print(_line(task, tasks[task.name]), flush=True)
@@ -198,14 +204,15 @@ def examine(
     draw_importance(leant_on, folder / "importance.png")
     for name, found in leant_on.items():
         tasks[name]["importance"] = dict(list(found.items())[:TOP])
-    verdict, others = _verdict(model, champion, constant, against, ranks)
+    verdict, others = _verdict(model, champion, mine, theirs, against)
     return {
         "tasks": tasks,
         "gate": {
             "decision": verdict.decision,
             "reasons": list(verdict.reasons),
             "withheld": dict(verdict.withheld),
-            "against": "the constant" if others is constant else "the champion",
+            "champion_withheld": dict(verdict.champion_withheld),
+            "against": "the champion" if others is against else "the constant",
             "comparisons": {name: {**asdict(c), "change": c.change} for name, c in others.items()},
         },
     }
@@ -214,20 +221,35 @@ def examine(
 def _verdict(
     model: Model,
     champion: Model | None,
-    constant: Mapping[str, Comparison],
+    mine: Judged,
+    theirs: Judged,
     against: Mapping[str, Comparison],
-    ranks: Mapping[str, Rank],
 ) -> tuple[Verdict, Mapping[str, Comparison]]:
-    """What the gate says, and the comparisons that it went by.
+    """What the gate says, and the comparisons that it went by."""
+    if champion is None:
+        return decide_first(mine.against_constant, mine.ranks), mine.against_constant
+    config, published = model.config, {task.name for task in champion.published}
+    verdict = decide_next(
+        mine, theirs, against, published, config.gate_max_worse, config.gate_min_rows
+    )
+    no_champion = published <= set(verdict.champion_withheld)
+    return verdict, mine.against_constant if no_champion else against
 
-    A champion of which no task is published is no champion.
-    """
-    if champion is None or not champion.published:
-        return decide_first(constant, ranks), constant
-    config, published = model.config, [task.name for task in champion.published]
-    return decide(
-        against, config.gate_max_worse, config.gate_min_rows, constant, ranks, published
-    ), against
+
+def _judge(
+    judged: Judged,
+    model: Model,
+    task: Task,
+    rows: Tested,
+    scores: Scores,
+    losses: Array,
+    constant: Array,
+) -> None:
+    """Note how scores and losses (n,) of a task do beside the constant's losses, and by chance."""
+    judged.against_constant[task.name] = _compare(rows, losses, constant, model)
+    rank = _rank(model, task, rows, scores)
+    if rank is not None:
+        judged.ranks[task.name] = rank
 
 
 def _rank(model: Model, task: Task, rows: Tested, scores: Scores) -> Rank | None:

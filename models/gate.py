@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from contracts.counts import n_of
@@ -77,6 +77,21 @@ class Verdict:
     reasons: tuple[str, ...]
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Tasks of the challenger that are not fit to be published, and why."""
+    champion_withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that the champion publishes and that are not fit for it any more, and why."""
+
+
+@dataclass
+class Judged:
+    """What says whether a model's tasks are fit to be published, task by task."""
+
+    against_constant: dict[str, Comparison] = field(default_factory=dict)
+    ranks: dict[str, Rank] = field(default_factory=dict)
+
+    @property
+    def withheld(self) -> dict[str, str]:
+        """Tasks that are not fit to be published, and why: see `withheld`."""
+        return withheld(self.against_constant, self.ranks)
 
 
 def withheld(
@@ -94,7 +109,11 @@ def withheld(
     return made
 
 
-def decide_first(against_constant: Mapping[str, Comparison], ranks: Mapping[str, Rank]) -> Verdict:
+def decide_first(
+    against_constant: Mapping[str, Comparison],
+    ranks: Mapping[str, Rank],
+    why: str = "there was no champion to compare with",
+) -> Verdict:
     """A first model is published if any of its tasks is fit, with those that are."""
     held = withheld(against_constant, ranks)
     told = tuple(f"{name} is not published: {why}" for name, why in held.items())
@@ -102,7 +121,39 @@ def decide_first(against_constant: Mapping[str, Comparison], ranks: Mapping[str,
     if len(held) == n:
         return Verdict("stop", ("no task is fit to be published", *told), held)
     fit = f"{n - len(held)} of {n_of(n, 'task is', 'tasks are')} fit to be published"
-    return Verdict("promote", ("there was no champion to compare with", fit, *told), held)
+    return Verdict("promote", (why, fit, *told), held)
+
+
+def decide_next(
+    challenger: Judged,
+    champion: Judged,
+    against_champion: Mapping[str, Comparison],
+    published: Collection[str],
+    max_worse: float,
+    min_rows: int,
+) -> Verdict:
+    """Judge the champion's tasks on tonight's test rows by the challenger's rule, and decide
+    between the two by the tasks of `published` for which the champion is still fit.
+
+    What it is not fit for says nothing for it. A champion that is fit for nothing is none.
+    """
+    unfit = champion.withheld
+    told = tuple(
+        f"the champion's {name} is not published any more: {w}" for name, w in unfit.items()
+    )
+    if not set(published) - set(unfit):
+        why = "no task of the champion is fit to be published"
+        made = decide_first(challenger.against_constant, challenger.ranks, why)
+    else:
+        made = decide(
+            {name: c for name, c in against_champion.items() if name not in unfit},
+            max_worse,
+            min_rows,
+            challenger.against_constant,
+            challenger.ranks,
+            set(published) - set(unfit),
+        )
+    return replace(made, reasons=(*made.reasons, *told), champion_withheld=unfit)
 
 
 def decide(

@@ -59,6 +59,8 @@ class TrainSpec:
     """Where the artifact and figures go."""
     champion: str | None = None
     """Folder of the champion's artifact, to compare with."""
+    champion_withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks of the champion that earlier nights found unfit to be published, and why."""
     run: RunSpec | None = None
     """The MLflow run to log to; None logs nothing."""
     inputs: Inputs = USER_INPUTS
@@ -79,6 +81,7 @@ class TrainSpec:
             config=TrainConfig(**raw["config"]),
             folder=raw["folder"],
             champion=raw.get("champion"),
+            champion_withheld=raw.get("champion_withheld", {}),
             run=RunSpec(**raw["run"]) if raw.get("run") else None,
             single_task_twins=raw.get("single_task_twins", False),
             checkpoints=raw.get("checkpoints"),

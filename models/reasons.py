@@ -97,7 +97,7 @@ def _batch(model: Model, rows: pa.Table) -> Any:
 def explain(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The reasons of the first row of `rows`, a Parquet file, among the users of `background`."""
     torch.set_num_threads(spec["threads"])
-    model = load_model(Path(spec["model"]))
+    model = load_model(Path(spec["model"])).without(spec.get("withheld", {}))
     row = pq.ParquetFile(spec["rows"]).read().slice(0, 1)
     found = reasons(model, row, sample(spec["background"]), spec.get("n", 3))[0]
     return {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class ScoreSpec:
     failed_tasks: str = "null"
     """What stands in for the scores of a task that is not fit to be published: `null`, or its
     `base_rate`."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that nights after the model's own found unfit to be published, and why."""
 
     @staticmethod
     def from_json(raw: Mapping[str, Any]) -> ScoreSpec:
@@ -67,6 +69,7 @@ class ScoreSpec:
             raw["threads"],
             raw.get("accelerator", "cpu"),
             raw.get("failed_tasks", "null"),
+            raw.get("withheld", {}),
         )
 
 
@@ -118,6 +121,8 @@ def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
         dist.init_process_group("gloo")
     if model is None and spec.model is not None:
         model = load_model(Path(spec.model))
+    if model is not None:
+        model = model.without(spec.withheld)
     learnt = () if model is None else model.published
     if model is not None:
         model.network.to(device_of(spec.accelerator))
@@ -159,7 +164,7 @@ def device_of(accelerator: str) -> torch.device:
 def _scratch(spec: ScoreSpec) -> Path:
     """A folder for just these inputs and this model."""
     about = [(path, os.path.getsize(path)) for path in spec.files]
-    told = repr((about, spec.as_of, _model_id(spec), BATCH, SHARD_ROWS))
+    told = repr((about, spec.as_of, _model_id(spec), sorted(spec.withheld), BATCH, SHARD_ROWS))
     return Path(spec.scratch, hashlib.sha256(told.encode()).hexdigest()[:16])
 
 

@@ -51,7 +51,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
     model = replace(fitted.model, base_rates=base_rates(chosen))
     trained = time.monotonic()
     print("the model is calibrated; testing it beside its LightGBM twins", flush=True)
-    champion = _champion(spec.champion)
+    champion = _champion(spec)
     held = held_rows(spec.files, chosen.layout, chosen.cuts("test", config.test_max_rows))
     said = held.said_by(model, spec.files)
     report = examine(model, chosen.labels, held, said, spec.files, champion, folder)
@@ -112,12 +112,12 @@ def _span(chosen: Chosen) -> str:
     return f"{len(days)} as-of days, {days[0]} to {days[-1]}"
 
 
-def _champion(folder: str | None) -> Model | None:
+def _champion(spec: TrainSpec) -> Model | None:
     """The champion, or None if there is none or it was fitted on other features."""
-    if folder is None:
+    if spec.champion is None:
         return None
     try:
-        return load_model(Path(folder))
+        return load_model(Path(spec.champion)).without(spec.champion_withheld)
     except ContractError as error:
         print(f"the champion cannot be compared with: {error}", flush=True)
         return None

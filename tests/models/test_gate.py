@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from models.gate import Comparison, Rank, decide, decide_first, relative_change
+from models.gate import (
+    Comparison,
+    Judged,
+    Rank,
+    decide,
+    decide_first,
+    decide_next,
+    relative_change,
+)
 
 BETTER, WORSE = Comparison(900, 0.4, 0.5, -0.3, -0.1), Comparison(900, 0.6, 0.5, 0.1, 0.3)
 
@@ -62,6 +70,54 @@ def test_a_challenger_that_is_worse_somewhere_is_kept_out_or_asked_about() -> No
     few = decide({"a": Comparison(10, 0.1, 0.5, -0.9, -0.8)}, 0.01, 200)
     assert few.decision == "keep"
     assert few.reasons[0].startswith("no task has 200 test rows")
+
+
+def test_the_champion_is_judged_again_by_the_same_rule() -> None:
+    """Of its tasks a, b and c it is fit for a alone; that the challenger is worse than it for b,
+    and not fit for c either, says nothing against the challenger."""
+    champion = Judged({"a": BETTER, "b": LOSES, "c": BETTER}, {"c": UPSIDE_DOWN})
+    challenger = Judged({"a": BETTER, "b": BETTER, "c": WORSE}, {"a": GOOD})
+    unfit = {
+        "b": "it loses to the constant: loss +1.0% (-1.0% to +3.0%)",
+        "c": "it ranks users worse than chance: AUC 0.445 (0.410 to 0.480)",
+    }
+    told = tuple(f"the champion's {n} is not published any more: {why}" for n, why in unfit.items())
+    against = {"a": BETTER, "b": WORSE, "c": WORSE}
+    better = decide_next(challenger, champion, against, "abc", 0.01, 200)
+    assert (better.decision, better.champion_withheld) == ("promote", unfit)
+    assert better.reasons == (
+        "mean loss against the champion -20.00% over 1 task",
+        "c is not published: it loses to the constant: loss +20.0% (+10.0% to +30.0%)",
+        *told,
+    )
+    worse = decide_next(challenger, champion, against | {"a": WORSE}, "abc", 0.01, 200)
+    assert (worse.decision, worse.champion_withheld) == ("keep", unfit)
+    assert worse.reasons[-2:] == told
+
+
+def test_a_champion_that_is_fit_for_nothing_is_none() -> None:
+    champion = Judged({"a": LOSES}, {})
+    made = decide_next(Judged({"a": BETTER}, {}), champion, {"a": WORSE}, "a", 0.01, 200)
+    assert (made.decision, set(made.champion_withheld)) == ("promote", {"a"})
+    assert made.reasons[:2] == (
+        "no task of the champion is fit to be published",
+        "1 of 1 task is fit to be published",
+    )
+    neither = decide_next(Judged({"a": LOSES}, {}), champion, {"a": BETTER}, "a", 0.01, 200)
+    assert (neither.decision, set(neither.champion_withheld)) == ("stop", {"a"})
+    nothing = decide_next(Judged({"a": BETTER}, {}), Judged(), {}, "", 0.01, 200)
+    assert (nothing.decision, nothing.champion_withheld) == ("promote", {})
+
+
+def test_what_the_champion_cannot_be_judged_of_stands() -> None:
+    """The test days of b are some that the champion has seen."""
+    champion = Judged({"a": LOSES}, {})
+    challenger = Judged({"a": BETTER, "b": WORSE}, {})
+    made = decide_next(challenger, champion, {"a": BETTER}, "ab", 0.01, 200)
+    assert (made.decision, set(made.champion_withheld)) == ("keep", {"a"})
+    assert made.reasons[0] == (
+        "no task has 200 test rows later than every day that either model used"
+    )
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])

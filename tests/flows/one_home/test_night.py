@@ -303,9 +303,21 @@ def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebod
     ]
     with pytest.raises(CallError, match="accept: the night has trained model .*, not challenger"):
         nightly(NIGHT, accept="challenger")
+    warned: list[tuple[str, str]] = []
+    monkeypatch.setattr(steps, "warn", lambda problem, event: warned.append((problem, event)))
+    found = {"champion_withheld": {"churn_28d": "it loses to the constant"}}
+    unfit = asks | {"champion": champion, "gate": asks["gate"] | found}
+    assert steps.gate.fn(later, unfit) == champion
+    assert warned == [
+        (
+            f"champion {champion} is not fit for all that it published, and these scores are not "
+            "published any more: churn_28d: it loses to the constant",
+            "nightjar.alert.task-withheld",
+        )
+    ]
     gating.accept(later.engine, asks, "challenger")
-    assert steps.gate.fn(later, asks) == "challenger"
-    assert len(raised) == 1
+    assert steps.gate.fn(later, unfit) == "challenger"
+    assert (len(raised), len(warned)) == (2, 1)
 
 
 def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path) -> None:

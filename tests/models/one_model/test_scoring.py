@@ -70,15 +70,18 @@ def test_tasks_that_are_not_fit_are_null_or_their_base_rate(trained, tmp_path: P
     model = replace(load_model(Path(trained["folder"]) / "model"), withheld=held)
     named = save_model(model, tmp_path / "model")
     assert load_model(tmp_path / "model").withheld == held
+    later = {"view_7d": "a later night found it", "churn_28d": "so it did of this"}
     made, said = {}, {}
     for how in ("null", "base_rate"):
         spec = ScoreSpec(
             (write_features(tmp_path, 40),), NIGHT, str(tmp_path / "model"), "r",
-            f"{tmp_path}/{how}.parquet", f"{tmp_path}/{how}", failed_tasks=how,
+            f"{tmp_path}/{how}.parquet", f"{tmp_path}/{how}", failed_tasks=how, withheld=later,
         )  # fmt: skip
         said[how] = score(spec)
         made[how] = pq.read_table(spec.path)
+    held = later | held  # what the model itself says comes first
     assert {*said["null"]["tasks"], *held} == {t.name for t in TASKS}
+    assert not {*said["null"]["tasks"]} & {*held}
     assert said["null"]["withheld"] == held
     assert (said["null"]["base_rates"], set(said["base_rate"]["base_rates"])) == ([], set(held))
     rates = model.base_rates

@@ -70,8 +70,9 @@ def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -
     assert ids[0] == ids[1]
 
 
-def test_labels_of_test_days_cannot_reach_the_model(files, trained, tmp_path: Path) -> None:
-    """Every test label is turned round; the artifact stays the same, and its test fails."""
+def test_labels_of_test_days_cannot_reach_the_model(files, trained, whole, tmp_path: Path) -> None:
+    """Every test label is turned round; the artifact stays the same, and its test fails, as that
+    of the champion does."""
     tests = {t.name: set(trained["splits"][t.name]["test"]) for t in TASKS}
     altered = []
     for path in files:
@@ -84,9 +85,21 @@ def test_labels_of_test_days_cannot_reach_the_model(files, trained, tmp_path: Pa
                 rows = rows.set_column(place, task.label, turned)
         altered.append(str(tmp_path / Path(path).name))
         pq.write_table(rows, altered[-1])
-    again = train(spec_of(tmp_path / "run", tuple(altered)))
+    known = {"view_7d": "an earlier night found it"}
+    again = train(
+        spec_of(tmp_path / "run", tuple(altered), champion=whole, champion_withheld=known)
+    )
     assert again["tasks"]["churn_28d"]["model"]["auc"] < 0.3
     assert {"churn_28d", "return_90d"} <= set(again["gate"]["withheld"])
+    found = again["gate"]["champion_withheld"]  # the champion is judged on the same days
+    assert {"churn_28d", "return_90d"} <= set(found)
+    assert found["churn_28d"] == again["gate"]["withheld"]["churn_28d"]  # it is the same network
+    assert "view_7d" not in {*found, *again["gate"]["comparisons"]}
+    assert set(again["gate"]["comparisons"]) == set(trained["tasks"]) - {"view_7d"}
+    assert (
+        f"the champion's churn_28d is not published any more: {found['churn_28d']}"
+        in (again["gate"]["reasons"])
+    )
     one, other = (Path(report["folder"]) / "model" for report in (trained, again))
     assert (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
     a, b = (json.loads((folder / "model.json").read_text()) for folder in (one, other))
