@@ -14,7 +14,7 @@ from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
 from flows.analysts import first_row
 from flows.duck import read_files
-from flows.home import open_home
+from flows.home import open_home, open_lake
 from flows.lake import Lake
 from flows.releases import Release, Releases
 from flows.settings import NightjarSettings
@@ -35,8 +35,8 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
     Raises:
         CallError: there is no such release, or one of them has no scores of the day.
     """
-    releases = Releases(open_home(settings))
-    lake = Lake(settings.folder / "lake")
+    engine = open_home(settings)
+    releases, lake = Releases(engine), open_lake(settings, engine)
     chosen = releases.named(before), releases.named(after)
     days = tuple(as_of or release.as_of for release in chosen)
     names = (

@@ -14,7 +14,7 @@ from contracts.table import CallError, ContractError
 from contracts.tables import LANDED
 from contracts.tasks import TASKS, Task, enabled_tasks
 from flows.database import bind_home
-from flows.home import open_home
+from flows.home import open_home, open_lake
 from flows.lake import Lake
 from flows.lease import Lease, record_run
 from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
@@ -50,7 +50,7 @@ class Context:
         bind_home(self.engine, self.mapping.name, self.key.id)
         self.receipts = Receipts(self.engine)
         self.hashes = RawFileHashes(self.engine)
-        self.lake = Lake(settings.folder / "lake")
+        self.lake: Lake = open_lake(settings, self.engine)
         self.started_at = datetime.now(UTC)
         self.run_id = run_id or self.started_at.strftime("%Y%m%dT%H%M%S%f")[:-3]
         self.job_settings = Settings(self.mapping, self.key, settings.settle_days, as_of)

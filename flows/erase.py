@@ -19,7 +19,7 @@ from flows import forget, publish, traces, upkeep
 from flows.database import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
 from flows.forget import Change, Moved
 from flows.forms import as_path, as_text
-from flows.housekeeping import known_runs
+from flows.housekeeping import check_has, known_runs
 from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
 from flows.parts import default_as_of
@@ -71,6 +71,9 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     """
     engine, root = night.engine, night.settings.folder
     check_sources(night)
+    current = Releases(engine).current()
+    if current is not None:
+        check_has(night.lake, current)
     before = key in suppressed(engine)
     if not before:
         suppress(engine, key, reason, night.started_at)

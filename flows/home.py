@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from contracts.counts import n_of
 from contracts.table import CallError
-from flows.database import PLACES, open_database
+from flows.database import PLACES, RECEIPTS, open_database
 from flows.iceberg import plain_path, resolved
 from flows.lake import Lake
 from flows.postgres import make_databases
@@ -87,6 +87,33 @@ def bind_folder(engine: Engine, folder: Path) -> None:
             f"{folder} is the home of another database than {engine.url!r}. Use the database it "
             "was made with, or another home"
         )
+
+
+def open_lake(settings: NightjarSettings, engine: Engine) -> Lake:
+    """The home's lake: whoever opened it with another catalogue would find tables without files,
+    and files that nothing reaches.
+
+    Raises:
+        CallError: the catalogue is another home's, or none of this home, which has receipts.
+    """
+    lake, row = Lake(settings.folder / "lake"), _place(engine)
+    if row is None or lake.home_id == row["home_id"]:
+        return lake
+    if lake.home_id is not None:
+        raise CallError(
+            f"the catalogue of the lake in {lake.folder} belongs to another home. Which one it is "
+            "says PYICEBERG_CATALOG__NIGHTJAR__URI in the environment, or pyiceberg's settings"
+        )
+    with engine.connect() as connection:
+        has_written = connection.execute(select(RECEIPTS.c.stage).limit(1)).first() is not None
+    if has_written and not lake.existing():
+        raise CallError(
+            f"the catalogue of the lake in {lake.folder} has no table, but this home has written "
+            "some: it is not the one that they are listed in. Which one it is says "
+            "PYICEBERG_CATALOG__NIGHTJAR__URI in the environment, or pyiceberg's settings"
+        )
+    lake.mark(row["home_id"])  # new, or made before catalogues said whose they are
+    return lake
 
 
 def _place(engine: Engine) -> RowMapping | None:

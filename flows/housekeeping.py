@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from contracts.counts import n_of
 from contracts.days import example_days
-from contracts.table import Table
+from contracts.table import ContractError, Table
 from contracts.tables import (
     ITEM_FEATURES,
     TABLES,
@@ -21,7 +21,7 @@ from contracts.tables import (
 )
 from flows import upkeep
 from flows.database import RECEIPTS, RELEASES, RUNS
-from flows.home import open_home
+from flows.home import open_home, open_lake
 from flows.lake import Lake
 from flows.lease import writing
 from flows.receipts import Receipts, trained_on
@@ -96,11 +96,12 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
     Days go first, so that what they leave unreferenced goes by age the next time.
     """
     engine = open_home(settings)
-    lake, releases = Lake(settings.folder / "lake"), Releases(engine)
+    lake, releases = open_lake(settings, engine), Releases(engine)
     current = releases.current()
     if current is None:
         say("nothing has been released yet: nothing to clean")
         return Cleaning()
+    check_has(lake, current)
     if dry_run:
         made = _found(settings, lake, Receipts(engine), releases, current, at)
         made.stale = _stale(settings, lake, engine, at)
@@ -115,6 +116,23 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
         made.stale = _stale(settings, lake, engine, at, made.written_by)
         upkeep.remove(made.stale, lake.files_folder)
     return made
+
+
+def check_has(lake: Lake, release: Release) -> None:
+    """Refuse a catalogue that is older than a release: files of later commits would look as if
+    nothing needed them.
+
+    Raises:
+        ContractError: it lacks a snapshot that the release names.
+    """
+    for table in TABLES:
+        snapshot = release.snapshots.get(table.name)
+        if snapshot is not None and not lake.has_snapshot(table, snapshot):
+            raise ContractError(
+                f"nothing was removed: release {release.release_id} names snapshot {snapshot} of "
+                f"{table.name}, which the catalogue does not have, as if it were an older copy. "
+                "Put the newer one back, or make a release with this one first (nightjar run)"
+            )
 
 
 def known_runs(engine: Engine) -> set[str]:

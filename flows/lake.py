@@ -50,6 +50,7 @@ from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
 
 MAIN = "main"
+_HOME = "nightjar.home"
 _PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "10",
@@ -68,6 +69,15 @@ class Lake:
         self._catalog = open_catalogue(folder)
         self._lock = threading.RLock()
         self._lease: Lease | None = None
+
+    @property
+    def home_id(self) -> str | None:
+        """The home that the catalogue says it is of."""
+        return self._catalog.load_namespace_properties(NAMESPACE).get(_HOME)
+
+    def mark(self, home_id: str) -> None:
+        """Have the catalogue say so."""
+        self._catalog.update_namespace_properties(NAMESPACE, updates={_HOME: home_id})
 
     def hold(self, lease: Lease) -> None:
         """Write as the run that has this lease, and as nobody else from now on.

@@ -8,8 +8,7 @@ from prefect.runtime import flow_run
 from contracts.table import CallError
 from flows.alerts import announce
 from flows.forms import as_text
-from flows.home import open_home
-from flows.lake import Lake
+from flows.home import open_home, open_lake
 from flows.lease import NIGHT_FIRST, writing
 from flows.publish import derive
 from flows.releases import Releases, now, release_at
@@ -38,7 +37,7 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
         log.info(f"reason: {why}")
     run_id = f"rollback-{now():%Y%m%dT%H%M%S%f}"
     with writing(engine, run_id, "a rollback", patience(), NIGHT_FIRST, say) as lease:
-        releases, lake = Releases(engine), Lake(settings.folder / "lake")
+        releases, lake = Releases(engine), open_lake(settings, engine)
         lake.hold(lease)
         current = releases.current()
         if current is not None and current.release_id != meant:

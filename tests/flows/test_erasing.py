@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -170,6 +172,24 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
     assert len(told) == 1
 
 
+def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_person(
+    night: Night, registry: FakeRegistry
+) -> None:
+    """Somebody may be about to commit them."""
+    staging = Path(night.lake.staging("20250309T040000", "y"))
+    tells = Path(both(staging, USER_ITEM_DAYS, "tells", kind="item", thing_id="i", day=D1).files[0])
+    other = staging / "other.parquet"
+    rows = pq.read_table(tells)
+    pq.write_table(rows.filter(pc.field("user_key") == OTHER), other)
+    old = staging / "old.parquet"
+    pq.write_table(pq.read_table(other), old)
+    os.utime(old, (1, 1))
+    erasure.take_out(night, KEY, None)
+    assert other.exists()
+    assert not tells.exists()
+    assert not old.exists()
+
+
 def test_a_run_tells_of_an_erasure_that_was_cut_off(
     night: Night, registry: FakeRegistry, told: list[str], monkeypatch
 ) -> None:
@@ -201,8 +221,8 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
     with pytest.raises(CallError) as error:
         erasure.take_out(Night(night.settings, night.as_of), KEY, None)
     assert str(error.value) == (
-        "nothing was erased: raw rows of old are kept, of which the mapping m says nothing any "
-        "more, so whom they name cannot be told. Erase with a mapping that has them (--source), "
+        "nothing was erased: raw rows of old are kept, of which the mapping chat says nothing "
+        "any more, so whom they name cannot be told. Erase with a mapping that has them (--source), "
         "such as the one that they landed with"
     )
     assert suppressed(night.engine) == frozenset()

@@ -22,7 +22,8 @@ from contracts.tables import (
 )
 from flows import home
 from flows.database import PLACES, RUNS, open_database
-from flows.home import MARK, adopt, bind_folder, open_home
+from flows.home import MARK, adopt, bind_folder, open_home, open_lake
+from flows.housekeeping import check_has
 from flows.iceberg import uri_of
 from flows.lake import Lake
 from flows.lease import record_run
@@ -199,6 +200,52 @@ def test_a_folder_is_the_home_of_one_database(tmp_path: Path) -> None:
     (folder / MARK).write_text((tmp_path / "other" / MARK).read_text())
     with pytest.raises(CallError, match="is the home of another database"):
         bind_folder(first, folder)
+
+
+def test_another_catalogue_than_the_homes_is_refused(tmp_path: Path, monkeypatch) -> None:
+    """Its tables lead to no file, so all of them would look like nobody's."""
+    monkeypatch.setenv("PYICEBERG_CATALOG__NIGHTJAR__URI", f"sqlite:///{tmp_path}/theirs.db")
+    settings = read_settings(home=tmp_path / "home")
+    engine = open_home(settings)
+    lake = open_lake(settings, engine)
+    written(lake, "one")
+    receipt = Receipt("user_days", D1, Fingerprint("", "", ""), {}, 1, 1, 1.0, 1, None, "one", NOW)
+    Receipts(engine).write([receipt])
+    assert open_lake(settings, engine).home_id == lake.home_id
+    monkeypatch.delenv("PYICEBERG_CATALOG__NIGHTJAR__URI")
+    which = (
+        "Which one it is says PYICEBERG_CATALOG__NIGHTJAR__URI in the environment, or pyiceberg's "
+        "settings"
+    )
+    folder = settings.folder / "lake"
+    with pytest.raises(CallError) as error:
+        open_lake(settings, engine)
+    assert str(error.value) == (
+        f"the catalogue of the lake in {folder} has no table, but this home has written some: it "
+        f"is not the one that they are listed in. {which}"
+    )
+    monkeypatch.setenv("PYICEBERG_CATALOG__NIGHTJAR__URI", f"sqlite:///{tmp_path}/theirs.db")
+    other = read_settings(home=tmp_path / "other")
+    with pytest.raises(CallError) as error:
+        open_lake(other, open_home(other))
+    assert str(error.value) == (
+        f"the catalogue of the lake in {other.folder / 'lake'} belongs to another home. {which}"
+    )
+
+
+def test_a_catalogue_that_is_older_than_the_release_stops_housekeeping(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    release = release_of(lake, Path(lake.staging("one", "score")), D1, "r1")
+    check_has(lake, release)
+    snapshot = release.snapshots[USER_SCORES.name]
+    older = Lake(tmp_path / "older")
+    with pytest.raises(ContractError) as error:
+        check_has(older, release)
+    assert str(error.value) == (
+        f"nothing was removed: release r1 names snapshot {snapshot} of user_scores, which the "
+        "catalogue does not have, as if it were an older copy. Put the newer one back, or make a "
+        "release with this one first (nightjar run)"
+    )
 
 
 def test_a_database_that_keeps_no_folder_is_refused(
