@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.tables import QUARANTINE, RECONCILIATION
 from flows.analysts import query
+from jobs.raw_row import CUT_OFF
 
 MOST_REASONS = 12
 
@@ -24,6 +25,8 @@ class Counted:
     """Source, table, rows in, clean, duplicate, quarantined, erased."""
     reasons: Sequence[tuple[Any, ...]]
     """Source, table, reason, rows; the most frequent first."""
+    cut_off: Sequence[tuple[Any, ...]] = ()
+    """Source and name of files that end in the middle of a line."""
 
     @property
     def rows_in(self) -> int:
@@ -48,7 +51,21 @@ def counted(database: Path, since: date | None, as_of: date) -> Counted:
         SELECT source, table_name, reason, count(*)::BIGINT AS n FROM {QUARANTINE.name}
         WHERE {days} GROUP BY ALL ORDER BY n DESC, 1, 2, 3 LIMIT {MOST_REASONS}""",
     )[1]
-    return Counted(_title(since, as_of), rows, reasons)
+    cut_off = query(
+        database,
+        f"""
+        SELECT DISTINCT source, file FROM {QUARANTINE.name}
+        WHERE {days} AND reason = '{CUT_OFF}' ORDER BY ALL LIMIT {MOST_REASONS}""",
+    )[1]
+    return Counted(_title(since, as_of), rows, reasons, cut_off)
+
+
+def cut_off_line(source: str, file: str) -> str:
+    """What is said of a file that ends in the middle of a line."""
+    return (
+        f"{file} of {source} ends in the middle of a line: was it cut off? Its last line is "
+        "quarantined; a whole file in its place is read again"
+    )
 
 
 def of_days(since: date | None, as_of: date) -> str:

@@ -15,7 +15,7 @@ from contracts.counts import n_of
 from contracts.splits import LATER_DAYS
 from contracts.tables import PUBLISHED
 from flows.audit import Audited
-from flows.counts import Counted
+from flows.counts import Counted, cut_off_line
 from flows.findings import TREND, Findings
 from flows.night import StageReport
 from flows.null_like import NullLike
@@ -92,6 +92,7 @@ class NightReport:
             for source, table, n, _, _, bad, _ in self.tonight.rows
             if n >= MIN_ROWS and bad > MUCH_QUARANTINED * n
         ]
+        made += [f"{cut_off_line(*of)}." for of in self.tonight.cut_off]
         made += [f"{one.advice}." for one in self.null_like]
         made += [
             f"{d.column} of {d.table} lies elsewhere than in the release before: stability index "

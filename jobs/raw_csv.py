@@ -15,6 +15,7 @@ from jobs.raw_columns import header_places
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_quotes import Reading, reading
 from jobs.raw_row import (
+    CUT_OFF,
     LONG_CELL,
     LONG_LINE,
     MAX_CELL,
@@ -29,6 +30,9 @@ from jobs.sources import Source
 
 MAX_RECORD_LINES = 1000
 """Lines that one quoted record may span; beyond it, its quote was never closed."""
+
+MAX_CHARACTER = 4
+"""Bytes of a character."""
 
 STRAY_QUOTE = "a quote is not closed or not escaped"
 LINE_BREAK = "a cell with a line break; multiline = true reads it"
@@ -85,8 +89,8 @@ class _Reader:
                 continue
             try:
                 text = raw.decode(encoding)
-            except UnicodeDecodeError:
-                yield Row(number, row_hash(raw), None, self._undecodable, n)
+            except UnicodeDecodeError as error:
+                yield Row(number, row_hash(raw), None, self._undecodable(raw, n, error), n)
                 continue
             if quote and quote in text:
                 cells = self._quoted_cells(text)
@@ -117,8 +121,12 @@ class _Reader:
             else:
                 yield line
 
+    def _undecodable(self, raw: bytes, n: int, error: UnicodeDecodeError) -> str:
+        is_cut = n == len(raw) and error.start + MAX_CHARACTER > len(raw)
+        return CUT_OFF if is_cut else self._not_valid
+
     @property
-    def _undecodable(self) -> str:
+    def _not_valid(self) -> str:
         return f"not valid {self.source.encoding}"
 
     @property
@@ -129,7 +137,9 @@ class _Reader:
     def _row(self, number: int, raw: bytes, n: int, cells: list[str]) -> Row:
         hashed = row_hash(raw)
         if len(cells) != self.width:
-            problem = f"expected {n_of(self.width, 'field')}, found {len(cells)}"
+            is_cut = n == len(raw) and len(cells) < self.width
+            wrong = f"expected {n_of(self.width, 'field')}, found {len(cells)}"
+            problem = CUT_OFF if is_cut else wrong
             return Row(number, hashed, None, problem, n)
         if len(raw) > MAX_CELL and max(map(len, cells)) > MAX_CELL:
             return Row(number, hashed, None, LONG_CELL, n)
@@ -166,13 +176,14 @@ class _Reader:
                 continue
             try:
                 yield self._row(number, raw, n, self._cells(raw))
-            except UnicodeDecodeError:
-                yield Row(number, row_hash(raw), None, self._undecodable, n)
+            except UnicodeDecodeError as error:
+                yield Row(number, row_hash(raw), None, self._undecodable(raw, n, error), n)
             except _StrayQuoteError:
                 taken, joined = self._joined((number, raw, n), again, every)
                 if joined is None:
                     again.extendleft(reversed(taken[1:]))
-                    yield Row(number, row_hash(raw), None, STRAY_QUOTE, n)
+                    is_cut = n == len(raw) and raw.count(self.quote) % 2 == 1
+                    yield Row(number, row_hash(raw), None, CUT_OFF if is_cut else STRAY_QUOTE, n)
                 elif self.source.multiline and not joined.is_unclear:
                     n = sum(line[2] for line in taken)
                     yield self._row(number, joined.raw, n, joined.cells)
@@ -246,7 +257,7 @@ class _Reader:
         try:
             names = self._cells(raw)
         except UnicodeDecodeError:
-            raise UnreadableError(f"its header is {self._undecodable}{self._seems}") from None
+            raise UnreadableError(f"its header is {self._not_valid}{self._seems}") from None
         except _StrayQuoteError:
             raise UnreadableError(
                 f"its header cannot be decoded: {STRAY_QUOTE}{self._seems}"

@@ -19,6 +19,9 @@ TOO_LONG = "too long: "
 LONG_CELL = f"{TOO_LONG}a cell of more than {MAX_CELL:,} characters"
 LONG_LINE = f"{TOO_LONG}a line of more than {MAX_LINE:,} bytes"
 
+CUT_OFF = "the file ends in the middle of this line: was it cut off?"
+"""Problem of a last line that has no end and cannot be decoded as far as it goes."""
+
 BLANKS = " \t"
 
 
