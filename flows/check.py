@@ -25,12 +25,12 @@ from contracts.history import LearningDays, learnable
 from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
-from contracts.values import masked
 from flows.analysts import select_from
+from flows.check_files import absent_keys, files_cut_off
 from flows.check_night import files_of, is_cut_off, over_the_limits, tasks_with_too_few
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.null_like import NullLike, summed
-from flows.quarantine import NO_LIMITS, RECENT_DAYS, Limits
+from flows.quarantine import NO_LIMITS, RECENT_DAYS, Limits, place, shape
 from flows.settings import NightjarSettings
 from flows.stopping import undone_when_stopped
 from jobs.analysis import check_expressions
@@ -154,6 +154,8 @@ def tried(
         off,
         lookups=_lookups(mapping),
         null_like=_null_like(made, mapping),
+        absent_keys=absent_keys(mapping, landings),
+        cut_off=files_cut_off(of_sources),
         over_limits=over_the_limits(made, as_of, limits),
         read_whole=max_rows is None or (chosen == files and not is_cut_off(of_sources, max_rows)),
     )
@@ -312,21 +314,13 @@ def _reasons(
             reason,
             n,
             tuple(
-                Sample(
-                    f"{file}:{line}" + (f", element {element}" if element else ""), _hidden(fields)
-                )
+                Sample(place(file, line, element), shape(fields, element))
                 for why, file, line, element, fields in rows
                 if why == reason
             ),
         )
         for reason, n in counts
     )
-
-
-def _hidden(fields: Sequence[str | None] | None) -> str:
-    if fields is None:
-        return "could not be decoded"
-    return " | ".join("" if field is None else masked(field) for field in fields)
 
 
 def _lookups(mapping: SourceMapping) -> tuple[CheckedLookup, ...]:

@@ -36,6 +36,8 @@ def page(out: Console, found: Checked) -> None:
                 f"{source.name}: {n_of(source.too_late, 'row lands', 'rows land')} on "
                 f"{found.as_of} or later: a night as of that day does not see them"
             )
+    for told in found.cut_off:
+        out.print(told, markup=False, soft_wrap=True)
     for lookup in found.lookups:
         out.print(f"lookup {lookup.name}: {lookup.file}, {n_of(lookup.rows, 'row')}")
     for why in found.would_stop:
@@ -66,6 +68,10 @@ def page(out: Console, found: Checked) -> None:
         out.print("\n[bold]ids that look as if there were none[/bold]")
         for one in found.null_like:
             out.print(f"  {one.advice}", markup=False, soft_wrap=True)
+    if found.absent_keys:
+        out.print("\n[bold]keys that no element has, of the first rows[/bold]")
+        for told in found.absent_keys:
+            out.print(f"  {told}", markup=False, soft_wrap=True)
     _tasks(out, found)
     hints = [hint for table in found.tables for hint in hints_of(table)]
     if hints:

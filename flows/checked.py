@@ -86,6 +86,10 @@ class Checked:
     lookups: tuple[CheckedLookup, ...] = ()
     null_like: tuple[NullLike, ...] = ()
     """Ids that look as if there were none."""
+    absent_keys: tuple[str, ...] = ()
+    """Keys that the mapping names in elements of arrays, and none of the first rows has."""
+    cut_off: tuple[str, ...] = ()
+    """Files that end in the middle of a line."""
     over_limits: tuple[str, ...] = ()
     """Where cleaning drops more than the limits allow of the rows that were read."""
     read_whole: bool = True
@@ -149,6 +153,8 @@ def as_json(found: Checked) -> dict[str, Any]:
         "switched_off": dict(found.switched_off),
         "a_night_would_stop": list(found.would_stop),
         "a_night_may_stop": list(found.may_stop),
+        "cut_off": list(found.cut_off),
+        "keys_of_no_element": list(found.absent_keys),
         "ids_like_null": [
             {
                 "source": one.source,

@@ -20,11 +20,14 @@ from contracts.values import masked
 from flows.analysts import select_from
 from flows.duck import as_pattern
 from flows.lake import Lake
+from jobs.erased import element_of
 
 TREND_DAYS, RECENT_DAYS, BASE_DAYS = 14, 7, 28
 MIN_BASE_DAYS, MIN_DROPPED, MIN_ROWS = 7, 50, 100
 """Fewer days before, fewer rows dropped, or fewer rows in, say nothing."""
 _BARS = " ▁▂▃▄▅▆▇█"
+MAX_ELEMENT_SHAPE = 160
+"""Characters that are shown of an element, which may be all of a row."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class Sample:
 
     table: str
     reason: str
-    file: str
-    line: int
+    place: str
+    """File and line, and the element, where a row has several."""
     fields: str
 
 
@@ -149,21 +152,43 @@ def samples(
         for of in reasons:
             rows = connection.execute(
                 """
-                SELECT landed_on, source, file, line FROM quarantine
+                SELECT landed_on, source, file, line, element FROM quarantine
                 WHERE table_name = ? AND reason = ? AND (? IS NULL OR landed_on = ?)
-                ORDER BY landed_on DESC, file, line LIMIT ?""",
+                ORDER BY landed_on DESC, file, line, element LIMIT ?""",
                 [of.table, of.reason, day, day, per_reason],
             ).fetchall()
             made += [
                 Sample(
-                    of.table, of.reason, file, line, _fields(lake, landed_on, source, file, line)
+                    of.table,
+                    of.reason,
+                    place(file, line, element),
+                    shape(_fields(lake, landed_on, source, file, line), element),
                 )
-                for landed_on, source, file, line in rows
+                for landed_on, source, file, line, element in rows
             ]
     return made
 
 
-def _fields(lake: Lake, day: date, source: str, file: str, line: int) -> str:
+def place(file: str, line: int, element: int | None) -> str:
+    """Where a row lies that was dropped."""
+    return f"{file}:{line}" + (f", element {element}" if element else "")
+
+
+def shape(fields: Sequence[str | None] | None, element: int | None) -> str:
+    """A raw row's cells with letters and digits hidden; of a row that is an element of an array,
+    the element in the array's place."""
+    if fields is None:
+        return "could not be decoded"
+    shapes = []
+    for cell in fields:
+        of_cell = element_of(cell, element or 0)
+        shapes.append(masked(cell or "") if of_cell is None else masked(of_cell, MAX_ELEMENT_SHAPE))
+    return " | ".join(shapes)
+
+
+def _fields(
+    lake: Lake, day: date, source: str, file: str, line: int
+) -> Sequence[str | None] | None:
     paths = [f.path for f in lake.files(LANDED, day, day + timedelta(days=1), {"source": [source]})]
     with duckdb.connect() as connection:
         row = connection.execute(
@@ -171,9 +196,7 @@ def _fields(lake: Lake, day: date, source: str, file: str, line: int) -> str:
             "WHERE source = ? AND file = ? AND line = ?",
             [[as_pattern(path) for path in paths], source, file, line],
         ).fetchone()
-    if row is None or row[0] is None:
-        return "could not be decoded"
-    return " | ".join("" if field is None else masked(field) for field in row[0])
+    return None if row is None else row[0]
 
 
 def check_limits(lake: Lake, as_of: date, limits: Limits) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.rule import Rule
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from contracts.counts import n_of
 from contracts.days import as_ranges
@@ -44,7 +45,7 @@ def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: C
             is_number = any(isinstance(row[i], int | float) for row in values)
             made.add_column(name, justify="right" if is_number else "left", overflow="fold")
         for row in values:
-            made.add_row(*("" if value is None else str(value) for value in row))
+            made.add_row(*(Text("" if value is None else str(value)) for value in row))
         out.print(made)
 
 
@@ -101,7 +102,7 @@ def quarantine(
         out.print("\nsamples, letters as a and digits as 9; `file:line` is where the row lies")
         rows(
             ("table", "reason", "file:line", "fields"),
-            [(s.table, s.reason, f"{s.file}:{s.line}", s.fields) for s in shown],
+            [(s.table, s.reason, s.place, s.fields) for s in shown],
             "table",
             out,
         )

@@ -12,7 +12,8 @@ from contracts.sources import TIME_FIELDS
 from contracts.table import CallError
 from contracts.tables import LANDED
 from jobs.clean import expressions_of
-from jobs.elements import ELEMENT, NUMBER, expanded, type_of_elements
+from jobs.element_keys import ELEMENT, NUMBER
+from jobs.elements import expanded, type_of_elements
 from jobs.expressions import MANY, Expression, examined, shown
 from jobs.land import unfolded
 from jobs.lookup_join import without_matches

@@ -6,7 +6,7 @@ judged once, so that nothing is lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -14,21 +14,11 @@ from pyspark.sql import types as T
 
 from contracts.table import CallError
 from jobs import erased
+from jobs.element_keys import ELEMENT, NUMBER, Keys, keys_of
 from jobs.expressions import Expression, examined, read_back, tried
-from jobs.tokens import tokens
 
-Keys = dict[str, "Keys"]
-ELEMENT = "each"
-"""The column that expressions know an element by."""
-NUMBER = "element_number"
-"""The column with its place in the array, from 1, unless a raw column has this name."""
-
-
-def column_of(each: str) -> str | None:
-    """The raw column that an `each` is; None if an expression makes the array."""
-    listed = tokens(each)
-    is_column = len(listed) == 1 and listed[0].kind in ("word", "name")
-    return listed[0].text.strip("`") if is_column else None
+NO_OBJECT = "each: no object, as expressions expect"
+"""Reason of an element that has none of the keys that they name, for it has none at all."""
 
 
 def expanded(
@@ -37,7 +27,8 @@ def expanded(
     """One row per element, with the columns `each` and `element_number`, its place in the array
     from 1, which is `_landed.element` too.
 
-    A row without elements comes out once, as element 0, with the reason in `_landed.no_element`; so
+    An element that is no object, where expressions name keys, has that as `_landed.no_element`. A
+    row without elements comes out once, as element 0, with the reason in `_landed.no_element`; so
     do all rows of a table that has no `each`, without a reason. A row or an element that was erased
     comes out as it did before, with that as `_landed.problem`. `texts` are the table's
     expressions: of elements in JSON they say which keys are to be found, all of them as texts.
@@ -53,24 +44,30 @@ def expanded(
     if each is None:
         return _placed(rows, F.lit(0), F.lit(None).cast("string"))
     names = [name for name in rows.columns if name != "_landed"]
-    rows = _listed(rows, Expression(ELEMENT, each), T.ArrayType(type_of_elements(texts)), where)
+    expression = Expression(ELEMENT, each)
+    given = _type_of_array(rows, expression, where)
+    known = given.elementType if isinstance(given, T.ArrayType) else None
+    rows = _listed(rows, expression, given, type_of_elements(texts, known))
     n_gone = F.when(erased.is_row(problem), erased.n_rows(problem, table))
     gone = F.when(n_gone.isNotNull(), F.array_repeat(F.lit(None), n_gone))
     rows = rows.select(
         *_quoted(names),
         "_landed",
         "_reason",
-        F.posexplode_outer(F.coalesce("_listed", gone)).alias("_at", ELEMENT),
+        F.posexplode_outer(F.coalesce("_listed", gone)).alias("_at", "_element"),
+    )
+    rows = rows.withColumns(
+        {ELEMENT: F.col("_element.value"), "_reason": F.coalesce("_reason", "_element.problem")}
     )
     place = F.coalesce(F.col("_at") + 1, F.lit(0))
     if NUMBER not in {name.lower() for name in names}:
         rows = rows.withColumn(NUMBER, place)
     rows = _placed(rows, place, F.col("_reason"))
-    return _with_erased(rows, table).drop("_at", "_reason")
+    return _with_erased(rows, table).drop("_at", "_reason", "_element")
 
 
-def _listed(rows: DataFrame, expression: Expression, type_: T.ArrayType, where: str) -> DataFrame:
-    """Adds `_listed`, the array that an expression gives, and `_reason`, why a row has none."""
+def _type_of_array(rows: DataFrame, expression: Expression, where: str) -> T.DataType:
+    """What an expression that gives an array gives: an array, or a text."""
     (given,) = examined(rows, [expression])
     if isinstance(given, str):
         raise CallError(f"{where}.{given}")
@@ -79,21 +76,50 @@ def _listed(rows: DataFrame, expression: Expression, type_: T.ArrayType, where: 
             f"{where}.each: {expression.text}: expected an array, or a text that is one in JSON, "
             f"found one that gives {given.simpleString()}"
         )
+    return given
+
+
+def _listed(
+    rows: DataFrame, expression: Expression, given: T.DataType, type_: T.DataType
+) -> DataFrame:
+    """Adds `_listed`, the array that an expression gives, and `_reason`, why a row has none. Of
+    each element `_listed` has the `value`, or the `problem`, why it is not what is expected.
+    """
     is_array = isinstance(given, T.ArrayType)
     attempt = tried(expression.text, F.to_json) if is_array else tried(expression.text)
     text = read_back(F.col("_attempt"), T.StringType())
     in_brackets = F.when(F.ltrim(text).startswith("["), text)
     rows = rows.select("*", attempt.alias("_attempt")).select(
-        "*", text.isNull().alias("_missing"), F.from_json(in_brackets, type_).alias("_listed")
+        "*",
+        text.isNull().alias("_missing"),
+        F.transform(F.from_json(in_brackets, "array<string>"), _read_as(type_)).alias("_listed"),
     )
     reason = (
         F.when(F.col("_landed.problem").isNotNull(), F.lit(None))
         .when(F.col("_attempt").isNull(), F.lit(expression.failed))
         .when(F.col("_missing"), F.lit("each: missing"))
-        .when(F.col("_listed").isNull(), F.lit("each: not a JSON array of what is expected"))
+        .when(F.col("_listed").isNull(), F.lit("each: not a JSON array"))
         .when(F.size("_listed") == 0, F.lit("each: empty"))
     )
     return rows.withColumn("_reason", reason)
+
+
+def _read_as(type_: T.DataType) -> Callable[[Column], Column]:
+    """Reads an element's text by itself: read in one go, a text among objects would leave none.
+
+    Inside of the array, for a parser outside would be copied into each expression that names it.
+    """
+
+    def read(text: Column) -> Column:
+        if not isinstance(type_, T.StructType):
+            return F.struct(text.alias("value"), F.lit(None).cast("string").alias("problem"))
+        is_object = F.coalesce(F.ltrim(text).startswith("{"), F.lit(False))
+        return F.struct(
+            F.from_json(F.when(is_object, text), type_).alias("value"),
+            F.when(~is_object, F.lit(NO_OBJECT)).alias("problem"),
+        )
+
+    return read
 
 
 def _with_erased(rows: DataFrame, table: str) -> DataFrame:
@@ -117,25 +143,24 @@ def _quoted(names: Iterable[str]) -> list[Column]:
     return [F.col(f"`{name}`") for name in names]
 
 
-def type_of_elements(texts: Iterable[str]) -> T.DataType:
+def type_of_elements(texts: Iterable[str], given: T.DataType | None = None) -> T.DataType:
     """What expressions look for in an element: objects with the keys that follow `each.`, as deep
-    as they go, all of them texts in the end; texts where no key is named."""
-    keys: Keys = {}
-    for text in texts:
-        listed = tokens(text)
-        for i, token in enumerate(listed):
-            is_column = token.text.strip("`").lower() == ELEMENT and token.kind in ("word", "name")
-            if not is_column or (i > 0 and listed[i - 1].text == "."):
-                continue
-            below = keys
-            for dot, name in zip(listed[i + 1 :: 2], listed[i + 2 :: 2], strict=False):
-                if dot.text != "." or name.kind not in ("word", "name"):
-                    break
-                below = below.setdefault(name.text.strip("`"), {})
-    return _type_of(keys)
+    as they go, all of them texts in the end; texts where no key is named.
+
+    Where the type of the elements is known, objects have the keys that are there.
+    """
+    keys = keys_of(texts)
+    return _type_of(keys, given) if keys else T.StringType()
 
 
-def _type_of(keys: Keys) -> T.DataType:
+def _type_of(keys: Keys, given: T.DataType | None = None) -> T.DataType:
+    if isinstance(given, T.StructType):
+        return T.StructType(
+            [
+                T.StructField(name, _type_of(keys.get(name, {}), type_))
+                for name, type_ in ((field.name, field.dataType) for field in given)
+            ]
+        )
     if not keys:
         return T.StringType()
     return T.StructType([T.StructField(name, _type_of(below)) for name, below in keys.items()])

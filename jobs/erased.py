@@ -63,6 +63,16 @@ def without_elements(cell: str | None, places: Collection[int] | None) -> str | 
     return "".join([*pieces, cell[at:]])
 
 
+def element_of(cell: str | None, place: int) -> str | None:
+    """The element at a place, from 1, of an array in JSON, as it stands there; None if the text is
+    no array, or one of fewer elements."""
+    spans = _spans(cell) if cell is not None and place > 0 else None
+    if not spans or cell is None or place > len(spans):
+        return None
+    start, end = spans[place - 1]
+    return cell[start:end]
+
+
 def _spans(cell: str) -> list[tuple[int, int]] | None:
     """From where to where each element of an array stands, blanks around it left out; None if the
     text is no array."""

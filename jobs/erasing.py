@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from contracts.tables import LANDED
 from jobs import erased
 from jobs.clean import Rules, considered, user_key, verdicts
-from jobs.elements import column_of
+from jobs.element_keys import column_of
 from jobs.sources import Source, TableMap
 from jobs.stages import Settings, rules_for
 from jobs.trim import trimmed

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+_WHOLE_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 class UndecodableError(ValueError):
@@ -55,3 +58,22 @@ def _json(value: Any) -> str:
     if type(value) is Number:
         return value
     return json.dumps(value, ensure_ascii=False)
+
+
+def reach(record: dict[str, Any], column: str) -> tuple[Any, bool]:
+    """What stands under a key, or under a path of keys, and whether the key is there."""
+    if column in record:
+        return record[column], True
+    value: Any = record
+    for key in column.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return None, False
+        value = value[key]
+    return value, True
+
+
+def is_unfinished(text: str) -> bool:
+    """Whether a text, an object or an array is open at the end."""
+    left = _WHOLE_TEXT.sub("", text)
+    opened, closed = (sum(map(left.count, signs)) for signs in ("{[", "}]"))
+    return '"' in left or opened > closed

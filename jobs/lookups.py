@@ -16,7 +16,7 @@ import pyarrow as pa
 from contracts.lookups import LOOKUP_SETTINGS, READING, USE_SETTINGS
 from contracts.mapping import checked
 from contracts.values import SOURCE_NAME, is_table, shown
-from jobs.elements import ELEMENT, NUMBER
+from jobs.element_keys import ELEMENT, NUMBER
 from jobs.expressions import Expression
 from jobs.raw_settings import check_reading
 from jobs.tokens import tokens

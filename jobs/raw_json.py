@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from contracts.values import masked
-from jobs.json_values import UndecodableError, as_text, scan
+from jobs.element_keys import SeenKeys
+from jobs.json_values import UndecodableError, as_text, is_unfinished, reach, scan
 from jobs.raw_columns import is_among, listed
 from jobs.raw_kind import looks_like
 from jobs.raw_lines import BLOCK, LongLine, RawBytes, lines
 from jobs.raw_row import (
     BLANKS,
+    CUT_OFF,
     LONG_CELL,
     LONG_LINE,
     MAX_CELL,
@@ -68,13 +70,15 @@ def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
         if not is_one:
             n_ends, n_found = n - len(raw), 0
             for found in _Pieces((raw,), data).elements(""):
+                if found.is_unfinished and n == len(raw):
+                    found = found._replace(problem=CUT_OFF)
                 yield picked.row(number + n_more + n_found, found, n_ends)
                 n_found += 1
                 n_ends = 0
             n_more += max(n_found - 1, 0)
             data.n_skipped += n_ends  # of a line that holds nothing, such as a byte-order mark
             continue
-        if picked.unseen:
+        if picked.is_looking:
             picked.look(record)
         try:
             if picked.nested:
@@ -110,6 +114,8 @@ def json_rows(data: RawBytes, source: Source) -> Iterator[Row]:
     for number, found in enumerate(pieces.elements("," if in_array else ""), start=1):
         if found.problem == LONG_LINE:
             raise UnreadableError(f"its object {number} has more than {MAX_LINE:,} bytes")
+        if found.is_unfinished and not in_array:
+            found = found._replace(problem=CUT_OFF)
         yield picked.row(number, found)
     if in_array and not pieces.is_closed:
         raise UnreadableError("its array is never closed: the file is cut off")
@@ -125,6 +131,8 @@ class _Element(NamedTuple):
     n_bytes: int
     """With the blanks and the comma before it."""
     has_escapes: bool = False
+    is_unfinished: bool = False
+    """Whether it ends where what was read ends, in the middle of a text, an object or an array."""
 
 
 class _Pieces:
@@ -196,7 +204,9 @@ class _Pieces:
             value, problem = None, f"not valid {self._data.named}"
         elif problem is None and not isinstance(value, dict):
             problem = "not a JSON object"
-        return _Element(value, problem, row_hash(raw), n_bytes, "\\u" in text)
+        is_last = self._ended and end == len(self._text)
+        is_open = is_last and problem is not None and is_unfinished(text)
+        return _Element(value, problem, row_hash(raw), n_bytes, "\\u" in text, is_open)
 
     def _value(self, at: int) -> tuple[Any, str | None, int]:
         """The value that begins there, or what is wrong with it; its end, or -1."""
@@ -288,8 +298,17 @@ class _Picked:
         self.nulls = frozenset(source.null_values)
         self.nested = any("." in column for column in source.columns)
         self._columns = source.columns
-        self.unseen = set(source.columns) if source.missing_key == "stop" else set()
+        stops = source.missing_key == "stop"
+        self.unseen = set(source.columns) if stops else set()
         """Columns whose key no row has had yet."""
+        self.elements = (
+            {column: SeenKeys(paths) for column, paths in source.element_paths.items()}
+            if stops
+            else {}
+        )
+        """Of columns with an array the keys of its elements."""
+        self.is_looking = self._is_looking()
+        """Whether a key is still to be seen."""
         self._keys: Counter[tuple[str, str]] = Counter()
         """In how many rows a key was: what it stands in, or nothing, and the key."""
         self._n_records = 0
@@ -297,7 +316,7 @@ class _Picked:
     def row(self, line: int, found: _Element, n_ends: int = 0) -> Row:
         fields, problem = None, found.problem
         if problem is None:
-            if self.unseen:
+            if self.is_looking:
                 self.look(found.value)
             try:
                 fields = self.fields(found.value)
@@ -310,19 +329,29 @@ class _Picked:
         return Row(line, found.row_hash, fields, problem, found.n_bytes + n_ends)
 
     def fields(self, record: dict[str, Any]) -> list[str | None]:
-        texts = [as_text(_reach(record, column)[0]) for column in self._columns]
+        texts = [as_text(reach(record, column)[0]) for column in self._columns]
         return without_nulls(texts, self.nulls)
 
     def look(self, record: dict[str, Any]) -> None:
         """Note which keys a row has."""
+        for column, keys in self.elements.items():
+            keys.look(reach(record, column)[0])
+        if self.unseen:
+            self._look(record)
+        self.is_looking = self._is_looking()
+
+    def _is_looking(self) -> bool:
+        return bool(self.unseen) or any(keys.unseen for keys in self.elements.values())
+
+    def _look(self, record: dict[str, Any]) -> None:
         self._n_records += 1
         self._count("", record)
         for column in sorted(self.unseen):
-            if _reach(record, column)[1]:
+            if reach(record, column)[1]:
                 self.unseen.discard(column)
             elif "." in column:
                 parent = column.rpartition(".")[0]
-                inner = _reach(record, parent)[0]
+                inner = reach(record, parent)[0]
                 if isinstance(inner, dict):
                     self._count(f"{parent}.", inner)
 
@@ -332,7 +361,13 @@ class _Picked:
                 self._keys[parent, key] += 1
 
     def check(self) -> None:
-        """Refuse a file of which no row has a key that the mapping names."""
+        """Refuse a file of which no row, or no element, has a key that the mapping names."""
+        told = [keys.told(column) for column, keys in self.elements.items() if keys.are_absent]
+        if told:
+            raise UnreadableError(
+                f"{'; '.join(told)}; if elements may lack it, "
+                'say missing_key = "null" in the mapping'
+            )
         if self.unseen and self._n_records:
             shown = [self._shown(parent, key) for parent, key in sorted(self._keys)]
             kind = self._data.unlike(self._format) if self._format == "jsonl" else None
@@ -352,18 +387,6 @@ class _Picked:
         n = self._keys[parent, key]
         is_key = is_among(expected, beside) or (n > 1 and n * 2 >= self._n_records)
         return parent + (listed([key]) if is_key else masked(key))
-
-
-def _reach(record: dict[str, Any], column: str) -> tuple[Any, bool]:
-    """What stands under a key, or under a path of keys, and whether the key is there."""
-    if column in record:
-        return record[column], True
-    value: Any = record
-    for key in column.split("."):
-        if not isinstance(value, dict) or key not in value:
-            return None, False
-        value = value[key]
-    return value, True
 
 
 def _is_unicode(fields: Sequence[str | None]) -> bool:

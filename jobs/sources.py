@@ -26,6 +26,7 @@ from contracts.mapping import (
 from contracts.sources import BOT_LIMITS, EITHER, FIELDS, NULL_VALUES
 from contracts.table import CallError
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
+from jobs.element_keys import KeyPath, column_of, keys_of, paths_of
 from jobs.lookups import Lookup, LookupUse, check_used, lookups_of, unclear_days, used, uses_of
 from jobs.raw_settings import check_reading
 from jobs.text import TextRules
@@ -117,6 +118,18 @@ class Source:
         """The table's expressions but `each`, and those by which its lookups are found."""
         keys = (key.text for use in self.lookups_of(table) for key in use.expressions)
         return (*table.texts, *keys)
+
+    @property
+    def element_paths(self) -> dict[str, frozenset[KeyPath]]:
+        """What expressions reach for in the elements of each raw column that some `each` is."""
+        named = {column.lower(): column for column in self.columns}
+        found: dict[str, frozenset[KeyPath]] = {}
+        for table in self.tables:
+            column = named.get((column_of(table.each or "") or "").lower())
+            if column is not None:
+                paths = frozenset(paths_of(keys_of(self.texts_of(table))))
+                found[column] = found.get(column, frozenset()) | paths
+        return found
 
 
 @dataclass(frozen=True)

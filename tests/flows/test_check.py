@@ -93,16 +93,19 @@ def test_a_check_counts_what_a_night_would_keep_and_drop(
             "2025-01-03": "f,ann,x,1,2.50,2025-01-03T10:00:00",
         },
     )
+    with (tmp_path / "log/2025-01-01.csv").open("a") as file:
+        file.write("g,eve,x")
     found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
     told = as_json(found)
     assert told["tables"]["orders"] == {
-        "in": 6,
+        "in": 7,
         "clean": 2,
         "duplicate": 1,
-        "quarantined": 3,
+        "quarantined": 4,
         "reasons": {
             "expected 6 fields, found 4": 1,
             "quantity: not a whole number": 1,
+            "the file ends in the middle of this line: was it cut off?": 1,
             "user_id: missing": 1,
         },
         "users": 2,
@@ -115,7 +118,12 @@ def test_a_check_counts_what_a_night_would_keep_and_drop(
     out = Console(width=160, record=True, file=io.StringIO())
     page(out, found)
     lines = out.export_text().splitlines()
-    assert lines[0] == ("all rows of 2 files, as of 2025-01-03: 6 rows")
+    assert lines[:2] == [
+        "all rows of 2 files, as of 2025-01-03: 7 rows",
+        "log/2025-01-01.csv of log ends in the middle of a line: was it cut off? Its last line is "
+        "quarantined; a whole file in its place is read again",
+    ]
+    assert told["cut_off"] == [lines[1]]
     assert any("log/2025-01-01.csv:3" in line and "a | aaa | a | aaa" in line for line in lines)
     assert not any("bob" in line for line in lines)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from contracts.table import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows import show
 from flows.analysts import select_from
+from flows.counts import counted, cut_off_line
 from flows.lake import Lake
-from flows.quarantine import Limits, check_limits, dropped, over_limits, samples
+from flows.quarantine import Limits, check_limits, dropped, over_limits, samples, shape
 from flows.settings import read_settings
 from jobs.io import WrittenDay
+from jobs.raw_row import CUT_OFF
 from jobs.schema import arrow_schema
 
 FIRST = date(2025, 3, 1)
@@ -108,7 +112,7 @@ def test_samples_show_shapes_and_no_values(tmp_path: Path) -> None:
     lake.commit(LANDED, {DAYS[-1]: WrittenDay(DAYS[-1], 2, "x", (str(path),))})
     first, second = samples(lake, dropped(lake), None, 2)
     assert first.fields == "aaa aaaaa |  | 99.99"
-    assert (first.file, first.line) == (f"{DAYS[-1]}.csv", 2)
+    assert first.place == f"{DAYS[-1]}.csv:2"
     assert second.fields == "could not be decoded"
 
     out = Console(width=160, record=True, highlight=False)
@@ -117,6 +121,28 @@ def test_samples_show_shapes_and_no_values(tmp_path: Path) -> None:
     assert "aaa aaaaa" in told
     assert "Ann" not in told
     assert "0.05%" in told
+
+
+def test_a_sample_of_a_row_of_several_facts_shows_the_one_that_was_dropped() -> None:
+    lines = [{"sku": "a1", "qty": n, "note": "x" * 30 * n} for n in (1, 2)]
+    fields = ["17", json.dumps(lines), None, '["Ann", "Bob", "Cyd"]', "[1]", "[broken"]
+    assert shape(fields, 2) == (
+        '99 | {"aaa": "a9", "aaa": 9, "aaaa": "' + "a" * 60 + '"} |  | "aaa" | [9] | [aaaaaa'
+    )
+    assert (
+        shape(fields, 0)
+        == shape(fields, None)
+        == (
+            '99 | [{"aaa": "a9", "aaa": 9, "aaaa": "aaaaa… |  | ["aaa", "aaa", "aaa"] | [9] | [aaaaaa'
+        )
+    )
+    assert shape(None, 1) == "could not be decoded"
+
+
+def test_brackets_in_a_cell_are_printed_as_they_are() -> None:
+    out = Console(width=160, record=True, highlight=False, file=io.StringIO())
+    show.rows(("fields",), [("[aaa, 9] [/b]",)], "table", out)
+    assert out.export_text().splitlines()[1].rstrip() == "[aaa, 9] [/b]"
 
 
 def test_a_rule_that_suddenly_drops_a_lot_stops_the_night(tmp_path: Path) -> None:
@@ -245,3 +271,36 @@ def test_files_of_an_earlier_version_have_null_for_what_they_lack(tmp_path: Path
         assert sorted(map(str, erased(old, new))) == ["5", "None"]
         assert erased(new, new) == [5, 5]
         assert "union_by_name" not in select_from(RECONCILIATION, [str(new)])
+
+
+def test_files_that_are_cut_off_are_found_among_what_was_dropped(tmp_path: Path) -> None:
+    rows = [
+        {
+            "landed_on": DAYS[day],
+            "table_name": table,
+            "source": "shop",
+            "reason": reason,
+            "file": f"{day}.csv",
+            "line": line,
+            "element": 0,
+            "row_hash": "h",
+        }
+        for day, line, table, reason in (
+            (-3, 9, "orders", CUT_OFF),  # before
+            (-2, 9, "orders", CUT_OFF),
+            (-2, 9, "users", CUT_OFF),
+            (-2, 8, "users", "user_id: missing"),
+            (-1, 7, "users", "user_id: missing"),
+        )
+    ]
+    database = tmp_path / "release.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        for table, listed in ((QUARANTINE, rows), (RECONCILIATION, [])):
+            made = pa.Table.from_pylist(listed, arrow_schema(table))  # noqa: F841  by its name
+            connection.execute(f"CREATE TABLE {table.name} AS SELECT * FROM made")
+        connection.execute("CREATE TABLE release_files (path VARCHAR)")
+    found = counted(database, DAYS[-2], AS_OF).cut_off
+    assert [cut_off_line(*of) for of in found] == [
+        "-2.csv of shop ends in the middle of a line: was it cut off? Its last line is quarantined; "
+        "a whole file in its place is read again"
+    ]

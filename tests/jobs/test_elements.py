@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 from datetime import date
@@ -11,11 +12,14 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
+from rich.console import Console
 
-from contracts.table import CallError
-from flows.checked import Checked
+from contracts.table import CallError, ContractError
+from flows.check_page import page
+from flows.checked import Checked, as_json
 from jobs import erased
 from jobs.analysis import check_expressions
+from jobs.element_keys import SeenKeys
 from jobs.elements import type_of_elements
 from tests.flows.test_check import checked
 from tests.jobs.test_expressions import mapping
@@ -77,24 +81,33 @@ def test_each_element_of_a_row_is_a_fact_and_no_row_is_lost(
             order("o6", [line(1), None]),
             order("o7", "none"),
             "{",
+            order("o8", [line(1), "gift", line(3), 7, [line(5)], json.dumps(line(6))]),
         ],
     )
     orders, users = found.tables
-    assert (orders.rows_in, orders.clean, orders.duplicate) == (13, 4, 1)
+    assert (orders.rows_in, orders.clean, orders.duplicate) == (19, 7, 1)
     assert {reason.text: reason.rows for reason in orders.reasons} == {
         "each: empty": 1,
         "each: missing": 1,
-        "each: not a JSON array of what is expected": 2,
-        "item_id: missing": 2,
+        "each: no object, as expressions expect": 4,
+        "each: not a JSON array": 2,
+        "item_id: missing": 1,
         "not valid JSON": 1,
         "quantity: not a whole number": 1,
     }
-    missing = next(reason for reason in orders.reasons if reason.text == "item_id: missing")
-    assert [sample.place for sample in missing.samples] == [
-        "2025-01-01.jsonl:1, element 2",
-        "2025-01-01.jsonl:7, element 2",
+    samples = {
+        reason.text: [(sample.place, sample.fields.split(" | ")[-1]) for sample in reason.samples]
+        for reason in orders.reasons
+    }
+    assert samples["item_id: missing"] == [
+        ("2025-01-01.jsonl:1, element 2",
+         '{"aa": 9, "aaa": aaaa, "aaa": 9, "aaaaa": {"aaaaaa": "9.99", "aaaaaaaa": "aaa"}}'),
+    ]  # fmt: skip
+    assert samples["each: no object, as expressions expect"] == [
+        ("2025-01-01.jsonl:7, element 2", "aaaa"),
+        ("2025-01-01.jsonl:10, element 2", '"aaaa"'),
     ]
-    assert users.rows_in == 9
+    assert users.rows_in == 10
 
 
 def test_an_expression_may_give_the_array_and_where_says_which_rows_are_meant(
@@ -127,6 +140,76 @@ def test_elements_without_an_id_are_told_apart_by_their_place(
     found = tried(spark, tmp_path, [order("o1", [line(1), line(1)]), order("o2", [line(1)])], toml)
     orders, _ = found.tables
     assert (orders.rows_in, orders.clean, orders.duplicate) == (3, 3, 0)
+
+
+def renamed(rows: list[str]) -> list[str]:
+    """The rows, with quantities and amounts under other keys."""
+    return [row.replace('"qty"', '"quantity"').replace('"amount"', '"amuont"') for row in rows]
+
+
+def test_a_key_that_no_element_has_stops_the_run_with_those_that_are_there(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = renamed([order("o1", [line(1), "gift"]), order("o2", [line(2)])])
+    with pytest.raises(ContractError) as error:
+        tried(spark, tmp_path, rows)
+    assert str(error.value) == (
+        "source shop cannot be landed:\n"
+        "  2025-01-01.jsonl: no element of lines has the key price.amount (is it price.amuont?), qty; "
+        "the keys there are id, price, price.amuont, price.currency, quantity, sku; if elements may "
+        'lack it, say missing_key = "null" in the mapping'
+    )
+    (tmp_path / f"{DAY}.jsonl").unlink()
+    nulls = NESTED.replace('"jsonl"', '"jsonl"\nmissing_key = "null"')
+    found = tried(spark, tmp_path, rows, nulls)
+    assert found.absent_keys == (
+        "shop: no element of lines has the key price.amount (is it price.amuont?), qty; the keys "
+        "there are id, price, price.amuont, price.currency, quantity, sku",
+    )
+    assert as_json(found)["keys_of_no_element"] == list(found.absent_keys)
+    assert [(reason.text, reason.rows) for reason in found.tables[0].reasons] == [
+        ("quantity: missing", 2), ("each: no object, as expressions expect", 1)
+    ]  # fmt: skip
+    out = Console(width=400, record=True, file=io.StringIO())
+    page(out, found)
+    assert f"  {found.absent_keys[0]}" in out.export_text().splitlines()
+
+
+def test_keys_of_elements_are_seen_wherever_they_first_are() -> None:
+    seen = SeenKeys([("sku",), ("price", "amount")])
+    seen.look("no array")
+    seen.look([])
+    assert not seen.are_absent
+    seen.look([{"SKU": 1}, None, "x", {"sku": None}])
+    assert seen.are_absent
+    seen.look([{"price": "2.50"}, {"price": {"amount": None}}])
+    assert (seen.are_absent, seen.unseen) == (False, set())
+
+
+def test_keys_of_elements_that_may_be_people_are_told_by_their_shape() -> None:
+    seen = SeenKeys([("sku",)])
+    seen.look([{"Ann Miller": 1, "id": 2}, {"Bob": 1, "id": 3}, {"id": 4}])
+    assert seen.told("lines") == (
+        "no element of lines has the key sku; the keys there are aaa aaaaaa, aaa, id"
+    )
+
+
+def test_keys_of_an_array_that_an_expression_makes_are_known_before_anything_is_read(
+    spark: SparkSession,
+) -> None:
+    parsed = NESTED.replace(
+        'each = "lines"',
+        "each = \"from_json(lines, 'array<struct<id int, sku string, quantity int, Price "
+        "struct<amount string, currency string>>>')\"",
+    ).replace("each.price.currency", "each.price.curency")
+    with pytest.raises(CallError) as error:
+        check_expressions(spark, mapping(parsed))
+    assert str(error.value).splitlines()[1:] == [
+        "  sources.shop.tables.orders.quantity: each.qty: no qty in a column that has id, sku, "
+        "quantity, Price",
+        "  sources.shop.tables.orders.currency: each.price.curency: no curency in a column that has "
+        "amount, currency; is it currency?",
+    ]
 
 
 def test_keys_of_elements_are_those_that_expressions_name() -> None:

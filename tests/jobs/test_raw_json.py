@@ -29,7 +29,7 @@ def test_a_broken_object_among_others_on_a_line_costs_itself_only(tmp_path: Path
         (3, None),
         (4, "a JSON key is there twice"),
         (5, None),
-        (6, "not valid JSON"),
+        (6, "the file ends in the middle of this line: was it cut off?"),
     ]
 
 
