@@ -18,7 +18,7 @@ from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.table import CallError
 from flows import analysts, doctor, endings, look, mend, operate, show, stopping
-from flows.settings import REPOSITORY, read_settings
+from flows.settings import REPOSITORY, local_path, read_settings
 from flows.terminal import (
     Day,
     Format,
@@ -108,7 +108,7 @@ def simulate(
     from jobs.market.traits import Market
 
     market = Market(users, parse_day(start, "--start"), days, seed)
-    n = write(market, out_folder, _progress, truth_every)
+    n = write(market, local_path(out_folder), _progress, truth_every)
     out.print(
         f"{n_of(n, 'raw row')} in {out_folder}; run a night on them with\n"
         f"  nightjar run --source infra/sources/market.toml --raw {out_folder}"
@@ -171,7 +171,7 @@ def new_key(
 ) -> None:
     """Make a user key in a file that only you can read."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(local_path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
         raise CallError(f"{path}: {error.strerror}; a key is never overwritten") from None
     with os.fdopen(descriptor, "w") as stream:

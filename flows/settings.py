@@ -34,6 +34,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _OUR_FOLDERS = ("contracts", "flows", "jobs", "models", "tests")
 """Libraries may lie below it too: in an environment of its own, or beside us once installed."""
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+"""Paths lose one of the two slashes of an address, so one is enough to know it by."""
+_NO_PATH = (
+    "{given} is an address; homes, mappings, raw files and keys are read from folders of this "
+    "machine so far: give a path, such as where it is mounted"
+)
+
 HOW_TO_MAKE_A_KEY = """\
 there is no user key. User ids leave the clean stage only as a keyed hash, so a run needs a key:
   nightjar new-key nightjar.key
@@ -166,14 +173,8 @@ class NightjarSettings(BaseSettings):
     @field_validator("home", "source", "raw", "key_file", "weights_key_file", mode="before")
     @classmethod
     def _is_on_a_file_system(cls, given: object) -> object:
-        """Paths lose one of the two slashes of an address, so one is enough to know it by."""
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(given)):
-            raise PydanticCustomError(
-                "address",
-                "{given} is an address; homes, mappings, raw files and keys are read from folders "
-                "of this machine so far: give a path, such as where it is mounted",
-                {"given": str(given)},
-            )
+        if _ADDRESS.match(str(given)):
+            raise PydanticCustomError("address", _NO_PATH, {"given": str(given)})
         return given
 
     @field_validator("home")
@@ -244,6 +245,17 @@ class NightjarSettings(BaseSettings):
         if self.weights_key is not None or self.weights_key_file is None:
             return self.weights_key
         return _read_secret(self.weights_key_file, "weights' key")
+
+
+def local_path(path: Path) -> Path:
+    """A path that is given to a command beside the settings.
+
+    Raises:
+        CallError: it is an address.
+    """
+    if _ADDRESS.match(str(path)):
+        raise CallError(_NO_PATH.format(given=path))
+    return path
 
 
 def _read_secret(path: Path, what: str) -> str:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
+from inspect import Parameter, signature
+from itertools import chain
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from pyspark.sql import SparkSession
+from typer.models import ArgumentInfo
 
 from contracts.table import CallError, ContractError
 from contracts.tables import PUBLISHED, USER_ITEM_DAYS
 from flows.analysts import build_database, query
+from flows.cli import ended
 from flows.lake import Lake
 from flows.settings import read_settings
+from flows.terminal import app
 from jobs.config import SparkConfig
 from jobs.io import read_table
 from models.ranks import check_world
 from tests.flows.lakes import day_file
 
 D1, D2 = date(2025, 1, 1), date(2025, 1, 2)
+BUCKET = "s3://bucket/x"
 ODD = "a b ü%23 #'$"
 
 
@@ -62,6 +70,45 @@ def test_addresses_are_refused_for_paths(name: str, given: str) -> None:
             "files and keys are read from folders of this machine so far: give a path, such as "
             "where it is mounted"
         )
+
+
+def path_calls() -> Iterator[tuple[str, list[str]]]:
+    """Each path that some command takes, and the words of a call that gives an address for it, and
+    else only what is required."""
+    for command in app.registered_commands:
+        assert command.callback is not None
+        hints = get_type_hints(command.callback, include_extras=True)
+        parameters = signature(command.callback).parameters.values()
+        words = {}
+        for given in parameters:
+            type_, said = get_args(hints[given.name])
+            names = [n for n in (said.default, *(said.param_decls or ())) if isinstance(n, str)]
+            flag = (
+                []
+                if isinstance(said, ArgumentInfo)
+                else names or ["--" + given.name.replace("_", "-")]
+            )
+            value = BUCKET if Path in (type_, *get_args(type_)) else "2025-01-01"
+            words[given.name] = [*flag[:1], value]
+        required = [given.name for given in parameters if given.default is Parameter.empty]
+        for name in [name for name, (*_, value) in words.items() if value == BUCKET]:
+            told = [*required, name] if name not in required else required
+            called = command.name or command.callback.__name__.replace("_", "-")
+            yield words[name][0], [called, *chain.from_iterable(words[n] for n in told)]
+
+
+def test_no_command_takes_an_address_for_a_path(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    calls = list(path_calls())
+    assert {name for name, _ in calls} == {BUCKET, "--home", "--out", "--raw", "--source"}
+    for _, words in calls:
+        code, told = ended(words)
+        assert code == 2, (words, told)
+        assert told.endswith(
+            "s3:/bucket/x is an address; homes, mappings, raw files and keys are read from folders "
+            "of this machine so far: give a path, such as where it is mounted"
+        ), (words, told)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_home_that_duckdb_or_spark_could_not_open_is_refused(tmp_path: Path) -> None:
