@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
-
-_WHOLE_TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 
 
 class UndecodableError(ValueError):
@@ -70,10 +67,3 @@ def reach(record: dict[str, Any], column: str) -> tuple[Any, bool]:
             return None, False
         value = value[key]
     return value, True
-
-
-def is_unfinished(text: str) -> bool:
-    """Whether a text, an object or an array is open at the end."""
-    left = _WHOLE_TEXT.sub("", text)
-    opened, closed = (sum(map(left.count, signs)) for signs in ("{[", "}]"))
-    return '"' in left or opened > closed

@@ -26,6 +26,9 @@ _ADVICE = {
     "an Excel file of before 2007 (.xls)": "; save it as .xlsx",
 }
 
+_OF_FORMAT = {"jsonl": ("JSON lines",), "json": ("JSON", "one JSON array")}
+"""How what files look like begins, where they look like what their source says."""
+
 
 def binary_kind(head: bytes) -> str | None:
     """What the bytes are if they are no text, and what to do about it."""
@@ -63,7 +66,7 @@ def looks_like(head: bytes) -> str | None:
 def unlike(head: bytes, format_: str, encoding: str) -> str | None:
     """What a file looks like, if that is not what its source says."""
     kind = looks_like(head)
-    if kind is None or (format_ == "jsonl" and kind.startswith("JSON lines")):
+    if kind is None or kind.startswith(_OF_FORMAT.get(format_, ())):
         return None
     seems = unicode_of(head)
     return None if seems is not None and encoding.startswith(seems[:6]) else kind

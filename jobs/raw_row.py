@@ -47,12 +47,27 @@ def row_hash(raw: bytes) -> str:
     return hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
+class RunningHash:
+    """`row_hash` of a row that is too long to be held, piece by piece."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+        self.n_bytes = 0
+
+    def add(self, raw: bytes) -> None:
+        self._hash.update(raw)
+        self.n_bytes += len(raw)
+
+    def __str__(self) -> str:
+        return self._hash.hexdigest()
+
+
 def hash_of_pieces(pieces: Iterable[bytes]) -> str:
     """`row_hash` of a row that is too long to be held."""
-    running = hashlib.blake2b(digest_size=16)
+    running = RunningHash()
     for piece in pieces:
-        running.update(piece)
-    return running.hexdigest()
+        running.add(piece)
+    return str(running)
 
 
 def without_nulls(cells: Sequence[str | None], nulls: Collection[str]) -> list[str | None]:
