@@ -76,13 +76,17 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def _header(columns: Sequence[str], names: Sequence[str]) -> str:
-    """What the first line has: names, where it is a header for sure."""
+    """What the first line has: names, where it is a header for sure, as most columns are in it."""
     filled = [name for name in names if name]
-    if is_among(columns, filled):
+    known = [name for name in filled if is_among([name], columns)]
+    other = [name for name in filled if name not in known]
+    is_header = len(set(map(str.casefold, known))) * 2 > len(columns)
+    if known and (is_header or not other):
         return f"its header has {listed(filled[:MAX_NAMES])}"
-    cells = f"{len(filled)} cells, such as" if len(filled) > MAX_SHAPES else "cells such as"
-    shapes = ", ".join(map(masked, filled[:MAX_SHAPES]))
+    cells = f"{len(other)} cells, such as" if len(other) > MAX_SHAPES else "cells such as"
+    shapes = ", ".join(map(masked, other[:MAX_SHAPES]))
+    few = f"{listed(known[:MAX_NAMES])}, and besides" if known else "none of them, but"
     return (
-        f"its first line has none of them, but {cells} {shapes}; if that is no header, say "
+        f"its first line has {few} {cells} {shapes}; if that is no header, say "
         "header = false and name all columns in order"
     )

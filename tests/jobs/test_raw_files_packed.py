@@ -293,7 +293,10 @@ def test_what_a_workbook_lacks_is_told(tmp_path: Path) -> None:
     assert refusal(path, source("xlsx", sheet="c")) == (
         'no sheet c; its sheets are orders, b; say sheet = "…"'
     )
-    assert refusal(path, source("xlsx", sheet="orders")) == "no column text; its header has id, txt"
+    assert refusal(path, source("xlsx", sheet="orders")) == (
+        "no column text; its first line has id, and besides cells such as aaa; if that is no header, "
+        "say header = false and name all columns in order"
+    )
     assert read(path, source("xlsx", sheet="b")) == []
     assert refusal(path, source("csv")) == 'is an Excel workbook; format = "xlsx" reads it'
     path.write_text("<html></html>")

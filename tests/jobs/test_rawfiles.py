@@ -94,7 +94,12 @@ def test_a_missing_column_is_told_for_the_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,txt\n1,a\n")
     assert read(path, source("csv")) == [
-        (WHOLE_FILE, None, "no column text; its header has id, txt")
+        (
+            WHOLE_FILE,
+            None,
+            "no column text; its first line has id, and besides cells such as aaa; if that is no "
+            "header, say header = false and name all columns in order",
+        )
     ]
 
 
