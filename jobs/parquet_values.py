@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.raw_columns import check_once
+from jobs.raw_row import EXACT
 
-_EXACT = float(1 << 63)
-"""Below it a double without a fraction is a 64-bit whole number."""
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
+"""Types of what may be text, as writers before 2013 and some since do not say."""
 
 
 def texts(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
@@ -40,6 +41,8 @@ def texts(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
         return _of_durations(values)
     if pa.types.is_fixed_size_binary(type_):
         return [None if value is None else _of_binary(value) for value in values.to_pylist()]
+    if any(is_bytes(type_) for is_bytes in _BYTES):
+        return [_decoded(value) for value in values.to_pylist()]
     told = values.cast(pa.string())
     try:
         return list(told.to_pylist())
@@ -103,7 +106,7 @@ def _of_floats(values: pa.Array) -> pa.Array:
     """A whole number as one, such as an id in a column that became a double; NaN is missing."""
     if pa.types.is_float16(values.type):
         values = values.cast(pa.float32())
-    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT))
+    is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), EXACT))
     whole = pc.if_else(is_whole, values, pa.scalar(0, values.type)).cast(pa.int64())
     told = pc.if_else(is_whole, whole.cast(pa.string()), values.cast(pa.string()))
     return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.string()), told)

@@ -13,7 +13,7 @@ from contracts.counts import n_of
 from jobs.raw_columns import header_places, listed
 from jobs.raw_compression import check_whole
 from jobs.raw_kind import looks_like
-from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
+from jobs.raw_row import EXACT, LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
 
 MAX_UNPACKED = 1 << 30
@@ -126,7 +126,7 @@ def _text(value: Any) -> str | None:
             return None
         case bool():
             return "true" if value else "false"
-        case float() if value.is_integer() and abs(value) < 1e15:
+        case float() if value.is_integer() and abs(value) < EXACT:
             return str(int(value))
         case datetime() | date() | time():
             return value.isoformat()

@@ -25,6 +25,10 @@ CUT_OFF = "the file ends in the middle of this line: was it cut off?"
 BLANKS = " \t"
 
 
+EXACT = float(1 << 63)
+"""Below it a double without a fraction is told as a whole number, such as an id."""
+
+
 class Row(NamedTuple):
     """A row of a raw file."""
 

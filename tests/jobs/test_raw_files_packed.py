@@ -14,6 +14,7 @@ from typing import Any
 
 import openpyxl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.jobs.reading import read, refusal, source
@@ -282,6 +283,16 @@ def test_a_row_that_is_wider_than_its_sheet_says_loses_no_cell_unseen(
         (n + 3, ["3", "b"], None),
         (n + 4, ["4", None], None),
     ]
+
+
+def test_ids_of_many_digits_are_the_same_texts_in_excel_and_parquet(tmp_path: Path) -> None:
+    numbers = [1234567890123450.0, 12345678901234560.0, -9e18, 1e19, 0.5]
+    told = ["1234567890123450", "12345678901234560", "-9000000000000000000", "1e+19", "0.5"]
+    workbook(tmp_path / "a.xlsx", [["id"], *([number] for number in numbers)])
+    pq.write_table(pa.table({"id": numbers}), tmp_path / "a.parquet")
+    for format_ in ("xlsx", "parquet"):
+        rows = read(tmp_path / f"a.{format_}", source(format_, ("id",)))
+        assert [fields[0] for _, fields, _ in rows if fields] == told
 
 
 def test_what_a_workbook_lacks_is_told(tmp_path: Path) -> None:

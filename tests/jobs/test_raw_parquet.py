@@ -174,6 +174,22 @@ def test_a_struct_that_names_a_field_twice_is_refused_by_name(tmp_path: Path) ->
     assert refusal(path, source("parquet", ("s",))) == "a struct in s names a twice"
 
 
+@pytest.mark.parametrize("type_", [pa.binary(), pa.large_binary(), pa.string()])
+def test_bytes_that_are_no_text_cost_their_own_row(tmp_path: Path, type_: pa.DataType) -> None:
+    """Whether the file says that its column holds texts or not."""
+    path = tmp_path / "a"
+    values = pa.array([b"one", b"\xff\xfe", None, b"caf\xc3\xa9"])
+    if type_ == pa.string():
+        values = pa.Array.from_buffers(type_, 4, values.buffers())
+    pq.write_table(pa.table({"v": values.cast(type_)}), path)
+    assert read(path, source("parquet", ("v",))) == [
+        (1, ["one"], None),
+        (2, None, "not valid utf-8"),
+        (3, [None], None),
+        (4, ["café"], None),
+    ]
+
+
 def test_sparks_old_timestamps_are_instants(tmp_path: Path) -> None:
     """INT96 says no zone; Spark, which writes them by default, means UTC."""
     path = tmp_path / "a"
