@@ -7,13 +7,14 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from operator import itemgetter
 from typing import NamedTuple
 
 from contracts.counts import n_of
 from jobs.raw_columns import header_places
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
-from jobs.raw_quotes import Reading, reading
+from jobs.raw_quotes import Reading, are_indented, reading
 from jobs.raw_row import (
     CUT_OFF,
     LONG_CELL,
@@ -34,8 +35,15 @@ MAX_RECORD_LINES = 1000
 MAX_CHARACTER = 4
 """Bytes of a character."""
 
+MAX_FIRST_LINES = 100
+"""Lines that are looked at to see how the file separates cells."""
+
 STRAY_QUOTE = "a quote is not closed or not escaped"
 LINE_BREAK = "a cell with a line break; multiline = true reads it"
+CR_ALONE = (
+    "a line of it ends in CR alone, as on old Macs, which ends no line here: write the file again "
+    "with LF, such as by tr '\\r' '\\n'"
+)
 UNCLEAR_QUOTES = (
     "its quotes make one cell of lines that may be rows by themselves; close or double them"
 )
@@ -69,13 +77,19 @@ class _Reader:
         self.nulls = frozenset(source.null_values)
         self.quote = source.quote.encode(data.encoding)
         self.separator = None if source.separator == "whitespace" else source.separator
+        self.blank_separator = (self.separator or "").encode(data.encoding)
+        if not self.blank_separator.isspace():
+            self.blank_separator = b""
+        """The separator, if a line of nothing else is not blank."""
+        self.indented: bool | None = None
+        """Whether cells have a blank before them, where the first lines tell."""
         self.split_quoted = _splitter(source.separator, source.quote)
         self.width = len(source.columns)
         self.pick: Callable[[list[str]], list[str]] | None = None
         """Chooses the cells of `source.columns`, where the file has others or another order."""
 
     def rows(self) -> Iterator[Row]:
-        every = lines(self.data, blank=self.source.multiline)
+        every = self._begun(lines(self.data, self.source.multiline, self.blank_separator))
         beginnings = self._without_blanks(every) if self.source.multiline else every
         if self.source.header and not self._read_header(beginnings):
             return
@@ -113,10 +127,50 @@ class _Reader:
                 fields = without_nulls(cells, nulls)
             yield Row(number, row_hash(raw), fields, None, n)
 
+    def _begun(self, every: Iterator[Line]) -> Iterator[Line]:
+        """The lines, after a look at the first ones.
+
+        Raises:
+            UnreadableError: its lines end otherwise than here.
+        """
+        first: list[Line] = []
+        for line in islice(every, MAX_FIRST_LINES):
+            first.append(line)
+            if isinstance(line[1], LongLine) or (self.quote and line[1].count(self.quote) % 2):
+                break
+        if self.quote:
+            raws = [raw for _, raw, _ in first if isinstance(raw, bytes)]
+            texts = [raw.decode(self.data.encoding, "replace") for raw in raws]
+            self.indented = are_indented(map(self._split, texts), self.source.quote)
+        if len(first) == 1 and not isinstance(first[0][1], LongLine):
+            first += islice(every, 1)
+        if first and (self.source.header or len(first) == 1):
+            self._check_line_ends(first[0][1])
+        return chain(first, every)
+
+    def _check_line_ends(self, first: bytes | LongLine) -> None:
+        """Refuse a file whose header reaches beyond a CR, or that is one line for that reason."""
+        if isinstance(first, LongLine):  # whatever ends in it, it is no row
+            unquoted = self.data.head if self.source.header else b""
+        elif self.quote:
+            q = re.escape(self.quote)
+            unquoted = re.sub(rb"%b[^%b]*(%b|\Z)" % (q, q, q), b"", first)
+        else:
+            unquoted = first
+        if b"\r" in unquoted:
+            raise UnreadableError(CR_ALONE)
+
+    def _is_blank(self, raw: bytes | LongLine) -> bool:
+        return is_blank(raw, self.blank_separator)
+
+    def _split(self, text: str) -> list[str]:
+        """Cells as if quotes were characters like others."""
+        return _blank_separated(text) if self.separator is None else text.split(self.separator)
+
     def _without_blanks(self, every: Iterator[Line]) -> Iterator[Line]:
         """Lines on which a row may begin."""
         for line in every:
-            if is_blank(line[1]):
+            if self._is_blank(line[1]):
                 self.data.n_skipped += line[2]
             else:
                 yield line
@@ -168,7 +222,7 @@ class _Reader:
         again: deque[Line] = deque([first])
         while again:
             number, raw, n = again.popleft()
-            if is_blank(raw):
+            if self._is_blank(raw):
                 self.data.n_skipped += n
                 continue
             if isinstance(raw, LongLine):
@@ -190,16 +244,14 @@ class _Reader:
                 else:
                     problem = UNCLEAR_QUOTES if joined.is_unclear else LINE_BREAK
                     for number, raw, n in taken:
-                        if is_blank(raw):
+                        if self._is_blank(raw):
                             self.data.n_skipped += n
                         elif isinstance(raw, bytes):  # as all of a record are
                             yield Row(number, row_hash(raw), None, problem, n)
 
     def _cells(self, raw: bytes) -> list[str]:
         text = raw.decode(self.data.encoding)
-        if self.source.quote not in text:
-            return _blank_separated(text) if self.separator is None else text.split(self.separator)
-        return self.split_quoted(text)
+        return self.split_quoted(text) if self.source.quote in text else self._split(text)
 
     def _joined(
         self, first: tuple[int, bytes, int], again: deque[Line], every: Iterator[Line]
@@ -236,14 +288,13 @@ class _Reader:
     def _reading(self, record: list[str], raws: list[bytes]) -> Reading:
         """Whether the joined lines are one record: a pair of stray quotes would swallow all rows
         between them."""
-        texts = [raw.decode(self.data.encoding) for raw in raws if not is_blank(raw)]
         every = [
-            _blank_separated(text) if self.separator is None else text.split(self.separator)
-            for text in texts
+            self._split(raw.decode(self.data.encoding)) for raw in raws if not self._is_blank(raw)
         ]
-        if self.width < 2 or any(len(cells) != self.width for cells in every):
+        n_as_wide = sum(len(cells) == self.width for cells in every)
+        if self.width < 2 or n_as_wide * 2 <= len(every):
             return Reading.RECORD
-        return reading(record, every)
+        return reading(record, every, self.indented)
 
     def _read_header(self, every: Iterator[Line]) -> bool:
         """Find the columns; False for a file with no line at all."""

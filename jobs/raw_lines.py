@@ -120,8 +120,11 @@ Line = tuple[int, "bytes | LongLine", int]
 """Number from 1, the line without its end and byte-order mark, and its bytes in the file."""
 
 
-def is_blank(raw: bytes | LongLine) -> bool:
-    return not isinstance(raw, LongLine) and (not raw or raw.isspace())
+def is_blank(raw: bytes | LongLine, separator: bytes = b"") -> bool:
+    """Whether a line holds nothing, not even a `separator` that is a blank."""
+    return not isinstance(raw, LongLine) and (
+        not raw or (raw.isspace() and not (separator and separator in raw))
+    )
 
 
 def with_its_end(raw: bytes, n_bytes: int) -> bytes:
@@ -129,8 +132,11 @@ def with_its_end(raw: bytes, n_bytes: int) -> bytes:
     return raw + b"\r" * (n_bytes - 1 - len(raw)) + b"\n"
 
 
-def lines(data: RawBytes, blank: bool = False) -> Iterator[Line]:
-    """Non-blank lines; with `blank` those too, which may belong to a cell."""
+def lines(data: RawBytes, blank: bool = False, separator: bytes = b"") -> Iterator[Line]:
+    """Non-blank lines; with `blank` those too, which may belong to a cell.
+
+    `separator`: of cells, if it is a blank.
+    """
     number = 0
     for block, ends in _blocks(data):
         if isinstance(block, LongLine):
@@ -148,7 +154,7 @@ def lines(data: RawBytes, blank: bool = False) -> Iterator[Line]:
                 line = line.removeprefix(_BOM)
                 data.n_skipped += len(_BOM)
                 n -= len(_BOM)
-            if not line or line.isspace():
+            if (not line or line.isspace()) and is_blank(line, separator):
                 if blank:
                     yield number, line, n
                 else:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,63 @@ def test_a_separator_may_be_any_text_or_runs_of_blanks(
         (1, ["1", "a:b"], None),
         (2, ["2", "c::d"], None),
     ]
+
+
+@pytest.mark.parametrize("separator", ["\t", ";"])
+@pytest.mark.parametrize("multiline", [True, False])
+def test_a_row_of_empty_cells_is_a_row_whatever_separates_them(
+    tmp_path: Path, separator: str, multiline: bool
+) -> None:
+    path = tmp_path / "a"
+    rows = ["id;text", "1;a", ";", "", " ", ";;", '2;"open', ";", "3;b"]
+    path.write_text("\n".join(rows).replace(";", separator))
+    assert read(path, source("csv", separator=separator, multiline=multiline)) == [
+        (2, ["1", "a"], None),
+        (3, [None, None], None),
+        (6, None, "expected 2 fields, found 3"),
+        (7, None, STRAY_QUOTE),
+        (8, [None, None], None),
+        (9, ["3", "b"], None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("id,text\r1,Ann Miller\r2,b\r", {}),
+        ('id,text\r1,"Ann, Miller"\r2,"b"\r', {"multiline": True}),
+        ("id,text\r1,Ann Miller\n2,b\n", {}),
+        ("1,a\r2,b", {"header": False}),
+        ("a\rb\rc\r", {"header": False, "columns": ("id",)}),
+        ("id,text\r" + "1,b\r" * (MAX_LINE // 3), {}),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_file_whose_lines_end_in_cr_alone_is_told_as_such(
+    tmp_path: Path, text: str, given: dict[str, Any], encoding: str
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(text.encode(encoding))
+    assert refusal(path, source("csv", encoding=encoding, **given)) == (
+        "a line of it ends in CR alone, as on old Macs, which ends no line here: write the file again "
+        "with LF, such as by tr '\\r' '\\n'"
+    )
+
+
+def test_a_cr_within_a_row_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b'id,text\r\n1,x\ry\r\n2,"x\r\ny"\r\n')
+    rows = [["1", "x\ry"], ["2", "x\r\ny"]]
+    assert [fields for _, fields, _ in read(path, source("csv", multiline=True))] == rows
+    path.write_bytes(b'2,"x\ry"\n')
+    assert read(path, source("csv", header=False)) == [(1, ["2", "x\ry"], None)]
+    path.write_bytes(b'1,x\ry"\n2,b\n')
+    assert [fields for _, fields, _ in read(path, source("csv", header=False))] == [
+        None,
+        ["2", "b"],
+    ]
+    path.write_bytes(b'2,"x\ry\n"\n')
+    assert read(path, source("csv", header=False, multiline=True)) == [(1, ["2", "x\ry\n"], None)]
 
 
 def test_without_a_quote_it_is_a_character_like_others(tmp_path: Path) -> None:
