@@ -23,17 +23,19 @@ def all_history(tmp_path: Path, text: str, landed_on: str) -> tuple[Source, list
 
 
 def test_a_row_lands_on_no_day_that_cannot_be(spark: SparkSession, tmp_path: Path) -> None:
-    """What cannot be placed lands on its file's first possible day."""
-    of, files = all_history(
-        tmp_path,
-        "id,at\n1,2025-06-02 10:00:00\n2,0001-01-01 00:00:00\n3,9999-12-31 00:00:00\n"
-        "4,1989-12-31\n5,1990-01-01\n6,not a time\n7,0000-00-00 00:00:00\n8,2100-01-01\n9,2099-12-31\n",
-        "to_date(at)",
-    )
+    """What cannot be placed lands on its file's first possible day, as it is in the file."""
+    days = [
+        "2025-06-02 10:00:00", "0001-01-01 00:00:00", "9999-12-31 00:00:00", "1989-12-31",
+        "1990-01-01", "not a time", "0000-00-00 00:00:00", "2100-01-01", "2099-12-31",
+    ]  # fmt: skip
+    text = "".join(f"{number},{day}\n" for number, day in enumerate(days, 1))
+    of, files = all_history(tmp_path, f"id,at\n{text}", "to_date(at)")
     rows = landed(spark, of, files)
     check_readable(rows, of)
     first = date(1990, 1, 1)
-    assert [(r.line - 1, r.landed_on, r.problem) for r in rows.orderBy("line").collect()] == [
+    every = rows.orderBy("line").collect()
+    assert [r.fields for r in every] == [[str(i), day] for i, day in enumerate(days, 1)]
+    assert [(r.line - 1, r.landed_on, r.problem) for r in every] == [
         (1, date(2025, 6, 2), None),
         (2, first, TOO_EARLY),
         (3, first, TOO_LATE),
@@ -85,6 +87,13 @@ l3,o1,ann,i1
         (2, date(2025, 1, 5)),
         (3, date(2025, 1, 3)),
         (4, date(2025, 1, 3)),
+    ]
+    fields = [r.fields for r in shop.landed.orderBy("line").collect()]
+    rest = ["ann", "i1", "purchase", "1", "1", "EUR"]
+    assert fields == [
+        ["l1", "o1", *rest, "2025-01-05T10:00:00"],
+        ["l2", "o1", *rest, "2025-01-03T10:00:00"],
+        None,  # of which there are too few cells
     ]
 
 
