@@ -21,10 +21,10 @@ from jobs.foreign import without_values
 from jobs.raw_compression import Decompressed
 from jobs.raw_csv import csv_rows
 from jobs.raw_excel import excel_rows
-from jobs.raw_json import json_line_rows, json_rows
+from jobs.raw_json import NOT_JSON_TO_THE_END, json_line_rows, json_rows
 from jobs.raw_lines import RawBytes
 from jobs.raw_parquet import parquet_rows
-from jobs.raw_row import TOO_LONG, WHOLE_FILE, Row, UnreadableError
+from jobs.raw_row import CUT_OFF, TOO_LONG, WHOLE_FILE, Row, UnreadableError
 from jobs.sources import Source
 
 CHUNK_ROWS, CHUNK_BYTES = 8192, 32 << 20
@@ -34,7 +34,7 @@ MIN_UNDECODABLE = 10
 """So many undecodable rows in a file never stop a run, whatever their share."""
 
 MIN_UNDECODABLE_BYTES = 1 << 16
-"""Nor do rows of so many bytes, however few they are."""
+"""Nor do rows of so many bytes, however few they are, unless one is all the rest of its file."""
 
 _OF_BYTES = {"csv": csv_rows, "jsonl": json_line_rows, "json": json_rows}
 _OF_FILES = {"parquet": parquet_rows, "xlsx": excel_rows}
@@ -73,7 +73,7 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
     Raises:
         UnreadableError: bytes are in no row, no row is good, or too much of the file is not.
     """
-    n_rows = n_bad = claimed = bad_bytes = long_bytes = 0
+    n_rows = n_bad = claimed = bad_bytes = long_bytes = rest_bytes = 0
     first: Row | None = None
     for row in rows:
         n_rows += 1
@@ -85,6 +85,8 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
                 long_bytes += row.n_bytes
             else:
                 bad_bytes += row.n_bytes
+            if source.format == "json" and row.problem in (NOT_JSON_TO_THE_END, CUT_OFF):
+                rest_bytes = row.n_bytes
         yield row
     if data is not None and claimed + data.n_skipped != data.n_read:
         raise UnreadableError(
@@ -104,15 +106,16 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
         )
     if kind is not None and n_bad * 2 >= n_rows:
         raise UnreadableError(f"{n_bad} of {n_rows} rows cannot be decoded; {seems}{told}")
-    if bad_bytes > MIN_UNDECODABLE_BYTES:
+    lost_bytes = bad_bytes if bad_bytes > MIN_UNDECODABLE_BYTES else rest_bytes
+    if lost_bytes:
         # a line may be all the rest of the file, and is as many rows as good ones have its length
         of_good = max(claimed - bad_bytes - long_bytes, 1) / (n_rows - n_bad)
-        n_lost = bad_bytes / of_good
+        n_lost = lost_bytes / of_good
         if n_lost > MIN_UNDECODABLE and n_lost > source.max_undecodable_share * (
             n_lost + n_rows - n_bad
         ):
             raise UnreadableError(
-                f"{bad_bytes:,} of {claimed:,} bytes cannot be decoded, as much as "
+                f"{lost_bytes:,} of {claimed:,} bytes cannot be decoded, as much as "
                 f"{n_lost:,.0f} rows, more than max_undecodable_share = "
                 f"{source.max_undecodable_share:g} allows; {told}"
             )

@@ -232,6 +232,30 @@ def test_where_a_broken_object_ends_is_not_guessed(tmp_path: Path, one: str) -> 
     ]
 
 
+@pytest.mark.parametrize(
+    ("broken", "layout"),
+    [
+        ('{"id": "7, "text": "a"}', ("[", ",", "]")),
+        ('{"id": "7, "text": "a"}', ("", "", "")),
+        ('{"id": 7, "text": [{"a": 1}', ("", "", "")),
+    ],
+)
+def test_rows_behind_an_object_whose_end_cannot_be_told_count_as_many(
+    tmp_path: Path, broken: str, layout: tuple[str, str, str]
+) -> None:
+    path, (opening, between, closing) = tmp_path / "a", layout
+    one = '{"id": 1, "text": "a"}'
+    path.write_text(opening + between.join([*[one] * 50, broken, *[one] * 50]) + closing)
+    why = refusal(path, source("json"))
+    assert why is not None
+    assert "cannot be decoded, as much as 5" in why
+    assert " rows, more than max_undecodable_share = 0.01 allows; the first is line 51: " in why
+    path.write_text(opening + between.join([*[one] * 50, broken, *[one] * 5]) + closing)
+    assert [problem is None for _, _, problem in read(path, source("json"))] == [True] * 50 + [
+        False
+    ]
+
+
 def test_an_object_that_is_open_at_the_end_was_perhaps_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "a"
     for open_ in ('{"id": [2, {', '{"id": 2, "te', '{"id": oops, "text": "}', '{"id": NaN'):
