@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
+from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -19,8 +21,26 @@ from jobs.land import unfolded
 from jobs.lookup_join import without_matches
 from jobs.lookups import is_day_of_lookup
 from jobs.schema import spark_schema
+from jobs.session import TIME_ZONE
 from jobs.sources import Source, SourceMapping
-from jobs.time_expressions import unclear, without_local_times
+from jobs.time_expressions import (
+    adds_intervals,
+    as_meant,
+    unclear,
+    without_known_zones,
+    without_local_times,
+)
+from jobs.tokens import tokens
+
+_MIXED = (
+    "mixes times of the source's timezone with others, which would be shifted: give the text "
+    "alone, and say in time_format how it is written"
+)
+_OF_UTC = (
+    "Spark reads or writes a time in it as of UTC, not as of the source's timezone: give the text "
+    "alone and say in time_format how it is written, or make an instant of a number, such as "
+    "timestamp_seconds(…)"
+)
 
 
 def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
@@ -56,7 +76,7 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
         judged = without_matches(judged, source.lookups)
         yield from _wrong(judged, expressions, where)
         if source.timezone not in (None, "UTC"):
-            yield from _unclear(judged, expressions, where)
+            yield from unclear_times(judged, expressions, where)
 
 
 def _wrong(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[str]:
@@ -70,20 +90,55 @@ def _wrong(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[st
             )
 
 
-def _unclear(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[str]:
+def unclear_times(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[str]:
     """Times of a source with a timezone of which it cannot be told whether they are instants."""
-    for expression in (e for e in of if e.place in TIME_FIELDS):
-        why = unclear(expression.text)
-        left = without_local_times(expression.text)
-        if why is None and left is not None:
-            (type_,) = examined(rows, [Expression(expression.place, left)])
-            if isinstance(type_, T.TimestampType | T.StringType):
-                why = (
-                    "mixes times of the source's timezone with others, which would be shifted: "
-                    "give the text alone, and say in time_format how it is written"
-                )
+    for expression in (e for e in of if e.place in TIME_FIELDS and not _is_column(e.text)):
+        (type_,) = examined(rows, [replace(expression, text=as_meant(expression.text))])
+        if isinstance(type_, str):
+            continue  # told already
+        why = _MIXED if _mixes(rows, expression) else None
+        if _is_of_session_zone(rows, expression.text, type_):
+            why = unclear(expression.text) or why or _OF_UTC
         if why is not None:
             yield f"  {where}.{expression.place}: {shown(expression.text)}: {why}"
+
+
+def _is_column(text: str) -> bool:
+    """Whether it is a column, or a field of one."""
+    return all(token.kind in ("word", "name") or token.text == "." for token in tokens(text))
+
+
+def _mixes(rows: DataFrame, expression: Expression) -> bool:
+    """Whether it gives local times beside instants or texts."""
+    left = without_local_times(expression.text)
+    if left is None:
+        return False
+    (type_,) = examined(rows, [replace(expression, text=left)])
+    return isinstance(type_, T.TimestampType | T.StringType)
+
+
+def _is_of_session_zone(rows: DataFrame, text: str, type_: T.DataType) -> bool:
+    """Whether Spark takes local times for those of its session's zone somewhere in an expression,
+    or makes local times in it: it means something else in another zone."""
+    if isinstance(type_, T.StringType) and adds_intervals(text):
+        return True
+    left = without_known_zones(text)
+    meanings = {_meaning(rows, left, zone) for zone in ("UTC", "Asia/Tokyo")}
+    return len(meanings) > 1 or {name for name, _ in meanings} != {type_.simpleString()}
+
+
+def _meaning(rows: DataFrame, text: str, zone: str) -> tuple[str, int]:
+    """The type of an expression, and a hash of how Spark would compute it, in a session's zone."""
+    conf = rows.sparkSession.conf
+    before = str(conf.get(TIME_ZONE))
+    conf.set(TIME_ZONE, zone)
+    try:
+        given = rows.select(F.expr(text).alias("given"))
+        return given.schema["given"].dataType.simpleString(), given.semanticHash()
+    except (ParseException, AnalysisException):
+        return "none", 0
+    finally:
+        conf.set(TIME_ZONE, before)
 
 
 def _expected(expression: Expression, type_: T.DataType) -> str | None:

@@ -15,6 +15,7 @@ from jobs.config import SparkConfig
 from jobs.java import find_java
 from jobs.scratch import own_folder
 
+TIME_ZONE = "spark.sql.session.timeZone"
 REDACTION = "spark.sql.redaction.string.regex"
 EVENT_LOG = "spark.eventLog.enabled"
 HEX_DIGITS = "(?i)[0-9a-f]{32,}"
@@ -29,7 +30,7 @@ def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> Sp
     `brief` one is to read little and to end soon.
     """
     settings = {
-        "spark.sql.session.timeZone": "UTC",
+        TIME_ZONE: "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.shuffle.partitions": str(config.shuffle_partitions or 2 * (os.cpu_count() or 1)),
         "spark.sql.execution.arrow.pyspark.enabled": "true",

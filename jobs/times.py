@@ -7,7 +7,9 @@ the first of the two.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 
 from pyspark.sql import Column
@@ -22,6 +24,8 @@ _ZONE = r"Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?|[A-Za-z]+(?:
 """Abbreviations such as CET or BST are no zone: several share them."""
 LOCAL = rf"^{_DAY}(?:[T ]{_CLOCK})?$"
 INSTANT = rf"^{_DAY}[T ]{_CLOCK} ?(?:{_ZONE})$"
+WRITTEN_DAY = rf"\s*([+-]?\d{{4,6}}-\d{{1,2}}-\d{{1,2}})(?:[T ]{_CLOCK} ?(?:{_ZONE})?)?\s*"
+"""A day as it is written, perhaps with a clock time behind it. Spark writes years beyond 9999."""
 LOCAL_TYPES = ("timestamp_ntz", "date")
 """Types of times that are no instants."""
 _UNUSUAL = r"[\[,]|\dt\d|\dz$|[T ]\d{1,2}:\d{2} ?[A-Z+-]"
@@ -79,6 +83,20 @@ def _usual(text: Column) -> Column:
     ):
         text = F.regexp_replace(text, pattern, replacement)
     return text
+
+
+def written_day(text: Column) -> Column:
+    """The day that a text says, whatever clock time it says besides; null if it says none."""
+    return F.regexp_extract(text, f"^{WRITTEN_DAY}$", 1).try_cast("date")
+
+
+def day_written_in(text: str) -> date | None:
+    """The same of a text of Python."""
+    found = re.fullmatch(WRITTEN_DAY, text, re.ASCII)
+    try:
+        return date(*map(int, found[1].split("-"))) if found else None
+    except ValueError:
+        return None
 
 
 def _utc(local: Column, timezone: str) -> Column:

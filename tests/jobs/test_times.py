@@ -12,9 +12,11 @@ from pyspark.sql import functions as F
 
 from contracts.table import CallError
 from contracts.values import has_zone, is_time_formats
-from jobs.analysis import check_expressions
+from jobs.analysis import check_expressions, unclear_times
 from jobs.clean_fields import NO_MONEY, Context
-from jobs.time_expressions import as_meant, unclear
+from jobs.expressions import Expression, shown
+from jobs.time_expressions import as_meant
+from jobs.times import day_written_in, written_day
 from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
 from tests.jobs.test_expressions import mapping
@@ -133,6 +135,24 @@ def test_times_agree_with_python_on_seeded_random_ones(spark: SparkSession) -> N
     ]
 
 
+def test_a_day_is_read_alike_in_files_of_lookups_and_in_expressions(spark: SparkSession) -> None:
+    days = {
+        "2025-01-31": "2025-01-31",
+        " 2025-1-31 ": "2025-01-31",
+        "2025-01-31T23:30:00-05:00": "2025-01-31",
+        "2025-01-31 23:30": "2025-01-31",
+        "2025-01-31 23:30:00.123456 Europe/Berlin": "2025-01-31",
+    } | dict.fromkeys(
+        ("2025", "2025-01", "20250131", "201809", "2025-W05-5", "2025-031", "2025-02-30", "today",
+         "2025-01-31x", "2025-01-31 soon", "31.01.2025", "1738281600", "٢٠٢٥-٠١-٣١", "", "2025-01-31-"),
+    )  # fmt: skip
+    rows = spark.createDataFrame(list(enumerate(days)), "i int, at string")
+    read = rows.select("i", written_day(F.col("at")).cast("string").alias("day")).orderBy("i")
+    assert [row.day for row in read.collect()] == list(days.values())
+    written = [day_written_in(text) for text in days]
+    assert [day and day.isoformat() for day in written] == list(days.values())
+
+
 def test_formats_are_tried_in_order(spark: SparkSession) -> None:
     texts = ["01.06.2025 00:30", "20250601", "06/01/2025", "2025-06-01", "31.02.2025 00:30"]
     formats = ("dd.MM.yyyy HH:mm", "yyyyMMdd", "MM/dd/yyyy")
@@ -222,38 +242,107 @@ def test_only_calls_that_read_local_texts_are_told_apart() -> None:
     assert as_meant("-- when\ncast(a as timestamp)") == "a"
 
 
-@pytest.mark.parametrize("expression", [
-    "at", "to_timestamp(at)", "cast(concat(d, t) as timestamp)", "timestamp_seconds(n)",
-    "to_timestamp(at, 'dd.MM.yyyy')", 'to_timestamp(at, "dd.MM.yyyy")', "from_unixtime(n)",
-    "to_utc_timestamp(try_cast(at as timestamp), 'Asia/Tokyo')",
-    "date_format(to_timestamp(at, 'dd.MM.yyyy'), 'yyyy-MM-dd')",
-])  # fmt: skip
-def test_what_an_expression_reads_is_clear(expression: str) -> None:
-    assert unclear(expression) is None
+def told(spark: SparkSession, expressions: list[str]) -> list[str]:
+    """What is told of times of a source with a timezone, without where it is."""
+    rows = spark.createDataFrame([], "at string, n string, d string, t string, fmt string")
+    of = [Expression("occurred_at", text) for text in expressions]
+    return [
+        line.partition(f"{shown(line_of)}: ")[2]
+        for line_of in expressions
+        for line in unclear_times(rows, [e for e in of if e.text == line_of], "here")
+    ]
+
+
+def test_what_an_expression_reads_is_clear(spark: SparkSession) -> None:
+    seconds = "timestamp_seconds(try_cast(n as bigint))"
+    clear = [
+        "at", "to_timestamp(at)", "`to_timestamp`(at)", "cast(concat(d, t) as timestamp)",
+        "concat(d, ' ', t)", "concat_ws('T', d, t)", "if(at like '%Z', at, concat(at, 'Z'))",
+        "case when length(at) = 10 then concat(at, ' 12:00') else at end", "split(at, '[.]')[0]",
+        "get_json_object(at, '$.time')", "from_json(at, 'time string, n int').time",
+        "from_json(at, 'array<struct<update: string>>')[0].update",
+        seconds, "timestamp_millis(try_cast(n as bigint))", f"{seconds} + interval 1 hour",
+        f"{seconds} - interval '1' day", f"{seconds} + make_interval(0, 0, 0, 1)",
+        f"timestampadd(HOUR, 1, {seconds})", f"date_trunc('hour', {seconds})",
+        "cast(try_cast(n as bigint) as timestamp)", "timestamp_seconds(try_cast(n as bigint) div 1000)",
+        f"if(n > '3', {seconds}, null)", f"coalesce({seconds}, timestamp_millis(try_cast(t as int)))",
+        "from_unixtime(try_cast(n as bigint))",
+        "from_unixtime(try_cast(n as bigint), \"yyyy-MM-dd'T'HH:mm:ssXXX\")",
+        f"date_format({seconds}, \"yyyy-MM-dd'T'HH:mm:ssXXX\")",
+        "to_timestamp(at, 'dd.MM.yyyy')", '`to_timestamp`(at, "dd.MM.yyyy")',
+        "to_timestamp(at, 'dd.MM.yyyy HH:mmX')", "timestamp_seconds(unix_timestamp(at, 'dd.MM.yyyy X'))",
+        "try_to_timestamp(at, 'yyyyMMdd') + interval 30 minutes", "to_timestamp_ntz(at)",
+        "to_timestamp_ntz(at, 'dd.MM.yyyy')", "try_cast(at as timestamp_ntz)",
+        "coalesce(try_to_timestamp(at, 'dd.MM.yyyy'), try_to_timestamp(at, 'yyyyMMdd'))",
+        "make_timestamp(2025, 6, try_cast(n as int), 0, 0, 0)",
+        "make_timestamp(2025, 6, try_cast(n as int), 0, 0, 0, 'UTC')",
+        "try_to_date(at, 'dd.MM.yyyy')", "to_date(at)", "last_day(at)", "date_add(at, 1)",
+        "date'2025-06-01'", "to_utc_timestamp(try_cast(at as timestamp), 'Asia/Tokyo')",
+        "convert_timezone('Asia/Tokyo', 'UTC', at)", "timestamp'2025-06-01 00:00:00Z'",
+    ]  # fmt: skip
+    assert told(spark, clear) == []
+
+
+AS_UTC = "reads what has no offset as UTC, not as of the source's timezone"
+ANY = (
+    "Spark reads or writes a time in it as of UTC, not as of the source's timezone: give the text "
+    "alone and say in time_format how it is written, or make an instant of a number, such as "
+    "timestamp_seconds(…)"
+)
+UNIX = "unix_timestamp(at, 'dd.MM.yyyy HH:mm')"
+HIVE = f'{UNIX} {AS_UTC}: give the text alone and time_format = ["dd.MM.yyyy HH:mm"]'
+SECONDS = "timestamp_seconds(try_cast(n as bigint))"
 
 
 @pytest.mark.parametrize(("expression", "why"), [
     ("to_timestamp(at, fmt)",
-     "to_timestamp(at, fmt) reads what has no offset as UTC, not as of the source's timezone: give "
-     "the text alone, or a pattern in quotes"),
-    ("coalesce(to_timestamp(a), to_timestamp(b))",
-     "to_timestamp(a) reads what has no offset as UTC, not as of the source's timezone: give the "
-     "text alone, or a pattern in quotes"),
-    ("coalesce(cast(a as timestamp), b)",
-     "cast(a as timestamp) reads what has no offset as UTC, not as of the source's timezone: give "
-     "the text alone"),
-    ("at::timestamp",
-     "at::timestamp reads what has no offset as UTC, not as of the source's timezone: give the text "
-     "alone"),
+     f"to_timestamp(at, fmt) {AS_UTC}: give the text alone, or a pattern in quotes"),
+    ("coalesce(to_timestamp(at), `to_timestamp`(t))",
+     f"to_timestamp(at) {AS_UTC}: give the text alone, or a pattern in quotes"),
+    ("coalesce(cast(at as timestamp), t)",
+     f"cast(at as timestamp) {AS_UTC}: give the text alone"),
+    ("at::timestamp", f"at::timestamp {AS_UTC}: give the text alone"),
+    ("timestamp'2025-06-01 00:00:00'",
+     f"timestamp'2025-06-01 00:00:00' {AS_UTC}: give the text alone"),
     ("from_unixtime(n, 'dd.MM.yyyy HH:mm')",
      "from_unixtime(n, 'dd.MM.yyyy HH:mm') gives UTC as a text that does not say so: write "
      "timestamp_seconds(…)"),
-    ("date_format(timestamp_seconds(n), 'yyyy-MM-dd')",
-     "date_format(timestamp_seconds(n), 'yyyy-MM-dd') gives UTC as a text that does not say so: "
-     "write timestamp_seconds(…)"),
+    ("date_format(timestamp_seconds(try_cast(n as int)), 'yyyy-MM-dd')",
+     "date_format(timestamp_seconds(try_cast(n as int)), 'yyyy-MM-dd') gives UTC as a text that does "
+     "not say so: write timestamp_seconds(…)"),
+    (f"from_unixtime({UNIX})", HIVE),
+    (f"from_unixtime({UNIX}, 'yyyy-MM-dd HH:mm')", HIVE),
+    (f"timestamp_seconds({UNIX})", HIVE),
+    ("timestamp_seconds(`unix_timestamp`(at, fmt))",
+     f"`unix_timestamp`(at, fmt) {AS_UTC}: give the text alone"),
+    ("timestamp_seconds(to_unix_timestamp(at))", ANY),
+    ("timestamp_millis(unix_millis(cast(at as timestamp)))",
+     f"cast(at as timestamp) {AS_UTC}: give the text alone"),
+    ("date_trunc('hour', at)", ANY),
+    ("date_trunc('hour', to_timestamp(at, 'dd.MM.yyyy HH:mm'))",
+     "mixes times of the source's timezone with others, which would be shifted: give the text alone, "
+     "and say in time_format how it is written"),
+    (f"date_trunc('day', {SECONDS})", ANY),
+    ("timestampadd(HOUR, 1, at)", ANY),
+    ("dateadd(day, 1, at)", ANY),
+    ("at + interval 1 hour", ANY),
+    ("coalesce(at - interval '1' day, t)", ANY),
+    ("to_date(at) + interval 1 hour", ANY),
+    ("date_format(at, 'yyyy-MM-dd HH:mm')", ANY),
+    ("date_format(at, \"yyyy-MM-dd'T'HH:mm:ssXXX\")", ANY),
+    (f"coalesce(at, {SECONDS})", ANY),
+    (f"case when n = '1' then at else {SECONDS} end", ANY),
+    (f"coalesce({SECONDS}, to_date(at))", ANY),
+    (f"to_date({SECONDS})", ANY),
+    (f"cast({SECONDS} as string)", ANY),
+    (f"concat({SECONDS}, 'Z')", ANY),
+    ("concat(d, ' ', hour(at), ':00')", ANY),
+    ("from_json(at, 'time timestamp').time", ANY),
 ])  # fmt: skip
-def test_what_an_expression_reads_is_unclear(expression: str, why: str) -> None:
-    assert unclear(expression) == why
+def test_what_an_expression_reads_is_unclear(
+    spark: SparkSession, expression: str, why: str
+) -> None:
+    assert told(spark, [expression]) == [why]
 
 
 def test_times_of_two_kinds_in_one_expression_are_refused(spark: SparkSession) -> None:
