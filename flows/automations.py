@@ -14,6 +14,7 @@ from prefect.events.actions import ChangeFlowRunState, DoNothing, SendNotificati
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.types import SecretDict
 
+from contracts.foreign import told_by_library
 from contracts.table import CallError
 from flows.alerts import EVERY_ALERT
 from flows.settings import NightjarSettings
@@ -129,7 +130,8 @@ def notification_block(settings: NightjarSettings) -> UUID | None:
         try:
             made = Block.load(settings.alert_block)
         except ValueError as error:
-            raise CallError(f"alert_block = {settings.alert_block!r}: {error}") from None
+            why = told_by_library(error)
+            raise CallError(f"alert_block = {settings.alert_block!r}: {why}") from None
         return cast(UUID, made._block_document_id)
     if settings.alert_webhook is None:
         return None

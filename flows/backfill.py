@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import deployment, flow_run
 from sqlalchemy import Engine
@@ -28,7 +28,7 @@ from flows.parts import RUNNER, clean_all, together
 from flows.plan_page import plan_as_markdown
 from flows.releases import Release, Releases
 from flows.settings import NightjarSettings, read_settings
-from flows.tasks import after_publication, patience, say
+from flows.tasks import after_publication, flow, patience, say
 from jobs.stages import job_named
 
 SAMPLE_EVERY = 30

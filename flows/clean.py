@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from prefect import flow
 from prefect.artifacts import create_table_artifact
 
 from flows import housekeeping
 from flows.forms import as_flag
 from flows.settings import read_settings
-from flows.tasks import say
+from flows.tasks import flow, say
 
 
 @flow(name="clean", validate_parameters=False)

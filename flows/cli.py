@@ -6,7 +6,6 @@ import os
 import secrets
 import shlex
 import sys
-import traceback
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -220,8 +219,7 @@ def ended(words: Sequence[str]) -> tuple[int, str]:
     except Exception as error:
         told = endings.sentence(error)
         if not endings.is_foreseen(error):
-            stack = "".join(traceback.format_tb(error.__traceback__))
-            print(f"{told}\n{stack}{type(error).__name__}", file=sys.stderr)
+            print(f"{told}\n{endings.stack(error)}", file=sys.stderr)
             log = kept_log()
             told += f"; what led to it is in {log}" if log else ""
         return endings.exit_code(error), told

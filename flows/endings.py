@@ -44,12 +44,35 @@ _WAITS_HELP = frozenset(
 """Errors of files and sockets that may be gone a moment later."""
 
 
+class ForeignError(ContractError):
+    """What may be told of an error that is not ours: its kind and place, or what it means.
+
+    Prefect keeps the text of whatever a run fails with, shows it and puts it into alerts; what a
+    library says quotes values. So an error leaves our flows and tasks as this (`flows/tasks.py`).
+    """
+
+    def __init__(self, told: str, is_foreseen: bool, may_pass: bool):
+        super().__init__(told)
+        self.is_foreseen = is_foreseen
+        self.may_pass = may_pass
+
+
+def as_contract_error(error: Exception) -> ContractError:
+    """The error, if it is one of ours; else what may be told of it, at the same place."""
+    if isinstance(error, ContractError):
+        return error
+    told = ForeignError(sentence(error), is_foreseen(error), may_pass(error))
+    return told.with_traceback(error.__traceback__)
+
+
 def exit_code(error: BaseException) -> int:
     return WRONG_CALL if isinstance(error, CallError) else STOPPED_BY_A_CHECK
 
 
 def is_foreseen(error: BaseException) -> bool:
     """Whether its sentence says it all, so that nobody needs to look into a log."""
+    if isinstance(error, ForeignError):
+        return error.is_foreseen
     return isinstance(error, ContractError) or (
         isinstance(error, OSError) and error.filename is not None and error.strerror is not None
     )
@@ -66,6 +89,8 @@ def sentence(error: BaseException) -> str:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return "this machine has too little memory for it"
+    if type(error).__module__.startswith("pyspark."):
+        return _said_by_spark(error)
     return f"{type(error).__name__} in {place(error)}, which nobody foresaw"
 
 
@@ -75,6 +100,8 @@ def may_pass(error: BaseException) -> bool:
     What the data, a setting or our own code got wrong stays wrong; a Java process that has ended
     is not started again within a run.
     """
+    if isinstance(error, ForeignError):
+        return error.may_pass
     if isinstance(error, ContractError):
         return False
     if _around_us(error) == _SPARK:
@@ -86,6 +113,17 @@ def may_pass(error: BaseException) -> bool:
     return _around_us(error) in (_DATABASE, _PREFECT) or (
         type(error).__name__ in ("CommitFailedException", "CommitStateUnknownException")
     )
+
+
+def _said_by_spark(error: BaseException) -> str:
+    from pyspark.errors import PySparkException  # most commands start no Spark, and are quick
+
+    from jobs.foreign import spark_sentence
+
+    kind = type(error).__name__
+    if isinstance(error, PySparkException):
+        kind = spark_sentence(error)
+    return f"Spark stopped in {place(error)}: {kind}"
 
 
 def _around_us(error: BaseException) -> str | None:
@@ -107,6 +145,11 @@ def _around_us(error: BaseException) -> str | None:
                 if f"/{name}/" in frame.filename:
                     return told
     return None
+
+
+def stack(error: BaseException) -> str:
+    """Where an error came up, call by call, for who has to mend it: lines of code and no values."""
+    return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 
 def place(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Engine, delete, insert, null, select, update
 
@@ -27,7 +27,7 @@ from flows.plan import LANDING, landing_stage
 from flows.receipts import trained_on
 from flows.releases import Releases, show_again
 from flows.settings import read_settings
-from flows.tasks import after_publication, patience, say
+from flows.tasks import after_publication, flow, patience, say
 from jobs.scratch import remove_left
 
 _KEY = re.compile(r"[0-9a-f]{32}")

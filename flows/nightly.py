@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
 from prefect.runtime import flow_run
 
 from contracts.table import CallError
@@ -13,7 +12,7 @@ from flows.forecast import Plan, check_kept, finished, forecast_night
 from flows.forms import as_text
 from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
-from flows.tasks import patience, say
+from flows.tasks import flow, patience, say
 
 
 def run_name() -> str:

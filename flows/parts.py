@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.deployments import run_deployment
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
@@ -23,7 +23,7 @@ from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
 from flows.schedule import Schedule
 from flows.settings import read_settings
-from flows.tasks import patience, say
+from flows.tasks import flow, patience, say
 
 CONCURRENT = 3
 """Stages that run at once where they do not wait for one another."""

@@ -8,6 +8,7 @@ from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from contracts.foreign import told_by_library
 from contracts.table import ContractError
 from flows.settings import NightjarSettings
 
@@ -55,13 +56,13 @@ def make_database(url: str) -> bool:
         except ProgrammingError as error:
             raise ContractError(
                 f"{_shown(wanted)}: there is no such database, and {wanted.username} may not make "
-                f"it: {str(error.orig).strip()}"
+                f"it: {told_by_library(error.orig or error)}"
             ) from None
 
 
 def unreachable(url: URL, error: OperationalError) -> str:
     """What a person is told of a server that does not answer, without its password."""
-    why = " ".join(str(error.orig).split())
+    why = told_by_library(error.orig or error)
     return f"the database {_shown(url)} cannot be reached: {why}"
 
 

@@ -11,7 +11,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from contracts.counts import n_of
@@ -36,7 +35,7 @@ from flows.receipts import WITHDRAWN, Fingerprint
 from flows.registry import Registry
 from flows.releases import Release, Releases, branch_of, heal, now
 from flows.settings import NightjarSettings
-from flows.tasks import say, transient, warn
+from flows.tasks import say, task, transient, warn
 from jobs.io import WrittenDay
 from jobs.stages import JOBS
 

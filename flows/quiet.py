@@ -17,28 +17,29 @@ from typing import TextIO
 
 from rich.console import Console
 
-from contracts.table import ContractError
+from flows.endings import is_foreseen, stack
 from flows.settings import own_code
 
 LOG = "log"
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
-class _NoStack(logging.Filter):
+class _NoValues(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], ContractError):
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if error is not None:
             record.exc_info = None
-            record.exc_text = None
+            record.exc_text = None if is_foreseen(error) else stack(error)
         return True
 
 
-_NO_STACK = _NoStack()
+_NO_VALUES = _NoValues()
 
 
 def hide_stacks() -> None:
-    """Let Prefect log a ContractError as its message alone."""
+    """Let Prefect log a foreseen error as its message alone, and of others no values."""
     for name in (*_RUN_LOGGERS, "prefect.engine"):
-        logging.getLogger(name).addFilter(_NO_STACK)
+        logging.getLogger(name).addFilter(_NO_VALUES)
 
 
 class _Ours(logging.Handler):

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from contracts.clean_tables import CLEAN_TABLES
@@ -20,7 +19,7 @@ from flows.parts import RUNNER, default_as_of, together
 from flows.quarantine import dropped_rows
 from flows.releases import Release, Releases
 from flows.settings import read_settings
-from flows.tasks import after_publication, patience, say
+from flows.tasks import after_publication, flow, patience, say
 
 Counts = Mapping[tuple[str, str], int]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from contracts.table import CallError
@@ -13,7 +13,7 @@ from flows.lease import NIGHT_FIRST, writing
 from flows.publish import derive
 from flows.releases import Releases, now, release_at
 from flows.settings import read_settings
-from flows.tasks import patience, say
+from flows.tasks import flow, patience, say
 
 
 @flow(name="rollback", validate_parameters=False)

@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
@@ -35,7 +34,7 @@ from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
 from flows.sample import sample
 from flows.settings import NightjarSettings
-from flows.tasks import after_publication, say, transient, warn
+from flows.tasks import after_publication, say, task, transient, warn
 from jobs.stages import Engine
 
 

@@ -1,23 +1,66 @@
-"""What Prefect's tasks share: what is worth a second try, and where a person reads along."""
+"""What Prefect's flows and tasks share: how they fail, what is worth a second try, and where a
+person reads along."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
+import prefect
 from prefect import get_run_logger
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.flows import Flow
 from prefect.runtime import deployment
 from prefect.tasks import Task
 
 from flows.alerts import NOT_REPORTED, alert
-from flows.endings import may_pass, sentence
+from flows.endings import as_contract_error, may_pass, sentence, stack
 from flows.quiet import hide_stacks
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Say = Callable[[str], None]
 hide_stacks()  # at a terminal as in Prefect's pages, wherever a flow runs
+
+
+def flow(**options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """Prefect's decorator, for a flow that fails without values."""
+
+    def made_of(function: Callable[P, R]) -> Flow[P, R]:
+        made: Flow[P, R] = prefect.flow(**options)(function)
+        made.fn = failing_without_values(function)
+        return made
+
+    return made_of
+
+
+def task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Prefect's decorator, for a task that fails without values."""
+
+    def made_of(function: Callable[P, R]) -> Task[P, R]:
+        made: Task[P, R] = prefect.task(**options)(function)
+        made.fn = failing_without_values(function)
+        return made
+
+    return made_of
+
+
+def failing_without_values(function: Callable[P, R]) -> Callable[P, R]:
+    """The function, whose errors are told by kind and place before Prefect sees them."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            failed = as_contract_error(error)
+        raise failed  # outside of the handler, where nothing leads to what it was made of
+
+    return run
 
 
 def transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -56,5 +99,5 @@ def after_publication(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        get_run_logger().debug(f"{what}:", exc_info=True)
+        print(f"{what}:\n{stack(error)}", file=sys.stderr)
         warn(f"the release stands, but {what} could not be made: {sentence(error)}", NOT_REPORTED)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import flow
-
 from contracts.table import ContractError
 from flows.forms import as_day
 from flows.home import open_home
 from flows.parts import night_schedule, scheduled_start
 from flows.releases import Releases
 from flows.settings import read_settings
-from flows.tasks import say
+from flows.tasks import flow, say
 
 
 @flow(name="watch", validate_parameters=False)

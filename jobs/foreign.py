@@ -1,8 +1,4 @@
-"""What libraries say when something fails, told without the values that they put into it.
-
-Spark and Arrow quote the cell that they could not read: a mail in an error would go to the
-terminal, to Prefect and into alerts.
-"""
+"""What Spark says when something fails, told without the values that it puts into it."""
 
 from __future__ import annotations
 
@@ -10,13 +6,6 @@ import re
 
 from pyspark.errors import AnalysisException, ParseException, PySparkException
 
-_HIDDEN = "…"
-_VALUE = re.compile(
-    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"            # quoted
-    |(?<![^\s'"])[^\s'"@＠﹫]*[@＠﹫][^\s'"]*            # a mail or a mention
-    |(?<![A-Za-z_\d])[-+]?\d[\d.,:eE+-]*|\d{5,}       # a number, or an id within a word""",
-    re.VERBOSE,
-)
 _PLACE = re.compile(r'File "[^"]*/((?:contracts|jobs)/[\w/]+\.py)", line (\d+)')
 _KIND = re.compile(r"\b(?:[a-z_]\w*\.)*([A-Z]\w*(?:Error|Exception))\b")
 _KNOWN = {
@@ -24,11 +13,6 @@ _KNOWN = {
     "OutOfMemoryError": "Spark has too little memory; spark.memory says how much it takes",
 }
 """Parts of messages that say what to do, and how that is told."""
-
-
-def without_values(text: str) -> str:
-    """A message with whatever is quoted, mails and every number hidden; `x1` may name a column."""
-    return _VALUE.sub(_HIDDEN, text)
 
 
 def spark_sentence(error: PySparkException) -> str:

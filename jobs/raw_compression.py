@@ -15,6 +15,7 @@ from typing import IO, Any, Protocol
 
 import pyarrow as pa
 
+from contracts.foreign import without_values
 from jobs.raw_kind import binary_kind
 from jobs.raw_row import UnreadableError
 
@@ -253,7 +254,8 @@ class Decompressed:
                 raise UnreadableError(f"the {self._kind} stream {_TOO_HUNGRY}") from None
             if "runcated" in text or "ended before" in text:
                 raise UnreadableError(f"the {self._kind} stream is truncated") from None
-            raise UnreadableError(f"the {self._kind} stream is corrupt: {text}") from None
+            why = without_values(text)
+            raise UnreadableError(f"the {self._kind} stream is corrupt: {why}") from None
 
 
 _BROKEN = (

@@ -16,8 +16,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from contracts.foreign import told_by_library
 from jobs.compose import composed
-from jobs.foreign import without_values
 from jobs.raw_compression import Decompressed
 from jobs.raw_csv import csv_rows
 from jobs.raw_excel import excel_rows
@@ -58,10 +58,10 @@ def raw_rows(path: Path, source: Source) -> Iterator[Row]:
             WHOLE_FILE,
             "",
             None,
-            f"not a Parquet file that can be read: {without_values(str(error))}",
+            f"not a Parquet file that can be read: {told_by_library(error)}",
         )
     except OSError as error:
-        yield Row(WHOLE_FILE, "", None, f"cannot be read: {error.strerror or error}")
+        yield Row(WHOLE_FILE, "", None, f"cannot be read: {told_by_library(error)}")
 
 
 def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Iterator[Row]:

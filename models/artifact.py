@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from contracts.foreign import told_by_library, without_values
 from contracts.splits import Split
 from contracts.table import ContractError
 from contracts.tasks import Task, task_named
@@ -156,11 +157,11 @@ def load_model(folder: Path) -> Model:
         about = json.loads((folder / "model.json").read_text())
         about["classes"]
     except (OSError, ValueError, KeyError) as error:
-        raise ContractError(f"{folder} holds no model: {error}") from None
+        raise ContractError(f"{folder} holds no model: {told_by_library(error)}") from None
     try:
         config = TrainConfig(**{"wide": False, **about["config"]})  # before there was a choice
     except TypeError as error:
-        raise ContractError(f"{folder}: {_OTHER_VERSION} ({error})") from None
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({told_by_library(error)})") from None
     layout = Layout(
         tuple(task_named(name) for name in about["tasks"]),
         {name: tuple(classes) for name, classes in about["classes"].items()},
@@ -171,7 +172,8 @@ def load_model(folder: Path) -> Model:
         network.load_state_dict(load(sealed.read(folder / "model.safetensors")))
     except RuntimeError as error:
         first = str(error).strip().splitlines()[1:2] or [str(error)]
-        raise ContractError(f"{folder}: {_OTHER_VERSION} ({first[0].strip()})") from None
+        why = without_values(first[0].strip())
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({why})") from None
     network.eval()
     return Model(
         network,

@@ -79,6 +79,19 @@ def test_flows_start_training_and_scoring_as_processes() -> None:
                 assert node.module in allowed, f"{path.name} imports {node.module}"
 
 
+def test_flows_and_tasks_are_declared_by_decorators_of_our_own() -> None:
+    """Prefect's own would give it the text of every error, and with it values of the data."""
+    declared = {
+        str(path.relative_to(REPOSITORY))
+        for path in modules("flows")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("prefect")
+        and {alias.name for alias in node.names} & {"flow", "task"}
+    }
+    assert declared == set()
+
+
 def test_only_the_edges_read_the_environment() -> None:
     readers = {
         str(p.relative_to(REPOSITORY))

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
+import sqlite3
 import subprocess
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from sqlalchemy.exc import OperationalError
 
+from contracts.table import ContractError
 from flows import endings
 from flows.night import StageReport, done
 from flows.quiet import _Ours
+from flows.tasks import flow, task, transient
 from tests.bench.stops import COMMAND
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import ENVIRONMENT
+from tests.flows.conftest import ENVIRONMENT, QUIET, lines_at_a_terminal
 from tests.flows.test_stopping import MAPPING, environment
 
+pytestmark = QUIET
+HERE = "tests/flows/test_quiet.py"
 PREFECT = "prefect/flow_engine.py"
 
 
@@ -48,6 +57,98 @@ def test_an_error_s_place_is_in_our_code_even_where_libraries_lie_below_it() -> 
     assert endings.place(error.value) == (
         f"tests/flows/test_quiet.py:{line.__code__.co_firstlineno + 2}"
     )
+
+
+MAIL = "ann@example.com"
+
+
+@task(name="key", task_run_name="key")
+def key_that_is_missing() -> None:
+    raise KeyError(MAIL)
+
+
+@task(
+    name="database",
+    task_run_name="database",
+    retries=1,
+    retry_delay_seconds=0,
+    retry_condition_fn=transient,
+)
+def database_that_is_away() -> None:
+    raise OperationalError("SELECT", {"user": MAIL}, Exception(MAIL))
+
+
+@flow(name="foreign")
+def foreign(how: str) -> None:
+    if how == "key":
+        key_that_is_missing()
+    if how == "database":
+        database_that_is_away()
+    raise ValueError(MAIL)
+
+
+DATABASE_AWAY = "the database does not answer. What is finished is kept; run it again"
+
+
+@pytest.mark.parametrize(
+    ("how", "told", "lines"),
+    [
+        ("key", f"KeyError in {HERE}:LINE, which nobody foresaw", []),
+        ("flow", f"ValueError in {HERE}:LINE, which nobody foresaw", []),
+        (
+            "database",
+            DATABASE_AWAY,
+            [f"  database: once more, for it stopped at this: {DATABASE_AWAY}"],
+        ),
+    ],
+)
+def test_prefect_is_told_how_a_run_failed_and_no_values(
+    how: str, told: str, lines: list[str]
+) -> None:
+    with lines_at_a_terminal() as shown:
+        state = foreign(how, return_state=True)
+    with pytest.raises(ContractError) as failed:
+        state.result()
+    said = re.sub(r":\d+,", ":LINE,", str(failed.value))
+    assert (said, failed.value.__cause__, failed.value.__context__) == (told, None, None)
+    assert [line[9:] for line in shown] == lines
+    assert endings.is_foreseen(failed.value) is False
+    kept = kept_by_prefect(str(failed.value))
+    assert [row for _, row in kept if MAIL in row] == []
+
+
+def kept_by_prefect(told: str) -> list[tuple[str, str]]:
+    """Table and text of every row of Prefect's database, once states, logs and events have it."""
+    path = Path(os.environ["PREFECT_HOME"]) / "prefect.db"
+    for _ in range(200):
+        with closing(sqlite3.connect(path)) as database:
+            names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            rows = [
+                (name, str(row))
+                for (name,) in names.fetchall()
+                for row in database.execute(f'SELECT * FROM "{name}"')
+            ]
+        if {table for table, row in rows if told in row} >= {"flow_run_state", "log", "events"}:
+            return rows
+        time.sleep(0.1)
+    raise AssertionError("Prefect does not know how the run ended")
+
+
+def test_a_stack_in_a_log_has_lines_of_code_and_no_values(capsys) -> None:
+    log = logging.getLogger("prefect.engine")
+    kept = io.StringIO()
+    handler = logging.StreamHandler(kept)
+    log.addHandler(handler)
+    try:
+        {}[MAIL]
+    except KeyError:
+        log.exception("crashed:")
+    finally:
+        log.removeHandler(handler)
+    first, *stack, kind = kept.getvalue().splitlines()
+    assert (first, kind) == ("crashed:", "KeyError")
+    assert "test_a_stack_in_a_log_has_lines_of_code_and_no_values" in stack[0]
+    assert MAIL not in kept.getvalue()
 
 
 def test_a_stage_says_what_it_did_and_counts_one_as_one() -> None:
