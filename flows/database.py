@@ -77,8 +77,9 @@ CURRENT = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("release_id", String, nullable=False),
+    Column("announced_at", DateTime(timezone=True)),
 )
-"""One row: the truth about what analysts see."""
+"""One row: the truth about what analysts see, and when downstream was told of it."""
 
 HOMES = Table(
     "home",

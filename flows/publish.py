@@ -297,8 +297,7 @@ def _with_other_scores(night: Night, snapshot: int) -> Release | None:
 def publish(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> Release:
     """Make the release current by one row, derive everything else from it, and announce it.
 
-    Without scores (`scored` is empty) those of the current release stay. A release that was
-    current already is announced again: a crash may have come between.
+    Without scores (`scored` is empty) those of the current release stay.
     """
     releases = Releases(night.engine)
     current = releases.current()
@@ -307,17 +306,21 @@ def publish(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> Re
         releases.publish(release)
         say(f"published release {release.release_id}")
     derive(releases, night.lake, night.settings, "publish")
-    announce(release.release_id, str(release.as_of))
     return release
 
 
 def derive(releases: Releases, lake: Lake, settings: NightjarSettings, what: str) -> None:
-    """Have what only shows the current release show it; what cannot be made raises an alert."""
+    """Have what only shows the current release show it, and then announce it, unless that was done;
+    what cannot be made raises an alert."""
     healed = heal(releases, lake, Registry(settings), settings.folder / "nightjar.duckdb")
     for mended in healed.mended:
         say(f"{what}: {mended}")
     for problem in healed.problems:
         warn(problem, NOT_DERIVED)
+    release = releases.unannounced()
+    if release is not None:
+        announce(release.release_id, str(release.as_of))
+        releases.mark_announced(release.release_id)
 
 
 def _release(

@@ -89,6 +89,21 @@ class Releases:
         )
         return found[0] if found else None
 
+    def unannounced(self) -> Release | None:
+        """The current release, if downstream was not told yet that it is current."""
+        found = self._some(
+            select(RELEASES)
+            .join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
+            .where(CURRENT.c.announced_at.is_(None))
+        )
+        return found[0] if found else None
+
+    def mark_announced(self, release_id: str) -> None:
+        """Remember that downstream was told that this release is current."""
+        with self._engine.begin() as connection:
+            told = update(CURRENT).where(CURRENT.c.release_id == release_id)
+            connection.execute(told.values(announced_at=now()))
+
     def before(self, as_of: date) -> Release | None:
         """The current line's newest release of an earlier day."""
         found = self._some(_standing(as_of))
@@ -174,7 +189,9 @@ class Releases:
                 .where(RELEASES.c.release_id == current.release_id)
                 .values(withdrawn_at=now())
             )
-            connection.execute(update(CURRENT).values(release_id=before.release_id))
+            connection.execute(
+                update(CURRENT).values(release_id=before.release_id, announced_at=None)
+            )
             connection.execute(
                 update(RECEIPTS)
                 .where(RECEIPTS.c.stage.in_(AS_OF_STAGES), RECEIPTS.c.day.in_(current.days))

@@ -6,7 +6,6 @@ from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from contracts.table import CallError
-from flows.alerts import announce
 from flows.forms import as_text
 from flows.home import open_home, open_lake
 from flows.lease import NIGHT_FIRST, writing
@@ -48,5 +47,4 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
         withdrawn, current = releases.rollback(lake)
         log.info(f"{withdrawn.release_id} is withdrawn; {current.release_id} is current")
         derive(releases, lake, settings, "rollback")
-    announce(current.release_id, str(current.as_of))
     return {"withdrawn": withdrawn.release_id, "current": current.release_id}

@@ -18,14 +18,14 @@ import pytest
 from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from contracts.tasks import TASKS
-from flows import lease
+from flows import lease, publish
 from flows.analysts import query
 from flows.audit import audit_drift, audit_scores, raise_if_failed
 from flows.database import open_database
 from flows.home import open_home
 from flows.lake import Lake
 from flows.releases import Healed, Releases, branch_of, heal, now
-from flows.settings import read_settings
+from flows.settings import NightjarSettings, read_settings
 from flows.upkeep import expire
 from tests.flows.lakes import FakeRegistry, release_of, scores_file
 
@@ -141,6 +141,38 @@ def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_pa
         releases.rollback(lake)
 
 
+def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
+    lake: Lake, tmp_path: Path, monkeypatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(publish, "Registry", lambda settings: FakeRegistry())
+    monkeypatch.setattr(publish, "say", lambda line: None)
+    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: told.append(release_id))
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    settings = NightjarSettings(home=tmp_path)
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    publish.derive(releases, lake, settings, "publish")
+    publish.derive(releases, lake, settings, "mended")
+    assert told == ["one"]
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    with monkeypatch.context() as patch:
+
+        def gone(*_: object) -> bool:
+            raise ContractError("main cannot be pointed to it")
+
+        patch.setattr(lake, "point_main", gone)
+        with pytest.raises(ContractError, match="main cannot be pointed to it"):
+            publish.derive(releases, lake, settings, "publish")
+    assert told == ["one"]  # nobody sees two yet
+    publish.derive(releases, lake, settings, "mended")
+    publish.derive(releases, lake, settings, "mended")
+    assert told == ["one", "two"]
+    releases.rollback(lake)
+    publish.derive(releases, lake, settings, "rollback")
+    publish.derive(releases, lake, settings, "mended")
+    assert told == ["one", "two", "one"]
+
+
 def test_a_double_click_on_rollback_takes_one_release_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +194,6 @@ def test_a_double_click_on_rollback_takes_one_release_back(
         "patience": lambda: timedelta(minutes=5),
         "say": lambda line: waiting.release(),
         "derive": lambda *told: None,
-        "announce": lambda *told: None,
         "get_run_logger": lambda: logging.getLogger("rollback"),
     }
     for name, value in patches.items():

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
 from flows import gating, publish, steps, tasks
 from flows.analysts import query
 from flows.cli import app
+from flows.database import CURRENT, open_database
 from flows.lake import Lake
 from flows.night import Night, StageReport
 from flows.nightly import nightly
@@ -139,6 +141,14 @@ def verdicts_of(lines: list[str]) -> list[str]:
     return [line[11:] for line in lines if line[11:].startswith(("gate: ", "audit: "))]
 
 
+def forget_the_announcement(home: Path) -> None:
+    """As a run leaves it that ends between its release and the announcement."""
+    engine = open_database(f"sqlite:///{home}/nightjar.db")
+    with engine.begin() as connection:
+        connection.execute(update(CURRENT).values(announced_at=None))
+    engine.dispose()
+
+
 def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before(
     home: Path, first, monkeypatch
 ) -> None:
@@ -150,6 +160,7 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
     monkeypatch.setattr(steps, "find", broken)
     monkeypatch.setattr(publish, "announce", lambda release_id, day: told.append((release_id, day)))
     monkeypatch.setattr(tasks, "alert", lambda event, message: told.append((event, message)))
+    forget_the_announcement(home)
     state = nightly(NIGHT, return_state=True)
     assert state.is_completed()
     done = state.result()
@@ -168,8 +179,6 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
 def test_a_night_that_lost_its_end_takes_it_up_and_reaches_the_same_release(home, first) -> None:
     """Scores and release are gone, as after a crash before publishing; the rest is reused."""
     from sqlalchemy import text
-
-    from flows.database import open_database
 
     engine = open_database(f"sqlite:///{home}/nightjar.db")
     with engine.begin() as connection:
