@@ -27,6 +27,7 @@ from contracts.tables import (
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
 from flows.analysts import first_row
 from flows.duck import read_files
+from flows.endings import sentence
 from flows.night import Night
 from flows.processes import run_models
 from flows.registry import Registry
@@ -134,15 +135,23 @@ def _model(night: Night, model_id: str) -> dict[str, Any]:
             return {
                 "model": model_id,
                 "trained for": day,
-                "MLflow run": receipt.outputs["run_id"],
-                "registered version": Registry(night.settings).version(model_id),
+                **mlflow_of(Registry(night.settings), model_id, receipt.outputs["run_id"]),
                 "rows": receipt.rows_in,
                 "training snapshot": receipt.outputs.get("examples_snapshot"),
                 "examples": receipt.fingerprint.inputs,
                 "git commit": receipt.git_commit,
-                **Registry(night.settings).tags(receipt.outputs["run_id"]),
             }
-    return {"model": model_id, "registered version": Registry(night.settings).version(model_id)}
+    return {"model": model_id, **mlflow_of(Registry(night.settings), model_id)}
+
+
+def mlflow_of(registry: Registry, model_id: str, run_id: str | None = None) -> dict[str, Any]:
+    """What MLflow knows of a model; whatever it does not, the rest is told all the same."""
+    try:
+        tags, version = registry.tags(run_id), registry.version(model_id)
+    except Exception as error:
+        return {"MLflow run": f"{run_id or 'none'}: MLflow cannot be asked: {sentence(error)}"}
+    run = f"{run_id or 'none'}: MLflow does not know the run" if tags is None else run_id
+    return {"MLflow run": run, "registered version": version or "none", **(tags or {})}
 
 
 def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:

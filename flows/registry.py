@@ -18,8 +18,7 @@ from models.config import ARTIFACT
 
 NAME = "nightjar"
 CHAMPION = "champion"
-
-
+_NOT_THERE = "RESOURCE_DOES_NOT_EXIST"
 TRAINED_ON_ERASED = "trained_on_erased_people"
 
 
@@ -55,9 +54,16 @@ class Registry:
     def version(self, model_id: str) -> int | None:
         return next((int(v.version) for v in self._versions() if _model_of(v) == model_id), None)
 
-    def tags(self, run_id: str) -> dict[str, str]:
-        """What the run that trained a model says of its data."""
-        tags = self._client.get_run(run_id).data.tags
+    def tags(self, run_id: str | None) -> dict[str, str] | None:
+        """What the run that trained a model says of its data; None if MLflow does not know it."""
+        if run_id is None:
+            return None
+        try:
+            tags = self._client.get_run(run_id).data.tags
+        except MlflowException as error:
+            if error.error_code != _NOT_THERE:
+                raise
+            return None
         return {
             name.replace("_", " "): tags[name] for name in ("examples_snapshot",) if name in tags
         }

@@ -8,6 +8,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from contracts.table import ContractError
+from flows.explain import mlflow_of
 from flows.registry import CHAMPION, NAME, TRAINED_ON_ERASED, Registry
 from flows.settings import NightjarSettings
 from models.config import ARTIFACT
@@ -53,6 +54,36 @@ def test_a_version_that_was_deleted_is_made_again_of_its_run(
     champion = client.get_model_version_by_alias(NAME, CHAMPION)
     assert champion.tags["model_id"] == "m1"
     assert int(champion.version) != version
+
+
+def test_an_origin_is_told_whatever_mlflow_knows_of_it(settings, client, tmp_path) -> None:
+    registry = Registry(settings)
+    run_id = trained(client, tmp_path, "m9")
+    client.set_tag(run_id, "examples_snapshot", "77")
+    version = registry.register("m9", run_id)
+    assert mlflow_of(registry, "m9", run_id) == {
+        "MLflow run": run_id,
+        "registered version": version,
+        "examples snapshot": "77",
+    }
+    assert mlflow_of(registry, "m9", "gone") == {
+        "MLflow run": "gone: MLflow does not know the run",
+        "registered version": version,
+    }
+    assert mlflow_of(registry, "other") == {
+        "MLflow run": "none: MLflow does not know the run",
+        "registered version": "none",
+    }
+
+
+def test_an_origin_is_told_without_mlflow(tmp_path: Path) -> None:
+    away = NightjarSettings(home=tmp_path, postgres_url="postgresql://owner:x@127.0.0.1:1")
+    told = mlflow_of(Registry(away), "m", "r")
+    assert list(told) == ["MLflow run"]
+    assert told["MLflow run"].startswith(
+        "r: MLflow cannot be asked: the database postgresql://owner:***@127.0.0.1:1/"
+        "nightjar_mlflow cannot be reached: "
+    )
 
 
 def test_a_model_is_marked_with_how_many_people_were_erased_who_trained_it(
