@@ -18,7 +18,6 @@ from flows.home import open_home, open_lake
 from flows.lake import Lake
 from flows.lease import Lease, record_run
 from flows.plan import Decision, Planner, decide, land_fingerprint, landing_stage
-from flows.private import close_home
 from flows.receipts import RawFileHashes, Receipts
 from flows.releases import Releases
 from flows.settings import NightjarSettings
@@ -45,7 +44,6 @@ class Context:
         self.key = settings.user_key()
         self.raw_folder = settings.raw.absolute()
         self.mapping: SourceMapping = read_whole(settings.source, self.raw_folder, as_of)
-        close_home(settings.folder)
         self.engine = open_home(settings)
         bind_home(self.engine, self.mapping.name, self.key.id)
         self.receipts = Receipts(self.engine)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from contracts.counts import n_of
 from contracts.table import CallError
@@ -17,6 +17,7 @@ from flows.database import PLACES, RECEIPTS, open_database
 from flows.iceberg import plain_path, resolved
 from flows.lake import Lake
 from flows.postgres import make_databases
+from flows.private import make_private
 from flows.settings import NightjarSettings
 
 MARK = "home.json"
@@ -29,19 +30,17 @@ def open_home(settings: NightjarSettings) -> Engine:
     Raises:
         CallError: the folder and the database do not belong together, or the home was moved.
     """
+    make_private(settings.folder)
     engine = _open(settings)
     bind_folder(engine, settings.folder)
+    make_private(settings.folder)  # a folder that was there is a home from now on
     return engine
 
 
 def _open(settings: NightjarSettings) -> Engine:
-    try:
-        return open_database(settings.receipts_url)
-    except OperationalError:
-        if settings.postgres_url is None:
-            raise
-        make_databases(settings)  # or it says why the server does not let us in
-        return open_database(settings.receipts_url)
+    if settings.postgres_url is not None:
+        make_databases(settings)  # all of them: MLflow, for one, makes tables but no database
+    return open_database(settings.receipts_url)
 
 
 def bind_folder(engine: Engine, folder: Path) -> None:
@@ -167,4 +166,5 @@ def adopt(settings: NightjarSettings) -> str:
     with engine.begin() as connection:
         connection.execute(update(PLACES).values(root=str(folder)))
     bind_folder(engine, folder)
+    make_private(folder)  # a copy is open to others
     return before

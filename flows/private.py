@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 
-_SIGNS = ("lake", "nightjar.db", "nightjar.duckdb", "prefect", "runs")
+_SIGNS = ("home.json", "lake", "nightjar.db", "nightjar.duckdb", "prefect", "runs")
 """What a home holds: a folder without any of it is not ours to close."""
 
 
@@ -27,6 +28,13 @@ def close_home(folder: Path) -> str | None:
         return None  # a shared volume, whose owner decides
     folder.chmod(0o700)
     return f"{folder}: others could read it (mode {mode:04o}); its mode is 0700 from now on"
+
+
+def make_private(folder: Path) -> None:
+    """Make or close the home, and say so where others could read it."""
+    said = close_home(folder)
+    if said is not None:
+        print(said, file=sys.stderr, flush=True)
 
 
 def write_private(path: Path, text: str) -> None:

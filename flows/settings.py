@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +21,7 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts.history import LearningDays
 from contracts.table import CallError
-from flows.private import close_home
+from flows.private import make_private
 from jobs.config import SparkConfig
 from jobs.user_key import UserKey
 from models.config import TrainConfig
@@ -316,9 +315,7 @@ def _check_address(url: str) -> None:
 
 def quiet_environment(home: Path) -> None:
     """Close the home; keep Prefect's and MLflow's files there, and their telemetry off."""
-    said = close_home(home)
-    if said is not None:
-        print(said, file=sys.stderr, flush=True)
+    make_private(home)
     defaults = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

@@ -80,10 +80,10 @@ def quarantine(
     out: Console, settings: NightjarSettings, day: date | None, reason: str | None, n: int
 ) -> None:
     """Reasons with their share and course, then samples of the most frequent."""
-    from flows.lake import Lake  # pyiceberg's import takes a second
+    from flows.home import open_home, open_lake  # pyiceberg's import takes a second
     from flows.quarantine import dropped, samples
 
-    lake = Lake(settings.folder / "lake")
+    lake = open_lake(settings, open_home(settings))
     found = dropped(lake, day, reason)
     if not found:
         out.print("nothing was dropped" + (f" of what landed on {day}" if day else ""))

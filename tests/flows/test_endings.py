@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -140,13 +142,17 @@ DONE = [["--help"], ["releases"], ["describe", "user_scores"], ["new-key", "fres
 
 
 @pytest.fixture
-def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder without home, settings or key."""
+def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder without home, settings or key; a home that a command makes in it is closed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PREFECT_HOME", os.environ["PREFECT_HOME"])
     monkeypatch.setattr(terminal, "leave_nothing_behind", lambda: None)
-    return tmp_path
+    before = os.umask(0o022)
+    yield tmp_path
+    os.umask(before)
+    home = tmp_path / "home"
+    assert not home.exists() or stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize(("words", "told"), WRONG_CALLS, ids=[" ".join(w) for w, _ in WRONG_CALLS])
@@ -190,7 +196,7 @@ def test_an_unforeseen_error_ends_with_1_and_keeps_values_to_itself(
 def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
     no_home: Path,
 ) -> None:
-    (no_home / "home").mkdir()
+    (no_home / "home").mkdir(mode=0o700)
     with duckdb.connect(str(no_home / "home/nightjar.duckdb")) as connection:
         connection.execute("CREATE TABLE release_files (table_name VARCHAR, path VARCHAR)")
         gone = no_home / "gone.parquet"

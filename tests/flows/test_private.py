@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows import settings as settings_module
 from flows.automations import webhook_block
+from flows.home import open_home
 from flows.private import close_home, write_private
 from flows.settings import NightjarSettings, quiet_environment
 from flows.up import locked, mlflow_command, server_command, service_environment
@@ -27,6 +28,17 @@ def test_a_home_is_made_closed_and_an_open_one_is_closed_and_says_so_once(tmp_pa
     assert mode(old) == 0o700
     assert capsys.readouterr().err == (
         f"{old}: others could read it (mode 0755); its mode is 0700 from now on\n"
+    )
+
+
+def test_a_folder_that_becomes_a_home_is_closed(tmp_path: Path, capsys) -> None:
+    tmp_path.chmod(0o755)
+    settings = NightjarSettings(home=tmp_path)
+    open_home(settings).dispose()
+    open_home(settings).dispose()
+    assert mode(tmp_path) == 0o700
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: others could read it (mode 0755); its mode is 0700 from now on\n"
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine, inspect, text
 
 from contracts.tables import PUBLISHED
@@ -24,6 +25,7 @@ from flows.database import open_database
 from flows.nightly import nightly
 from flows.postgres import DATABASES
 from flows.receipts import Receipts
+from flows.registry import Registry
 from flows.releases import Releases
 from flows.settings import read_settings
 from tests.flows.conftest import NIGHT, PASSWORD, QUIET, fresh_databases
@@ -115,6 +117,18 @@ def test_a_night_on_postgresql_equals_one_on_sqlite_to_the_bit(home: Path, first
         for r in Releases(open_database(url)).all()
     ]
     assert released[0] == released[1]
+
+
+def test_the_first_night_on_a_new_server_is_in_mlflow(served) -> None:
+    settings = read_settings()
+    engine = open_database(settings.receipts_url)
+    receipt = Receipts(engine).get("train", NIGHT)
+    engine.dispose()
+    assert receipt is not None
+    assert "tracking_error" not in receipt.outputs
+    run = MlflowClient(settings.mlflow_url).get_run(receipt.outputs["run_id"])
+    assert run.data.tags["as_of"] == str(NIGHT)
+    assert Registry(settings).version(receipt.outputs["model_id"]) == 1
 
 
 def test_a_night_on_postgresql_again_recomputes_nothing(served) -> None:
