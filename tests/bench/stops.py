@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -93,6 +94,19 @@ def stopped(
         return Ended(before, after, code, time.monotonic() - started, left)
 
 
+_LINE = re.compile(
+    r"\d\d:\d\d:\d\d (  )?(night of |task \w+ is |too little history |measured on |nothing had changed"
+    r"|warning: |published release |(the mapping's expressions|land_\w+|clean_\w+|user_\w+|item_features"
+    r"|late_data|labels|examples|scoreboard|train|gate|score|audit|publish|mended after a crash"
+    r"|report): )"
+)
+
+
+def is_line_of_a_night(text: str) -> bool:
+    """Whether a line is one of those with which a night says how far it is, and not Prefect's."""
+    return _LINE.match(text) is not None
+
+
 def heed_signals() -> None:
     """What a shell ignores for its background jobs, their children would ignore as well."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -131,7 +145,9 @@ def main() -> None:
                 wait,
             )
             last = found.after.rstrip("\n").rpartition("\n")[2]
-            told_more = [text for text in found.after.splitlines()[:-1] if text[:8].count(":") != 2]
+            told_more = [
+                text for text in found.after.splitlines()[:-1] if not is_line_of_a_night(text)
+            ]
             fine = (
                 last == (KEPT if line or wait > 2 else STOPPED)
                 and found.code == 128 + number

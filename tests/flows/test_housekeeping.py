@@ -23,17 +23,18 @@ from contracts.tables import (
 from flows import home
 from flows.database import PLACES, RUNS, open_database
 from flows.home import MARK, adopt, bind_folder, open_home, open_lake
-from flows.housekeeping import check_has
+from flows.housekeeping import check_has, clean
 from flows.iceberg import uri_of
 from flows.lake import Lake
 from flows.lease import record_run
 from flows.receipts import Fingerprint, Receipt, Receipts, trained_on
+from flows.releases import Releases, branch_of, heal
 from flows.settings import read_settings
 from flows.upkeep import expire, left_branches, remove, runs_of, stale_files
 from flows.upkeep import reached_files as reached
 from jobs.io import WrittenDay
 from jobs.schema import arrow_schema
-from tests.flows.lakes import day_file, release_of
+from tests.flows.lakes import FakeRegistry, day_file, release_of
 
 D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
 COUNTS = {"table_name": "orders", "source": "x", "landed_on": D1, "n_in": 1, "n_clean": 1} | {
@@ -291,6 +292,33 @@ def test_a_branch_that_was_never_published_is_left_for_some_days_and_then_goes(
     release_of(lake, tmp_path, D1, "failed")
     assert left_branches(lake, USER_SCORES, datetime.now(UTC) - timedelta(hours=1)) == []
     assert left_branches(lake, USER_SCORES, NOW) == ["release-failed"]
+
+
+def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_learnt_from(
+    tmp_path: Path,
+) -> None:
+    settings = read_settings(home=tmp_path / "home", keep_snapshots=1, keep_snapshot_days=1)
+    engine = open_home(settings)
+    lake, releases = open_lake(settings, engine), Releases(engine)
+    folder = Path(lake.staging("run", "score"))
+    one = release_of(lake, folder, D1, "one")
+    releases.publish(one)
+    heal(releases, lake, FakeRegistry(), tmp_path / "n.duckdb")  # type: ignore[arg-type]
+    failed = release_of(lake, folder, D2, "failed").snapshots[USER_SCORES.name]
+    labels = []
+    for _ in range(3):
+        lake.writable(LABELS).append(arrow_schema(LABELS).empty_table())
+        labels.append(lake.snapshot(LABELS))
+    told = {"model_id": one.model_id, "labels_snapshot": labels[0]}
+    Receipts(engine).write(
+        [Receipt("train", D1, Fingerprint("", "", ""), told, 1, 1, 1.0, 1, None, "run", NOW)]
+    )
+    clean(settings, False, NOW, lambda line: None)
+    assert lake.snapshot(USER_SCORES, branch_of("failed")) is None
+    assert not lake.has_snapshot(USER_SCORES, failed)
+    assert lake.has_snapshot(USER_SCORES, one.snapshots[USER_SCORES.name])
+    kept = [lake.has_snapshot(LABELS, snapshot) for snapshot in labels]
+    assert kept == [True, False, True]  # learnt from, nobody's, the newest
 
 
 def test_a_table_that_is_not_known_is_named() -> None:

@@ -16,7 +16,7 @@ from flows.lease import writing
 from flows.stopping import KEPT, STOPPED
 from flows.watchdog import MARK as OF_A_RUN
 from tests.bench.kills import MARK, marked, watches
-from tests.bench.stops import heed_signals, stopped, words
+from tests.bench.stops import heed_signals, is_line_of_a_night, stopped, words
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import ENVIRONMENT
 
@@ -151,8 +151,8 @@ def run(folder: Path, line: str, number: signal.Signals, wait: float) -> list[st
     )
     found = stopped(call, told, "stopping", line, number, wait)
     assert found.after.splitlines()[-1:] == [KEPT if line else STOPPED]
-    said = [text for text in found.after.splitlines()[:-1] if text[2:3] + text[5:6] != "::"]
-    assert said == []  # lines of the night that were under way, and nothing else
+    said = found.after.splitlines()[:-1]
+    assert [text for text in said if not is_line_of_a_night(text)] == []
     assert found.code == 128 + number
     assert found.left == []
     return found.before

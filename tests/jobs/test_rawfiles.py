@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import rawfiles
 from jobs.rawfiles import WHOLE_FILE, raw_rows
 from jobs.sources import Source
 
@@ -43,6 +44,30 @@ def test_json_lines_are_read_strictly_and_numbered(tmp_path: Path) -> None:
         (8, None, "not valid utf-8"),
         (9, None, "the file ends in the middle of this line: was it cut off?"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("loses", "told"),
+    [
+        (lambda rows: (row for row in rows if row.line != 3), "12 are in rows"),
+        (lambda rows: (row for one in rows for row in [one] * (1 + (one.line == 3))), "20 are in rows"),
+    ],
+    ids=["loses", "repeats"],
+)  # fmt: skip
+def test_a_reader_that_loses_a_line_or_tells_it_twice_is_found_out(
+    tmp_path: Path, monkeypatch, loses, told: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n1,a\n2,b\n3,c\n4,d\n")
+    csv_rows = rawfiles._OF_BYTES["csv"]
+    monkeypatch.setitem(
+        rawfiles._OF_BYTES, "csv", lambda data, source: loses(csv_rows(data, source))
+    )
+    assert read(path, source("csv"))[-1] == (
+        0,
+        None,
+        f"has 24 bytes, of which {told} and 8 in none: its reader has a fault, please report it",
+    )
 
 
 def test_nested_json_is_reached_by_a_path(tmp_path: Path) -> None:
