@@ -62,7 +62,7 @@ def run_landing(
             {LANDED.name: write_days(spark, blank(rows), LANDED, days, folder, files_per_day)}
         )
     except PySparkException as error:
-        raise _for_a_person(f"source {source.name}", error) from error
+        raise _for_a_person(f"source {source.name}", error) from None
     finally:
         rows.unpersist()
 
@@ -107,7 +107,7 @@ def run_job(
         if counts:
             check_reconciled(job, counts, written, frames[LANDED.name], settings)
     except PySparkException as error:
-        raise _for_a_person(job.name, error) from error
+        raise _for_a_person(job.name, error) from None
     finally:
         if output is not None and output.shared is not None:
             output.shared.unpersist()

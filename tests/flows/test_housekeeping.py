@@ -301,10 +301,10 @@ def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_lear
     engine = open_home(settings)
     lake, releases = open_lake(settings, engine), Releases(engine)
     folder = Path(lake.staging("run", "score"))
+    failed = release_of(lake, folder, D1, "failed").snapshots[USER_SCORES.name]
     one = release_of(lake, folder, D1, "one")
     releases.publish(one)
     heal(releases, lake, FakeRegistry(), tmp_path / "n.duckdb")  # type: ignore[arg-type]
-    failed = release_of(lake, folder, D2, "failed").snapshots[USER_SCORES.name]
     labels = []
     for _ in range(3):
         lake.writable(LABELS).append(arrow_schema(LABELS).empty_table())
