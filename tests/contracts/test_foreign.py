@@ -33,7 +33,7 @@ def test_quoted_texts_mails_and_numbers_are_hidden(text: str, told: str) -> None
         (OSError("ann@example.com: gone"), "… gone"),
         (KeyError("ann@example.com"), "KeyError"),
         (ValueError(), "ValueError"),
-        (json.JSONDecodeError("Expecting value", "ann", 0), "Expecting value: line … column … (char …"),
+        (json.JSONDecodeError("Expecting value", "ann", 0), "Expecting value: line … column … (char …)"),
         (RuntimeError("no host\n\tnamed 'ann'"), "no host named …"),
     ],
     ids=["file", "text", "key", "nothing", "json", "lines"],

@@ -58,15 +58,15 @@ def test_a_version_that_was_deleted_is_made_again_of_its_run(
 
 def test_an_origin_is_told_whatever_mlflow_knows_of_it(settings, client, tmp_path) -> None:
     registry = Registry(settings)
-    run_id = trained(client, tmp_path, "m9")
+    run_id = trained(client, tmp_path, "m7")
     client.set_tag(run_id, "examples_snapshot", "77")
-    version = registry.register("m9", run_id)
-    assert mlflow_of(registry, "m9", run_id) == {
+    version = registry.register("m7", run_id)
+    assert mlflow_of(registry, "m7", run_id) == {
         "MLflow run": run_id,
         "registered version": version,
         "examples snapshot": "77",
     }
-    assert mlflow_of(registry, "m9", "gone") == {
+    assert mlflow_of(registry, "m7", "gone") == {
         "MLflow run": "gone: MLflow does not know the run",
         "registered version": version,
     }
