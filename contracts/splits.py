@@ -4,7 +4,7 @@ history for that, by user."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from contracts.counts import n_of
@@ -29,6 +29,8 @@ class Cut:
     folds: frozenset[int] | None = None
     share: float = 1.0
     """Share of the rows, chosen by a hash of user and day, so that no part is ever too large."""
+    spared: tuple[date, ...] = ()
+    """Days on which users who test tasks that are split by user do not count."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ class Split:
     valid: tuple[date, ...]
     test: tuple[date, ...]
     by_user: bool = False
+    spared: tuple[date, ...] = ()
+    """Days on which the task that this one lies within is tested on other users: those teach this
+    one nothing there, for its answer is part of the other's."""
 
     @property
     def used(self) -> tuple[date, ...]:
@@ -55,7 +60,14 @@ class Split:
 
     def cut(self, part: str, share: float = 1.0) -> Cut:
         """The rows of `train`, `valid` or `test`."""
-        return Cut(getattr(self, part), FOLDS_OF[part] if self.by_user else None, share)
+        folds = FOLDS_OF[part] if self.by_user else None
+        return Cut(getattr(self, part), folds, share, self.spared if part == "train" else ())
+
+    def within(self, outer: Split | None) -> Split:
+        """The split of a task that lies within one of a longer horizon."""
+        if outer is None or not outer.by_user or self.by_user:
+            return self
+        return replace(self, spared=tuple(sorted(set(outer.test) & set(self.train))))
 
     def is_later_than(self, other: Split) -> bool:
         """Whether the test rows are none that shaped a model of the other split: they are of later

@@ -126,7 +126,7 @@ def save_model(model: Model, folder: Path) -> str:
         "splits": {
             name: {
                 part: [d.isoformat() for d in getattr(split, part)]
-                for part in ("train", "valid", "test")
+                for part in ("train", "valid", "test", "spared")
             }
             | {"by_user": split.by_user}
             for name, split in model.splits.items()
@@ -186,6 +186,7 @@ def load_model(folder: Path) -> Model:
                 _days(split["valid"]),
                 _days(split["test"]),
                 split.get("by_user", False),
+                _days(split.get("spared", ())),
             )
             for name, split in about["splits"].items()
         },

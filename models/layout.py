@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.kinds import MultiLabel
-from contracts.splits import USER_FOLDS, Cut
+from contracts.splits import FOLDS_OF, USER_FOLDS, Cut
 from contracts.tasks import Task
 from models.hashes import row_hashes, user_hashes
 
@@ -84,11 +84,16 @@ class _Known:
         """(B,): of each row, a place between 0 and 1 that user and day decide."""
         return row_hashes(self._rows) / 2.0**64
 
+    def _on(self, days: Collection[date]) -> npt.NDArray[np.bool_]:
+        listed = pa.array(sorted(set(days)), pa.date32())
+        return as_numpy(pc.is_in(self._rows.column("as_of"), value_set=listed)).astype(bool)
+
     def in_cut(self, cut: Cut) -> npt.NDArray[np.bool_]:
-        days = pa.array(sorted(set(cut.days)), pa.date32())
-        there = as_numpy(pc.is_in(self._rows.column("as_of"), value_set=days)).astype(bool)
+        there = self._on(cut.days)
         if cut.folds is not None:
             there &= np.isin(self._folds, sorted(cut.folds))
+        if cut.spared:
+            there &= ~(self._on(cut.spared) & np.isin(self._folds, sorted(FOLDS_OF["test"])))
         if cut.share < 1:
             there &= self._places < cut.share
         return there
@@ -102,7 +107,8 @@ def in_cuts(rows: pa.RecordBatch | pa.Table, cuts: Collection[Cut]) -> npt.NDArr
 
 def columns_of(cut: Cut) -> tuple[str, ...]:
     """Columns that decide which rows are in a cut."""
-    return ("as_of",) if cut.folds is None and cut.share >= 1 else ("user_key", "as_of")
+    by_day = cut.folds is None and cut.share >= 1 and not cut.spared
+    return ("as_of",) if by_day else ("user_key", "as_of")
 
 
 def days_of(cuts: Cuts) -> list[date]:

@@ -157,8 +157,12 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
     skipped: dict[str, str] = {}
     labels: dict[str, Tensor] = {}
     rows: dict[str, dict[str, int]] = {}
+    possible = {
+        task.name: split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
+        for task in map(task_named, spec.tasks)
+    }
     for task in map(task_named, spec.tasks):
-        split = split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
+        split = possible[task.name]
         if split is None or (split.by_user and not by_user):
             times = "once" if split is None else "three times"
             skipped[task.name] = (
@@ -166,6 +170,7 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
                 f"{spec.settle_days} for late rows, do not fit {times} behind an example day"
             )
             continue
+        split = split.within(possible.get(task.within or ""))
         if isinstance(task.kind, MultiLabel):
             cut = split.cut("train")
             batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])

@@ -63,3 +63,27 @@ def test_a_champion_is_compared_on_rows_that_never_shaped_it() -> None:
     short, longer = Split((a,), (a,), (a,), True), Split((a, b), (a, b), (a, b), True)
     assert longer.is_later_than(short)  # the folds of users are always the same
     assert not longer.is_later_than(old)  # by time it learnt from all users of these days
+
+
+def test_who_tests_a_task_by_user_teaches_the_one_within_it_nothing_on_these_days() -> None:
+    days = [D + timedelta(days=14 * k) for k in range(4)]
+    rows = pa.table(
+        {
+            "user_key": [f"u{i}" for i in range(300)] * 4,
+            "as_of": pa.array([day for day in days for _ in range(300)], pa.date32()),
+        }
+    )
+    outer = Split((days[0],), (days[0],), (days[0],), by_user=True)
+    alone = Split((days[0], days[1]), (days[2],), (days[3],))
+    inner = alone.within(outer)
+    assert inner.spared == (days[0],)
+    teaching, testing = (in_cuts(rows, [cut]) for cut in (inner.cut("train"), outer.cut("test")))
+    assert 30 < testing.sum() < 90
+    assert not (teaching & testing).any()
+    assert (teaching | testing)[:600].all()
+    for part in ("valid", "test"):
+        assert inner.cut(part) == alone.cut(part)
+    # by time, or both by user, no row that tests the one teaches the other
+    assert alone.within(alone) == alone
+    assert alone.within(None) == alone
+    assert outer.within(outer) == outer
