@@ -18,7 +18,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import Record
 
 from contracts.clean_tables import CLEAN_TABLES, FOLLOWS
-from contracts.table import CallError
+from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, RECONCILIATION, TABLES
 from flows.analysts import query
 from flows.database import suppressed
@@ -91,7 +91,7 @@ def files_that_say(folder: Path, word: str) -> list[str]:
 
 
 def killed(*_: object) -> None:
-    raise RuntimeError("killed")
+    raise ContractError("killed")
 
 
 def plan_of(settings: NightjarSettings) -> list[Planned]:
@@ -118,7 +118,7 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
     # the first try is killed once every table is rewritten, and nothing is pointed to them yet
     with monkeypatch.context() as patch:
         patch.setattr("flows.erase.point", killed)
-        with pytest.raises(RuntimeError, match="killed"):
+        with pytest.raises(ContractError, match="killed"):
             erase(key, reason="request 7")
     made = erase(key, reason="request 7")
 
