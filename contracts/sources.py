@@ -157,8 +157,8 @@ NULL_LIKE = frozenset(
 
 BOT_LIMITS = {"engagements": 1000, "posts": 200, "follows": 500, "reviews": 200}
 """Clean table to the things that a user may do on a day: whoever did more, of what landed together,
-is a bot, and all of that user's rows of that day are quarantined. Retries count once, and edges
-without a time not at all. A mapping's `[bots]` changes the limits."""
+is a bot, and all of that user's rows of that day are quarantined. Retries count once, also those of
+the look-back, and edges without a time not at all. A mapping's `[bots]` changes the limits."""
 
 
 def id_fields(table: str) -> tuple[str, ...]:

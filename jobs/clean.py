@@ -13,6 +13,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from contracts.days import MAX_DAYS_EARLY
 from contracts.sources import FIELDS, TIME_FIELDS
 from contracts.table import Table
 from contracts.tables import QUARANTINE, RECONCILIATION
@@ -171,18 +172,21 @@ def with_verdict(
     A fact is compared with the first valid row of its id that landed in the `dedup_days` before it
     or on the same day: the same content is a duplicate, other content a conflict. A dimension is
     compared with the newest row of its id on the same day. A user who did more than `max_rows`
-    things on a day is a bot, and none of those that landed together are kept.
+    things on a day is a bot, and none of those that landed together are kept, nor their repeats.
     """
-    place = F.struct("landed_on", "source", "file", "line", "element")
-    rows = rows.withColumn("_place", place)
-    if max_rows is not None:
-        rows = _without_bots(rows, rules, max_rows)
     rows = rows.select(
         "*",
+        F.struct("landed_on", "source", "file", "line", "element").alias("_place"),
         content_hash(_content(rules)).alias("_content"),
         F.datediff("landed_on", F.lit("1970-01-01")).cast("bigint").alias("_day"),
-        _or_alone(F.col("reason").isNull(), F.col(rules.id)).alias("_id"),
+        F.col("reason").isNull().alias("_valid"),
     )
+    here = F.struct("_place", "_content")
+    if max_rows is not None:
+        rows = _without_bots(rows, rules, dedup_days, max_rows)
+    else:
+        rows = rows.withColumns({"_first": here, "_is_busy": F.lit(False)})
+    rows = rows.withColumn("_id", _or_alone(F.col("_valid"), F.col(rules.id)))
     valid = F.col("reason").isNull()
     if rules.dimension:
         same_day = Window.partitionBy("_id", "landed_on")
@@ -192,8 +196,14 @@ def with_verdict(
         rows = rows.withColumn("_first", first)
         clash = "superseded on the same day"
     else:
-        window = Window.partitionBy("_id").orderBy("_day").rangeBetween(-dedup_days, 0)
-        kept = F.min(F.when(valid, F.struct("_place", "_content"))).over(window)
+        of_id = Window.partitionBy("_id").orderBy("_day")
+        # those of a busy day that were kept are known by their repeats, in `_first`
+        before = F.min(F.when(F.col("_valid") & ~F.col("_is_busy"), here))
+        kept = F.least(
+            before.over(of_id.rangeBetween(-dedup_days, -1)),
+            F.min(F.when(valid, here)).over(of_id.rangeBetween(0, 0)),
+            "_first",
+        )
         rows = rows.withColumn("_kept", kept).withColumn("_first", F.col("_kept._place"))
         clash = f"{rules.id}: conflicts with an earlier row of the same id"
     same = F.col("_content") == F.col("_kept._content")
@@ -217,22 +227,46 @@ def _or_alone(wanted: Column, value: Column) -> Column:
     return F.when(wanted, value).otherwise(own)
 
 
-def _without_bots(rows: DataFrame, rules: Rules, max_rows: int) -> DataFrame:
-    """The rows, those of bots with that as their reason.
+def _without_bots(rows: DataFrame, rules: Rules, dedup_days: int, max_rows: int) -> DataFrame:
+    """The rows, those of bots with that as their reason; `_first`, the first row in the look-back
+    that a row repeats, and `_is_busy`, whether so much landed with it that it may be a bot's.
 
-    Counted is what a user is said to have done on one day, as far as it landed together: retries
-    count once, years of history that land at once are no busy day, and what has no time is of none.
+    Counted is what a user is said to have done on one day, as far as it landed together and for the
+    first time in the look-back; repeats share the fate of the first. Years of history that land at
+    once are no busy day, and what has no time is of none.
+
+    A row's fate must follow from its own look-back alone: a run of many days sees more before it
+    than a run of one. Where the day may have begun to land before that, all that landed with the
+    first row counts, for nobody can say which of it was repeated.
     """
-    counted = F.col("reason").isNull() & F.col("user_key").isNotNull()
-    counted = counted & F.col("occurred_at").isNotNull()
-    rows = rows.withColumn("_counted", counted)
-    whose = _or_alone(F.col("_counted"), F.col("user_key"))
-    of_day = Window.partitionBy(whose, "_counted", "landed_on", F.to_date("occurred_at"))
-    # distinct ids by their rank: both windows need one exchange and one sort
-    rows = rows.withColumn("_n", F.dense_rank().over(of_day.orderBy(rules.id)))
-    bot = F.col("_counted") & (F.max("_n").over(of_day) > max_rows)
+    counted = F.col("_valid") & F.col("user_key").isNotNull() & F.col("occurred_at").isNotNull()
+    rows = rows.select(
+        "*",
+        counted.alias("_counted"),
+        _or_alone(counted, F.col("user_key")).alias("_whose"),
+        F.to_date("occurred_at").alias("_of"),
+    )
+    # one exchange for all windows: who repeats a row says the same user and time
+    rows = rows.repartition("_whose", "_of")
+    of_id = Window.partitionBy("_whose", "_of", rules.id).orderBy("_day")
+    of_id = of_id.rangeBetween(-dedup_days, 0)
+    of_day = Window.partitionBy("_whose", "_of", "_day")
+    first = F.min(F.when(F.col("_valid"), F.struct("_place", "_content"))).over(of_id)
+    rows = rows.withColumn("_first", first)
+    rows = rows.withColumn("_again", F.col("_first._place.landed_on") < F.col("landed_on"))
+    # distinct ids by their rank, those that are there for the first time before the others
+    rows = rows.withColumn("_rank", F.dense_rank().over(of_day.orderBy("_again", rules.id)))
+    n_new = F.max(F.when(~F.col("_again"), F.col("_rank"))).over(of_day)
+    n_all = F.max("_rank").over(of_day)
+    rows = rows.select("*", F.struct("_day", n_new.alias("new"), n_all.alias("all")).alias("_n"))
+    rows = rows.withColumn("_n_first", F.min("_n").over(of_id))
+    begins_in_sight = F.datediff("landed_on", "_of") <= dedup_days - MAX_DAYS_EARLY
+    n_counted = F.when(F.col("_again") & ~begins_in_sight, F.col("_n_first.all"))
+    n_counted = n_counted.otherwise(F.coalesce("_n_first.new", F.lit(0)))
+    bot = F.col("_counted") & (n_counted > max_rows)
     reason = F.when(bot, bot_reason(max_rows)).otherwise(F.col("reason"))
-    return rows.withColumn("reason", reason).drop("_counted", "_n")
+    rows = rows.withColumn("reason", reason).withColumn("_is_busy", F.col("_n.all") > max_rows)
+    return rows.drop("_counted", "_whose", "_of", "_again", "_rank", "_n", "_n_first")
 
 
 def bot_reason(max_rows: int) -> str:

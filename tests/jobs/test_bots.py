@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -56,7 +59,13 @@ valid_from = "'2025-06-02'"
 """
 
 
-def judged(spark: SparkSession, folder: Path, mapping: str, table: str) -> DataFrame:
+def judged(
+    spark: SparkSession,
+    folder: Path,
+    mapping: str,
+    table: str,
+    days: Sequence[date] = [DAY + timedelta(days=n) for n in range(9)],
+) -> DataFrame:
     (folder / "m.toml").write_text(mapping)
     read = read_mapping(folder / "m.toml")
     (source,) = read.sources
@@ -64,7 +73,7 @@ def judged(spark: SparkSession, folder: Path, mapping: str, table: str) -> DataF
         landed(spark, source, raw_files(source, folder)),
         read.feeding(table),
         lambda s: RULES[table](Context(KEY, NO_MONEY)),
-        [DAY + timedelta(days=n) for n in range(9)],
+        days,
         DEDUP_DAYS,
         read.bots[table],
     )
@@ -85,6 +94,126 @@ def test_retries_do_not_make_a_bot(spark: SparkSession, tmp_path: Path) -> None:
         "clean": 4,
         "duplicate": 4,
     }
+
+
+BOT = "user_id: a bot, more than 5 rows in a day"
+
+
+CLASH = "engagement_id: conflicts with an earlier row of the same id"
+Place = tuple[int, int]
+"""Days after the first, and line."""
+
+
+def fates(
+    spark: SparkSession, folder: Path, files: dict[int, str], days: Sequence[int]
+) -> dict[Place, str]:
+    """What becomes of each row that landed on `days`, of files by days after the first."""
+    for n, text in files.items():
+        (folder / f"{DAY + timedelta(days=n)}.csv").write_text(text)
+    wanted = [DAY + timedelta(days=n) for n in days]
+    rows = judged(spark, folder, ENGAGEMENTS, "engagements", wanted)
+    what = F.coalesce("reason", "verdict").alias("what")
+    return {
+        ((row.landed_on - DAY).days, row.line): row.what
+        for row in rows.select("landed_on", "line", what).collect()
+    }
+
+
+def test_retries_of_another_day_do_not_make_a_bot_and_share_what_became_of_the_first(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    old = "2025-05-20T10:00:00Z"
+    files = {
+        # the second user is a bot from the start; the third one's time is two weeks ago
+        0: seen(range(4)) + seen(range(20, 26), "bot") + seen(range(40, 44), "late", old),
+        1: seen(range(7)) + seen(range(20, 26), "bot") + seen(range(40, 47), "late", old),
+        # each log holds all from the beginning, some rows twice, and a few more
+        2: seen(range(10)) + seen(range(10)) + seen(range(20, 23), "bot"),
+        # who did too much for the first time is a bot; the repeats of others are still duplicates
+        3: seen(range(2)) + seen(range(60, 66)),
+        # ids of a bot's rows are free for those who are meant by a correction
+        4: seen(range(23, 26), "cid") + seen(range(60, 62)),
+        # what landed eight days ago is forgotten; what of ten rows that landed a week ago was new
+        # then, nobody can say any more
+        9: seen(range(44, 47), "late", old) + seen(range(7, 12)),
+    }
+    found = fates(spark, tmp_path, files, list(files))
+    counted = {n: Counter(what for place, what in found.items() if place[0] == n) for n in files}
+    assert counted == {
+        0: {"clean": 8, BOT: 6},
+        1: {"duplicate": 8, "clean": 6, BOT: 6},
+        2: {"duplicate": 17, "clean": 3, BOT: 3},
+        3: {"duplicate": 2, BOT: 6},
+        4: {"clean": 3, BOT: 2},
+        9: {"clean": 5, BOT: 3},
+    }
+    for n in (2, 9):  # cleaned alone, a day comes out as with all others
+        assert fates(spark, tmp_path, files, [n]).items() <= found.items()
+
+
+def told_naively(files: dict[int, str]) -> dict[Place, str]:
+    """The same for a limit of 5, as it is defined: row by row, by all that its look-back holds."""
+    rows = [
+        ((n, line), *text.split(","))
+        for n, lines in files.items()
+        for line, text in enumerate(lines.splitlines(), 1)
+    ]
+
+    def landed_with(row, since: int, until: int, *same: int):
+        """Rows that landed so many days before it, and are the same in these cells."""
+        first, last = row[0][0] - since, row[0][0] - until
+        return [r for r in rows if first <= r[0][0] <= last and all(r[i] == row[i] for i in same)]
+
+    rows = [(place, id, user, at[:10], at) for place, id, user, at in rows]
+
+    def new_ids(row) -> set[str]:
+        return {r[1] for r in landed_with(row, 0, 0, 2, 3) if not landed_with(r, 7, 1, 1, 2, 3)}
+
+    def all_ids(row) -> set[str]:
+        return {r[1] for r in landed_with(row, 0, 0, 2, 3)}
+
+    def is_bot(row) -> bool:
+        first = min(landed_with(row, 7, 0, 1, 2, 3))
+        begins_in_sight = DAY + timedelta(days=row[0][0] - 6) <= date.fromisoformat(row[3])
+        is_known = begins_in_sight or first[0][0] == row[0][0]
+        return len(new_ids(first) if is_known else all_ids(first)) > 5
+
+    made = {}
+    for row in rows:
+        kept = landed_with(row, 7, 0, 1, 2, 3)
+        kept += [r for r in landed_with(row, 0, 0, 1) if not is_bot(r)]
+        kept += [r for r in landed_with(row, 7, 1, 1) if len(all_ids(r)) <= 5]
+        first = min(kept)
+        same = "clean" if first == row else "duplicate" if first[1:] == row[1:] else CLASH
+        made[row[0]] = BOT if is_bot(row) else same
+    return made
+
+
+def test_each_row_s_fate_is_what_its_look_back_says(spark: SparkSession, tmp_path: Path) -> None:
+    rng = random.Random(5)
+    files = {
+        n: "".join(
+            seen(range(i, i + 1), user, f"{day}T{hour}:00:00Z")
+            for user in ("ann", "bob", "cid", "dan")
+            for day in rng.sample(["2025-05-24", "2025-05-30", "2025-06-01", "2025-06-02"], 2)
+            for i in rng.sample(range(16), rng.choice((2, 4, 8)))
+            for hour in rng.choices((10, 11), (30, 1), k=rng.choice((1, 1, 1, 2)))
+        )
+        for n in (0, 1, 2, 3, 5, 6, 8, 9, 10)
+    }
+    # ids are a user's own, but for some
+    own = {user: str(i) for i, user in enumerate(("ann", "bob", "cid", "dan"))}
+    files = {
+        n: "".join(
+            line.replace(",", own[line.split(",")[1]] + ",", 1) if rng.random() < 0.97 else line
+            for line in text.splitlines(keepends=True)
+        )
+        for n, text in files.items()
+    }
+    expected = told_naively(files)
+    n = Counter(expected.values())
+    assert all(n[what] > 10 for what in ("clean", "duplicate", BOT, CLASH)), n
+    assert fates(spark, tmp_path, files, list(files)) == expected
 
 
 def test_more_than_the_limit_on_a_day_is_a_bot_whoever_else_is_there(
