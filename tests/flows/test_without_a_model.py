@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.table import ContractError
+from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL
 from flows import context
 from flows.analysts import query
 from flows.explain import explain
 from flows.night import Night
 from flows.nightly import nightly
+from flows.receipts import Receipts
 from flows.releases import Releases
 from flows.settings import read_settings
 from jobs.market.files import simulate
@@ -26,6 +27,49 @@ START, DAYS = date(2025, 1, 1), 9
 NIGHT = START + timedelta(days=DAYS)
 
 
+WRONG = """
+name = "chat"
+[sources.log]
+files = "{day}.csv"
+format = "csv"
+columns = ["id", "user", "at"]
+[sources.log.tables.engagements]
+engagement_id = "id"
+user_id = "user"
+verb = "'view'"
+target_kind = "'post'"
+target_id = "id / user"
+where = "length(id)"
+occurred_at = "at"
+"""
+
+
+def test_a_night_stops_at_wrong_expressions_before_a_file_is_landed(
+    spark: SparkSession, tmp_path: Path, monkeypatch
+) -> None:
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/2025-01-09.csv").write_text("id,user,at\na,ann,2025-01-09T10:00:00\n")
+    (tmp_path / "m.toml").write_text(WRONG)
+    own = {"HOME": tmp_path / "home", "RAW": tmp_path / "raw", "SOURCE": tmp_path / "m.toml"}
+    for name, value in (ENVIRONMENT | {f"NIGHTJAR_{k}": str(v) for k, v in own.items()}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(context, "start_session", lambda config, scratch: spark)
+    landed: list[str] = []
+    monkeypatch.setattr(Night, "land", lambda night, source, say: landed.append(source.name))
+    with pytest.raises(CallError) as stopped:
+        nightly(NIGHT, no_train=True)
+    assert str(stopped.value) == (
+        "the mapping has expressions that are wrong:\n"
+        '  sources.log.tables.engagements.target_id: id / user: Cannot resolve "(id / user)" due to '
+        'data type mismatch: the binary operator requires the input type ("DOUBLE" or "DECIMAL"), '
+        'not "STRING". Every raw column is text: convert it first, such as '
+        "try_cast(id as decimal(18, 6))\n"
+        "  sources.log.tables.engagements.where: length(id): expected a condition, which is true or "
+        "false, found one that gives int"
+    )
+    assert landed == []
+
+
 def test_a_night_without_a_model_publishes_all_but_scores(
     spark: SparkSession, tmp_path: Path, monkeypatch
 ) -> None:
@@ -33,9 +77,17 @@ def test_a_night_without_a_model_publishes_all_but_scores(
     own = {"NIGHTJAR_HOME": str(tmp_path / "home"), "NIGHTJAR_RAW": str(tmp_path / "raw")}
     for name, value in (ENVIRONMENT | own).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(context, "start_session", lambda config, scratch: spark)
+    started: list[Path] = []
+
+    def start(config: object, scratch: Path) -> SparkSession:
+        started.append(scratch)
+        return spark
+
+    monkeypatch.setattr(context, "start_session", start)
     with pytest.raises(ContractError, match="no task can be learnt as of 2025-01-10: the data"):
         nightly(NIGHT)
+    assert started == []  # it is said in the first second
+    assert [*Receipts(Night(read_settings(), NIGHT).engine).all()] == []
 
     done = nightly(NIGHT, no_train=True)
     night = Night(read_settings(), NIGHT)
