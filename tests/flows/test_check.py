@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from contracts.history import LearningDays
 from contracts.table import ContractError
+from flows import check
 from flows.check import of_settings, sampled, tried
 from flows.check_page import page
 from flows.checked import Checked, as_json
@@ -196,6 +198,50 @@ def test_what_stops_a_check_is_one_object_for_programs(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*words, str(tmp_path / "none.toml")])
     assert done.exit_code == 2
     assert json.loads(done.stdout) == {"stopped": f"{tmp_path}/none.toml: no such mapping"}
+
+
+def test_a_check_ends_well_and_leaves_nothing_behind(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the first rows of each file, or of all; without a home and without a key."""
+    lines = [f"{n},ann,x,1,2.50,2025-01-02T10:00:{n:02}" for n in range(5)]
+    written(tmp_path, {"2025-01-01": "", "2025-01-02": "\n".join(lines)})
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(check, "FIRST_ROWS", 3)
+    asked: list[bool] = []
+    stopped: list[SparkSession] = []
+
+    def start(config: object, folder: Path, is_small: bool) -> SparkSession:
+        assert folder.parent == temporary
+        asked.append(is_small)
+        return spark
+
+    monkeypatch.setattr(check, "start_session", start)
+    monkeypatch.setattr(SparkSession, "stop", lambda session: stopped.append(session))
+    before = sorted(tmp_path.rglob("*"))
+    words = ["check", "--source", str(tmp_path / "m.toml"), "--raw", str(tmp_path)]
+    words += ["--as-of", "2025-01-03"]
+    first = CliRunner().invoke(app, [*words, "--format", "json"])
+    every = CliRunner().invoke(app, [*words, "--rows", "all"])
+    assert (first.exit_code, every.exit_code) == (0, 0), (first.output, every.output)
+    told = json.loads(first.stdout)
+    assert (told["rows"], told["sources"]["log"]["rows"], told["tables"]["orders"]) == (
+        3, 3,
+        {
+            "in": 3, "clean": 3, "duplicate": 0, "quarantined": 0, "reasons": {}, "users": 1,
+            "first": "2025-01-02T10:00:00Z", "last": "2025-01-02T10:00:02Z",
+        },
+    )  # fmt: skip
+    page = every.stdout.splitlines()
+    assert page[0] == "all rows of 2 files, as of 2025-01-03: 5 rows"
+    assert [line.split()[:5] for line in page if line.startswith("orders")] == [
+        ["orders", "5", "5", "0", "0"]
+    ]
+    assert (asked, stopped) == ([True, False], [spark, spark])
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from flows import show
+from flows import show, stopping, terminal
 from flows.terminal import console
 
 
@@ -34,3 +37,20 @@ def test_no_line_is_broken_where_the_output_is_no_terminal(
     assert max(map(len, printed(io.StringIO(), monkeypatch))) == 90
     monkeypatch.setenv("COLUMNS", "70")
     assert len(printed(Screen(), monkeypatch)) > 4
+
+
+def test_a_command_without_a_home_has_a_log_only_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worked: list[Path] = []
+    ends: list[Callable[[], None]] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(stopping, "is_listening", lambda: True)
+    monkeypatch.setattr(stopping, "at_the_end", ends.append)
+    monkeypatch.setattr(terminal, "_work", worked.append)
+    terminal.begin_without_home()
+    assert worked == [*tmp_path.iterdir()]
+    (worked[0] / "check.log").write_text("what libraries say")
+    for end in ends:
+        end()
+    assert [*tmp_path.iterdir()] == []
