@@ -5,7 +5,7 @@ Nothing of a row is needed for it, so that it is known before anything costly st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -52,18 +52,37 @@ class Learnable:
     """The first such night on which it is tested on later days than it learnt from."""
 
 
-def learnable(
-    tasks: Sequence[Task], first_landed: date, as_of: date, days: LearningDays
-) -> tuple[Learnable, ...]:
-    """What the night of `as_of` can learn from data that begin on `first_landed`, task by task."""
-    found: dict[int, tuple[date | None, date | None]] = {}
+def first_days_of(tasks: Sequence[Task], first_days: Mapping[str, date | None]) -> dict[str, date]:
+    """Task to the day on which the data begin that it is labelled from, going by the first day of
+    each mapped table; without tasks of which it is not known (None) of such a table.
+
+    Where no such table is mapped it goes by all.
+    """
+    made = {}
     for task in tasks:
-        if task.closes_after not in found:
-            found[task.closes_after] = _first_nights(task, first_landed, as_of, days)
-    return tuple(
-        Learnable(task, days.split(task, as_of, first_landed), *found[task.closes_after])
-        for task in tasks
-    )
+        found = [first_days[t] for t in task.labelled_from if t in first_days]
+        days = [day for day in found or first_days.values() if day is not None]
+        if days and len(days) == len(found or first_days):
+            made[task.name] = min(days)
+    return made
+
+
+def learnable(
+    tasks: Sequence[Task], first_landed: Mapping[str, date], as_of: date, days: LearningDays
+) -> tuple[Learnable, ...]:
+    """What the night of `as_of` can learn, task by task, from data that begin for each task on the
+    day that `first_landed` says; of tasks that it does not name nothing is known."""
+    found: dict[tuple[int, date], tuple[date | None, date | None]] = {}
+    made = []
+    for task in tasks:
+        first = first_landed.get(task.name)
+        if first is None:
+            continue
+        of = (task.closes_after, first)
+        if of not in found:
+            found[of] = _first_nights(task, first, as_of, days)
+        made.append(Learnable(task, days.split(task, as_of, first), *found[of]))
+    return tuple(made)
 
 
 def _first_nights(

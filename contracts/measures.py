@@ -11,6 +11,10 @@ WINDOWS = (1, 7, 30, 90)
 Encoding = Literal["count", "money", "days", "ratio", "id", "attributes", "sequence", "text"]
 
 
+EVERY_TABLE = "every table"
+"""Stands for all tables of what users did, where a measure is counted from all of them."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """An integer per user and day in `user_days`; windows and `user_state` sum it, or take the
@@ -19,13 +23,13 @@ class Measure:
     name: str
     doc: str
     table: str
-    """The clean table it is counted from."""
+    """The clean table it is counted from, or `EVERY_TABLE`."""
     encoding: Encoding = "count"
     combine: Literal["sum", "max"] = "sum"
 
 
 MEASURES = (
-    Measure("n_events", "Events of any kind by the user", "every table"),
+    Measure("n_events", "Events of any kind by the user", EVERY_TABLE),
     Measure("n_order_lines", "Order lines placed", "orders"),
     Measure("n_units", "Units ordered", "orders"),
     Measure("spend_minor", "Value of what was ordered, in minor units", "orders", "money"),

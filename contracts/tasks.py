@@ -5,6 +5,7 @@ Adding a task of an existing kind adds a row here; see docs/adding-a-task.md.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.kinds import (
@@ -18,7 +19,7 @@ from contracts.kinds import (
     kind_columns,
     label_range,
 )
-from contracts.measures import MEASURES
+from contracts.measures import EVERY_TABLE, MEASURES
 from contracts.table import Column, ContractError, require_identifier
 
 OUTCOMES = {
@@ -32,6 +33,21 @@ OUTCOMES = {
     "transfer_fraud": "a transfer that turned out to be fraud",
 }
 """What `jobs/labels.py` can look for in a window besides the measures of `user_days`."""
+
+OUTCOME_TABLES: Mapping[str, tuple[str, ...]] = {
+    "order": ("orders",),
+    "net_spend_minor": ("orders",),
+    "stars": ("reviews",),
+    "sentiment": ("reviews",),
+    "category": ("orders", "reviews", "engagements"),
+    "payment_fraud": ("account_events",),
+    "login_fraud": ("account_events",),
+    "transfer_fraud": ("account_events",),
+}
+"""Clean tables in which each of them happens: what else is known of it may be older or younger."""
+
+EVENT_TABLES = tuple(dict.fromkeys(m.table for m in MEASURES if m.table != EVERY_TABLE))
+"""Clean tables of what users did; the others say what users and items are."""
 
 SENTIMENTS = ("negative", "neutral", "positive")
 
@@ -106,6 +122,15 @@ class Task:
     def closes_after(self) -> int:
         """Days from `as_of` until the label can be known, before `settle_days`."""
         return self.horizon + self.known_after
+
+    @property
+    def labelled_from(self) -> tuple[str, ...]:
+        """Clean tables in which its target happens: before their first day there is nothing to
+        learn, however far back others reach."""
+        if self.target in OUTCOMES:
+            return OUTCOME_TABLES[self.target]
+        (table,) = (m.table for m in MEASURES if m.name == self.target)
+        return EVENT_TABLES if table == EVERY_TABLE else (table,)
 
     def label_column(self) -> Column:
         least, most = label_range(self.kind)

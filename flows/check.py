@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
-from contracts.history import LearningDays, learnable
+from contracts.history import LearningDays, first_days_of, learnable
 from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
@@ -161,7 +161,12 @@ def tried(
     )
     if found.first_day is None or found.first_day >= as_of:
         return found
-    by_dates = learnable(tasks, found.first_day, as_of, learning)
+    first_days = {source.name: source.first_day or as_of for source in sources}
+    of_tables = {
+        table.name: min(first_days[source.name] for source, _ in mapping.feeding(table.name))
+        for table in tables
+    }
+    by_dates = learnable(tasks, first_days_of(tasks, of_tables), as_of, learning)
     return replace(
         found,
         tasks=by_dates,

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.history import Learnable, learnable, waiting
+from contracts.history import Learnable, first_days_of, learnable, waiting
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED
 from contracts.tasks import TASKS, Task, enabled_tasks
@@ -120,27 +120,42 @@ class Context:
         return self.settings.learning_days.before(self.as_of, self.landed_days[0])
 
     @property
-    def first_day(self) -> date | None:
-        """The first day with raw rows, going by the files; None while there is a file with days of
-        its own that was not read as it is now."""
-        days: set[date] = set()
-        for source in self.mapping.sources:
-            if source.landed_on is None:
-                days |= {file.landed_on for file in self.files[source.name] if file.landed_on}
-                continue
-            stage = landing_stage(source)
-            if not self.receipts.days(stage):
-                return None
-            if not all(d.reuse for d in self.land_decisions(source)):
-                return None
-            days |= set(self.planner.digests(stage, LANDED.name))
-        return min(days, default=None)
+    def first_days(self) -> dict[str, date]:
+        """Task to the first day with raw rows that it is labelled from, going by what has landed
+        and, once they were looked at, by the files; without tasks of which there is a file with
+        days of its own that was not read as it is now."""
+        of_sources = {source.name: self._raw_days(source) for source in self.mapping.sources}
+        of_tables: dict[str, date | None] = {}
+        for table in self.mapping.mapped_tables:
+            known: set[date] = set()
+            for source, _ in self.mapping.feeding(table):
+                days = of_sources[source.name]
+                if days is None:
+                    of_tables[table] = None
+                    break
+                known |= days
+            else:
+                of_tables[table] = min(known, default=self.as_of)  # tonight at the earliest
+        return first_days_of(self.tasks, of_tables)
 
-    def learnable(self, first_day: date) -> tuple[Learnable, ...]:
-        """What tonight can be learnt if data begin on `first_day`, and from when the rest can."""
-        return learnable(self.tasks, first_day, self.as_of, self.settings.learning_days)
+    def _raw_days(self, source: Source) -> set[date] | None:
+        """The days with raw rows of a source; None while they are not known."""
+        stage = landing_stage(source)
+        days = set(self.planner.digests(stage, LANDED.name))
+        if not self.files:
+            return days
+        if source.landed_on is None:
+            days |= {file.landed_on for file in self.files[source.name] if file.landed_on}
+        elif not self.receipts.days(stage) or not all(d.reuse for d in self.land_decisions(source)):
+            return None
+        return days
 
-    def check_history(self, first_day: date | None) -> None:
+    @property
+    def learnable(self) -> tuple[Learnable, ...]:
+        """What tonight can be learnt, and from when the rest can, as far as it is known."""
+        return learnable(self.tasks, self.first_days, self.as_of, self.settings.learning_days)
+
+    def check_history(self) -> None:
         """Stop where dates alone say that nothing can be learnt, and nothing was learnt before.
 
         Not where nothing is to be learnt: `no_train`.
@@ -148,12 +163,11 @@ class Context:
         Raises:
             ContractError: no task can be learnt; the message says from which night each can.
         """
-        if first_day is None or self.settings.no_train:
+        if self.settings.no_train or Releases(self.engine).champion(self.as_of) is not None:
             return
-        if Releases(self.engine).champion(self.as_of) is not None:
-            return
-        found = self.learnable(first_day)
-        if not any(f.split for f in found):
+        found = self.learnable
+        if len(found) == len(self.tasks) and not any(f.split for f in found):
+            first_day = min(self.first_days.values())
             raise ContractError(
                 "\n".join(
                     [

@@ -354,7 +354,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
 def forecast_night(context: Context) -> Forecast:
     """What the night of `context.as_of` would do."""
     made, day = Forecast(context), context.as_of
-    context.check_history(context.first_day)
+    context.check_history()
     made.land()
     made.clean()
     past = context.example_days if made.landed else ()

@@ -23,6 +23,7 @@ def told_to_train(context: Context) -> dict[str, Any]:
     champion = Releases(context.engine).champion(context.as_of)
     return {
         "tasks": [task.name for task in context.tasks],
+        "first_as_of": first_as_of(context),
         "settle_days": context.settings.settle_days,
         "known_until": context.as_of.isoformat(),
         "config": asdict(context.settings.train),
@@ -30,6 +31,12 @@ def told_to_train(context: Context) -> dict[str, Any]:
         "champion_withheld": withheld_since(context, champion, context.as_of),
         "single_task_twins": _twins_are_due(context),
     }
+
+
+def first_as_of(context: Context) -> dict[str, str]:
+    """Task to the first day that has history enough of what it is labelled from."""
+    behind = timedelta(days=context.settings.min_history_days)
+    return {name: (day + behind).isoformat() for name, day in context.first_days.items()}
 
 
 def learns(context: Context) -> str:

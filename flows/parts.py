@@ -86,8 +86,9 @@ def prepare_data(night: Night) -> None:
     """From raw files to features as of tonight, and examples of the past to learn from."""
     steps.check_mapping(night)
     together(steps.land.submit(night, source.name) for source in night.mapping.sources)
-    night.check_history(night.landed_days[0])
-    clean_all(night, night.landed_days)
+    landed = night.landed_days
+    night.check_history()
+    clean_all(night, landed)
     steps.limits(night)
     past, day = night.example_days, night.as_of
     together(
@@ -188,14 +189,12 @@ def open_night(
     log.info(f"night of {day}: {', '.join(t.name for t in night.tasks)}")
     for task, why in night.switched_off.items():
         log.info(f"task {task} is switched off: {why}")
-    first_day = night.first_day
-    night.check_history(first_day)
-    if first_day is not None:
-        found = night.learnable(first_day)
-        for line in waiting(found):
-            log.info(f"too little history to learn: {line}")
-        for line in by_user(found):
-            log.info(f"measured on other users of the same days, and on later days {line}")
+    night.check_history()
+    found = night.learnable
+    for line in waiting(found):
+        log.info(f"too little history to learn: {line}")
+    for line in by_user(found):
+        log.info(f"measured on other users of the same days, and on later days {line}")
     return night
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from contracts.table import ContractError
 from contracts.tables import EXAMPLES
 from flows.code import code_fingerprint
+from flows.learning import first_as_of
 from flows.night import Night, short_hash
 from flows.plan import hash_of, table_shape
 from flows.processes import run_models
@@ -33,6 +34,7 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     content = hash_of(
         [
             tasks,
+            first_as_of(night),
             sorted((str(day), digests.get(day)) for day in days),
             str(night.as_of),  # it decides which days are learnt from, and which are validation's
             night.settings.settle_days,
@@ -46,6 +48,7 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
         "known_until": night.as_of.isoformat(),
         "settle_days": night.settings.settle_days,
         "tasks": tasks,
+        "first_as_of": first_as_of(night),
         "config": asdict(night.settings.train),
         "folder": str(folder / "tune"),
     }

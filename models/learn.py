@@ -57,6 +57,9 @@ class TrainSpec:
     config: TrainConfig
     folder: str
     """Where the artifact and figures go."""
+    first_as_of: Mapping[str, date] = field(default_factory=dict)
+    """Task to the first day that has history enough of what it is labelled from; of a task that is
+    not named all days have."""
     champion: str | None = None
     """Folder of the champion's artifact, to compare with."""
     champion_withheld: Mapping[str, str] = field(default_factory=dict)
@@ -80,12 +83,18 @@ class TrainSpec:
             tasks=tuple(raw["tasks"]),
             config=TrainConfig(**raw["config"]),
             folder=raw["folder"],
+            first_as_of={n: date.fromisoformat(d) for n, d in raw.get("first_as_of", {}).items()},
             champion=raw.get("champion"),
             champion_withheld=raw.get("champion_withheld", {}),
             run=RunSpec(**raw["run"]) if raw.get("run") else None,
             single_task_twins=raw.get("single_task_twins", False),
             checkpoints=raw.get("checkpoints"),
         )
+
+    def as_ofs_of(self, task: Task) -> tuple[date, ...]:
+        """The days that have history enough of what a task is labelled from."""
+        first = self.first_as_of.get(task.name, date.min)
+        return tuple(day for day in self.as_ofs if day >= first)
 
 
 @dataclass
@@ -158,7 +167,7 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
     labels: dict[str, Tensor] = {}
     rows: dict[str, dict[str, int]] = {}
     possible = {
-        task.name: split_days(task, spec.as_ofs, spec.known_until, spec.settle_days)
+        task.name: split_days(task, spec.as_ofs_of(task), spec.known_until, spec.settle_days)
         for task in map(task_named, spec.tasks)
     }
     for task in map(task_named, spec.tasks):

@@ -5,9 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 
-from contracts.history import Learnable, LearningDays, by_user, learnable, waiting
+from contracts.history import (
+    Learnable,
+    LearningDays,
+    by_user,
+    first_days_of,
+    learnable,
+    waiting,
+)
 from contracts.splits import Split
-from contracts.tasks import TASKS, task_named
+from contracts.tasks import EVENT_TABLES, OUTCOME_TABLES, OUTCOMES, TASKS, task_named
 
 FIRST = date(2025, 1, 1)
 DAYS = LearningDays(
@@ -19,7 +26,8 @@ GRID = date.fromordinal(date(2025, 2, 10).toordinal() // 14 * 14)
 
 
 def asked(night: date, days: LearningDays = DAYS) -> tuple[Learnable, ...]:
-    return learnable((WEEK, MONTH, QUARTER), FIRST, night, days)
+    tasks = (WEEK, MONTH, QUARTER)
+    return learnable(tasks, dict.fromkeys([t.name for t in tasks], FIRST), night, days)
 
 
 def test_a_night_knows_from_which_day_on_each_task_can_be_learnt() -> None:
@@ -68,5 +76,30 @@ def test_all_tasks_are_looked_at_in_well_under_a_second() -> None:
     import time
 
     started = time.monotonic()
-    learnable(TASKS, FIRST, date(2025, 1, 2), DAYS)
+    firsts = dict.fromkeys([t.name for t in TASKS], FIRST)
+    learnable(TASKS, firsts, date(2025, 1, 2), DAYS)
     assert time.monotonic() - started < 1
+
+
+def test_each_task_goes_by_the_tables_that_it_is_labelled_from() -> None:
+    assert set(OUTCOME_TABLES) == set(OUTCOMES)
+    assert set(EVENT_TABLES) == {
+        "orders", "engagements", "posts", "reviews", "follows", "account_events",
+    }  # fmt: skip
+    days = {"items": date(2015, 1, 1), "orders": FIRST, "reviews": date(2025, 3, 1)}
+    named = [
+        task_named(n) for n in ("purchase_7d", "next_rating_90d", "interests_30d", "churn_28d")
+    ]
+    assert first_days_of(named, days) == {  # what an old list of items says of nobody
+        "purchase_7d": FIRST,
+        "next_rating_90d": date(2025, 3, 1),
+        "interests_30d": FIRST,
+        "churn_28d": FIRST,
+    }
+    # Of orders it is not known: reviews alone have a first day of their own.
+    assert first_days_of(named, days | {"orders": None}) == {"next_rating_90d": date(2025, 3, 1)}
+    (churn,) = named[3:]
+    assert first_days_of([churn], {"users": FIRST}) == {"churn_28d": FIRST}
+    found = learnable(named[:2], first_days_of(named, days), date(2025, 3, 20), DAYS)
+    assert [f.split is None for f in found] == [False, True]
+    assert learnable(named[:2], {"purchase_7d": FIRST}, date(2025, 3, 20), DAYS) == found[:1]

@@ -133,6 +133,19 @@ def test_a_task_without_room_or_labels_is_left_out_with_the_reason(files, tmp_pa
     assert nothing["gate"]["reasons"] == ["no task can be learnt"]
 
 
+def test_a_task_is_split_by_the_days_that_have_history_of_it(files, tmp_path: Path) -> None:
+    """Logs of something else that reach further back leave no empty days to learn from."""
+    known = {"purchase_7d": DAYS[-2], "purchase_30d": DAYS[-12]}
+    spec = spec_of(
+        tmp_path, files, tasks=("purchase_7d", "purchase_30d", "churn_28d"), first_as_of=known
+    )
+    splits = choose_tasks(spec).splits
+    assert (splits["purchase_7d"].train, splits["purchase_7d"].by_user) == (DAYS[-2:], True)
+    assert splits["purchase_30d"].train[0] == DAYS[-12]
+    assert not splits["purchase_30d"].by_user
+    assert splits["churn_28d"].train[0] == DAYS[0]
+
+
 def test_a_task_with_too_few_days_is_measured_on_other_users(files, tmp_path: Path) -> None:
     told = replace(CONFIG, max_epochs=4, min_rows=40)
     spec = spec_of(
