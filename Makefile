@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality kill-test soak audit bench-ui oracle defects clean
+.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality bench-mappings kill-test soak audit bench-ui oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ bench-model: $(STAMP) ## our trainer and scorer beside a bare loop (and librarie
 
 bench-quality: $(STAMP) ## our one model beside a LightGBM per task, as JSON lines
 	$(BIN)/python -m tests.bench.quality
+
+bench-mappings: $(STAMP) ## the last steps of a night for each of the 511 sets of tables that may be mapped
+	$(BIN)/python -m tests.bench.mappings
 
 kill-test: $(STAMP) ## kill nights and backfills at random instants, and lose nothing
 	$(BIN)/python -m tests.bench.kills

@@ -50,31 +50,47 @@ class NightReport:
     switched_off: Mapping[str, str]
     n_scored: int
     scored_tasks: Sequence[str]
+    base_rates: Sequence[str]
+    """Tasks of which everybody has the same value instead."""
     sample: tuple[list[str], list[tuple[Any, ...]]]
     findings: Findings
 
     @property
     def summary(self) -> list[str]:
         """The night in a few sentences: who was scored, by what model, of how many rows."""
-        who = (
-            f"{n_of(self.n_scored, 'user has', 'users have')} scores for "
-            f"{n_of(len(self.scored_tasks), 'task')} as of "
-            f"{self.as_of}, made by model {self.model_id}."
-            if self.scored_tasks
-            else f"Nobody is scored as of {self.as_of}: this release has features and labels, and "
-            f"{n_of(self.n_scored, 'user')} without a score."
-        )
         gate = self.trained["gate"]
         landed = self.tonight
         clean, duplicate, dropped, erased = (sum(r[i] for r in landed.rows) for i in range(3, 7))
         became = f"{clean:,} clean, {duplicate:,} duplicate, {dropped:,} quarantined"
         return [
-            who,
+            self._who,
             f"The gate says {gate['decision']}: {'; '.join(gate['reasons'])}.",
             f"Rows, of {landed.title}: {landed.rows_in:,} in, {became}"
             + (f", {erased:,} erased" if erased else "")
             + ".",
         ]
+
+    @property
+    def _who(self) -> str:
+        """How many users have scores, for how many tasks, and by what model."""
+        have = n_of(self.n_scored, "user has", "users have")
+        rates = len(self.base_rates)
+        if self.scored_tasks:
+            also = f", and the base rate of everybody for {rates:,} more" if rates else ""
+            return (
+                f"{have} scores for {n_of(len(self.scored_tasks), 'task')}{also} as of "
+                f"{self.as_of}, made by model {self.model_id}."
+            )
+        nobody = f"Nobody is scored as of {self.as_of}: "
+        if rates:
+            return (
+                f"{nobody}{have} the base rate of everybody for {n_of(rates, 'task')}, from model "
+                f"{self.model_id}."
+            )
+        return (
+            f"{nobody}this release has features and labels, and {n_of(self.n_scored, 'user')} "
+            "without a score."
+        )
 
     @property
     def attention(self) -> list[str]:

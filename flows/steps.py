@@ -33,7 +33,6 @@ from flows.registry import Registry
 from flows.releases import Release, Releases
 from flows.report import NightReport, as_markdown, write_report
 from flows.sample import sample
-from flows.settings import NightjarSettings
 from flows.tasks import after_publication, say, task, transient, warn
 from jobs.stages import Engine
 
@@ -282,9 +281,10 @@ def _night_report(
         null_like=null_like_ids(database(night), _last_scored(night), night.as_of, night.mapping),
         trained=trained,
         audited=tuple(audited),
-        switched_off=night.switched_off | unscored(night.settings, trained, scored),
+        switched_off=night.switched_off | unscored(trained, scored),
         n_scored=int(scored["rows"]),
         scored_tasks=tuple(t.name for t in scored_tasks(night, scored)),
+        base_rates=tuple(scored.get("base_rates", ())),
         sample=sample(database(night), night.as_of, scored_tasks(night, scored)),
         findings=find(night, release, trained, scored["model_id"]),
     )
@@ -295,18 +295,17 @@ def scored_tasks(night: Night, scored: Mapping[str, Any]) -> list[Task]:
     return [task for task in night.tasks if task.name in scored["tasks"]]
 
 
-def unscored(
-    settings: NightjarSettings, trained: Mapping[str, Any], scored: Mapping[str, Any]
-) -> dict[str, str]:
+def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str, str]:
     """Tasks that have a source and no score of the model that scored, and why.
 
     A task that was not learnt tonight may still be scored by an earlier model.
     """
-    instead = "; its base rate stands in" if settings.failed_tasks == "base_rate" else ""
+    by_rate = scored.get("base_rates", ())
     return {
         name: why for name, why in trained["skipped"].items() if name not in scored["tasks"]
     } | {
-        name: f"its scores are not fit to be published: {why}{instead}"
+        name: f"its scores are not fit to be published: {why}"
+        + ("; its base rate stands in" if name in by_rate else "")
         for name, why in scored.get("withheld", {}).items()
     }
 
