@@ -14,6 +14,7 @@ import pytest
 from contracts.table import ContractError
 from jobs import lookup_files
 from jobs.lookup_files import read_whole
+from jobs.raw_csv import CR_ALONE
 from tests.jobs.campaigns import (
     AS_OF,
     D1,
@@ -37,6 +38,12 @@ from tests.jobs.campaigns import (
             "[lookups.campaigns] out of the mapping",
         ),
         ("campaign;name\nx;y\n", "no column starts, category; its header has campaign, name"),
+        (
+            "campaign;Ann Miller;Bob\n",
+            "no column starts, name, category; its first line has campaign, and besides cells such as "
+            "aaa aaaaaa, aaa; if that is no header, say header = false and name all columns in order",
+        ),
+        ("campaign;starts;name;category\rx;;Ann Miller;\r", CR_ALONE),
         (
             "campaign;starts;name;category\nann;2025-01-01;;\nbob;;;\n ann;2025-02-01;;\n",
             "lines 2 and 4 have the same campaign: keep one of them, or, if each holds from another "
