@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from jobs import raw_csv, raw_json
+from jobs import json_elements, raw_csv, raw_json
 from jobs.raw_lines import Line, LongLine, RawBytes
 from jobs.rawfiles import raw_rows
 from tests.jobs.broken_files import torture
@@ -31,10 +31,12 @@ def test_a_reader_that_loses_a_row_and_books_it_as_blank_is_found_out_by_every_f
     """The second row of each file, which holds a good one or a broken one."""
     swallowed: set[Path] = set()
     path = tmp_path / "f"
-    whole_lines, whole_elements = raw_csv.lines, raw_json._Pieces.elements
+    whole_lines, whole_elements = raw_csv.lines, json_elements.Elements.read
 
-    def lines_but_one(data: RawBytes, blank: bool = False) -> Iterator[Line]:
-        for n, (number, raw, size) in enumerate(whole_lines(data, blank)):
+    def lines_but_one(
+        data: RawBytes, blank: bool = False, separator: bytes = b""
+    ) -> Iterator[Line]:
+        for n, (number, raw, size) in enumerate(whole_lines(data, blank, separator)):
             if n == 1 and not isinstance(raw, LongLine) and raw.strip():
                 data.n_skipped += size
                 swallowed.add(path)
@@ -50,7 +52,7 @@ def test_a_reader_that_loses_a_row_and_books_it_as_blank_is_found_out_by_every_f
                 yield found
 
     if format_ == "json":
-        monkeypatch.setattr(raw_json._Pieces, "elements", elements_but_one)
+        monkeypatch.setattr(json_elements.Elements, "read", elements_but_one)
     else:
         monkeypatch.setattr(raw_csv, "lines", lines_but_one)
         monkeypatch.setattr(raw_json, "lines", lines_but_one)
