@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from html.entities import name2codepoint
+from html.entities import html5, name2codepoint
 from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from contracts.values import shown
+from jobs.hosts import ENDINGS
 
 MARKS = {"urls": "<url>", "mentions": "<user>", "digits": "0"}
 _CHOICES = {
@@ -38,7 +39,14 @@ _ASCII_WORD = r"A-Za-z0-9_.+\-"
 
 # Each starts where no earlier character could have started it, and gives nothing back, so that a
 # word of a million letters takes a million steps and not their square.
-LINK = r"(?i)(?:(?:https?|ftps?)://|(?<![a-z0-9@._-])www\.)[^\s\p{Z}]+"
+_REST = r"[^\s\p{Z}]+"
+LINK = rf"(?i)(?:(?:https?|ftps?)://|(?<![a-z0-9@._-])www\.){_REST}"
+_LABEL = r"[\p{L}\p{N}_-]"
+BARE_LINK = (
+    rf"(?i)(?<![\p{{L}}\p{{N}}@._-])(?:{_LABEL}++\.)++(?:{'|'.join(ENDINGS)})"
+    rf"(?::\d{{1,5}})?/{_REST}"
+)
+"""A host with a path, such as `instagram.com/ann.miller`: a path may name somebody."""
 _WITH_AT = f"{_LOCAL}{_AT}"
 _HOST = rf"(?:\[[^\]\s]{{0,64}}+\]|[{_NAME}\-]++[{_DOT}][{_NAME}{_DOT}\-]*[{_NAME}])"
 _QUOTED = rf'"[^"\n]{{1,64}}"[{_AT}]++(?:[{_LOCAL}]++[{_AT}]++)*+{_HOST}'
@@ -56,6 +64,31 @@ MENTION_IN_WORD = (
 )
 """With the word that the @ is glued to. ASCII stands before all other scripts, for it is looked up
 in a table and they are not: three quarters of the time."""
+_AMPERSAND = r"&(?:amp;|#0*38;|#x0*26;)*+"
+
+
+def _spelled(names: str, points: Sequence[int]) -> str:
+    """How characters are written for HTML, JSON and addresses, however often that was done over."""
+    decimal = "|".join(str(point) for point in points)
+    hexadecimal = "|".join(f"{point:x}" for point in points)
+    four = "|".join(f"{point:04x}" for point in points)
+    utf8 = "|".join("%(?:25)*+".join(["", *_bytes(point)]) for point in points)
+    return (
+        rf"{_AMPERSAND}(?:#0*+(?:{decimal})(?![0-9]);?|#x0*+(?:{hexadecimal})(?![0-9a-f]);?"
+        rf"|(?:{names});)|(?<!\\)\\++u(?:{four})|{utf8}"
+    )
+
+
+def _bytes(point: int) -> list[str]:
+    return [f"{byte:02x}" for byte in chr(point).encode()]
+
+
+SPELLED_AT = rf"(?i){_spelled('commat', [0x40, 0xFF20, 0xFE6B])}|(?<!\\)\\++[{_AT}]"
+"""An @ that is not seen as one yet, and what escapes one: a name before it must not stay."""
+SPELLED_LINK = (
+    rf"(?i)(https?|ftps?)(?:\\*+:|{_spelled('colon', [0x3A])})"
+    rf"(?:\\*+/|{_spelled('sol', [0x2F])}){{2}}"
+)
 GLUED = rf"[^\s\p{{Z}}{_AT}][{_AT}]"
 """What stands before an @: else there is no mail, and no word before a mention."""
 PUNCTUATION = r"(?!<(url|user|email)>|(?<=<(url|user|email))>)[\p{P}$+<=>\^`|~]"
@@ -111,8 +144,13 @@ def normalised(column: str, text: Column, rules: TextRules) -> Steps:
         text = step(F.when(text.contains("\\u"), _unescaped(text)).otherwise(text))
     if rules.entities:
         text = step(F.when(text.contains("&"), _without_entities(text)).otherwise(text))
+    spelled = text.contains("&") | text.contains("\\") | text.contains("%")
+    text = step(F.when(spelled, _with_signs(text)).otherwise(text))
     linked = text.contains("://") | text.rlike(r"(?i)www\.")
     text = step(F.when(linked, _replaced(text, LINK, rules.urls, "urls")).otherwise(text))
+    text = step(
+        F.when(text.contains("/"), _replaced(text, BARE_LINK, rules.urls, "urls")).otherwise(text)
+    )
     without_mails = F.regexp_replace(text, MAIL, " <email> ")
     text = (
         F.when(
@@ -136,6 +174,14 @@ def _replaced(text: Column, pattern: str, choice: str, what: str) -> Column:
         return text
     mark = MARKS[what] if what == "digits" else f" {MARKS[what]} "
     return F.regexp_replace(text, pattern, mark if choice == "mask" else " ")
+
+
+def _with_signs(text: Column) -> Column:
+    """The text with the signs of mails, mentions and links as they are, however they were written.
+
+    All else is decoded once: `&amp;lt;` stands for `&lt;`, which somebody wrote.
+    """
+    return F.regexp_replace(F.regexp_replace(text, SPELLED_AT, "@"), SPELLED_LINK, "$1://")
 
 
 def _unescaped(text: Column) -> Column:
@@ -166,14 +212,13 @@ def _spaced(digits: Column) -> Column:
 
 def _without_entities(text: Column) -> Column:
     """`&amp;` comes last, so that what it stands before is not decoded a second time."""
-    listed = _LIST.join(
-        f"{name}{_PAIR}{chr(point)}" for name, point in name2codepoint.items() if name != "amp"
-    )
-    named = F.str_to_map(F.lit(listed + f"{_LIST}apos{_PAIR}'"), F.lit(_LIST), F.lit(_PAIR))
+    named = F.str_to_map(F.lit(_ENTITIES), F.lit(_LIST), F.lit(_PAIR))
 
-    def decode(pattern: str, character: Column | None, base: int) -> None:
+    def decode(pattern: str, base: int) -> None:
         nonlocal text
         found = F.array_distinct(F.regexp_extract_all(text, F.lit(pattern), F.lit(1)))
+        if base == 0:
+            found = F.array_remove(found, "amp")  # most of them
         opening = {0: "&", 10: "&#", 16: "&#x"}[base]
         text = F.aggregate(
             found,
@@ -188,10 +233,20 @@ def _without_entities(text: Column) -> Column:
             ),
         )
 
-    decode(r"&([A-Za-z][A-Za-z0-9]{1,8});", None, 0)
-    decode(r"&#(\d{1,7});", None, 10)
-    decode(r"&#x([0-9a-fA-F]{1,6});", None, 16)
-    return F.replace(text, F.lit("&amp;"), F.lit("&"))
+    decode(r"&([A-Za-z][A-Za-z0-9]{1,23});", 0)
+    decode(r"&#(0*+\d{1,7});", 10)
+    decode(r"&#x(0*+[0-9a-fA-F]{1,6});", 16)
+    return F.regexp_replace(text, "&(?:amp|AMP);", "&")
+
+
+_ENTITIES = _LIST.join(
+    f"{name[:-1]}{_PAIR}{character}"
+    for name, character in html5.items()
+    if name.endswith(";") and (name[:-1] in name2codepoint or character.isascii())
+    if character != "&"
+)
+"""Those of HTML 4, and those of HTML 5 for the signs of ASCII, behind which a mail may hide: Spark
+makes a map of them wherever it computes over the text, so that all of HTML 5 would take minutes."""
 
 
 def _character(digits: Column, base: int) -> Column:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import random
 import re
+from html.entities import html5, name2codepoint
 
 import pytest
 from pyspark.sql import SparkSession
@@ -91,6 +92,76 @@ def test_links_need_no_space_before_them_and_end_at_any_space(spark: SparkSessio
     assert made(spark, list(cases), TextRules()) == list(cases.values())
 
 
+def test_an_at_is_seen_however_often_it_was_escaped(spark: SparkSession) -> None:
+    mails = [
+        r"ann\u0040example.com", r"ann\\u0040example.com", r"ann\\\\u0040example.com",
+        r"ann\u005cu0040example.com", r"ann\u0026#64;example.com", r"ann\@example.com",
+        r"ann\\@example.com", r"ann\uFF20example.com", r"ann&#92;u0040example.com",
+        "ann&#64;example.com", "ann&#64example.com", "ann&#x40;example.com", "ann&#X40;example.com",
+        "ann&#00000064;example.com", "ann&#x00000040;example.com", "ann&commat;example.com",
+        "ann&amp;#64;example.com", "ann&amp;amp;#64;example.com", "ann&amp;amp;amp;commat;example.com",
+        "ann&#38;#64;example.com", "ann&#x26;amp;#x40;example.com", "ann&#65312;example.com",
+        "ann%40example.com", "ann%2540example.com", "ann&#37;40example.com", "ann%EF%BC%A0example.com",
+        "ann&lowbar;m&commat;example&period;com", "ann.m&#64;example&#46;com",
+    ]  # fmt: skip
+    assert made(spark, mails, TextRules()) == ["<email>"] * len(mails)
+    as_is = TextRules(entities=False, escapes=False)
+    raw = [
+        mail for mail in mails if "period" not in mail and "#46" not in mail and "005c" not in mail
+    ]
+    raw = [mail for mail in raw if "0026" not in mail and "#92" not in mail and "#37" not in mail]
+    assert made(spark, raw, as_is) == ["<email>"] * len(raw)
+    cases = {
+        r"hi \\u0040ann!": "hi <user> !",
+        r"hi \@ann!": "hi <user> !",
+        "hi &amp;commat;ann": "hi <user>",
+        "50%4 at 100%, &#640; &amp;copy; &#6400": "50%4 at 100%, ʀ &copy; &#6400",
+    }
+    assert made(spark, list(cases), TextRules()) == list(cases.values())
+
+
+def test_a_link_is_seen_without_its_scheme_and_however_often_it_was_escaped(
+    spark: SparkSession,
+) -> None:
+    links = [
+        r"https:\/\/example.com\/ann", r"https:\\/\\/example.com", r"https\u003a\u002f\u002fexample.com",
+        r"http\\u003a\\/\\/example.com/ann", "https&colon;&sol;&sol;example.com/ann",
+        "https&amp;#58;//example.com/ann", "https%3A%2F%2Fexample.com%2Fann", "ftp%253a%252F%252fx/y",
+        "instagram.com/ann.miller", "www.instagram.com/ann", "m.facebook.com/ann.miller.5?x=1",
+        "t.co/aBc", "Example.CO.UK/~ann", "youtube.com/@ann", "example.de:8080/ann", "müller.de/ann",
+        "xn--mller-kva.de/ann", "my_blog.example.org/ann", "пример.рф/анна",
+    ]  # fmt: skip
+    assert made(spark, links, TextRules()) == ["<url>"] * len(links)
+    assert made(spark, [f"see ({t}" for t in links], TextRules()) == ["see ( <url>"] * len(links)
+    cases = {
+        "and/or 24/7 1.5/2.0 a.m./p.m. e.g/x w/o": "and/or 24/7 1.5/2.0 a.m./p.m. e.g/x w/o",
+        "read file.txt/x and instagram.com": "read file.txt/x and instagram.com",
+        "see instagram.com/ and x.com/a, ok": "see instagram.com/ and <url> ok",
+        "ann@example.com/x": "<email> /x",
+    }
+    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    assert made(spark, ["x.com/ann t"], TextRules(urls="keep")) == ["x.com/ann t"]
+
+
+def test_entities_of_html_are_decoded_once(spark: SparkSession) -> None:
+    texts = [
+        f"a &{name[:-1]}; b"
+        for name, sign in html5.items()
+        if name.endswith(";") and (name[:-1] in name2codepoint or sign.isascii())
+        if sign not in "@&"
+    ]
+    texts += [
+        "&AMP;lt; &amp;Lt; &LT; &#000000956; &apos;",
+        "&DiacriticalGrave;x",
+    ]
+    wrong = [
+        (text, got)
+        for text, got in zip(texts, made(spark, texts, PLAIN), strict=True)
+        if got != " ".join(html.unescape(text).split())
+    ]
+    assert wrong == []
+
+
 def test_digits_and_punctuation_of_every_script_are_masked(spark: SparkSession) -> None:
     rules = TextRules(digits="mask", punctuation="drop")
     assert made(spark, ["٠١٧٠ 「はい」、 „ja“ 😀 @b"], rules) == ["0000 はい ja 😀 <user>"]
@@ -141,6 +212,8 @@ def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
 def test_a_word_of_a_million_letters_takes_no_square_of_steps(spark: SparkSession) -> None:
     long = ["a" * 1_000_000 + " @b", "a." * 500_000 + "@", "@" * 1_000_000, '"' * 100_000]
     long += ["a@" * 500_000, "a@[" * 300_000, '"a"@b@' * 100_000, "a@b." * 200_000]
+    long += ["\\" * 1_000_000, "&" + "amp;" * 250_000, "&#" + "0" * 1_000_000, "%" + "25" * 500_000]
+    long += ["https:" + "\\" * 1_000_000, "a." * 500_000 + "/", "a-" * 500_000 + ".com/"]
     long += ["ж" * 1_000_000 + "@ ann@ex.org", "aж" * 500_000 + "@b"]
     found = made(spark, long, TextRules())
     assert len(found[0] or "") == 1_000_007
