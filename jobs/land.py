@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from contracts.table import ContractError
 from contracts.tables import LANDED
 from jobs.expressions import day_of
+from jobs.raw_advice import encoding_advice
 from jobs.raw_row import WHOLE_FILE
 from jobs.rawfiles import MIN_UNDECODABLE, reader
 from jobs.sources import RawFile, Source
@@ -128,7 +129,7 @@ def check_readable(rows: DataFrame, source: Source) -> None:
             if row.n_placed == 0
             else f"  {row.file}: {row.n_bad} of {row.n} rows cannot be decoded, more than "
             f"max_undecodable_share = {source.max_undecodable_share:g} allows; "
-            f"the first is line {row.line}: {row.first}"
+            f"the first is line {row.line}: {row.first}{encoding_advice(row.first, source)}"
             for row in counted
         ]
         raise ContractError("\n".join([f"source {source.name} cannot be landed:", *problems]))

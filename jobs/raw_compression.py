@@ -226,6 +226,9 @@ class Decompressed:
             binary = binary_kind(self.head)
             if binary is not None:
                 raise UnreadableError(f"is {binary}")
+            packed_in = _packing_of(self.head)
+            if self._kind != "plain" and packed_in is not None:
+                raise UnreadableError(f"is {packed_in} within {self._kind}; unpack it once")
         except BaseException:
             self.close()
             raise
@@ -267,8 +270,9 @@ _BROKEN = (
 
 def _kind_of(path: Path, magic: bytes) -> tuple[str, Callable[[Path], Any]]:
     """What the file is compressed with, and what opens it."""
-    for first, kind, _, opened in _KINDS:
-        if magic.startswith(first) and (kind != "bzip2" or magic[4:10] in _BZIP2_BLOCKS):
+    packing = _packing_of(magic)
+    for _, kind, _, opened in _KINDS:
+        if kind == packing:
             return kind, opened
     for _, kind, suffix, _ in _KINDS:
         if path.suffix == suffix:
@@ -278,6 +282,13 @@ def _kind_of(path: Path, magic: bytes) -> tuple[str, Callable[[Path], Any]]:
                 else f"is empty, where even an empty {kind} stream has some bytes"
             )
     return "plain", lambda path: path.open("rb")
+
+
+def _packing_of(magic: bytes) -> str | None:
+    for first, kind, _, _ in _KINDS:
+        if magic.startswith(first) and (kind != "bzip2" or magic[4:10] in _BZIP2_BLOCKS):
+            return kind
+    return None
 
 
 _BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")

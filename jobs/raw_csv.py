@@ -12,7 +12,8 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from contracts.counts import n_of
-from jobs.raw_columns import header_places
+from jobs.raw_advice import encoding_advice, separator_of_header, separator_of_row
+from jobs.raw_columns import header_places, is_among
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_quotes import Reading, are_indented, reading
 from jobs.raw_row import (
@@ -87,6 +88,8 @@ class _Reader:
         self.width = len(source.columns)
         self.pick: Callable[[list[str]], list[str]] | None = None
         """Chooses the cells of `source.columns`, where the file has others or another order."""
+        self.is_looked_into = False
+        """Whether a line was held against other separators."""
 
     def rows(self) -> Iterator[Row]:
         every = self._begun(lines(self.data, self.source.multiline, self.blank_separator))
@@ -188,9 +191,15 @@ class _Reader:
         kind = self.data.unlike("csv")
         return f"; it looks like {kind}" if kind else ""
 
+    def _seems_of_first(self, text: str) -> str:
+        """What the file looks like, or which separator its first line has, if it is no header."""
+        separated = separator_of_row(text, self.source, len(self.source.columns))
+        return self._seems or (f"; it {separated}" if separated else "")
+
     def _row(self, number: int, raw: bytes, n: int, cells: list[str]) -> Row:
         hashed = row_hash(raw)
         if len(cells) != self.width:
+            self._look_for_separator(raw)
             is_cut = n == len(raw) and len(cells) < self.width
             wrong = f"expected {n_of(self.width, 'field')}, found {len(cells)}"
             problem = CUT_OFF if is_cut else wrong
@@ -199,6 +208,13 @@ class _Reader:
             return Row(number, hashed, None, LONG_CELL, n)
         chosen = cells if self.pick is None else self.pick(cells)
         return Row(number, hashed, without_nulls(chosen, self.nulls), None, n)
+
+    def _look_for_separator(self, raw: bytes) -> None:
+        """Say which one the file seems to have, going by its first line of another width."""
+        if not self.is_looked_into:
+            self.is_looked_into = True
+            text = raw.decode(self.data.encoding)
+            self.data.seems = separator_of_row(text, self.source, self.width)
 
     def _quoted_cells(self, text: str) -> list[str] | None:
         """The cells of a whole record with quotes, where Python's quick parser is sure of them.
@@ -306,14 +322,21 @@ class _Reader:
             raise UnreadableError(f"its header is longer than {MAX_LINE:,} bytes")
         self.data.n_skipped += n
         try:
-            names = self._cells(raw)
+            text = raw.decode(self.data.encoding)
         except UnicodeDecodeError:
-            raise UnreadableError(f"its header is {self._not_valid}{self._seems}") from None
+            advice = self._seems or encoding_advice(self._not_valid, self.source)
+            raise UnreadableError(f"its header is {self._not_valid}{advice}") from None
+        try:
+            names: list[str] | None = self._cells(raw)
         except _StrayQuoteError:
-            raise UnreadableError(
-                f"its header cannot be decoded: {STRAY_QUOTE}{self._seems}"
-            ) from None
-        places = header_places(self.source.columns, names, self._seems)
+            names = None
+        separated = None if self._seems else separator_of_header(text, self.source)
+        if separated is not None and not is_among(self.source.columns, names or ()):
+            raise UnreadableError(f"its header {separated}")
+        seems = self._seems_of_first(text)
+        if names is None:
+            raise UnreadableError(f"its header cannot be decoded: {STRAY_QUOTE}{seems}")
+        places = header_places(self.source.columns, names, seems)
         self.width = len(names)
         if len(places) == 1:
             place = places[0]

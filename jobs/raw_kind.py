@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+import zlib
 
-BINARY = {
+_ARCHIVES = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\x07": "a RAR archive",
     b"\x1f\x9d": "a file of compress (.Z)",
     b"LZIP": "an lzip stream",
     b"\x89LZO": "an lzop stream",
     b"\xff\x06\x00\x00sNaPpY": "a Snappy stream",
+}
+"""First bytes of what has to be unpacked in some other way."""
+
+BINARY = _ARCHIVES | {
     b"PAR1": "a Parquet file",
     b"ORC": "an ORC file",
     b"Obj\x01": "an Avro file",
     b"ARROW1": "an Arrow file",
     b"SQLite format 3\x00": "an SQLite database",
     b"%PDF": "a PDF",
+    b"\x89PNG\r\n\x1a\n": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"GIF8": "a picture (GIF)",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel file of before 2007 (.xls)",
 }
 """First bytes of files that no text format is."""
 
+_TAR, _TAR_AT = b"ustar", 257
+
+_UNPACK = "; unpack it, or compress it with gzip, zstd, bzip2 or xz"
 _ADVICE = {
     "a Parquet file": '; format = "parquet" reads it',
     "an Excel file of before 2007 (.xls)": "; save it as .xlsx",
@@ -32,13 +44,26 @@ _OF_FORMAT = {"jsonl": ("JSON lines",), "json": ("JSON", "one JSON array")}
 
 def binary_kind(head: bytes) -> str | None:
     """What the bytes are if they are no text, and what to do about it."""
+    if head[_TAR_AT:].startswith(_TAR) and b"\0" in head:
+        return f"a tar archive{_UNPACK}"
+    if _is_zlib(head):
+        return f"a zlib stream{_UNPACK}"
     for magic, kind in BINARY.items():
         # a text may begin with letters that some binary format begins with
         if head.startswith(magic) and (b"\0" in head or not magic.isalnum()):
-            return kind + _ADVICE.get(
-                kind, "; unpack it, or compress it with gzip, zstd, bzip2 or xz"
-            )
+            otherwise = _UNPACK if magic in _ARCHIVES else "; export it as text, such as CSV"
+            return kind + _ADVICE.get(kind, otherwise)
     return None
+
+
+def _is_zlib(head: bytes) -> bool:
+    """Whether the bytes can be unpacked: a text may begin with the two that zlib begins with."""
+    if head[:1] != b"x" or int.from_bytes(head[:2], "big") % 31 or _is_utf_8(head):
+        return False
+    try:
+        return bool(zlib.decompressobj().decompress(head))
+    except zlib.error:
+        return False
 
 
 def looks_like(head: bytes) -> str | None:
@@ -66,10 +91,20 @@ def looks_like(head: bytes) -> str | None:
 def unlike(head: bytes, format_: str, encoding: str) -> str | None:
     """What a file looks like, if that is not what its source says."""
     kind = looks_like(head)
+    if kind is None and encoding.startswith(("utf-16", "utf-32")) and _is_utf_8(head):
+        return 'text in UTF-8; encoding = "utf-8" reads it'
     if kind is None or kind.startswith(_OF_FORMAT.get(format_, ())):
         return None
     seems = unicode_of(head)
     return None if seems is not None and encoding.startswith(seems[:6]) else kind
+
+
+def _is_utf_8(head: bytes) -> bool:
+    """Whether it is a text in it; its last character may be cut."""
+    try:
+        return b"\0" not in head and bool(codecs.getincrementaldecoder("utf-8")().decode(head))
+    except UnicodeDecodeError:
+        return False
 
 
 def unicode_of(head: bytes) -> str | None:

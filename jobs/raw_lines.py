@@ -38,6 +38,8 @@ class RawBytes:
     def __init__(self, file: Decompressed, encoding: str):
         self._file = file
         self.head = file.head
+        self.seems: str | None = None
+        """What a reader found out about rows that it cannot decode, and which setting would."""
         self.n_read = self.n_skipped = 0
         self.named = encoding
         """As the mapping says it."""
@@ -86,7 +88,7 @@ def _with_byte_order(encoding: str, head: bytes) -> str:
     if not seems.startswith(encoding):
         raise UnreadableError(
             f"is no {encoding} with a byte-order mark"
-            + (f": it looks like text in {seems.upper()}" if seems else "")
+            + (f": it looks like {kind}" if (kind := unlike(head, "csv", encoding)) else "")
         )
     return seems
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from contracts.foreign import told_by_library
 from jobs.compose import composed
+from jobs.raw_advice import encoding_advice
 from jobs.raw_compression import Decompressed
 from jobs.raw_csv import csv_rows
 from jobs.raw_excel import excel_rows
@@ -96,8 +97,10 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
     if first is None:
         return
     told = f"the first is line {first.line}: {first.problem}"
+    told += encoding_advice(first.problem or "", source)
     kind = data.unlike(source.format) if data is not None else None
-    seems = f"it looks like {kind}; " if kind else ""
+    found = data.seems if data is not None else None
+    seems = f"it looks like {kind}; " if kind else f"it {found}; " if found else ""
     if n_bad == n_rows:
         raise UnreadableError(
             f"its only row cannot be decoded; {seems}{told}"

@@ -101,7 +101,7 @@ def test_unreadable_files_stop_the_run_and_are_all_named(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     good = "l1,o1,ann,i1,purchase,1,1,EUR,2025-01-01T10:00:00"
-    days = [DAY + timedelta(days=n) for n in range(4)]
+    days = [DAY + timedelta(days=n) for n in range(5)]
     shop = Shop(
         spark,
         tmp_path,
@@ -110,9 +110,12 @@ def test_unreadable_files_stop_the_run_and_are_all_named(
             days[1]: "\n".join([good] * 20 + ["cut"] * 11),  # over 10 and over 1 %
             days[2]: "\n".join([good] * 3 + ["cut"] * 3),  # a few never stop a run
             days[3]: good,
+            days[4]: "\n".join([good] * 20 + [good.replace("ann", "zoë")] * 11),
         },
     )
     (tmp_path / f"{days[3]}.csv").write_text("id,user\n1,2\n")
+    last = tmp_path / f"{days[4]}.csv"
+    last.write_bytes(last.read_text(encoding="utf-8").encode("latin-1"))
     with pytest.raises(ContractError) as error:
         check_readable(shop.landed, shop.mapping.sources[0])
     assert str(error.value) == "\n".join(
@@ -122,5 +125,7 @@ def test_unreadable_files_stop_the_run_and_are_all_named(
             "allows; the first is line 22: expected 9 fields, found 1",
             "  2025-01-04.csv: no column order, item, kind, qty, price, cur, time; its header has id, "
             "user",
+            "  2025-01-05.csv: 11 of 31 rows cannot be decoded, more than max_undecodable_share = 0.01 "
+            'allows; the first is line 22: not valid utf-8; encoding = "windows-1252" may read it',
         ]
     )

@@ -316,7 +316,10 @@ def test_a_wrong_encoding_is_told_with_what_would_read_it(tmp_path: Path) -> Non
     path.write_bytes("id,text\n1,a\n".encode("utf-16-le"))
     assert read(path, source("csv", encoding="utf-16")) == [(2, ["1", "a"], None)]
     path.write_text("id,text\n1,a\n")
-    assert refusal(path, source("csv", encoding="utf-16")) == "is no utf-16 with a byte-order mark"
+    assert (
+        refusal(path, source("csv", encoding="utf-16"))
+        == 'is no utf-16 with a byte-order mark: it looks like text in UTF-8; encoding = "utf-8" reads it'
+    )
 
 
 def test_texts_that_mean_nothing_are_null_in_every_format(tmp_path: Path) -> None:
@@ -350,7 +353,8 @@ def test_a_file_of_which_no_row_is_good_is_refused_however_short(tmp_path: Path)
     )
     path.write_text("1;b\n")
     assert refusal(path, source("csv", header=False)) == (
-        "its only row cannot be decoded; the first is line 1: expected 2 fields, found 1"
+        "its only row cannot be decoded; it seems to have semicolons between cells; "
+        'separator = ";" reads it; the first is line 1: expected 2 fields, found 1'
     )
 
 
@@ -361,3 +365,47 @@ def test_a_line_that_is_most_of_the_file_counts_as_the_rows_that_it_may_be(tmp_p
         "200,001 of 200,401 bytes cannot be decoded, as much as 50,000 rows, more than "
         "max_undecodable_share = 0.01 allows; the first is line 101: expected 2 fields, found 100001"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "why"),
+    [
+        ("id,größe\n1,2\n".encode("latin-1"), {},
+         'its header is not valid utf-8; encoding = "windows-1252" may read it'),
+        (b"id,\x81\n1,2\n", {"encoding": "windows-1252"},
+         'its header is not valid windows-1252; encoding = "latin-1" may read it'),
+        (b"id,text\n1,\xf6\n2,\xe4\n", {},
+         "none of its 2 rows can be decoded; the first is line 2: not valid utf-8; "
+         'encoding = "windows-1252" may read it'),
+        (b"id,text\n1,a\n", {"encoding": "utf-16"},
+         'is no utf-16 with a byte-order mark: it looks like text in UTF-8; encoding = "utf-8" reads it'),
+        (b"id,text\n1,a\n2,b", {"encoding": "utf-16-le"},
+         "its header is not valid utf-16-le; it looks like text in UTF-8; "
+         'encoding = "utf-8" reads it'),
+        (b"id;text\n1;a\n", {},
+         'its header seems to have semicolons between cells; separator = ";" reads it'),
+        (b'"ID"\t"text"\t"a,b"\n1\ta\tb\n', {},
+         'its header seems to have tabs between cells; separator = "\\t" reads it'),
+        (b"id,text\n1,a\n", {"separator": ";"},
+         'its header seems to have commas between cells; separator = "," reads it'),
+        (b"id::text\n1::a\n", {"separator": "|"},
+         'its header seems to have double colons between cells; separator = "::" reads it'),
+        (b"id  text\n1   a\n", {},
+         'its header seems to have blanks between cells; separator = "whitespace" reads it'),
+        (b"7;ann\n8;bob\n", {},
+         "no column id, text; its first line has none of them, but cells such as 9;aaa; if that is no "
+         'header, say header = false and name all columns in order; it seems to have semicolons between '
+         'cells; separator = ";" reads it'),
+        (b"7|ann\n8|bob\n", {"header": False},
+         "none of its 2 rows can be decoded; it seems to have bars between cells; separator = \"|\" reads "
+         "it; the first is line 1: expected 2 fields, found 1"),
+        (b"Not found\n10:00\n", {"header": False},
+         "none of its 2 rows can be decoded; the first is line 1: expected 2 fields, found 1"),
+    ],
+)  # fmt: skip
+def test_a_file_that_another_setting_would_read_is_refused_with_that_setting(
+    tmp_path: Path, content: bytes, settings: dict[str, object], why: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    assert refusal(path, source("csv", **settings)) == why

@@ -6,7 +6,9 @@ import bz2
 import gzip
 import io
 import lzma
+import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from datetime import date, datetime, time
 from pathlib import Path
@@ -202,6 +204,18 @@ def test_bytes_that_belong_to_no_file_of_a_zip_archive_are_never_left_out(
         )
 
 
+def in_tar(content: bytes) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        member = tarfile.TarInfo("a.csv")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
+
+
+UNPACK = "unpack it, or compress it with gzip, zstd, bzip2 or xz"
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -211,6 +225,18 @@ def test_bytes_that_belong_to_no_file_of_a_zip_archive_are_never_left_out(
         (b"PAR1\x00\x00", 'is a Parquet file; format = "parquet" reads it'),
         (gzip.compress(b"PAR1\x00\x00", mtime=0), 'is a Parquet file; format = "parquet" reads it'),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel file of before 2007 (.xls); save it as .xlsx"),
+        (in_tar(TEXT), f"is a tar archive; {UNPACK}"),
+        (gzip.compress(in_tar(TEXT)), f"is a tar archive; {UNPACK}"),
+        (lzma.compress(in_tar(TEXT)), f"is a tar archive; {UNPACK}"),
+        (zlib.compress(TEXT), f"is a zlib stream; {UNPACK}"),
+        (zlib.compress(TEXT * 99, 1), f"is a zlib stream; {UNPACK}"),
+        (gzip.compress(gzip.compress(TEXT)), "is gzip within gzip; unpack it once"),
+        (zipped(bz2.compress(TEXT)), "is bzip2 within zip; unpack it once"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a picture (PNG); export it as text, such as CSV"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "is a picture (JPEG); export it as text, such as CSV"),
+        (b"GIF89a\0\1", "is a picture (GIF); export it as text, such as CSV"),
+        (b"%PDF-1.7\n%\xe2", "is a PDF; export it as text, such as CSV"),
+        (b"Obj\x01\0", "is an Avro file; export it as text, such as CSV"),
     ],
 )  # fmt: skip
 def test_an_archive_that_is_not_read_is_named(tmp_path: Path, content: bytes, why: str) -> None:
@@ -230,6 +256,8 @@ def test_a_file_that_is_named_for_a_packer_must_be_of_it(tmp_path: Path, suffix:
 
 def test_a_header_that_begins_like_some_binary_format_is_a_header(tmp_path: Path) -> None:
     path = tmp_path / "a"
+    path.write_text("x^2,GIF8\n1,a\n")  # as a stream of zlib may begin
+    assert read(path, source("csv", ("x^2", "GIF8"))) == [(2, ["1", "a"], None)]
     path.write_text("ORCID,BZh\n1,a\n")
     assert read(path, source("csv", ("ORCID", "BZh"))) == [(2, ["1", "a"], None)]
 
