@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import Column, DataFrame
@@ -240,8 +241,10 @@ def told(
             "has other signs than letters, digits and underscores needs backticks"
             + _as_constant(expression, columns)
         )
-    if condition.startswith("UNSUPPORTED_GENERATOR"):
-        return "makes several rows of one; an expression gives one value"
+    is_explosion = condition.startswith("DATATYPE_MISMATCH") and not words.isdisjoint(_EXPLODING)
+    if condition.startswith("UNSUPPORTED_GENERATOR") or is_explosion:
+        made = "makes several rows of one; an expression gives one value"
+        return made + _as_each(expression, columns)
     if condition == "INVALID_WHERE_CONDITION" or "AGGREGATE" in condition:
         return "counts or looks at several rows; an expression sees one row"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -252,6 +255,38 @@ def told(
             f"try_cast({named[0]} as decimal(18, 6))"
         )
     return sentence
+
+
+def _as_each(expression: Expression, columns: Sequence[str]) -> str:
+    """How to make several rows of one, which a table says once for all of its expressions."""
+    place, array = expression.place, _exploded(expression.text)
+    if place == "landed_on" or place.startswith("lookups"):
+        return ""
+    each = f'each = "{shown(array or "…")}"'
+    if place == "each":
+        return f"; it needs the array alone: {each}"
+    if "each" in columns:
+        return "; what its table has several of is its each, one array alone"
+    here = ""
+    if array is not None and _may_be_constant(place):
+        here = f' and {place.rpartition(".")[2]} = "each"'
+    return f"; where a row holds several facts, say of its table {each}{here}"
+
+
+_EXPLODING = frozenset(
+    {"explode", "explode_outer", "posexplode", "posexplode_outer", "inline", "inline_outer"}
+)
+"""Functions that make rows of an array."""
+
+
+def _exploded(text: str) -> str | None:
+    """The array of which an expression makes rows, if it does nothing else."""
+    listed = tokens(text)
+    depths = list(accumulate((one.text == "(") - (one.text == ")") for one in listed[1:]))
+    is_call = len(listed) > 3 and listed[0].text.lower() in _EXPLODING and listed[1].text == "("
+    if not is_call or depths.index(0) < len(depths) - 1:
+        return None
+    return text[listed[1].end : listed[-1].at].strip()
 
 
 def _instead(name: str, expression: Expression, columns: Sequence[str]) -> str:

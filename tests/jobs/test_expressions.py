@@ -247,7 +247,8 @@ def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkS
         "  sources.log.tables.orders.user_id: who: no column who; the source's columns are id, total, "
         "n, at, line_number, file_name; a constant needs inner quotes: user_id = \"'who'\"",
         "  sources.log.tables.orders.item_id: explode(split(id, ',')): makes several rows of one; an "
-        "expression gives one value",
+        "expression gives one value; where a row holds several facts, say of its table each = "
+        '"split(id, \',\')" and item_id = "each"',
         "  sources.log.tables.orders.quantity: sum(n): counts or looks at several rows; an expression "
         "sees one row",
         '  sources.log.tables.orders.unit_price: total / n: Cannot resolve "(total / n)" due to data '
@@ -300,6 +301,33 @@ def test_a_bare_word_that_no_column_has_is_told_to_be_a_constant_without_quotes(
         ("quantity", "a +", keyword.format("end of input")),
     ):
         assert why(place, text) == expected, text
+
+
+def test_what_makes_several_rows_of_one_is_told_to_be_each(spark: SparkSession) -> None:
+    made = "makes several rows of one; an expression gives one value"
+    facts = f"{made}; where a row holds several facts, say of its table each = "
+    rows = over(spark, "x").withColumn("lines", F.lit("[]"))
+    for place, text, expected in (
+        ("item_id", "explode(lines)", facts + '"lines" and item_id = "each"'),
+        ("attributes.by", "POSEXPLODE( lines )", facts + '"lines" and by = "each"'),
+        (
+            "item_id",
+            "explode_outer(from_json(lines, 'array<string>'))",
+            facts + '"from_json(lines, \'array<string>\')" and item_id = "each"',
+        ),
+        ("item_id", "upper(explode(split(a, ',')))", facts + '"…"'),
+        ("where", "explode(split(a, ',')) = 'x'", facts + '"…"'),
+        ("item_id", "stack(2, a, 'x')", facts + '"…"'),
+        ("each", "explode(lines)", f'{made}; it needs the array alone: each = "lines"'),
+        ("landed_on", "explode(split(a, ','))", made),
+    ):
+        found = examined(rows, [Expression(place, text)])
+        assert found == [f"{place}: {text}: {expected}"]
+    with_each = rows.withColumn("each", F.lit("x"))
+    assert examined(with_each, [Expression("item_id", "explode(split(each, ','))")]) == [
+        f"item_id: explode(split(each, ',')): {made}; what its table has several of is its each, one "
+        "array alone"
+    ]
 
 
 def test_a_misspelt_column_is_told_with_the_one_that_is_like_it(spark: SparkSession) -> None:
