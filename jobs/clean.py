@@ -223,7 +223,8 @@ def _or_alone(wanted: Column, value: Column) -> Column:
     Rows that share a null share a window's partition as well: a day on which a million rows are
     quarantined would be sorted by one task.
     """
-    own = F.concat_ws("\x1f", "_place.source", "_place.file", F.col("_place.line").cast("string"))
+    numbers = (F.col(f"_place.{name}").cast("string") for name in ("line", "element"))
+    own = F.concat_ws("\x1f", "_place.source", "_place.file", *numbers)
     return F.when(wanted, value).otherwise(own)
 
 

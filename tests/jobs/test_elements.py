@@ -19,8 +19,14 @@ from flows.check_page import page
 from flows.checked import Checked, as_json
 from jobs import erased
 from jobs.analysis import check_expressions
+from jobs.clean import verdicts
+from jobs.clean_fields import NO_MONEY, Context
+from jobs.clean_tables import RULES
 from jobs.element_keys import SeenKeys
 from jobs.elements import type_of_elements
+from jobs.land import landed
+from jobs.sources import RawFile
+from jobs.user_key import UserKey
 from tests.flows.test_check import checked
 from tests.jobs.test_expressions import mapping
 
@@ -210,6 +216,26 @@ def test_keys_of_an_array_that_an_expression_makes_are_known_before_anything_is_
         "  sources.shop.tables.orders.currency: each.price.curency: no curency in a column that has "
         "amount, currency; is it currency?",
     ]
+
+
+def test_quarantined_elements_of_a_row_share_no_partition_of_a_window(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """A row of a million bad elements would be sorted by one task."""
+    rows = [order(f"o{n}", [line(i, sku=None) for i in range(5)]) for n in range(2)]
+    (tmp_path / f"{DAY}.jsonl").write_text("\n".join(rows) + "\n")
+    of = mapping(NESTED)
+    judged = verdicts(
+        landed(spark, of.sources[0], [RawFile(tmp_path / f"{DAY}.jsonl", "x", DAY)]),
+        of.feeding("orders"),
+        lambda source: RULES["orders"](
+            Context(UserKey(b"a key for the tests"), of.money or NO_MONEY)
+        ),
+        [DAY],
+        0,
+    )
+    assert judged.where("verdict = 'quarantined'").count() == 10
+    assert judged.select("_id").distinct().count() == 10
 
 
 def test_keys_of_elements_are_those_that_expressions_name() -> None:
