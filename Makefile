@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint check up docs bench bench-past bench-model bench-quality bench-mappings kill-test soak audit bench-ui oracle defects clean
+.PHONY: help setup night test lint up docs bench bench-past bench-model bench-quality bench-mappings bench-export kill-test stop-test torture soak audit bench-ui oracle defects clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv
 
@@ -59,6 +59,16 @@ bench-mappings: $(STAMP) ## the last steps of a night for each of the 511 sets o
 
 kill-test: $(STAMP) ## kill nights and backfills at random instants, and lose nothing
 	$(BIN)/python -m tests.bench.kills
+
+stop-test: $(STAMP) ## ask nights to stop at many moments, and read all that they print
+	$(BIN)/python -m tests.bench.stops
+
+torture: $(STAMP) ## thousands of damaged raw files, read, landed and cleaned, and nothing lost
+	$(BIN)/python -m tests.bench.torture
+
+FOLDER ?= $(JOBS_HOME)/export
+bench-export: $(STAMP) ## a shop's nested JSON export, to write a mapping of (FOLDER=where)
+	$(BIN)/python -m tests.bench.export $(FOLDER)
 
 soak: $(STAMP) ## thirty nights in a row, and what goes wrong on the way
 	$(BIN)/python -m tests.bench.soak
