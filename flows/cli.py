@@ -29,9 +29,9 @@ from flows.terminal import (
     app,
     end_soon,
     err,
-    kept_log,
     out,
     run_flow,
+    told_of,
 )
 
 DEMO_KEY = "demo-key-for-simulated-users-only"
@@ -217,10 +217,5 @@ def ended(words: Sequence[str]) -> tuple[int, str]:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1, ""
     except Exception as error:
-        told = endings.sentence(error)
-        if not endings.is_foreseen(error):
-            print(f"{told}\n{endings.stack(error)}", file=sys.stderr)
-            log = kept_log()
-            told += f"; what led to it is in {log}" if log else ""
-        return endings.exit_code(error), told
+        return endings.exit_code(error), told_of(error)
     return 0, ""

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.days import parse_day
-from contracts.table import CallError, ContractError
+from contracts.table import ContractError
 from flows import analysts, show
+from flows.endings import exit_code
 from flows.settings import NightjarSettings, read_settings
 from flows.terminal import (
     Day,
@@ -25,6 +26,7 @@ from flows.terminal import (
     begin,
     begin_without_home,
     out,
+    told_of,
 )
 
 if TYPE_CHECKING:
@@ -189,24 +191,24 @@ def check(
 
     Needs no home and no key, and leaves nothing behind.
     """
-    begin_without_home()
-    from flows import check as trial
-    from flows.check_page import page
-    from flows.checked import as_json
-
     try:
+        begin_without_home()
+        from flows import check as trial
+        from flows.check_page import page
+        from flows.checked import as_json
+
         settings = read_settings(source=source, raw=raw)
         max_rows = None if rows is Rows.all else trial.FIRST_ROWS
         found = trial.of_settings(settings, as_of, max_rows)
-    except ContractError as error:
         if format is CheckFormat.json:
-            _print_json({"stopped": str(error)})
-            raise typer.Exit(2 if isinstance(error, CallError) else 1) from None
-        raise
-    if format is CheckFormat.json:
-        _print_json(as_json(found))
-    else:
-        page(out, found)
+            _print_json(as_json(found))
+        else:
+            page(out, found)
+    except Exception as error:
+        if format is not CheckFormat.json:
+            raise
+        _print_json({"stopped": told_of(error)})
+        raise typer.Exit(exit_code(error)) from None
 
 
 def _print_json(made: dict[str, Any]) -> None:

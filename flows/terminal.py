@@ -18,7 +18,7 @@ import click
 import typer
 from rich.console import Console
 
-from flows import stopping
+from flows import endings, stopping
 from flows.postgres import PREFECT_VARIABLE, prefect_database
 from flows.quiet import following_runs, keep_for_ourselves
 from flows.settings import quiet_environment, read_settings
@@ -127,6 +127,16 @@ def kept_log() -> Path | None:
     """Where what libraries wrote can be read from now on, whatever a command's end removes."""
     stopping.keep_what_is_there()
     return _log[0] if _log else None
+
+
+def told_of(error: Exception) -> str:
+    """What a person is told of an error; a log has more of one that nobody foresaw."""
+    told = endings.sentence(error)
+    if endings.is_foreseen(error):
+        return told
+    print(f"{told}\n{endings.stack(error)}", file=sys.stderr)
+    log = kept_log()
+    return f"{told}; what led to it is in {log}" if log else told
 
 
 def _keep_runs_on_server() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import tempfile
@@ -15,12 +16,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from contracts.history import LearningDays
-from contracts.table import ContractError
+from contracts.table import CallError, ContractError
 from flows import check
 from flows.check import of_settings, sampled, tried
 from flows.check_page import page
 from flows.checked import Checked, as_json
-from flows.cli import app
+from flows.cli import app, ended
+from flows.endings import sentence
 from flows.quarantine import NO_LIMITS, Limits
 from flows.settings import read_settings
 from jobs.land import NEVER
@@ -242,6 +244,31 @@ def test_a_check_ends_well_and_leaves_nothing_behind(
     ]
     assert (asked, stopped) == ([True, False], [spark, spark])
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ContractError("a check failed"), 1),
+        (CallError("the call is wrong"), 2),
+        (OSError(errno.ENOSPC, "No space left on device", "f"), 1),
+        (MemoryError(), 1),
+        (KeyError("ann@example.com"), 1),
+    ],
+)
+def test_whatever_stops_a_check_programs_are_told_what_a_person_is(
+    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("flows.check.of_settings", raises)
+    done = CliRunner().invoke(app, ["check", "--format", "json"])
+    error.__traceback__ = None
+    told = ended(["check"])
+    assert (done.exit_code, json.loads(done.stdout)) == (code, {"stopped": told[1]})
+    assert told[0] == code
+    assert told[1].split(" in ")[0] in (sentence(error), "KeyError")
 
 
 def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
