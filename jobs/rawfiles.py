@@ -7,6 +7,7 @@ name every such file at once.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -154,7 +155,7 @@ def reader(
             for entry in batch.to_pylist():
                 chunk: list[Row] = []
                 size = 0
-                for row in islice(raw_rows(Path(entry["path"]), source), max_rows):
+                for row in islice(_told(raw_rows(Path(entry["path"]), source)), max_rows):
                     chunk.append(row)
                     size += row.n_bytes
                     if len(chunk) == CHUNK_ROWS or size > CHUNK_BYTES:
@@ -164,6 +165,19 @@ def reader(
                     yield _batch(entry, chunk)
 
     return read
+
+
+def _told(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows; where a reader makes an error that nobody foresaw, that as the last of its file."""
+    try:
+        yield from rows
+    except Exception as error:
+        here = Path(__file__).parent
+        frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+        file, line = [(file, line) for file, line in frames if file.parent == here][-1]
+        place = f"{here.name}/{file.name}:{line}"
+        problem = f"its reader has a fault, please report it: {type(error).__name__} in {place}"
+        yield Row(WHOLE_FILE, "", None, problem)
 
 
 def _batch(entry: dict[str, Any], rows: list[Row]) -> pa.RecordBatch:

@@ -60,7 +60,7 @@ def test_a_reader_that_loses_a_row_and_books_it_as_blank_is_found_out_by_every_f
     for seed in range(250):
         swallowed.clear()
         refused, _, lost = torture(format_, seed, 1, path)
-        n_noticed += bool(lost)
+        n_noticed += any("Error" not in problem for problem in lost)
         if swallowed and not refused and not lost:
             unnoticed.append(seed)
     assert unnoticed == []

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import rawfiles
-from jobs.rawfiles import WHOLE_FILE, raw_rows
+from jobs.raw_lines import RawBytes
+from jobs.raw_row import Row
+from jobs.rawfiles import _OF_BYTES, WHOLE_FILE, raw_rows, reader
 from jobs.sources import Source
 
 
@@ -189,3 +193,29 @@ def test_mutated_files_never_crash_and_lose_no_line(tmp_path: Path, format_: str
         else:  # where an object may have become two
             assert len({r.line for r in rows}) == len(rows) >= len(there)
         assert all((r.fields is None) != (r.problem is None) for r in rows)
+
+
+def test_an_error_of_a_reader_that_nobody_foresaw_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no value, of which the error's own text may be full; other files are read."""
+
+    def rows(data: RawBytes, source: object) -> Iterator[Row]:
+        yield Row(1, "", ["1", "a"], None, len(data.read()))
+        if told:
+            raise OverflowError(told.pop())
+
+    told = ["ann@example.com"]
+    monkeypatch.setitem(_OF_BYTES, "csv", rows)
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("id,text\n")
+    entries = [
+        {"path": str(tmp_path / name), "file": name, "landed_on": None} for name in ("a", "b")
+    ]
+    read_batches = reader(source("csv"))([pa.RecordBatch.from_pylist(entries)])
+    found = [row for batch in read_batches for row in batch.to_pylist()]
+    (problem,) = [row["problem"] for row in found if row["file"] == "a" and row["line"] == 0]
+    assert re.sub(r"\d+$", "N", problem) == (
+        "its reader has a fault, please report it: OverflowError in jobs/rawfiles.py:N"
+    )
+    assert [row["line"] for row in found if row["file"] == "b"] == [1]
