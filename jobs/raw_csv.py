@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from contracts.counts import n_of
 from jobs.raw_advice import encoding_advice, separator_of_header, separator_of_row
+from jobs.raw_cells import StrayQuoteError, blank_separated, padded_edges, splitter
 from jobs.raw_columns import header_places, is_among
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_quotes import Reading, are_indented, reading
@@ -53,10 +54,6 @@ _CSV_LIMIT = 131_072
 """Characters of a cell beyond which Python's parser refuses it, for the whole process."""
 
 
-class _StrayQuoteError(ValueError):
-    """A quote is not where a quote may be."""
-
-
 class _Record(NamedTuple):
     """A row of several lines."""
 
@@ -84,7 +81,7 @@ class _Reader:
         """The separator, if a line of nothing else is not blank."""
         self.indented: bool | None = None
         """Whether cells have a blank before them, where the first lines tell."""
-        self.split_quoted = _splitter(source.separator, source.quote)
+        self.split_quoted = splitter(source.separator, source.quote)
         self.width = len(source.columns)
         self.pick: Callable[[list[str]], list[str]] | None = None
         """Chooses the cells of `source.columns`, where the file has others or another order."""
@@ -98,7 +95,7 @@ class _Reader:
             return
         encoding, separator, quote = self.data.encoding, self.separator, self.source.quote
         width, pick, nulls = self.width, self.pick, self.nulls
-        edges = _padded_edges(separator)
+        edges = padded_edges(separator)
         for number, raw, n in beginnings:
             if isinstance(raw, LongLine):
                 hashed = hash_of_pieces(raw)
@@ -115,7 +112,7 @@ class _Reader:
                     yield from self._of_quotes((number, raw, n), every)
                     continue
             elif separator is None:
-                cells = _blank_separated(text)
+                cells = blank_separated(text)
             else:
                 cells = text.split(separator)
             if len(cells) != width or len(raw) > MAX_CELL:
@@ -168,7 +165,7 @@ class _Reader:
 
     def _split(self, text: str) -> list[str]:
         """Cells as if quotes were characters like others."""
-        return _blank_separated(text) if self.separator is None else text.split(self.separator)
+        return blank_separated(text) if self.separator is None else text.split(self.separator)
 
     def _without_blanks(self, every: Iterator[Line]) -> Iterator[Line]:
         """Lines on which a row may begin."""
@@ -248,7 +245,7 @@ class _Reader:
                 yield self._row(number, raw, n, self._cells(raw))
             except UnicodeDecodeError as error:
                 yield Row(number, row_hash(raw), None, self._undecodable(raw, n, error), n)
-            except _StrayQuoteError:
+            except StrayQuoteError:
                 taken, joined = self._joined((number, raw, n), again, every)
                 if joined is None:
                     again.extendleft(reversed(taken[1:]))
@@ -292,7 +289,7 @@ class _Reader:
         joined = b"".join([*ends[:-1], raws[-1]])
         try:
             cells = self.split_quoted(joined.decode(self.data.encoding))
-        except (UnicodeDecodeError, _StrayQuoteError):
+        except (UnicodeDecodeError, StrayQuoteError):
             return taken, None
         if len(cells) != self.width:
             return taken, None
@@ -328,7 +325,7 @@ class _Reader:
             raise UnreadableError(f"its header is {self._not_valid}{advice}") from None
         try:
             names: list[str] | None = self._cells(raw)
-        except _StrayQuoteError:
+        except StrayQuoteError:
             names = None
         separated = None if self._seems else separator_of_header(text, self.source)
         if separated is not None and not is_among(self.source.columns, names or ()):
@@ -345,65 +342,3 @@ class _Reader:
             chosen = itemgetter(*places)
             self.pick = lambda cells: list(chosen(cells))
         return True
-
-
-def _blank_separated(text: str) -> list[str]:
-    return re.split("[ \t]+", text.strip(" \t"))
-
-
-def _padded_edges(separator: str | None) -> Callable[[str], bool]:
-    """Whether a line may have a cell with blanks around it."""
-    if separator is None:
-        return lambda text: False
-    before, after = f" {separator}", f"{separator} "
-    tabs = "\t" not in separator
-
-    def edges(text: str) -> bool:
-        return (
-            before in text
-            or after in text
-            or (tabs and "\t" in text)
-            or text[0] == " "
-            or text[-1] == " "
-        )
-
-    return edges
-
-
-def _splitter(separator: str, quote: str) -> Callable[[str], list[str]]:
-    """Splits a record with quotes into cells; blanks may stand around a quoted one.
-
-    Raises:
-        _StrayQuoteError: a quote is neither around a cell nor doubled inside one, or is not closed.
-    """
-    if not quote:
-        return lambda text: text.split(separator)
-    q = re.escape(quote)
-    if separator == "whitespace":
-        blank, end = "", r"([ \t]+|\Z)"
-        bare = rf"[^{q}\s]*"
-    else:
-        blank = "" if separator == " " else "[ ]*" if "\t" in separator else r"[ \t]*"
-        end = rf"({re.escape(separator)}|\Z)"
-        bare = rf"(?:(?!{re.escape(separator)})[^{q}\n])*"
-    quoted = re.compile(rf"{blank}{q}((?:[^{q}]+|{q}{q})*+){q}{blank}{end}")
-    plain = re.compile(rf"({bare}){end}")
-
-    def split(text: str) -> list[str]:
-        if separator == "whitespace":
-            text = text.strip(" \t")
-        cells, at = [], 0
-        while True:
-            found = quoted.match(text, at)
-            if found is not None:
-                cells.append(found[1].replace(quote + quote, quote))
-            else:
-                found = plain.match(text, at)
-                if found is None:
-                    raise _StrayQuoteError
-                cells.append(found[1])
-            at = found.end()
-            if not found[2]:
-                return cells
-
-    return split
