@@ -140,7 +140,7 @@ def market_home(spark: SparkSession, tmp_path_factory) -> Path:
     """A folder with two days of raw logs more than the first night sees."""
     root = tmp_path_factory.mktemp("night")
     simulate(Market(150, START, DAYS + 2, 3), root / "raw", lambda done, total: None)
-    return root / "home"
+    return root / "Anns Häuschen"  # names with a space and an umlaut are as good as others
 
 
 @pytest.fixture(scope="module")

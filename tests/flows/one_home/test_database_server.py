@@ -46,13 +46,13 @@ def served(home: Path, first, server: str) -> Iterator[dict[str, Any]]:
     catalogue = server.replace("postgresql:", "postgresql+psycopg:") + "/nightjar"
     patch.setenv(settings_module.CATALOGUE_VARIABLE, catalogue)
     patch.setenv("NIGHTJAR_POSTGRES_URL", server)
-    patch.setenv("NIGHTJAR_HOME", str(home.parent / "served"))
+    patch.setenv("NIGHTJAR_HOME", str(home.parent / "ein Zuhause für PostgreSQL"))
     for name, value in SECRETS.items():
         patch.setenv(name, value)
     with fresh_databases(server):
         with watched_arguments() as arguments:
             done = nightly(NIGHT)
-        yield done | {"home": home.parent / "served", "arguments": arguments}
+        yield done | {"home": home.parent / "ein Zuhause für PostgreSQL", "arguments": arguments}
     patch.undo()
     gc.collect()  # pools of connections close, under the filters of these tests
 
