@@ -156,6 +156,7 @@ def tried(
         null_like=_null_like(made, mapping),
         absent_keys=absent_keys(mapping, landings),
         cut_off=files_cut_off(of_sources),
+        unfound=tuple(one for result in made for one in result.unfound),
         over_limits=over_the_limits(made, as_of, limits),
         read_whole=max_rows is None or (chosen == files and not is_cut_off(of_sources, max_rows)),
     )

@@ -8,6 +8,7 @@ from contracts.counts import n_of
 from contracts.history import waiting
 from flows import show
 from flows.checked import Checked, CheckedTable
+from jobs.run import Unfound
 
 HINTS = {
     ": not a time": "say how times are written, under the source: "
@@ -72,6 +73,10 @@ def page(out: Console, found: Checked) -> None:
         out.print("\n[bold]keys that no element has, of the first rows[/bold]")
         for told in found.absent_keys:
             out.print(f"  {told}", markup=False, soft_wrap=True)
+    if found.unfound:
+        out.print("\n[bold]keys that lookups have no row for[/bold]")
+        for lacking in found.unfound:
+            out.print(f"  {unfound(lacking)}", markup=False, soft_wrap=True)
     _tasks(out, found)
     hints = [hint for table in found.tables for hint in hints_of(table)]
     if hints:
@@ -114,6 +119,16 @@ def _dropped(out: Console, found: Checked) -> None:
         ],
         "table",
         out,
+    )
+
+
+def unfound(one: Unfound) -> str:
+    """How many rows find nothing, and what to look for."""
+    return (
+        f"{one.table} from {one.source}: {n_of(one.rows, 'row has a key', 'rows have keys')} that "
+        f"lookup {one.lookup} has no row for, so that its columns are null there. If it should "
+        "have one: are both written alike (not 26.0 and 26, or Abc and abc), and does one hold on "
+        "that day?"
     )
 
 

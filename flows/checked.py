@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
 from contracts.history import Learnable
 from flows.null_like import NullLike
+from jobs.run import Unfound
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Checked:
     """Keys that the mapping names in elements of arrays, and none of the first rows has."""
     cut_off: tuple[str, ...] = ()
     """Files that end in the middle of a line."""
+    unfound: tuple[Unfound, ...] = ()
+    """Rows whose keys lookups have no row for."""
     over_limits: tuple[str, ...] = ()
     """Where cleaning drops more than the limits allow of the rows that were read."""
     read_whole: bool = True
@@ -165,6 +168,7 @@ def as_json(found: Checked) -> dict[str, Any]:
             }
             for one in found.null_like
         ],
+        "keys_not_in_lookups": [asdict(one) for one in found.unfound],
     }
 
 

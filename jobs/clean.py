@@ -28,7 +28,7 @@ from jobs.time_expressions import as_meant
 from jobs.trim import trimmed_fields
 from jobs.user_key import UserKey
 
-N_ROWS = "n_rows"
+N_ROWS, UNFOUND = "n_rows", "unfound"
 
 
 def user_key(text: Column, key: UserKey) -> Column:
@@ -140,6 +140,9 @@ def considered(landed: DataFrame, source: Source, mapping: TableMap, rules: Rule
         reason.alias("reason"),
         _is_meant(mapping).alias("meant"),
         *null_like.null_like_fields(mapping.table, problem),
+        (F.col("_landed.unfound") if source.lookups_of(mapping) else F.lit(None))
+        .cast("array<string>")
+        .alias("unfound"),
     )
 
 
@@ -340,10 +343,11 @@ def quarantine(rows: DataFrame, table: Table) -> DataFrame:
     )
 
 
-def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
+def reconciliation(rows: DataFrame, table: Table, lookups: Iterable[str] = ()) -> DataFrame:
     """One row per source and day: rows in, and what became of them.
 
-    `N_ROWS` beside the table's columns: the landed rows that they are, or are elements of.
+    Beside the table's columns `N_ROWS`, the landed rows that they are, or are elements of; and
+    `UNFOUND`, for each of `lookups` that lacks keys, how many rows have such a key.
     """
 
     def n(verdict: str) -> Column:
@@ -359,7 +363,21 @@ def reconciliation(rows: DataFrame, table: Table) -> DataFrame:
             n("erased"),
             null_like.counted(table.name).alias("null_like_ids"),
             F.count_if(F.col("element") <= 1).alias(N_ROWS),
+            _unfound(lookups).alias(UNFOUND),
         )
         .withColumn("table_name", F.lit(table.name))
-        .select(*RECONCILIATION.names, N_ROWS)
+        .select(*RECONCILIATION.names, N_ROWS, UNFOUND)
     )
+
+
+def _unfound(lookups: Iterable[str]) -> Column:
+    """An aggregate: rows by the name of a lookup that has no row for their key."""
+    counts = (
+        F.struct(
+            F.lit(name).alias("lookup"),
+            F.count_if(F.array_contains("unfound", name)).alias("rows"),
+        )
+        for name in lookups
+    )
+    listed = F.array(*counts).cast("array<struct<lookup: string, rows: bigint>>")
+    return F.map_from_entries(F.filter(listed, lambda one: one["rows"] > 0))

@@ -24,6 +24,7 @@ from contracts.table import CallError
 from jobs.clock_words import CLOCK_WORD, clock_word_read, typed_clock_word
 from jobs.raw_columns import nearest
 from jobs.text_expressions import cannot_fail, texts_of
+from jobs.times import written_day
 from jobs.tokens import Token, tokens
 
 MAX_SHOWN = 80
@@ -170,7 +171,7 @@ def evaluated(rows: DataFrame, of: Sequence[Expression], where: str) -> DataFram
 
 def day_of(text: str) -> Column:
     """The day that an expression says; null where it cannot be computed or says none."""
-    return F.nullif(F.decode(tried(text), "UTF-8"), F.lit(_NULL)).try_cast("date")
+    return written_day(F.decode(tried(text), "UTF-8"))
 
 
 def examined(rows: DataFrame, of: Sequence[Expression]) -> list[T.DataType | str]:

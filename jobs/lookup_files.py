@@ -11,7 +11,7 @@ import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from itertools import groupby
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from jobs.raw_folder import files_before
 from jobs.raw_row import WHOLE_FILE, Row
 from jobs.rawfiles import raw_rows
 from jobs.sources import Source, SourceMapping, read_mapping
+from jobs.times import day_written_in
 from jobs.user_key import canonical_id
 
 MAX_LINES = 5
@@ -178,17 +179,9 @@ def _lacks(lookup: Lookup, fields: Sequence[str | None]) -> str | None:
     for column in lookup.key:
         if not canonical_id(cells[column] or ""):
             return f"{column}: missing, but it is the key: fill it in, or take the row out"
-    if lookup.since is not None and _day(cells[lookup.since]) is None:
+    if lookup.since is not None and day_written_in(cells[lookup.since] or "") is None:
         return f"{lookup.since}: not a day such as 2025-01-31"
     return None
-
-
-def _day(text: str | None) -> date | None:
-    """Of a time, its date as written."""
-    try:
-        return datetime.fromisoformat((text or "").strip()).date()
-    except ValueError:
-        return None
 
 
 def _kept(lookup: Lookup, row: Row) -> tuple[int, Kept]:
@@ -197,7 +190,8 @@ def _kept(lookup: Lookup, row: Row) -> tuple[int, Kept]:
     ]
     named = dict(zip(lookup.columns, cells, strict=True))
     key = tuple(canonical_id(named[column] or "") for column in lookup.key)
-    return row.line, (key, None if lookup.since is None else _day(named[lookup.since]), cells)
+    day = None if lookup.since is None else day_written_in(named[lookup.since] or "")
+    return row.line, (key, day, cells)
 
 
 def _table(lookup: Lookup, rows: Sequence[Kept]) -> pa.Table:

@@ -17,7 +17,7 @@ from jobs.expressions import Expression, examined, read_back, tried
 from jobs.lookups import Lookup, LookupUse
 from jobs.sources import Source, TableMap
 from jobs.time_expressions import as_meant
-from jobs.times import of_type
+from jobs.times import of_type, written_day
 from jobs.trim import trimmed
 
 _TIME = "_time"
@@ -28,7 +28,8 @@ def with_lookups(rows: DataFrame, source: Source, table: TableMap) -> DataFrame:
     """The same rows, a column for each lookup that the table's expressions name: nulls where its
     key finds no row.
 
-    Where there are lookups, `_landed.no_key` says why a key or day cannot be told.
+    Where there are lookups, `_landed.no_key` says why a key or day cannot be told, and
+    `_landed.unfound` names those that have no row for a key that is there.
 
     Raises:
         CallError: an expression of a key is not valid over the raw columns.
@@ -52,7 +53,17 @@ def with_lookups(rows: DataFrame, source: Source, table: TableMap) -> DataFrame:
     event_day = _event_day(types.get(_TIME), source)
     for use in uses:
         rows = _joined(_on_its_day(rows, use, event_day), use)
-    return rows.select(*columns, "_landed", *(use.lookup.name for use in uses))
+    landed = F.col("_landed").withField("unfound", F.array_compact(F.array(*map(_unfound, uses))))
+    return rows.select(*columns, landed.alias("_landed"), *(use.lookup.name for use in uses))
+
+
+def _unfound(use: LookupUse) -> Column:
+    """The lookup's name where it has no row for a raw row's key; null where it has, or there is no
+    key."""
+    name, has_key = use.lookup.name, F.lit(True)
+    for column in use.key_columns:
+        has_key = has_key & F.col(column).isNotNull()
+    return F.when(has_key & F.col(name).isNull(), F.lit(name))
 
 
 def _computed(rows: DataFrame, columns: Sequence[Column], asked: Sequence[Expression]) -> DataFrame:
@@ -95,7 +106,7 @@ def _on_its_day(rows: DataFrame, use: LookupUse, event_day: Column) -> DataFrame
     if use.on is None:
         day = F.coalesce(event_day, landed_on)
     else:
-        said, day = F.col(use.day_column), F.col(use.day_column).try_cast("date")
+        said, day = F.col(use.day_column), written_day(F.col(use.day_column))
         wrong = F.lit(f"{use.expressions[-1].place}: not a day such as 2025-01-31")
         no_key = F.when(said.isNotNull() & day.isNull(), wrong)
         no_key = F.coalesce("_landed.no_key", no_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -15,7 +16,7 @@ from pyspark.sql import functions as F
 from contracts.counts import n_of
 from contracts.table import ContractError
 from contracts.tables import LANDED, RECONCILIATION, table_named
-from jobs.clean import N_ROWS
+from jobs.clean import N_ROWS, UNFOUND
 from jobs.foreign import spark_sentence
 from jobs.io import WrittenDay, collected, read_table, write_days
 from jobs.land import NEVER, check_readable, landed
@@ -26,12 +27,23 @@ Written = dict[str, dict[date, WrittenDay]]
 
 
 @dataclass(frozen=True)
+class Unfound:
+    """Rows of a source, on their way to a clean table, whose key a lookup has no row for."""
+
+    source: str
+    table: str
+    lookup: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class Result:
     """What a job wrote, by table and day, and the counts that reconcile it."""
 
     written: Written
     reconciled: tuple[dict[str, Any], ...] = ()
     """Rows of the table `reconciliation`: one per source, clean table and day."""
+    unfound: tuple[Unfound, ...] = ()
 
 
 def run_landing(
@@ -112,8 +124,19 @@ def run_job(
         if output is not None and output.shared is not None:
             output.shared.unpersist()
     return Result(
-        written, tuple({name: row[name] for name in RECONCILIATION.names} for row in counts)
+        written,
+        tuple({name: row[name] for name in RECONCILIATION.names} for row in counts),
+        _unfound(counts),
     )
+
+
+def _unfound(counts: Sequence[Mapping[str, Any]]) -> tuple[Unfound, ...]:
+    """One per source, clean table and lookup; of all days together."""
+    rows: Counter[tuple[str, str, str]] = Counter()
+    for row in counts:
+        for lookup, n in row[UNFOUND].items():
+            rows[row["source"], row["table_name"], lookup] += n
+    return tuple(Unfound(*of, n) for of, n in sorted(rows.items()))
 
 
 def check_reconciled(

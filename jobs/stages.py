@@ -149,7 +149,9 @@ def _clean_job(table: Table) -> Job:
             tables={
                 table.name: cleaning.clean(rows, table),
                 QUARANTINE.name: cleaning.quarantine(rows, table),
-                RECONCILIATION.name: cleaning.reconciliation(rows, table),
+                RECONCILIATION.name: cleaning.reconciliation(
+                    rows, table, [lookup.name for lookup in settings.mapping.lookups]
+                ),
             },
         )
 

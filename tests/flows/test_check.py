@@ -319,6 +319,45 @@ def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
     assert again.tables[0].clean == 1
 
 
+def test_keys_that_a_lookup_has_no_row_for_are_counted(spark: SparkSession, tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        {
+            "2025-01-01": """
+                a,ann,26.0,1,2.50,2025-01-01T10:00:00
+                b,bob,26,1,2.50,2025-01-01T10:00:00
+                c,cat,abc,1,2.50,2025-01-01T10:00:00
+                """,
+            "2025-01-02": """
+                d,ann,,1,2.50,2025-01-02T10:00:00
+                e,bob,ABC,1,2.50,2025-01-02T10:00:00
+                """,
+        },
+    )
+    (tmp_path / "items.csv").write_text("sku,item\n26,pen\nABC,cup\n")
+    lookup = """
+        [lookups.items]
+        file = "items.csv"
+        format = "csv"
+        columns = ["sku", "item"]
+        key = "sku"
+        """
+    mapping = MAPPING.replace('missing = "empty"', 'missing = "empty"\nlookups = { items = "sku" }')
+    mapping = mapping.replace('item_id = "sku"', 'item_id = "coalesce(items.item, sku)"')
+    (tmp_path / "m.toml").write_text(mapping + lookup)
+    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    assert as_json(found)["keys_not_in_lookups"] == [
+        {"source": "log", "table": "orders", "lookup": "items", "rows": 2}
+    ]
+    out = Console(width=160, record=True, file=io.StringIO())
+    page(out, found)
+    assert (
+        "  orders from log: 2 rows have keys that lookup items has no row for, so that its columns "
+        "are null there. If it should have one: are both written alike (not 26.0 and 26, or Abc and "
+        "abc), and does one hold on that day?"
+    ) in out.export_text().splitlines()
+
+
 def days_of_lines(bad_of_the_last: int) -> dict[str, str]:
     """Fifteen days of 120 order lines each; some of the last day's have no whole quantity."""
 

@@ -70,12 +70,15 @@ def test_a_file_that_is_no_lookup_is_told_without_its_values(
 def test_days_of_versions_are_days_and_each_is_of_its_own(tmp_path: Path) -> None:
     log(tmp_path, {D1: "", D2: ""})
     head = "campaign;starts;name;category\n"
-    written(tmp_path, TIMED, campaigns=f"{head}x;2025-01-01;;\ny;2025-01-01;;\nx;20250101;;\n")
+    written(
+        tmp_path, TIMED, campaigns=f"{head}x;2025-01-01;;\ny;2025-01-01;;\nx;2025-1-1T09:30;;\n"
+    )
     assert refused(tmp_path)[1:] == [
         "  lookups.campaigns: tables/campaigns.csv: lines 2 and 4 have the same campaign, and the "
         "same day in starts: keep one of them"
     ]
-    written(tmp_path, TIMED, campaigns=head + "".join(f"x;{n}.1.2025;;\n" for n in range(9)))
+    none = ["1.1.2025", "20250101", "2025-W01-3", "2025", "2025-01", "2025-02-30", "today", "", "x"]
+    written(tmp_path, TIMED, campaigns=head + "".join(f"x;{day};;\n" for day in none))
     assert refused(tmp_path)[1:] == [
         "  lookups.campaigns: tables/campaigns.csv: "
         "lines 2, 3, 4, 5, 6 and 4 more: starts: not a day such as 2025-01-31"

@@ -110,7 +110,8 @@ def test_an_expression_may_say_which_day_is_meant_but_none_that_is_far_ahead(
 ) -> None:
     on = (
         "case user when 'ann' then string(date_add(date(day), 1)) when 'bob' then '2026-01-01' "
-        "when 'cy' then 'soon' when 'eve' then string(date(day)) end"
+        "when 'cy' then 'soon' when 'eve' then string(date(day)) when 'fay' then '2025' "
+        "when 'gus' then '20250101' end"
     )
     use = f'campaigns = {{ key = ["what"], on = "{on}" }}'
     written(tmp_path, TIMED.replace('campaigns = "what"', use), campaigns=VERSIONS)
@@ -123,6 +124,8 @@ def test_an_expression_may_say_which_day_is_meant_but_none_that_is_far_ahead(
                 3,cy,c2,2025-01-01
                 4,dan,c3,2025-01-01
                 5,eve,c4,tomorrow
+                6,fay,c2,2025-01-01
+                7,gus,c2,2025-01-01
                 """
         },
     )
@@ -133,7 +136,7 @@ def test_an_expression_may_say_which_day_is_meant_but_none_that_is_far_ahead(
         ("c3", None),
     }
     assert {(r.line, r.reason) for r in dropped} == {
-        (4, "lookups.campaigns.on: not a day such as 2025-01-31"),
+        *((line, "lookups.campaigns.on: not a day such as 2025-01-31") for line in (4, 7, 8)),
         (6, f"lookups.campaigns.on: {shown(on)} cannot be computed"),
     }
 
