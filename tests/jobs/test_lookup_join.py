@@ -56,7 +56,7 @@ VERSIONS = """
 campaign;starts;name;category
 c1;2025-01-02;Second;late
 c1;2024-12-01;First;early
-c1;20250103T00:00:00;Third;never
+c1;2025-1-3T00:00:00;Third;never
 c2;2025-01-02;Only;late
 c2;2025-01-03;Then;never
 """
