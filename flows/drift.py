@@ -78,10 +78,12 @@ WITH cuts AS (
 bins AS (SELECT unnest(range(-1, len(c) + 1)) AS bin FROM cuts WHERE c IS NOT NULL),
 counted AS (
     SELECT bin, sum(now) AS n_now, sum(1 - now) AS n_before FROM (
-        SELECT coalesce(len(list_filter(c, lambda x: x < {column})), -1) AS bin, 1 AS now
+        SELECT if({column} IS NULL, -1, len(list_filter(c, lambda x: x < {column}))) AS bin,
+            1 AS now
         FROM later, cuts
         UNION ALL
-        SELECT coalesce(len(list_filter(c, lambda x: x < {column})), -1), 0 FROM earlier, cuts)
+        SELECT if({column} IS NULL, -1, len(list_filter(c, lambda x: x < {column}))), 0
+        FROM earlier, cuts)
     GROUP BY bin)
 SELECT c, bin, greatest(coalesce(n_now, 0)::DOUBLE / sum(n_now) OVER (), 1e-4) AS p,
     greatest(coalesce(n_before, 0)::DOUBLE / sum(n_before) OVER (), 1e-4) AS q
