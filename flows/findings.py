@@ -10,6 +10,7 @@ from typing import Any
 from contracts.counts import n_of
 from contracts.splits import LATER_DAYS
 from contracts.tables import NO_MODEL, SCOREBOARD
+from contracts.tasks import TASKS
 from flows.analysts import query
 from flows.compare import Comparison, compare
 from flows.drift import DRIFTING, WORST, Drifted, drift
@@ -96,6 +97,7 @@ def _history(night: Night) -> dict[str, list[tuple[Any, float]]]:
 
 def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
     found: list[Drifted] = []
+    both = (before, release)
     if not _there(night, before):
         return found
     for table in DRIFTING:
@@ -111,8 +113,20 @@ def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
             for r in (before, release)
         )
         if old != new:
-            found += drift(table, old, new)
+            found += [d for d in drift(table, old, new) if d.column not in _rescored(night, both)]
     return sorted(found, key=lambda d: -d.index)[:WORST]
+
+
+def _rescored(night: Night, releases: Sequence[Release]) -> set[str]:
+    """Columns of tasks that one of the releases has no scores of by a model: they have not drifted,
+    they came, went, or gave way to a base rate."""
+    scored = [night.receipts.get("score", release.as_of) for release in releases]
+    return {
+        column.name
+        for task in TASKS
+        if any(receipt and task.name not in receipt.outputs["tasks"] for receipt in scored)
+        for column in task.score_columns()
+    }
 
 
 def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:

@@ -555,6 +555,9 @@ def test_tasks_may_come_and_go_from_release_to_release(
             night.users = [f"{k:032x}" for k in range(60)]  # enough for drift to say something
         done = end(night, night.tasks, tmp_path)
         check_shown(night, done, night.tasks)
+        page = done["report"].read_text()
+        assert ("<h2>Drift</h2>" in page) == (n == 2)  # the first two are too few users
+        assert "lies elsewhere" not in page  # what is not scored any more has not drifted
         paths = ["/", f"/users/{USERS[0]}", "/tasks/interests_30d"]
         assert statuses(night, paths) == dict.fromkeys(paths, 200)
 
