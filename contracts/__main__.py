@@ -57,7 +57,9 @@ def settings_page() -> str:
 
 
 def _only(setting: Setting) -> str:
-    return "" if setting.formats == FORMATS else f", {' and '.join(setting.formats)}"
+    *others, last = setting.formats
+    named = f"{', '.join(others)} and {last}" if others else last
+    return "" if setting.formats == FORMATS else f", {named}"
 
 
 def _without(setting: Setting) -> str:

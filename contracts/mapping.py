@@ -286,20 +286,22 @@ SOURCE_SETTINGS = (
     ),
     Setting(
         "null_values",
-        "Texts of cells that mean that there is no value, blanks around them aside.",
+        "Texts of cells, and of elements of `each`, that mean that there is no value, blanks "
+        "around them aside.",
         'a list of texts such as ["", "NULL"]',
         is_texts,
         NULL_VALUES,
         landing=True,
+        cleaning=True,
     ),
     Setting(
         "missing_key",
-        'For a key of `columns` that no row of a file has: `"stop"`, or `"null"` if it may be '
-        "left out.",
+        'For a key of `columns`, or of elements of `each`, that no row of a file has: `"stop"`, or '
+        '`"null"` if it may be left out.',
         "one of stop, null",
         is_one_of("stop", "null"),
         "stop",
-        formats=("jsonl", "json"),
+        formats=("jsonl", "json", "parquet"),
         landing=True,
     ),
     Setting(

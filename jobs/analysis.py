@@ -65,7 +65,7 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
         where = f"sources.{source.name}.tables.{mapping.table}"
         expressions, texts = expressions_of(mapping), source.texts_of(mapping)
         try:
-            judged = expanded(rows, mapping.each, texts, where, mapping.table)
+            judged = expanded(rows, mapping.each, texts, source.null_values, where, mapping.table)
         except CallError as error:
             yield f"  {error}"
             judged = rows.withColumns(

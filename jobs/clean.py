@@ -104,7 +104,8 @@ def considered(landed: DataFrame, source: Source, mapping: TableMap, rules: Rule
     where = f"sources.{source.name}.tables.{mapping.table}"
     expressions = expressions_of(mapping)
     texts = source.texts_of(mapping)
-    rows = expanded(unfolded(landed, source), mapping.each, texts, where, mapping.table)
+    rows = unfolded(landed, source)
+    rows = expanded(rows, mapping.each, texts, source.null_values, where, mapping.table)
     rows = with_lookups(rows, source, mapping)
     rows = evaluated(rows, [_as_meant(expression) for expression in expressions], where)
     nothing = F.lit(None).cast("string")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from contracts.values import masked
 from jobs.raw_columns import is_among, listed, nearest
@@ -116,3 +116,10 @@ class SeenKeys:
         beside = [p[-1] for p in self._found if p[:-1] == path[:-1]]
         n = self._found[path]
         return is_among(expected, beside) or (n > 1 and n * 2 >= self.n_elements)
+
+
+def told_absent(elements: Mapping[str, SeenKeys]) -> str | None:
+    """Which keys no element of some column has, and what to do; None if none is absent."""
+    told = "; ".join(keys.told(column) for column, keys in elements.items() if keys.are_absent)
+    hint = 'if elements may lack it, say missing_key = "null" in the mapping'
+    return f"{told}; {hint}" if told else None

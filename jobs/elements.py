@@ -6,7 +6,7 @@ judged once, so that nothing is lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,13 +16,19 @@ from contracts.table import CallError
 from jobs import erased
 from jobs.element_keys import ELEMENT, NUMBER, Keys, keys_of
 from jobs.expressions import Expression, examined, read_back, tried
+from jobs.raw_row import BLANKS
 
 NO_OBJECT = "each: no object, as expressions expect"
 """Reason of an element that has none of the keys that they name, for it has none at all."""
 
 
 def expanded(
-    rows: DataFrame, each: str | None, texts: Iterable[str], where: str, table: str
+    rows: DataFrame,
+    each: str | None,
+    texts: Iterable[str],
+    nulls: Collection[str],
+    where: str,
+    table: str,
 ) -> DataFrame:
     """One row per element, with the columns `each` and `element_number`, its place in the array
     from 1, which is `_landed.element` too.
@@ -31,7 +37,8 @@ def expanded(
     row without elements comes out once, as element 0, with the reason in `_landed.no_element`; so
     do all rows of a table that has no `each`, without a reason. A row or an element that was erased
     comes out as it did before, with that as `_landed.problem`. `texts` are the table's
-    expressions: of elements in JSON they say which keys are to be found, all of them as texts.
+    expressions: of elements in JSON they say which keys are to be found, all of them as texts;
+    those among `nulls` mean that there is no value, as they do in cells.
 
     Raises:
         CallError: `each` is not valid over the raw columns, or gives no array.
@@ -47,7 +54,7 @@ def expanded(
     expression = Expression(ELEMENT, each)
     given = _type_of_array(rows, expression, where)
     known = given.elementType if isinstance(given, T.ArrayType) else None
-    rows = _listed(rows, expression, given, type_of_elements(texts, known))
+    rows = _listed(rows, expression, given, type_of_elements(texts, known), nulls)
     n_gone = F.when(erased.is_row(problem), erased.n_rows(problem, table))
     gone = F.when(n_gone.isNotNull(), F.array_repeat(F.lit(None), n_gone))
     rows = rows.select(
@@ -80,7 +87,11 @@ def _type_of_array(rows: DataFrame, expression: Expression, where: str) -> T.Dat
 
 
 def _listed(
-    rows: DataFrame, expression: Expression, given: T.DataType, type_: T.DataType
+    rows: DataFrame,
+    expression: Expression,
+    given: T.DataType,
+    type_: T.DataType,
+    nulls: Collection[str],
 ) -> DataFrame:
     """Adds `_listed`, the array that an expression gives, and `_reason`, why a row has none. Of
     each element `_listed` has the `value`, or the `problem`, why it is not what is expected.
@@ -89,10 +100,11 @@ def _listed(
     attempt = tried(expression.text, F.to_json) if is_array else tried(expression.text)
     text = read_back(F.col("_attempt"), T.StringType())
     in_brackets = F.when(F.ltrim(text).startswith("["), text)
+    read = F.transform(F.from_json(in_brackets, "array<string>"), _read_as(type_))
     rows = rows.select("*", attempt.alias("_attempt")).select(
         "*",
         text.isNull().alias("_missing"),
-        F.transform(F.from_json(in_brackets, "array<string>"), _read_as(type_)).alias("_listed"),
+        F.transform(read, _without_nulls(type_, nulls)).alias("_listed"),
     )
     reason = (
         F.when(F.col("_landed.problem").isNotNull(), F.lit(None))
@@ -120,6 +132,23 @@ def _read_as(type_: T.DataType) -> Callable[[Column], Column]:
         )
 
     return read
+
+
+def _without_nulls(type_: T.DataType, nulls: Collection[str]) -> Callable[[Column], Column]:
+    """Takes texts that mean nothing out of an element's value, as deep as it goes."""
+
+    def without(value: Column, type_: T.DataType) -> Column:
+        if isinstance(type_, T.StructType):
+            inner = (
+                without(value.getField(field.name), field.dataType).alias(field.name)
+                for field in type_
+            )
+            return F.when(value.isNotNull(), F.struct(*inner))
+        return F.when(~F.btrim(value, F.lit(BLANKS)).isin(*nulls), value)
+
+    return lambda element: F.struct(
+        without(element["value"], type_).alias("value"), element["problem"].alias("problem")
+    )
 
 
 def _with_erased(rows: DataFrame, table: str) -> DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from contracts.values import masked
-from jobs.element_keys import SeenKeys
+from jobs.element_keys import SeenKeys, told_absent
 from jobs.json_elements import NOT_JSON, TOO_DEEP, Element, Elements
 from jobs.json_values import as_text, reach, scan
 from jobs.raw_columns import is_among, listed
@@ -191,21 +191,25 @@ class _Picked:
 
     def check(self) -> None:
         """Refuse a file of which no row, or no element, has a key that the mapping names."""
-        told = [keys.told(column) for column, keys in self.elements.items() if keys.are_absent]
-        if told:
-            raise UnreadableError(
-                f"{'; '.join(told)}; if elements may lack it, "
-                'say missing_key = "null" in the mapping'
-            )
-        if self.unseen and self._n_records:
-            shown = [self._shown(parent, key) for parent, key in sorted(self._keys)]
+        told = told_absent(self.elements)
+        if told is not None:
+            raise UnreadableError(told)
+        told = self.told("no row")
+        if told is not None:
             kind = self._data.unlike(self._format) if self._format == "jsonl" else None
-            raise UnreadableError(
-                f"no row has the key {', '.join(sorted(self.unseen))}; the keys there are "
-                f"{', '.join(shown) or 'none'}; if rows may lack it, "
-                'say missing_key = "null" in the mapping'
-                + (f"; it looks like {kind}" if kind else "")
-            )
+            raise UnreadableError(told + (f"; it looks like {kind}" if kind else ""))
+
+    def told(self, none: str) -> str | None:
+        """Which keys none of the rows had, which they had, and what to do; None if none is absent,
+        or there was no row."""
+        if not self.unseen or not self._n_records:
+            return None
+        shown = [self._shown(parent, key) for parent, key in sorted(self._keys)]
+        return (
+            f"{none} has the key {', '.join(sorted(self.unseen))}; the keys there are "
+            f"{', '.join(shown) or 'none'}; if rows may lack it, "
+            'say missing_key = "null" in the mapping'
+        )
 
     def _shown(self, parent: str, key: str) -> str:
         """A key, if it is one for sure: it stands beside one that the mapping names, or in two rows

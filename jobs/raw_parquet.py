@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.counts import n_of
+from jobs.element_keys import KeyPath, SeenKeys, told_absent
 from jobs.parquet_values import texts
 from jobs.raw_columns import MAX_NAMES, absent_columns, check_once, listed
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
@@ -28,13 +29,19 @@ def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
     """Every row of a Parquet file, in the order of `source.columns`."""
     file = pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
     tops = [_top(file.schema_arrow, column) for column in source.columns]
-    _check_columns(file.schema_arrow, source.columns, tops)
+    absent = _absent_columns(file.schema_arrow, source, tops)
+    _check_elements(file.schema_arrow, source)
     instants = _int96(file)
     nulls = frozenset(source.null_values)
     number = 0
-    for batch in _batches(path, file, tops):
+    present = [
+        top for top, column in zip(tops, source.columns, strict=True) if column not in absent
+    ]
+    for batch in _batches(path, file, present):
         columns = [
-            texts(_column(batch, top, column), column, instants)
+            [None] * batch.num_rows
+            if column in absent
+            else texts(_column(batch, top, column), column, instants)
             for top, column in zip(tops, source.columns, strict=True)
         ]
         for cells in zip(*columns, strict=True):
@@ -154,9 +161,14 @@ def _top(schema: pa.Schema, column: str) -> str:
     return column if column in schema.names else column.split(".")[0]
 
 
-def _check_columns(schema: pa.Schema, columns: tuple[str, ...], tops: list[str]) -> None:
+def _absent_columns(schema: pa.Schema, source: Source, tops: list[str]) -> list[str]:
+    """Columns that the file does not have, and may lack.
+
+    Raises:
+        UnreadableError: it may not, has none of them, or names one twice.
+    """
     absent, known = [], list(schema.names)
-    for column, top in zip(columns, tops, strict=True):
+    for column, top in zip(source.columns, tops, strict=True):
         if top not in schema.names:
             absent.append(column)
             continue
@@ -169,9 +181,61 @@ def _check_columns(schema: pa.Schema, columns: tuple[str, ...], tops: list[str])
                 known += [f"{field.name}.{f.name}" for f in inner]
                 break
             field = matching[0]
-    if absent:
+    if absent and (source.missing_key == "stop" or len(absent) == len(source.columns)):
         raise UnreadableError(absent_columns(absent, f"its schema has {listed(known[:MAX_NAMES])}"))
-    check_once(tops, schema.names, "its schema")
+    check_once([top for top in tops if top in schema.names], schema.names, "its schema")
+    return absent
+
+
+def _check_elements(schema: pa.Schema, source: Source) -> None:
+    """Refuse a file whose lists hold structs without a key that the mapping names."""
+    elements = {}
+    for column, paths in source.element_paths.items() if source.missing_key == "stop" else ():
+        type_ = _type_at(schema, column)
+        if type_ is not None and _is_list(type_):
+            elements[column] = SeenKeys(p for p in paths if _lacks(type_.value_type, p))
+            # as if there were two: a key of one alone may be somebody's name
+            elements[column].look([_outline(type_.value_type)] * 2)
+    told = told_absent(elements)
+    if told is not None:
+        raise UnreadableError(told)
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(type_) for is_kind in kinds)
+
+
+def _type_at(schema: pa.Schema, column: str) -> pa.DataType | None:
+    """The type of a mapped column; None if the file does not have it."""
+    top = _top(schema, column)
+    steps = [top] if column == top else column.split(".")
+    type_ = pa.struct(list(schema))
+    for step in steps:
+        at = type_.get_all_field_indices(step) if pa.types.is_struct(type_) else []
+        if not at:
+            return None
+        type_ = type_.field(at[0]).type
+    return type_
+
+
+def _lacks(type_: pa.DataType, path: KeyPath) -> bool:
+    """Whether a struct for sure has no such key: what is no struct may have any."""
+    for step in path:
+        if not pa.types.is_struct(type_):
+            return False
+        at = type_.get_all_field_indices(step)
+        if not at:
+            return True
+        type_ = type_.field(at[0]).type
+    return False
+
+
+def _outline(type_: pa.DataType) -> object:
+    """An object with the keys that a struct has, as deep as they go."""
+    if not pa.types.is_struct(type_):
+        return None
+    return {type_.field(i).name: _outline(type_.field(i).type) for i in range(type_.num_fields)}
 
 
 def _n_inner(type_: pa.DataType) -> int:

@@ -148,6 +148,42 @@ def test_elements_without_an_id_are_told_apart_by_their_place(
     assert (orders.rows_in, orders.clean, orders.duplicate) == (3, 3, 0)
 
 
+def test_what_means_nothing_in_a_cell_means_nothing_in_an_element(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """By default and as a source says, however deep it lies, and in lists of texts."""
+    rows = [
+        order("o1", [line(1, sku="N/A"), line(2, qty=" NULL\t"), line(3, amount="nan"), line(4)]),
+        order("o2", [line(5, sku="null."), line(6, amount=""), line(7, sku="-")]),
+    ]
+    of_texts = [
+        json.loads(row) | {"friends": ["bob", "NULL", " nan ", None, "-"]} for row in rows[:1]
+    ]
+    toml = NESTED.replace('"lines"]', '"lines", "friends"]').replace(
+        '[sources.shop.tables.users]\nuser_id = "`customer.id`"',
+        '[sources.shop.tables.users]\neach = "friends"\nuser_id = "each"',
+    )
+    found = tried(spark, tmp_path, [*map(json.dumps, of_texts), *rows[1:]], toml)
+    orders, users = found.tables
+    assert (orders.rows_in, orders.clean) == (7, 3)
+    assert {reason.text: reason.rows for reason in orders.reasons} == {
+        "item_id: missing": 1,
+        "quantity: missing": 1,
+        "unit_price: missing": 2,
+    }
+    assert (users.rows_in, users.clean) == (6, 2)
+    assert {reason.text: reason.rows for reason in users.reasons} == {
+        "each: missing": 1,
+        "user_id: missing": 3,
+    }
+    (tmp_path / f"{DAY}.jsonl").unlink()
+    said = NESTED.replace('"jsonl"', '"jsonl"\nnull_values = ["", "-"]')
+    found = tried(spark, tmp_path, rows[1:], said)
+    assert [(reason.text, reason.rows) for reason in found.tables[0].reasons] == [
+        ("item_id: missing", 1), ("unit_price: missing", 1)
+    ]  # fmt: skip
+
+
 def renamed(rows: list[str]) -> list[str]:
     """The rows, with quantities and amounts under other keys."""
     return [row.replace('"qty"', '"quantity"').replace('"amount"', '"amuont"') for row in rows]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.raw_parquet import _parts
+from jobs.sources import TableMap
 from tests.conftest import REPOSITORY
 from tests.jobs.reading import read, refusal, source
 
@@ -303,3 +305,37 @@ def test_two_columns_of_one_name_are_refused_by_name(tmp_path: Path) -> None:
     pq.write_table(two, path)
     assert refusal(path, source("parquet")) == "its schema names text twice"
     assert read(path, source("parquet", ("id",))) == [(1, ["1"], None)]
+
+
+def test_a_key_that_no_struct_of_a_list_has_is_refused_unless_it_may_be_missing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    who = [[{"id": "a", "countryCode": "DE", "at": {"day": "x"}, "tags": {"k": 1}}]]
+    pq.write_table(pa.table({"who": who, "said": ['[{"x": 1}]']}), path)
+    fields = {"user_id": "each.id", "country": "each.country", "occurred_at": "each.at.time"}
+    users = TableMap("users", fields, each="who")
+    texts = TableMap("reviews", {"user_id": "each.id"}, each="said")
+    of = replace(source("parquet", ("who", "said")), tables=(users, texts))
+    assert refusal(path, of) == (
+        "no element of who has the key at.time, country (is it countryCode?); the keys there are at, "
+        'at.day, countryCode, id, tags; if elements may lack it, say missing_key = "null" in the '
+        "mapping"
+    )
+    allowed = replace(of, missing_key="null")
+    assert [row[1] for row in read(path, allowed)] == [
+        ['[{"id": "a", "countryCode": "DE", "at": {"day": "x"}, "tags": {"k": 1}}]', '[{"x": 1}]']
+    ]
+    right = TableMap("users", {"user_id": "each.id", "country": "each.at.day.hour"}, each="who")
+    assert refusal(path, replace(of, tables=(right, texts))) is None
+
+
+def test_a_column_that_may_be_missing_is_null_but_not_all_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    pq.write_table(pa.table({"id": ["1", "2"], "who": [{"name": "x"}, None]}), path)
+    of = source("parquet", ("who.mail", "id", "text"), missing_key="null")
+    assert [row[1] for row in read(path, of)] == [[None, "1", None], [None, "2", None]]
+    assert refusal(path, source("parquet", ("text", "a"), missing_key="null")) == (
+        refusal(path, source("parquet", ("text", "a")))
+    )
+    assert refusal(path, replace(of, missing_key="stop")) is not None
