@@ -26,7 +26,7 @@ from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
 from flows.analysts import select_from
-from flows.check_files import absent_keys, files_cut_off
+from flows.check_files import absent_from_first, absent_keys, files_cut_off
 from flows.check_night import files_of, is_cut_off, over_the_limits, tasks_with_too_few
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.null_like import NullLike, summed
@@ -155,6 +155,7 @@ def tried(
         lookups=_lookups(mapping),
         null_like=_null_like(made, mapping),
         absent_keys=absent_keys(mapping, landings),
+        absent_from_first=() if max_rows is None else absent_from_first(mapping, chosen, max_rows),
         cut_off=files_cut_off(of_sources),
         unfound=tuple(one for result in made for one in result.unfound),
         over_limits=over_the_limits(made, as_of, limits),

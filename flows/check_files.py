@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import duckdb
 
+from contracts.counts import n_of
 from contracts.tables import LANDED
 from flows.analysts import select_from
 from flows.check_night import files_of
 from flows.counts import cut_off_line
+from jobs import rawfiles
 from jobs.element_keys import SeenKeys
 from jobs.raw_row import CUT_OFF
 from jobs.run import Result
-from jobs.sources import SourceMapping
+from jobs.sources import RawFile, SourceMapping
 
 FIRST_ROWS = 1000
 """Rows of a source whose elements are looked at."""
@@ -28,6 +30,29 @@ def files_cut_off(landings: Sequence[Result]) -> tuple[str, ...]:
             f"SELECT DISTINCT source, file FROM ({rows}) WHERE problem = '{CUT_OFF}' ORDER BY ALL"
         ).fetchall()
     return tuple(cut_off_line(source, file) for source, file in found)
+
+
+MAX_FILES = 3
+"""Files of a source that are named."""
+
+
+def absent_from_first(
+    mapping: SourceMapping, files: Mapping[str, Sequence[RawFile]], max_rows: int
+) -> tuple[str, ...]:
+    """Files of which none of the first rows has a key of the mapping: a night stops at one of which
+    no row has."""
+    told = []
+    for source in mapping.sources:
+        found = [
+            (file, rawfiles.absent_from_first(file.path, source, max_rows))
+            for file in files[source.name]
+        ]
+        of_source = [f"{source.name}: {file.name}: {what}" for file, what in found if what]
+        n_more = len(of_source) - MAX_FILES
+        more = f"; and {n_of(n_more, 'more file')}" if n_more > 0 else ""
+        told += of_source[: MAX_FILES - 1]
+        told += [last + more for last in of_source[MAX_FILES - 1 : MAX_FILES]]
+    return tuple(told)
 
 
 def absent_keys(mapping: SourceMapping, landings: Mapping[str, Result]) -> tuple[str, ...]:

@@ -89,6 +89,8 @@ class Checked:
     """Ids that look as if there were none."""
     absent_keys: tuple[str, ...] = ()
     """Keys that the mapping names in elements of arrays, and none of the first rows has."""
+    absent_from_first: tuple[str, ...] = ()
+    """Files of which none of the rows that were read has a key of the mapping; there are more."""
     cut_off: tuple[str, ...] = ()
     """Files that end in the middle of a line."""
     unfound: tuple[Unfound, ...] = ()
@@ -109,7 +111,7 @@ class Checked:
     @property
     def may_stop(self) -> tuple[str, ...]:
         """Why a night would stop if the other rows are like those that were read."""
-        return () if self.read_whole else self.over_limits
+        return () if self.read_whole else self.absent_from_first + self.over_limits
 
     @property
     def first_day(self) -> date | None:

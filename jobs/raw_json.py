@@ -36,9 +36,9 @@ LONG_OBJECT = f"{TOO_LONG}an object of more than {MAX_LINE:,} bytes"
 HALF_PAIR = "half a pair of surrogates"
 
 
-def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
+def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None) -> Iterator[Row]:
     """Every object of a file with one on each line, or several on some."""
-    picked = _Picked(source, data)
+    picked = picked or Picked(source, data)
     encoding, columns, nulls = data.encoding, source.columns, picked.nulls
     n_more = 0  # objects that stand on a line behind another: each counts as a line
     for number, raw, n in lines(data):
@@ -89,9 +89,9 @@ def json_line_rows(data: RawBytes, source: Source) -> Iterator[Row]:
     picked.check()
 
 
-def json_rows(data: RawBytes, source: Source) -> Iterator[Row]:
+def json_rows(data: RawBytes, source: Source, picked: Picked | None = None) -> Iterator[Row]:
     """Every object of a file that is one array, or objects side by side; numbered from 1."""
-    picked = _Picked(source, data)
+    picked = picked or Picked(source, data)
     elements = Elements(iter(data.read, b""), data)
     opening = elements.opening()
     if opening not in ("", "[", "{"):
@@ -119,7 +119,7 @@ def json_rows(data: RawBytes, source: Source) -> Iterator[Row]:
     picked.check()
 
 
-class _Picked:
+class Picked:
     """The values of a source's columns, and which of its keys no row had."""
 
     def __init__(self, source: Source, data: RawBytes):

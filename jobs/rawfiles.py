@@ -17,13 +17,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from contracts.counts import n_of
 from contracts.foreign import told_by_library
 from jobs.compose import composed
 from jobs.raw_advice import encoding_advice
 from jobs.raw_compression import Decompressed
 from jobs.raw_csv import csv_rows
 from jobs.raw_excel import excel_rows
-from jobs.raw_json import NOT_JSON_TO_THE_END, json_line_rows, json_rows
+from jobs.raw_json import NOT_JSON_TO_THE_END, Picked, json_line_rows, json_rows
 from jobs.raw_lines import RawBytes
 from jobs.raw_parquet import parquet_rows
 from jobs.raw_row import CUT_OFF, TOO_LONG, WHOLE_FILE, Row, UnreadableError
@@ -38,7 +39,8 @@ MIN_UNDECODABLE = 10
 MIN_UNDECODABLE_BYTES = 1 << 16
 """Nor do rows of so many bytes, however few they are, unless one is all the rest of its file."""
 
-_OF_BYTES = {"csv": csv_rows, "jsonl": json_line_rows, "json": json_rows}
+_OF_JSON = {"jsonl": json_line_rows, "json": json_rows}
+_OF_BYTES = {"csv": csv_rows, **_OF_JSON}
 _OF_FILES = {"parquet": parquet_rows, "xlsx": excel_rows}
 
 
@@ -123,6 +125,23 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
                 f"{n_lost:,.0f} rows, more than max_undecodable_share = "
                 f"{source.max_undecodable_share:g} allows; {told}"
             )
+
+
+def absent_from_first(path: Path, source: Source, max_rows: int) -> str | None:
+    """Which keys of the mapping none of a JSON file's first rows has; None if none is absent. What
+    is wrong with all of the file is told where all of it is read."""
+    if source.format not in _OF_JSON:
+        return None
+    try:
+        with closing(Decompressed(path)) as file:
+            data = RawBytes(file, source.encoding)
+            picked = Picked(source, data)
+            for _ in islice(_OF_JSON[source.format](data, source, picked), max_rows):
+                if not picked.unseen:
+                    return None
+    except (UnreadableError, MemoryError, OSError):
+        return None
+    return picked.told(f"none of the first {n_of(max_rows, 'row')}")
 
 
 # Arrow batches, for Spark's workers

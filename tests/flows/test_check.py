@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import tempfile
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from contracts.history import LearningDays
 from contracts.table import CallError, ContractError
 from flows import check
 from flows.check import of_settings, sampled, tried
+from flows.check_files import absent_from_first
 from flows.check_page import page
 from flows.checked import Checked, as_json
 from flows.cli import app, ended
@@ -28,7 +30,7 @@ from flows.settings import read_settings
 from jobs.land import NEVER
 from jobs.lookup_files import read_whole
 from jobs.raw_folder import files_before
-from jobs.sources import RawFile
+from jobs.sources import RawFile, read_mapping
 
 MAPPING = """
 [money]
@@ -137,6 +139,52 @@ def test_a_check_reads_the_first_rows_of_each_file(spark: SparkSession, tmp_path
     written(tmp_path, {"2025-01-01": rows})
     found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3), 20)
     assert found.tables[0].rows_in == 20
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "json"])
+def test_a_check_of_the_first_rows_says_which_keys_they_all_lack(
+    tmp_path: Path, format_: str
+) -> None:
+    told = """
+        [sources.log]
+        files = "{day}.jsonl"
+        format = "FORMAT"
+        missing = "empty"
+        columns = ["id", "country", "at"]
+        [sources.log.tables.users]
+        user_id = "id"
+        country = "country"
+        occurred_at = "at"
+    """.replace("FORMAT", format_)
+    rows = [{"id": str(i), "at": "2025-01-01T10:00:00Z"} for i in range(30)]
+    rows.append(rows[0] | {"country": "DE"})
+    lines = [json.dumps(row) for row in rows]
+    text = "\n".join(lines) if format_ == "jsonl" else f"[{','.join(lines)}]"
+
+    def absent(max_rows: int, toml: str = told) -> tuple[str, ...]:
+        (tmp_path / "m.toml").write_text(toml)
+        mapping = read_mapping(tmp_path / "m.toml")
+        return absent_from_first(
+            mapping, files_before(mapping, tmp_path, date(2025, 2, 1)), max_rows
+        )
+
+    (tmp_path / "2025-01-01.jsonl").write_text(text)
+    why = (
+        "none of the first 20 rows has the key country; the keys there are at, id; if rows may lack "
+        'it, say missing_key = "null" in the mapping'
+    )
+    assert absent(20) == (f"log: 2025-01-01.jsonl: {why}",)
+    assert absent(31) == ()
+    assert absent(20, told.replace("[sources.log]", "[sources.log]\nmissing_key = 'null'")) == ()
+    for day in range(2, 6):
+        (tmp_path / f"2025-01-0{day}.jsonl").write_text(text)
+    assert absent(20) == (
+        f"log: 2025-01-01.jsonl: {why}",
+        f"log: 2025-01-02.jsonl: {why}",
+        f"log: 2025-01-03.jsonl: {why}; and 2 more files",
+    )
+    found = Checked(date(2025, 2, 1), 20, (), (), (), (), absent_from_first=absent(20))
+    assert (found.may_stop, replace(found, read_whole=False).may_stop) == ((), absent(20))
 
 
 def test_of_thousands_of_files_some_are_looked_into_from_the_first_to_the_last() -> None:
