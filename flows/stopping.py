@@ -88,8 +88,9 @@ class _Listener:
         os._exit(code)
 
     def is_asked(self) -> bool:
-        if not self.asked.is_set() and select.select([self.woken], [], [], 0)[0]:
-            self.asked.wait(0.5)  # the thread is about to look at it
+        # The thread is about to look at it; on a busy machine that takes a while.
+        while not self.asked.is_set() and select.select([self.woken], [], [], 0)[0]:
+            self.asked.wait(0.05)
         return self.asked.is_set()
 
 
