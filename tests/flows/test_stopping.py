@@ -38,8 +38,8 @@ if "library" in sys.argv:  # as Spark and Prefect do
     signal.signal(signal.SIGINT, tell)
     signal.signal(signal.SIGTERM, tell)
 stopping.say_when_stopped({KEPT!r})
-print("working", flush=True)
 try:
+    print("working", flush=True)
     time.sleep(60)
 finally:
     print("words of a library", file=sys.stderr, flush=True)
