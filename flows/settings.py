@@ -125,7 +125,7 @@ class NightjarSettings(BaseSettings):
     keep_feature_days: int | None = Field(default=400, ge=1)
     """Days that features as of a day are kept; days that are learnt from always stay."""
     keep_files_hours: float = Field(default=24, ge=0)
-    """Hours before a file that no snapshot reaches is removed: a run may be about to commit it."""
+    """Hours before a file of ours that nothing reaches is removed: a run may yet commit it."""
     keep_run_days: float = Field(default=30, ge=0)
     """Days that what runs leave for looking into is kept."""
     compact_after_days: int = Field(default=62, ge=31)
