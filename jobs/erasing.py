@@ -29,9 +29,18 @@ _WHOLE = -1
 
 def names(rows: DataFrame, rules: Rules, keys: Collection[str]) -> Column:
     """Whether a judged row says one of the keys: as who did it, or to whom it was done."""
-    texts = [c.name for c in rules.table.columns if c.type == "string" and c.name in rows.columns]
-    said = [F.col(name).isin(sorted(keys)) for name in texts]
-    return F.coalesce(reduce(Column.__or__, (F.coalesce(s, F.lit(False)) for s in said)))
+    listed = [name for name in rules.table.names if is_of_person(name) and name in rows.columns]
+    said = (F.coalesce(F.col(name).isin(sorted(keys)), F.lit(False)) for name in listed)
+    return reduce(Column.__or__, said, F.lit(False))
+
+
+def is_of_person(column: str) -> bool:
+    """Whether a column of a clean table may hold users' keys.
+
+    Not whatever is a text: Spark would compute what people wrote for the sake of a comparison, and
+    copies of how, by the million, where it pushes the comparison down.
+    """
+    return column.endswith("_key") or column == "target_id"
 
 
 def about(

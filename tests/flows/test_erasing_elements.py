@@ -19,6 +19,8 @@ from flows import erase as erasure
 from flows.night import Night
 from flows.settings import read_settings
 from flows.traces import Blank, Traces
+from jobs import erasing
+from jobs.schema import spark_schema
 from tests.flows.test_erasing import Killed, kill_after
 
 DAY, AS_OF = date(2025, 3, 1), date(2025, 3, 2)
@@ -253,3 +255,13 @@ def test_an_erasure_that_an_earlier_version_began_goes_on() -> None:
         rows={"posts": 2},
     )
     assert Traces.of_json(json.loads(json.dumps(found.as_json()))) == found
+
+
+def test_nothing_that_people_wrote_is_computed_to_find_somebody(night: Night) -> None:
+    """Spark would push the comparison down and copy it, until no memory held the plan."""
+    (source, _) = night.mapping.sources
+    landed = night.spark.createDataFrame([], spark_schema(LANDED))
+    found = erasing.about(landed, source, night.job_settings, {night.key.of("ann")})
+    plan = found._jdf.queryExecution().optimizedPlan().toString()
+    assert "from_json" in plan
+    assert "<email>" not in plan
