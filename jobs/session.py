@@ -80,8 +80,9 @@ def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> Sp
             ),
             "spark.log.level": "ERROR",
         }
-    # It writes each refused query as JSON, stack and all; who asked says what is wrong.
-    logging.getLogger("SQLQueryContextLogger").disabled = True
+    # It writes each refused query as JSON, stack and all; who asked says what is wrong. By its
+    # level, for whoever configures logging later on enables all that were disabled.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
     for name, value in settings.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()

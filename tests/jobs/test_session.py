@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pyspark
 import pytest
+from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -145,3 +147,13 @@ def test_a_session_that_would_write_the_key_down_is_refused() -> None:
         "  spark.sql.redaction.string.regex: expected (?i)[0-9a-f]{32,}, found nothing\n"
         "  spark.eventLog.enabled: expected false, for plans stand in it unredacted"
     )
+
+
+def test_a_refused_query_is_one_error_whoever_configures_logging(
+    spark: SparkSession, monkeypatch, caplog
+) -> None:
+    """Prefect's and MLflow's configurations enable every logger that was disabled."""
+    monkeypatch.setattr(logging.getLogger("SQLQueryContextLogger"), "disabled", False)
+    with pytest.raises(AnalysisException):
+        spark.range(1).selectExpr("nowhere").collect()
+    assert caplog.records == []
