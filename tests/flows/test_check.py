@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
-import tempfile
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -14,17 +12,13 @@ from types import SimpleNamespace
 import pytest
 from pyspark.sql import SparkSession
 from rich.console import Console
-from typer.testing import CliRunner
 
 from contracts.history import LearningDays
-from contracts.table import CallError, ContractError
-from flows import check
+from contracts.table import ContractError
 from flows.check import of_settings, sampled, tried
 from flows.check_files import absent_from_first
 from flows.check_page import page
 from flows.checked import Checked, as_json
-from flows.cli import app, ended
-from flows.endings import sentence
 from flows.quarantine import NO_LIMITS, Limits
 from flows.settings import read_settings
 from jobs.land import NEVER
@@ -53,6 +47,8 @@ occurred_at = "at"
 user_id = "who"
 occurred_at = "at"
 """
+
+
 LEARNING = LearningDays(14, 24, 7, 2)
 
 
@@ -237,88 +233,6 @@ def test_a_day_that_has_not_begun_is_a_mistake_to_a_check_of_now(
     assert asked[1] == NEVER
 
 
-def test_what_stops_a_check_is_one_object_for_programs(tmp_path: Path) -> None:
-    (tmp_path / "m.toml").write_text(MAPPING)
-    words = ["check", "--raw", str(tmp_path), "--format", "json", "--source"]
-    done = CliRunner().invoke(app, [*words, str(tmp_path / "m.toml"), "--as-of", "2025-01-03"])
-    assert done.exit_code == 1
-    assert json.loads(done.stdout) == {
-        "stopped": f"raw files are missing:\n  log: no file matches {tmp_path}/log/{{day}}.csv"
-    }
-    done = CliRunner().invoke(app, [*words, str(tmp_path / "none.toml")])
-    assert done.exit_code == 2
-    assert json.loads(done.stdout) == {"stopped": f"{tmp_path}/none.toml: no such mapping"}
-
-
-def test_a_check_ends_well_and_leaves_nothing_behind(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the first rows of each file, or of all; without a home and without a key."""
-    lines = [f"{n},ann,x,1,2.50,2025-01-02T10:00:{n:02}" for n in range(5)]
-    written(tmp_path, {"2025-01-01": "", "2025-01-02": "\n".join(lines)})
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(check, "FIRST_ROWS", 3)
-    asked: list[bool] = []
-    stopped: list[SparkSession] = []
-
-    def start(config: object, folder: Path, is_small: bool) -> SparkSession:
-        assert folder.parent == temporary
-        asked.append(is_small)
-        return spark
-
-    monkeypatch.setattr(check, "start_session", start)
-    monkeypatch.setattr(SparkSession, "stop", lambda session: stopped.append(session))
-    before = sorted(tmp_path.rglob("*"))
-    words = ["check", "--source", str(tmp_path / "m.toml"), "--raw", str(tmp_path)]
-    words += ["--as-of", "2025-01-03"]
-    first = CliRunner().invoke(app, [*words, "--format", "json"])
-    every = CliRunner().invoke(app, [*words, "--rows", "all"])
-    assert (first.exit_code, every.exit_code) == (0, 0), (first.output, every.output)
-    told = json.loads(first.stdout)
-    assert (told["rows"], told["sources"]["log"]["rows"], told["tables"]["orders"]) == (
-        3, 3,
-        {
-            "in": 3, "clean": 3, "duplicate": 0, "quarantined": 0, "reasons": {}, "users": 1,
-            "first": "2025-01-02T10:00:00Z", "last": "2025-01-02T10:00:02Z",
-        },
-    )  # fmt: skip
-    page = every.stdout.splitlines()
-    assert page[0] == "all rows of 2 files, as of 2025-01-03: 5 rows"
-    assert [line.split()[:5] for line in page if line.startswith("orders")] == [
-        ["orders", "5", "5", "0", "0"]
-    ]
-    assert (asked, stopped) == ([True, False], [spark, spark])
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (ContractError("a check failed"), 1),
-        (CallError("the call is wrong"), 2),
-        (OSError(errno.ENOSPC, "No space left on device", "f"), 1),
-        (MemoryError(), 1),
-        (KeyError("ann@example.com"), 1),
-    ],
-)
-def test_whatever_stops_a_check_programs_are_told_what_a_person_is(
-    error: Exception, code: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def raises(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr("flows.check.of_settings", raises)
-    done = CliRunner().invoke(app, ["check", "--format", "json"])
-    error.__traceback__ = None
-    told = ended(["check"])
-    assert (done.exit_code, json.loads(done.stdout)) == (code, {"stopped": told[1]})
-    assert told[0] == code
-    assert told[1].split(" in ")[0] in (sentence(error), "KeyError")
-
-
 def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
     spark: SparkSession, tmp_path: Path
 ) -> None:
@@ -404,74 +318,3 @@ def test_keys_that_a_lookup_has_no_row_for_are_counted(spark: SparkSession, tmp_
         "are null there. If it should have one: are both written alike (not 26.0 and 26, or Abc and "
         "abc), and does one hold on that day?"
     ) in out.export_text().splitlines()
-
-
-def days_of_lines(bad_of_the_last: int) -> dict[str, str]:
-    """Fifteen days of 120 order lines each; some of the last day's have no whole quantity."""
-
-    def line(day: int, i: int) -> str:
-        quantity = "one" if day == 15 and i < bad_of_the_last else "1"
-        return f"l{day}-{i},u{i % 40},x,{quantity},2.50,2025-01-{day:02d}T10:00:00"
-
-    return {
-        f"2025-01-{day:02d}": "\n".join(line(day, i) for i in range(120)) for day in range(1, 16)
-    }
-
-
-def test_a_check_foretells_that_a_night_would_stop_at_what_cleaning_drops(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    written(tmp_path, days_of_lines(60))
-    call, limits = (spark, tmp_path / "m.toml", tmp_path), Limits(max_share=0.03, max_jump=0.2)
-    share = "orders from log: 60 of 1,800 rows (3%) are quarantined; max_quarantined_share = 0.03"
-    jump = (
-        "orders from log, 2025-01-15, quantity: not a whole number: 60 of 120 rows (50%), at most "
-        "0% on a day of the 28 before; max_quarantine_jump = 0.2"
-    )
-    # Every file was read to its end, so that nothing can be otherwise.
-    whole = checked(*call, tmp_path / "whole", date(2025, 1, 16), 121, limits)
-    assert (whole.would_stop, whole.may_stop) == ((share, jump), ())
-    assert first_lines(whole)[1:3] == [f"a night would stop: {why}" for why in (share, jump)]
-    told = as_json(whole)
-    assert (told["a_night_would_stop"], told["a_night_may_stop"]) == ([share, jump], [])
-
-    cut_off = checked(*call, tmp_path / "cut", date(2025, 1, 16), 110, Limits(max_jump=0.2))
-    jump = jump.replace("120 rows (50%)", "110 rows (55%)")
-    assert (cut_off.would_stop, cut_off.may_stop) == ((), (jump,))
-    assert first_lines(cut_off)[1:3] == [
-        f"a night may stop, going by the rows read: {jump}",
-        "",
-    ]
-    told = as_json(cut_off)
-    assert (told["a_night_would_stop"], told["a_night_may_stop"]) == ([], [jump])
-
-
-def test_a_check_of_all_rows_knows_tasks_that_have_too_few_of_them(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    written(tmp_path, days_of_lines(0))
-    read = read_whole(tmp_path / "m.toml", tmp_path, date(2025, 1, 16))
-    files = files_before(read, tmp_path, date(2025, 1, 16))
-    learning = LearningDays(1, 24, 3, 0)
-
-    def tried_on(rows: int | None, name: str) -> Checked:
-        folder, as_of = tmp_path / name, date(2025, 1, 16)
-        return tried(spark, read, files, as_of, rows, folder, learning, NO_LIMITS, 100)
-
-    found = tried_on(None, "all")
-    # Of 40 users, six days are closed, 4 to 9 January: 240 rows for three parts by user.
-    why = "at most 80 labels in the smallest part; min_rows is 100"
-    assert dict(found.too_few)["purchase_7d"] == why
-    assert as_json(found)["tasks"]["purchase_7d"] == {
-        "can_be_learnt": False, "from": "2025-01-16", "too_few": why,
-    }  # fmt: skip
-    assert [line for line in first_lines(found) if "purchase_7d" in line] == [
-        f"  off, for want of rows: purchase_7d: {why}"
-    ]
-    assert tried_on(110, "cut").too_few == ()  # the rest of the rows may name other users
-
-
-def first_lines(found: Checked) -> list[str]:
-    out = Console(width=160, record=True, file=io.StringIO())
-    page(out, found)
-    return out.export_text().splitlines()
