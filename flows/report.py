@@ -295,6 +295,7 @@ def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> 
         "counted": counted_rows,
         "reasons": reason_rows,
         "cells": cells,
+        "n_of": n_of,
     }
     return environment.get_template(template).render(
         night=report, pictures=pictures, tables=PUBLISHED, trend=TREND

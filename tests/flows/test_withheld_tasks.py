@@ -109,6 +109,7 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
         "purchase_7d": ("model", 3), "churn_28d": nothing, "view_7d": ("model", 3),
     }  # fmt: skip
     page = done["report"].read_text()
+    assert "<summary>1 task is off</summary>" in page
     assert f"<li>churn_28d: {lines[0]}</li>" in page
     assert done["switched_off"]["churn_28d"] == lines[0]
     assert "<li>purchase_7d: " not in page
