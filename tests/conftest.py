@@ -41,9 +41,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Prefect, MLflow and Nightjar keep their files in a folder of the test run."""
+    """Prefect, MLflow and Nightjar keep their files in a folder of the test run, and what the
+    tests start answers the same under `make test` as by hand."""
     home = tmp_path_factory.mktemp("home")
-    for name in [n for n in os.environ if n.startswith(("NIGHTJAR_", "PREFECT_"))]:
+    outside = ("NIGHTJAR_", "PREFECT_", "MAKE", "MFLAGS")
+    for name in [n for n in os.environ if n.startswith(outside)]:
         del os.environ[name]
     os.environ["NIGHTJAR_HOME"] = str(home)
     from flows.settings import quiet_environment
