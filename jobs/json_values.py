@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+MAX_DIGITS = 38
+"""Of a whole number that is written out where the file has an exponent: `1e400` stays as it is."""
+NUMBER_PARTS = r"^(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?0*[0-9]{1,3}))?$"
+"""A number's sign, digits, decimals and exponent. One with a longer exponent is written out by
+nobody."""
+
+_parts = re.compile(NUMBER_PARTS).match
 
 
 class UndecodableError(ValueError):
@@ -22,13 +31,47 @@ def _no_constant(name: str) -> None:
 
 
 class Number(str):
-    """A number as the file writes it: 2.50 stays 2.50, and 17 digits stay 17."""
+    """A number, digit by digit: 2.50 stays 2.50, and 17 digits stay 17. One that is whole is
+    written as a whole number: an id is `123.0` where the column it comes from has a null."""
 
     __slots__ = ()
 
 
+def as_whole(text: str) -> str:
+    """A number, written as a whole one if it is whole, exactly; else as it is."""
+    if "e" in text or "E" in text:
+        return _without_exponent(text)
+    bare = text.rstrip("0") if "." in text else f"{text}."
+    if bare[-1] != ".":
+        return text
+    return "0" if bare == "-0." else bare[:-1]
+
+
+def _without_exponent(text: str) -> str:
+    found = _parts(text)
+    if found is None:
+        return text
+    sign, digits, decimals, exponent = found.groups("")
+    decimals = decimals.rstrip("0")
+    digits, scale = digits + decimals, int(exponent) - len(decimals)
+    if scale < 0 and digits[scale:].strip("0"):
+        return text
+    digits = (digits[:scale] if scale < 0 else digits + "0" * scale).lstrip("0")
+    if len(digits) > MAX_DIGITS:
+        return text
+    return sign + digits if digits else "0"
+
+
+def _number(text: str) -> Number:
+    return Number(as_whole(text))
+
+
+def _int(text: str) -> Number:
+    return Number("0" if text == "-0" else text)
+
+
 scan = json.JSONDecoder(
-    object_pairs_hook=_object, parse_float=Number, parse_int=Number, parse_constant=_no_constant
+    object_pairs_hook=_object, parse_float=_number, parse_int=_int, parse_constant=_no_constant
 ).scan_once  # type: ignore[attr-defined]
 """The value that begins at a place of a text, and where it ends."""
 
@@ -42,7 +85,7 @@ def as_text(value: Any) -> str | None:
 
 
 def _json(value: Any) -> str:
-    """What an object or array of a row says, as JSON with its numbers as they were written.
+    """What an object or array of a row says, as JSON with the digits of its numbers.
 
     Raises:
         RecursionError: it is nested some hundreds deep.

@@ -4,10 +4,12 @@ import json
 import random
 import subprocess
 import sys
+from decimal import Context, Decimal
 from pathlib import Path
 
 import pytest
 
+from jobs.json_values import MAX_DIGITS, as_whole
 from jobs.raw_json import NOT_JSON_TO_THE_END
 from jobs.raw_row import CUT_OFF, MAX_LINE, hash_of_pieces
 from tests.conftest import REPOSITORY
@@ -147,7 +149,7 @@ def test_a_key_that_no_row_of_a_file_has_is_told_unless_the_source_allows_it(
     assert read(path, of) == []
 
 
-def test_numbers_within_a_value_are_as_the_file_writes_them(tmp_path: Path) -> None:
+def test_numbers_within_a_value_keep_their_digits(tmp_path: Path) -> None:
     """In quotes, `from_json(…, 'struct<qty int>')` would find nothing."""
     path = tmp_path / "log.jsonl"
     inner = '{"a": [1, 2.50, 12345678901234567890, -1e400], "b": {"c": "2.50", "d": true}}'
@@ -157,6 +159,68 @@ def test_numbers_within_a_value_are_as_the_file_writes_them(tmp_path: Path) -> N
         (1, ["7", inner], None),
         (2, None, "JSON nested too deep"),
     ]
+
+
+WHOLE = {
+    "123.0": "123",
+    "123.000": "123",
+    "-7.0": "-7",
+    "1e3": "1000",
+    "1.50E+2": "150",
+    "1200e-02": "12",
+    "-0.0": "0",
+    "-0": "0",
+    "0E-400": "0",
+    "9007199254740993.0": "9007199254740993",
+    "12345678901234567890123.0": "12345678901234567890123",
+    "1.2345678901234567e+18": "1234567890123456700",
+    "10.00": "10",
+}
+"""Numbers as files have them, and as which whole number they arrive."""
+NOT_WHOLE = ("1.50", "0.10", "-2.550", "15e-1", "1e-400", "1.00000000000000000001", "1e400")
+
+
+@pytest.mark.parametrize(("format_", "layout"), [("json", ("[", "]")), ("jsonl", ("", ""))])
+def test_a_whole_number_arrives_as_one_however_it_is_written_and_a_text_as_it_is(
+    tmp_path: Path, format_: str, layout: tuple[str, str]
+) -> None:
+    """Ids of a column that has a null are written as 123.0, and elsewhere as 123."""
+    path, (opening, closing) = tmp_path / "a", layout
+    for written, arrives in (WHOLE | {text: text for text in NOT_WHOLE}).items():
+        inner = '{"ids": [%s, "%s", true]}' % (written, written)  # noqa: UP031
+        path.write_text(f'{opening}{{"id": {written}, "text": {inner}}}{closing}')
+        assert read(path, source(format_)) == [
+            (1, [arrives, inner.replace(f"[{written}", f"[{arrives}")], None)
+        ]
+        path.write_text(f'{opening}{{"id": "{written}", "text": null}}{closing}')
+        assert read(path, source(format_)) == [(1, [written, None], None)]
+
+
+def odd_number(rng: random.Random) -> str:
+    """A number as JSON may write it."""
+    text = rng.choice(["", "-"])
+    text += rng.choice(["0", str(rng.randrange(1, 10 ** rng.randrange(1, 25)))])
+    text += rng.choice(["", "0", "000"]) if text[-1] != "0" else ""
+    if rng.random() < 0.6:
+        text += "." + "".join(rng.choice("0001") for _ in range(rng.randrange(1, 6)))
+    if rng.random() < 0.5:
+        text += rng.choice("eE") + rng.choice(["", "+", "-"]) + rng.choice(["", "0"])
+        text += str(rng.choice([0, 1, 2, 3, 5, 20, 38, 400]))
+    return text
+
+
+def test_numbers_arrive_as_the_whole_numbers_that_decimal_arithmetic_finds() -> None:
+    rng, context, n_whole = random.Random(6), Context(prec=1000), 0
+    for text in (odd_number(rng) for _ in range(20_000)):
+        number = context.create_decimal(text)
+        told = format(number.to_integral_value(context=context), "f").lstrip("-").lstrip("0") or "0"
+        is_short = "e" not in text.lower() or len(told) <= MAX_DIGITS
+        is_whole = number == number.to_integral_value(context=context) and is_short
+        expected = ("-" if number < 0 else "") + told if is_whole else text
+        assert as_whole(text) == expected
+        assert Decimal(expected) == number
+        n_whole += expected != text
+    assert n_whole > 5000
 
 
 def test_a_very_long_line_without_an_object_is_a_line_all_the_same(tmp_path: Path) -> None:
