@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Set
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -86,7 +87,14 @@ def _out_of_range(numbers: pa.Array) -> pa.Array:
 
 
 def _of_decimals(values: pa.Array) -> list[str | None]:
-    return [None if value is None else format(value, "f") for value in values.to_pylist()]
+    """A whole number as one, such as an id of Oracle's, whose numbers become `decimal(38, 10)`."""
+    return [None if value is None else _of_decimal(value) for value in values.to_pylist()]
+
+
+def _of_decimal(value: Decimal) -> str:
+    text = format(value, "f")
+    whole, _, fraction = text.partition(".")
+    return text if fraction.strip("0") else whole
 
 
 def _of_durations(values: pa.Array) -> list[str | None]:
