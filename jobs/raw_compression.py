@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import IO, Any, Protocol
 import pyarrow as pa
 
 from contracts.foreign import without_values
-from jobs.raw_kind import binary_kind
+from jobs.raw_kind import UNPACK, binary_kind, is_utf_8, looks_like, resemblance
 from jobs.raw_row import UnreadableError
 
 _HEAD = 4096
@@ -37,6 +38,12 @@ def _pyarrow(codec: str) -> Callable[[Path], Any]:
     return lambda path: pa.input_stream(path, compression=codec)
 
 
+_LEFT_BY_DESKTOPS = re.compile(
+    r"^__MACOSX/|(?:^|/)(?:\._[^/]*|\.DS_Store|Thumbs\.db|desktop\.ini)$"
+)
+"""Files that are nobody's."""
+
+
 def _zip(path: Path) -> IO[bytes]:
     """The one file in a zip archive."""
     archive = zipfile.ZipFile(path)
@@ -44,7 +51,7 @@ def _zip(path: Path) -> IO[bytes]:
     members = [
         info
         for info in archive.infolist()
-        if not info.is_dir() and not info.filename.startswith("__MACOSX/")
+        if not info.is_dir() and not _LEFT_BY_DESKTOPS.search(info.filename)
     ]
     if any(info.filename == "xl/workbook.xml" for info in members):
         raise UnreadableError('is an Excel workbook; format = "xlsx" reads it')
@@ -226,7 +233,7 @@ class Decompressed:
             binary = binary_kind(self.head)
             if binary is not None:
                 raise UnreadableError(f"is {binary}")
-            packed_in = _packing_of(self.head)
+            packed_in = packing_of(self.head)
             if self._kind != "plain" and packed_in is not None:
                 raise UnreadableError(f"is {packed_in} within {self._kind}; unpack it once")
         except BaseException:
@@ -270,26 +277,34 @@ _BROKEN = (
 
 def _kind_of(path: Path, magic: bytes) -> tuple[str, Callable[[Path], Any]]:
     """What the file is compressed with, and what opens it."""
-    packing = _packing_of(magic)
+    packing = packing_of(magic)
     for _, kind, _, opened in _KINDS:
         if kind == packing:
             return kind, opened
     for _, kind, suffix, _ in _KINDS:
         if path.suffix == suffix:
+            seems, _, _ = resemblance(magic).partition(";")
             raise UnreadableError(
-                f"is named {suffix} but is no {kind} stream"
+                f"is named {suffix} but is no {kind} stream{seems}"
                 if magic
                 else f"is empty, where even an empty {kind} stream has some bytes"
             )
+    if path.suffix in _NOT_READ and not is_utf_8(magic) and looks_like(magic) is None:
+        raise UnreadableError(f"seems to be packed as its name says, in {path.suffix}{UNPACK}")
     return "plain", lambda path: path.open("rb")
 
 
-def _packing_of(magic: bytes) -> str | None:
+def packing_of(magic: bytes) -> str | None:
+    """What a file that begins so is packed with, if it is."""
     for first, kind, _, _ in _KINDS:
         if magic.startswith(first) and (kind != "bzip2" or magic[4:10] in _BZIP2_BLOCKS):
             return kind
-    return None
+    return "zstd" if _ZSTD_SKIPPED.match(magic) else None
 
 
+_ZSTD_SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""A frame that holds nothing of the file, such as pzstd puts first."""
+_NOT_READ = (".br", ".deflate", ".lzma", ".lzo", ".snappy", ".sz")
+"""Packers whose streams do not say by their first bytes what they are."""
 _BZIP2_BLOCKS = (b"1AY&SY", b"\x17rE8P\x90")
 """How the first block begins, or the end of a stream without one."""

@@ -15,6 +15,7 @@ from contracts.counts import n_of
 from jobs.raw_advice import encoding_advice, separator_of_header, separator_of_row
 from jobs.raw_cells import StrayQuoteError, blank_separated, padded_edges, splitter
 from jobs.raw_columns import header_places, is_among
+from jobs.raw_kind import HTML, looks_like
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_quotes import Reading, are_indented, reading
 from jobs.raw_row import (
@@ -89,6 +90,8 @@ class _Reader:
         """Whether a line was held against other separators."""
 
     def rows(self) -> Iterator[Row]:
+        if not self.source.header and looks_like(self.data.head) == HTML:
+            raise UnreadableError(f"looks like {HTML}, such as servers send instead of a file")
         every = self._begun(lines(self.data, self.source.multiline, self.blank_separator))
         beginnings = self._without_blanks(every) if self.source.multiline else every
         if self.source.header and not self._read_header(beginnings):

@@ -12,7 +12,7 @@ from typing import Any
 from contracts.counts import n_of
 from jobs.raw_columns import header_places, listed
 from jobs.raw_compression import check_whole
-from jobs.raw_kind import looks_like
+from jobs.raw_kind import resemblance
 from jobs.raw_row import EXACT, LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
 
@@ -39,17 +39,30 @@ def excel_rows(path: Path, source: Source) -> Iterator[Row]:
         book.close()
 
 
+_OTHER_ARCHIVES = {
+    "xl/workbook.bin": "a binary Excel workbook (.xlsb)",
+    "content.xml": "an OpenDocument file, such as .ods",
+}
+"""A part by which an archive is known as no `.xlsx`."""
+
+
 def _check_archive(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             check_whole(path, archive)
             size = sum(info.file_size for info in archive.infolist())
+            names = archive.namelist()
     except zipfile.BadZipFile:
         with path.open("rb") as stream:
-            kind = looks_like(stream.read(4096))
+            head = stream.read(4096)
         raise UnreadableError(
-            "is no Excel workbook (.xlsx)" + (f": it looks like {kind}" if kind else "")
+            f"is no Excel workbook (.xlsx){resemblance(head)}"
+            if head
+            else "is empty, where even a workbook without rows has some bytes"
         ) from None
+    for part, told in _OTHER_ARCHIVES.items():
+        if part in names:
+            raise UnreadableError(f"is {told}; save it as .xlsx")
     if size > MAX_UNPACKED:
         raise UnreadableError(
             f"has {size:,} bytes when unpacked, more than {MAX_UNPACKED:,}: save it as CSV"

@@ -26,16 +26,18 @@ BINARY = _ARCHIVES | {
     b"\x89PNG\r\n\x1a\n": "a picture (PNG)",
     b"\xff\xd8\xff": "a picture (JPEG)",
     b"GIF8": "a picture (GIF)",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel file of before 2007 (.xls)",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an Excel file of before 2007 (.xls) or with a password",
 }
 """First bytes of files that no text format is."""
 
 _TAR, _TAR_AT = b"ustar", 257
 
-_UNPACK = "; unpack it, or compress it with gzip, zstd, bzip2 or xz"
+HTML = "an HTML page"
+
+UNPACK = "; unpack it, or compress it with gzip, zstd, bzip2 or xz"
 _ADVICE = {
     "a Parquet file": '; format = "parquet" reads it',
-    "an Excel file of before 2007 (.xls)": "; save it as .xlsx",
+    "an Excel file of before 2007 (.xls) or with a password": "; save it as .xlsx without one",
 }
 
 _OF_FORMAT = {"jsonl": ("JSON lines",), "json": ("JSON", "one JSON array")}
@@ -45,20 +47,20 @@ _OF_FORMAT = {"jsonl": ("JSON lines",), "json": ("JSON", "one JSON array")}
 def binary_kind(head: bytes) -> str | None:
     """What the bytes are if they are no text, and what to do about it."""
     if head[_TAR_AT:].startswith(_TAR) and b"\0" in head:
-        return f"a tar archive{_UNPACK}"
+        return f"a tar archive{UNPACK}"
     if _is_zlib(head):
-        return f"a zlib stream{_UNPACK}"
+        return f"a zlib stream{UNPACK}"
     for magic, kind in BINARY.items():
         # a text may begin with letters that some binary format begins with
         if head.startswith(magic) and (b"\0" in head or not magic.isalnum()):
-            otherwise = _UNPACK if magic in _ARCHIVES else "; export it as text, such as CSV"
+            otherwise = UNPACK if magic in _ARCHIVES else "; export it as text, such as CSV"
             return kind + _ADVICE.get(kind, otherwise)
     return None
 
 
 def _is_zlib(head: bytes) -> bool:
     """Whether the bytes can be unpacked: a text may begin with the two that zlib begins with."""
-    if head[:1] != b"x" or int.from_bytes(head[:2], "big") % 31 or _is_utf_8(head):
+    if head[:1] != b"x" or int.from_bytes(head[:2], "big") % 31 or is_utf_8(head):
         return False
     try:
         return bool(zlib.decompressobj().decompress(head))
@@ -66,17 +68,26 @@ def _is_zlib(head: bytes) -> bool:
         return False
 
 
+_HTML = re.compile(rb"(?is)(?:\s|<\?xml.*?\?>|<!--.*?-->)*<(?:!doctype html|html|head|body)\b")
+_LFS = b"version https://git-lfs.github.com/spec/"
+_ZEROS = bytes(16)
+
+
 def looks_like(head: bytes) -> str | None:
     """What a file that begins like this seems to be, and which setting would read it."""
     kind = binary_kind(head)
     if kind is not None:
         return kind
+    if head.startswith(_ZEROS):
+        return "zeros, as a crash leaves them or a log that is cut while it is written"
+    if head.startswith(_LFS):
+        return "a pointer of Git LFS; git lfs pull fetches the file"
     encoding = unicode_of(head)
     if encoding is not None:
         return f'text in {encoding.upper()}; encoding = "{encoding}" reads it'
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if re.match(rb"(?i)<!doctype html|<html|<head|<body", text):
-        return "an HTML page"
+    if _HTML.match(text):
+        return HTML
     if text.startswith(b"<"):
         return "XML"
     if re.match(rb"\[\s*(\{|$)", text):
@@ -88,10 +99,16 @@ def looks_like(head: bytes) -> str | None:
     return None
 
 
+def resemblance(head: bytes) -> str:
+    """What a message says besides of a file that is not what it should be."""
+    kind = looks_like(head) or ("text" if is_utf_8(head) else None)
+    return f": it looks like {kind}" if kind else ""
+
+
 def unlike(head: bytes, format_: str, encoding: str) -> str | None:
     """What a file looks like, if that is not what its source says."""
     kind = looks_like(head)
-    if kind is None and encoding.startswith(("utf-16", "utf-32")) and _is_utf_8(head):
+    if kind is None and encoding.startswith(("utf-16", "utf-32")) and is_utf_8(head):
         return 'text in UTF-8; encoding = "utf-8" reads it'
     if kind is None or kind.startswith(_OF_FORMAT.get(format_, ())):
         return None
@@ -99,7 +116,7 @@ def unlike(head: bytes, format_: str, encoding: str) -> str | None:
     return None if seems is not None and encoding.startswith(seems[:6]) else kind
 
 
-def _is_utf_8(head: bytes) -> bool:
+def is_utf_8(head: bytes) -> bool:
     """Whether it is a text in it; its last character may be cut."""
     try:
         return b"\0" not in head and bool(codecs.getincrementaldecoder("utf-8")().decode(head))

@@ -74,6 +74,15 @@ class RawBytes:
         return block
 
 
+_OTHER_MARK = {
+    "utf-16-le": codecs.BOM_UTF16_BE,
+    "utf-16-be": codecs.BOM_UTF16_LE,
+    "utf-32-le": codecs.BOM_UTF32_BE,
+    "utf-32-be": codecs.BOM_UTF32_LE,
+}
+"""With which no text in the encoding begins."""
+
+
 def _with_byte_order(encoding: str, head: bytes) -> str:
     """UTF-16 and UTF-32 begin with a mark that says which byte comes first, or have to be told."""
     if encoding == "utf-8-sig":
@@ -82,6 +91,12 @@ def _with_byte_order(encoding: str, head: bytes) -> str:
         "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
         "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),
     }.get(encoding, ())
+    other = _OTHER_MARK.get(encoding)
+    if other is not None and head.startswith(other):
+        raise UnreadableError(
+            f"begins with the byte-order mark of another encoding than {encoding}; "
+            f'encoding = "{encoding[:6]}" reads it'
+        )
     if not marks or not head or head.startswith(marks):
         return encoding
     seems = unicode_of(head) or ""
@@ -152,7 +167,7 @@ def lines(data: RawBytes, blank: bool = False, separator: bytes = b"") -> Iterat
             number += 1
             if line[-1:] == b"\r":
                 line = line.rstrip(b"\r")
-            if number == 1 and line.startswith(_BOM):
+            while number == 1 and line.startswith(_BOM):  # joined and saved anew it has several
                 line = line.removeprefix(_BOM)
                 data.n_skipped += len(_BOM)
                 n -= len(_BOM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from os import SEEK_END
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from contracts.counts import n_of
 from jobs.element_keys import KeyPath, SeenKeys, told_absent
 from jobs.parquet_values import texts
 from jobs.raw_columns import MAX_NAMES, absent_columns, check_once, listed
+from jobs.raw_compression import packing_of
+from jobs.raw_kind import resemblance
 from jobs.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.sources import Source
 
@@ -27,6 +30,7 @@ are is known only once they are read."""
 
 def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
     """Every row of a Parquet file, in the order of `source.columns`."""
+    _check_magic(path)
     file = pq.ParquetFile(path, coerce_int96_timestamp_unit="us")
     tops = [_top(file.schema_arrow, column) for column in source.columns]
     absent = _absent_columns(file.schema_arrow, source, tops)
@@ -60,6 +64,33 @@ def parquet_rows(path: Path, source: Source) -> Iterator[Row]:
         raise UnreadableError(
             f"has {n_of(file.metadata.num_rows, 'row')}, of which {number:,} were read"
         )
+
+
+_MAGIC, _MAGIC_ENCRYPTED = b"PAR1", b"PARE"
+"""With which of them a file begins and ends."""
+
+
+def _check_magic(path: Path) -> None:
+    """Refuse what is no Parquet file, and say what it looks like.
+
+    Raises:
+        UnreadableError: it is something else, or a part of one.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+        stream.seek(max(0, stream.seek(0, SEEK_END) - len(_MAGIC)))
+        end = stream.read()
+    if not head:
+        raise UnreadableError("is empty, where even a Parquet file without rows has some bytes")
+    if head.startswith(_MAGIC_ENCRYPTED):
+        raise UnreadableError("is an encrypted Parquet file, which is not read; decrypt it")
+    if not head.startswith(_MAGIC):
+        packed = packing_of(head)
+        if packed is not None:
+            raise UnreadableError(f"is packed with {packed}; unpack it, as Parquet packs by itself")
+        raise UnreadableError(f"is no Parquet file{resemblance(head)}")
+    if end != _MAGIC or len(head) < 3 * len(_MAGIC):
+        raise UnreadableError("begins as a Parquet file and does not end as one: was it cut off?")
 
 
 def _batches(path: Path, file: pq.ParquetFile, tops: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -175,6 +206,7 @@ def _absent_columns(schema: pa.Schema, source: Source, tops: list[str]) -> list[
         field = schema.field(schema.get_all_field_indices(top)[0])
         for step in [] if column == top else column.split(".")[1:]:
             inner = [field.type.field(i) for i in range(_n_inner(field.type))]
+            check_once([step], [f.name for f in inner], f"a struct in {top}")
             matching = [f for f in inner if f.name == step]
             if not matching:
                 absent.append(column)

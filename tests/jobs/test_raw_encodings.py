@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,13 @@ def test_files_are_read_in_any_text_encoding(tmp_path: Path, encoding: str, form
     assert [fields for _, fields, _ in rows] == [["1", 'é, "ü"'], ["2", "b"]]
 
 
+def test_a_file_may_begin_with_several_byte_order_marks(tmp_path: Path) -> None:
+    """As one has that was joined of others and saved anew."""
+    path = tmp_path / "a"
+    path.write_bytes(codecs.BOM_UTF8 * 3 + b"id,text\n1,a\n")
+    assert read(path, source("csv")) == [(2, ["1", "a"], None)]
+
+
 def test_what_cannot_be_decoded_costs_its_line_in_every_encoding(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(
@@ -58,6 +66,11 @@ def test_a_wrong_encoding_is_told_with_what_would_read_it(tmp_path: Path) -> Non
     )
     path.write_bytes("id,text\n1,a\n".encode("utf-16-le"))
     assert read(path, source("csv", encoding="utf-16")) == [(2, ["1", "a"], None)]
+    path.write_bytes(codecs.BOM_UTF16_LE + "id,text\n1,a\n".encode("utf-16-le"))
+    assert refusal(path, source("csv", encoding="utf-16-be")) == (
+        "begins with the byte-order mark of another encoding than utf-16-be; encoding = "
+        '"utf-16" reads it'
+    )
     path.write_text("id,text\n1,a\n")
     assert (
         refusal(path, source("csv", encoding="utf-16"))

@@ -224,7 +224,7 @@ UNPACK = "unpack it, or compress it with gzip, zstd, bzip2 or xz"
         (b"7z\xbc\xaf\x27\x1c\x00", "is a 7z archive; unpack it, or compress it with gzip, zstd, bzip2 or xz"),
         (b"PAR1\x00\x00", 'is a Parquet file; format = "parquet" reads it'),
         (gzip.compress(b"PAR1\x00\x00", mtime=0), 'is a Parquet file; format = "parquet" reads it'),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel file of before 2007 (.xls); save it as .xlsx"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is an Excel file of before 2007 (.xls) or with a password; save it as .xlsx without one"),
         (in_tar(TEXT), f"is a tar archive; {UNPACK}"),
         (gzip.compress(in_tar(TEXT)), f"is a tar archive; {UNPACK}"),
         (lzma.compress(in_tar(TEXT)), f"is a tar archive; {UNPACK}"),

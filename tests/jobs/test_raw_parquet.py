@@ -34,6 +34,9 @@ NS = np.array(["2025-06-01T12:00:00.123456789"], "datetime64[ns]")
         (pa.array([2**63 - 1, -1]), ["9223372036854775807", "-1"]),
         (pa.array([Decimal("1.10"), Decimal("-0.0000001")], pa.decimal128(20, 7)),
          ["1.1000000", "-0.0000001"]),
+        (pa.array([Decimal("1234567890123"), Decimal("0"), Decimal("-2"), None], pa.decimal128(38, 10)),
+         ["1234567890123", "0", "-2", None]),
+        (pa.array([{"id": Decimal("7.00")}]), ['{"id": "7"}']),
         (pa.array([True, None]), ["true", None]),
         (pa.array([date(2025, 6, 1)]), ["2025-06-01"]),
         (pa.array([time(9, 30)]), ["09:30:00.000000"]),
@@ -174,6 +177,7 @@ def test_a_struct_that_names_a_field_twice_is_refused_by_name(tmp_path: Path) ->
     path = tmp_path / "a"
     pq.write_table(pa.table({"s": two}), path)
     assert refusal(path, source("parquet", ("s",))) == "a struct in s names a twice"
+    assert refusal(path, source("parquet", ("s.a",))) == "a struct in s names a twice"
 
 
 @pytest.mark.parametrize("type_", [pa.binary(), pa.large_binary(), pa.string()])

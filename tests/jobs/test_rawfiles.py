@@ -142,7 +142,7 @@ def test_gzip_files_that_are_cut_or_damaged_are_told_apart(tmp_path: Path) -> No
     problems = {p.stem: read(p, source("jsonl"))[-1] for p in (cut, damaged, none, empty)}
     assert problems["cut"] == (WHOLE_FILE, None, "the gzip stream is truncated")
     assert problems["damaged"][2].startswith("the gzip stream is corrupt: CRC check failed")
-    assert problems["none"] == (WHOLE_FILE, None, "is named .gz but is no gzip stream")
+    assert problems["none"][2] == "is named .gz but is no gzip stream: it looks like JSON lines"
     assert problems["empty"][2].startswith("is empty")
 
 
@@ -153,7 +153,7 @@ def test_parquet_values_come_as_texts(tmp_path: Path) -> None:
     assert read(path, Source("s", "x", "parquet", ("gone",), ())) == [
         (WHOLE_FILE, None, "no column gone; its schema has id, text, z")
     ]
-    path.write_bytes(b"PAR1 nonsense")
+    path.write_bytes(b"PAR1 nonsense PAR1")
     assert read(path, source("parquet"))[0][2].startswith("not a Parquet file that can be read")
 
 
