@@ -14,21 +14,14 @@ from typing import Any
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.table import Table
 from contracts.tables import LANDED
-from flows.code import code_fingerprint
+from flows.code import code_fingerprint, name_of
 from flows.receipts import WITHDRAWN, Fingerprint, Receipt, Receipts
 from jobs.sources import RawFile, Source
 from jobs.stages import JOBS, Job, Read, Settings
 
-_MODULES = {
-    "user_days": ("jobs.user_days",),
-    "user_state": ("jobs.user_state",),
-    "item_features": ("jobs.item_features",),
-    "user_features": ("jobs.user_features", "jobs.user_state", "jobs.one_pass"),
-    "labels": ("jobs.labels",),
-    "examples": ("jobs.labels",),
-    "late_data": ("jobs.user_days",),
-}
-_CLEAN = ("jobs.clean", "jobs.clean_tables")
+CODE_OF_FILES = ("jobs.io.read_table", "jobs.io.write_days")
+"""How every job's rows come out of files and go into them."""
+CODE_OF_LANDING = ("jobs.run.run_landing", "jobs.erasing.blanked")
 _WRITER: dict[str, str] = {
     table.name: job.name
     for job in JOBS
@@ -104,7 +97,7 @@ def land_fingerprint(
     """Of the raw files of one day, or of all history where files have no day."""
     reading = [getattr(source, setting.name) for setting in SOURCE_SETTINGS if setting.landing]
     return Fingerprint(
-        code_fingerprint(("jobs.land",)) + table_shape((LANDED,)),
+        code_fingerprint(CODE_OF_LANDING) + table_shape((LANDED,)),
         hash_of(reading),
         hash_of(sorted((file.name, hashes[file.path]) for file in files)),
     )
@@ -182,8 +175,9 @@ class Planner:
 
     def code(self, job: Job) -> str:
         if job.name not in self._code:
-            modules = _CLEAN if job.name.startswith("clean_") else _MODULES[job.name]
-            self._code[job.name] = code_fingerprint(modules) + table_shape(job.writes)
+            computing = [name_of(f) for f in (job.compute, job.one_pass) if f is not None]
+            written = code_fingerprint([*computing, *CODE_OF_FILES])
+            self._code[job.name] = written + table_shape(job.writes)
         return self._code[job.name]
 
     def configuration(self, job: Job, day: date) -> str:

@@ -28,6 +28,7 @@ from flows.quiet import following_runs
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.conftest import REPOSITORY
+from tests.flows.executed import Executed, recorded
 
 START, DAYS = date(2025, 1, 1), 132
 NIGHT = START + timedelta(days=DAYS)
@@ -157,15 +158,17 @@ def home(spark: SparkSession, market_home: Path) -> Iterator[Path]:
 
 _DONE: dict[Path, dict[str, Any]] = {}
 _SAID: dict[Path, list[str]] = {}
+_EXECUTED: dict[Path, Executed] = {}
 
 
 @pytest.fixture(scope="module")
 def first(home: Path) -> dict[str, Any]:
     """What the first night returned; it runs once for all modules."""
     if home not in _DONE:
-        with lines_at_a_terminal() as said:
+        with lines_at_a_terminal() as said, recorded() as executed:
             _DONE[home] = nightly(NIGHT)
         _SAID[home] = said
+        _EXECUTED[home] = executed
     return _DONE[home]
 
 
@@ -173,6 +176,12 @@ def first(home: Path) -> dict[str, Any]:
 def first_lines(home: Path, first: dict[str, Any]) -> list[str]:
     """The lines that a person at a terminal would have seen of it."""
     return _SAID[home]
+
+
+@pytest.fixture(scope="module")
+def executed(home: Path, first: dict[str, Any]) -> Executed:
+    """What of our code its stages ran."""
+    return _EXECUTED[home]
 
 
 @contextmanager

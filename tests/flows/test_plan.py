@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import gc
 import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -12,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from contracts.table import CallError
-from flows import code
-from flows.code import code_fingerprint
 from flows.database import open_database
 from flows.plan import Outputs, Planner, decide
 from flows.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
@@ -84,21 +79,6 @@ def test_receipts_are_read_back_and_replaced(tmp_path: Path) -> None:
     assert found.days("s") == (D,)
 
 
-def test_code_is_read_by_several_threads_at_once() -> None:
-    """The collector hands over to another thread amid a parse, as it does while Spark runs."""
-    hand_over = lambda phase, info: time.sleep(0.0001)  # noqa: E731
-    thresholds = gc.get_threshold()
-    gc.callbacks.append(hand_over)
-    gc.set_threshold(500)
-    try:
-        code._module.cache_clear()
-        with ThreadPoolExecutor(4) as threads:
-            assert len(set(threads.map(code_fingerprint, [["jobs.stages"]] * 4))) == 1
-    finally:
-        gc.set_threshold(*thresholds)
-        gc.callbacks.remove(hand_over)
-
-
 def test_a_raw_file_is_hashed_again_when_it_changes(tmp_path: Path) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/n.db")
     path = tmp_path / "a.csv"
@@ -107,34 +87,6 @@ def test_a_raw_file_is_hashed_again_when_it_changes(tmp_path: Path) -> None:
     assert RawFileHashes(engine).of([path])[path] == first
     path.write_text("22")
     assert RawFileHashes(engine).of([path])[path] != first
-
-
-@pytest.fixture
-def modules(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(code, "ROOT", tmp_path)
-    code._module.cache_clear()
-    (tmp_path / "jobs").mkdir()
-    (tmp_path / "jobs/top.py").write_text("from jobs.below import f\n\ndef g():\n    return f()\n")
-    (tmp_path / "jobs/below.py").write_text("def f():\n    return 1\n")
-    (tmp_path / "jobs/beside.py").write_text("def h():\n    return 1\n")
-    yield tmp_path / "jobs"
-    code._module.cache_clear()
-
-
-def after(modules: Path, name: str, text: str) -> str:
-    (modules / name).write_text(text)
-    code._module.cache_clear()
-    return code_fingerprint(["jobs.top"])
-
-
-def test_code_is_what_it_does_and_what_it_calls(modules: Path) -> None:
-    first = code_fingerprint(["jobs.top"])
-    assert (
-        after(modules, "below.py", '"""Doc."""\n# why\ndef f():\n    """More."""\n    return (1)\n')
-        == first
-    )
-    assert after(modules, "beside.py", "def h():\n    return 2\n") == first
-    assert after(modules, "below.py", "def f():\n    return 2\n") != first
 
 
 def test_a_setting_that_is_none_of_ours_or_out_of_range_is_named(monkeypatch, tmp_path) -> None:

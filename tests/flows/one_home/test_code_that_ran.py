@@ -1,0 +1,44 @@
+"""What a night's stages execute is part of their fingerprints."""
+
+from __future__ import annotations
+
+from flows.code import name_of, reached
+from flows.plan import CODE_OF_FILES, CODE_OF_LANDING
+from jobs.stages import JOBS
+from tests.flows.conftest import QUIET
+from tests.flows.executed import Executed
+
+pytestmark = QUIET
+
+RUNNER = (
+    "contracts.days.Days.__post_init__",
+    "contracts.days.as_ranges",
+    "contracts.tables.",
+    "contracts.clean_tables.",
+    "contracts.table.",
+    "jobs.run.",
+    "jobs.stages.Job.",
+    "jobs.stages.Read.",
+    "jobs.stages.job_named",
+)
+"""What asks for a stage and counts what came of it, and what is in tables' own fingerprints."""
+SETTINGS = ("jobs.stages._closed_tasks",)
+"""What they give is the fingerprint's configuration."""
+
+
+def test_what_a_stage_executes_is_in_its_fingerprint(executed: Executed) -> None:
+    roots = {
+        job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None] for job in JOBS
+    }
+    assert executed.keys() == roots.keys() | {"land"}
+    missing = {}
+    for stage, names in executed.items():
+        known = reached([*roots[stage], *CODE_OF_FILES] if stage in roots else CODE_OF_LANDING)
+        assert len(names) > 10
+        missing[stage] = {
+            name
+            for name in names
+            if not name.startswith((*RUNNER, *SETTINGS))
+            and not any(f"{name}.".startswith(f"{definition}.") for definition in known)
+        }
+    assert {stage: names for stage, names in missing.items() if names} == {}
