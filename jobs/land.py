@@ -12,7 +12,7 @@ from contracts.table import ContractError
 from contracts.tables import LANDED
 from jobs.expressions import day_of
 from jobs.raw_advice import encoding_advice
-from jobs.raw_row import WHOLE_FILE
+from jobs.raw_row import HEADER_AGAIN, WHOLE_FILE
 from jobs.rawfiles import MIN_UNDECODABLE, reader
 from jobs.sources import RawFile, Source
 
@@ -97,7 +97,8 @@ def check_readable(rows: DataFrame, source: Source) -> None:
     Raises:
         ContractError: naming every such file with what is wrong.
     """
-    bad = F.col("problem").isNotNull() & ~F.col("problem").startswith(_DAY)
+    problem = F.col("problem")
+    bad = problem.isNotNull() & ~problem.startswith(_DAY) & (problem != HEADER_AGAIN)
     counted = (
         rows.groupBy("file")
         .agg(

@@ -20,6 +20,10 @@ MAX_SHAPES = 20
 """Cells of a line that may be no header, whose shapes a message lists."""
 MAX_MESSAGE = 2000
 
+MIN_NAME = 3
+"""Letters that one of a header's names must have, if rows shall be known as the header again: `a`
+and `b` may be people."""
+
 _LIKENESS = 0.7
 """Of two names, from 0 to 1: so much that one may be the other, misspelt."""
 
@@ -39,6 +43,45 @@ def header_places(columns: Sequence[str], names: Sequence[str], seems: str = "")
         raise UnreadableError(absent_columns(absent, _header(columns, names)) + seems)
     check_once(columns, names, "its header")
     return [names.index(column) for column in columns]
+
+
+class Header:
+    """The names of a file's columns, known again where they stand among its rows, as they do in a
+    file that was joined of several."""
+
+    def __init__(self, columns: Sequence[str], names: Sequence[str], places: Sequence[int]):
+        """`places`: at which place of `names` each of the source's `columns` is."""
+        stripped = [name.strip() for name in names]
+        if len(columns) > 1:
+            self._names, self._places = list(columns), list(places)
+        else:  # one cell of many may well be somebody of that name
+            self._names, self._places = stripped, list(range(len(stripped)))
+        is_known = len(self._names) > 1 and max(map(len, self._names)) >= MIN_NAME
+        every = {*names, *stripped} if is_known else set()
+        self.at = places[0]
+        self.there = frozenset(every | {_MARK + name for name in every})
+        """What may stand there in such a line."""
+
+    def is_again(self, cells: Sequence[str], line: int) -> bool:
+        """Whether a row that has one of `there` at `at` is the header.
+
+        Raises:
+            UnreadableError: it is one with the columns in another order: rows would be misread.
+        """
+        told = [cell.removeprefix(_MARK).strip() for cell in cells]
+        if [told[at] for at in self._places] == self._names:
+            return True
+        if set(self._names) <= set(told):
+            raise UnreadableError(
+                f"line {line} is a header with the columns in another order, by which the rows "
+                "behind it would be misread; split the file there, or say header = true if it is "
+                "the first line"
+            )
+        return False
+
+
+_MARK = "\ufeff"
+"""With which a file begins that was saved with a byte-order mark."""
 
 
 def absent_columns(absent: Sequence[str], has: str) -> str:

@@ -14,12 +14,13 @@ from typing import NamedTuple
 from contracts.counts import n_of
 from jobs.raw_advice import encoding_advice, separator_of_header, separator_of_row
 from jobs.raw_cells import StrayQuoteError, blank_separated, padded_edges, splitter
-from jobs.raw_columns import header_places, is_among
+from jobs.raw_columns import Header, header_places, is_among
 from jobs.raw_kind import HTML, looks_like
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_quotes import Reading, are_indented, reading
 from jobs.raw_row import (
     CUT_OFF,
+    HEADER_AGAIN,
     LONG_CELL,
     LONG_LINE,
     MAX_CELL,
@@ -32,8 +33,15 @@ from jobs.raw_row import (
 )
 from jobs.sources import Source
 
-MAX_RECORD_LINES = 1000
+MAX_RECORD_LINES = MAX_CELL
 """Lines that one quoted record may span; beyond it, its quote was never closed."""
+
+MAX_JUDGED_LINES = 1000
+"""First lines of a record by which it is told from rows between two stray quotes. Where it has
+more, and they may be either, they are rows."""
+
+MIN_JOINED = 3
+"""CRs in a line by which it is taken for several rows."""
 
 MAX_CHARACTER = 4
 """Bytes of a character."""
@@ -84,6 +92,7 @@ class _Reader:
         """Whether cells have a blank before them, where the first lines tell."""
         self.split_quoted = splitter(source.separator, source.quote)
         self.width = len(source.columns)
+        self.header = Header(source.columns, source.columns, range(self.width))
         self.pick: Callable[[list[str]], list[str]] | None = None
         """Chooses the cells of `source.columns`, where the file has others or another order."""
         self.is_looked_into = False
@@ -98,7 +107,7 @@ class _Reader:
             return
         encoding, separator, quote = self.data.encoding, self.separator, self.source.quote
         width, pick, nulls = self.width, self.pick, self.nulls
-        edges = padded_edges(separator)
+        edges, at, names = padded_edges(separator), self.header.at, self.header.there
         for number, raw, n in beginnings:
             if isinstance(raw, LongLine):
                 hashed = hash_of_pieces(raw)
@@ -118,7 +127,7 @@ class _Reader:
                 cells = blank_separated(text)
             else:
                 cells = text.split(separator)
-            if len(cells) != width or len(raw) > MAX_CELL:
+            if len(cells) != width or len(raw) > MAX_CELL or cells[at] in names:
                 yield self._row(number, raw, n, cells)
                 continue
             if pick is not None:
@@ -163,6 +172,21 @@ class _Reader:
         if b"\r" in unquoted:
             raise UnreadableError(CR_ALONE)
 
+    def _check_joined_by_cr(self, raw: bytes) -> None:
+        """Refuse a file some of whose rows end in CR alone: any number of them are one line."""
+        if raw.count(b"\r") < MIN_JOINED:
+            return
+        parts = [part for part in raw.split(b"\r") if part]
+        n_rows = sum(self._n_cells(part) == self.width for part in parts)
+        if n_rows * 2 > len(parts):
+            raise UnreadableError(CR_ALONE)
+
+    def _n_cells(self, raw: bytes) -> int:
+        try:
+            return len(self._cells(raw))
+        except (StrayQuoteError, UnicodeDecodeError):
+            return 0
+
     def _is_blank(self, raw: bytes | LongLine) -> bool:
         return is_blank(raw, self.blank_separator)
 
@@ -200,13 +224,16 @@ class _Reader:
         hashed = row_hash(raw)
         if len(cells) != self.width:
             self._look_for_separator(raw)
+            self._check_joined_by_cr(raw)
             is_cut = n == len(raw) and len(cells) < self.width
             wrong = f"expected {n_of(self.width, 'field')}, found {len(cells)}"
             problem = CUT_OFF if is_cut else wrong
             return Row(number, hashed, None, problem, n)
-        if len(raw) > MAX_CELL and max(map(len, cells)) > MAX_CELL:
-            return Row(number, hashed, None, LONG_CELL, n)
+        if cells[self.header.at] in self.header.there and self.header.is_again(cells, number):
+            return Row(number, hashed, None, HEADER_AGAIN, n)
         chosen = cells if self.pick is None else self.pick(cells)
+        if len(raw) > MAX_CELL and max(map(len, chosen)) > MAX_CELL:
+            return Row(number, hashed, None, LONG_CELL, n)
         return Row(number, hashed, without_nulls(chosen, self.nulls), None, n)
 
     def _look_for_separator(self, raw: bytes) -> None:
@@ -251,6 +278,7 @@ class _Reader:
             except StrayQuoteError:
                 taken, joined = self._joined((number, raw, n), again, every)
                 if joined is None:
+                    self._check_joined_by_cr(raw)
                     again.extendleft(reversed(taken[1:]))
                     is_cut = n == len(raw) and raw.count(self.quote) % 2 == 1
                     yield Row(number, row_hash(raw), None, CUT_OFF if is_cut else STRAY_QUOTE, n)
@@ -304,13 +332,36 @@ class _Reader:
     def _reading(self, record: list[str], raws: list[bytes]) -> Reading:
         """Whether the joined lines are one record: a pair of stray quotes would swallow all rows
         between them."""
+        judged = [*raws[:MAX_JUDGED_LINES], *raws[MAX_JUDGED_LINES:][-1:]]
         every = [
-            self._split(raw.decode(self.data.encoding)) for raw in raws if not self._is_blank(raw)
+            self._split(raw.decode(self.data.encoding)) for raw in judged if not self._is_blank(raw)
         ]
         n_as_wide = sum(len(cells) == self.width for cells in every)
         if self.width < 2 or n_as_wide * 2 <= len(every):
             return Reading.RECORD
-        return reading(record, every, self.indented)
+        read_as = reading(record, every, self.indented)
+        is_long = len(raws) > MAX_JUDGED_LINES
+        return Reading.ROWS if is_long and read_as is Reading.UNCLEAR else read_as
+
+    def _names_over_lines(self, first: Line, every: Iterator[Line]) -> list[str] | None:
+        """The names of a header that has line breaks within quotes; None if it has stray ones."""
+        raws: list[bytes] = []
+        n_quotes = 0
+        for _, raw, n in chain([first], islice(every, MAX_FIRST_LINES)):
+            if isinstance(raw, LongLine):
+                return None
+            self.data.n_skipped += n * bool(raws)
+            raws.append(with_its_end(raw, n))
+            n_quotes += raw.count(self.quote)
+            if n_quotes % 2 == 0:
+                break
+        try:
+            names = self._cells(b"".join(raws).rstrip(b"\r\n"))
+        except (StrayQuoteError, UnicodeDecodeError):
+            return None
+        if not self.source.multiline:
+            raise UnreadableError(f"its header has {LINE_BREAK}")
+        return names
 
     def _read_header(self, every: Iterator[Line]) -> bool:
         """Find the columns; False for a file with no line at all."""
@@ -329,7 +380,7 @@ class _Reader:
         try:
             names: list[str] | None = self._cells(raw)
         except StrayQuoteError:
-            names = None
+            names = self._names_over_lines(first, every)
         separated = None if self._seems else separator_of_header(text, self.source)
         if separated is not None and not is_among(self.source.columns, names or ()):
             raise UnreadableError(f"its header {separated}")
@@ -338,6 +389,7 @@ class _Reader:
             raise UnreadableError(f"its header cannot be decoded: {STRAY_QUOTE}{seems}")
         places = header_places(self.source.columns, names, seems)
         self.width = len(names)
+        self.header = Header(self.source.columns, names, places)
         if len(places) == 1:
             place = places[0]
             self.pick = lambda cells: [cells[place]]

@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from contracts.counts import n_of
-from jobs.raw_columns import header_places, listed
+from jobs.raw_columns import Header, header_places, listed
 from jobs.raw_compression import check_whole
 from jobs.raw_kind import resemblance
-from jobs.raw_row import EXACT, LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
+from jobs.raw_row import (
+    EXACT,
+    HEADER_AGAIN,
+    LONG_CELL,
+    MAX_CELL,
+    Row,
+    UnreadableError,
+    row_hash,
+    without_nulls,
+)
 from jobs.sources import Source
 
 MAX_UNPACKED = 1 << 30
@@ -88,14 +97,16 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
     nulls = frozenset(source.null_values)
     places: list[int] | None = None if source.header else list(range(len(source.columns)))
     width = len(source.columns)
+    header = Header(source.columns, source.columns, range(width))
     every = enumerate(_told(sheet.iter_rows(values_only=True)), start=1)
     for number, values in every:
         cells = [_text(value) for value in values]
         if not any(cells):
             continue
         if places is None:
-            places = header_places(source.columns, [cell or "" for cell in cells])
-            width = _width(cells)
+            names = [cell or "" for cell in cells]
+            places, width = header_places(source.columns, names), _width(cells)
+            header = Header(source.columns, names, places)
             continue
         n = _width(cells)
         is_wider = n > width
@@ -104,10 +115,17 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
         if is_wider:
             problem = f"expected {n_of(width, 'field')}, found {n}"
             yield Row(number, row_hash(raw), None, problem, len(raw))
+        elif _is_again(header, cells, width, number):
+            yield Row(number, row_hash(raw), None, HEADER_AGAIN, len(raw))
         elif len(raw) > MAX_CELL and max(len(cell or "") for cell in chosen) > MAX_CELL:
             yield Row(number, row_hash(raw), None, LONG_CELL, len(raw))
         else:
             yield Row(number, row_hash(raw), without_nulls(chosen, nulls), None, len(raw))
+
+
+def _is_again(header: Header, cells: Sequence[str | None], width: int, line: int) -> bool:
+    filled = [cell or "" for cell in cells] + [""] * (width - len(cells))
+    return filled[header.at] in header.there and header.is_again(filled, line)
 
 
 def _width(cells: Sequence[str | None]) -> int:

@@ -27,7 +27,7 @@ from jobs.raw_excel import excel_rows
 from jobs.raw_json import NOT_JSON_TO_THE_END, Picked, json_line_rows, json_rows
 from jobs.raw_lines import RawBytes
 from jobs.raw_parquet import parquet_rows
-from jobs.raw_row import CUT_OFF, TOO_LONG, WHOLE_FILE, Row, UnreadableError
+from jobs.raw_row import CUT_OFF, HEADER_AGAIN, TOO_LONG, WHOLE_FILE, Row, UnreadableError
 from jobs.sources import Source
 
 CHUNK_ROWS, CHUNK_BYTES = 8192, 32 << 20
@@ -82,7 +82,7 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
     for row in rows:
         n_rows += 1
         claimed += row.n_bytes
-        if row.problem is not None:
+        if row.problem is not None and row.problem != HEADER_AGAIN:
             n_bad += 1
             first = first or row
             if row.problem.startswith(TOO_LONG):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.raw_csv import CR_ALONE
 from jobs.raw_lines import is_bytewise
-from tests.jobs.reading import read, source
+from tests.jobs.reading import read, refusal, source
 
 
 def text_encodings() -> list[str]:
@@ -104,3 +105,15 @@ def test_a_last_line_of_csv_that_is_cut_off_says_so(tmp_path: Path) -> None:
     assert last(path, (head + "2,é".encode()).decode().encode("utf-16")[:-1], "csv",
                 encoding="utf-16") == CUT  # fmt: skip
     assert last(path, b"1::x\n2", "csv", separator="::", header=False) == CUT
+
+
+@pytest.mark.parametrize("row", ["7,b", '7,"b, c"', '"7","b"'])
+def test_rows_that_end_in_cr_alone_are_never_one_row_among_others(tmp_path: Path, row: str) -> None:
+    """However few there are, and wherever in the file."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"id,text\n1,a\n2,b\n" + f"{row}\r".encode() * 20 + b"\n3,c\n")
+    assert refusal(path, source("csv")) == CR_ALONE
+    path.write_bytes(b"id,text\n1,a\n2,x\r\ry,z\n3,c\n")
+    assert [problem for _, _, problem in read(path, source("csv"))] == [
+        None, "expected 2 fields, found 3", None
+    ]  # fmt: skip

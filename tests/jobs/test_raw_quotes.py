@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.raw_csv import STRAY_QUOTE, UNCLEAR_QUOTES
+from jobs.raw_csv import LINE_BREAK, MAX_JUDGED_LINES, STRAY_QUOTE, UNCLEAR_QUOTES
+from jobs.raw_row import LONG_CELL
 from tests.jobs.reading import read, source
 
 
@@ -184,3 +185,48 @@ def test_no_rows_are_swallowed_between_two_stray_quotes(
         assert [cells for cells in good if cells not in plain] == []
         n_good += len(good)
     assert n_good > (0.9 if wide and not n_wider else 0.5) * 300 * 30
+
+
+@pytest.mark.parametrize("n", [MAX_JUDGED_LINES + 500, 20_000])
+def test_a_cell_may_have_any_number_of_lines(tmp_path: Path, n: int) -> None:
+    path, text = tmp_path / "a.csv", "a line of text\n" * n
+    path.write_text(f'id,text,day\n1,"{text}",x\n2,b,x\n')
+    of = source("csv", ("id", "text", "day"), multiline=True)
+    assert read(path, of) == [(2, ["1", text, "x"], None), (n + 3, ["2", "b", "x"], None)]
+    without = read(path, source("csv", ("id", "text", "day"), max_undecodable_share=1.0))
+    assert [problem for _, _, problem in without] == [LINE_BREAK] * (n + 1) + [None]
+
+
+def test_a_cell_of_many_lines_that_is_too_long_says_so(tmp_path: Path) -> None:
+    path, text = tmp_path / "a.csv", ("x" * 99 + "\n") * 11_000
+    path.write_text(f'id,text\n1,b\n2,"{text}"\n3,b\n')
+    assert [(line, problem) for line, _, problem in read(path, source("csv", multiline=True))] == [
+        (2, None),
+        (3, LONG_CELL),
+        (11_004, None),
+    ]
+
+
+def test_two_stray_quotes_never_make_one_cell_of_thousands_of_rows(tmp_path: Path) -> None:
+    """Where it cannot be told of a few lines, as of rows of two cells, it can of many."""
+    path, n = tmp_path / "a.csv", MAX_JUDGED_LINES + 2000
+    rows = [f"u{i},i{i}" for i in range(n)]
+    rows[3], rows[-3] = 'u,"TV 40', 'u,TV 50"'
+    path.write_text("\n".join(rows) + "\n")
+    for multiline in (True, False):
+        found = read(path, source("csv", header=False, multiline=multiline))
+        assert [(line, problem) for line, _, problem in found if problem] == [
+            (4, STRAY_QUOTE),
+            (n - 2, STRAY_QUOTE),
+        ]
+        assert len(found) == n
+
+
+def test_a_long_cell_that_no_column_of_the_source_needs_costs_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,blob,text\n1,{'x' * 1_100_000},a\n2,,{'x' * 1_100_000}\n3,,b\n")
+    assert [(line, problem) for line, _, problem in read(path, source("csv"))] == [
+        (2, None),
+        (3, LONG_CELL),
+        (4, None),
+    ]
