@@ -15,6 +15,7 @@ from pyspark.sql import types as T
 from contracts.table import CallError
 from jobs import erased
 from jobs.element_keys import ELEMENT, NUMBER, Keys, keys_of
+from jobs.element_numbers import bare, marked
 from jobs.expressions import Expression, examined, read_back, tried
 from jobs.raw_row import BLANKS
 
@@ -99,11 +100,12 @@ def _listed(
     is_array = isinstance(given, T.ArrayType)
     attempt = tried(expression.text, F.to_json) if is_array else tried(expression.text)
     text = read_back(F.col("_attempt"), T.StringType())
-    in_brackets = F.when(F.ltrim(text).startswith("["), text)
+    in_brackets = F.when(F.ltrim("_text").startswith("["), marked(F.col("_text")))
     read = F.transform(F.from_json(in_brackets, "array<string>"), _read_as(type_))
-    rows = rows.select("*", attempt.alias("_attempt")).select(
+    rows = rows.select("*", attempt.alias("_attempt")).withColumn("_text", text)
+    rows = rows.select(
         "*",
-        text.isNull().alias("_missing"),
+        F.col("_text").isNull().alias("_missing"),
         F.transform(read, _without_nulls(type_, nulls)).alias("_listed"),
     )
     reason = (
@@ -135,7 +137,8 @@ def _read_as(type_: T.DataType) -> Callable[[Column], Column]:
 
 
 def _without_nulls(type_: T.DataType, nulls: Collection[str]) -> Callable[[Column], Column]:
-    """Takes texts that mean nothing out of an element's value, as deep as it goes."""
+    """Takes marks of numbers, and texts that mean nothing, out of an element's value, as deep as
+    it goes."""
 
     def without(value: Column, type_: T.DataType) -> Column:
         if isinstance(type_, T.StructType):
@@ -144,7 +147,8 @@ def _without_nulls(type_: T.DataType, nulls: Collection[str]) -> Callable[[Colum
                 for field in type_
             )
             return F.when(value.isNotNull(), F.struct(*inner))
-        return F.when(~F.btrim(value, F.lit(BLANKS)).isin(*nulls), value)
+        text = bare(value)
+        return F.when(~F.btrim(text, F.lit(BLANKS)).isin(*nulls), text)
 
     return lambda element: F.struct(
         without(element["value"], type_).alias("value"), element["problem"].alias("problem")

@@ -13,6 +13,7 @@ from jobs.json_values import MAX_DIGITS, as_whole
 from jobs.raw_json import NOT_JSON_TO_THE_END
 from jobs.raw_row import CUT_OFF, MAX_LINE, hash_of_pieces
 from tests.conftest import REPOSITORY
+from tests.jobs.odd_numbers import NOT_WHOLE, WHOLE, odd_number
 from tests.jobs.reading import read, refusal, source
 
 
@@ -161,25 +162,6 @@ def test_numbers_within_a_value_keep_their_digits(tmp_path: Path) -> None:
     ]
 
 
-WHOLE = {
-    "123.0": "123",
-    "123.000": "123",
-    "-7.0": "-7",
-    "1e3": "1000",
-    "1.50E+2": "150",
-    "1200e-02": "12",
-    "-0.0": "0",
-    "-0": "0",
-    "0E-400": "0",
-    "9007199254740993.0": "9007199254740993",
-    "12345678901234567890123.0": "12345678901234567890123",
-    "1.2345678901234567e+18": "1234567890123456700",
-    "10.00": "10",
-}
-"""Numbers as files have them, and as which whole number they arrive."""
-NOT_WHOLE = ("1.50", "0.10", "-2.550", "15e-1", "1e-400", "1.00000000000000000001", "1e400")
-
-
 @pytest.mark.parametrize(("format_", "layout"), [("json", ("[", "]")), ("jsonl", ("", ""))])
 def test_a_whole_number_arrives_as_one_however_it_is_written_and_a_text_as_it_is(
     tmp_path: Path, format_: str, layout: tuple[str, str]
@@ -194,19 +176,6 @@ def test_a_whole_number_arrives_as_one_however_it_is_written_and_a_text_as_it_is
         ]
         path.write_text(f'{opening}{{"id": "{written}", "text": null}}{closing}')
         assert read(path, source(format_)) == [(1, [written, None], None)]
-
-
-def odd_number(rng: random.Random) -> str:
-    """A number as JSON may write it."""
-    text = rng.choice(["", "-"])
-    text += rng.choice(["0", str(rng.randrange(1, 10 ** rng.randrange(1, 25)))])
-    text += rng.choice(["", "0", "000"]) if text[-1] != "0" else ""
-    if rng.random() < 0.6:
-        text += "." + "".join(rng.choice("0001") for _ in range(rng.randrange(1, 6)))
-    if rng.random() < 0.5:
-        text += rng.choice("eE") + rng.choice(["", "+", "-"]) + rng.choice(["", "0"])
-        text += str(rng.choice([0, 1, 2, 3, 5, 20, 38, 400]))
-    return text
 
 
 def test_numbers_arrive_as_the_whole_numbers_that_decimal_arithmetic_finds() -> None:
