@@ -135,7 +135,8 @@ MONEY_SETTINGS = (
 SOURCE_SETTINGS = (
     Setting(
         "files",
-        "Path under the raw folder; `{day}` stands for YYYY-MM-DD, `*` for anything in one name.",
+        "Path under the raw folder; `{day}` stands for YYYY-MM-DD, `*` for anything in one name, "
+        "but what begins with a dot and marks of Spark such as `_SUCCESS`.",
         "a path under the raw folder such as orders/{day}.csv, without .. or **",
         is_path,
         required=True,

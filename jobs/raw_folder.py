@@ -26,7 +26,7 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
     """
     parts = re.split(r"(\{day\}|\*)", source.files)
     pattern = "".join(_GLOBS.get(part, glob.escape(part)) for part in parts)
-    found = sorted(folder.glob(pattern))
+    found = sorted(path for path in folder.glob(pattern) if not _is_mark(path, source, folder))
     if not found:
         raise ContractError(f"{source.name}: no file matches {folder / source.files}")
     shape = re.compile(
@@ -58,6 +58,16 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
         more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise ContractError(f"{source.name}: {'; '.join(problems[:10])}{more}")
     return tuple(files)
+
+
+_MARK = re.compile(r"\.|_(?:SUCCESS|committed_|started_|metadata$|common_metadata$|temporary)")
+"""How files begin that desktops, editors and Spark leave beside others."""
+
+
+def _is_mark(path: Path, source: Source, folder: Path) -> bool:
+    """Whether some part of the path is a file's mark, and only a `*` in the mapping found it."""
+    parts = zip(source.files.split("/"), path.relative_to(folder).parts, strict=True)
+    return any(part.startswith("*") and _MARK.match(name) for part, name in parts)
 
 
 def _no_file(path: Path, source: Source) -> str | None:

@@ -33,6 +33,10 @@ MAX_KEYS = 30
 
 NOT_JSON_TO_THE_END = f"{NOT_JSON}, nor can it be told where it ends: all behind it is left out"
 LONG_OBJECT = f"{TOO_LONG}an object of more than {MAX_LINE:,} bytes"
+ARRAY = (
+    "line {} is an array of {:,} values, where JSON lines have one object on each: write each on a "
+    "line of its own"
+)
 HALF_PAIR = "half a pair of surrogates"
 
 
@@ -41,6 +45,9 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
     picked = picked or Picked(source, data)
     encoding, columns, nulls = data.encoding, source.columns, picked.nulls
     n_more = 0  # objects that stand on a line behind another: each counts as a line
+    is_array = data.unlike(source.format) is not None
+    joined = ""  # what is wrong with a line that has many rows in it, as if it were one
+    is_any_good = False
     for number, raw, n in lines(data):
         if isinstance(raw, LongLine):
             elements, n_found = Elements(raw, data), 0
@@ -57,16 +64,17 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
         except (ValueError, StopIteration, RecursionError):
             is_one = False
         if not is_one:
-            n_ends, n_found = n - len(raw), 0
-            for found in Elements((raw,), data).read(""):
-                if found.is_unfinished and n == len(raw):
-                    found = found._replace(problem=CUT_OFF)
-                yield picked.row(number + n_more + n_found, found, n_ends)
+            n_found = 0
+            between = "" if is_array else _between(raw, encoding)
+            for row, value in _line_rows((number + n_more, raw, n), between, data, picked):
+                yield row
                 n_found += 1
-                n_ends = 0
+                is_any_good |= row.problem is None
+                if isinstance(value, list) and sum(isinstance(one, dict) for one in value) > 1:
+                    joined = joined or ARRAY.format(row.line, len(value))
             n_more += max(n_found - 1, 0)
-            data.n_skipped += n_ends  # of a line that holds nothing, such as a byte-order mark
             continue
+        is_any_good = True
         if picked.is_looking:
             picked.look(record)
         try:
@@ -86,7 +94,50 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
             yield Row(number + n_more, row_hash(raw), None, HALF_PAIR, n)
         else:
             yield Row(number + n_more, row_hash(raw), fields, None, n)
+    if joined and is_any_good:
+        raise UnreadableError(joined)
     picked.check()
+
+
+_SEPARATOR = b"\x1e"
+"""Before each object of a JSON text sequence (RFC 7464)."""
+
+
+def _line_rows(
+    line: tuple[int, bytes, int], between: str, data: RawBytes, picked: Picked
+) -> Iterator[tuple[Row, Any]]:
+    """What stands on a line that is not one object, or not at once: rows and their values."""
+    number, raw, n = line
+    n_ends, n_before = n - len(raw), data.n_skipped
+    rest = raw.lstrip(_SEPARATOR)
+    data.n_skipped += len(raw) - len(rest)
+    elements = Elements((rest,), data)
+    n_found = claimed = 0
+    for found in elements.read(between):
+        if found.is_unfinished and n_ends == 0:
+            found = found._replace(problem=CUT_OFF)
+        yield picked.row(number + n_found, found, n_ends), found.value
+        claimed += found.n_bytes + n_ends
+        n_found += 1
+        n_ends = 0
+    data.n_skipped += n_ends  # of a line that holds nothing, such as a byte-order mark
+    left = n - n_ends - claimed - (data.n_skipped - n_before)
+    if left > 0:  # behind a bracket that closes no array
+        yield Row(number + n_found, row_hash(raw[-left:]), None, NOT_JSON, left), None
+
+
+def _between(raw: bytes, encoding: str) -> str:
+    """What stands between the objects of a line: nothing, or commas, as where a file is what is
+    inside of an array."""
+    try:
+        text = raw.decode(encoding).lstrip(_BLANK)
+        record, end = scan(text, 0)
+    except (ValueError, StopIteration, RecursionError):
+        return "," if raw.rstrip().endswith(b",") else ""
+    return "," if isinstance(record, dict) and text[end:].lstrip(_BLANK)[:1] == "," else ""
+
+
+_BLANK = BLANKS + "\ufeff"
 
 
 def json_rows(data: RawBytes, source: Source, picked: Picked | None = None) -> Iterator[Row]:
@@ -130,6 +181,10 @@ class Picked:
         stops = source.missing_key == "stop"
         self.unseen = set(source.columns) if stops else set()
         """Columns whose key no row has had yet."""
+        self._absent: set[str] = set()
+        """Those of them which some row could have had: whose path ends in no null."""
+        self._none_seen = True
+        """Whether no row had any key of the columns yet."""
         self.elements = (
             {column: SeenKeys(paths) for column, paths in source.element_paths.items()}
             if stops
@@ -165,24 +220,30 @@ class Picked:
         """Note which keys a row has."""
         for column, keys in self.elements.items():
             keys.look(reach(record, column)[0])
-        if self.unseen:
+        if self.unseen or self._none_seen:
             self._look(record)
         self.is_looking = self._is_looking()
 
     def _is_looking(self) -> bool:
-        return bool(self.unseen) or any(keys.unseen for keys in self.elements.values())
+        is_absent = bool(self.unseen) or self._none_seen
+        return is_absent or any(keys.unseen for keys in self.elements.values())
 
     def _look(self, record: dict[str, Any]) -> None:
         self._n_records += 1
         self._count("", record)
-        for column in sorted(self.unseen):
+        for column in self._columns if self._none_seen else sorted(self.unseen):
             if reach(record, column)[1]:
                 self.unseen.discard(column)
-            elif "." in column:
-                parent = column.rpartition(".")[0]
-                inner = reach(record, parent)[0]
-                if isinstance(inner, dict):
-                    self._count(f"{parent}.", inner)
+                self._none_seen = False
+                continue
+            parent = column.rpartition(".")[0]
+            inner = reach(record, parent)[0] if parent else None
+            if isinstance(inner, dict):
+                self._count(f"{parent}.", inner)
+            if _ends_in_null(record, column):
+                self._none_seen = False
+            else:
+                self._absent.add(column)
 
     def _count(self, parent: str, keys: Iterable[str]) -> None:
         for key in keys:
@@ -194,7 +255,7 @@ class Picked:
         told = told_absent(self.elements)
         if told is not None:
             raise UnreadableError(told)
-        told = self.told("no row")
+        told = self.told("no row") or self._told_none()
         if told is not None:
             kind = self._data.unlike(self._format) if self._format == "jsonl" else None
             raise UnreadableError(told + (f"; it looks like {kind}" if kind else ""))
@@ -202,14 +263,26 @@ class Picked:
     def told(self, none: str) -> str | None:
         """Which keys none of the rows had, which they had, and what to do; None if none is absent,
         or there was no row."""
-        if not self.unseen or not self._n_records:
+        absent = self.unseen & self._absent
+        if not absent:
             return None
-        shown = [self._shown(parent, key) for parent, key in sorted(self._keys)]
         return (
-            f"{none} has the key {', '.join(sorted(self.unseen))}; the keys there are "
-            f"{', '.join(shown) or 'none'}; if rows may lack it, "
-            'say missing_key = "null" in the mapping'
+            f"{none} has the key {', '.join(sorted(absent))}; the keys there are "
+            f'{self._all_shown()}; if rows may lack it, say missing_key = "null" in the mapping'
         )
+
+    def _told_none(self) -> str | None:
+        """That no row had any of the keys, though each may be missing."""
+        if not self._none_seen or not self._n_records:
+            return None
+        return (
+            f"no row has any of the keys {', '.join(sorted(self._columns))}; the keys there are "
+            f"{self._all_shown()}"
+        )
+
+    def _all_shown(self) -> str:
+        shown = [self._shown(parent, key) for parent, key in sorted(self._keys)]
+        return ", ".join(shown) or "none"
 
     def _shown(self, parent: str, key: str) -> str:
         """A key, if it is one for sure: it stands beside one that the mapping names, or in two rows
@@ -220,6 +293,18 @@ class Picked:
         n = self._keys[parent, key]
         is_key = is_among(expected, beside) or (n > 1 and n * 2 >= self._n_records)
         return parent + (listed([key]) if is_key else masked(key))
+
+
+def _ends_in_null(record: dict[str, Any], column: str) -> bool:
+    """Whether a path leads to a null, which says nothing of the keys below it."""
+    value: Any = record
+    for key in column.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+        if value is None:
+            return True
+    return False
 
 
 def _is_unicode(fields: Sequence[str | None]) -> bool:

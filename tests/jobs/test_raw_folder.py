@@ -38,6 +38,26 @@ def test_what_is_no_file_among_raw_files_is_named_with_what_to_do(
     )
 
 
+def test_what_spark_and_desktops_leave_beside_files_is_none(tmp_path: Path) -> None:
+    """Unless the mapping names it."""
+    folder = tmp_path / "2025-06-01.csv"
+    folder.mkdir()
+    marks = ("_SUCCESS", "._SUCCESS.crc", ".part-0.csv.crc", "_committed_7", "_started_7",
+             "_metadata", "_common_metadata", ".DS_Store")  # fmt: skip
+    for name in (*marks, "part-0.csv", "_orders.csv"):
+        (folder / name).write_text("")
+    (tmp_path / "_temporary").mkdir()
+    (tmp_path / "_temporary/part-1.csv").write_text("")
+    for pattern, names in (
+        ("{day}.csv/*", ["_orders.csv", "part-0.csv"]),
+        ("*/*", ["_orders.csv", "part-0.csv"]),
+        ("{day}.csv/_*", ["_SUCCESS", "_committed_7", "_common_metadata", "_metadata",
+                          "_orders.csv", "_started_7"]),
+    ):  # fmt: skip
+        found = raw_files(source("csv", files=pattern), tmp_path)
+        assert [file.path.name for file in found] == names
+
+
 def test_files_are_found_by_day_and_gaps_are_seen(tmp_path: Path) -> None:
     (source,) = read_mapping(written(tmp_path, GOOD)).sources
     (tmp_path / "log").mkdir()
