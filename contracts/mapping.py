@@ -123,7 +123,12 @@ MONEY_SETTINGS = (
         is_text,
         required=True,
     ),
-    Setting("digits", "Decimal digits of its minor unit.", "0 to 4", is_whole(0, 4), 2),
+    Setting(
+        "digits",
+        "Decimal digits of its minor unit; without it those of ISO 4217.",
+        "0 to 4",
+        is_whole(0, 4),
+    ),
     Setting(
         "rates",
         "What one unit of each other currency is worth.",
@@ -208,8 +213,8 @@ SOURCE_SETTINGS = (
         "time_format",
         "How times are written, tried in order: `iso`, `epoch_seconds`, `epoch_millis`, "
         "`epoch_micros`, or patterns such as `dd.MM.yyyy HH:mm`.",
-        f"a list of {ISO}, {', '.join(EPOCHS)} and patterns with y, M and d, such as "
-        '["dd.MM.yyyy HH:mm"]',
+        f"a list of {ISO}, {', '.join(EPOCHS)} and patterns with y, M and d, offsets as X or Z and "
+        'no days of the week, such as ["dd.MM.yyyy HH:mm"]',
         is_time_formats,
         (ISO,),
         cleaning=True,

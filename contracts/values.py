@@ -133,6 +133,7 @@ def is_time_format(name: str) -> bool:
     letters = {run[0] for run in runs}
     return (
         name.count("'") % 2 == 0
+        and _offset_of_all(name) in (None, 0)
         and not set("[]{}#") & set(name)
         and all(len(run) in _PATTERN_LETTERS.get(run[0], ()) for run in runs)
         and letters >= {"y", "M", "d"}
@@ -141,9 +142,18 @@ def is_time_format(name: str) -> bool:
 
 
 def has_zone(pattern: str) -> bool:
-    """Whether times that are written so say their offset or zone; a `'Z'` in quotes says UTC."""
+    """Whether times that are written so say their offset or zone; a `'Z'` in quotes says UTC, and
+    so does `+00:00`."""
     is_utc = re.search(r"'[^']*(?<![A-Za-z])(?:Z|UTC|GMT)'$", pattern) is not None
+    is_utc = is_utc or _offset_of_all(pattern) == 0
     return is_utc or bool(set("XxZzVO") & set(_unquoted(pattern)))
+
+
+def _offset_of_all(pattern: str) -> int | None:
+    """The digits of an offset that stands at a pattern's end as it is, so that all times have the
+    same; None if none does."""
+    found = re.search(r"[+-](\d{1,2})(?::?(\d{2}))?'?$", pattern)
+    return None if found is None else int(found[1] + (found[2] or "00"))
 
 
 def _unquoted(pattern: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pyspark.errors import AnalysisException, ParseException
+from pyspark.errors import AnalysisException, ParseException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -44,16 +44,41 @@ _OF_UTC = (
 
 
 def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
-    """Analyse all expressions of all sources over the raw columns, which are texts.
+    """Analyse all expressions of all sources over the raw columns, which are texts; and see that
+    Spark knows the sources' time zones.
 
     Raises:
         CallError: some are wrong; all of them are named, with what may be written instead.
     """
     nothing = spark.createDataFrame([], spark_schema(LANDED))
-    problems = [problem for source in mapping.sources for problem in _problems(nothing, source)]
+    problems = _unknown_zones(spark, mapping)
+    problems += [problem for source in mapping.sources for problem in _problems(nothing, source)]
     if problems:
         each_once = dict.fromkeys(problems)  # several tables may use a lookup
         raise CallError("\n".join(["the mapping has expressions that are wrong:", *each_once]))
+
+
+def _unknown_zones(spark: SparkSession, mapping: SourceMapping) -> list[str]:
+    """Zones of sources that Python knows, and Spark's Java does not: its list may be older."""
+    zones = {source.timezone for source in mapping.sources if source.timezone is not None}
+    unknown = {zone for zone in zones if not _is_known(spark, zone)}
+    return [
+        f"  sources.{source.name}.timezone: {source.timezone}: Spark's Java knows no such zone, "
+        "for its list of zones is another; name one whose clocks are the same"
+        for source in mapping.sources
+        if source.timezone in unknown
+    ]
+
+
+def _is_known(spark: SparkSession, zone: str) -> bool:
+    before = str(spark.conf.get(TIME_ZONE))
+    try:
+        spark.conf.set(TIME_ZONE, zone)
+    except PySparkException:
+        return False
+    finally:
+        spark.conf.set(TIME_ZONE, before)
+    return True
 
 
 def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
+from contracts.currencies import minor_digits
 from contracts.mapping import (
     MAPPING_SETTINGS,
     MONEY_SETTINGS,
@@ -291,7 +292,7 @@ def _money(spec: MappingOf[str, Any], problems: list[str]) -> Money | None:
         and rate > 0
         and not (MIN_RATE <= rate <= MAX_RATE and _significand(rate)[0] < 10**MAX_RATE_DIGITS)
     ]
-    return Money(currency, given.get("digits", 2), rates)
+    return Money(currency, given.get("digits", minor_digits(currency)), rates)
 
 
 def _source(

@@ -17,6 +17,8 @@ from pyspark.sql import functions as F
 
 from contracts.values import EPOCHS, ISO, has_zone
 from jobs.numbers import plain
+from jobs.trim import trimmed
+from jobs.user_key import INVISIBLE
 
 _DAY = r"\d{4}-\d{1,2}-\d{1,2}"
 _CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
@@ -24,11 +26,15 @@ _ZONE = r"Z|UTC|GMT|(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?|[A-Za-z]+(?:
 """Abbreviations such as CET or BST are no zone: several share them."""
 LOCAL = rf"^{_DAY}(?:[T ]{_CLOCK})?$"
 INSTANT = rf"^{_DAY}[T ]{_CLOCK} ?(?:{_ZONE})$"
-WRITTEN_DAY = rf"\s*([+-]?\d{{4,6}}-\d{{1,2}}-\d{{1,2}})(?:[T ]{_CLOCK} ?(?:{_ZONE})?)?\s*"
+_ANY_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?"
+WRITTEN_DAY = (
+    rf"([+-]?\d{{4,6}}-\d{{1,2}}-\d{{1,2}})"
+    rf"(?:[Tt ]{_ANY_CLOCK} ?(?:{_ZONE}|z)?(?: ?\[[^\]]*\])*)?"
+)
 """A day as it is written, perhaps with a clock time behind it. Spark writes years beyond 9999."""
 LOCAL_TYPES = ("timestamp_ntz", "date")
 """Types of times that are no instants."""
-_UNUSUAL = r"[\[,]|\dt\d|\dz$|[T ]\d{1,2}:\d{2} ?[A-Z+-]"
+_UNUSUAL = r"[\[,]|\dt\d|\d ?z$|[T ]\d{1,2}:\d{2} ?[A-Z+-]"
 
 _MICROS = {"epoch_seconds": "1000000", "epoch_millis": "1000", "epoch_micros": "1"}
 _FIRST_MICROS, _MICROS_OF_YEAR_10000 = 100_000_000_000_000, 253_402_300_800_000_000
@@ -75,10 +81,10 @@ def _usual(text: Column) -> Column:
     (RFC 9557) or one after the minutes."""
     for pattern, replacement in (
         (r"(\d)t(\d)", "$1T$2"),
-        (r"(\d)z$", "$1Z"),
+        (r"(\d) ?z$", "$1Z"),
         (r"(\d),(\d)", "$1.$2"),
-        (r"(Z|[+-]\d\d:?\d\d)\[[^\]]*\]$", "$1"),
-        (r"\[([^\]]*)\]$", " $1"),
+        (rf"([T ]{_CLOCK} ?(?:Z|[+-]\d[\d:]*)) ?(?:\[[^\]]*\])+$", "$1"),
+        (r" ?\[([^\]]*)\]$", " $1"),
         (r"([T ]\d{1,2}:\d{2}) ?([A-Z+-])", "$1:00 $2"),
     ):
         text = F.regexp_replace(text, pattern, replacement)
@@ -87,12 +93,12 @@ def _usual(text: Column) -> Column:
 
 def written_day(text: Column) -> Column:
     """The day that a text says, whatever clock time it says besides; null if it says none."""
-    return F.regexp_extract(text, f"^{WRITTEN_DAY}$", 1).try_cast("date")
+    return F.regexp_extract(trimmed(text), f"^{WRITTEN_DAY}$", 1).try_cast("date")
 
 
 def day_written_in(text: str) -> date | None:
     """The same of a text of Python."""
-    found = re.fullmatch(WRITTEN_DAY, text, re.ASCII)
+    found = re.fullmatch(WRITTEN_DAY, text.strip(INVISIBLE), re.ASCII)
     try:
         return date(*map(int, found[1].split("-"))) if found else None
     except ValueError:

@@ -177,6 +177,24 @@ def test_a_source_says_how_its_values_are_written(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("money", "digits"),
+    [
+        ('"EUR"', 2),
+        ('"JPY"', 0),
+        ('"KWD"', 3),
+        ('"CLF"', 4),
+        ('"JPY"\ndigits = 2', 2),
+        ('"KWD"\ndigits = 0', 0),
+    ],
+)
+def test_minor_units_are_those_of_the_currency(tmp_path: Path, money: str, digits: int) -> None:
+    shop = SHOP.replace('"IDR"', money).replace('rates = { BTC = "1700000000", EUR = 17500 }', "")
+    mapping = read_mapping(written(tmp_path, shop))
+    assert mapping.money is not None
+    assert mapping.money.digits == digits
+
+
 def test_what_cannot_be_read_exactly_or_either_way_is_refused(tmp_path: Path) -> None:
     wrong = (
         SHOP.replace('"1700000000"', '"1e19"')
@@ -193,8 +211,8 @@ def test_what_cannot_be_read_exactly_or_either_way_is_refused(tmp_path: Path) ->
         [
             f"{path} is not a valid mapping:",
             "  sources.log.time_format: expected a list of iso, epoch_seconds, epoch_millis, "
-            'epoch_micros and patterns with y, M and d, such as ["dd.MM.yyyy HH:mm"], found '
-            "['HH:mm']",
+            "epoch_micros and patterns with y, M and d, offsets as X or Z and no days of the week, "
+            "such as [\"dd.MM.yyyy HH:mm\"], found ['HH:mm']",
             "  sources.log.thousands: '.' stands before the decimals already; say decimal as well",
             "  sources.log.tables.orders: expected exactly one of unit_price and amount, found both",
             "  sources.log.tables.reviews.stars_scale: expected two whole numbers, the lower one "

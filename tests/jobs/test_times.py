@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
 from zoneinfo import ZoneInfo
@@ -60,6 +61,7 @@ def test_every_way_to_write_an_offset_is_the_same_instant(spark: SparkSession) -
         "2025-05-31 22:30:00-00:00",
         "2025-05-31T22:30:00Z",
         "2025-05-31t22:30:00.000z",
+        "2025-05-31 22:30:00 z",
         "2025-05-31T22:30:00,000000Z",
         "2025-05-31 22:30:00 UTC",
         "2025-05-31 22:30 GMT",
@@ -68,6 +70,10 @@ def test_every_way_to_write_an_offset_is_the_same_instant(spark: SparkSession) -
         "2025-06-01T00:30:00+02:00[Europe/Berlin]",
         "2025-05-31T22:30Z[UTC]",
         "2025-06-01T00:30[Europe/Berlin]",
+        "2025-06-01 00:30:00 [Europe/Berlin]",
+        "2025-06-01T00:30:00+02[Europe/Berlin]",
+        "2025-06-01 00:30 +0200 [Europe/Berlin]",
+        "2025-06-01T00:30:00.0+02:00[Europe/Berlin][u-ca=iso8601]",
         "2025-05-31 19:30:00 America/Argentina/Buenos_Aires",
         " 2025-05-31T22:30:00Z\u00a0",
     ]
@@ -96,7 +102,7 @@ def test_what_is_no_time_is_none(spark: SparkSession) -> None:
         "2025", "2025-06", "12:30", "23:60", "2025-06-01 23:60", "2025-06-01 24:00:00",
         "2025-02-30", "2025-02-29T10:00:00Z", "1748730600", "20250601", "01.06.2025", "06/01/2025",
         "2025-06-01 00:30:00 CEST", "2025-06-01 00:30:00 BST", "2025-06-01 00:30:00 Mars/Base",
-        "2025-06-01 00:30:00+25:00", "2025-06-01 00:30:00 x", "2025-06-01Z", "yesterday", "",
+        "2025-06-01 00:30:00+25:00", "2025-06-01 00:30:00 x", "2025-06-01Z", "2025-06-01[UTC]", "yesterday", "",
         "+10000-01-01T00:00:00Z", "٢٠٢٥-٠٦-٠١",
     ]  # fmt: skip
     assert [t for t, made in zip(texts, read(spark, texts, BERLIN), strict=True) if made] == []
@@ -142,6 +148,8 @@ def test_a_day_is_read_alike_in_files_of_lookups_and_in_expressions(spark: Spark
         "2025-01-31T23:30:00-05:00": "2025-01-31",
         "2025-01-31 23:30": "2025-01-31",
         "2025-01-31 23:30:00.123456 Europe/Berlin": "2025-01-31",
+        "\u00a02025-01-31t23:30:00,5 z\u200b": "2025-01-31",
+        "2025-01-31T23:30:00+01[Europe/Berlin]": "2025-01-31",
     } | dict.fromkeys(
         ("2025", "2025-01", "20250131", "201809", "2025-W05-5", "2025-031", "2025-02-30", "today",
          "2025-01-31x", "2025-01-31 soon", "31.01.2025", "1738281600", "٢٠٢٥-٠١-٣١", "", "2025-01-31-"),
@@ -171,6 +179,9 @@ def test_formats_are_tried_in_order(spark: SparkSession) -> None:
     assert read(spark, ["6/1/2025 12:30 AM"], BERLIN, ("M/d/yyyy h:mm a",)) == [
         "2025-05-31T22:30:00"
     ]
+    of_utc = ("yyyy-MM-dd'T'HH:mm:ss'.000+0000'", "yyyy-MM-dd HH:mm:ss+00:00")
+    texts = ["2025-05-31T22:30:00.000+0000", "2025-05-31 22:30:00+00:00"]
+    assert read(spark, texts, BERLIN, of_utc) == ["2025-05-31T22:30:00"] * 2
 
 
 def test_epoch_times_are_instants_whatever_the_zone(spark: SparkSession) -> None:
@@ -384,6 +395,7 @@ def test_formats_are_names_and_patterns(good: list[str]) -> None:
 @pytest.mark.parametrize("bad", [
     [], "iso", ["iso", "iso"], ["HH:mm"], ["dd.MM"], ["YYYY-MM-dd"], ["yyyy-MM-dd hh:mm"], [1],
     ["yyyy-MM-dd 'x"], ["epoch"], ["EEE dd.MM.yyyy"], ["yyyy-MM-DD"], ["yyyy-MM-dd[ HH:mm]"],
+    ["yyyy-MM-dd HH:mm'+02:00'"], ["yyyy-MM-dd HH:mm-0330"], ["yyyy-MM-dd HH:mm +1"],
 ])  # fmt: skip
 def test_other_formats_are_refused(bad: object) -> None:
     assert not is_time_formats(bad)
@@ -393,4 +405,19 @@ def test_a_pattern_says_its_zone_outside_of_quotes_or_that_it_is_utc() -> None:
     assert has_zone("yyyy-MM-dd HH:mmX")
     assert not has_zone("yyyy-MM-dd'X'")
     assert has_zone("yyyy-MM-dd'T'HH:mm'Z'")  # says UTC
+    assert has_zone("yyyy-MM-dd HH:mm'+00'")
     assert not has_zone("yyyy-MM-dd'YZ'")
+
+
+def test_a_zone_that_spark_does_not_know_is_refused_by_name(spark: SparkSession) -> None:
+    log = mapping(TWO_KINDS.format(zone=BERLIN, text="at"))
+    other = replace(log, sources=(replace(log.sources[0], timezone="Factory"),))
+    with pytest.raises(CallError) as error:
+        check_expressions(spark, other)
+    assert str(error.value) == (
+        "the mapping has expressions that are wrong:\n"
+        "  sources.log.timezone: Factory: Spark's Java knows no such zone, for its list of zones is "
+        "another; name one whose clocks are the same"
+    )
+    check_expressions(spark, log)
+    assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
