@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_ESCAPED = re.compile(r"\\[^u]|([^\\]?)((?:\\u[0-9a-fA-F]{4})+)")
+"""Escapes of JSON: those of one letter, lest the `u` behind `\\\\` be taken for one of four digits,
+and runs of those with the character before them."""
+
 
 def composed(cells: pa.ListArray) -> pa.ListArray:
-    """Lists of texts, composed. Texts in ASCII are, and are not looked at one by one.
+    """Lists of texts, composed, also as escapes of JSON, for an id may stand in a text of JSON.
 
-    Spark has no function for it, and Arrow's, called NFC, takes apart but does not compose.
+    Other texts in ASCII are composed, and are not looked at one by one. Spark has no function for
+    it, and Arrow's, called NFC, takes apart but does not compose.
     """
-    texts = cells.values
-    other = pc.fill_null(pc.invert(pc.string_is_ascii(texts)), False)
-    if not pc.any(other).as_py():
+    found = cells.values
+    texts = _changed(found, pc.invert(pc.string_is_ascii(found)), _nfc)
+    texts = _changed(texts, pc.match_substring(texts, "\\u"), composed_escapes)
+    if texts is found:
         return cells
-    made = [unicodedata.normalize("NFC", text) for text in texts.filter(other).to_pylist()]
-    texts = pc.replace_with_mask(texts, other, pa.array(made, texts.type))
     return pa.ListArray.from_arrays(cells.offsets, texts, mask=cells.is_null())
+
+
+def _changed(texts: pa.Array, which: pa.Array, change: Callable[[str], str]) -> pa.Array:
+    """The texts, some of them changed."""
+    which = pc.fill_null(which, False)
+    if not pc.any(which).as_py():
+        return texts
+    made = [change(text) for text in texts.filter(which).to_pylist()]
+    return pc.replace_with_mask(texts, which, pa.array(made, texts.type))
+
+
+def _nfc(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+def composed_escapes(text: str) -> str:
+    r"""A text with what JSON would decode composed: `Jose\u0301` is `Jos\u00e9`. What is composed
+    already stays as it is written."""
+    return _ESCAPED.sub(_composed_run, text)
+
+
+def _composed_run(found: re.Match[str]) -> str:
+    before, run = found[1], found[2]
+    if run is None:
+        return found[0]
+    letters = bytes.fromhex(run.replace("\\u", "")).decode("utf-16-be", "surrogatepass")
+    apart = before + letters
+    together = _nfc(apart)
+    if together == apart:
+        return found[0]
+    kept = before if together.startswith(before) else ""
+    units = together[len(kept) :].encode("utf-16-be", "surrogatepass").hex()
+    return kept + re.sub("(.{4})", r"\\u\1", units)

@@ -133,7 +133,7 @@ class _Reader:
             if pick is not None:
                 cells = pick(cells)
             fields: list[str | None]
-            if nulls.isdisjoint(cells) and not edges(text):
+            if nulls.isdisjoint(cells) and text.isascii() and not edges(text):
                 fields = cells  # type: ignore[assignment]
             else:
                 fields = without_nulls(cells, nulls)

@@ -23,6 +23,7 @@ from jobs.raw_row import (
     TOO_LONG,
     Row,
     UnreadableError,
+    is_null_in_disguise,
     row_hash,
     without_nulls,
 )
@@ -82,7 +83,12 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
                 fields = picked.fields(record)
             else:
                 fields = [
-                    (None if value.strip(BLANKS) in nulls else value)
+                    (
+                        None
+                        if value.strip(BLANKS) in nulls
+                        or (not value.isascii() and is_null_in_disguise(value, nulls))
+                        else value
+                    )
                     if isinstance(value, str)
                     else as_text(value)
                     for value in map(record.get, columns)

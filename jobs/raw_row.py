@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
+from jobs.user_key import INVISIBLE
+
 WHOLE_FILE = 0
 """Line number of the one row that says why a file could not be read."""
 
@@ -26,6 +28,7 @@ HEADER_AGAIN = "a header again, as between files that were joined"
 """Problem of a line that was decoded, but is no row. It says nothing against its file."""
 
 BLANKS = " \t"
+_INVISIBLE = frozenset(INVISIBLE)
 
 
 EXACT = float(1 << 63)
@@ -79,4 +82,19 @@ def hash_of_pieces(pieces: Iterable[bytes]) -> str:
 
 def without_nulls(cells: Sequence[str | None], nulls: Collection[str]) -> list[str | None]:
     """The cells, those that mean nothing as None; blanks around a text do not count."""
-    return [None if cell is None or cell.strip(BLANKS) in nulls else cell for cell in cells]
+    return [
+        None
+        if cell is None
+        or cell.strip(BLANKS) in nulls
+        or (not cell.isascii() and is_null_in_disguise(cell, nulls))
+        else cell
+        for cell in cells
+    ]
+
+
+def is_null_in_disguise(text: str, nulls: Collection[str]) -> bool:
+    """Whether a text means nothing but for what cannot be seen at its ends, such as a no-break
+    space."""
+    if text[0] not in _INVISIBLE and text[-1] not in _INVISIBLE:
+        return False
+    return text.strip(INVISIBLE) in nulls

@@ -283,6 +283,18 @@ def test_texts_that_mean_nothing_are_null_in_every_format(tmp_path: Path) -> Non
     assert [f[1] for _, f, _ in read(path, only) if f] == ["NULL", None, None]
 
 
+def test_what_cannot_be_seen_around_a_text_that_means_nothing_does_not_count(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a"
+    texts = ["\u00a0NULL", "NULL\u200b", "\ufeff \u00a0", "N\u200bULL", "\u00a0x", "é"]
+    expected = [None, None, None, "N\u200bULL", "\u00a0x", "é"]
+    path.write_text("".join(f"1,{text}\n" for text in texts))
+    assert [f[1] for _, f, _ in read(path, source("csv", header=False)) if f] == expected
+    path.write_text("".join(json.dumps({"id": 1, "text": text}) + "\n" for text in texts))
+    assert [f[1] for _, f, _ in read(path, source("jsonl")) if f] == expected
+
+
 @pytest.mark.parametrize("text", ["", "\n \n", "\ufeff", "id,text\n", "\ufeffid,text\r\n\r\n"])
 def test_a_file_without_rows_is_a_day_without_rows(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.csv"
