@@ -19,6 +19,8 @@ from jobs.text import Steps, TextRules, normalised
 from jobs.times import LOCAL_TYPES, LOOKS_LIKE, of_type
 from jobs.user_key import UserKey
 
+_BEYOND = 10**13
+
 NO_MONEY = Money("XTS", 2, {"XTS": Decimal(1)})
 """For mappings without orders, the only rows with amounts: ISO 4217's code for tests."""
 
@@ -93,14 +95,21 @@ class Context:
         return F.when(typed, plain(text)).otherwise(plain(text, self.decimal, self.thousands))
 
     def whole(self, name: str) -> Column:
-        """A whole number; `2.0` is one."""
-        number = self.number(name).try_cast(DECIMAL)
-        return F.when(number == F.floor(number), number).try_cast("bigint")
+        """A whole number; `2.0` is one. One of more digits than are told apart is beyond every
+        limit."""
+        text = self.number(name)
+        number, far = text.try_cast(DECIMAL), text.try_cast("double")
+        beyond = F.signum(far).cast("bigint") * F.lit(_BEYOND)
+        return F.when(number == F.floor(number), number.try_cast("bigint")).when(
+            number.isNull(), beyond
+        )
 
     def stars(self, name: str) -> Column:
         """1 to 5, made of the source's scale evenly and rounded half up."""
         if self.stars_scale is None:
-            return self.whole(name).try_cast("int")
+            whole = self.whole(name)
+            near = F.least(F.greatest(whole, F.lit(0)), F.lit(6)).cast("int")
+            return F.when(whole.isNotNull(), near)  # what is not 1 to 5 stays so
         low, high = self.stars_scale
         number = self.number(name).try_cast(DECIMAL)
         steps = [
@@ -131,13 +140,19 @@ def missing(name: str) -> Check:
 
 
 def time_checks(
-    name: str = "occurred_at", optional: bool = False, column: str | None = None
+    name: str = "occurred_at",
+    optional: bool = False,
+    column: str | None = None,
+    from_ever: bool = False,
 ) -> tuple[Check, ...]:
     """A time is one, and lies between 1970 and the day after it landed.
 
-    `column` holds it, if it is not called like its field.
+    The first day of 1970 is what systems write where they know no time: something may hold
+    `from_ever`, but nothing happened then. `column` holds the time, if it is not called like its
+    field.
     """
     time = F.col(column or name)
+    second_day = F.lit("1970-01-02").cast("timestamp")
     latest = F.date_add(F.col("_landed.landed_on"), MAX_DAYS_EARLY + 1)
     checks = (
         missing(name),
@@ -150,6 +165,7 @@ def time_checks(
         ),
         Check(f"{name}: not a time", text_id(name).isNotNull() & time.isNull()),
         Check(f"{name}: before 1970", time < F.lit("1970-01-01").cast("timestamp")),
+        *(() if from_ever else (Check(f"{name}: 1970-01-01 is no time", time < second_day),)),
         Check(f"{name}: more than a day after it landed", time >= latest.cast("timestamp")),
     )
     return checks[1:] if optional else checks

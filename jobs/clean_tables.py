@@ -97,7 +97,7 @@ def users(given: Context) -> Rules:
                     lambda text: F.length(text) - F.locate("=", text) > MAX_ATTRIBUTE_LENGTH,
                 ),
             ),
-            *time_checks(),
+            *time_checks(from_ever=True),
         ),
         id="user_key",
         dimension=True,
@@ -113,7 +113,7 @@ def items(given: Context) -> Rules:
             *given.words("title"),
             ("occurred_at", given.instant("occurred_at")),
         ),
-        checks=(missing("item_id"), *time_checks()),
+        checks=(missing("item_id"), *time_checks(from_ever=True)),
         id="item_id",
         dimension=True,
     )
@@ -193,7 +193,7 @@ def follows(given: Context) -> Rules:
             missing("kind"),
             one_of("kind", FOLLOWS),
             *time_checks(optional=True),
-            *time_checks("valid_from", optional=True, column="_given"),
+            *time_checks("valid_from", optional=True, column="_given", from_ever=True),
         ),
         id="follow_id",
     )

@@ -24,11 +24,10 @@ def plain(text: Column, decimal: str | None = None, thousands: str | None = None
     around = r"[\p{Sc}\s\p{Z}]*"
     whole, group = "[0-9]+", ""
     if thousands is not None:
-        group = {" ": r"[ \u00a0\u202f]", "'": "['’]"}.get(thousands, rf"\{thousands}")
+        group = {" ": r"[ \u00a0\u2007\u2009\u202f]", "'": "['’]"}.get(thousands, rf"\{thousands}")
         whole = rf"(?:[0-9]+|[0-9]{{1,3}}(?:{group}[0-9]{{2,3}})*{group}[0-9]{{3}})"
     point = decimal or "."
-    written = (
-        rf"^{around}[+-]?{around}{whole}(?:\{point}[0-9]+)?(?:[eE][+-]?[0-9]{{1,3}})?{around}$"
-    )
+    digits = rf"(?:{whole}(?:\{point}[0-9]*)?|\{point}[0-9]+)"
+    written = rf"^{around}[+-]?{around}{digits}(?:[eE][+-]?[0-9]{{1,3}})?{around}$"
     bare = F.regexp_replace(text, rf"[\p{{Sc}}\s\p{{Z}}]{f'|{group}' if group else ''}", "")
     return F.when(text.rlike(written), F.translate(bare, point, "."))

@@ -279,14 +279,25 @@ def test_times_of_signing_up_and_of_edges_have_bounds_as_all_have(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     users = MAPPING.replace('country = "cur"', 'signed_up_at = "item"')
-    written = ["0001-01-01 00:00:00", "1900-01-01", "2099-01-01", "2025", "12:30", "", "2024-05-01"]
+    written = [
+        "0001-01-01 00:00:00",
+        "1900-01-01",
+        "2099-01-01",
+        "2025",
+        "12:30",
+        "",
+        "2024-05-01",
+        "1970-01-01T00:00:00Z",
+        "1970-01-01 19:00:00-05",
+    ]
     lines = [f"l{i},o,u{i},{at},p,1,1,EUR,2025-01-01T10:00:00" for i, at in enumerate(written)]
     shop = Shop(spark, tmp_path, {DAY: "\n".join(lines)}, users)
     early, late, none = (
         f"signed_up_at: {what}"
         for what in ("before 1970", "more than a day after it landed", "not a time")
     )
-    assert shop.reasons("users") == {2: early, 3: early, 4: late, 5: none, 6: none}
+    no_time = "signed_up_at: 1970-01-01 is no time"
+    assert shop.reasons("users") == {2: early, 3: early, 4: late, 5: none, 6: none, 9: no_time}
     edges = MAPPING[: MAPPING.index("[sources.log.tables.orders]")] + (
         '[sources.log.tables.follows]\nfollow_id = "id"\nuser_id = "user"\nfollowed_id = "order"\n'
         'valid_from = "item"\n'

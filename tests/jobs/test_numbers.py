@@ -14,8 +14,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.sources import MAX_AMOUNT_MINOR
-from jobs.clean_fields import NO_MONEY, Amount, Context, text_id
-from jobs.compose import composed
+from jobs.clean_fields import NO_MONEY, Amount, Context, quantity_checks, text_id
+from jobs.compose import composed, composed_escapes
 from jobs.sources import Money
 from jobs.trim import trimmed_fields
 from jobs.user_key import INVISIBLE, UserKey, canonical_id
@@ -62,13 +62,19 @@ def test_a_source_says_how_its_numbers_are_written(spark: SparkSession) -> None:
         Decimal("2.55"), Decimal("1234.5"), Decimal(1234567), Decimal("2.55"), Decimal("2.55"),
         Decimal("-2.55"), Decimal(1234), None, None, None,
     ]  # fmt: skip
+    assert plain(spark, [",5", "-€ ,50", "5,", "1.234,", ".5", "5.", ","], **german) == [
+        Decimal("0.5"), Decimal("-0.5"), Decimal(5), Decimal(1234), None, None, None,
+    ]  # fmt: skip
+    assert plain(spark, ["$.99", "5.", "1,234."], thousands=",") == [
+        Decimal("0.99"), Decimal(5), Decimal(1234),
+    ]  # fmt: skip
     assert plain(spark, ["2,55", "2.55", "1.234,5"], decimal=",") == [Decimal("2.55"), None, None]
     american = ["$2.55", "1,234.50", "12,34,567.00", "1,23", "₹ 1,234", "1e3"]
     assert plain(spark, american, thousands=",") == [
         Decimal("2.55"), Decimal("1234.5"), Decimal(1234567), None, Decimal(1234), Decimal(1000),
     ]  # fmt: skip
-    spaced = ["1 234,5", "1\u00a0234,5", "1\u202f234,5 €", "12 34,5"]
-    assert plain(spark, spaced, decimal=",", thousands=" ") == [Decimal("1234.5")] * 3 + [None]
+    spaced = ["1 234,5", "1\u00a0234,5", "1\u202f234,5 €", "1\u2009234,5", "12 34,5"]
+    assert plain(spark, spaced, decimal=",", thousands=" ") == [Decimal("1234.5")] * 4 + [None]
     assert plain(spark, ["1'234.5", "1’234.5"], thousands="'") == [Decimal("1234.5")] * 2
 
 
@@ -84,7 +90,21 @@ def test_a_whole_number_may_have_zeros_after_its_point(spark: SparkSession) -> N
     texts = ["1", "1.0", "1.000", "1e3", "1.5", "x", "1.0000000000000002", "99999999999999"]
     rows = with_texts(spark.createDataFrame(list(enumerate(texts)), "i int, in_n string"))
     read = rows.select("i", Context(KEY, NO_MONEY).whole("n").alias("n")).orderBy("i").collect()
-    assert [row.n for row in read] == [1, 1, 1, 1000, None, None, 1, None]
+    assert [row.n for row in read] == [1, 1, 1, 1000, None, None, 1, 10**13]
+
+
+def test_a_number_that_is_far_too_large_is_told_so(spark: SparkSession) -> None:
+    """It is a whole number, which the reason must not deny."""
+    texts = ["9" * 20, "1e999", "-1e30", "4294967301", "1.5"]
+    rows = with_texts(spark.createDataFrame(list(enumerate(texts)), "i int, in_quantity string"))
+    given = Context(KEY, NO_MONEY)
+    rows = rows.select("*", given.whole("quantity").alias("quantity"))
+    reason = F.coalesce(*(F.when(c.fails, F.lit(c.reason)) for c in quantity_checks()))
+    found = rows.select("i", reason.alias("why"), given.stars("quantity").alias("stars"))
+    above, none = "quantity: above 1,000,000,000", "quantity: not a whole number"
+    assert [(row.why, row.stars) for row in found.orderBy("i").collect()] == [
+        (above, 6), (above, 6), ("quantity: not above 0", 0), (above, 6), (none, None),
+    ]  # fmt: skip
 
 
 def test_true_and_false_are_read_however_they_are_written(spark: SparkSession) -> None:
@@ -256,3 +276,21 @@ def test_two_ways_to_write_the_same_letters_are_one() -> None:
     ascii_only = pa.array([["a", None], None], pa.list_(pa.string()))
     assert composed(ascii_only) is ascii_only
     assert composed(pa.array([None, None], pa.list_(pa.string()))).to_pylist() == [None, None]
+
+
+def test_letters_that_json_escapes_are_composed_as_well() -> None:
+    r"""An array in a cell of CSV, as Python and PHP write it, has `Jose\u0301` for an id."""
+    cases = {
+        r'{"u": "Jose\u0301"}': r'{"u": "Jos\u00e9"}',
+        r"\u0065\u0301": r"\u00e9",
+        r"a\u0302\u0301": r"\u1ea5",
+        "\u00ea\\u0301": r"\u1ebf",
+        r"\u1112\u1161\u11ab": r"\ud55c",
+        r"\ud83d\ude00e\u0301": r"\ud83d\ude00\u00e9",
+        r"\ud83de\u0301": r"\ud83d\u00e9",
+    }
+    assert [composed_escapes(text) for text in cases] == list(cases.values())
+    as_they_are = [r"Jose\\u0301", r'"\u0301"', r"\n\u0301", r"Jos\u00e9", r"C:\users\u", "\\"]
+    assert [composed_escapes(text) for text in as_they_are] == as_they_are
+    cells = pa.array([[r"e\u0301", None, "e\u0301"], None, ["a"]], pa.list_(pa.string()))
+    assert composed(cells).to_pylist() == [[r"\u00e9", None, "\u00e9"], None, ["a"]]
