@@ -26,10 +26,14 @@ Steps = tuple[tuple[str, Column], ...]
 """Columns by name, each computed over those before it."""
 
 # Java's \w, \d and \s know ASCII alone: names, digits and spaces of every script are spelt out.
-_NAME = r"\p{L}\p{M}\p{N}\p{Pc}\p{Cf}"
-_LOCAL = _NAME + r".!#$%&'*+/=?\^`{|}~\-"
+_NAME = r"\p{L}\p{M}\p{N}\p{Pc}\p{Cf}\p{IsAlphabetic}"
+_JOINS = r".\-\x{b7}\x{2010}\x{2011}\x{2027}\x{30fb}\x{ff0d}\x{ff65}"
+"""Dots and hyphens that stand within names: also those of Catalan and Japanese, and such as are not
+broken at a line's end."""
+_LOCAL = _NAME + _JOINS + r"!#$%&'*+/=?\^`{|}~"
 """What stands before the @ of a mail (RFC 5322, and RFC 6531 for other scripts)."""
 _AT, _DOT = "@＠﹫", ".．。｡"
+_MORE = rf"(?:[{_NAME}{_JOINS}]*[{_NAME}])?"
 _SPACED = (
     rf"{_NAME}.+\-&&[^\p{{IsHan}}\p{{IsHiragana}}\p{{IsKatakana}}\p{{IsHangul}}"
     r"\p{IsThai}\p{IsLao}\p{IsKhmer}\p{IsMyanmar}]"
@@ -40,7 +44,12 @@ _ASCII_WORD = r"A-Za-z0-9_.+\-"
 # Each starts where no earlier character could have started it, and gives nothing back, so that a
 # word of a million letters takes a million steps and not their square.
 _REST = r"[^\s\p{Z}]+"
-LINK = rf"(?i)(?:(?:https?|ftps?)://|(?<![a-z0-9@._-])www\.){_REST}"
+_SCHEME = r"[a-z0-9+.\-]"
+LINK = (
+    rf"(?i)(?:(?:https?|ftps?)://|(?<!{_SCHEME})(?!{_SCHEME}{{0,30}}(?:https?|ftps?)://)[a-z]"
+    rf"{_SCHEME}{{1,30}}+://|(?<![a-z0-9@._-])www\.){_REST}"
+)
+"""Schemes of the web stand wherever they do; others, such as `tg` and `fb`, are words."""
 _LABEL = r"[\p{L}\p{N}_-]"
 BARE_LINK = (
     rf"(?i)(?<![\p{{L}}\p{{N}}@._-])(?:{_LABEL}++\.)++(?:{'|'.join(ENDINGS)})"
@@ -52,12 +61,16 @@ _HOST = rf"(?:\[[^\]\s]{{0,64}}+\]|[{_NAME}\-]++[{_DOT}][{_NAME}{_DOT}\-]*[{_NAM
 _QUOTED = rf'"[^"\n]{{1,64}}"[{_AT}]++(?:[{_LOCAL}]++[{_AT}]++)*+{_HOST}'
 MAIL = (
     rf"(?<![{_WITH_AT}])[{_AT}]*+(?=[{_LOCAL}]++[{_AT}])(?:(?=[{_WITH_AT}]*?[{_AT}]{_HOST})"
-    rf"(?:[{_LOCAL}]++[{_AT}]++)++(?:{_HOST}|[{_NAME}](?:[{_NAME}.\-]*[{_NAME}])?)?"
+    rf"(?:[{_LOCAL}]++[{_AT}]++)++(?:{_HOST}|[{_NAME}]{_MORE})?"
     rf"|[{_WITH_AT}]++(?<=[{_AT}]){_QUOTED})|[{_AT}]?{_QUOTED}"
 )
 """All that stands together with an @, if a host follows one of them: of
 `ann.miller@gmail@example.com` the mail at its end alone would leave the name."""
-MENTION = rf"(?<![{_AT}])[{_AT}]++[{_NAME}](?:[{_NAME}.\-]*[{_NAME}])?"
+MENTION = (
+    rf"(?<![{_AT}])[{_AT}]++[.\-]{{0,2}}+[{_NAME}]{_MORE}"
+    rf"(?:['\x{{2019}}\x{{ff07}}][{_NAME}](?=[{_NAME}]){_MORE}){{0,3}}+"
+)
+"""An apostrophe with one letter behind it is no part of the name: `@ann's`."""
 MENTION_IN_WORD = (
     rf"(?:(?<![{_ASCII_WORD}])(?<![{_SPACED}])(?:[{_ASCII_WORD}]++|[{_SPACED}])*+(?<=[{_NAME}]))?"
     + MENTION

@@ -60,6 +60,19 @@ def test_mails_and_mentions_of_every_script_leave_nothing_of_the_name(spark: Spa
     assert made(spark, list(cases), TextRules()) == list(cases.values())
 
 
+def test_dots_hyphens_and_apostrophes_of_names_go_with_them(spark: SparkSession) -> None:
+    cases = {
+        "@ジョン・スミス and @col·lectiu.nord": "<user> and <user>",
+        "@anna‑müller and @o'brien and @d’artagnan": "<user> and <user> and <user>",
+        "ジョン・スミス@example.com": "<email>",
+        "@-ann- and @.ann": "<user> - and <user>",
+        "@ⓐⓝⓝ": "<user>",
+        "@ann's and '@ann' and @ann’s": "<user> 's and ' <user> ' and <user> ’s",
+        "so @...and @ - ann": "so @...and @ - ann",
+    }
+    assert made(spark, list(cases), TextRules()) == list(cases.values())
+
+
 def test_of_what_is_glued_by_several_ats_nothing_is_left(spark: SparkSession) -> None:
     cases = {
         "ann.miller@gmail@example.com": "<email>",
@@ -88,6 +101,8 @@ def test_links_need_no_space_before_them_and_end_at_any_space(spark: SparkSessio
         "siehe www.Müller.example/x und WWW.x.y": "siehe <url> und <url>",
         "看www.x.y ftp://x/y": "看 <url> <url>",
         "awww.that is sweet": "awww.that is sweet",
+        "tg://resolve?domain=ann, seehttps://x.y": "<url> see <url>",
+        "fb://profile/1 :// a://b 4://5": "<url> :// a://b 4://5",
     }
     assert made(spark, list(cases), TextRules()) == list(cases.values())
 
@@ -214,6 +229,7 @@ def test_a_word_of_a_million_letters_takes_no_square_of_steps(spark: SparkSessio
     long += ["a@" * 500_000, "a@[" * 300_000, '"a"@b@' * 100_000, "a@b." * 200_000]
     long += ["\\" * 1_000_000, "&" + "amp;" * 250_000, "&#" + "0" * 1_000_000, "%" + "25" * 500_000]
     long += ["https:" + "\\" * 1_000_000, "a." * 500_000 + "/", "a-" * 500_000 + ".com/"]
+    long += ["a" * 1_000_000 + "://x", "a." * 500_000 + "b://x", "@a" + "'aa" * 300_000]
     long += ["ж" * 1_000_000 + "@ ann@ex.org", "aж" * 500_000 + "@b"]
     found = made(spark, long, TextRules())
     assert len(found[0] or "") == 1_000_007
