@@ -150,13 +150,23 @@ def _told(rows: Iterator[Any]) -> Iterator[Any]:
         yield row
 
 
+_ERRORS = (
+    "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A", "#GETTING_DATA", "#SPILL!",
+    "#CALC!", "#FIELD!", "#BLOCKED!", "#CONNECT!", "#BUSY!", "#UNKNOWN!",
+)  # fmt: skip
+"""What a cell shows whose formula has no value."""
+
+
 def _text(value: Any) -> str | None:
-    """A cell as a CSV would hold it: whole numbers whole, dates and times as ISO texts."""
+    """A cell as a CSV would hold it: whole numbers whole, dates and times as ISO texts, errors of
+    formulas as nothing."""
     match value:
         case None:
             return None
         case bool():
             return "true" if value else "false"
+        case str() if value in _ERRORS:
+            return None
         case float() if value.is_integer() and abs(value) < EXACT:
             return str(int(value))
         case datetime() | date() | time():

@@ -38,6 +38,9 @@ ARRAY = (
     "line {} is an array of {:,} values, where JSON lines have one object on each: write each on a "
     "line of its own"
 )
+BY_COLUMNS = (
+    "is a table column by column, as to_json() of pandas writes it; orient = 'records' writes rows"
+)
 HALF_PAIR = "half a pair of surrogates"
 
 
@@ -235,6 +238,8 @@ class Picked:
         return is_absent or any(keys.unseen for keys in self.elements.values())
 
     def _look(self, record: dict[str, Any]) -> None:
+        if self._n_records == 0 and _is_by_columns([record.get(name) for name in self._columns]):
+            raise UnreadableError(BY_COLUMNS)
         self._n_records += 1
         self._count("", record)
         for column in self._columns if self._none_seen else sorted(self.unseen):
@@ -299,6 +304,14 @@ class Picked:
         n = self._keys[parent, key]
         is_key = is_among(expected, beside) or (n > 1 and n * 2 >= self._n_records)
         return parent + (listed([key]) if is_key else masked(key))
+
+
+def _is_by_columns(values: Sequence[Any]) -> bool:
+    """Whether each value is a whole column: all are arrays, or all are objects, of one size."""
+    if len(values) < 2 or not isinstance(values[0], list | dict) or len(values[0]) < 2:
+        return False
+    of = type(values[0])
+    return all(isinstance(value, of) and len(value) == len(values[0]) for value in values)
 
 
 def _ends_in_null(record: dict[str, Any], column: str) -> bool:

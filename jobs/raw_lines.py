@@ -87,6 +87,10 @@ def _with_byte_order(encoding: str, head: bytes) -> str:
     """UTF-16 and UTF-32 begin with a mark that says which byte comes first, or have to be told."""
     if encoding == "utf-8-sig":
         return "utf-8"  # whose mark, where there is one, is dropped in any case
+    if encoding != "utf-8" and head.startswith(_BOM):
+        raise UnreadableError(
+            'begins with the byte-order mark of utf-8; encoding = "utf-8" reads it'
+        )
     marks = {
         "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
         "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),

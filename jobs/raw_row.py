@@ -24,7 +24,7 @@ LONG_LINE = f"{TOO_LONG}a line of more than {MAX_LINE:,} bytes"
 CUT_OFF = "the file ends in the middle of this line: was it cut off?"
 """Problem of a last line that has no end and cannot be decoded as far as it goes."""
 
-HEADER_AGAIN = "a header again, as between files that were joined"
+HEADER_AGAIN = "a header where a row should be"
 """Problem of a line that was decoded, but is no row. It says nothing against its file."""
 
 BLANKS = " \t"

@@ -71,6 +71,11 @@ def test_a_wrong_encoding_is_told_with_what_would_read_it(tmp_path: Path) -> Non
         "begins with the byte-order mark of another encoding than utf-16-be; encoding = "
         '"utf-16" reads it'
     )
+    path.write_text("\ufeffid,text\n1,é\n")
+    for encoding in ("latin-1", "windows-1252", "gb18030", "utf-16-le"):
+        assert refusal(path, source("csv", encoding=encoding)) == (
+            'begins with the byte-order mark of utf-8; encoding = "utf-8" reads it'
+        )
     path.write_text("id,text\n1,a\n")
     assert (
         refusal(path, source("csv", encoding="utf-16"))

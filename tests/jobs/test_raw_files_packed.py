@@ -284,6 +284,7 @@ def test_a_sheet_is_read_by_its_types(tmp_path: Path) -> None:
         [None, datetime(2025, 6, 1, 10, 30), True],
         [None, date(2025, 6, 1), "NULL"],
         [None, time(9, 30), " x "],
+        [None, "#REF!", "#DIV/0!"],
     ]
     workbook(path, rows, "other")
     assert read(path, source("xlsx", sheet="orders")) == [
@@ -292,7 +293,10 @@ def test_a_sheet_is_read_by_its_types(tmp_path: Path) -> None:
         (5, ["true", "2025-06-01T10:30:00"], None),
         (6, [None, "2025-06-01T00:00:00"], None),
         (7, [" x ", "09:30:00"], None),
-    ]
+    ]  # a row of nothing but errors is empty
+    rows[-1] = [None, "#REF!", 7]
+    workbook(path, rows)
+    assert read(path, source("xlsx"))[-1] == (8, ["7", None], None)
 
 
 @pytest.mark.parametrize("header", [True, False])

@@ -32,7 +32,7 @@ def test_a_header_among_rows_is_no_row(tmp_path: Path) -> None:
         (3, None, HEADER_AGAIN), (4, *good), (5, None, HEADER_AGAIN), (6, *good),
         (7, None, HEADER_AGAIN), (8, *good),
     ]  # fmt: skip
-    assert HEADER_AGAIN == "a header again, as between files that were joined"
+    assert HEADER_AGAIN == "a header where a row should be"
 
 
 def test_a_header_is_no_row_of_a_source_that_expects_none(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.raw_json import NOT_JSON
+from jobs.raw_json import BY_COLUMNS, NOT_JSON
 from tests.jobs.reading import read, refusal, source
 
 ONE, TWO, THREE = (f'{{"id": {i}, "text": "{t}"}}' for i, t in enumerate("abc", start=1))
@@ -98,3 +98,23 @@ def test_keys_may_be_missing_but_not_all_of_them(tmp_path: Path, format_: str) -
     assert read(path, of) == [(1, [None, None], None), (2, [None, None], None)]
     path.write_text("\n")
     assert read(path, of) == []
+
+
+@pytest.mark.parametrize("format_", ["jsonl", "json"])
+@pytest.mark.parametrize("missing_key", ["stop", "null"])
+def test_a_table_column_by_column_is_not_one_row(
+    tmp_path: Path, format_: str, missing_key: str
+) -> None:
+    path = tmp_path / "a"
+    of = source(format_, missing_key=missing_key)
+    for table in (
+        {"id": {"0": 1, "1": 2}, "text": {"0": "a", "1": "b"}},
+        {"id": [1, 2], "text": ["a", "b"], "more": 7},
+    ):
+        path.write_text(json.dumps(table))
+        assert refusal(path, of) == BY_COLUMNS
+    assert BY_COLUMNS == (
+        "is a table column by column, as to_json() of pandas writes it; orient = 'records' writes rows"
+    )
+    path.write_text('{"id": 1, "text": ["a", "b"]}')
+    assert read(path, of) == [(1, ["1", '["a", "b"]'], None)]
