@@ -26,7 +26,12 @@ from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, enabled_tasks
 from flows.analysts import select_from
-from flows.check_files import absent_from_first, absent_keys, files_cut_off
+from flows.check_files import (
+    absent_from_first,
+    absent_keys,
+    files_cut_off,
+    ids_with_decimals,
+)
 from flows.check_night import files_of, is_cut_off, over_the_limits, tasks_with_too_few
 from flows.checked import Checked, CheckedLookup, CheckedSource, CheckedTable, Reason, Sample
 from flows.null_like import NullLike, summed
@@ -154,6 +159,7 @@ def tried(
         off,
         lookups=_lookups(mapping),
         null_like=_null_like(made, mapping),
+        ids_with_decimals=ids_with_decimals(mapping, landings),
         absent_keys=absent_keys(mapping, landings),
         absent_from_first=() if max_rows is None else absent_from_first(mapping, chosen, max_rows),
         cut_off=files_cut_off(of_sources),

@@ -69,6 +69,10 @@ def page(out: Console, found: Checked) -> None:
         out.print("\n[bold]ids that look as if there were none[/bold]")
         for one in found.null_like:
             out.print(f"  {one.advice}", markup=False, soft_wrap=True)
+    if found.ids_with_decimals:
+        out.print("\n[bold]ids that are written in two ways[/bold]")
+        for told in found.ids_with_decimals:
+            out.print(f"  {told}", markup=False, soft_wrap=True)
     if found.absent_keys:
         out.print("\n[bold]keys that no element has, of the first rows[/bold]")
         for told in found.absent_keys:

@@ -85,6 +85,8 @@ class Checked:
     gaps: tuple[str, ...] = ()
     """Days without a file of sources that say to stop: a night would."""
     lookups: tuple[CheckedLookup, ...] = ()
+    ids_with_decimals: tuple[str, ...] = ()
+    """Fields of which some ids are written as 123.0 and others as 123, with what to write."""
     null_like: tuple[NullLike, ...] = ()
     """Ids that look as if there were none."""
     absent_keys: tuple[str, ...] = ()
@@ -170,6 +172,7 @@ def as_json(found: Checked) -> dict[str, Any]:
             }
             for one in found.null_like
         ],
+        "ids_with_decimals": list(found.ids_with_decimals),
         "keys_not_in_lookups": [asdict(one) for one in found.unfound],
     }
 

@@ -281,6 +281,40 @@ def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
     assert again.tables[0].clean == 1
 
 
+def test_ids_that_some_rows_write_with_decimals_and_others_without_are_told(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """Items, which all rows write in one way, are not."""
+    written(
+        tmp_path,
+        {
+            "2025-01-01": """
+                a,7.0,5.0,1,2.50,2025-01-01T10:00:00
+                b, 8.00,5.0,1,2.50,2025-01-01T10:00:00
+                c,1.5,5.0,1,2.50,2025-01-01T10:00:00
+                d,7,5.0,1,2.50,2025-01-01T10:00:00
+                """,
+        },
+    )
+    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    assert found.ids_with_decimals == tuple(
+        f"{table} from log: 2 rows have a user_id that is written as 123.0 in who, and others are "
+        "written as 123, which is another id. If they are one, write user_id = "
+        "\"regexp_replace(who, '^(-?[0-9]+)[.]0+$', '$1')\""
+        for table in ("orders", "users")
+    )
+    assert as_json(found)["ids_with_decimals"] == list(found.ids_with_decimals)
+    out = Console(width=160, record=True, file=io.StringIO())
+    page(out, found)
+    assert "  " + found.ids_with_decimals[0] in out.export_text().splitlines()
+
+    made = "\"regexp_replace(who, '^(-?[0-9]+)[.]0+$', '$1')\""
+    (tmp_path / "m.toml").write_text(MAPPING.replace('user_id = "who"', f"user_id = {made}"))
+    again = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "u", date(2025, 1, 3))
+    assert again.ids_with_decimals == ()
+    assert [table.users for table in again.tables] == [3, 3]
+
+
 def test_keys_that_a_lookup_has_no_row_for_are_counted(spark: SparkSession, tmp_path: Path) -> None:
     written(
         tmp_path,
