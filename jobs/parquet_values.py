@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.raw_columns import check_once
-from jobs.raw_row import EXACT
+from jobs.raw_row import EXACT, UnreadableError
 
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
 """Types of what may be text, as writers before 2013 and some since do not say."""
@@ -159,8 +159,9 @@ def _nested(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
             _nested(part, path, instants)
             for part in _parts_within(values, values.keys, values.items)
         )
-        pairs = zip(keys, items, strict=True)
-        return _lists(values, [{"key": key, "value": value} for key, value in pairs])
+        names = [key if isinstance(key, str) else json.dumps(key) for key in keys]
+        rows = _lists(values, list(zip(names, items, strict=True)))
+        return [None if pairs is None else _object(pairs, path) for pairs in rows]
     if _is_list(type_):
         (only,) = _parts_within(values, values.values)
         return _lists(values, _nested(only, path, instants))
@@ -183,6 +184,14 @@ def _nested(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
             every = values.cast(pa.large_binary()).to_pylist()
             return [value and value.decode("utf-8", "surrogateescape") for value in every]
     return [None if value is None else _of_binary(value) for value in values.to_pylist()]
+
+
+def _object(pairs: list[tuple[str, Any]], path: str) -> dict[str, Any]:
+    """A map, as everybody writes it in JSON."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise UnreadableError(f"a map in {path} has a key twice")
+    return made
 
 
 def _structs(values: pa.StructArray, path: str, instants: Set[str]) -> list[Any]:

@@ -53,7 +53,11 @@ NS = np.array(["2025-06-01T12:00:00.123456789"], "datetime64[ns]")
         (pa.array([{"amount": Decimal("1.50"), "at": PLUS_2.astimezone(UTC), "raw": b"x", "day": date(2025, 6, 1), "local": LOCAL}]),
          ['{"amount": "1.50", "at": "2025-06-01T10:00:00.123456Z", "raw": "x", "day": "2025-06-01", '
           '"local": "2025-06-01T12:00:00.123456"}']),
-        (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), ['[{"key": "k", "value": 1}]']),
+        (pa.array([[("k", 1), ("l", None)], None, []], pa.map_(pa.string(), pa.int64())),
+         ['{"k": 1, "l": null}', None, "{}"]),
+        (pa.array([[(7, b"x")]], pa.map_(pa.int64(), pa.binary())), ['{"7": "x"}']),
+        (pa.array([[(date(2025, 6, 1), Decimal("1.50"))]], pa.map_(pa.date32(), pa.decimal128(5, 2))),
+         ['{"2025-06-01": "1.50"}']),
     ],
 )  # fmt: skip
 def test_a_value_of_any_type_is_the_text_that_a_csv_would_hold(
@@ -116,7 +120,7 @@ def test_a_value_that_python_has_no_object_for_costs_itself_wherever_it_stands(
             text,
             json.dumps({"v": value, "n": i}),
             json.dumps([value]),
-            json.dumps([{"key": "k", "value": {"v": value, "n": i}}]),
+            json.dumps({"k": {"v": value, "n": i}}),
         ]
         for i, (text, value) in enumerate(zip(texts, inner, strict=True))
     ]
@@ -157,19 +161,23 @@ def test_nested_values_are_told_of_the_right_rows(tmp_path: Path) -> None:
     path = tmp_path / "a"
     pq.write_table(pa.table(columns), path)
 
-    def plain(value: object) -> object:
-        if isinstance(value, list) and value and isinstance(value[0], tuple):
-            return [{"key": key, "value": inner} for key, inner in value]
-        return value
-
+    every = (column.to_pylist(maps_as_pydicts="strict") for column in columns.values())
     expected = [
-        [None if value is None else json.dumps(plain(value)) for value in row]
-        for row in zip(*(column.to_pylist() for column in columns.values()), strict=True)
+        [None if value is None else json.dumps(value) for value in row]
+        for row in zip(*every, strict=True)
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobs.raw_parquet.BATCH_BYTES", 500)
         found = read(path, source("parquet", tuple(columns)))
     assert [fields for _, fields, _ in found] == expected
+
+
+def test_a_map_that_has_a_key_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    pq.write_table(
+        pa.table({"m": pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64()))}), path
+    )
+    assert refusal(path, source("parquet", ("m",))) == "a map in m has a key twice"
 
 
 def test_a_struct_that_names_a_field_twice_is_refused_by_name(tmp_path: Path) -> None:
