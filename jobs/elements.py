@@ -17,7 +17,7 @@ from jobs import erased
 from jobs.element_keys import ELEMENT, NUMBER, Keys, keys_of
 from jobs.element_numbers import bare, marked
 from jobs.expressions import Expression, examined, read_back, tried
-from jobs.raw_row import BLANKS
+from jobs.trim import trimmed
 
 NO_OBJECT = "each: no object, as expressions expect"
 """Reason of an element that has none of the keys that they name, for it has none at all."""
@@ -148,7 +148,7 @@ def _without_nulls(type_: T.DataType, nulls: Collection[str]) -> Callable[[Colum
             )
             return F.when(value.isNotNull(), F.struct(*inner))
         text = bare(value)
-        return F.when(~F.btrim(text, F.lit(BLANKS)).isin(*nulls), text)
+        return F.when(~F.coalesce(trimmed(text), F.lit("")).isin(*nulls), text)
 
     return lambda element: F.struct(
         without(element["value"], type_).alias("value"), element["problem"].alias("problem")

@@ -26,7 +26,7 @@ Steps = tuple[tuple[str, Column], ...]
 """Columns by name, each computed over those before it."""
 
 # Java's \w, \d and \s know ASCII alone: names, digits and spaces of every script are spelt out.
-_NAME = r"\p{L}\p{M}\p{N}\p{Pc}\p{Cf}\p{IsAlphabetic}"
+_NAME = r"\p{L}\p{M}\p{N}\p{Pc}\p{Cf}"
 _JOINS = r".\-\x{b7}\x{2010}\x{2011}\x{2027}\x{30fb}\x{ff0d}\x{ff65}"
 """Dots and hyphens that stand within names: also those of Catalan and Japanese, and such as are not
 broken at a line's end."""
