@@ -13,6 +13,7 @@ from difflib import get_close_matches
 
 from contracts.values import masked
 from jobs.raw_row import UnreadableError
+from jobs.user_key import canonical_id
 
 MAX_NAMES = 100
 """Names of a file that a message lists."""
@@ -37,12 +38,13 @@ def header_places(columns: Sequence[str], names: Sequence[str], seems: str = "")
     Raises:
         UnreadableError: some are nowhere, or twice.
     """
-    names = [name.strip() for name in names]
-    absent = [column for column in columns if column not in names]
+    names = [canonical_id(name) for name in names]
+    wanted = [canonical_id(column) for column in columns]
+    absent = [column for column, name in zip(columns, wanted, strict=True) if name not in names]
     if absent:
         raise UnreadableError(absent_columns(absent, _header(columns, names)) + seems)
-    check_once(columns, names, "its header")
-    return [names.index(column) for column in columns]
+    check_once(wanted, names, "its header")
+    return [names.index(name) for name in wanted]
 
 
 class Header:
@@ -51,9 +53,9 @@ class Header:
 
     def __init__(self, columns: Sequence[str], names: Sequence[str], places: Sequence[int]):
         """`places`: at which place of `names` each of the source's `columns` is."""
-        stripped = [name.strip() for name in names]
+        stripped = [canonical_id(name) for name in names]
         if len(columns) > 1:
-            self._names, self._places = list(columns), list(places)
+            self._names, self._places = [canonical_id(name) for name in columns], list(places)
         else:  # one cell of many may well be somebody of that name
             self._names, self._places = stripped, list(range(len(stripped)))
         is_known = len(self._names) > 1 and max(map(len, self._names)) >= MIN_NAME
@@ -68,7 +70,7 @@ class Header:
         Raises:
             UnreadableError: it is one with the columns in another order: rows would be misread.
         """
-        told = [cell.removeprefix(_MARK).strip() for cell in cells]
+        told = [canonical_id(cell) for cell in cells]
         if [told[at] for at in self._places] == self._names:
             return True
         if set(self._names) <= set(told):
@@ -107,8 +109,8 @@ def listed(names: Iterable[str]) -> str:
 
 def is_among(columns: Iterable[str], names: Iterable[str]) -> bool:
     """Whether one of the columns is among the names, if perhaps in other letters."""
-    folded = {name.casefold() for name in names}
-    return any(column.casefold() in folded for column in columns)
+    folded = {canonical_id(name).casefold() for name in names}
+    return any(canonical_id(column).casefold() in folded for column in columns)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

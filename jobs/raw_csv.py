@@ -4,7 +4,7 @@ own row."""
 from __future__ import annotations
 
 import csv
-import re
+import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
@@ -12,10 +12,16 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from contracts.counts import n_of
-from jobs.raw_advice import encoding_advice, separator_of_header, separator_of_row
+from jobs.raw_advice import (
+    encoding_advice,
+    separator_of_header,
+    separator_of_row,
+    separator_said,
+)
 from jobs.raw_cells import StrayQuoteError, blank_separated, padded_edges, splitter
 from jobs.raw_columns import Header, header_places, is_among
 from jobs.raw_kind import HTML, looks_like
+from jobs.raw_line_ends import check_first_line, check_no_row
 from jobs.raw_lines import Line, LongLine, RawBytes, is_blank, lines, with_its_end
 from jobs.raw_quotes import Reading, are_indented, reading
 from jobs.raw_row import (
@@ -40,9 +46,6 @@ MAX_JUDGED_LINES = 1000
 """First lines of a record by which it is told from rows between two stray quotes. Where it has
 more, and they may be either, they are rows."""
 
-MIN_JOINED = 3
-"""CRs in a line by which it is taken for several rows."""
-
 MAX_CHARACTER = 4
 """Bytes of a character."""
 
@@ -51,10 +54,6 @@ MAX_FIRST_LINES = 100
 
 STRAY_QUOTE = "a quote is not closed or not escaped"
 LINE_BREAK = "a cell with a line break; multiline = true reads it"
-CR_ALONE = (
-    "a line of it ends in CR alone, as on old Macs, which ends no line here: write the file again "
-    "with LF, such as by tr '\\r' '\\n'"
-)
 UNCLEAR_QUOTES = (
     "its quotes make one cell of lines that may be rows by themselves; close or double them"
 )
@@ -156,36 +155,35 @@ class _Reader:
             self.indented = are_indented(map(self._split, texts), self.source.quote)
         if len(first) == 1 and not isinstance(first[0][1], LongLine):
             first += islice(every, 1)
+        if first and self.source.header and self._says_separator(first[0][1]):
+            self.data.n_skipped += first.pop(0)[2]
         if first and (self.source.header or len(first) == 1):
-            self._check_line_ends(first[0][1])
+            raw = first[0][1]
+            if isinstance(raw, bytes):
+                check_first_line(raw, self.quote)
+            elif self.source.header:  # whatever ends in it, it is no row
+                check_first_line(self.data.head, b"")
         return chain(first, every)
 
-    def _check_line_ends(self, first: bytes | LongLine) -> None:
-        """Refuse a file whose header reaches beyond a CR, or that is one line for that reason."""
-        if isinstance(first, LongLine):  # whatever ends in it, it is no row
-            unquoted = self.data.head if self.source.header else b""
-        elif self.quote:
-            q = re.escape(self.quote)
-            unquoted = re.sub(rb"%b[^%b]*(%b|\Z)" % (q, q, q), b"", first)
-        else:
-            unquoted = first
-        if b"\r" in unquoted:
-            raise UnreadableError(CR_ALONE)
+    def _says_separator(self, raw: bytes | LongLine) -> bool:
+        """Whether a line only says to Excel what stands between cells.
 
-    def _check_joined_by_cr(self, raw: bytes) -> None:
-        """Refuse a file some of whose rows end in CR alone: any number of them are one line."""
-        if raw.count(b"\r") < MIN_JOINED:
-            return
-        parts = [part for part in raw.split(b"\r") if part]
-        n_rows = sum(self._n_cells(part) == self.width for part in parts)
-        if n_rows * 2 > len(parts):
-            raise UnreadableError(CR_ALONE)
+        Raises:
+            UnreadableError: it is another separator than the source's.
+        """
+        text = raw.decode(self.data.encoding, "replace") if isinstance(raw, bytes) else ""
+        said = separator_said(text)
+        if said is not None and said != self.source.separator:
+            raise UnreadableError(
+                f"its first line says {text}; separator = {json.dumps(said)} reads it"
+            )
+        return said is not None
 
-    def _n_cells(self, raw: bytes) -> int:
+    def _is_row(self, raw: bytes) -> bool:
         try:
-            return len(self._cells(raw))
+            return len(self._cells(raw)) == self.width
         except (StrayQuoteError, UnicodeDecodeError):
-            return 0
+            return False
 
     def _is_blank(self, raw: bytes | LongLine) -> bool:
         return is_blank(raw, self.blank_separator)
@@ -224,7 +222,7 @@ class _Reader:
         hashed = row_hash(raw)
         if len(cells) != self.width:
             self._look_for_separator(raw)
-            self._check_joined_by_cr(raw)
+            check_no_row(raw, self._is_row)
             is_cut = n == len(raw) and len(cells) < self.width
             wrong = f"expected {n_of(self.width, 'field')}, found {len(cells)}"
             problem = CUT_OFF if is_cut else wrong
@@ -278,7 +276,7 @@ class _Reader:
             except StrayQuoteError:
                 taken, joined = self._joined((number, raw, n), again, every)
                 if joined is None:
-                    self._check_joined_by_cr(raw)
+                    check_no_row(raw, self._is_row)
                     again.extendleft(reversed(taken[1:]))
                     is_cut = n == len(raw) and raw.count(self.quote) % 2 == 1
                     yield Row(number, row_hash(raw), None, CUT_OFF if is_cut else STRAY_QUOTE, n)

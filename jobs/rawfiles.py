@@ -80,7 +80,7 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
     n_rows = n_bad = claimed = bad_bytes = long_bytes = rest_bytes = 0
     first: Row | None = None
     for row in rows:
-        n_rows += 1
+        n_rows += row.problem != HEADER_AGAIN
         claimed += row.n_bytes
         if row.problem is not None and row.problem != HEADER_AGAIN:
             n_bad += 1

@@ -116,3 +116,34 @@ def test_a_header_may_have_line_breaks_in_quotes(tmp_path: Path) -> None:
     assert refusal(path, source("csv", multiline=True)) == (
         "its header cannot be decoded: a quote is not closed or not escaped"
     )
+
+
+def test_what_cannot_be_seen_around_a_name_is_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("\u00a0id , \u200btext\ufeff\t\n1,a\n")
+    assert read(path, source("csv")) == [(2, ["1", "a"], None)]
+    path.write_text("id,gro\u0308\u00dfe\n1,a\n")
+    for name in ("gr\u00f6\u00dfe", "gro\u0308\u00dfe"):  # a letter and its dots are one letter
+        assert read(path, source("csv", ("id", name))) == [(2, ["1", "a"], None)]
+    path.write_text("\u200bid,\u200bid\n1,a\n")
+    assert refusal(path, source("csv", ("id",))) == "its header names id twice"
+
+
+@pytest.mark.parametrize("first", ["sep=;", "SEP=;\r", '\ufeff"sep=;"'])
+def test_a_line_that_says_the_separator_to_excel_is_skipped(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"{first}\nid;text\n1;a\n", newline="")
+    assert read(path, source("csv", separator=";")) == [(3, ["1", "a"], None)]
+    assert refusal(path, source("csv")) == (
+        f'its first line says {first.strip(chr(0xFEFF) + chr(13))}; separator = ";" reads it'
+    )
+    path.write_text("sep=;\n")
+    assert read(path, source("csv", separator=";")) == []
+
+
+def test_headers_are_not_among_the_rows_of_which_one_must_be_good(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\nid,text\n7\nid,text\n")
+    assert refusal(path, source("csv")) == (
+        "its only row cannot be decoded; the first is line 3: expected 2 fields, found 1"
+    )

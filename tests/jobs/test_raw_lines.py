@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.raw_csv import CR_ALONE
+from jobs.raw_line_ends import CR_ALONE
 from jobs.raw_lines import is_bytewise
 from tests.jobs.reading import read, refusal, source
 
