@@ -13,10 +13,12 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.models import Model as MlflowModel
 from mlflow.models.signature import ModelSignature
+from mlflow.store.db.utils import create_sqlalchemy_engine
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array as ArrayType
 
+from contracts.table import ContractError
 from contracts.tables import USER_FEATURES
 from models.artifact import Model
 from models.config import ARTIFACT
@@ -55,7 +57,7 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
     Returns:
         The MLflow run's id.
     """
-    client = MlflowClient(tracking_uri=spec.tracking_uri)
+    client = client_of(spec.tracking_uri)
     found = client.get_experiment_by_name(spec.experiment)
     experiment = (
         found.experiment_id
@@ -114,6 +116,24 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
     client.log_artifacts(run_id, str(folder / "model"), ARTIFACT)
     client.set_terminated(run_id)
     return run_id
+
+
+def client_of(url: str) -> MlflowClient:
+    """The client of MLflow's database at `url`, which is asked first: of one that does not answer
+    MLflow asks again for almost two minutes.
+
+    Raises:
+        ContractError: it does not answer.
+    """
+    engine = create_sqlalchemy_engine(url)
+    try:
+        with engine.connect() as connection:
+            engine.dialect.has_table(connection, "experiments")
+    except Exception:
+        raise ContractError("MLflow's database does not answer") from None
+    finally:
+        engine.dispose()
+    return MlflowClient(tracking_uri=url)
 
 
 def _metrics(report: Mapping[str, Any]) -> Iterator[Metric]:

@@ -90,7 +90,8 @@ def train(spec: TrainSpec) -> dict[str, Any]:
         try:
             report["run_id"] = log_run(spec.run, report, model, folder)
         except Exception as error:  # hours of training are worth more than their record
-            report["tracking_error"] = type(error).__name__  # its text may quote values
+            ours = isinstance(error, ContractError)  # what a library says may quote values
+            report["tracking_error"] = str(error) if ours else type(error).__name__
     return report
 
 
