@@ -29,6 +29,7 @@ def open_catalogue(folder: Path) -> Catalog:
         "type": "sql",
         "uri": f"sqlite:///{folder / 'catalogue.db'}",
         "warehouse": uri_of(str(folder.absolute())),
+        "pool_pre_ping": "true",  # a server that was away meanwhile has broken what was open
     }
     properties |= Config().get_catalog_config(NAMESPACE) or {}
     warehouse = str(properties["warehouse"])

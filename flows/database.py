@@ -209,6 +209,7 @@ def open_database(url: str) -> Engine:
         json_serializer=to_json,
         json_deserializer=from_json,
         hide_parameters=True,  # in errors: they may be personal
+        pool_pre_ping=True,  # a server that was away meanwhile has broken what was open
     )
     make_at_once(lambda: _migrate(engine))
     return engine

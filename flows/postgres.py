@@ -67,7 +67,7 @@ def unreachable(url: URL, error: OperationalError) -> str:
 
 
 def _shown(url: URL) -> str:
-    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name(), query={}).render_as_string(hide_password=True)
 
 
 def _connect(url: URL) -> None:

@@ -33,6 +33,16 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _OUR_FOLDERS = ("contracts", "flows", "jobs", "models", "tests")
 """Libraries may lie below it too: in an environment of its own, or beside us once installed."""
 
+_GIVES_UP = {
+    "connect_timeout": "10",  # seconds, as of the next two
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",  # milliseconds
+}
+"""When a PostgreSQL server counts as away that is silent and refuses nothing, as of a machine that
+lost its network: libpq itself would wait for hours."""
+
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """Paths lose one of the two slashes of an address, so one is enough to know it by."""
 _NO_PATH = (
@@ -221,6 +231,8 @@ class NightjarSettings(BaseSettings):
             raise CallError("postgres_url is not set")
         server = make_url(self.postgres_url)
         made = server.set(drivername=f"postgresql+{driver}", database=database)
+        if driver == "psycopg":
+            made = made.set(query={**_GIVES_UP, **made.query})
         return made.render_as_string(hide_password=False)
 
     def user_key(self) -> UserKey:
