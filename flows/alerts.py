@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.runtime import flow_run
 
@@ -26,14 +27,22 @@ def alert(event: str, message: str, **about: str) -> None:
     emit_event(event, resource=_this_run(), payload={"message": message, **about})
 
 
-def announce(release_id: str, as_of: str) -> None:
-    """Say that a release is current, for automations of other systems to start from."""
-    emit_event(
-        PUBLISHED,
-        resource={"prefect.resource.id": f"nightjar.release.{release_id}"},
-        related=[{**_this_run(), "prefect.resource.role": "flow-run"}],
-        payload={"release_id": release_id, "as_of": as_of},
-    )
+def announce(release_id: str, as_of: str) -> Exception | None:
+    """Say that a release is current, for automations of other systems to start from.
+
+    Returns:
+        Why it was not said: Prefect's server is away, so that the event would be lost.
+    """
+    with get_client(sync_client=True) as client:
+        away = client.api_healthcheck()
+    if away is None:
+        emit_event(
+            PUBLISHED,
+            resource={"prefect.resource.id": f"nightjar.release.{release_id}"},
+            related=[{**_this_run(), "prefect.resource.role": "flow-run"}],
+            payload={"release_id": release_id, "as_of": as_of},
+        )
+    return away
 
 
 def _this_run() -> dict[str, str]:

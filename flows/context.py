@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from pyspark.sql import SparkSession
+from sqlalchemy import select
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.history import Learnable, first_days_of, learnable, waiting
@@ -199,6 +200,15 @@ class Context:
         for file in self.files[source.name]:
             by_day.setdefault(file.landed_on or date.min, []).append(file)
         return by_day
+
+    def check_database(self) -> None:
+        """Before work that could not be kept.
+
+        Raises:
+            OperationalError: the database does not answer.
+        """
+        with self.engine.connect() as connection:
+            connection.execute(select(1))
 
     def scratch_files(self, what: str) -> str:
         """Where a run that commits nothing may write files; housekeeping removes what it leaves."""

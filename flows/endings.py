@@ -15,12 +15,16 @@ from contracts.table import CallError, ContractError
 from flows.settings import own_code
 
 DONE, STOPPED_BY_A_CHECK, WRONG_CALL = 0, 1, 2
+_AGAIN = ". What is finished is kept; run it again"
 _SPARK = (
     "Spark's Java process does not answer: it has ended, often for lack of memory; spark.memory "
-    "says how much it takes. What is finished is kept; run it again"
+    f"says how much it takes{_AGAIN}"
 )
-_DATABASE = "the database does not answer. What is finished is kept; run it again"
-_PREFECT = "Prefect's server does not answer. What is finished is kept; run it again"
+_DATABASE = f"the database does not answer{_AGAIN}"
+_PREFECT = f"Prefect's server does not answer{_AGAIN}"
+_PREFECT_FAILS = (
+    f"Prefect's server answers with an error of its own: its database may be away{_AGAIN}"
+)
 _PREFECT_STARTS = (
     "Prefect's temporary server did not come up in time. Start a lasting one with `nightjar up`, "
     "or give it longer: prefect_start_seconds. What is finished is kept"
@@ -94,6 +98,20 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__} in {place(error)}, which nobody foresaw"
 
 
+def reason(error: BaseException) -> str:
+    """The same without what to do about it, where that is done."""
+    return sentence(error).removesuffix(_AGAIN)
+
+
+def first_of(error: Exception) -> Exception:
+    """What a run failed with, where Prefect failed in turn: its server was away as well when it was
+    to be told of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ContractError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error
+
+
 def may_pass(error: BaseException) -> bool:
     """Whether a second try can end otherwise: something around us was away, or busy.
 
@@ -110,7 +128,7 @@ def may_pass(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno in _WAITS_HELP
-    return _around_us(error) in (_DATABASE, _PREFECT) or (
+    return _around_us(error) in (_DATABASE, _PREFECT, _PREFECT_FAILS) or (
         type(error).__name__ in ("CommitFailedException", "CommitStateUnknownException")
     )
 
@@ -133,6 +151,8 @@ def _around_us(error: BaseException) -> str | None:
     for name, errors, told in _AROUND_US:
         if library == name and names & errors:
             return told
+    if library == "prefect" and str(error).startswith("Server error "):  # 500 and above
+        return _PREFECT_FAILS
     for beginning, told in _SAID_BY_PREFECT.items():
         if isinstance(error, RuntimeError) and str(error).startswith(beginning):
             return told

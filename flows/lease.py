@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -153,7 +153,8 @@ def writing(
         over.set()
         _held.discard(run_id)
         outside = engine.execution_options(**{OUTSIDE_THE_FENCE: True})
-        with outside.begin() as connection:
+        # Where the database is away the row stays, and the next run sees that nobody is behind it.
+        with suppress(SQLAlchemyError), outside.begin() as connection:
             connection.execute(change.where(WRITER.c.token == lease.token))
 
     try:

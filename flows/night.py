@@ -79,6 +79,7 @@ class Night(Context):
         todo = [d.day for d in decisions if not d.reuse]
         if not todo:
             return self._done(StageReport(stage, len(decisions), 0), say)
+        self.check_database()
         say(f"{stage}: reading {n_of(sum(len(by_day[d]) for d in todo), 'file')}")
         started = time.monotonic()
         result = run_landing(
@@ -146,6 +147,7 @@ class Night(Context):
         todo = sorted(d.day for d in decisions if not d.reuse)
         if not todo:
             return self._done(StageReport(name, len(decisions), 0), say)
+        self.check_database()
         say(f"{name}: {span_of_days(todo)}")
         started = time.monotonic()
         result, rows_in = self.make(job, todo, engine, name)

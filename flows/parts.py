@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect import get_run_logger
 from prefect.deployments import run_deployment
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -18,6 +18,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.history import by_user, waiting
 from contracts.table import ContractError
 from flows import publish, scoreboard, steps
+from flows.endings import may_pass
 from flows.forms import as_day, as_flag, as_path
 from flows.lease import NIGHT_FIRST, writing
 from flows.night import Night
@@ -149,23 +150,42 @@ def on_pools(night: Night, source: str, raw: str) -> None:
 
 
 def together(futures: Iterable[PrefectFuture[Any]]) -> None:
-    """Wait for all that was submitted.
+    """Wait for all of what is submitted as it is asked for, some at a time.
+
+    Once something around us is away for too long, no more is asked for: it would fail as well.
 
     Raises:
         ContractError: what is wrong with each of those that failed, once all have ended.
     """
-    submitted = list(futures)
-    wait(submitted)
-    problems: list[ContractError] = []
-    for future in submitted:
-        try:
-            future.result()
-        except ContractError as error:
-            problems.append(error)
-    if len(problems) == 1:
+    submitted: list[PrefectFuture[Any]] = []
+    running: list[PrefectFuture[Any]] = []
+    try:
+        for future in futures:
+            submitted.append(future)
+            running.append(future)
+            if len(running) == CONCURRENT:
+                ended = next(iter(as_completed(running)))
+                running.remove(ended)
+                problem = _problem_of(ended)
+                if problem is not None and may_pass(problem):
+                    break
+    finally:
+        wait(submitted)
+    problems = [problem for future in submitted if (problem := _problem_of(future)) is not None]
+    by_text = {str(problem): problem for problem in problems}
+    if len(by_text) == 1:
         raise problems[0]
     if problems:
-        raise ContractError("\n".join(str(problem) for problem in problems))
+        raise ContractError("\n".join(by_text))
+
+
+def _problem_of(ended: PrefectFuture[Any]) -> ContractError | None:
+    """What is wrong with something that failed."""
+    try:
+        ended.result()
+    except ContractError as error:
+        return error
+    return None
 
 
 def open_night(

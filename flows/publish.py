@@ -26,6 +26,7 @@ from contracts.tables import (
 from flows.alerts import NOT_DERIVED, NOT_ERASED, announce
 from flows.audit import Audited, audit_drift, audit_scores, raise_if_failed
 from flows.database import unfinished_erasures
+from flows.endings import reason
 from flows.lake import Lake
 from flows.learning import score_fingerprint, withheld_tonight
 from flows.night import Night, short_hash
@@ -319,8 +320,14 @@ def derive(releases: Releases, lake: Lake, settings: NightjarSettings, what: str
         warn(problem, NOT_DERIVED)
     release = releases.unannounced()
     if release is not None:
-        announce(release.release_id, str(release.as_of))
-        releases.mark_announced(release.release_id)
+        away = announce(release.release_id, str(release.as_of))
+        if away is None:
+            releases.mark_announced(release.release_id)
+        else:
+            say(
+                f"warning: release {release.release_id} is not announced: {reason(away)}. The next "
+                "run announces it"
+            )
 
 
 def _release(

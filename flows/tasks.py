@@ -18,7 +18,7 @@ from prefect.runtime import deployment
 from prefect.tasks import Task
 
 from flows.alerts import NOT_REPORTED, alert
-from flows.endings import as_contract_error, may_pass, sentence, stack
+from flows.endings import as_contract_error, may_pass, reason, sentence, stack
 from flows.quiet import hide_stacks
 
 P = ParamSpec("P")
@@ -69,7 +69,7 @@ def transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
         state.result()
     except Exception as error:
         if may_pass(error):
-            say(f"{run.name}: once more, for it stopped at this: {sentence(error)}")
+            say(f"{run.name}: once more, for it stopped at this: {reason(error)}")
             return True
     return False
 

@@ -147,6 +147,11 @@ def _keep_runs_on_server() -> None:
         os.environ[PREFECT_VARIABLE] = prefect_database(settings)
 
 
+PREFECT_RETRIES = 3
+"""How often a request to Prefect's server is made again, after 2, 4 and 8 s, where somebody sits
+before it: Prefect itself would go on for a minute with each."""
+
+
 def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) -> dict[str, Any]:
     """Run a Prefect flow in this process; its lines are for a person to follow.
 
@@ -154,9 +159,13 @@ def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) ->
     """
     begin(home)
     _keep_runs_on_server()
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", str(PREFECT_RETRIES))
     found: Any = flow()
-    with following_runs(err):
-        state = found(*words, return_state=True)
+    try:
+        with following_runs(err):
+            state = found(*words, return_state=True)
+    except Exception as error:
+        raise endings.first_of(error) from None
     made: dict[str, Any] = state.result()
     return made
 

@@ -35,11 +35,12 @@ def digests(table: Table, paths: list[str]) -> dict[date, str]:
     return {day: digest_text(*of) for day, of in sorted(found.items())}
 
 
-def contents(home: Path) -> dict[str, Any]:
+def contents(home: Path, database: str | None = None) -> dict[str, Any]:
     """Every table's days, and the current release: what two homes must agree on."""
     lake = Lake(home / "lake")
-    releases = Releases(open_database(f"sqlite:///{home}/nightjar.db"))
-    current = releases.current()
+    engine = open_database(database or f"sqlite:///{home}/nightjar.db")
+    current = Releases(engine).current()
+    engine.dispose()
     made: dict[str, Any] = {
         table.name: {
             str(day): of for day, of in digests(table, [f.path for f in lake.files(table)]).items()

@@ -65,17 +65,37 @@ def program(name: str) -> str | None:
     return shutil.which(name) or (str(beside[-1]) if beside else None)
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory) -> Iterator[str]:
-    """A PostgreSQL of its own, on a socket and port that nobody else uses."""
-    initdb, postgres = program("initdb"), program("postgres")
-    if initdb is None or postgres is None:
-        pytest.skip("there is no PostgreSQL on this machine: apt-get install postgresql")
-    root = os.geteuid() == 0  # PostgreSQL does not run as root
+def no_postgres() -> str | None:
+    """Why there can be no PostgreSQL server here; None if there can."""
+    if program("initdb") is None or program("postgres") is None:
+        return "there is no PostgreSQL on this machine: apt-get install postgresql"
     try:
-        user = pwd.getpwnam("postgres").pw_name if root else None
+        _user_of_postgres()
     except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        return "PostgreSQL does not run as root, and there is no user postgres"
+    return None
+
+
+def _user_of_postgres() -> str | None:
+    """Whom PostgreSQL, which does not run as root, runs as; None if as ourselves."""
+    return pwd.getpwnam("postgres").pw_name if os.geteuid() == 0 else None
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    why = no_postgres()
+    if why is not None:
+        pytest.skip(why)
+    with postgres_server() as url:
+        yield url
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL of its own, on a socket and port that nobody else uses."""
+    initdb, postgres, user = program("initdb"), program("postgres"), _user_of_postgres()
+    assert initdb is not None
+    assert postgres is not None
     folder = Path("/tmp") / f"nightjar-postgres-{os.getpid()}"
     folder.mkdir()
     if user is not None:

@@ -12,13 +12,14 @@ from pathlib import Path
 import duckdb
 import httpx
 import pytest
+from prefect.exceptions import PrefectHTTPStatusError
 from py4j.protocol import Py4JNetworkError
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from contracts.table import CallError, ContractError
 from flows import endings, terminal
 from flows.cli import app, ended
-from flows.endings import exit_code, is_foreseen, may_pass, sentence
+from flows.endings import exit_code, first_of, is_foreseen, may_pass, sentence
 from tests.conftest import REPOSITORY
 
 
@@ -31,6 +32,12 @@ def raised(error: BaseException) -> BaseException:
 
 HERE = f"tests/flows/test_endings.py:{raised.__code__.co_firstlineno + 2}"
 AWAY = OperationalError("SELECT secret", {"user": "ann@example.com"}, Exception("ann@example.com"))
+ANSWER = httpx.Response(500, request=httpx.Request("GET", "http://127.0.0.1/api/flow_runs"))
+PREFECT_FAILS = PrefectHTTPStatusError.from_httpx_error(
+    httpx.HTTPStatusError(
+        "Server error '500 Internal Server Error'", request=ANSWER.request, response=ANSWER
+    )
+)
 CASES: list[tuple[BaseException, int, bool, str]] = [
     (CallError("the call is wrong"), 2, False, "the call is wrong"),
     (ContractError("a check failed"), 1, False, "a check failed"),
@@ -40,6 +47,13 @@ CASES: list[tuple[BaseException, int, bool, str]] = [
         1,
         True,
         "Prefect's server does not answer. What is finished is kept; run it again",
+    ),
+    (
+        PREFECT_FAILS,
+        1,
+        True,
+        "Prefect's server answers with an error of its own: its database may be away. What is "
+        "finished is kept; run it again",
     ),
     (
         RuntimeError("Failed to reach API at http://127.0.0.1:1/api/"),
@@ -103,6 +117,21 @@ def test_whatever_spark_s_connection_stumbles_over_means_that_java_is_gone(raisi
         exec(compile(raising, "/site-packages/py4j/protocol.py", "exec"))
     assert sentence(error.value).startswith("Spark's Java process does not answer: it has ended")
     assert not may_pass(error.value)
+
+
+def test_what_a_run_failed_with_is_told_not_that_prefect_could_not_be_told_of_it() -> None:
+    failed = ContractError("a check failed")
+
+    def fail() -> None:
+        try:
+            raise failed
+        except ContractError:
+            raise PREFECT_FAILS from None
+
+    with pytest.raises(PrefectHTTPStatusError) as error:
+        fail()
+    assert first_of(error.value) is failed
+    assert first_of(AWAY) is AWAY
 
 
 def test_what_needs_no_log_says_so() -> None:

@@ -7,9 +7,8 @@ import os
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -18,10 +17,19 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
+from contracts.table import ContractError
+from flows.catalogue import open_catalogue
 from flows.database import CURRENT, RELEASES, open_database
 from flows.endings import sentence
+from flows.postgres import make_database
 from flows.receipts import Fingerprint, Receipt, Receipts
+from flows.settings import CATALOGUE_VARIABLE, NightjarSettings
+from tests.bench.kills import MARK
+from tests.bench.stops import COMMAND, Ended, disturbed, is_line_of_a_night, prefect_server
 from tests.conftest import REPOSITORY
+from tests.flows.conftest import ENVIRONMENT, fresh_databases
+from tests.flows.doorway import doorway
+from tests.flows.test_stopping import MAPPING, environment
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -34,50 +42,6 @@ def _pools_are_gone() -> Iterator[None]:
     """What is said of connections that are still open is said here, not in another file's test."""
     yield
     gc.collect()
-
-
-class Doorway:
-    """A port that leads to another one, until it is shut: then connections break and new ones are
-    refused, as of a server that is gone."""
-
-    def __init__(self, port: int):
-        self._to = port
-        self._open: list[socket.socket] = []
-        self._door = socket.create_server(("127.0.0.1", 0))
-        self.port = self._door.getsockname()[1]
-        threading.Thread(target=self._let_in, daemon=True).start()
-
-    def _let_in(self) -> None:
-        with suppress(OSError):
-            while True:
-                inside, _ = self._door.accept()
-                outside = socket.create_connection(("127.0.0.1", self._to))
-                self._open += [inside, outside]
-                for one, other in ((inside, outside), (outside, inside)):
-                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
-
-    @staticmethod
-    def _pass_on(one: socket.socket, other: socket.socket) -> None:
-        with suppress(OSError):
-            while data := one.recv(65536):
-                other.sendall(data)
-        with suppress(OSError):
-            other.shutdown(socket.SHUT_RDWR)
-
-    def shut(self) -> None:
-        for one in (self._door, *self._open):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-
-
-@contextmanager
-def doorway(port: int) -> Iterator[Doorway]:
-    made = Doorway(port)
-    try:
-        yield made
-    finally:
-        made.shut()
 
 
 def receipt(stage: str, day: int) -> Receipt:
@@ -106,6 +70,73 @@ def test_what_was_finished_before_a_database_went_away_is_kept(server: str) -> N
     back = open_database(url.render_as_string(hide_password=False))
     assert Receipts(back).days("land") == (date(2025, 1, 1),)
     back.dispose()
+
+
+def test_connections_that_a_server_broke_when_it_started_anew_are_made_again(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = make_url(f"{server}/restart").set(drivername="postgresql+psycopg")
+    with doorway(url.port or 0) as door:
+        address = url.set(port=door.port).render_as_string(hide_password=False)
+        monkeypatch.setenv(CATALOGUE_VARIABLE, address)
+        receipts, catalogue = Receipts(open_database(address)), open_catalogue(tmp_path)
+        door.shut()
+        door.open_again()
+        receipts.write([receipt("land", 1)])
+        assert catalogue.list_tables("nightjar") == []
+
+
+def test_a_database_that_is_silent_and_refuses_nothing_is_away_after_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://owner:secret@127.0.0.1:{silent.getsockname()[1]}"
+        told = NightjarSettings(postgres_url=f"{url}?connect_timeout=2").postgres("nightjar")
+        assert "connect_timeout=2&" in told  # in the place of ours
+        started = time.monotonic()
+        with pytest.raises(ContractError) as error:
+            make_database(told)
+    assert time.monotonic() - started < 20
+    assert str(error.value).startswith(
+        f"the database {url.replace('secret', '***')}/nightjar cannot be reached: "
+    )
+
+
+def test_a_night_whose_database_goes_away_says_one_sentence_and_goes_on_when_it_is_back(
+    server: str, tmp_path: Path
+) -> None:
+    rows = [f"p{i},u{i % 9},2025-0{1 + i // 20}-1{i % 9}T10:00:00" for i in range(100)]
+    (tmp_path / "m.toml").write_text(MAPPING)
+    (tmp_path / "posts.csv").write_text("\n".join(["id,user,time", *rows]) + "\n")
+    call = [*COMMAND, "run", "--as-of", "2025-07-01", "--no-train"]
+    with fresh_databases(server), doorway(make_url(server).port or 0) as door:
+        told = environment(
+            **ENVIRONMENT
+            | {
+                MARK: "outage",
+                "NIGHTJAR_HOME": str(tmp_path / "home"),
+                "NIGHTJAR_SOURCE": str(tmp_path / "m.toml"),
+                "NIGHTJAR_RAW": str(tmp_path),
+                "NIGHTJAR_POSTGRES_URL": make_url(server)
+                .set(port=door.port)
+                .render_as_string(hide_password=False),
+                "PYTHONPATH": str(REPOSITORY),
+            }
+        )
+        told.pop(CATALOGUE_VARIABLE, None)
+        found = disturbed(call, told, "outage", "clean_posts: ", 0.0, lambda pid: door.shut(), 8)
+        check_ended(found, "the database does not answer. What is finished is kept; run it again")
+        door.open_again()
+        again = disturbed(call, told, "outage", "land_posts: ", 0.0, lambda pid: None, 8)
+    assert again.before[-1][9:] == "  land_posts: reused, nothing changed"
+    assert "published release" in again.after
+    assert (again.code, again.left) == (0, [])
+
+
+def check_ended(found: Ended, sentence: str) -> None:
+    """Our own lines, and one sentence; exit code 1, and nobody left."""
+    *lines, last = found.after.splitlines()
+    assert [line for line in lines if not is_line_of_a_night(line)] == []
+    assert last.startswith(sentence)
+    assert (found.code, found.left) == (1, [])
 
 
 def nightjar(home: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -156,3 +187,48 @@ def test_a_server_of_prefects_that_is_away_is_one_sentence(tmp_path: Path) -> No
     )
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+WAITS = """
+import os, sys, time
+from flows import cli, settings, terminal
+
+@terminal.app.command()
+def wait() -> None:
+    terminal.run_flow(settings.read_settings().folder, waiting)
+
+def waiting():
+    from flows.tasks import flow, say
+
+    @flow(name="waits")
+    def waits():
+        say("audit: begun")
+        while not os.path.exists("GONE"):
+            time.sleep(0.05)
+
+    return waits
+
+sys.argv = ["nightjar", "wait"]
+cli.main()
+"""
+
+
+def test_a_server_of_prefects_that_goes_away_during_a_run_is_one_sentence(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    with prefect_server(tmp_path / "prefect") as port, doorway(port) as door:
+
+        def shut(pid: int) -> None:
+            door.shut()
+            gone.touch()
+
+        told = environment(
+            NIGHTJAR_HOME=str(tmp_path / "home"),
+            PREFECT_HOME=str(tmp_path / "client"),
+            PREFECT_API_URL=f"http://127.0.0.1:{door.port}/api",
+            PREFECT_CLIENT_MAX_RETRIES="1",
+            PYTHONPATH=str(REPOSITORY),
+            **{MARK: "prefect-outage"},
+        )
+        command = [sys.executable, "-c", WAITS.replace("GONE", str(gone))]
+        found = disturbed(command, told, "prefect-outage", "audit: begun", 0.0, shut, 8)
+    check_ended(found, "Prefect's server does not answer. What is finished is kept; run it again")

@@ -98,7 +98,7 @@ DATABASE_AWAY = "the database does not answer. What is finished is kept; run it 
         (
             "database",
             DATABASE_AWAY,
-            [f"  database: once more, for it stopped at this: {DATABASE_AWAY}"],
+            ["  database: once more, for it stopped at this: the database does not answer"],
         ),
     ],
 )

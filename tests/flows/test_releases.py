@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -146,11 +147,19 @@ def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(publish, "Registry", lambda settings: FakeRegistry())
-    monkeypatch.setattr(publish, "say", lambda line: None)
-    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: told.append(release_id))
+    said: list[str] = []
+    monkeypatch.setattr(publish, "say", said.append)
     releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
     settings = NightjarSettings(home=tmp_path)
     releases.publish(release_of(lake, tmp_path, D1, "one"))
+    away = httpx.ConnectError("gone")
+    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: away)
+    publish.derive(releases, lake, settings, "publish")
+    assert said[-1] == (
+        "warning: release one is not announced: Prefect's server does not answer. The next run "
+        "announces it"
+    )
+    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: told.append(release_id))
     publish.derive(releases, lake, settings, "publish")
     publish.derive(releases, lake, settings, "mended")
     assert told == ["one"]
