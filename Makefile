@@ -60,7 +60,7 @@ bench-mappings: $(STAMP) ## the last steps of a night for each of the 511 sets o
 kill-test: $(STAMP) ## kill nights and backfills at random instants, and lose nothing
 	$(BIN)/python -m tests.bench.kills
 
-stop-test: $(STAMP) ## ask nights to stop at many moments, and read all that they print
+stop-test: $(STAMP) ## stop nights at many moments, or take their servers away, and read all that they print
 	$(BIN)/python -m tests.bench.stops
 
 torture: $(STAMP) ## thousands of damaged raw files, read, landed and cleaned, and nothing lost
