@@ -68,7 +68,8 @@ class Elements:
         """Values side by side, or with commas between them up to a closing bracket.
 
         One that is broken reaches to where the brackets in it are closed; where that cannot be
-        told, to the end, for what follows may be a part of it.
+        told, to the end, for what follows may be a part of it. Of one that is lost there is the
+        comma.
         """
         is_first = True
         while not self.is_closed:
@@ -88,7 +89,7 @@ class Elements:
                 self._skip(at + 1)
                 self.is_closed = True
                 return
-            is_first = False
+            is_first = bool(between) and character == between  # where a value is lost
             yield self._element(at, in_array=bool(between))
 
     def _element(self, at: int, in_array: bool) -> Element:

@@ -58,7 +58,8 @@ class Nesting:
             if kind:
                 sign = found[kind]
                 if not self._open and self._ends_before(kind, sign):
-                    return found.start(kind), True
+                    # a comma with no value before it is all that stands there: no row is nothing
+                    return found.start(kind) if self._has_begun else found.end(), True
                 self._take(kind, sign, is_next=found.start(kind) == at)
             at = found.end()
             self._in_word = kind == _WORD and at == len(text)

@@ -11,7 +11,8 @@ import pytest
 
 from jobs.json_values import MAX_DIGITS, as_whole
 from jobs.raw_json import NOT_JSON_TO_THE_END
-from jobs.raw_row import CUT_OFF, MAX_LINE, hash_of_pieces
+from jobs.raw_row import CUT_OFF, MAX_LINE, WHOLE_FILE, hash_of_pieces, row_hash
+from jobs.rawfiles import raw_rows
 from tests.conftest import REPOSITORY
 from tests.jobs.odd_numbers import NOT_WHOLE, WHOLE, odd_number
 from tests.jobs.reading import read, refusal, source
@@ -234,6 +235,27 @@ def test_a_broken_object_with_objects_in_it_costs_itself_only(tmp_path: Path) ->
                 ]
                 n += 1
     assert n == 8 * 5 - 2
+
+
+@pytest.mark.parametrize(
+    ("inner", "ids"),
+    [
+        ('{"id": 1},,{"id": 2}', ["1", ",", "2"]),
+        (',{"id": 1} , , , {"id": 2},', [",", "1", ",", ",", "2"]),
+        (",", [","]),
+    ],
+)
+def test_a_comma_that_stands_for_a_lost_object_is_a_broken_row_of_its_own(
+    tmp_path: Path, inner: str, ids: list[str]
+) -> None:
+    """Its bytes are those of the comma: a row of no bytes could be anywhere."""
+    path = tmp_path / "a"
+    path.write_text(f"[{inner}]")
+    rows = list(raw_rows(path, source("json", missing_key="null", max_undecodable_share=1.0)))
+    rows = [row for row in rows if row.line != WHOLE_FILE]
+    assert [row.fields[0] if row.fields else "," for row in rows] == ids
+    commas = [(row.row_hash, row.problem) for row in rows if row.fields is None]
+    assert commas == [(row_hash(b","), "not valid JSON")] * ids.count(",")
 
 
 @pytest.mark.parametrize(
