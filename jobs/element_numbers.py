@@ -81,13 +81,13 @@ def _without_exponent(number: Column) -> Column:
     sign, digits, decimals, exponent = (
         F.regexp_extract(number, NUMBER_PARTS, group) for group in range(1, 5)
     )
-    decimals = F.rtrim(decimals, F.lit("0"))
+    decimals = F.regexp_replace(decimals, "0+$", "")
     digits = F.concat(digits, decimals)
     scale = exponent.try_cast("int") - F.length(decimals)  # null where the exponent is too long
     n_cut, n_zeros = F.greatest(-scale, F.lit(0)), F.greatest(scale, F.lit(0))
     kept = F.concat(F.left(digits, F.length(digits) - n_cut), F.repeat(F.lit("0"), n_zeros))
-    whole = F.ltrim(kept, F.lit("0"))
-    is_whole = F.ltrim(F.right(digits, n_cut), F.lit("0")) == ""
+    whole = F.regexp_replace(kept, "^0+", "")
+    is_whole = F.right(digits, n_cut).rlike("^0*$")
     return F.when(
         scale.isNotNull() & is_whole & (F.length(whole) <= MAX_DIGITS),
         F.when(whole == "", F.lit("0")).otherwise(F.concat(sign, whole)),

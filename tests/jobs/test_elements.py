@@ -156,7 +156,9 @@ def test_what_means_nothing_in_a_cell_means_nothing_in_an_element(
 ) -> None:
     """By default and as a source says, however deep it lies, and in lists of texts."""
     rows = [
-        order("o1", [line(1, sku="N/A"), line(2, qty=" NULL\t\u00a0"), line(3, amount="nan"), line(4)]),
+        order(
+            "o1", [line(1, sku="N/A"), line(2, qty=" NULL\t\u00a0"), line(3, amount="nan"), line(4)]
+        ),
         order("o2", [line(5, sku="null."), line(6, amount=""), line(7, sku="-")]),
     ]
     of_texts = [
