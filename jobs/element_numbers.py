@@ -37,7 +37,8 @@ def marked(json: Column) -> Column:
     bare = _replaced(json, _WHOLE_WITH_POINT, "$1$2")
     tokens = F.regexp_extract_all(json, F.lit(_TOKEN), F.lit(0))
     return (
-        F.when(
+        F.when(~json.rlike(rf"{_BEFORE}-?[0-9]++[.eE]"), json)
+        .when(
             json.rlike(rf"{_BEFORE}-?[0-9][0-9.]*+[eE]"),
             F.array_join(F.transform(tokens, _marked), ""),
         )
