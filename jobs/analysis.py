@@ -51,8 +51,10 @@ def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
         CallError: some are wrong; all of them are named, with what may be written instead.
     """
     nothing = spark.createDataFrame([], spark_schema(LANDED))
-    problems = _unknown_zones(spark, mapping)
-    problems += [problem for source in mapping.sources for problem in _problems(nothing, source)]
+    unknown = _unknown_zones(spark, mapping)
+    if unknown:
+        raise CallError("\n".join(["the mapping names zones that Spark does not know:", *unknown]))
+    problems = [problem for source in mapping.sources for problem in _problems(nothing, source)]
     if problems:
         each_once = dict.fromkeys(problems)  # several tables may use a lookup
         raise CallError("\n".join(["the mapping has expressions that are wrong:", *each_once]))
@@ -63,8 +65,8 @@ def _unknown_zones(spark: SparkSession, mapping: SourceMapping) -> list[str]:
     zones = {source.timezone for source in mapping.sources if source.timezone is not None}
     unknown = {zone for zone in zones if not _is_known(spark, zone)}
     return [
-        f"  sources.{source.name}.timezone: {source.timezone}: Spark's Java knows no such zone, "
-        "for its list of zones is another; name one whose clocks are the same"
+        f"  sources.{source.name}.timezone: {source.timezone}: Java's list of zones, which is "
+        "another than Python's, has none of that name; name one whose clocks are the same"
         for source in mapping.sources
         if source.timezone in unknown
     ]

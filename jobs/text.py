@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from contracts.values import shown
 from jobs.hosts import ENDINGS
+from jobs.trim import trimmed
 
 MARKS = {"urls": "<url>", "mentions": "<user>", "digits": "0"}
 _CHOICES = {
@@ -71,6 +72,11 @@ MENTION = (
     rf"(?:['\x{{2019}}\x{{ff07}}][{_NAME}](?=[{_NAME}]){_MORE}){{0,3}}+"
 )
 """An apostrophe with one letter behind it is no part of the name: `@ann's`."""
+MENTION_IN_SIGNS = (
+    rf"<[{_AT}][^\s<>]{{1,100}}+>"
+    rf"|(?<![{_WITH_AT}])[{_AT}]\[[^\]\n]{{1,100}}+\](?:\([^()\s]{{0,100}}+\))?"
+)
+"""As chats export them: `<@U0123|ann>`, `<@!0123>`, `@[Ann Miller](0123)`."""
 MENTION_IN_WORD = (
     rf"(?:(?<![{_ASCII_WORD}])(?<![{_SPACED}])(?:[{_ASCII_WORD}]++|[{_SPACED}])*+(?<=[{_NAME}]))?"
     + MENTION
@@ -164,6 +170,12 @@ def normalised(column: str, text: Column, rules: TextRules) -> Steps:
     text = step(
         F.when(text.contains("/"), _replaced(text, BARE_LINK, rules.urls, "urls")).otherwise(text)
     )
+    marked = f"<[{_AT}]|[{_AT}]\\["
+    text = step(
+        F.when(
+            text.rlike(marked), _replaced(text, MENTION_IN_SIGNS, rules.mentions, "mentions")
+        ).otherwise(text)
+    )
     without_mails = F.regexp_replace(text, MAIL, " <email> ")
     text = (
         F.when(
@@ -179,7 +191,7 @@ def normalised(column: str, text: Column, rules: TextRules) -> Steps:
     if rules.lower:
         text = F.lower(text)
     one_line = F.trim(F.regexp_replace(text, r"[\s\p{Z}\p{Cc}]+", " "))
-    return (*made, (column, F.nullif(one_line, F.lit(""))))
+    return (*made, (column, F.when(trimmed(one_line).isNotNull(), one_line)))
 
 
 def _replaced(text: Column, pattern: str, choice: str, what: str) -> Column:

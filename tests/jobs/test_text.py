@@ -72,6 +72,23 @@ def test_dots_hyphens_and_apostrophes_of_names_go_with_them(spark: SparkSession)
     assert made(spark, list(cases), TextRules()) == list(cases.values())
 
 
+def test_mentions_as_chats_export_them_leave_nothing_of_the_name(spark: SparkSession) -> None:
+    cases = {
+        "hi <@U0123|ann.miller>, <@!4567> and <@89>": "hi <user> , <user> and <user>",
+        "ask @[Ann Miller](0123) or @[0123:Bob]": "ask <user> or <user>",
+        "root@[127.0.0.1] <ann@example.com>": "<email> < <email> >",
+        "5 <@ 6, a[@] and @[]": "5 <@ 6, a[@] and @[]",
+    }
+    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    assert made(spark, ["<@U1|ann>"], TextRules(mentions="keep")) == ["<@u1|ann>"]
+
+
+def test_a_text_of_which_nothing_can_be_seen_is_none(spark: SparkSession) -> None:
+    assert made(spark, ["\u200b", " \ufeff \u2060", "\u2764\ufe0f"], TextRules()) == [
+        None, None, "\u2764\ufe0f"
+    ]  # fmt: skip
+
+
 def test_of_what_is_glued_by_several_ats_nothing_is_left(spark: SparkSession) -> None:
     cases = {
         "ann.miller@gmail@example.com": "<email>",
@@ -229,6 +246,7 @@ def test_a_word_of_a_million_letters_takes_no_square_of_steps(spark: SparkSessio
     long += ["\\" * 1_000_000, "&" + "amp;" * 250_000, "&#" + "0" * 1_000_000, "%" + "25" * 500_000]
     long += ["https:" + "\\" * 1_000_000, "a." * 500_000 + "/", "a-" * 500_000 + ".com/"]
     long += ["a" * 1_000_000 + "://x", "a." * 500_000 + "b://x", "@a" + "'aa" * 300_000]
+    long += ["<@" * 500_000, "@[" * 500_000, "<@" + "a" * 1_000_000]
     long += ["ж" * 1_000_000 + "@ ann@ex.org", "aж" * 500_000 + "@b"]
     found = made(spark, long, TextRules())
     assert len(found[0] or "") == 1_000_007

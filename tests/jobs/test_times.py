@@ -415,9 +415,9 @@ def test_a_zone_that_spark_does_not_know_is_refused_by_name(spark: SparkSession)
     with pytest.raises(CallError) as error:
         check_expressions(spark, other)
     assert str(error.value) == (
-        "the mapping has expressions that are wrong:\n"
-        "  sources.log.timezone: Factory: Spark's Java knows no such zone, for its list of zones is "
-        "another; name one whose clocks are the same"
+        "the mapping names zones that Spark does not know:\n"
+        "  sources.log.timezone: Factory: Java's list of zones, which is another than Python's, has "
+        "none of that name; name one whose clocks are the same"
     )
     check_expressions(spark, log)
     assert spark.conf.get("spark.sql.session.timeZone") == "UTC"
