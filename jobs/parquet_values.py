@@ -162,6 +162,8 @@ def _nested(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
         names = [key if isinstance(key, str) else json.dumps(key) for key in keys]
         rows = _lists(values, list(zip(names, items, strict=True)))
         return [None if pairs is None else _object(pairs, path) for pairs in rows]
+    if is_list_of_views(type_):
+        return _views(values, _nested(values.flatten(), path, instants))
     if _is_list(type_):
         (only,) = _parts_within(values, values.values)
         return _lists(values, _nested(only, path, instants))
@@ -211,6 +213,27 @@ def _structs(values: pa.StructArray, path: str, instants: Set[str]) -> list[Any]
 def _is_list(type_: pa.DataType) -> bool:
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     return any(is_kind(type_) for is_kind in kinds)
+
+
+def is_list_of_views(type_: pa.DataType) -> bool:
+    """Whether lists say where each begins and how long it is, as writers of Arrow may have them."""
+    return bool(pa.types.is_list_view(type_) or pa.types.is_large_list_view(type_))
+
+
+def view_ends(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Where each list ends in `values.flatten()`."""
+    sizes = np.asarray(pc.fill_null(pc.list_value_length(values), 0))
+    return np.cumsum(sizes, dtype=np.int64)
+
+
+def _views(values: pa.Array, within: list[Any]) -> list[Any]:
+    ends = view_ends(values).tolist()
+    return [
+        within[start:end] if is_there else None
+        for start, end, is_there in zip(
+            [0, *ends], ends, values.is_valid().to_pylist(), strict=False
+        )
+    ]
 
 
 def _offsets(values: pa.Array) -> np.ndarray[Any, Any]:

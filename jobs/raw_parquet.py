@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from contracts.counts import n_of
 from jobs.element_keys import KeyPath, SeenKeys, told_absent
-from jobs.parquet_values import texts
+from jobs.parquet_values import is_list_of_views, texts, view_ends
 from jobs.raw_columns import MAX_NAMES, absent_columns, check_once, listed
 from jobs.raw_compression import packing_of
 from jobs.raw_kind import resemblance
@@ -167,10 +167,16 @@ def _text_bytes(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
         return sum(
             (_text_bytes(values.field(i)) for i in range(type_.num_fields)), _zeros(len(values))
         )
+    if is_list_of_views(type_):
+        until = np.concatenate([[0], np.cumsum(_text_bytes(values.flatten()))])
+        ends = view_ends(values)
+        return until[ends] - until[np.concatenate([[0], ends[:-1]])]
     if pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_map(type_):
         until = np.concatenate([[0], np.cumsum(_text_bytes(values.values))])
         offsets = np.asarray(values.offsets)
         return until[offsets[1:]] - until[offsets[:-1]]
+    if pa.types.is_string_view(type_) or pa.types.is_binary_view(type_):
+        return _text_bytes(values.cast(pa.large_binary()))
     if _is_text(type_):
         return np.asarray(pc.fill_null(pc.binary_length(values), 0)).astype(np.int64)
     return _zeros(len(values))
@@ -235,7 +241,7 @@ def _check_elements(schema: pa.Schema, source: Source) -> None:
 
 def _is_list(type_: pa.DataType) -> bool:
     kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_kind(type_) for is_kind in kinds)
+    return any(is_kind(type_) for is_kind in kinds) or is_list_of_views(type_)
 
 
 def _type_at(schema: pa.Schema, column: str) -> pa.DataType | None:

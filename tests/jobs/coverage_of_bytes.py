@@ -75,7 +75,7 @@ def _gap(content: bytes, at: int, source: Source, is_first: bool) -> re.Match[by
         start += _HEADER + _BLANK_LINES if source.header else b""
         pattern = start if is_first else rb"\r*(?:\n|\Z)" + _BLANK_LINES
     elif source.format == "jsonl":
-        blanks = rb"(?:" + _BLANK + rb"|^[ \t\r\v\f]+$)*"
+        blanks = rb"(?:" + _BLANK + rb"|^[ \t\r\v\f]+$|^\x1e+)*"
         pattern = blanks + rb"(?:," + blanks + rb")?"
     elif re.match(_BLANKS + rb"\[", content):
         pattern = (rb"B\[B" if is_first else rb"B(?:,B)?") + rb"(?:\]B)?"

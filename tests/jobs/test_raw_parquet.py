@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -170,6 +171,29 @@ def test_nested_values_are_told_of_the_right_rows(tmp_path: Path) -> None:
         patch.setattr("jobs.raw_parquet.BATCH_BYTES", 500)
         found = read(path, source("parquet", tuple(columns)))
     assert [fields for _, fields, _ in found] == expected
+
+
+@pytest.mark.parametrize("kind", [pa.list_view, pa.large_list_view])
+def test_lists_and_texts_that_are_views_are_told_as_others(
+    tmp_path: Path, kind: Callable[[pa.DataType], pa.DataType]
+) -> None:
+    path = tmp_path / "a"
+    texts = pa.array(["a", "long enough to stand elsewhere", None, ""], pa.string_view())
+    rows = [["a", None], None, [], ["long enough to stand elsewhere"]]
+    lists = pa.array(rows, kind(pa.string_view()))
+    structs = pa.array(
+        [[{"id": 1.0}], [], None, [{"id": None}]], kind(pa.struct([("id", pa.float64())]))
+    )
+    pq.write_table(pa.table({"text": texts, "lists": lists, "structs": structs}), path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobs.raw_parquet.BATCH_BYTES", 5)
+        found = read(path, source("parquet", ("text", "lists", "structs"), null_values=()))
+    assert [fields for _, fields, _ in found] == [
+        ["a", '["a", null]', '[{"id": 1}]'],
+        ["long enough to stand elsewhere", None, "[]"],
+        [None, "[]", None],
+        ["", '["long enough to stand elsewhere"]', '[{"id": null}]'],
+    ]
 
 
 def test_a_map_that_has_a_key_twice_is_refused(tmp_path: Path) -> None:
