@@ -101,8 +101,11 @@ def _batches(path: Path, file: pq.ParquetFile, tops: Sequence[str]) -> Iterator[
         read_dictionary=_dictionaries(file, tops),
         coerce_int96_timestamp_unit="us",  # nanoseconds end in 2262
     )
-    for batch in read.iter_batches(_batch_rows(file, tops), columns=sorted(set(tops))):
-        yield from _parts(batch)
+    n_rows, columns = _batch_rows(file, tops), sorted(set(tops))
+    # one group at a time: Arrow cannot join the dictionaries of two within lists and structs
+    for group in range(file.num_row_groups):
+        for batch in read.iter_batches(n_rows, row_groups=[group], columns=columns):
+            yield from _parts(batch)
 
 
 def _is_of(path: str, tops: Collection[str]) -> bool:

@@ -196,6 +196,21 @@ def test_lists_and_texts_that_are_views_are_told_as_others(
     ]
 
 
+@pytest.mark.parametrize("group", [3, 700, 1500])
+@pytest.mark.parametrize("length", [1, 2000])
+def test_texts_within_lists_and_structs_are_read_across_groups_of_rows(
+    tmp_path: Path, group: int, length: int
+) -> None:
+    """Each group has a dictionary of its own; one of many long texts gives it up halfway."""
+    path, n = tmp_path / "a", 1500
+    rows = [None if i % 7 == 3 else [{"t": f"{i}" * length, "u": [f"{i % 5}"]}] for i in range(n)]
+    pq.write_table(pa.table({"id": range(n), "text": rows}), path, row_group_size=group)
+    found = read(path, source("parquet"))
+    assert [fields for _, fields, _ in found] == [
+        [f"{i}", row and json.dumps(row)] for i, row in enumerate(rows)
+    ]
+
+
 def test_a_map_that_has_a_key_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a"
     pq.write_table(
