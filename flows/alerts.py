@@ -33,8 +33,7 @@ def announce(release_id: str, as_of: str) -> Exception | None:
     Returns:
         Why it was not said: Prefect's server is away, so that the event would be lost.
     """
-    with get_client(sync_client=True) as client:
-        away = client.api_healthcheck()
+    away = _away()
     if away is None:
         emit_event(
             PUBLISHED,
@@ -43,6 +42,15 @@ def announce(release_id: str, as_of: str) -> Exception | None:
             payload={"release_id": release_id, "as_of": as_of},
         )
     return away
+
+
+def _away() -> Exception | None:
+    """Why Prefect's server does not answer; None if it does."""
+    try:
+        with get_client(sync_client=True) as client:
+            return client.api_healthcheck()
+    except Exception as error:  # a client that is new asks already when it is made
+        return error
 
 
 def _this_run() -> dict[str, str]:

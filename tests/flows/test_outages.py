@@ -13,11 +13,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from contracts.table import ContractError
+from flows import alerts
 from flows.catalogue import open_catalogue
 from flows.database import CURRENT, RELEASES, open_database
 from flows.endings import sentence
@@ -232,3 +234,17 @@ def test_a_server_of_prefects_that_goes_away_during_a_run_is_one_sentence(tmp_pa
         command = [sys.executable, "-c", WAITS.replace("GONE", str(gone))]
         found = disturbed(command, told, "prefect-outage", "audit: begun", 0.0, shut, 8)
     check_ended(found, "Prefect's server does not answer. What is finished is kept; run it again")
+
+
+def test_a_release_is_not_announced_to_a_server_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    emitted: list[str] = []
+    monkeypatch.setattr(alerts, "emit_event", lambda event, **about: emitted.append(event))
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api"}):
+        away = alerts.announce("20250101-ab", "2025-01-01")
+    assert away is not None
+    assert sentence(away) == (
+        "Prefect's server does not answer. What is finished is kept; run it again"
+    )
+    assert emitted == []
