@@ -49,7 +49,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
     ),
     "items": (
         Field("item_id", "the item"),
-        Field("category_id", "its category", required=False),
+        Field("category_id", "its category; without it `interests_30d` is off", required=False),
         Field("title", "its title", required=False),
         _TIME,
     ),

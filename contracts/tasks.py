@@ -75,6 +75,8 @@ class Task:
     """A label outside the mask is null."""
     needs: tuple[str, ...]
     """Clean tables without which the task is switched off."""
+    needs_fields: tuple[str, ...] = ()
+    """Optional fields of those, as `table.field`, without which it is switched off as well."""
     weight: float = 1.0
     """Its share in the loss, before balancing."""
     within: str | None = None
@@ -263,6 +265,7 @@ TASKS: tuple[Task, ...] = (
         target="category",
         mask=ACTIVE_90,
         needs=("items",),
+        needs_fields=("items.category_id",),
     ),
     Task(
         "sentiment_next_30d",
@@ -313,6 +316,13 @@ LABEL_REACH = max(task.closes_after for task in TASKS)
 """Days after `as_of` in which what happens can still decide a label, however late it lands."""
 
 
+def lacking(task: Task, mapped: frozenset[str]) -> tuple[str, ...]:
+    """What a task needs that is not among what a mapping has, tables and fields as `table.field`:
+    tables, or, where those are there, fields."""
+    tables = sorted(set(task.needs) - mapped)
+    return tuple(tables or sorted(set(task.needs_fields) - mapped))
+
+
 def enabled_tasks(mapped: frozenset[str]) -> tuple[Task, ...]:
-    """Tasks whose clean tables somebody's mapping feeds."""
-    return tuple(task for task in TASKS if set(task.needs) <= mapped)
+    """Tasks whose clean tables and fields somebody's mapping feeds."""
+    return tuple(task for task in TASKS if not lacking(task, mapped))

@@ -245,7 +245,10 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
                 ) from None
             if isinstance(error, _NOT_THE_CALL):
                 raise ContractError(str(error).strip()) from None
-            raise CallError(str(error).strip()) from None
+            told = str(error).strip()
+            if told.startswith("Catalog Error: Table with name"):
+                told = f"{told.partition('!')[0]}; `nightjar tables` lists those there are"
+            raise CallError(told) from None
 
 
 def _files(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -24,7 +24,7 @@ from contracts.days import midnight_before, parse_day
 from contracts.history import LearningDays, first_days_of, learnable
 from contracts.table import CallError, ContractError, Table
 from contracts.tables import LANDED, QUARANTINE
-from contracts.tasks import TASKS, enabled_tasks
+from contracts.tasks import TASKS, Task, lacking
 from flows.analysts import select_from
 from flows.check_files import (
     absent_from_first,
@@ -144,12 +144,9 @@ def tried(
     sources = tuple(
         _source(s, files[s.name], chosen[s.name], landings[s.name], as_of) for s in mapping.sources
     )
-    tasks = enabled_tasks(mapping.mapped_tables)
-    off = tuple(
-        (task.name, ", ".join(sorted(set(task.needs) - mapping.mapped_tables)))
-        for task in TASKS
-        if task not in tasks
-    )
+    lost = frozenset(table.name for table in checked if table.rows_in and not table.clean)
+    off = tuple((task.name, why) for task in TASKS if (why := _off(task, mapping, lost)))
+    tasks = tuple(task for task in TASKS if task.name not in dict(off))
     found = Checked(
         as_of,
         max_rows,
@@ -180,6 +177,16 @@ def tried(
         tasks=by_dates,
         too_few=tasks_with_too_few(by_dates, tables, made, min_rows) if found.read_whole else (),
     )
+
+
+def _off(task: Task, mapping: SourceMapping, lost: frozenset[str]) -> str | None:
+    """For want of what a task is off, whatever the dates: `lost` are tables without a clean row."""
+    lacks = lacking(task, mapping.mapped)
+    if lacks:
+        return ", ".join(lacks)
+    empty = sorted(set(task.needs or mapping.mapped_tables) & lost)
+    of_any = bool(empty) if task.needs else len(empty) == len(mapping.mapped_tables)
+    return f"clean rows of {', '.join(empty)}" if of_any else None
 
 
 def _null_like(results: Iterable[Result], mapping: SourceMapping) -> tuple[NullLike, ...]:

@@ -23,6 +23,11 @@ HINTS = {
     "currency: no rate for it": "give it one under [money] rates",
     ": conflicts with an earlier row of the same id": "the id is the same for different rows: make "
     "one of more columns, such as concat_ws('-', id, at)",
+    ": not above 0": "are these returns or cancellations? `kind` says so, and how many are above "
+    "0: kind = \"if(try_cast(n as int) < 0, 'cancellation', 'purchase')\", "
+    'quantity = "abs(try_cast(n as int))"',
+    " cannot be computed": "every raw column is text: convert it before you compare or calculate, "
+    'as in "try_cast(price as double) > 0"',
     ": a bot, ": "if these are people, raise the limit under [bots]",
 }
 """The end or a part of a reason, and what may help."""
@@ -143,9 +148,10 @@ def _tasks(out: Console, found: Checked) -> None:
     out.print("\n[bold]tasks[/bold]")
     if on:
         out.print(f"  can be learnt as of {found.as_of}: {', '.join(on)}", soft_wrap=True)
-    if found.first_day is not None:
+    later = waiting(found.tasks)
+    if later:
         out.print(f"  the data begin on {found.first_day}; with that history")
-    for line in waiting(found.tasks):
+    for line in later:
         out.print(f"  {line}", soft_wrap=True)
     for why in dict.fromkeys(too_few.values()):
         names = ", ".join(name for name, said in too_few.items() if said == why)

@@ -114,7 +114,7 @@ def simulate(
     )
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})  # a statement may begin with `--`
 def sql(
     statement: Annotated[str, typer.Argument(help="One SELECT.")],
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,

@@ -13,7 +13,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.history import Learnable, first_days_of, learnable, waiting
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED
-from contracts.tasks import TASKS, Task, enabled_tasks
+from contracts.tasks import TASKS, Task, enabled_tasks, lacking
 from flows.database import bind_home
 from flows.home import open_home, open_lake
 from flows.lake import Lake
@@ -74,17 +74,16 @@ class Context:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """Tasks whose sources the mapping has."""
-        return enabled_tasks(self.mapping.mapped_tables)
+        """Tasks whose tables and fields the mapping has."""
+        return enabled_tasks(self.mapping.mapped)
 
     @property
     def switched_off(self) -> dict[str, str]:
         """Tasks without a source, and what they lack."""
         return {
-            task.name: "no source for "
-            + ", ".join(sorted(set(task.needs) - self.mapping.mapped_tables))
+            task.name: f"no source for {', '.join(lacks)}"
             for task in TASKS
-            if task not in self.tasks
+            if (lacks := lacking(task, self.mapping.mapped))
         }
 
     def look_at_files(self) -> None:

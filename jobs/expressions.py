@@ -290,11 +290,16 @@ def _exploded(text: str) -> str | None:
     return text[listed[1].end : listed[-1].at].strip()
 
 
+def _as_written(column: str) -> str:
+    """A column's name in an expression."""
+    return column if re.fullmatch(r"[A-Za-z_]\w*", column) else f"`{column}`"
+
+
 def _instead(name: str, expression: Expression, columns: Sequence[str]) -> str:
     """What may have been meant by a name that no column has."""
     like = nearest(name, columns)
     if like is not None:
-        return f"; is it {like}?"
+        return f"; is it {_as_written(like)}?"
     is_word = [token.kind for token in tokens(name)] == ["word"]
     quoted = f"; a text needs quotes: '{name}'" if is_word else ""
     return _as_constant(expression, columns) or quoted

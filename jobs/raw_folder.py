@@ -14,6 +14,8 @@ from contracts.days import as_ranges
 from contracts.table import ContractError
 from jobs.sources import RawFile, Source, SourceMapping
 
+SHOWN = 10
+"""Ranges of days without a file that a message names."""
 _GLOBS = {"{day}": "[0-9]" * 4 + "-[0-9][0-9]-[0-9][0-9]", "*": "*"}
 
 
@@ -118,10 +120,11 @@ def files_before(
             )
         gaps = missing_days(source, here, as_of)
         if gaps and source.missing == "stop":
+            ranges = as_ranges(gaps)
             told = ", ".join(
                 str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
-                for r in as_ranges(gaps)[:10]
-            )
+                for r in ranges[:SHOWN]
+            ) + (" and others" if len(ranges) > SHOWN else "")
             (problems if gaps_found is None else gaps_found).append(
                 f"  {source.name}: no file for {n_of(len(gaps), 'day')}: {told}; if such "
                 'days are normal, say missing = "empty" in the mapping'

@@ -186,6 +186,12 @@ class SourceMapping:
         """Clean tables that at least one source fills."""
         return frozenset(t.table for s in self.sources for t in s.tables)
 
+    @property
+    def mapped(self) -> frozenset[str]:
+        """The same, and what those give of their fields, as `table.field`."""
+        fields = {f"{t.table}.{name}" for s in self.sources for t in s.tables for name in t.fields}
+        return self.mapped_tables | fields
+
     def feeding(self, table: str) -> tuple[tuple[Source, TableMap], ...]:
         return tuple((s, t) for s in self.sources for t in s.tables if t.table == table)
 

@@ -276,7 +276,7 @@ def _labels(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
                 days,
                 settings.known_until,
                 settings.settle_days,
-                enabled_tasks(settings.mapping.mapped_tables),
+                enabled_tasks(settings.mapping.mapped),
             )
         }
     )
@@ -285,7 +285,7 @@ def _labels(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
 def _closed_tasks(settings: Settings, day: date) -> Any:
     return [
         task.name
-        for task in enabled_tasks(settings.mapping.mapped_tables)
+        for task in enabled_tasks(settings.mapping.mapped)
         if label_is_closed(day, task.closes_after, settings.settle_days, settings.known_until)
     ]
 

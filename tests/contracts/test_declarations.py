@@ -20,7 +20,7 @@ from contracts.kinds import (
 from contracts.sources import FIELDS
 from contracts.table import ContractError
 from contracts.tables import TABLES, USER_FEATURES
-from contracts.tasks import TASKS, Mask, Task, enabled_tasks, task_named
+from contracts.tasks import TASKS, Mask, Task, enabled_tasks, lacking, task_named
 from jobs import labels
 from jobs.clean_tables import RULES
 from models import evaluate, heads
@@ -77,6 +77,19 @@ def test_a_task_without_its_source_is_off() -> None:
     names = [t.name for t in enabled_tasks(frozenset({"engagements"}))]
     engaged = ["view_7d", "like_7d", "comment_7d", "share_7d", "search_7d", "ad_click_7d"]
     assert names == [*engaged, "churn_28d", "return_90d"]
+
+
+def test_a_task_without_a_field_that_it_asks_about_is_off() -> None:
+    tables = frozenset({"items", "engagements"})
+    interests = task_named("interests_30d")
+    assert interests not in enabled_tasks(tables)
+    assert interests in enabled_tasks(tables | {"items.category_id"})
+    assert lacking(interests, tables) == ("items.category_id",)
+    assert lacking(interests, frozenset()) == ("items",)
+    for task in TASKS:
+        for table, _, name in (field.partition(".") for field in task.needs_fields):
+            assert table in task.needs
+            assert [f.required for f in FIELDS[table] if f.name == name] == [False]
 
 
 def test_wrong_tasks_are_refused() -> None:

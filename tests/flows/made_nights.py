@@ -28,7 +28,7 @@ from contracts.tables import (
     USER_FEATURES,
     USER_SCORES,
 )
-from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS, Task, enabled_tasks
+from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS, Task, enabled_tasks, lacking
 from flows import analysts, publish, show, steps, tasks
 from flows.night import Night
 from flows.pages.app import make_app
@@ -74,9 +74,10 @@ def ways() -> dict[Followed, list[frozenset[str]]]:
     """What may follow from a mapping, with all sets of tables that it follows from."""
     found: dict[Followed, list[frozenset[str]]] = {}
     for tables in SETS:
-        on = enabled_tasks(tables)
+        mapped = tables | {field for task in TASKS for field in task.needs_fields}
+        on = enabled_tasks(mapped)
         off = {
-            task.name: "no source for " + ", ".join(sorted(set(task.needs) - tables))
+            task.name: f"no source for {', '.join(lacking(task, mapped))}"
             for task in TASKS
             if task not in on
         }

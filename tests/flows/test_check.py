@@ -130,6 +130,34 @@ def test_a_check_counts_what_a_night_would_keep_and_drop(
     assert not any("bob" in line for line in lines)
 
 
+def test_a_log_of_which_nothing_is_clean_teaches_nothing_and_what_may_help_is_said(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    written(tmp_path, {"2025-01-01": "a,ann,x,-1,2.50,2025-01-01T10:00:00"})
+    (tmp_path / "m.toml").write_text(MAPPING + 'where = "price > 0"\n')
+    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 12, 1))
+    out = Console(width=200, record=True, file=io.StringIO())
+    page(out, found)
+    lines = [line.strip() for line in out.export_text().splitlines()]
+    at = lines.index("tasks")
+    assert lines[at : at + 3] == [
+        "tasks",
+        "off, for want of clean rows of orders: purchase_7d, purchase_30d, spend_30d",
+        "off, for want of reviews: next_rating_90d, sentiment_next_30d",
+    ]
+    assert "off, for want of clean rows of orders, users: churn_28d, return_90d" in lines
+    helps = lines[lines.index("what may help") + 1 :]
+    assert helps == [
+        "orders: no row is clean; a night would have nothing of it",
+        "orders, quantity: not above 0: are these returns or cancellations? `kind` says so, and how "
+        "many are above 0: kind = \"if(try_cast(n as int) < 0, 'cancellation', 'purchase')\", "
+        'quantity = "abs(try_cast(n as int))"',
+        "users: no row is clean; a night would have nothing of it",
+        "users, where: price > 0 cannot be computed: every raw column is text: convert it before you "
+        'compare or calculate, as in "try_cast(price as double) > 0"',
+    ]
+
+
 def test_a_check_reads_the_first_rows_of_each_file(spark: SparkSession, tmp_path: Path) -> None:
     rows = "\n".join(f"l{i},ann,x,1,2.50,2025-01-01T10:00:00" for i in range(50))
     written(tmp_path, {"2025-01-01": rows})

@@ -233,6 +233,12 @@ def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
         connection.execute("INSERT INTO release_files VALUES ('v', ?)", [str(gone)])
         connection.execute(f"CREATE VIEW v AS SELECT one FROM read_parquet('{gone}')")
     assert ended(["sql", "SELECT one FROM v"]) == (0, "")
+    assert ended(["sql", "-- a question\nSELECT one FROM v"]) == (0, "")
+    assert ended(["sql", "SELECT one FROM orders"]) == (
+        2,
+        "Catalog Error: Table with name orders does not exist; `nightjar tables` lists those there "
+        "are",
+    )
     code, told = ended(["sql", "SELEC 1"])
     assert (code, told[:13]) == (2, "Parser Error:")
     assert ended(["sql", "DROP VIEW v"]) == (2, "expected one SELECT: the release is read-only")

@@ -331,10 +331,20 @@ def test_what_makes_several_rows_of_one_is_told_to_be_each(spark: SparkSession) 
 
 
 def test_a_misspelt_column_is_told_with_the_one_that_is_like_it(spark: SparkSession) -> None:
-    rows = spark.createDataFrame([], "total string, customer struct<id: string, name: string>")
+    rows = spark.createDataFrame(
+        [], "total string, customer struct<id: string, name: string>, `buyer.id` string"
+    )
     assert examined(
-        rows, [Expression("amount", "Totl"), Expression("country", "upper(customer.nam)")]
+        rows,
+        [
+            Expression("amount", "Totl"),
+            Expression("country", "upper(customer.nam)"),
+            Expression("user_id", "buyer.id"),
+        ],
     ) == [
-        "amount: Totl: no column Totl; the source's columns are total, customer; is it total?",
+        "amount: Totl: no column Totl; the source's columns are total, customer, buyer.id; is it "
+        "total?",
         "country: upper(customer.nam): no nam in a column that has id, name; is it name?",
+        "user_id: buyer.id: no column buyer.id; the source's columns are total, customer, buyer.id; "
+        "is it `buyer.id`?",
     ]
