@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from contracts.mapping import Setting
+from contracts.mapping import SOURCE_SETTINGS, Setting
 from contracts.values import shown
 
 
@@ -27,6 +27,31 @@ def check_reading(
             f"{at}columns: {', '.join(twice)}: expressions cannot tell them apart, for case does "
             "not count"
         )
+
+
+def check_source(given: Mapping[str, Any], at: str, problems: list[str]) -> None:
+    """Refuse settings of a source that its other settings make pointless, and ask for those that
+    they make necessary."""
+    if "files" in given:
+        daily = "{day}" in given["files"]
+        if daily and "landed_on" in given:
+            problems.append(f"{at}landed_on: the {{day}} in files says it already")
+        if not daily and "landed_on" not in given:
+            problems.append(
+                f"{at}landed_on: files has no {{day}}, so an expression must say on which "
+                'day a row landed, such as "to_date(time)"'
+            )
+        problems += [
+            f"{at}{key}: only for files with {{day}}"
+            for key in ("missing", "lands_after_days")
+            if key in given and not daily
+        ]
+    if given.get("thousands") is not None and given["thousands"] == given.get("decimal", "."):
+        problems.append(
+            f"{at}thousands: {given['thousands']!r} stands before the decimals already; "
+            "say decimal as well"
+        )
+    check_reading(given, SOURCE_SETTINGS, at, problems)
 
 
 def _said_twice(columns: Sequence[str]) -> list[str]:

@@ -29,7 +29,7 @@ from contracts.table import CallError
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
 from jobs.element_keys import KeyPath, column_of, keys_of, paths_of
 from jobs.lookups import Lookup, LookupUse, check_used, lookups_of, unclear_days, used, uses_of
-from jobs.raw_settings import check_reading
+from jobs.raw_settings import check_source
 from jobs.text import TextRules
 
 
@@ -188,9 +188,9 @@ class SourceMapping:
 
     @property
     def mapped(self) -> frozenset[str]:
-        """The same, and what those give of their fields, as `table.field`."""
-        fields = {f"{t.table}.{name}" for s in self.sources for t in s.tables for name in t.fields}
-        return self.mapped_tables | fields
+        """The same, and the fields that they fill of those, as `table.field`."""
+        tables = (t for s in self.sources for t in s.tables)
+        return self.mapped_tables | {f"{t.table}.{name}" for t in tables for name in t.fields}
 
     def feeding(self, table: str) -> tuple[tuple[Source, TableMap], ...]:
         return tuple((s, t) for s in self.sources for t in s.tables if t.table == table)
@@ -312,7 +312,7 @@ def _source(
         return None
     at = f"sources.{name}."
     given = checked(spec, SOURCE_SETTINGS, at, problems)
-    _only_where_it_does_something(given, at, problems)
+    check_source(given, at, problems)
     if any(is_table(t) and "each" in t for t in given.get("tables", {}).values()):
         problems += [
             f"{at}columns: {column}: in a source whose tables say `each` that is an element's name"
@@ -345,31 +345,6 @@ def _source(
         key: tuple(value) if isinstance(value, list) else value for key, value in given.items()
     }
     return Source(**settings | {"name": name, "tables": tables, "lookups": uses})
-
-
-def _only_where_it_does_something(given: MappingOf[str, Any], at: str, problems: list[str]) -> None:
-    """Refuse settings of a source that its other settings make pointless, and ask for those that
-    they make necessary."""
-    if "files" in given:
-        daily = "{day}" in given["files"]
-        if daily and "landed_on" in given:
-            problems.append(f"{at}landed_on: the {{day}} in files says it already")
-        if not daily and "landed_on" not in given:
-            problems.append(
-                f"{at}landed_on: files has no {{day}}, so an expression must say on which "
-                'day a row landed, such as "to_date(time)"'
-            )
-        problems += [
-            f"{at}{key}: only for files with {{day}}"
-            for key in ("missing", "lands_after_days")
-            if key in given and not daily
-        ]
-    if given.get("thousands") is not None and given["thousands"] == given.get("decimal", "."):
-        problems.append(
-            f"{at}thousands: {given['thousands']!r} stands before the decimals already; "
-            "say decimal as well"
-        )
-    check_reading(given, SOURCE_SETTINGS, at, problems)
 
 
 def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
