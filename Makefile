@@ -17,9 +17,12 @@ setup: $(STAMP) ## install everything into .venv
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Nightjar needs Python 3.11 or 3.12: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[dev]"
+	@echo "installing PyTorch (1 of 2), which takes a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off "torch==2.13.0"
+	@echo "installing everything else (2 of 2), which takes as long"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --progress-bar off -c constraints.txt -e ".[dev]"
 	@touch $@
+	@echo "done; make night runs a whole night on a simulated market"
 
 night: $(STAMP) ## simulate a market and run one whole night on it
 	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/nightjar demo
