@@ -34,6 +34,11 @@ def code_fingerprint(names: Iterable[str]) -> str:
     Args:
         names: dotted names: of definitions, or of modules, for all that they define.
     """
+    return _fingerprint(tuple(names))
+
+
+@functools.lru_cache(None)
+def _fingerprint(names: tuple[str, ...]) -> str:
     with _parsing:
         return _short("\n".join(sorted(set(_hashes(_reached(map(_named, names)))))))
 
@@ -152,6 +157,7 @@ def _module(name: str) -> Module:
 def forget() -> None:
     """Read modules again, which may have changed."""
     _module.cache_clear()
+    _fingerprint.cache_clear()
 
 
 def _path(module: str) -> Path:

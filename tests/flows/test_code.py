@@ -12,6 +12,7 @@ import pytest
 
 from flows import code
 from flows.code import code_fingerprint, name_of, reached
+from flows.plan import CODE_OF_LANDING
 from jobs.stages import JOBS, job_named
 
 
@@ -202,6 +203,13 @@ def test_one_definition_of_a_module_is_taken_by_its_name(folder: Path) -> None:
     assert reached(["jobs.top.g"]) == {"jobs.top.g", "jobs.below.f", "jobs.below._ONE"}
     with pytest.raises(LookupError, match=r"^jobs\.top\.x is neither a module of ours nor defined"):
         code_fingerprint(["jobs.top.x"])
+
+
+def test_code_is_taken_apart_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each day of each source asks for it."""
+    first = code_fingerprint(CODE_OF_LANDING)
+    monkeypatch.setattr(code, "_reached", lambda names: pytest.fail("again"))
+    assert [code_fingerprint(CODE_OF_LANDING) for _ in range(3)] == [first] * 3
 
 
 def test_the_state_of_users_depends_on_what_an_event_is() -> None:
