@@ -137,13 +137,15 @@ def _line_rows(
 
 def _between(raw: bytes, encoding: str) -> str:
     """What stands between the objects of a line: nothing, or commas, as where a file is what is
-    inside of an array."""
+    inside of an array. Behind a comma of an object that lost its bracket stands a key."""
     try:
         text = raw.decode(encoding).lstrip(_BLANK)
         record, end = scan(text, 0)
     except (ValueError, StopIteration, RecursionError):
         return "," if raw.rstrip().endswith(b",") else ""
-    return "," if isinstance(record, dict) and text[end:].lstrip(_BLANK)[:1] == "," else ""
+    behind = text[end:].lstrip(_BLANK)
+    is_next = behind[:1] == "," and behind[1:].lstrip(_BLANK)[:1] in ("", "{")
+    return "," if isinstance(record, dict) and is_next else ""
 
 
 _BLANK = BLANKS + "\ufeff"

@@ -18,6 +18,8 @@ from jobs.scratch import own_folder
 TIME_ZONE = "spark.sql.session.timeZone"
 REDACTION = "spark.sql.redaction.string.regex"
 EVENT_LOG = "spark.eventLog.enabled"
+LOG_LEVEL = "spark.log.level"
+_QUIET_LEVELS = frozenset({"WARN", "ERROR", "FATAL", "OFF"})
 HEX_DIGITS = "(?i)[0-9a-f]{32,}"
 """What is blotted out of plans wherever Spark writes them: the pads of the user key stand in them,
 128 digits each, which an abbreviated plan may cut."""
@@ -78,7 +80,7 @@ def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> Sp
                     f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
                 ]
             ),
-            "spark.log.level": "ERROR",
+            LOG_LEVEL: "ERROR",
         }
     # It writes each refused query as JSON, stack and all; who asked says what is wrong. By its
     # level, for whoever configures logging later on enables all that were disabled.
@@ -92,7 +94,8 @@ def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> Sp
 
 def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
     """Refuse a session that would write the user key down. A server leaves out what it does not
-    take, in silence; and Spark writes plans into its event log as they are.
+    take, in silence; and Spark writes plans as they are into its event log, and a Connect server
+    those of executions that it ends by itself into its log.
 
     Raises:
         CallError: naming the settings to change.
@@ -103,6 +106,9 @@ def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
         problems.append(f"  {REDACTION}: expected {HEX_DIGITS}, found {found}")
     if setting(EVENT_LOG, "false") != "false":
         problems.append(f"  {EVENT_LOG}: expected false, for plans stand in it unredacted")
+    level = setting(LOG_LEVEL, "INFO")
+    if str(level).upper() not in _QUIET_LEVELS:
+        problems.append(f"  {LOG_LEVEL}: expected WARN or ERROR, found {level}")
     if problems:
         raise CallError(
             "\n".join(["Spark would write the user key down; set in its configuration:", *problems])

@@ -70,11 +70,16 @@ SETS = tuple(
 """Every set of tables that a mapping may fill, the smallest first."""
 
 
+def whole(tables: frozenset[str]) -> frozenset[str]:
+    """Tables, and all of their fields that tasks ask about."""
+    return tables | {field for task in TASKS for field in task.needs_fields}
+
+
 def ways() -> dict[Followed, list[frozenset[str]]]:
     """What may follow from a mapping, with all sets of tables that it follows from."""
     found: dict[Followed, list[frozenset[str]]] = {}
     for tables in SETS:
-        mapped = tables | {field for task in TASKS for field in task.needs_fields}
+        mapped = whole(tables)
         on = enabled_tasks(mapped)
         off = {
             task.name: f"no source for {', '.join(lacking(task, mapped))}"

@@ -14,7 +14,7 @@ import pytest
 from contracts.table import ContractError
 from jobs import lookup_files
 from jobs.lookup_files import read_whole
-from jobs.raw_csv import CR_ALONE
+from jobs.raw_line_ends import CR_ALONE
 from tests.jobs.campaigns import (
     AS_OF,
     D1,

@@ -33,6 +33,12 @@ def test_commas_and_marks_between_objects_of_a_line_are_no_part_of_them(
     assert read(path, source("jsonl")) == ROWS
 
 
+def test_an_object_that_lost_a_bracket_is_no_row_with_a_key_too_few(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{ONE}\n{{"id": 2, "text": "b"}}, "at": 3}}\n{THREE}\n')
+    assert read(path, source("jsonl")) == [ROWS[0], (2, None, NOT_JSON), ROWS[2]]
+
+
 def test_hundreds_of_objects_on_one_line_among_others_are_hundreds_of_rows(tmp_path: Path) -> None:
     """Short as they are: one bad row more would stop no run."""
     path = tmp_path / "a.jsonl"
