@@ -1,4 +1,5 @@
-"""The file of views that analysts open: all that is in it is listed and says what it means."""
+"""The file of views that analysts open: all that is in it is listed and says what it means, and
+SQL reads it and nothing else."""
 
 from __future__ import annotations
 
@@ -9,9 +10,10 @@ import duckdb
 import pytest
 from rich.console import Console
 
-from contracts.tables import PUBLISHED
+from contracts.table import CallError
+from contracts.tables import PUBLISHED, USER_SCORES
 from flows import show
-from flows.analysts import VIEWS, View, _sql_type, build_database
+from flows.analysts import VIEWS, View, _sql_type, build_database, query
 
 
 @pytest.fixture
@@ -76,3 +78,42 @@ def test_a_view_is_described_as_a_table_is() -> None:
         "release_id  string        Its id.",
         "as_of       date          The newest day it has scores of.",
     ]
+
+
+TWO_OR_CHANGING = (
+    "CREATE TABLE t (i INT)",
+    "DROP VIEW user_scores",
+    "COPY (SELECT 1) TO 'x.csv'",
+    "SELECT 1; SELECT 2",
+    "ATTACH 'x.db'",
+    "SET enable_external_access = true",
+    "INSTALL httpfs",
+    "PRAGMA database_list",
+    "",
+)
+BEYOND_THE_RELEASE = (
+    "SELECT * FROM read_csv('/etc/hostname')",
+    "SELECT * FROM read_text('/etc/hostname')",
+    "SELECT * FROM glob('/*')",
+    "SELECT * FROM no_such_table",
+    "SELEC 1",
+)
+
+
+@pytest.mark.parametrize("statement", TWO_OR_CHANGING + BEYOND_THE_RELEASE)
+def test_sql_is_one_statement_that_reads_the_release(database: Path, statement: str) -> None:
+    with pytest.raises(CallError):
+        query(database, statement)
+
+
+def test_every_published_table_is_a_view_with_its_docs(database: Path) -> None:
+    for table in PUBLISHED:
+        names, _ = query(database, f"SELECT * FROM {table.name}")
+        assert tuple(names) == table.names
+    comments = dict(
+        query(
+            database,
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'user_scores'",
+        )[1]
+    )
+    assert comments["score_churn_28d"] == USER_SCORES["score_churn_28d"].doc
