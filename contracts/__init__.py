@@ -1,0 +1,1 @@
+"""What everyone agrees on: tables, features, tasks, days."""

@@ -1,8 +1,8 @@
 """Every feature: where it comes from, over which window, what it is when nothing happened.
 
-`jobs/user_features.py` computes exactly this list; `models/encoders.py` fits one transform per
-`encoding`. Adding a feature of an existing aggregate adds a row here or in `measures.py`; see
-docs/adding-a-feature.md.
+`jobs/features/user_features.py` computes exactly this list; `models/data/encoders.py` fits one
+transform per `encoding`. Adding a feature of an existing aggregate adds a row here or in
+`measures.py`; see docs/adding-a-feature.md.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ GRAPH = (
     ("followed_reviews_90d", "Reviews of the users followed in the 90 days before", "count"),
     ("followed_stars_90d", "Sum of the stars of those reviews", "count"),
 )  # fmt: skip
-"""Of the follow graph as of a midnight: `jobs/graph.py`."""
+"""Of the follow graph as of a midnight: `jobs/features/follow_graph.py`."""
 
 RECENT_ITEMS = (
     ("n_recent_items", f"Distinct items among the last {SEQUENCE_LENGTH} events", "count"),

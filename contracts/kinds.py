@@ -1,6 +1,6 @@
 """What a label can look like. Each kind has its label in `jobs/labels.py`, its head in
-`models/heads.py`, its metrics in `models/evaluate.py`, its twin in `models/twins.py` and its score
-columns here; a test fails if one is missing.
+`models/network/heads.py`, its metrics in `models/evaluation/metrics.py`, its twin in
+`models/evaluation/lightgbm_twins.py` and its score columns here; a test fails if one is missing.
 """
 
 from __future__ import annotations

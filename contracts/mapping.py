@@ -1,6 +1,7 @@
 """What a mapping may say: each key once, with what it may hold and what it does.
 
-A new setting of a source is a row of `SOURCE_SETTINGS` and a field of `jobs.sources.Source`.
+A new setting of a source is a row of `SOURCE_SETTINGS` and a field of
+`jobs.mapping.sources.Source`.
 """
 
 from __future__ import annotations

@@ -18,17 +18,17 @@ from contracts.counts import n_of
 from contracts.days import Days, parse_day
 from contracts.table import CallError
 from contracts.tables import NO_MODEL
-from flows import publish, steps
-from flows.forecast import Forecast, Plan, Wanted, check_kept, finished, keep
-from flows.forms import as_choice, as_choices, as_day, as_flag, as_path, as_text
-from flows.learning import score_fingerprint
-from flows.lease import AFTER_THE_NIGHT, writing
-from flows.night import Night, StageReport
-from flows.parts import RUNNER, clean_all, together
-from flows.plan_page import plan_as_markdown
-from flows.releases import Release, Releases
+from flows.engine.run import Night, StageReport
+from flows.learning.fingerprints import score_fingerprint
+from flows.planning.plan import Forecast, Plan, Wanted, check_kept, finished, keep
+from flows.planning.plan_page import plan_as_markdown
+from flows.pools import RUNNER, clean_all, together
+from flows.release.releases import Release, Releases
 from flows.settings import NightjarSettings, read_settings
-from flows.tasks import after_publication, flow, patience, say
+from flows.state.writer_lock import AFTER_THE_NIGHT, writing
+from flows.steps import publish, tasks
+from flows.steps.parameters import as_choice, as_choices, as_day, as_flag, as_path, as_text
+from flows.steps.prefect_tasks import after_publication, flow, patience, say
 from jobs.stages import job_named
 
 SAMPLE_EVERY = 30
@@ -108,17 +108,17 @@ def backfill(
             now = planned(night, days, asked.stages, asked.engine, asked.force)
             check_kept(night.engine, asked.plan, now)
             log.info(f"plan {asked.plan}: nothing has moved since")
-        steps.check_mapping(night)
-        together(steps.land.submit(night, s.name) for s in night.mapping.sources)
+        tasks.check_mapping(night)
+        together(tasks.land.submit(night, s.name) for s in night.mapping.sources)
         landed = night.landed_days
         clean_all(night, landed)
-        steps.limits(night)
+        tasks.limits(night)
         forced = frozenset(days) if asked.force else frozenset()
-        steps.compute(night, "item_features", days, force=forced)
+        tasks.compute(night, "item_features", days, force=forced)
         features(night, days, asked.engine, forced)
         for name in ("labels", "examples"):
             if Stage(name) in closure(asked.stages):
-                steps.compute(night, name, days, force=forced)
+                tasks.compute(night, name, days, force=forced)
         done = finish(night, days, asked.stages, forced)
     return {
         "as_of": asked.end,
@@ -205,11 +205,11 @@ def features(
     decisions = night.planner.decisions(job, days, force)
     todo = sorted(d.day for d in decisions if not d.reuse)
     if not todo:
-        steps.compute(night, job.name, days)
+        tasks.compute(night, job.name, days)
     for chunk in chunks(todo, engine, night.settings.chunk_days):
-        steps.compute(night, "user_state", chunk[:1])
+        tasks.compute(night, "user_state", chunk[:1])
         sample = -(-len(chunk) // SAMPLE_EVERY) if len(chunk) > 1 else 0
-        steps.compute(night, job.name, chunk, engine.value, force, sample)
+        tasks.compute(night, job.name, chunk, engine.value, force, sample)
 
 
 def chunks(days: Sequence[date], engine: EngineName, chunk_days: int) -> Iterator[tuple[date, ...]]:

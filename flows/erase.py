@@ -15,20 +15,23 @@ from sqlalchemy import Engine, delete, insert, null, select, update
 from contracts.counts import n_of
 from contracts.table import CallError, Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
-from flows import forget, publish, traces, upkeep
-from flows.database import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
-from flows.forget import Change, Moved
-from flows.forms import as_path, as_text
-from flows.housekeeping import check_has, known_runs
-from flows.lease import NIGHT_FIRST, writing
-from flows.night import Night
-from flows.parts import default_as_of
-from flows.plan import LANDING, landing_stage
-from flows.receipts import trained_on
-from flows.releases import Releases, show_again
+from flows.engine.fingerprints import LANDING, landing_stage
+from flows.engine.run import Night
+from flows.lake import maintenance
+from flows.lake import rewrite as forget
+from flows.lake.rewrite import Change, Moved
+from flows.pools import default_as_of
+from flows.release.releases import Releases, show_again
+from flows.retention import personal_rows
+from flows.retention.cleanup import check_has, known_runs
 from flows.settings import read_settings
-from flows.tasks import after_publication, flow, patience, say
-from jobs.scratch import remove_left
+from flows.state.receipts import trained_on
+from flows.state.schema import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
+from flows.state.writer_lock import NIGHT_FIRST, writing
+from flows.steps import publish
+from flows.steps.parameters import as_path, as_text
+from flows.steps.prefect_tasks import after_publication, flow, patience, say
+from jobs.spark.scratch import remove_left
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
@@ -77,15 +80,15 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     before = key in suppressed(engine)
     if not before:
         suppress(engine, key, reason, night.started_at)
-    found = traces.unfinished(engine, key)
+    found = personal_rows.unfinished(engine, key)
     if found is None:
-        found = traces.find(night, {key})
-        traces.keep_first(engine, key, found, upkeep.reached_files(night.lake), root)
+        found = personal_rows.find(night, {key})
+        personal_rows.keep_first(engine, key, found, maintenance.reached_files(night.lake), root)
     if found.n_others:
         say(with_others(found))
     moved = rewrite(night, key, found)
     if not found.rows and not found.blanks:
-        traces.drop(engine, key)
+        personal_rows.drop(engine, key)
         if before:
             raise CallError("that person is erased already, and stays so: nothing was changed")
         unsuppress(engine, key)
@@ -100,7 +103,7 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
         "rows_of_others": found.n_others,
         "rows": found.rows,
         "files_rewritten": sum(one.files for one in moved.values()),
-        "files_removed": remove_files(night, key, traces.reached_before(engine, key, root)),
+        "files_removed": remove_files(night, key, personal_rows.reached_before(engine, key, root)),
         "models_marked": models_of(engine, key),
     }
     keep_receipt(engine, key, made)
@@ -129,7 +132,7 @@ def check_sources(night: Night) -> None:
         )
 
 
-def with_others(found: traces.Traces) -> str:
+def with_others(found: personal_rows.Traces) -> str:
     """What goes besides, for want of a way to cut a raw row apart."""
     return (
         f"{n_of(found.n_others, 'row')} of tables about other people "
@@ -174,7 +177,7 @@ def keep_receipt(engine: Engine, key: str, made: Mapping[str, Any]) -> None:
         )
 
 
-def rewrite(night: Night, key: str, found: traces.Traces) -> dict[Table, Moved]:
+def rewrite(night: Night, key: str, found: personal_rows.Traces) -> dict[Table, Moved]:
     """Every table, in every snapshot that something needs."""
     needed = needed_snapshots(night)
     affected = {f.path for f in night.lake.files_of_days(LANDED, found.days)}
@@ -183,11 +186,11 @@ def rewrite(night: Night, key: str, found: traces.Traces) -> dict[Table, Moved]:
         concerns: Callable[[str], bool]
         change: Change
         if table is LANDED:
-            concerns, change = affected.__contains__, traces.blanking(found)
+            concerns, change = affected.__contains__, personal_rows.blanking(found)
         elif table is QUARANTINE:
-            concerns, change = lambda path: bool(found.blanks), traces.dropping(found)
+            concerns, change = lambda path: bool(found.blanks), personal_rows.dropping(found)
         elif table is RECONCILIATION:
-            concerns, change = lambda path: bool(found.counts), traces.recounting(found)
+            concerns, change = lambda path: bool(found.counts), personal_rows.recounting(found)
         else:
             concerns = lambda path: forget.holding({key}, path)  # noqa: E731
             change = forget.without({key})
@@ -197,7 +200,7 @@ def rewrite(night: Night, key: str, found: traces.Traces) -> dict[Table, Moved]:
         )
         if moved[table].files:
             found.rows[table.name] = found.rows.get(table.name, 0) + moved[table].rows
-            traces.keep(night.engine, key, found)
+            personal_rows.keep(night.engine, key, found)
             say(f"{table.name}: {n_of(moved[table].files, 'file')} rewritten")
     return moved
 
@@ -273,8 +276,8 @@ def remove_files(night: Night, key: str, before: Collection[str]) -> int:
     Args:
         before: Files that tables led to before the erasure.
     """
-    runs = known_runs(night.engine) | upkeep.runs_of(night.lake, before)
-    stale = upkeep.stale_files(night.lake, runs, None)
+    runs = known_runs(night.engine) | maintenance.runs_of(night.lake, before)
+    stale = maintenance.stale_files(night.lake, runs, None)
     grace = night.started_at - timedelta(hours=night.settings.keep_files_hours)
     gone = tuple(
         path
@@ -283,7 +286,7 @@ def remove_files(night: Night, key: str, before: Collection[str]) -> int:
         or path.stat().st_mtime < grace.timestamp()
         or forget.may_tell({key}, path)
     )
-    upkeep.remove(upkeep.Stale(gone, 0), night.lake.files_folder)
+    maintenance.remove(maintenance.Stale(gone, 0), night.lake.files_folder)
     home = night.settings.folder
     remove_left(home / "scratch" / "spark")
     for folder in (home / "runs").glob("*"):

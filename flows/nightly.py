@@ -7,23 +7,25 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from contracts.table import CallError
-from flows import gating, parts, publish, steps
-from flows.forecast import Plan, check_kept, finished, forecast_night
-from flows.forms import as_text
-from flows.lease import NIGHT_FIRST, writing
-from flows.night import Night
-from flows.tasks import flow, patience, say
+from flows import pools
+from flows.engine.run import Night
+from flows.learning import gate
+from flows.planning.plan import Plan, check_kept, finished, forecast_night
+from flows.state.writer_lock import NIGHT_FIRST, writing
+from flows.steps import publish, tasks
+from flows.steps.parameters import as_text
+from flows.steps.prefect_tasks import flow, patience, say
 
 
 def run_name() -> str:
     """The night that a run is about, whether it was told or not."""
     try:
-        return f"nightly-{flow_run.parameters.get('as_of') or parts.default_as_of()}"
+        return f"nightly-{flow_run.parameters.get('as_of') or pools.default_as_of()}"
     except CallError:
         return "nightly"  # the run itself says what is wrong with its settings
 
 
-@flow(name="nightly", flow_run_name=run_name, task_runner=parts.RUNNER, validate_parameters=False)
+@flow(name="nightly", flow_run_name=run_name, task_runner=pools.RUNNER, validate_parameters=False)
 def nightly(
     as_of: str = "",
     source: str = "",
@@ -44,16 +46,16 @@ def nightly(
         no_train: Leave training out: users are scored by the model there is; where there is none,
             features and labels are published without scores.
     """
-    night = parts.open_night(as_of, source, raw, no_train)
+    night = pools.open_night(as_of, source, raw, no_train)
     model_id = as_text(accept, "accept")
     if model_id is not None:
         receipt = night.receipts.get("train", night.as_of)
-        gating.accept(night.engine, receipt.outputs if receipt else None, model_id)
+        gate.accept(night.engine, receipt.outputs if receipt else None, model_id)
     day, what, token = night.as_of, f"the night of {night.as_of}", as_text(plan, "plan")
     if night.settings.pools:
         if token is not None:
             check_kept(night.engine, token, planned(night))
-        parts.on_pools(night, source, raw)
+        pools.on_pools(night, source, raw)
         token = None  # it is being run
 
     with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say) as lease:
@@ -61,12 +63,12 @@ def nightly(
         publish.mend(night)
         if token is not None:
             check_kept(night.engine, token, planned(night))
-        parts.prepare_data(night)
-        trained, scored = parts.learn_and_score(night)
+        pools.prepare_data(night)
+        trained, scored = pools.learn_and_score(night)
         audited = publish.audit(night, scored, [day])
         release = publish.publish(night, scored, [day])
-        told = steps.report(night, trained, scored, audited, release)
-    return parts.done(night) | {"release_id": release.release_id} | told
+        told = tasks.report(night, trained, scored, audited, release)
+    return pools.done(night) | {"release_id": release.release_id} | told
 
 
 def planned(night: Night) -> Plan:

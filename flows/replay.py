@@ -11,15 +11,15 @@ from prefect.artifacts import create_markdown_artifact
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import CallError
-from flows import publish, steps
-from flows.forms import as_day, as_flag, as_path, as_text
-from flows.lease import AFTER_THE_NIGHT, writing
-from flows.night import Night
-from flows.parts import RUNNER, default_as_of, together
-from flows.quarantine import dropped_rows
-from flows.releases import Release, Releases
+from flows.engine.run import Night
+from flows.monitor.quarantine import dropped_rows
+from flows.pools import RUNNER, default_as_of, together
+from flows.release.releases import Release, Releases
 from flows.settings import read_settings
-from flows.tasks import after_publication, flow, patience, say
+from flows.state.writer_lock import AFTER_THE_NIGHT, writing
+from flows.steps import publish, tasks
+from flows.steps.parameters import as_day, as_flag, as_path, as_text
+from flows.steps.prefect_tasks import after_publication, flow, patience, say
 
 Counts = Mapping[tuple[str, str], int]
 
@@ -70,8 +70,8 @@ def replay(
                 + (f" for a reason that holds {text!r}" if text else "")
                 + "; `nightjar quarantine` lists what is"
             )
-        steps.check_mapping(night)
-        together(steps.land.submit(night, s.name) for s in night.mapping.sources)
+        tasks.check_mapping(night)
+        together(tasks.land.submit(night, s.name) for s in night.mapping.sources)
         clean_again(night, before)
         after = dropped_rows(night.lake, first, last, text)
         release = rebuild(night) if at_once else None
@@ -104,13 +104,13 @@ def clean_again(night: Night, dropped: Mapping[tuple[str, str, date], int]) -> N
     """The days of each table that lost rows on them, and their tiles."""
     days = {table: sorted({d for t, _, d in dropped if t == table}) for table, _, _ in dropped}
     together(
-        steps.compute.submit(night, f"clean_{table.name}", days[table.name])
+        tasks.compute.submit(night, f"clean_{table.name}", days[table.name])
         for table in CLEAN_TABLES
         if table.name in days
     )
     every = sorted({day for listed in days.values() for day in listed})
-    steps.compute(night, "user_days", every)
-    steps.compute(night, "late_data", every)
+    tasks.compute(night, "user_days", every)
+    tasks.compute(night, "late_data", every)
 
 
 def rebuild(night: Night) -> Release | None:
@@ -121,7 +121,7 @@ def rebuild(night: Night) -> Release | None:
         return None
     days = [current.as_of]
     for name in ("user_state", "item_features", "user_features"):
-        steps.compute(night, name, days)
+        tasks.compute(night, name, days)
     scored = publish.score(night, current.model_id, days)
     publish.audit(night, scored, days)
     return publish.publish(night, scored, days)

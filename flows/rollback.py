@@ -6,13 +6,13 @@ from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from contracts.table import CallError
-from flows.forms import as_text
-from flows.home import open_home, open_lake
-from flows.lease import NIGHT_FIRST, writing
-from flows.publish import derive
-from flows.releases import Releases, now, release_at
+from flows.lake.home_binding import open_home, open_lake
+from flows.release.releases import Releases, now, release_at
 from flows.settings import read_settings
-from flows.tasks import flow, patience, say
+from flows.state.writer_lock import NIGHT_FIRST, writing
+from flows.steps.parameters import as_text
+from flows.steps.prefect_tasks import flow, patience, say
+from flows.steps.publish import derive
 
 
 @flow(name="rollback", validate_parameters=False)

@@ -21,9 +21,9 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts.history import LearningDays
 from contracts.table import CallError
-from flows.private import make_private
-from jobs.config import SparkConfig
-from jobs.user_key import UserKey
+from flows.storage.permissions import make_private
+from jobs.spark.config import SparkConfig
+from jobs.values.user_key import UserKey
 from models.config import TrainConfig
 
 CATALOGUE_VARIABLE = "PYICEBERG_CATALOG__NIGHTJAR__URI"

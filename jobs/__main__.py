@@ -17,13 +17,13 @@ from datetime import date
 from pathlib import Path
 
 from contracts.table import CallError, ContractError
-from jobs.config import SparkConfig
-from jobs.lookup_files import read_lookups
+from jobs.landing.lookup_files import read_lookups
+from jobs.mapping.sources import read_mapping
 from jobs.run import run_job
-from jobs.session import start_session
-from jobs.sources import read_mapping
+from jobs.spark.config import SparkConfig
+from jobs.spark.session import start_session
 from jobs.stages import JOBS, Settings, job_named
-from jobs.user_key import UserKey
+from jobs.values.user_key import UserKey
 
 
 def main() -> int:

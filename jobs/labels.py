@@ -27,7 +27,7 @@ from contracts.kinds import (
 )
 from contracts.tables import EXAMPLES, LABELS
 from contracts.tasks import LABEL_REACH, OUTCOMES, SENTIMENTS, TASKS, Task
-from jobs.asof import known_on, newest_version
+from jobs.features.point_in_time import known_on, newest_version
 
 
 @dataclass(frozen=True)

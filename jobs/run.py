@@ -16,11 +16,11 @@ from pyspark.sql import functions as F
 from contracts.counts import n_of
 from contracts.table import ContractError
 from contracts.tables import LANDED, RECONCILIATION, table_named
-from jobs.clean import N_ROWS, UNFOUND
-from jobs.foreign import spark_sentence
-from jobs.io import WrittenDay, collected, read_table, write_days
-from jobs.land import NEVER, check_readable, landed
-from jobs.sources import RawFile, Source
+from jobs.cleaning.verdicts import N_ROWS, UNFOUND
+from jobs.landing.landing import NEVER, check_readable, landed
+from jobs.mapping.sources import RawFile, Source
+from jobs.spark.error_sentences import spark_sentence
+from jobs.spark.files import WrittenDay, collected, read_table, write_days
 from jobs.stages import Engine, Job, Output, Settings
 
 Written = dict[str, dict[date, WrittenDay]]

@@ -40,19 +40,19 @@ from contracts.tables import (
     USER_STATE,
 )
 from contracts.tasks import LABEL_REACH, enabled_tasks
-from jobs import clean as cleaning
 from jobs import labels as labelling
-from jobs.clean import Rules
-from jobs.clean_fields import NO_MONEY, Context
-from jobs.clean_tables import RULES
-from jobs.facts import FACTS, Facts, events
-from jobs.item_features import item_features
-from jobs.one_pass import features_in_one_pass
-from jobs.sources import Source, SourceMapping
-from jobs.user_days import AUTHOR_DAYS, item_days, late_data, user_days, user_item_days
-from jobs.user_features import user_features
-from jobs.user_key import UserKey
-from jobs.user_state import user_state
+from jobs.cleaning import verdicts as cleaning
+from jobs.cleaning.fields import NO_MONEY, Context
+from jobs.cleaning.rules import RULES
+from jobs.cleaning.verdicts import Rules
+from jobs.features.events import FACTS, Facts, events
+from jobs.features.item_features import item_features
+from jobs.features.user_days import AUTHOR_DAYS, item_days, late_data, user_days, user_item_days
+from jobs.features.user_features import user_features
+from jobs.features.user_state import user_state
+from jobs.mapping.sources import Source, SourceMapping
+from jobs.one_pass.features import features_in_one_pass
+from jobs.values.user_key import UserKey
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""PyTorch: training, scoring and judging one multi-task model, in processes of their own."""

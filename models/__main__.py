@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from contracts.table import CallError, ContractError
-from models import sealed
-from models.ranks import check_world, is_rank, rank, run_ranks
+from models.artifact import encryption
+from models.distributed import check_world, is_rank, rank, run_ranks
 
 _SET_PARENT_DEATH_SIGNAL = 1
 TRACKING_VARIABLE = "NIGHTJAR_TRACKING_URI"
@@ -49,27 +49,27 @@ def main() -> int:
     if n > 1 and not is_rank():
         return run_ranks(n, [told.what, str(told.spec), str(told.report)], told.report)
     try:
-        sealed.use(sealed.key_from(os.environ.get(sealed.KEY_VARIABLE)))
+        encryption.use(encryption.key_from(os.environ.get(encryption.KEY_VARIABLE)))
         check_world(n, "train.devices" if told.what == "train" else "score_processes")
         if told.what == "train":
-            from models.learn import TrainSpec
             from models.train import train
+            from models.training.multi_task import TrainSpec
 
             report = train(TrainSpec.from_json(spec))
         elif told.what == "clocks":
-            from models.clocks import compare_clocks
+            from models.evaluation.late_data import compare_clocks
 
             report = compare_clocks(spec)
         elif told.what == "scoreboard":
-            from models.scoreboard import compare_days
+            from models.evaluation.scoreboard import compare_days
 
             report = compare_days(spec)
         elif told.what == "tune":
-            from models import tune
+            from models.training import hyperparameter_search
 
-            report = tune.from_json(spec)
+            report = hyperparameter_search.from_json(spec)
         elif told.what == "reasons":
-            from models.reasons import explain
+            from models.evaluation.explanations import explain
 
             report = explain(spec)
         else:

@@ -97,7 +97,7 @@ class TrainConfig:
         "cagrad",
         "nash_mtl",
     ] = "fixed"
-    """How the tasks' losses become one step (`models/balance.py`)."""
+    """How the tasks' losses become one step (`models/training/loss_balance.py`)."""
     wide: bool = True
     """Whether each tower sees the inputs themselves as well, by one linear layer, beside what the
     trunk made of them (wide and deep: Cheng et al., 2016)."""
@@ -121,7 +121,8 @@ class TrainConfig:
     event_dropout: float = 0.0
     """Share of events left out of each sequence while training."""
     tie: float = 0.0
-    """Weight in the loss of how far the towers of related tasks lie apart (`models/related.py`)."""
+    """Weight in the loss of how far the towers of related tasks lie apart
+    (`models/training/task_relations.py`)."""
     consistency: float = 0.0
     """Weight in the loss of how far two answers to one question lie apart."""
     id_width: int = 8

@@ -26,9 +26,9 @@ import torch.distributed as dist
 from contracts.table import ContractError
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, Task
-from models.arrow import arrow_schema
-from models.artifact import Model, load_model, model_id
-from models.ranks import local_rank, n_ranks, rank
+from models.artifact.model import Model, load_model, model_id
+from models.data.arrow_schema import arrow_schema
+from models.distributed import local_rank, n_ranks, rank
 
 BATCH = 8192
 SHARD_ROWS = 262_144

@@ -12,16 +12,16 @@ import torch
 from contracts.counts import n_of
 from contracts.table import ContractError
 from contracts.training import untrained
-from models.alone import single_task_twins
-from models.artifact import Model, load_model, save_model
-from models.evaluate import constant_scores
-from models.examine import examine, held_rows
-from models.figures import draw_sharing
-from models.folds import cross_validate
-from models.learn import Chosen, NothingToLearn, TrainSpec, choose_tasks, fit_model
-from models.ranks import rank, say
-from models.towers import told
-from models.tracking import log_run
+from models.artifact.model import Model, load_model, save_model
+from models.distributed import rank, say
+from models.evaluation.cross_validation import cross_validate
+from models.evaluation.metrics import constant_scores
+from models.evaluation.model_test import examine, held_rows
+from models.evaluation.plots import draw_sharing
+from models.evaluation.single_task_twins import single_task_twins
+from models.mlflow_run import log_run
+from models.training.multi_task import Chosen, NothingToLearn, TrainSpec, choose_tasks, fit_model
+from models.training.tower_refit import told
 
 
 def train(spec: TrainSpec) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from pyspark.sql import DataFrame, SparkSession
 from xdist.scheduler import LoadScopeScheduling
 
 from contracts.table import Table
-from jobs.config import SparkConfig
-from jobs.schema import spark_schema
-from jobs.session import start_session
+from jobs.spark.config import SparkConfig
+from jobs.spark.schema import spark_schema
+from jobs.spark.session import start_session
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"

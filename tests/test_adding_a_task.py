@@ -18,9 +18,9 @@ from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
 from models.config import TrainConfig
 from models.score import ScoreSpec, score
-from models.learn import TrainSpec
+from models.training.multi_task import TrainSpec
 from models.train import train
-from tests.models.made import DAYS, NIGHT, write_examples, write_features
+from tests.models.simulated_examples import DAYS, NIGHT, write_examples, write_features
 
 folder, task = Path(sys.argv[1]), task_named("post_7d")
 assert LABELS["label_post_7d"].type == "bigint"
@@ -37,9 +37,9 @@ assert scores.column("score_post_7d_expected").null_count == 0
 assert scores.column("percentile_post_7d").null_count == 0
 assert scores.column("score_churn_28d").null_count == 20
 
-from jobs.config import SparkConfig
+from jobs.spark.config import SparkConfig
 from jobs.labels import _BY_KIND, _in_window
-from jobs.session import start_session
+from jobs.spark.session import start_session
 spark = start_session(SparkConfig(master="local[1]", shuffle_partitions=1), folder / "spark")
 rows = [("ann", 0, None, 2), ("ann", 6, None, 1), ("ann", 7, None, 5), ("bob", 1, "order", 9)]
 frame = spark.createDataFrame(rows, "user string, offset int, target string, n_posts bigint")

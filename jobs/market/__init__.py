@@ -1,0 +1,1 @@
+"""A simulated market, with everything that goes wrong in logs."""

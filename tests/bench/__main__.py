@@ -14,15 +14,15 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.tables import LANDED
-from jobs.config import SparkConfig
-from jobs.io import read_table, write_days
-from jobs.land import landed
+from jobs.landing.landing import landed
+from jobs.landing.raw_folder import raw_files
+from jobs.landing.read import raw_rows
+from jobs.mapping.sources import read_mapping
 from jobs.market.files import simulate
 from jobs.market.traits import Market
-from jobs.raw_folder import raw_files
-from jobs.rawfiles import raw_rows
-from jobs.session import start_session
-from jobs.sources import read_mapping
+from jobs.spark.config import SparkConfig
+from jobs.spark.files import read_table, write_days
+from jobs.spark.session import start_session
 from tests.conftest import REPOSITORY
 
 START, DAYS, USERS = date(2025, 1, 1), 60, 20_000

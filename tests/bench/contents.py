@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 
 from contracts.table import Table
 from contracts.tables import RECONCILIATION, TABLES, USER_SCORES
-from flows.database import open_database
-from flows.lake import Lake
-from flows.receipts import Receipts
-from flows.releases import Releases
-from jobs.digest import row_hashes
-from jobs.parquet import digest_text, fold
+from flows.lake.lake import Lake
+from flows.release.releases import Releases
+from flows.state.receipts import Receipts
+from flows.state.schema import open_database
+from jobs.spark.content_hash import row_hashes
+from jobs.spark.parquet_writer import digest_text, fold
 from jobs.stages import JOBS
 
 

@@ -17,17 +17,17 @@ from pathlib import Path
 import pandas as pd
 
 from contracts.days import DEDUP_DAYS
-from jobs.clean import verdicts
-from jobs.clean_fields import Context
-from jobs.clean_tables import RULES
-from jobs.config import SparkConfig
-from jobs.land import landed
+from jobs.cleaning.fields import Context
+from jobs.cleaning.rules import RULES
+from jobs.cleaning.verdicts import verdicts
+from jobs.landing.landing import landed
+from jobs.landing.raw_folder import raw_files
+from jobs.mapping.sources import read_mapping
 from jobs.market.files import STREAMS, simulate
 from jobs.market.traits import Market
-from jobs.raw_folder import raw_files
-from jobs.session import start_session
-from jobs.sources import read_mapping
-from jobs.user_key import UserKey
+from jobs.spark.config import SparkConfig
+from jobs.spark.session import start_session
+from jobs.values.user_key import UserKey
 from tests.conftest import REPOSITORY
 
 MARKET = Market(20_000, date(2025, 1, 1), 30, 11)

@@ -32,18 +32,19 @@ import pyarrow.parquet as pq
 from contracts.splits import Cut
 from contracts.tables import EXAMPLES
 from contracts.tasks import TASKS, Task
-from flows.database import open_database
-from flows.lake import Lake
-from flows.receipts import Receipts
-from models import encoders, examine
+from flows.lake.lake import Lake
+from flows.state.receipts import Receipts
+from flows.state.schema import open_database
 from models.config import TrainConfig
-from models.data import read_batches
-from models.evaluate import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
-from models.examine import as_arrays
-from models.layout import Layout, days_of, labelled, task_labels
-from models.learn import Chosen, TrainSpec, choose_tasks, fit_model
+from models.data import encoders
+from models.data.batches import read_batches
+from models.data.label_layout import Layout, days_of, labelled, task_labels
+from models.evaluation import model_test
+from models.evaluation.lightgbm_twins import twin_rows, twin_scores
+from models.evaluation.metrics import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
+from models.evaluation.model_test import as_arrays
 from models.train import train
-from models.twins import twin_rows, twin_scores
+from models.training.multi_task import Chosen, TrainSpec, choose_tasks, fit_model
 
 SHARES = (0.0, 1.5)
 """Bounds of a task's share in the mean: one of a twin that gains next to nothing says nothing."""
@@ -175,7 +176,7 @@ def main() -> None:
     if o.valid:
         judged_on_validation_days(spec, given, o.seeds)
         return
-    examine.lightgbm_scores = once(examine.lightgbm_scores)
+    model_test.lightgbm_scores = once(model_test.lightgbm_scores)
     reports, took = [], []
     for seed in range(o.seeds):
         with tempfile.TemporaryDirectory() as temporary:

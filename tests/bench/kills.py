@@ -24,7 +24,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flows.analysts import query
+from flows.release.duckdb_views import query
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.contents import contents, untrue_receipts
@@ -50,7 +50,7 @@ def environment(root: Path, home: Path, mark: str) -> dict[str, str]:
 def start(root: Path, home: Path, call: tuple[str, ...], mark: str) -> subprocess.Popen[bytes]:
     log = (home.parent / f"{home.name}.log").open("ab")
     return subprocess.Popen(
-        [sys.executable, "-c", "from flows.cli import main; main()", *call],
+        [sys.executable, "-c", "from flows.cli.main import main; main()", *call],
         env=environment(root, home, mark),
         cwd=REPOSITORY,
         stdout=log,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flows.settings import quiet_environment
-from tests.flows.made_nights import SETS, end_nights, heard, nights_in
+from tests.flows.steps.simulated_scores import SETS, end_nights, heard, nights_in
 
 NIGHTS = 16
 """In one home: each is compared with the one before, and what a night costs grows with them."""

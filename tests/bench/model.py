@@ -31,14 +31,15 @@ import torch
 
 from contracts.splits import Cut
 from contracts.tasks import task_named
-from models import data as data_module
-from models import encoders, fit
 from models.config import TrainConfig
-from models.data import Examples, read_batches
-from models.inputs import Inputs
-from models.layout import Layout
-from models.module import ExampleData, MultiTaskModule
-from models.network import Network
+from models.data import batches as data_module
+from models.data import encoders
+from models.data.batches import Examples, read_batches
+from models.data.inputs import Inputs
+from models.data.label_layout import Layout
+from models.network.network import Network
+from models.training import lightning_fit
+from models.training.lightning_module import ExampleData, MultiTaskModule
 from tests.conftest import REPOSITORY
 
 PEERS = REPOSITORY.parent / "shared/bench/peer_bench.py"
@@ -119,7 +120,7 @@ def train(path: Path, n_ids: int, folder: Path, streamed: bool, **changed: Any) 
     pool = data_module.POOL_ROWS // BATCH
     clock = Clock(3 * pool if streamed else STEPS)  # of a stream, whole pools
     with contextlib.suppress(Clock.Over):
-        fit.fit(module, ExampleData(examples, examples), config, folder, [clock])
+        lightning_fit.fit(module, ExampleData(examples, examples), config, folder, [clock])
     return BATCH / clock.cpu
 
 

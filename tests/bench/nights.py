@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from contracts.tables import TABLES
-from flows import housekeeping
-from flows.database import open_database
-from flows.lake import Lake
-from flows.receipts import Receipts
+from flows.lake.lake import Lake
+from flows.retention import cleanup
 from flows.settings import quiet_environment, read_settings
+from flows.state.receipts import Receipts
+from flows.state.schema import open_database
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.past import told
@@ -85,7 +85,7 @@ def bench_growth(root: Path, users: int, nights: int, history: int) -> None:
         os.environ["NIGHTJAR_HOME"] = str(home)
         settings = read_settings()
         at = datetime.now(UTC) + timedelta(seconds=1)
-        housekeeping.clean(settings, False, at, lambda line: None)
+        cleanup.clean(settings, False, at, lambda line: None)
         if n in (0, 1, 4, 9, 14, 19, 24, 29) or n == nights - 1:
             told(bench="growth", night=n + 1, seconds=took, spark_seconds=spark, **size_of(home))
 

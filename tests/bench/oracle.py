@@ -23,13 +23,13 @@ import pandas as pd
 from contracts.kinds import Binary, Count, MultiClass, MultiLabel, Ordinal
 from contracts.tables import LABELS
 from contracts.tasks import Task, task_named
-from flows.database import open_database
-from flows.lake import Lake
-from flows.receipts import Receipts
+from flows.lake.lake import Lake
 from flows.settings import read_settings
+from flows.state.receipts import Receipts
+from flows.state.schema import open_database
 from models.config import TrainConfig
-from models.evaluate import HIGHER_IS_BETTER, MAIN_METRIC, metrics
-from models.twins import twin_scores
+from models.evaluation.lightgbm_twins import twin_scores
+from models.evaluation.metrics import HIGHER_IS_BETTER, MAIN_METRIC, metrics
 
 CLASSES = 12
 
@@ -149,7 +149,7 @@ def truth_scores(task: Task, rows: pd.DataFrame, train: np.ndarray) -> dict[str,
 
 def rank_auc(task: Task, rows: pd.DataFrame, labels: np.ndarray) -> float:
     """For an ordinal task: how well the truth tells the upper half of the levels."""
-    from models.evaluate import auc_of
+    from models.evaluation.metrics import auc_of
 
     high = (labels > np.median(labels) - 0.5).astype(float)
     return auc_of(high, rows[task.name].to_numpy(np.float64))(np.ones(len(labels)))

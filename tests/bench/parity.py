@@ -21,12 +21,12 @@ from contracts.clean_tables import CLEAN_TABLES, FRAUD_MARKS, POSTS
 from contracts.measures import TEXT_BUCKETS
 from contracts.tables import USER_FEATURES
 from flows.backfill import EngineName, chunks
-from flows.night import Night
+from flows.engine.run import Night
 from flows.settings import read_settings
-from jobs.io import read_table
 from jobs.market.files import simulate
 from jobs.market.traits import Market
-from jobs.schema import arrow_schema
+from jobs.spark.files import read_table
+from jobs.spark.schema import arrow_schema
 from jobs.stages import job_named
 from tests.bench.duck import differences, features_by_hand
 from tests.bench.past import START, told

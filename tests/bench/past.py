@@ -28,18 +28,18 @@ from contracts.measures import TEXT_BUCKETS
 from contracts.table import Table
 from contracts.tables import USER_DAYS, USER_FEATURES, USER_STATE
 from flows.backfill import EngineName, Stage, planned
-from flows.night import Night
-from flows.receipts import Fingerprint, Receipt
+from flows.engine.run import Night
 from flows.settings import read_settings
-from jobs.config import SparkConfig
-from jobs.io import WrittenDay
+from flows.state.receipts import Fingerprint, Receipt
+from jobs.mapping.sources import read_mapping
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from jobs.run import run_job
-from jobs.session import start_session
-from jobs.sources import read_mapping
+from jobs.spark.config import SparkConfig
+from jobs.spark.files import WrittenDay
+from jobs.spark.session import start_session
 from jobs.stages import JOBS, Settings, job_named
-from jobs.user_key import UserKey
+from jobs.values.user_key import UserKey
 from tests.bench.duck import differences, features_by_hand
 from tests.bench.night import memory
 from tests.conftest import REPOSITORY

@@ -33,10 +33,10 @@ from contracts.kinds import Binary
 from contracts.splits import Split
 from contracts.tasks import Mask, Task
 from models.config import TrainConfig
-from models.evaluate import ece
-from models.inputs import Inputs
-from models.layout import Layout
-from models.learn import Chosen, TrainSpec, fit_model
+from models.data.inputs import Inputs
+from models.data.label_layout import Layout
+from models.evaluation.metrics import ece
+from models.training.multi_task import Chosen, TrainSpec, fit_model
 from tests.conftest import REAL_DATA
 
 LEARN, CHOOSE, TEST = (date(2000, 1, n) for n in (1, 2, 3))

@@ -25,19 +25,19 @@ from pyspark.sql import functions as F
 from contracts.kinds import MultiLabel
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
-from jobs.config import SparkConfig
-from jobs.session import start_session
-from models import encoders
-from models.arrow import arrow_schema
-from models.artifact import CPU_ROWS, Model, load_model, save_model
-from models.calibration import Calibration
+from jobs.spark.config import SparkConfig
+from jobs.spark.session import start_session
+from models.artifact.model import CPU_ROWS, Model, load_model, save_model
 from models.config import TrainConfig
-from models.data import to_batch
-from models.layout import Layout
-from models.network import Network
+from models.data import encoders
+from models.data.arrow_schema import arrow_schema
+from models.data.batches import to_batch
+from models.data.label_layout import Layout
+from models.network.calibration import Calibration
+from models.network.network import Network
 from models.score import ScoreSpec, score
 from tests.bench.__main__ import cpu_seconds, seconds, told
-from tests.models.made import NIGHT, write_features
+from tests.models.simulated_examples import NIGHT, write_features
 
 ROWS = 50_000
 

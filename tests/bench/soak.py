@@ -34,11 +34,11 @@ from pathlib import Path
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from contracts.tables import TABLES
-from flows import up
-from flows.database import open_database
-from flows.lake import Lake
-from flows.releases import Releases
+from flows.lake.lake import Lake
+from flows.release.releases import Releases
+from flows.server import up
 from flows.settings import quiet_environment, read_settings
+from flows.state.schema import open_database
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.kills import MARK, marked
@@ -81,7 +81,7 @@ class Soak:
     def start(self, *call: str, **more: str) -> subprocess.Popen[bytes]:
         log = (self.root / "nights.log").open("ab")
         return subprocess.Popen(
-            [sys.executable, "-c", "from flows.cli import main; main()", *call],
+            [sys.executable, "-c", "from flows.cli.main import main; main()", *call],
             env=self.environment(**more),
             cwd=REPOSITORY,
             stdout=log,
@@ -110,7 +110,7 @@ class Soak:
     def watch(self, day: date) -> None:
         """What the schedule does in the morning."""
         subprocess.run(
-            [sys.executable, "-c", f"from flows.watch import watch; watch('{day}')"],
+            [sys.executable, "-c", f"from flows.release_deadline import watch; watch('{day}')"],
             env=self.environment(),
             cwd=REPOSITORY,
             stdout=subprocess.DEVNULL,

@@ -30,18 +30,18 @@ from typing import Any
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from flows.lifecycle.signals import KEPT, STOPPED
+from flows.server.up import stop, wait_for
 from flows.settings import CATALOGUE_VARIABLE
-from flows.stopping import KEPT, STOPPED
-from flows.up import stop, wait_for
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.contents import contents
 from tests.bench.kills import environment, marked, watches
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import DAYS, NIGHT, START, no_postgres, postgres_server
-from tests.flows.doorway import doorway
+from tests.flows.server_outage import doorway
 
-COMMAND = [sys.executable, "-c", "from flows.start import main; main()"]
+COMMAND = [sys.executable, "-c", "from flows.cli.start import main; main()"]
 MOMENTS = (
     ("", signal.SIGINT, 0.5),
     ("", signal.SIGTERM, 3.0),

@@ -23,20 +23,20 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
-from jobs.clean import reconciliation, verdicts
-from jobs.clean_fields import Context
-from jobs.clean_tables import RULES
-from jobs.config import SparkConfig
-from jobs.erasing import blanked
-from jobs.land import landed
-from jobs.raw_row import WHOLE_FILE
-from jobs.rawfiles import raw_rows
-from jobs.session import start_session
-from jobs.sources import Money, RawFile, Source, SourceMapping, TableMap
+from jobs.cleaning.fields import Context
+from jobs.cleaning.rules import RULES
+from jobs.cleaning.verdicts import reconciliation, verdicts
+from jobs.erasure import blanked
+from jobs.landing.landing import landed
+from jobs.landing.read import raw_rows
+from jobs.mapping.raw_row import WHOLE_FILE
+from jobs.mapping.sources import Money, RawFile, Source, SourceMapping, TableMap
+from jobs.spark.config import SparkConfig
+from jobs.spark.session import start_session
 from jobs.stages import Settings, rules_for
-from jobs.user_key import UserKey, canonical_id
-from tests.jobs.broken_files import COLUMNS, broken, torture
-from tests.jobs.coverage_of_bytes import decoded, uncovered
+from jobs.values.user_key import UserKey, canonical_id
+from tests.jobs.landing.broken_files import COLUMNS, broken, torture
+from tests.jobs.landing.coverage_of_bytes import decoded, uncovered
 
 REVIEWS = TableMap(
     "reviews",

@@ -27,10 +27,10 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from flows.analysts import query
-from flows.database import open_database
-from flows.receipts import Receipts
-from flows.releases import Releases
+from flows.release.duckdb_views import query
+from flows.release.releases import Releases
+from flows.state.receipts import Receipts
+from flows.state.schema import open_database
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.conftest import REPOSITORY
@@ -242,7 +242,7 @@ def main() -> None:
     began = time.monotonic()
     with (root / "up.log").open("wb") as log:
         up = subprocess.Popen(
-            [python, "-c", "from flows.cli import main; main()", "up"],
+            [python, "-c", "from flows.cli.main import main; main()", "up"],
             env=environment(root, project, told.pools), cwd=project, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

@@ -22,15 +22,16 @@ from contracts.table import ContractError
 from contracts.tables import TABLES, USER_FEATURES
 from contracts.tasks import TASKS, Mask, Task, enabled_tasks, lacking, task_named
 from jobs import labels
-from jobs.clean_tables import RULES
-from models import evaluate, heads
+from jobs.cleaning.rules import RULES
+from models.evaluation import metrics
+from models.network import heads
 from tests.conftest import REPOSITORY
 
 
 def test_every_kind_has_its_label_head_and_metrics() -> None:
     assert set(labels.KINDS) == set(KINDS)
     assert set(heads.KINDS) == set(KINDS)
-    assert set(evaluate.KINDS) == set(KINDS)
+    assert set(metrics.KINDS) == set(KINDS)
     assert {type(kind) for kind in EXAMPLES_OF_KINDS} == set(KINDS)
 
 

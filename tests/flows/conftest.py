@@ -21,10 +21,10 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from sqlalchemy import create_engine, text
 
-from flows import context
+from flows.engine import context
+from flows.lifecycle.log_filters import following_runs
 from flows.nightly import nightly
-from flows.postgres import DATABASES
-from flows.quiet import following_runs
+from flows.state.postgres import DATABASES
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.conftest import REPOSITORY

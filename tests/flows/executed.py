@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from flows.code import PACKAGES
-from flows.night import Night
+from flows.engine.code_hash import PACKAGES
+from flows.engine.run import Night
 from tests.conftest import REPOSITORY
 
 Executed = dict[str, set[str]]

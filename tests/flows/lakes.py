@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from contracts.tables import USER_ITEM_DAYS, USER_SCORES
 from contracts.tasks import BY_MODEL, TASKS
-from flows.lake import Lake
-from flows.releases import Release, branch_of, now
-from jobs.io import WrittenDay
-from jobs.schema import arrow_schema
+from flows.lake.lake import Lake
+from flows.release.releases import Release, branch_of, now
+from jobs.spark.files import WrittenDay
+from jobs.spark.schema import arrow_schema
 
 D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
 

@@ -13,10 +13,10 @@ from contracts.table import CallError
 from contracts.tables import NO_MODEL
 from flows import backfill as past
 from flows.backfill import Stage, finish, open_backfill
-from flows.database import open_database
-from flows.night import Night
-from flows.releases import Releases
+from flows.engine.run import Night
+from flows.release.releases import Releases
 from flows.settings import read_settings
+from flows.state.schema import open_database
 from tests.flows.lakes import D1, D2
 
 FEATURES = [Stage.user_features]

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.utilities.templating import apply_values, find_placeholders
 
 from contracts.table import ContractError
-from flows import parts
+from flows import pools
 from tests.conftest import REPOSITORY
 
 TOLD = {
@@ -81,15 +81,15 @@ def asked(monkeypatch) -> list[tuple[str, dict[str, Any], str]]:
         found = answers.get(idempotency_key, state(StateType.COMPLETED))
         return SimpleNamespace(name="dusk", state=found)
 
-    monkeypatch.setattr(parts, "run_deployment", run)
-    monkeypatch.setattr(parts, "say", lambda line: None)
-    monkeypatch.setattr(parts, "flow_run", SimpleNamespace(id="f1", run_count=2))
-    monkeypatch.setattr(parts, "ANSWERS", answers, raising=False)
+    monkeypatch.setattr(pools, "run_deployment", run)
+    monkeypatch.setattr(pools, "say", lambda line: None)
+    monkeypatch.setattr(pools, "flow_run", SimpleNamespace(id="f1", run_count=2))
+    monkeypatch.setattr(pools, "ANSWERS", answers, raising=False)
     return made
 
 
 def test_a_night_hands_its_parts_over_in_order_each_under_a_key_of_its_own(asked) -> None:
-    parts.on_pools(Night(), Path("m.toml"), "")
+    pools.on_pools(Night(), Path("m.toml"), "")
     told = {"as_of": "2025-03-01", "source": "m.toml", "raw": "", "no_train": False}
     assert asked == [
         ("prepare/prepare", told, "f1-prepare/prepare"),
@@ -98,8 +98,8 @@ def test_a_night_hands_its_parts_over_in_order_each_under_a_key_of_its_own(asked
 
 
 def test_a_part_that_failed_is_started_once_more_by_a_night_that_is_started_again(asked) -> None:
-    parts.ANSWERS["f1-prepare/prepare"] = state(StateType.FAILED, "no disk")
-    parts.on_pools(Night(), "", "")
+    pools.ANSWERS["f1-prepare/prepare"] = state(StateType.FAILED, "no disk")
+    pools.on_pools(Night(), "", "")
     assert [key for _, _, key in asked] == [
         "f1-prepare/prepare",
         "f1-prepare/prepare-2",
@@ -109,7 +109,7 @@ def test_a_part_that_failed_is_started_once_more_by_a_night_that_is_started_agai
 
 def test_a_part_that_fails_again_stops_the_night_and_says_which_run_to_look_at(asked) -> None:
     for key in ("f1-train/train", "f1-train/train-2"):
-        parts.ANSWERS[key] = state(StateType.CRASHED, "the worker is gone")
+        pools.ANSWERS[key] = state(StateType.CRASHED, "the worker is gone")
     with pytest.raises(ContractError) as error:
-        parts.on_pools(Night(), "", "")
+        pools.on_pools(Night(), "", "")
     assert str(error.value) == ("train/train (run dusk) ended as Crashed: the worker is gone")

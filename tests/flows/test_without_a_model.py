@@ -10,14 +10,14 @@ from pyspark.sql import SparkSession
 
 from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL
-from flows import context
-from flows.analysts import query
-from flows.explain import explain
-from flows.night import Night
+from flows.engine import context
+from flows.engine.run import Night
+from flows.monitor.lineage import explain
 from flows.nightly import nightly
-from flows.receipts import Receipts
-from flows.releases import Releases
+from flows.release.duckdb_views import query
+from flows.release.releases import Releases
 from flows.settings import read_settings
+from flows.state.receipts import Receipts
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.flows.conftest import ENVIRONMENT, QUIET

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from contracts.clean_tables import ENGAGEMENTS
 from contracts.tables import LANDED
-from jobs.io import write_days
-from jobs.land import landed
+from jobs.landing.landing import landed
+from jobs.landing.raw_folder import raw_files
+from jobs.mapping.sources import read_mapping
 from jobs.market.files import simulate
 from jobs.market.traits import Market
-from jobs.raw_folder import raw_files
-from jobs.sources import read_mapping
+from jobs.spark.files import write_days
 from tests.conftest import REPOSITORY
-from tests.jobs.test_market import SMALL
+from tests.jobs.market.test_market import SMALL
 
 
 def test_a_stage_runs_alone_and_reports_its_files(spark, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.code import name_of, reached
-from flows.plan import CODE_OF_FILES, CODE_OF_LANDING
+from flows.engine.code_hash import name_of, reached
+from flows.engine.fingerprints import CODE_OF_FILES, CODE_OF_LANDING
 from jobs.stages import JOBS
 from tests.flows.conftest import QUIET
 from tests.flows.executed import Executed

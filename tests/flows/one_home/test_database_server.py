@@ -21,13 +21,13 @@ from sqlalchemy import create_engine, inspect, text
 
 from contracts.tables import PUBLISHED
 from flows import settings as settings_module
-from flows.database import open_database
 from flows.nightly import nightly
-from flows.postgres import DATABASES
-from flows.receipts import Receipts
-from flows.registry import Registry
-from flows.releases import Releases
+from flows.release.model_registry import Registry
+from flows.release.releases import Releases
 from flows.settings import read_settings
+from flows.state.postgres import DATABASES
+from flows.state.receipts import Receipts
+from flows.state.schema import open_database
 from tests.flows.conftest import NIGHT, PASSWORD, QUIET, fresh_databases
 
 pytestmark = QUIET

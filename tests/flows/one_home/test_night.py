@@ -14,15 +14,17 @@ from sqlalchemy import update
 
 from contracts.table import CallError, ContractError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
-from flows import gating, publish, steps, tasks
-from flows.analysts import query
-from flows.cli import app
-from flows.database import CURRENT, open_database
-from flows.lake import Lake
-from flows.night import Night, StageReport
+from flows.cli.main import app
+from flows.engine.run import Night, StageReport
+from flows.lake.lake import Lake
+from flows.learning import gate as gating
 from flows.nightly import nightly
-from flows.releases import Releases
+from flows.release.duckdb_views import query
+from flows.release.releases import Releases
 from flows.settings import read_settings
+from flows.state.schema import CURRENT, open_database
+from flows.steps import prefect_tasks, publish
+from flows.steps import tasks as steps
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import NIGHT, QUIET, START, lines_at_a_terminal
 
@@ -159,7 +161,9 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
 
     monkeypatch.setattr(steps, "find", broken)
     monkeypatch.setattr(publish, "announce", lambda release_id, day: told.append((release_id, day)))
-    monkeypatch.setattr(tasks, "alert", lambda event, message: told.append((event, message)))
+    monkeypatch.setattr(
+        prefect_tasks, "alert", lambda event, message: told.append((event, message))
+    )
     forget_the_announcement(home)
     state = nightly(NIGHT, return_state=True)
     assert state.is_completed()
@@ -211,8 +215,8 @@ def test_the_next_night_computes_one_day_and_keeps_the_old_scores(home: Path, fi
 
 
 def _receipts(home: Path, run_id: str) -> Any:
-    from flows.database import open_database
-    from flows.receipts import Receipts
+    from flows.state.receipts import Receipts
+    from flows.state.schema import open_database
 
     return Receipts(open_database(f"sqlite:///{home}/nightjar.db")).of_run(run_id)
 

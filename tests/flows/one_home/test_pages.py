@@ -18,8 +18,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from contracts.tables import PUBLISHED
 from contracts.tasks import TASKS
-from flows.analysts import query
-from flows.pages.app import make_app
+from flows.release.duckdb_views import query
+from flows.server.pages.app import make_app
 from flows.settings import read_settings
 from tests.flows.conftest import QUIET
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contracts.table import CallError
-from flows.analysts import query
+from flows.release.duckdb_views import query
 from flows.replay import replay
 from tests.flows.conftest import NIGHT, QUIET
 

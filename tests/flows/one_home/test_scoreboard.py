@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.tables import LABELS, SCOREBOARD
-from flows import scoreboard
-from flows.analysts import query
-from flows.night import Night
+from flows.engine.run import Night
+from flows.monitor import scoreboard
+from flows.release.duckdb_views import query
 from flows.settings import read_settings
 from tests.flows.conftest import NIGHT, QUIET
 

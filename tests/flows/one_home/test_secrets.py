@@ -12,8 +12,8 @@ import pytest
 
 from contracts.table import CallError
 from contracts.tables import LANDED, TABLES
-from flows.analysts import query
-from flows.lake import Lake
+from flows.lake.lake import Lake
+from flows.release.duckdb_views import query
 from tests.flows.conftest import QUIET
 
 pytestmark = QUIET

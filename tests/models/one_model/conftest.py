@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from contracts.tasks import TASKS
-from models.artifact import load_model, save_model
+from models.artifact.model import load_model, save_model
 from models.config import TrainConfig
-from models.learn import TrainSpec
-from models.tracking import RunSpec
+from models.mlflow_run import RunSpec
 from models.train import train
-from tests.models.made import DAYS, NIGHT, write_examples
+from models.training.multi_task import TrainSpec
+from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(
     width=32, depth=1, n_experts=2, n_bins=8, numeric_width=2, id_buckets=64, batch_size=256,

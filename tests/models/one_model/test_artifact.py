@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from contracts.table import ContractError
-from models import sealed
-from models.artifact import load_model, model_id, save_model
+from models.artifact import encryption
+from models.artifact.model import load_model, model_id, save_model
 
 
 def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tmp_path) -> None:
@@ -33,14 +33,14 @@ def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tm
 
 def test_a_sealed_model_is_the_same_model_and_opens_for_nobody_else(trained, tmp_path) -> None:
     plain = load_model(Path(trained["folder"]) / "model")
-    sealed.use(sealed.key_from("07" * 32))
+    encryption.use(encryption.key_from("07" * 32))
     try:
         assert save_model(plain, tmp_path) == trained["model_id"]
         made = {p.name for p in tmp_path.iterdir()}
         assert made == {"model.json", "model.safetensors.sealed"}
         again = load_model(tmp_path).network.state_dict()
     finally:
-        sealed.use(None)
+        encryption.use(None)
     for name, weights in plain.network.state_dict().items():
         assert torch.equal(weights, again[name])
     with pytest.raises(ContractError, match="is sealed: set weights_key_file"):

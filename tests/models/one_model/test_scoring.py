@@ -19,13 +19,13 @@ import pytest
 from contracts.table import ContractError
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import TASKS
-from flows.audit import audit_scores
-from models.arrow import arrow_schema
-from models.artifact import load_model, save_model
-from models.reasons import reasons, sample
+from flows.release.audit import audit_scores
+from models.artifact.model import load_model, save_model
+from models.data.arrow_schema import arrow_schema
+from models.evaluation.explanations import reasons, sample
 from models.score import ScoreSpec, score
 from tests.conftest import REPOSITORY
-from tests.models.made import NIGHT, write_features
+from tests.models.simulated_examples import NIGHT, write_features
 
 
 def scores(model: str, tmp_path: Path, n: int = 333) -> pa.Table:

@@ -16,12 +16,12 @@ from mlflow.tracking import MlflowClient
 
 from contracts.tables import NO_MODEL
 from contracts.tasks import TASKS
-from models.artifact import load_model
-from models.learn import NothingToLearn, choose_tasks
-from models.reasons import reasons, sample
+from models.artifact.model import load_model
+from models.evaluation.explanations import reasons, sample
 from models.train import train
-from tests.models.made import DAYS, NIGHT
+from models.training.multi_task import NothingToLearn, choose_tasks
 from tests.models.one_model.conftest import CONFIG, spec_of
+from tests.models.simulated_examples import DAYS, NIGHT
 
 
 def test_the_known_answer_is_recovered_by_every_task(trained) -> None:

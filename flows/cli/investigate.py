@@ -1,0 +1,219 @@
+"""Commands that look into raw files, a row, a day or the past.
+
+They are check, explain, late, clocks, canary and tune.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from contracts.days import parse_day
+from contracts.table import ContractError
+from flows.cli import render
+from flows.cli.terminal import (
+    Day,
+    Format,
+    Home,
+    RawOption,
+    SourceOption,
+    begin,
+    begin_without_home,
+    out,
+    told_of,
+)
+from flows.lifecycle.errors import exit_code
+from flows.release import duckdb_views
+from flows.settings import NightjarSettings, read_settings
+
+if TYPE_CHECKING:
+    from flows.engine.run import Night
+
+
+def _night(settings: NightjarSettings) -> Night:
+    """A run's context as of the newest released day, to read with."""
+    begin(settings.folder)
+    from flows.engine import run
+    from flows.lake.home_binding import open_home
+    from flows.release.releases import Releases
+
+    current = Releases(open_home(settings)).current()
+    if current is None:
+        raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
+    return run.Night(settings, current.as_of)
+
+
+def explain(
+    user: Annotated[str, typer.Argument(help="A user_key, or a raw user id.")],
+    as_of: Day = None,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Where a user's scores come from: release, model, features, tiles, files; then made again."""
+    from flows.monitor.lineage import explain as origin_of
+
+    settings = read_settings(home=home, source=source, raw=raw)
+    night = _night(settings)
+    day = night.as_of if as_of is None else parse_day(as_of, "--as-of")
+    found = origin_of(night, user, day, out.print)
+    render.origin(out, found)
+    if found.mismatches:
+        raise typer.Exit(1)
+
+
+def late(
+    day: Annotated[str | None, typer.Option(help="One arrival day: whom it concerns.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    home: Home = None,
+) -> None:
+    """What landed late: per arrival day, or of one day users, and scores made without it."""
+    database: Path = read_settings(home=home).folder / "nightjar.duckdb"
+    if day is None:
+        statement = f"SELECT * FROM late_ledger ORDER BY landed_on DESC LIMIT {limit}"
+    else:
+        on = parse_day(day, "--day")
+        statement = f"""
+            SELECT l.user_key, l.day, l.days_late, l.n_events,
+                list(s.as_of ORDER BY s.as_of) FILTER (s.as_of IS NOT NULL) AS stale_scores_of
+            FROM late_data l LEFT JOIN stale_scores s USING (user_key, day, landed_on)
+            WHERE l.landed_on = DATE '{on}' GROUP BY ALL
+            ORDER BY l.days_late DESC, l.n_events DESC, l.user_key LIMIT {limit}"""
+    names, rows = duckdb_views.query(database, statement)
+    render.rows(names, rows, format.value, out)
+
+
+def clocks(
+    as_of: Annotated[str, typer.Option(help="A past as-of day with features and labels.")],
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """What late data costs: each task's AUC on features as they were, and as they are known now."""
+    from flows.monitor.late_data import compare_clocks
+
+    settings = read_settings(home=home, source=source, raw=raw)
+    found = compare_clocks(_night(settings), parse_day(as_of, "--as-of"), out.print)
+    render.rows(
+        ("task", "users", "AUC as was", "AUC as now", "difference", "95 % interval", "moved"),
+        [
+            (
+                name,
+                row["users"],
+                round(row["was"], 4),
+                round(row["now"], 4),
+                round(row["gain"], 4),
+                f"{row['low']:+.4f} to {row['high']:+.4f}",
+                row["moved"],
+            )
+            for name, row in found.items()
+        ],
+        format.value,
+        out,
+    )
+
+
+def canary(
+    as_of: Day = None,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Plant users whose future decides their labels; fail if a feature or a score sees it."""
+    from flows.monitor.leakage import canary as plant
+    from flows.monitor.leakage import default_cut
+
+    night = _night(read_settings(home=home, source=source, raw=raw))
+    cut = default_cut(night) if as_of is None else parse_day(as_of, "--as-of")
+    found = plant(night, cut, out.print)
+    render.rows(
+        ("task", "AUC of twins", "chance allows"),
+        [(n, round(auc, 3), f"0.5 ± {allowed:.3f}") for n, (auc, allowed) in found.tasks.items()],
+        "table",
+        out,
+    )
+    found.check()
+    out.print(f"{found.n_pairs} pairs of twins as of {found.cut}: no feature tells them apart")
+
+
+def tune(
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to search.")] = 60,
+    trials: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 1000,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Search for better training settings on the validation days; called again it goes on."""
+    from flows.learning.tuning import tune as search
+
+    night = _night(read_settings(home=home, source=source, raw=raw))
+    found = search(night, minutes, trials, out.print)
+    in_use = found["valid_loss_in_use"]
+    out.print(
+        f"{found['trials']} trials; validation loss over the constant's: best "
+        f"{found['valid_loss']:.4f}, "
+        + ("the settings in use were not tried" if in_use is None else f"in use {in_use:.4f}")
+    )
+    if found["best"]:
+        out.print("\nfor nightjar.toml; the gate decides the same night whether it is better:\n")
+        out.print("[train]", markup=False)
+        for name, value in found["best"].items():
+            out.print(f"{name} = {json.dumps(value)}", markup=False)
+
+
+class Rows(StrEnum):
+    first = "first"
+    all = "all"
+
+
+class CheckFormat(StrEnum):
+    text = "text"
+    json = "json"
+
+
+def check(
+    as_of: Day = None,
+    rows: Annotated[
+        Rows, typer.Option(help="The first thousand rows of each file, or all.")
+    ] = Rows.first,
+    format: Annotated[
+        CheckFormat, typer.Option(help="For a person, or one JSON object.")
+    ] = CheckFormat.text,
+    source: SourceOption = None,
+    raw: RawOption = None,
+) -> None:
+    """Try a mapping on raw files: what is clean, what is dropped and why, what can be learnt.
+
+    Needs no home and no key, and leaves nothing behind.
+    """
+    try:
+        begin_without_home()
+        from flows.mapping_check import trial
+        from flows.mapping_check.page import page
+        from flows.mapping_check.result import as_json
+
+        settings = read_settings(source=source, raw=raw)
+        max_rows = None if rows is Rows.all else trial.FIRST_ROWS
+        found = trial.of_settings(settings, as_of, max_rows)
+        if format is CheckFormat.json:
+            _print_json(as_json(found))
+        else:
+            page(out, found)
+    except Exception as error:
+        if format is not CheckFormat.json:
+            raise
+        _print_json({"stopped": told_of(error)})
+        raise typer.Exit(exit_code(error)) from None
+
+
+def _print_json(made: dict[str, Any]) -> None:
+    print(json.dumps(made, ensure_ascii=False, indent=1), file=out.file)
+
+
+COMMANDS = (check, explain, late, clocks, canary, tune)

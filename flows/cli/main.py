@@ -1,0 +1,223 @@
+"""The `nightjar` command."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from contracts.counts import n_of
+from contracts.days import parse_day
+from contracts.table import CallError
+from flows.cli import doctor, investigate, operators, render, repair
+from flows.cli.terminal import (
+    Day,
+    Format,
+    Home,
+    NoTrain,
+    PlanOption,
+    RawOption,
+    SourceOption,
+    app,
+    end_soon,
+    err,
+    out,
+    run_flow,
+    told_of,
+)
+from flows.lifecycle import errors, signals
+from flows.release import duckdb_views
+from flows.settings import REPOSITORY, local_path, read_settings
+
+DEMO_KEY = "demo-key-for-simulated-users-only"
+DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1200, 330, 7, date(2025, 1, 1)
+
+
+@app.command()
+def run(
+    as_of: Day = None,
+    plan: PlanOption = None,
+    accept: Annotated[
+        str | None, typer.Option(help="Let a model pass that the gate asks about, by its id.")
+    ] = None,
+    no_train: NoTrain = False,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: Home = None,
+) -> None:
+    """Run one night: clean, features, train, score, publish. What is done already is reused."""
+    settings = read_settings(home=home, source=source, raw=raw)
+    day = None if as_of is None else parse_day(as_of, "--as-of")
+    settings.user_key()
+    told = (day, settings.source, settings.raw, plan, accept, no_train)
+    render.released(out, run_flow(settings.folder, _nightly, *told))
+
+
+@app.command()
+def demo(
+    users: Annotated[int, typer.Option(min=300, help="Simulated users.")] = DEMO_USERS,
+    home: Home = None,
+) -> None:
+    """A simulated market, one whole night on it, and what to look at next."""
+    from datetime import timedelta
+
+    from jobs.market.files import simulate
+    from jobs.market.traits import Market
+
+    settings = read_settings(home=home)
+    folder = settings.folder / "demo" / f"{users}-users"
+    as_of = DEMO_START + timedelta(days=DEMO_DAYS)
+    if not (folder / "SIMULATED").exists():
+        out.print(f"simulating {n_of(users, 'user')} over {DEMO_DAYS} days")
+        n = simulate(Market(users, DEMO_START, DEMO_DAYS, DEMO_SEED), folder, _progress)
+        out.print(f"simulated {n_of(n, 'raw row')} in {folder}")
+    os.environ.setdefault("NIGHTJAR_KEY", DEMO_KEY)
+    if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
+        out.print("user ids are hashed with the demo's key, which is no secret")
+    mapping = REPOSITORY / "infra/sources/market.toml"
+    done = run_flow(settings.folder, _nightly, as_of, mapping, folder, None, None)
+    told = {"NIGHTJAR_HOME": settings.folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
+    shown = {name: shlex.quote(str(value)) for name, value in told.items()}
+    if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
+        shown["NIGHTJAR_KEY"] = DEMO_KEY
+    render.summary(out, settings, done, shown)
+
+
+@app.command()
+def simulate(
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write the raw logs to.")],
+    users: Annotated[int, typer.Option(min=1)] = 10_000,
+    days: Annotated[int, typer.Option(min=1)] = 180,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    start: Annotated[str, typer.Option(help="First day.")] = DEMO_START.isoformat(),
+    truth_every: Annotated[
+        int, typer.Option(min=1, help="Days between those whose truth is written, as examples lie.")
+    ] = 14,
+) -> None:
+    """Write the raw logs of a simulated market, dirt included; any size in bounded memory.
+
+    The folder `truth` beside them lists every defect, and what each user will do.
+    """
+    from jobs.market.files import simulate as write
+    from jobs.market.traits import Market
+
+    market = Market(users, parse_day(start, "--start"), days, seed)
+    n = write(market, local_path(out_folder), _progress, truth_every)
+    out.print(
+        f"{n_of(n, 'raw row')} in {out_folder}; run a night on them with\n"
+        f"  nightjar run --source infra/sources/market.toml --raw {out_folder}"
+    )
+
+
+@app.command(context_settings={"ignore_unknown_options": True})  # a statement may begin with `--`
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SELECT.")],
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    home: Home = None,
+) -> None:
+    """Query the current release with SQL (DuckDB's). Read-only."""
+    names, rows = duckdb_views.query(read_settings(home=home).folder / "nightjar.duckdb", statement)
+    render.rows(names, rows, format.value, out)
+
+
+@app.command()
+def tables(home: Home = None) -> None:
+    """The tables of the current release."""
+    render.tables(out, read_settings(home=home).folder / "nightjar.duckdb")
+
+
+@app.command()
+def describe(table: Annotated[str, typer.Argument(help="A table's name.")]) -> None:
+    """What a table's rows and columns mean."""
+    render.describe(out, table)
+
+
+@app.command()
+def quarantine(
+    day: Annotated[str | None, typer.Option(help="Only rows that landed on this day.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that hold this text.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="Rows to show of each reason.")] = 2,
+    home: Home = None,
+) -> None:
+    """What was dropped and why, how that moved over the days, and samples with letters hidden."""
+    asked = None if day is None else parse_day(day, "--day")
+    render.quarantine(out, read_settings(home=home), asked, reason, samples)
+
+
+@app.command()
+def up(home: Home = None) -> None:
+    """Prefect server, worker, nightly schedule and MLflow's pages on this machine, until Ctrl-C."""
+    from flows.server.up import up as start
+
+    start(read_settings(home=home), out.print)
+
+
+@app.command(name="doctor")
+def doctor_command(home: Home = None) -> None:
+    """What is missing on this machine, and how to get it."""
+    if not doctor.examine(read_settings(home=home), out):
+        raise typer.Exit(1)
+
+
+@app.command()
+def new_key(
+    path: Annotated[Path, typer.Argument(help="File to write; it must not exist.")],
+) -> None:
+    """Make a user key in a file that only you can read."""
+    try:
+        descriptor = os.open(local_path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise CallError(f"{path}: {error.strerror}; a key is never overwritten") from None
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(secrets.token_hex(32) + "\n")
+    out.print(
+        f"{path}: a new key, mode 0600. Keep a copy: scores cannot be joined to users "
+        f"without it.\n  export NIGHTJAR_KEY_FILE={path}"
+    )
+
+
+def _progress(done: int, total: int) -> None:
+    if done % max(total // 6, 1) == 0 or done == total:
+        out.print(f"  day {done} of {total}")
+
+
+def _nightly() -> Any:
+    from flows.nightly import nightly
+
+    return nightly
+
+
+for command in (*operators.COMMANDS, *repair.COMMANDS, *investigate.COMMANDS):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run a command; a person sees a message, not a stack."""
+    signals.listen()
+    try:
+        code, told = ended(sys.argv[1:])
+    except BaseException:
+        signals.leave_it_to_the_stop()
+        raise
+    signals.leave_it_to_the_stop()
+    if told:
+        err.print(told, style="red", markup=False, soft_wrap=True)
+    end_soon(code)
+
+
+def ended(words: Sequence[str]) -> tuple[int, str]:
+    """Run a command: its exit code, and what is to be said of its end."""
+    try:
+        app(list(words), standalone_mode=True)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1, ""
+    except Exception as error:
+        return errors.exit_code(error), told_of(error)
+    return 0, ""

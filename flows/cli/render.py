@@ -1,0 +1,347 @@
+"""What the command prints."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from contracts.counts import n_of
+from contracts.days import as_ranges
+from contracts.table import CallError, Table
+from contracts.tables import PUBLISHED, TABLES
+from flows.release.duckdb_views import NEWEST, VIEWS, View, query
+from flows.settings import NightjarSettings
+
+RULE = 80
+"""Columns of a line across, where there are more."""
+
+
+def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: Console) -> None:
+    """Print a result as a table, CSV or JSON; the last two to the bare output, for programs."""
+    if how == "csv":
+        writer = csv.writer(out.file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(values)
+    elif how == "json":
+        json.dump(
+            [dict(zip(names, row, strict=True)) for row in values],
+            out.file,
+            indent=1,
+            default=str,
+        )
+        print(file=out.file)
+    else:
+        made = RichTable(box=None, header_style="bold", pad_edge=False)
+        for i, name in enumerate(names):
+            is_number = any(isinstance(row[i], int | float) for row in values)
+            made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        for row in values:
+            made.add_row(*(Text("" if value is None else str(value)) for value in row))
+        out.print(made)
+
+
+def tables(out: Console, database: Path) -> None:
+    """The release's views with their rows."""
+    release = query(database, "SELECT release_id, as_of FROM release")[1][0]
+    out.print(f"release {release[0]}, newest day {release[1]}")
+    listed = []
+    shown: tuple[Table | View, ...] = (*PUBLISHED, *VIEWS)
+    for table in shown:
+        n = query(database, f"SELECT count(*) FROM {table.name}")[1][0][0]
+        listed.append((table.name, f"{n:,}", table.doc))
+    rows(("table", "rows", "what it holds"), listed, "table", out)
+
+
+def describe(out: Console, name: str) -> None:
+    """A table from its contract, or a view of the release's file."""
+    known: dict[str, Table | View] = {t.name: t for t in TABLES} | {v.name: v for v in VIEWS}
+    if name not in known:
+        raise CallError(f"{name}: no such table; expected one of {', '.join(known)}")
+    table = known[name]
+    out.print(f"{name}: {table.doc}\none row per {', '.join(table.grain)}")
+    rows(
+        ("column", "type", "null", "what it says"),
+        [(c.name, c.type, "may be" if c.nullable else "", c.doc) for c in table.columns],
+        "table",
+        out,
+    )
+
+
+def quarantine(
+    out: Console, settings: NightjarSettings, day: date | None, reason: str | None, n: int
+) -> None:
+    """Reasons with their share and course, then samples of the most frequent."""
+    from flows.lake.home_binding import open_home, open_lake  # pyiceberg's import takes a second
+    from flows.monitor.quarantine import dropped, samples
+
+    lake = open_lake(settings, open_home(settings))
+    found = dropped(lake, day, reason)
+    if not found:
+        out.print("nothing was dropped" + (f" of what landed on {day}" if day else ""))
+        return
+    rows(
+        ("table", "reason", "rows", "of all", "last 14 days", "newest"),
+        [
+            (f.table, f.reason, f"{f.rows:,}", f"{f.rows / f.rows_in:.2%}", f.trend, str(f.newest))
+            for f in found
+        ],
+        "table",
+        out,
+    )
+    shown = samples(lake, found[:10], day, n) if n else []
+    if shown:
+        out.print("\nsamples, letters as a and digits as 9; `file:line` is where the row lies")
+        rows(
+            ("table", "reason", "file:line", "fields"),
+            [(s.table, s.reason, s.place, s.fields) for s in shown],
+            "table",
+            out,
+        )
+
+
+def releases(out: Console, settings: NightjarSettings) -> None:
+    """Releases, newest first."""
+    from flows.lake.home_binding import open_home  # MLflow's import takes seconds
+    from flows.release.releases import Releases
+
+    found = Releases(open_home(settings))
+    current = found.current()
+    if not found.all():
+        out.print("nothing has been released yet: run `nightjar run` or `nightjar demo`")
+        return
+    rows(
+        ("", "release", "newest day", "days it added", "model", "published", "run"),
+        [
+            (
+                "*"
+                if current and r.release_id == current.release_id
+                else "withdrawn"
+                if r.withdrawn_at
+                else "",
+                r.release_id,
+                str(r.as_of),
+                _listed(r.days),
+                r.model_id,
+                f"{r.published_at:%Y-%m-%d %H:%M}",
+                r.run_id,
+            )
+            for r in reversed(found.all())
+        ],
+        "table",
+        out,
+    )
+    for r in reversed(found.all()):
+        if r.reason is not None:
+            out.print(f"{r.release_id}: {r.reason}")
+
+
+def _listed(days: Sequence[date]) -> str:
+    ranges = as_ranges(days)
+    return ", ".join(
+        str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}" for r in ranges
+    )
+
+
+def plan(out: Console, made: Any, how: str) -> None:
+    """A plan: a line per stretch of days of which the same is said, the cost, and the token."""
+    from flows.planning.plan import runs_of_days, stage_costs
+
+    listed = [(stage, days, n, what, why) for stage, days, what, why, n in runs_of_days(made.days)]
+    rows(("stage", "days", "n", "what", "why"), listed, how, out)
+    if how != "table":
+        return
+    if not made.todo:
+        out.print("\nnothing to do")
+    else:
+        out.print("\ncost, from earlier runs of these stages")
+        costs = [
+            (
+                stage,
+                n,
+                "unknown" if rows_ is None else f"{rows_:,}",
+                "unknown" if seconds is None else f"{seconds:,.1f}",
+                "unknown" if size is None else f"{size / 1e6:,.1f}",
+            )
+            for stage, n, rows_, seconds, size in stage_costs(made.days)
+        ]
+        total = (
+            "all",
+            len(made.todo),
+            f"{int(made.total('rows')):,}",
+            f"{made.total('seconds'):,.1f}",
+            f"{made.total('bytes') / 1e6:,.1f}",
+        )
+        rows(("stage", "days", "rows", "seconds", "MB"), [*costs, total], how, out)
+    command = made.call["command"]
+    words = (
+        f"--as-of {made.call['as_of']}"
+        if command == "run"
+        else f"--start {made.call['start']} --end {made.call['end']} "
+        f"--stages {','.join(made.call['stages'])} --engine {made.call['engine']}"
+        + (" --force" if made.call["force"] else "")
+    )
+    out.print(f"\nplan {made.token}; to run exactly this:")
+    out.print(f"  nightjar {command} {words} --plan {made.token}", soft_wrap=True)
+
+
+def origin(out: Console, found: Any) -> None:
+    """A row's origin, from the scores back to the files."""
+    release = found.release
+    out.print(f"user {found.user_key} as of {found.as_of}")
+    out.print(f"\nscores, first published by release {found.scores['release_id']}")
+    rows(
+        ("score", "value"),
+        [
+            (name, value if not isinstance(value, float) else f"{value:.6g}")
+            for name, value in found.scores.items()
+            if name.startswith("score_") and value is not None and not isinstance(value, list)
+        ],
+        "table",
+        out,
+    )
+    out.print("\nwhat moved each score most, against the mean user of the day")
+    rows(
+        ("task", "ranking score", "mean user", "reasons"),
+        [
+            (
+                name,
+                f"{r['score']:.3g}",
+                f"{r['mean_user']:.3g}",
+                ", ".join(f"{feature} {by:+.2g}" for feature, by in r["features"]),
+            )
+            for name, r in found.reasons.items()
+        ],
+        "table",
+        out,
+    )
+    for title, named in (
+        (
+            "current release",
+            {
+                "release": release.release_id,
+                "published": f"{release.published_at:%Y-%m-%d %H:%M} UTC",
+                "run": release.run_id,
+                "snapshots": ", ".join(f"{t} {s}" for t, s in release.snapshots.items()),
+            },
+        ),
+        ("model", found.model),
+        ("features", found.computed),
+    ):
+        out.print(f"\n{title}")
+        rows(("", ""), [(k, str(v)) for k, v in named.items()], "table", out)
+    counted = {k: v for k, v in found.features.items() if isinstance(v, int | float) and v}
+    shown = ", ".join(f"{k} {v:g}" for k, v in list(counted.items())[:30])
+    out.print(f"\n{len(found.features)} feature columns, {len(counted)} of them not 0: {shown} …")
+    out.print(f"\n{len(found.tiles)} tiles in the widest window; the newest")
+    rows(
+        ("day", "landed", "what"),
+        [
+            (
+                str(t["day"]),
+                str(t["landed_on"]),
+                ", ".join(f"{k} {v}" for k, v in t.items() if isinstance(v, int) and v),
+            )
+            for t in found.tiles[-8:]
+        ],
+        "table",
+        out,
+    )
+    out.print("\nclean rows of the user")
+    rows(("table", "rows", "first landed", "last landed"), found.rows, "table", out)
+    lines = sum(n for _, _, n in found.files)
+    out.print(
+        f"\n{n_of(len(found.files), 'raw file')} of those days, {n_of(lines, 'line')}; the newest"
+    )
+    rows(("source", "file", "lines"), found.files[:10], "table", out)
+    if found.mismatches:
+        out.print("\nmade again, it came out differently:")
+        for problem in found.mismatches:
+            out.print(f"  {problem}")
+    else:
+        out.print("\nmade again from tiles and artifact: every feature and score matches")
+
+
+def summary(
+    out: Console, settings: NightjarSettings, done: Mapping[str, Any], told: Mapping[str, str]
+) -> None:
+    """The end of a demo: what came in and out, where to look next, and in what environment."""
+    out.print(Rule(f"the night of {done['as_of']}"), width=min(out.width, RULE))
+    if not done["recomputed"]:
+        out.print("nothing had changed since the run before: everything was reused\n")
+    night(out, done)
+    page, home = done.get("report", "none could be made"), settings.folder
+    exports = "\n                     ".join(
+        f"export {name}={value}" for name, value in told.items()
+    )
+    out.print(
+        f"""[bold]where to look[/bold]
+  the night's page   {page}
+  SQL                nightjar sql "SELECT * FROM {NEWEST} ORDER BY score_purchase_7d DESC LIMIT 10"
+                     nightjar tables; nightjar describe user_scores
+  any SQL tool       {home / "nightjar.duckdb"} (DuckDB)
+  MLflow, Prefect    nightjar up
+[bold]what to try next[/bold]
+  the same again     nothing is recomputed
+  its commands       plan, explain, canary, tune … need to know what the demo was made of:
+                     {exports}
+  your own logs      README, "Bring your own logs"
+""",
+        soft_wrap=True,
+    )
+
+
+def released(out: Console, done: Mapping[str, Any]) -> None:
+    """The end of a night: what is current now, what became of its rows, and where to look."""
+    if "tonight" in done:
+        counted = done["tonight"]
+        clean, duplicate, dropped = (sum(row[i] for row in counted.rows) for i in (3, 4, 5))
+        out.print(
+            f"{counted.title}: {n_of(counted.rows_in, 'row')} in, {clean:,} clean, {duplicate:,} "
+            f"duplicate, {dropped:,} quarantined"
+        )
+    out.print(f"release {done['release_id']} is current")
+    if "report" in done:
+        out.print(f"its page: {done['report']}", soft_wrap=True)
+
+
+def night(out: Console, done: Mapping[str, Any]) -> None:
+    """What a night says when it is over: its parts that a terminal has room for."""
+    if "tonight" not in done:  # the release stands, but its page could not be made
+        return
+    counted, (names, sampled) = done["tonight"], done["sample"]
+    _part(
+        out,
+        f"what became of {counted.title}",
+        ("source", "table", "rows in", "clean", "duplicate", "quarantined", "erased"),
+        counted.rows,
+    )
+    _part(
+        out,
+        "why rows of these were dropped",
+        ("source", "table", "reason", "rows"),
+        counted.reasons,
+    )
+    _part(
+        out,
+        "how well it predicts[/bold] (test days, touched once; the page has intervals)[bold]",
+        ("task", "metric", "model", "LightGBM", "constant", "gain (95 %)"),
+        [row[:-1] for row in done["task_rows"]],
+    )
+    _part(out, "tasks that are off", ("task", "why"), list(done["switched_off"].items()))
+    _part(out, "a few scored users", names, sampled)
+
+
+def _part(out: Console, title: str, names: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+    if values:
+        out.print(f"[bold]{title}[/bold]")
+        rows(names, values, "table", out)
+        out.print()

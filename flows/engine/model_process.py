@@ -1,0 +1,99 @@
+"""Training and scoring as processes of their own, which end when the flow does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from contracts.table import CallError, ContractError
+from flows.settings import REPOSITORY, WEIGHTS_VARIABLE, read_settings
+from flows.storage.permissions import write_private
+
+TRACKING_VARIABLE = "NIGHTJAR_TRACKING_URI"
+"""Where training logs to: an address that may hold a password."""
+
+
+def run_models(
+    what: str,
+    spec: Mapping[str, Any],
+    folder: Path,
+    say: Callable[[str], None],
+    secrets: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Run `python -m models WHAT` with a spec, passing on its lines, and return its report.
+
+    What it and its libraries write to standard error goes to a log beside the report.
+    The spec stays in a file, for looking into. `secrets` are handed over in the environment alone,
+    never in a file or as an argument, which everybody on the machine may read.
+
+    Raises:
+        CallError: the process says that a setting is wrong.
+        ContractError: it says that its data are not right, or it ended without a report.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    spec_path, report_path = folder / f"{what}.spec.json", folder / f"{what}.report.json"
+    write_private(spec_path, json.dumps(spec, indent=1, default=str))
+    report_path.unlink(missing_ok=True)
+    threads = str(spec.get("threads", spec.get("config", {}).get("threads", 1)))
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
+        **(secrets or {}),
+    }
+    key = read_settings().key_of_weights()
+    if key is not None:
+        environment[WEIGHTS_VARIABLE] = key
+    log = folder / f"{what}.log"
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with (
+        os.fdopen(descriptor, "wb") as complaints,
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "models",
+                what,
+                str(spec_path),
+                str(report_path),
+                "--parent",
+                str(os.getpid()),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=complaints,  # libraries' bars and warnings, and the stack of an error
+            text=True,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C is for the run, which then asks this process to end
+        ) as process,
+    ):
+        try:
+            for line in process.stdout or ():
+                if line.strip():
+                    say(f"{what}: {line.rstrip()}")
+        except BaseException:
+            process.send_signal(signal.SIGKILL)
+            raise
+    if not report_path.exists():
+        raise ContractError(f"{ending(what, process.returncode)}; what it said is in {log}")
+    report: dict[str, Any] = json.loads(report_path.read_text())
+    if "error" in report:
+        raise (CallError if report.get("is_call") else ContractError)(report["error"])
+    return report
+
+
+def ending(what: str, code: int) -> str:
+    """How a process ended that did not say why."""
+    if code == -signal.SIGKILL:
+        return f"the process that was to {what} was killed, most often for lack of memory"
+    if code < 0:
+        return f"the process that was to {what} was ended by {signal.Signals(-code).name}"
+    return f"the process that was to {what} ended with {code}, which nobody foresaw"

@@ -1,0 +1,51 @@
+"""Where the lake's tables are listed: beside its files, or on the server that the settings name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError
+from pyiceberg.utils.config import Config
+
+from contracts.table import CallError
+from flows.lake.iceberg import plain_path, uri_of
+from flows.state.postgres import make_database
+from flows.state.schema import make_at_once
+
+NAMESPACE = "nightjar"
+
+
+def open_catalogue(folder: Path) -> Catalog:
+    """The catalogue of the lake in `folder`, made where it is missing.
+
+    Raises:
+        CallError: its files would not lie under `folder`.
+    """
+    properties: dict[str, Any] = {
+        "type": "sql",
+        "uri": f"sqlite:///{folder / 'catalogue.db'}",
+        "warehouse": uri_of(str(folder.absolute())),
+        "pool_pre_ping": "true",  # a server that was away meanwhile has broken what was open
+    }
+    properties |= Config().get_catalog_config(NAMESPACE) or {}
+    warehouse = str(properties["warehouse"])
+    if "://" in plain_path(warehouse):
+        raise CallError(
+            f"the catalogue's warehouse is {warehouse}, but runs stage their files under "
+            f"{folder}, and both must lie together so far: leave the warehouse out"
+        )
+    return make_at_once(lambda: _with_namespace(properties))
+
+
+def _with_namespace(properties: Mapping[str, Any]) -> Catalog:
+    """The catalogue, made with its namespace where it is missing."""
+    if str(properties.get("uri", "")).startswith("postgresql"):
+        make_database(str(properties["uri"]))
+    catalog = load_catalog(NAMESPACE, **properties)
+    with contextlib.suppress(NamespaceAlreadyExistsError):
+        catalog.create_namespace(NAMESPACE)
+    return catalog

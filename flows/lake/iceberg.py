@@ -1,0 +1,260 @@
+"""Contracts in Iceberg's terms: schemas, partitions, filters, and what a file must be like before a
+commit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+
+import pyarrow.parquet as pq
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from pyiceberg.expressions import (
+    AlwaysFalse,
+    AlwaysTrue,
+    And,
+    BooleanExpression,
+    GreaterThanOrEqual,
+    In,
+    LessThan,
+    Or,
+)
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+
+from contracts.counts import n_of
+from contracts.days import as_ranges
+from contracts.table import ContractError, Table, raise_if
+from jobs.spark.files import WrittenDay
+from jobs.spark.schema import arrow_schema
+
+_TYPES: dict[str, IcebergType] = {
+    "string": StringType(),
+    "int": IntegerType(),
+    "bigint": LongType(),
+    "float": FloatType(),
+    "double": DoubleType(),
+    "boolean": BooleanType(),
+    "date": DateType(),
+    "timestamp": TimestamptzType(),
+}
+MAX_RANGES = 100
+"""Ranges of days in one filter; beyond them the days are listed."""
+
+
+def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
+    """Look into every file before it is committed: columns, types, and that it is of its days.
+
+    Iceberg takes a file without its partition column, and then hides its rows from filters.
+
+    Raises:
+        ContractError: naming every file that is not right.
+    """
+    expected = arrow_schema(table)
+    problems = []
+    days_of: dict[str, set[date]] = {}
+    for day, made in written.items():
+        for path in made.files:
+            days_of.setdefault(path, set()).add(day)
+    rows = 0
+    for path, days in days_of.items():
+        metadata = pq.read_metadata(path)
+        rows += metadata.num_rows
+        schema = metadata.schema.to_arrow_schema()
+        if schema.names != expected.names or not all(
+            a.type.equals(b.type) for a, b in zip(schema, expected, strict=True)
+        ):
+            problems.append(f"  {path}: its columns are not the contract's")
+            continue
+        stats = span_of(metadata, table.day)
+        span = f"{min(days)} to {max(days)}" if len(days) > 1 else f"only {min(days)}"
+        if stats != (min(days), max(days)):
+            found = f"{stats[0]} to {stats[1]}" if stats else "no statistics"
+            problems.append(f"  {path}: expected {table.day} of {span}, found {found}")
+    counted = sum(made.rows for made in written.values())
+    if rows != counted:
+        problems.append(f"  {n_of(counted, 'row')} counted, {rows:,} in the files")
+    raise_if(table, problems)
+
+
+def span_of(metadata: pq.FileMetaData, day: str) -> tuple[date, date] | None:
+    """The first and last day in a file by its statistics; None if a part of it has none."""
+    names = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
+    column = names.index(day)
+    groups = [metadata.row_group(g).column(column) for g in range(metadata.num_row_groups)]
+    stats = [group.statistics for group in groups]
+    if not stats or any(s is None or not s.has_min_max for s in stats):
+        return None
+    return min(s.min for s in stats), max(s.max for s in stats)
+
+
+def on_days(table: Table, days: Iterable[date]) -> BooleanExpression:
+    """Rows of these days, as few ranges: Iceberg can tell of a range that a file lies within it."""
+    ranges = as_ranges(days)
+    if len(ranges) > MAX_RANGES:
+        return In(table.day, [day.isoformat() for r in ranges for day in r])
+    parts: list[BooleanExpression] = [
+        And(
+            GreaterThanOrEqual(table.day, r.start.isoformat()),
+            LessThan(table.day, r.end.isoformat()),
+        )
+        for r in ranges
+    ]
+    return reduce(Or, parts) if parts else AlwaysFalse()
+
+
+TOKEN = "nightjar.token"
+"""Property of a snapshot: the token of the run that made it; a later run has a higher one."""
+
+
+def token_of(snapshot: Snapshot) -> int | None:
+    """The token of the run that made a snapshot; None of one made without."""
+    summary = snapshot.summary
+    found = None if summary is None else summary.get(TOKEN)
+    return None if found is None else int(found)
+
+
+def standing(found: IcebergTable, ref: str = "main") -> Snapshot | None:
+    """The newest snapshot of a branch that counts: what a run has committed on top of a later
+    run's work, after it had lost the right to write, does not."""
+    snapshot = found.snapshot_by_name(ref)
+    line: list[Snapshot] = []
+    while snapshot is not None:
+        line.append(snapshot)
+        parent = snapshot.parent_snapshot_id
+        snapshot = None if parent is None else found.snapshot_by_id(parent)
+    tip, highest = None, 0
+    for made in reversed(line):
+        token = token_of(made)
+        if token is None or token >= highest:
+            tip, highest = made, max(highest, token or 0)
+    return tip
+
+
+def named_files(found: IcebergTable) -> Iterator[str]:
+    """Every file that a table's present metadata leads to, as it is named there."""
+    yield found.metadata_location
+    for logged in found.metadata.metadata_log:
+        yield logged.metadata_file
+    manifests = set()
+    for snapshot in found.metadata.snapshots:
+        yield snapshot.manifest_list
+        for manifest in snapshot.manifests(found.io):
+            if manifest.manifest_path not in manifests:
+                manifests.add(manifest.manifest_path)
+                yield manifest.manifest_path
+                for entry in manifest.fetch_manifest_entry(found.io, discard_deleted=True):
+                    yield entry.data_file.file_path
+
+
+def spec_names(found: IcebergTable) -> set[str]:
+    return {field.name for field in found.spec().fields}
+
+
+def iceberg_schema(table: Table) -> Schema:
+    n = len(table.columns)
+    return Schema(
+        *(
+            NestedField(i + 1, c.name, iceberg_type(c.type, n + i + 1), required=False, doc=c.doc)
+            for i, c in enumerate(table.columns)
+        )
+    )
+
+
+def iceberg_type(type_: str, element_id: int) -> IcebergType:
+    if type_.startswith("array<"):
+        return ListType(
+            element_id=element_id, element_type=_TYPES[type_[6:-1]], element_required=False
+        )
+    return _TYPES[type_]
+
+
+def partition_spec(table: Table) -> PartitionSpec:
+    schema = iceberg_schema(table)
+    return PartitionSpec(
+        *(
+            PartitionField(schema.find_field(name).field_id, 1000 + i, IdentityTransform(), name)
+            for i, name in enumerate(table.partition)
+        )
+    )
+
+
+def all_of(parts: Sequence[BooleanExpression]) -> BooleanExpression:
+    return reduce(And, parts) if parts else AlwaysTrue()
+
+
+def uri_of(path: str) -> str:
+    """A local file as Iceberg's tables name it: percent signs mean themselves, for no reader of
+    Iceberg's locations decodes them. pyiceberg cuts a URI at `#`, but not a bare path."""
+    return path if "://" in path or "#" in path else f"file://{path}"
+
+
+def plain_path(uri: str) -> str:
+    """Local files as plain paths, which Spark, Arrow and DuckDB all read."""
+    return uri.removeprefix("file://")
+
+
+def resolved(uri: str) -> str:
+    """Where a file really lies, whatever links and `..` its name goes through: names of files are
+    compared only so."""
+    path = plain_path(uri)
+    return path if "://" in path else os.path.realpath(path)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    path: str
+    rows: int
+    bytes: int
+
+
+@contextlib.contextmanager
+def conflicts_said(table: Table) -> Iterator[None]:
+    """Say in words that another writer was first."""
+    try:
+        yield
+    except (CommitFailedException, ValidationException) as error:
+        raise ContractError(
+            f"{table.name}: somebody else has written these days at the same time; nothing of this "
+            "commit is visible: run again"
+        ) from error
+
+
+def planned_files(
+    found: IcebergTable, where: BooleanExpression, snapshot: int
+) -> tuple[DataFile, ...]:
+    tasks = found.scan(row_filter=where, snapshot_id=snapshot).plan_files()
+    files = []
+    for task in tasks:
+        if task.delete_files:
+            raise RuntimeError(
+                f"{task.file.file_path} has delete files, "
+                "which readers of plain Parquet would not see"
+            )
+        files.append(
+            DataFile(
+                plain_path(task.file.file_path),
+                task.file.record_count,
+                task.file.file_size_in_bytes,
+            )
+        )
+    return tuple(sorted(files, key=lambda f: f.path))

@@ -1,0 +1,378 @@
+"""The lake: Iceberg tables over the Parquet files that Spark and torch write.
+
+Nothing is visible before its commit, and a commit replaces whole days of a table.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyiceberg.expressions import (
+    BooleanExpression,
+    EqualTo,
+    GreaterThanOrEqual,
+    In,
+    LessThan,
+)
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import is_ancestor_of
+from pyiceberg.transforms import IdentityTransform, MonthTransform
+
+from contracts.days import as_ranges
+from contracts.table import Table
+from contracts.tables import TABLES, USER_SCORES
+from flows.lake.catalogue import NAMESPACE, open_catalogue
+from flows.lake.iceberg import (
+    MAX_RANGES,
+    TOKEN,
+    DataFile,
+    all_of,
+    check_files,
+    conflicts_said,
+    iceberg_schema,
+    iceberg_type,
+    named_files,
+    on_days,
+    partition_spec,
+    planned_files,
+    spec_names,
+    standing,
+    token_of,
+    uri_of,
+)
+from flows.state.writer_lock import Lease, LeaseLost
+from jobs.spark.files import WrittenDay
+from jobs.spark.schema import arrow_schema
+
+MAIN = "main"
+_HOME = "nightjar.home"
+_PROPERTIES = {
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "10",
+    "commit.manifest-merge.enabled": "true",  # else each night leaves a manifest for good
+    "commit.manifest.min-count-to-merge": "20",
+}
+
+
+class Lake:
+    """The catalogue and its tables. `folder` holds the files of the default, local one."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.files_folder = folder / "files"  # where each run writes in a folder of its own
+        self._catalog = open_catalogue(folder)
+        self._lock = threading.RLock()
+        self._lease: Lease | None = None
+
+    @property
+    def home_id(self) -> str | None:
+        """The home that the catalogue says it is of."""
+        return self._catalog.load_namespace_properties(NAMESPACE).get(_HOME)
+
+    def mark(self, home_id: str) -> None:
+        """Have the catalogue say so."""
+        self._catalog.update_namespace_properties(NAMESPACE, updates={_HOME: home_id})
+
+    def hold(self, lease: Lease) -> None:
+        """Write as the run that has this lease, and as nobody else from now on.
+
+        A run that took over from one that was not heard of leaves a snapshot in every table, so
+        that a commit which the other was about to make fails, or does not count.
+        """
+        self._lease = lease
+        if lease.took_over:
+            for table in self.existing():
+                # What counts of scores is what a release's row names.
+                if table is not USER_SCORES:
+                    self.writable(table).append(
+                        arrow_schema(table).empty_table(), snapshot_properties=self.properties
+                    )
+
+    @property
+    def properties(self) -> dict[str, str]:
+        """What each snapshot says of the run that made it."""
+        return {} if self._lease is None else {TOKEN: str(self._lease.token)}
+
+    def check_writer(self) -> None:
+        """Make sure that this run may still write.
+
+        Raises:
+            LeaseLost: another one took over.
+        """
+        if self._lease is not None:
+            self._lease.check()
+
+    def writable(self, table: Table) -> IcebergTable:
+        """The table, to be changed: what does not count at the end of `main` is left behind.
+
+        Raises:
+            LeaseLost: another run took over.
+        """
+        found = self.table(table)
+        if self._lease is None:
+            return found
+        self._lease.check()
+        newest = max((token_of(s) or 0 for s in found.metadata.snapshots), default=0)
+        if newest > self._lease.token:
+            raise LeaseLost(
+                f"{table.name} was written by a later run, {newest}, than this one, "
+                f"{self._lease.token}; nothing of it was changed. If the home's database is an "
+                "older copy, it does not fit its lake any more"
+            )
+        counts = standing(found)
+        if counts is not None and counts.snapshot_id != self._tip(found, MAIN):
+            found.manage_snapshots().set_current_snapshot(counts.snapshot_id).commit()
+            found = self.table(table)
+        return found
+
+    def existing(self) -> tuple[Table, ...]:
+        """Tables of the contracts that were made already."""
+        listed = {name for _, name in self._catalog.list_tables(NAMESPACE)}
+        return tuple(table for table in TABLES if table.name in listed)
+
+    def named_files(self) -> Iterator[str]:
+        """Every file that a table of ours leads to, of those too that the code knows no more."""
+        for name in self._catalog.list_tables(NAMESPACE):
+            yield from named_files(self._catalog.load_table(name))
+
+    def table(self, table: Table) -> IcebergTable:
+        """The Iceberg table, made or widened to the contract's columns where need be."""
+        name = f"{NAMESPACE}.{table.name}"
+        if not self._catalog.table_exists(name):
+            return self._catalog.create_table(
+                name,
+                iceberg_schema(table),
+                partition_spec=partition_spec(table),
+                properties=_PROPERTIES,
+            )
+        found = self._catalog.load_table(name)
+        absent = [c for c in table.columns if c.name not in found.schema().column_names]
+        if absent:
+            with found.update_schema() as update:
+                for column in absent:
+                    update.add_column(column.name, iceberg_type(column.type, 0), doc=column.doc)
+        return found
+
+    def files(
+        self,
+        table: Table,
+        start: date | None = None,
+        end: date | None = None,
+        where: Mapping[str, Sequence[str]] | None = None,
+        snapshot: int | None = None,
+    ) -> tuple[DataFile, ...]:
+        """Files of the days `[start, end)`, by path; `where` narrows other partition columns."""
+        parts: list[BooleanExpression] = []
+        if start is not None:
+            parts.append(GreaterThanOrEqual(table.day, start.isoformat()))
+        if end is not None:
+            parts.append(LessThan(table.day, end.isoformat()))
+        parts += [In(name, list(values)) for name, values in (where or {}).items()]
+        found = self.table(table)
+        if snapshot is None:
+            counts = standing(found)
+            if counts is None:
+                return ()
+            snapshot = counts.snapshot_id
+        return planned_files(found, all_of(parts), snapshot)
+
+    def files_of_days(
+        self,
+        table: Table,
+        days: Collection[date],
+        where: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[DataFile, ...]:
+        """Files that hold these days, by path; days between may come with them."""
+        if not days:
+            return ()
+        if len(as_ranges(days)) > MAX_RANGES:
+            return self.files(table, min(days), max(days) + timedelta(days=1), where)
+        found = self.table(table)
+        counts = standing(found)
+        if counts is None:
+            return ()
+        parts = [In(name, list(values)) for name, values in (where or {}).items()]
+        return planned_files(found, all_of([on_days(table, days), *parts]), counts.snapshot_id)
+
+    def commit(
+        self,
+        table: Table,
+        written: Mapping[date, WrittenDay],
+        where: Mapping[str, str] | None = None,
+        branch: str = MAIN,
+    ) -> int:
+        """Replace whole days of the table by the files that were written for them.
+
+        One transaction; `where` narrows what is replaced within those days.
+
+        Returns:
+            The id of the snapshot that has them.
+
+        Raises:
+            ContractError: a file is not what the contract or its day says, or somebody else has
+                committed these days at the same time.
+        """
+        listed = [path for day in written.values() for path in day.files]
+        paths = sorted(set(listed))
+        check_files(table, written)
+        replaced = all_of(
+            [
+                on_days(table, written),
+                *(EqualTo(name, value) for name, value in (where or {}).items()),
+            ]
+        )
+        with self._lock:
+            found = self._partitioned(table, by_month=len(paths) < len(listed))
+            with conflicts_said(table), found.transaction() as transaction:
+                if self._has_rows(found, replaced, branch):
+                    transaction.delete(replaced, branch=branch, snapshot_properties=self.properties)
+                if paths:
+                    transaction.add_files(
+                        [uri_of(path) for path in paths],
+                        check_duplicate_files=False,
+                        branch=branch,
+                        snapshot_properties=self.properties,
+                    )
+            return self._tip(self.table(table), branch)
+
+    def replace_rows(
+        self,
+        table: Table,
+        rows: Sequence[Mapping[str, Any]],
+        days: Sequence[date],
+        where: Mapping[str, str],
+    ) -> int:
+        """Replace the rows of some days of a small table, which has no partitions."""
+        data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
+        replaced = all_of(
+            [
+                on_days(table, days),
+                *(EqualTo(name, value) for name, value in where.items()),
+            ]
+        )
+        with self._lock:
+            found = self.writable(table)
+            with conflicts_said(table), found.transaction() as transaction:
+                if self._has_rows(found, replaced, MAIN):
+                    transaction.delete(replaced, snapshot_properties=self.properties)
+                transaction.append(data, snapshot_properties=self.properties)
+            return self._tip(self.table(table), MAIN)
+
+    def _partitioned(self, table: Table, by_month: bool) -> IcebergTable:
+        """The table, made to take files of a day, or of a month: files keep how they were added.
+
+        Iceberg calls it evolving the partition spec; nothing is rewritten.
+        """
+        found = self.writable(table)
+        month = f"{table.day}_month"
+        if not table.partition or by_month == (month in spec_names(found)):
+            return found
+        with found.update_spec() as update:
+            if by_month:
+                update.remove_field(table.day)
+                update.add_field(table.day, MonthTransform(), month)
+            else:
+                update.remove_field(month)
+                update.add_field(table.day, IdentityTransform(), table.day)
+        return self.table(table)
+
+    def snapshot(self, table: Table, ref: str = MAIN) -> int | None:
+        """The snapshot that a branch points to; None for a table never written."""
+        found = standing(self.table(table), ref)
+        return None if found is None else found.snapshot_id
+
+    def branch(self, table: Table, name: str) -> None:
+        """A branch that starts at `main`, which starts as an empty snapshot if there is none."""
+        with self._lock:
+            found = self.writable(table)
+            if found.current_snapshot() is None:
+                found.append(arrow_schema(table).empty_table(), snapshot_properties=self.properties)
+                found = self.table(table)
+            tip = self._tip(found, MAIN)
+            if found.snapshot_by_name(name) is not None:
+                found.manage_snapshots().remove_branch(name).commit()
+                found = self.table(table)
+            found.manage_snapshots().create_branch(tip, name).commit()
+
+    def point_main(self, table: Table, snapshot: int) -> bool:
+        """Make `main` be an audited snapshot. Whether it had to move.
+
+        Raises:
+            RuntimeError: the table has no such snapshot any more.
+        """
+        with self._lock:
+            found = self.writable(table)
+            if self._tip(found, MAIN) == snapshot:
+                return False
+            if not self.has_snapshot(table, snapshot):
+                raise RuntimeError(f"{table.name} has no snapshot {snapshot}: it was expired")
+            found.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
+            return True
+
+    def has_snapshot(self, table: Table, snapshot: int) -> bool:
+        """Whether it is still there: it was not expired."""
+        return self.table(table).snapshot_by_id(snapshot) is not None
+
+    def descends(self, table: Table, snapshot: int, ancestor: int) -> bool:
+        """Whether `snapshot` was written on top of `ancestor`."""
+        return is_ancestor_of(snapshot, ancestor, self.table(table).metadata)
+
+    def drop_branch(self, table: Table, name: str) -> None:
+        """Remove a branch, if it is there; its files stay as long as a snapshot reaches them."""
+        with self._lock:
+            found = self.writable(table)
+            if found.snapshot_by_name(name) is not None:
+                found.manage_snapshots().remove_branch(name).commit()
+
+    def tag(self, table: Table, snapshot: int, name: str) -> None:
+        """Give a snapshot a name that keeps it."""
+        with self._lock:
+            found = self.writable(table)
+            named = found.snapshot_by_name(name)
+            if named is not None and named.snapshot_id == snapshot:
+                return
+            if named is not None:
+                found.manage_snapshots().remove_tag(name).commit()
+                found = self.table(table)
+            found.manage_snapshots().create_tag(snapshot, name).commit()
+
+    def untag(self, table: Table, name: str) -> None:
+        """Drop a name; the snapshot stays until it is expired."""
+        with self._lock:
+            found = self.writable(table)
+            if found.snapshot_by_name(name) is not None:
+                found.manage_snapshots().remove_tag(name).commit()
+
+    def drop_days(self, table: Table, days: Collection[date]) -> None:
+        """Remove all rows of some days."""
+        with self._lock:
+            found = self.writable(table)
+            if self._has_rows(found, on_days(table, days), MAIN):
+                found.delete(on_days(table, days), snapshot_properties=self.properties)
+
+    def staging(self, run_id: str, stage: str) -> str:
+        """Where one stage of one run writes its files; they stay there once committed."""
+        path = self.files_folder / run_id / stage
+        path.mkdir(parents=True, exist_ok=True)
+        return str(path)
+
+    @staticmethod
+    def _has_rows(found: IcebergTable, where: BooleanExpression, branch: str) -> bool:
+        tip = found.snapshot_by_name(branch)
+        if tip is None:
+            return False
+        return (
+            next(iter(found.scan(row_filter=where, snapshot_id=tip.snapshot_id).plan_files()), None)
+            is not None
+        )
+
+    @staticmethod
+    def _tip(found: IcebergTable, branch: str) -> int:
+        tip = found.snapshot_by_name(branch)
+        return -1 if tip is None else tip.snapshot_id

@@ -1,0 +1,223 @@
+"""Rows taken out of every snapshot of a table that is kept, by rewriting the files that hold them.
+
+Snapshots themselves cannot change: each one that is kept and held such a row is followed by one
+without it, to which releases, receipts and names are then pointed; the old ones are expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import parquet_files_to_data_files
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table as IcebergTable
+
+from contracts.table import Table
+from flows.lake.iceberg import plain_path, uri_of
+from flows.lake.lake import MAIN, Lake
+
+Change = Callable[[pa.Table], pa.Table | None]
+"""The rows of a file as they are to be; None if they are so already."""
+BRANCH = "forgetting"
+RAW_CELLS = "fields"
+"""The column of raw rows that holds what the raw files say."""
+
+
+@dataclass
+class Moved:
+    """What came of a rewriting: old ids and paths to new ones."""
+
+    snapshots: dict[int, int] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+    """Old file to the first of those that replace it; "" if nothing is left of it."""
+    rows: int = 0
+    """Rows taken out of or changed in the newest snapshot."""
+    files: int = 0
+
+    def in_json(self, value: Any) -> Any:
+        """The same value with ids and paths replaced, however deep they stand."""
+        if isinstance(value, dict):
+            return {name: self.in_json(inner) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self.in_json(inner) for inner in value]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return self.snapshots.get(value, value)
+        return self.paths.get(value, value) if isinstance(value, str) else value
+
+
+def holding(keys: Collection[str], file: str) -> bool:
+    """Whether a file may hold one of the keys, by its columns of text; row groups whose statistics
+    exclude them are not read."""
+    schema = pq.read_schema(file)
+    texts = [f.name for f in schema if pa.types.is_string(f.type)]
+    wanted = pa.array(sorted(keys), pa.string())
+    return any(
+        pq.read_table(file, columns=[name], filters=pc.field(name).isin(wanted)).num_rows
+        for name in texts
+    )
+
+
+def may_tell(keys: Collection[str], file: Path) -> bool:
+    """Whether a file that no table leads to may tell of people.
+
+    Raw rows name them in ways that their keys do not show, bounds in manifests are keys, and a file
+    that was cut off cannot be read.
+    """
+    if file.suffix != ".parquet":
+        return file.suffix == ".avro"
+    try:
+        return RAW_CELLS in pq.read_schema(file).names or holding(keys, str(file))
+    except pa.ArrowInvalid:
+        return True
+
+
+def without(keys: Collection[str]) -> Change:
+    """Leaves out rows of which a column of text is one of the keys."""
+    wanted = pa.array(sorted(keys), pa.string())
+
+    def change(rows: pa.Table) -> pa.Table | None:
+        said = pa.array([False] * rows.num_rows)
+        for column in rows.schema:
+            if pa.types.is_string(column.type):
+                said = pc.or_(said, pc.is_in(rows[column.name], value_set=wanted))
+        kept = rows.filter(pc.invert(said))
+        return None if kept.num_rows == rows.num_rows else kept
+
+    return change
+
+
+def rewrite(
+    lake: Lake,
+    table: Table,
+    needed: Collection[int],
+    concerns: Callable[[str], bool],
+    change: Change,
+    staging: str,
+) -> Moved:
+    """Rewrite the files of the named and the `needed` snapshots for which `concerns` and `change`
+    say so; names follow. Once all else is pointed to the new ones, `expire_others`.
+
+    Started again after a crash it does what is left.
+    """
+    found = lake.writable(table)
+    known = {s.snapshot_id for s in found.snapshots()}
+    named = {ref.snapshot_id for ref in found.metadata.refs.values()}
+    main = found.metadata.refs[MAIN].snapshot_id if MAIN in found.metadata.refs else None
+    moved = Moved()
+    written: dict[str, list[str]] = {}
+    described: dict[str, DataFile] = {}
+    seen: set[str] = set()
+    for snapshot in sorted((named | set(needed)) & known):
+        files = {plain_path(f.file_path): f for f in _files(found, snapshot)}
+        for path in sorted(files.keys() - seen):
+            rows = pq.read_table(path, partitioning=None) if concerns(path) else None
+            changed = None if rows is None else change(rows)
+            if rows is not None and changed is not None:
+                written[path] = _write(table, changed, Path(path), Path(staging))
+                described |= _described(found, written[path])
+        seen |= files.keys()
+        touched = files.keys() & written.keys()
+        if not touched:
+            continue
+        new = [path for old in sorted(touched) for path in written[old]]
+        found = _follow(
+            lake, table, snapshot, [files[p] for p in touched], [described[p] for p in new]
+        )
+        moved.snapshots[snapshot] = _tip(found)
+        if snapshot == main:
+            moved.rows = sum(f.record_count for f in map(files.get, touched) if f) - sum(
+                pq.read_metadata(path).num_rows for path in new
+            )
+    moved.paths = {old: (new[0] if new else "") for old, new in written.items()}
+    moved.files = len(written)
+    _point(lake, table, moved.snapshots)
+    return moved
+
+
+def _files(found: IcebergTable, snapshot: int) -> Iterator[DataFile]:
+    for task in found.scan(snapshot_id=snapshot).plan_files():
+        yield task.file
+
+
+def _tip(found: IcebergTable) -> int:
+    return found.metadata.refs[BRANCH].snapshot_id
+
+
+def _write(table: Table, rows: pa.Table, old: Path, staging: Path) -> list[str]:
+    """The rows as files that each lie in one partition, whichever way the table is partitioned."""
+    groups = [rows]
+    for name in table.partition:
+        groups = [
+            group.filter(pc.equal(group[name], value))
+            for group in groups
+            for value in pc.unique(group[name])
+        ]
+    paths = []
+    for i, group in enumerate(g for g in groups if g.num_rows):
+        path = staging / f"{old.stem}-{i}.parquet"
+        if path.exists():
+            path = staging / f"{old.parent.name}-{old.stem}-{i}.parquet"
+        pq.write_table(group, path, compression="zstd")
+        paths.append(str(path))
+    return paths
+
+
+def _described(found: IcebergTable, paths: list[str]) -> dict[str, DataFile]:
+    """Files as manifests name them. Once for all snapshots: of a wide file it takes long."""
+    uris = iter([uri_of(path) for path in paths])
+    made = parquet_files_to_data_files(found.io, found.metadata, uris)
+    return dict(zip(paths, made, strict=True))
+
+
+def _follow(
+    lake: Lake, table: Table, snapshot: int, old: list[DataFile], new: list[DataFile]
+) -> IcebergTable:
+    """A snapshot after `snapshot`, on a branch of its own, with files replaced."""
+    lake.drop_branch(table, BRANCH)
+    found = lake.table(table)
+    found.manage_snapshots().create_branch(snapshot, BRANCH).commit()
+    found = lake.table(table)
+    with (
+        found.transaction() as transaction,
+        transaction.update_snapshot(
+            branch=BRANCH, snapshot_properties=lake.properties
+        ).overwrite() as producer,
+    ):
+        for file in old:
+            producer.delete_data_file(file)
+        for file in new:
+            producer.append_data_file(file)
+    return lake.table(table)
+
+
+def _point(lake: Lake, table: Table, moved: Mapping[int, int]) -> None:
+    """Names follow the snapshots that they named."""
+    refs = dict(lake.table(table).metadata.refs)
+    for name, ref in refs.items():
+        if ref.snapshot_id not in moved or name == BRANCH:
+            continue
+        new = moved[ref.snapshot_id]
+        if name == MAIN:
+            lake.point_main(table, new)
+        elif ref.snapshot_ref_type == "tag":
+            lake.tag(table, new, name)
+        else:
+            lake.drop_branch(table, name)
+            lake.table(table).manage_snapshots().create_branch(new, name).commit()
+    lake.drop_branch(table, BRANCH)
+
+
+def expire_others(lake: Lake, table: Table, needed: Collection[int]) -> None:
+    """Forget every snapshot that has no name and that nothing needs: any of them may reach a file
+    that held such rows, also one that no kept snapshot reaches."""
+    found = lake.writable(table)
+    spared = {ref.snapshot_id for ref in found.metadata.refs.values()} | set(needed)
+    others = [s.snapshot_id for s in found.snapshots() if s.snapshot_id not in spared]
+    if others:
+        found.maintenance.expire_snapshots().by_ids(others).commit()

@@ -1,0 +1,1 @@
+"""What training and its gate are functions of."""

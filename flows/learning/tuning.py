@@ -1,0 +1,63 @@
+"""A search for better settings on the examples that the lake has."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from contracts.table import ContractError
+from contracts.tables import EXAMPLES
+from flows.engine.code_hash import code_fingerprint
+from flows.engine.fingerprints import hash_of, table_shape
+from flows.engine.model_process import run_models
+from flows.engine.run import Night, short_hash
+from flows.learning.fingerprints import first_as_of
+from flows.steps.prefect_tasks import Say
+
+_ONE = timedelta(days=1)
+
+
+def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
+    """Search within a time budget; it goes on with an earlier search of the same examples, tasks,
+    days, code and settings (but for those that are searched).
+
+    Raises:
+        ContractError: the lake has no examples.
+    """
+    days = sorted(day for day in night.receipts.days("examples") if day < night.as_of)
+    files = [file.path for day in days for file in night.lake.files(EXAMPLES, day, day + _ONE)]
+    if not files:
+        raise ContractError("there are no examples to learn from yet: run a night first")
+    tasks = [task.name for task in night.tasks]
+    digests = night.planner.digests("examples", EXAMPLES.name)
+    content = hash_of(
+        [
+            tasks,
+            first_as_of(night),
+            sorted((str(day), digests.get(day)) for day in days),
+            str(night.as_of),  # it decides which days are learnt from, and which are validation's
+            night.settings.settle_days,
+            code_fingerprint(("models.training.hyperparameter_search",)) + table_shape((EXAMPLES,)),
+        ]
+    )
+    folder = night.settings.folder / "runs" / night.run_id
+    train = {
+        "files": files,
+        "as_ofs": [day.isoformat() for day in days],
+        "known_until": night.as_of.isoformat(),
+        "settle_days": night.settings.settle_days,
+        "tasks": tasks,
+        "first_as_of": first_as_of(night),
+        "config": asdict(night.settings.train),
+        "folder": str(folder / "tune"),
+    }
+    spec = {
+        "train": train,
+        "storage": f"sqlite:///{night.settings.folder / 'tune.db'}",
+        "name": short_hash(content),
+        "seconds": 60 * minutes,
+        "trials": trials,
+        "threads": night.settings.train.threads,
+    }
+    return run_models("tune", spec, folder, say)

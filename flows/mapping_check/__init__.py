@@ -1,0 +1,1 @@
+"""A mapping tried on the first rows of raw files, in seconds."""

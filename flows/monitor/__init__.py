@@ -1,0 +1,1 @@
+"""What is looked into: quarantine, scoreboard, leakage, late data, lineage."""

@@ -1,0 +1,79 @@
+"""Two clocks: features as they were known at a midnight, and as they are known of it now."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.table import CallError, ContractError
+from contracts.tables import LABELS, NO_MODEL, USER_FEATURES
+from flows.engine.model_process import run_models
+from flows.engine.run import Night
+from flows.release.model_registry import Registry
+from flows.release.releases import Releases
+from flows.steps.prefect_tasks import Say
+from jobs.features.without_tiles import as_now, features_from_clean
+from jobs.spark.files import read_table, write_days
+
+
+def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
+    """Per task: the AUC of the current model as of `day`, `as_was` and `as_now`.
+
+    Features `as_now` take each row to have landed when it happened, if it has landed by now; what
+    they gain is what late data cost. Nothing of it enters the lake.
+
+    Raises:
+        ContractError: there is no model yet.
+        CallError: the lake has no features or labels as of `day`.
+    """
+    current = Releases(night.engine).current()
+    if current is None or current.model_id == NO_MODEL:
+        raise ContractError("there is no model to score with yet: run a night first")
+    span = (day, day + timedelta(days=1))
+    was, labels = (
+        [f.path for f in night.lake.files(table, *span)] for table in (USER_FEATURES, LABELS)
+    )
+    if not was or not labels:
+        missing = "features" if not was else "labels"
+        raise CallError(
+            f"there are no {missing} as of {day}; "
+            f"nightjar backfill --start {day} --end {day} --stages labels"
+        )
+    say(f"clocks: features as of {day}, as known before {night.as_of}")
+    clean = {
+        table.name: read_table(
+            night.spark, table, [f.path for f in night.lake.files(table, end=night.as_of)]
+        )
+        for table in CLEAN_TABLES
+    }
+    folder = night.scratch_files("as_now")
+    rows = features_from_clean(as_now(clean), [day])
+    now = write_days(night.spark, rows, USER_FEATURES, [day], folder)[day].files
+    files = {"was": was, "now": list(now)}
+    runs = night.settings.folder / "runs" / night.run_id
+    model = str(Registry(night.settings).fetch(current.model_id))
+    made = run_models(
+        "score",
+        {
+            "threads": 1,
+            "days": [
+                {
+                    "files": paths,
+                    "as_of": day.isoformat(),
+                    "model": model,
+                    "release_id": "clocks",
+                    "path": f"{runs}/{name}/{day}.parquet",
+                    "scratch": f"{runs}/{name}",
+                    "threads": 1,
+                }
+                for name, paths in files.items()
+            ],
+        },
+        runs,
+        say,
+    )["days"]
+    scores = {name: [one["path"]] for name, one in zip(files, made, strict=True)}
+    return run_models(
+        "clocks", {**scores, "labels": labels, "tasks": made[0]["tasks"], "threads": 1}, runs, say
+    )

@@ -1,0 +1,196 @@
+"""Leakage canaries: users and rows that no feature of the past can tell apart, if none leaks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+from pyspark.sql import DataFrame
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.counts import n_of
+from contracts.features import FEATURES
+from contracts.kinds import Binary
+from contracts.table import CallError, ContractError
+from contracts.tables import NO_MODEL, USER_FEATURES
+from contracts.tasks import TASKS
+from flows.engine.model_process import run_models
+from flows.engine.run import Night
+from flows.release.duckdb_views import first_row
+from flows.release.model_registry import Registry
+from flows.release.parquet_views import read_files
+from flows.release.releases import Releases
+from flows.steps.prefect_tasks import Say
+from jobs.features.without_tiles import altered_after, features_from_clean, with_canaries
+from jobs.spark.files import read_table, write_days
+
+SHARE, SEED, SIGMAS = 0.5, 20, 4.0
+"""Users who get twins; and how far from 0.5 an AUC may lie by chance, in standard errors."""
+
+
+@dataclass(frozen=True)
+class Canaries:
+    """What was planted, and what found it."""
+
+    cut: date
+    n_pairs: int
+    features: Mapping[str, int]
+    """Users by feature that told twins apart."""
+    altered: Mapping[str, int]
+    """Users by feature that changed with rows after the cut."""
+    tasks: Mapping[str, tuple[float, float]]
+    """AUC with which a task's score tells twins apart, and how far from 0.5 chance allows."""
+
+    @property
+    def problems(self) -> list[str]:
+        made = [
+            f"  {name}: tells {n_of(n, 'pair')} of twins apart" for name, n in self.features.items()
+        ]
+        made += [f"  {name}: changes for {n_of(n, 'user')} with rows after the cut"
+                 for name, n in self.altered.items()]  # fmt: skip
+        made += [
+            f"  {name}: the score tells twins apart with AUC {auc:.3f}, chance allows "
+            f"{0.5 - allowed:.3f} to {0.5 + allowed:.3f}"
+            for name, (auc, allowed) in self.tasks.items()
+            if abs(auc - 0.5) > allowed
+        ]
+        return made
+
+    def check(self) -> None:
+        """Refuse features that know the future.
+
+        Raises:
+            ContractError: naming each.
+        """
+        if self.problems:
+            raise ContractError(
+                "\n".join([f"the future leaks into features as of {self.cut}:", *self.problems])
+            )
+
+
+def canary(night: Night, cut: date, say: Say) -> Canaries:
+    """Plant canaries in the clean rows of the home, and look for whoever sees them.
+
+    Twins share their past and differ only in what comes after `cut`; beside them all rows after
+    `cut` are altered. Features as of `cut` are computed of both worlds, and twins are scored with
+    the model of the current release.
+
+    Raises:
+        CallError: nothing landed before `cut`, or after it.
+    """
+    spark = night.spark
+    clean = {
+        table.name: read_table(spark, table, [f.path for f in night.lake.files(table)])
+        for table in CLEAN_TABLES
+    }
+    planted = with_canaries(clean, cut, SHARE, SEED)
+    worlds = {"planted": planted, "altered": altered_after(planted, cut, SEED)}
+    files = {}
+    for name, world in worlds.items():
+        say(f"canary: features of the {name} world as of {cut}")
+        files[name] = _features(night, world, cut, name)
+    n_pairs, seen, moved = tell_apart(files["planted"], files["altered"], cut)
+    with duckdb.connect() as connection:
+        tasks = _scored(night, connection, files["planted"], cut, say)
+    return Canaries(cut, n_pairs, seen, moved, tasks)
+
+
+def tell_apart(
+    planted: Sequence[str], altered: Sequence[str], cut: date
+) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Pairs of twins, features that tell them apart, and features that differ between worlds.
+
+    Raises:
+        CallError: nobody, or no twin, is known before `cut`.
+    """
+    if not planted or not altered:
+        raise CallError(f"--as-of {cut}: nobody is known before it")
+    with duckdb.connect() as connection:
+        read_files(connection, planted).create_view("planted")
+        read_files(connection, altered).create_view("altered")
+        pairs = (
+            "planted a JOIN planted b ON a.user_key[-2:] = '-0' AND b.user_key[-2:] = '-1' "
+            "AND a.user_key[:-3] = b.user_key[:-3]"
+        )
+        n_pairs = int(first_row(connection, f"SELECT count(*) FROM {pairs}")[0])
+        if not n_pairs:
+            raise CallError(f"--as-of {cut}: no user with a past is known before it")
+        seen = _differing(connection, pairs)
+        moved = _differing(connection, "planted a JOIN altered b USING (user_key)")
+        for here, there in (("planted", "altered"), ("altered", "planted")):
+            (only,) = first_row(
+                connection, f"SELECT count(*) FROM {here} ANTI JOIN {there} USING (user_key)"
+            )
+            if only:
+                moved["user_key"] = moved.get("user_key", 0) + int(only)
+    return n_pairs, seen, moved
+
+
+def _features(night: Night, world: Mapping[str, DataFrame], cut: date, name: str) -> list[str]:
+    folder = night.scratch_files(f"canary_{name}")
+    rows = features_from_clean(world, [cut])
+    return list(write_days(night.spark, rows, USER_FEATURES, [cut], folder)[cut].files)
+
+
+def _differing(connection: duckdb.DuckDBPyConnection, joined: str) -> dict[str, int]:
+    """Features that differ between the rows `a` and `b` of a join, and for how many."""
+    counts = (
+        connection.execute(
+            "SELECT "
+            + ", ".join(f"count_if(a.{f.name} IS DISTINCT FROM b.{f.name})" for f in FEATURES)
+            + f" FROM {joined}"
+        ).fetchone()
+        or ()
+    )
+    return {f.name: int(n) for f, n in zip(FEATURES, counts, strict=True) if n}
+
+
+def _scored(
+    night: Night, connection: duckdb.DuckDBPyConnection, files: list[str], cut: date, say: Say
+) -> dict[str, tuple[float, float]]:
+    """How well scores tell twins with a future from those without; nothing without a model."""
+    current = Releases(night.engine).current()
+    if current is None or current.model_id == NO_MODEL:
+        return {}
+    folder = night.settings.folder / "runs" / night.run_id
+    spec: dict[str, Any] = {
+        "files": files,
+        "as_of": cut.isoformat(),
+        "model": str(Registry(night.settings).fetch(current.model_id)),
+        "release_id": "canary",
+        "path": f"{folder}/canary/{cut}.parquet",
+        "scratch": str(folder / "canary"),
+        "threads": 1,
+    }
+    made = run_models("score", {"threads": 1, "days": [spec]}, folder, say)["days"][0]
+    read_files(connection, [made["path"]]).create_view("scores")
+    found = {}
+    for task in TASKS:
+        if task.name not in made["tasks"] or not isinstance(task.kind, Binary):
+            continue
+        row = first_row(
+            connection,
+            f"""
+            WITH twins AS (
+                SELECT score_{task.name} AS s, user_key[-1:] = '1' AS live FROM scores
+                WHERE user_key[-2:] IN ('-0', '-1')),
+            ranked AS (
+                SELECT live, rank() OVER (ORDER BY s) + (count(*) OVER (PARTITION BY s) - 1) / 2
+                    AS r FROM twins)
+            SELECT count_if(live), count_if(NOT live), sum(CASE WHEN live THEN r END) FROM ranked
+            """,
+        )
+        if row[0] and row[1]:
+            n, m = int(row[0]), int(row[1])
+            auc = (float(row[2]) - n * (n + 1) / 2) / (n * m)
+            found[task.name] = (auc, SIGMAS * math.sqrt((n + m + 1) / (12 * n * m)))
+    return found
+
+
+def default_cut(night: Night) -> date:
+    """A month before the newest released day, so that there is a future to leak."""
+    return night.as_of - timedelta(days=30)

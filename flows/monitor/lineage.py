@@ -1,0 +1,291 @@
+"""Where a row comes from: from a user's scores back to files and lines, and forth again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+from pyspark.sql import functions as F
+
+from contracts.clean_tables import CLEAN_TABLES, FOLLOWS, USER_KEY
+from contracts.measures import WINDOWS
+from contracts.table import CallError, ContractError, Table
+from contracts.tables import (
+    ITEM_FEATURES,
+    LANDED,
+    NO_MODEL,
+    USER_DAYS,
+    USER_FEATURES,
+    USER_ITEM_DAYS,
+    USER_SCORES,
+    table_named,
+)
+from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
+from flows.engine.model_process import run_models
+from flows.engine.run import Night
+from flows.lifecycle.errors import sentence
+from flows.release.duckdb_views import first_row
+from flows.release.model_registry import Registry
+from flows.release.parquet_views import read_files
+from flows.release.releases import Release, Releases
+from flows.steps.prefect_tasks import Say
+from jobs.spark.files import read_table, write_days
+from jobs.stages import job_named
+
+_ONE = timedelta(days=1)
+SCORE_TOLERANCE = 1e-5
+"""Sums of floats differ with the rows beside them in a batch; features must be equal."""
+
+
+@dataclass
+class Origin:
+    """Everything that a user's row of a day was made of."""
+
+    user_key: str
+    as_of: date
+    scores: Mapping[str, Any]
+    release: Release
+    model: Mapping[str, Any]
+    features: Mapping[str, Any]
+    computed: Mapping[str, Any]
+    """Of the feature row: run, commit, engine, and when."""
+    tiles: Sequence[Mapping[str, Any]]
+    rows: Sequence[tuple[str, int, date, date]]
+    """Clean rows of the user: table, how many, first and last landing day."""
+    files: Sequence[tuple[str, str, int]]
+    """Raw files of those landing days: source, file, lines."""
+    reasons: Mapping[str, Any] = field(default_factory=dict)
+    """Per task, the features that moved the score most (`models/evaluation/explanations.py`)."""
+    mismatches: list[str] = field(default_factory=list)
+    """What came out differently when it was made again; nothing if all of it matched."""
+
+
+def explain(night: Night, who: str, day: date, say: Say) -> Origin:
+    """The origin of a user's scores as of a day, with features and scores made again.
+
+    `who` is a `user_key`, or a raw user id, which is hashed.
+
+    Raises:
+        ContractError: there is no release.
+        CallError: it has no such user or day.
+    """
+    release = Releases(night.engine).current()
+    if release is None:
+        raise ContractError("nothing has been released yet: run `nightjar run`")
+    scores = _row(night, USER_SCORES, day, who, release)
+    if scores is None:
+        hashed = night.key.of(who)
+        scores, who = _row(night, USER_SCORES, day, hashed, release), hashed
+    if scores is None:
+        raise CallError(
+            f"release {release.release_id} has no scores of that user as of {day}; "
+            'nightjar sql "SELECT DISTINCT as_of FROM user_scores" lists its days'
+        )
+    features = _row(night, USER_FEATURES, day, who, release) or {}
+    receipt = night.receipts.get("user_features", day)
+    rows = _clean_rows(night, who, day)
+    origin = Origin(
+        who,
+        day,
+        scores,
+        release,
+        _model(night, str(scores["model_id"])),
+        features,
+        {
+            "run": receipt.run_id,
+            "git commit": receipt.git_commit,
+            "computed at": receipt.finished_at,
+            "engine": receipt.outputs[USER_FEATURES.name].get("engine", "per-day"),
+            "inputs": receipt.fingerprint.inputs,
+        }
+        if receipt
+        else {},
+        _tiles(night, who, day),
+        rows,
+        _files(night, rows),
+    )
+    origin.mismatches += _made_again(night, origin, say)
+    return origin
+
+
+def _row(
+    night: Night, table: Table, day: date, who: str, release: Release
+) -> dict[str, Any] | None:
+    for file in night.lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
+        found = pq.read_table(
+            file.path, partitioning=None, filters=[("user_key", "=", who), ("as_of", "=", day)]
+        )
+        if found.num_rows:
+            row: dict[str, Any] = found.to_pylist()[0]
+            return row
+    return None
+
+
+def _model(night: Night, model_id: str) -> dict[str, Any]:
+    """What is known of how a model was trained; of none, that it is none."""
+    if model_id == NO_MODEL:
+        return {"model": f"{NO_MODEL}: nobody is scored in this release"}
+    for day in night.receipts.days("train"):
+        receipt = night.receipts.get("train", day)
+        if receipt is not None and receipt.outputs["model_id"] == model_id:
+            return {
+                "model": model_id,
+                "trained for": day,
+                **mlflow_of(Registry(night.settings), model_id, receipt.outputs["run_id"]),
+                "rows": receipt.rows_in,
+                "training snapshot": receipt.outputs.get("examples_snapshot"),
+                "examples": receipt.fingerprint.inputs,
+                "git commit": receipt.git_commit,
+            }
+    return {"model": model_id, **mlflow_of(Registry(night.settings), model_id)}
+
+
+def mlflow_of(registry: Registry, model_id: str, run_id: str | None = None) -> dict[str, Any]:
+    """What MLflow knows of a model; whatever it does not, the rest is told all the same."""
+    try:
+        tags, version = registry.tags(run_id), registry.version(model_id)
+    except Exception as error:
+        return {"MLflow run": f"{run_id or 'none'}: MLflow cannot be asked: {sentence(error)}"}
+    run = f"{run_id or 'none'}: MLflow does not know the run" if tags is None else run_id
+    return {"MLflow run": run, "registered version": version or "none", **(tags or {})}
+
+
+def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
+    """The user's tiles in the widest window, as known at `day`."""
+    first = day - timedelta(days=max(WINDOWS) + 1)
+    paths = [f.path for f in night.lake.files(USER_DAYS, first, day)]
+    if not paths:
+        return []
+    found = pq.read_table(paths, partitioning=None, filters=[("user_key", "=", who)])
+    return sorted(found.to_pylist(), key=lambda r: (r["day"], r["landed_on"]))
+
+
+def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date, date]]:
+    made = []
+    with duckdb.connect() as connection:
+        for table in CLEAN_TABLES:
+            paths = [f.path for f in night.lake.files(table, end=day)]
+            if not paths or USER_KEY.name not in table.names:
+                continue
+            read_files(connection, paths).create_view(table.name)
+            row = first_row(
+                connection,
+                f"SELECT count(*), min(landed_on), max(landed_on) FROM {table.name} "
+                "WHERE user_key = ? AND landed_on < ?",
+                [who, day],
+            )
+            if row[0]:
+                made.append((table.name, int(row[0]), row[1], row[2]))
+    return made
+
+
+def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tuple[str, str, int]]:
+    """Raw files that landed between a user's first and last row of a table, newest first."""
+    made: set[tuple[str, str, int]] = set()
+    with duckdb.connect() as connection:
+        for table, _, first, last in rows:
+            sources = [source.name for source, _ in night.mapping.feeding(table)]
+            paths = [
+                f.path for f in night.lake.files(LANDED, first, last + _ONE, {"source": sources})
+            ]
+            if paths:
+                read_files(connection, paths).create_view("landed", replace=True)
+                made.update(
+                    connection.execute(
+                        "SELECT source, file, count(*) FROM landed "
+                        "WHERE landed_on BETWEEN ? AND ? GROUP BY ALL",
+                        [first, last],
+                    ).fetchall()
+                )
+    return sorted(made, key=lambda f: (f[1], f[0]), reverse=True)
+
+
+def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
+    """Make the user's features from tiles and score them with the artifact: what differs."""
+    job, day, who = job_named("user_features"), origin.as_of, origin.user_key
+    say(f"explain: the features of {who[:8]} as of {day} again, from tiles")
+    inputs, _ = night.inputs(job, [day])
+    frames = {
+        name: read_table(night.spark, table_named(name), files) for name, files in inputs.items()
+    }
+    pair = (F.col("user_key") == who) | (F.col("followed_key") == who)
+    followed = [
+        row[0]
+        for row in frames[FOLLOWS.name]
+        .where(F.col("user_key") == who)
+        .select("followed_key")
+        .distinct()
+        .collect()
+    ]
+    for name, rows in frames.items():
+        if name == FOLLOWS.name:
+            frames[name] = rows.where(pair)
+        elif name in (USER_DAYS.name, USER_ITEM_DAYS.name):
+            frames[name] = rows.where(F.col("user_key").isin([who, *followed]))
+        elif USER_KEY.name in rows.columns and name != ITEM_FEATURES.name:
+            frames[name] = rows.where(F.col("user_key") == who)
+    made = job.compute(frames, [day], night.job_settings).tables[USER_FEATURES.name]
+    folder = night.scratch_files("explain")
+    (path,) = write_days(
+        night.spark, made.where(F.col("user_key") == who), USER_FEATURES, [day], folder
+    )[day].files
+    again = pq.read_table(path).to_pylist()[0]
+    problems = [
+        f"feature {name}: {origin.features.get(name)!r} in the lake, {value!r} made again"
+        for name, value in again.items()
+        if origin.features.get(name) != value
+    ]
+    if origin.scores["model_id"] == NO_MODEL:
+        return problems
+    runs = night.settings.folder / "runs" / night.run_id
+    model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
+    base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
+    withheld = {  # by the model itself, or as a later night found
+        task.name: "it was not published"
+        for task in TASKS
+        if origin.scores.get(task.method, BY_MODEL) != BY_MODEL
+    }
+    everybody = night.lake.files(USER_FEATURES, day, day + _ONE)
+    origin.reasons = run_models(
+        "reasons",
+        {
+            "rows": path,
+            "background": [f.path for f in everybody],
+            "model": model,
+            "withheld": withheld,
+            "threads": 1,
+        },
+        runs,
+        say,
+    )
+    spec = {
+        "files": [path],
+        "as_of": day.isoformat(),
+        "model": model,
+        "release_id": str(origin.scores["release_id"]),
+        "path": f"{runs}/explain/{day}.parquet",
+        "scratch": str(runs / "explain"),
+        "threads": 1,
+        "failed_tasks": "base_rate" if base_rates else "null",
+        "withheld": withheld,
+    }
+    run_models("score", {"threads": 1, "days": [spec]}, runs, say)
+    rescored = pq.read_table(spec["path"]).to_pylist()[0]
+    for name, value in rescored.items():
+        if name.startswith("percentile_") or name not in origin.scores:
+            continue  # a rank among all users; a column that the row was published before
+        if not _alike(origin.scores[name], value):
+            problems.append(f"{name}: {origin.scores[name]!r} published, {value!r} made again")
+    return problems
+
+
+def _alike(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= SCORE_TOLERANCE * max(1.0, abs(a))
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(_alike(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)

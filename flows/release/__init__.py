@@ -1,0 +1,1 @@
+"""What analysts see: releases, their audits, views and models."""

@@ -1,0 +1,93 @@
+"""Drift: how far features and scores of a night lie from those of the release before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+
+from contracts.table import Table
+from contracts.tables import USER_FEATURES, USER_SCORES
+from flows.release.duckdb_views import first_row
+from flows.release.parquet_views import read_files
+
+MAX_ROWS = 100_000
+"""Users that are looked at, chosen by their key: more make no other picture."""
+MIN_ROWS = 50
+WORST = 12
+_NUMBERS = ("int", "bigint", "float", "double")
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A column's population stability index, and the shares of users in bins cut at the deciles of
+    the release before."""
+
+    table: str
+    column: str
+    index: float
+    cuts: tuple[float, ...]
+    before: tuple[float, ...]
+    now: tuple[float, ...]
+
+
+def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drifted]:
+    """Every column of numbers of a table, worst first.
+
+    The index is the sum of (p - q) ln(p / q) over the bins, as credit scoring has it: 0.1 is
+    little, 0.25 much. A value that many share has a bin of its own.
+    """
+    if not before or not now:
+        return []
+    columns = [c.name for c in table.columns if c.type in _NUMBERS]
+    made = []
+    with duckdb.connect() as connection:
+        connection.execute("SET threads = 2")
+        for name, paths in (("earlier", before), ("later", now)):
+            read_files(connection, paths).create_view("_all")
+            n = int(first_row(connection, "SELECT count(*) FROM _all")[0])
+            if n < MIN_ROWS:
+                return []
+            step = -(-n // MAX_ROWS)
+            listed = ", ".join(columns)
+            connection.execute(
+                f"CREATE TABLE {name} AS SELECT {listed} FROM _all "
+                f"WHERE hash(user_key) % {step} = 0"
+            )
+            connection.execute("DROP VIEW _all")
+        for column in columns:
+            found = connection.execute(_BINS.format(column=column)).fetchall()
+            if found:
+                cuts, *_ = found[0]
+                p, q = (tuple(row[i] for row in found) for i in (2, 3))
+                index = first_row(
+                    connection,
+                    "SELECT list_sum([(x[1] - x[2]) * ln(x[1] / x[2]) FOR x IN list_zip(?, ?)])",
+                    [list(p), list(q)],
+                )[0]
+                made.append(Drifted(table.name, column, float(index), tuple(cuts), q, p))
+    return sorted(made, key=lambda d: (-d.index, d.column))
+
+
+_BINS = """
+WITH cuts AS (
+    SELECT list_sort(list_distinct(quantile_disc({column}::DOUBLE,
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]))) AS c
+    FROM earlier WHERE {column} IS NOT NULL),
+bins AS (SELECT unnest(range(-1, len(c) + 1)) AS bin FROM cuts WHERE c IS NOT NULL),
+counted AS (
+    SELECT bin, sum(now) AS n_now, sum(1 - now) AS n_before FROM (
+        SELECT if({column} IS NULL, -1, len(list_filter(c, lambda x: x < {column}))) AS bin,
+            1 AS now
+        FROM later, cuts
+        UNION ALL
+        SELECT if({column} IS NULL, -1, len(list_filter(c, lambda x: x < {column}))), 0
+        FROM earlier, cuts)
+    GROUP BY bin)
+SELECT c, bin, greatest(coalesce(n_now, 0)::DOUBLE / sum(n_now) OVER (), 1e-4) AS p,
+    greatest(coalesce(n_before, 0)::DOUBLE / sum(n_before) OVER (), 1e-4) AS q
+FROM bins LEFT JOIN counted USING (bin), cuts
+ORDER BY bin"""
+
+DRIFTING = (USER_FEATURES, USER_SCORES)

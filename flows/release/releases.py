@@ -1,0 +1,325 @@
+"""Releases: what analysts see changes by one row in one transaction, and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Select, delete, insert, select, update
+
+from contracts.counts import n_of
+from contracts.table import CallError, ContractError
+from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
+from flows.lake.lake import Lake
+from flows.lifecycle.errors import sentence
+from flows.release.duckdb_views import build_database, database_release
+from flows.release.model_registry import Registry
+from flows.state.receipts import WITHDRAWN
+from flows.state.schema import CURRENT, RECEIPTS, RELEASES, TRAINED_ON, as_utc, trained_on_erased
+from flows.state.writer_lock import LeaseLost
+
+
+@dataclass(frozen=True)
+class Release:
+    """The snapshot of every published table, and the model: `NO_MODEL` if nobody is scored."""
+
+    release_id: str
+    as_of: date
+    """The newest day it has scores of."""
+    model_id: str
+    fingerprint: str
+    snapshots: Mapping[str, int]
+    run_id: str
+    published_at: datetime
+    days: tuple[date, ...] = ()
+    """As-of days that it added or replaced."""
+    replaces: str | None = None
+    """The release that was current before it."""
+    withdrawn_at: datetime | None = None
+    """When it was rolled back; None if it was not, or is published again."""
+    reason: str | None = None
+    """Why it was made, if a person said so."""
+
+
+def _release(row: Mapping[str, Any]) -> Release:
+    made = {name: value for name, value in row.items() if name != "number"}
+    made["days"] = tuple(date.fromisoformat(day) for day in row["days"] or ())
+    for name in ("published_at", "withdrawn_at"):
+        made[name] = None if row[name] is None else as_utc(row[name])
+    return Release(**made)
+
+
+def _standing(before: date) -> Select[Any]:
+    """The newest release of an earlier day that was not rolled back."""
+    earlier = select(RELEASES).where(RELEASES.c.as_of < before, RELEASES.c.withdrawn_at.is_(None))
+    return earlier.order_by(RELEASES.c.number.desc()).limit(1)
+
+
+class Releases:
+    """The rows of releases, and which of them is current."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+
+    @property
+    def trained_on_erased(self) -> dict[str, int]:
+        """Model to how many people it was trained on who were erased since."""
+        return trained_on_erased(self._engine)
+
+    def all(self) -> tuple[Release, ...]:
+        """Every release, oldest first."""
+        return self._some(select(RELEASES).order_by(RELEASES.c.number))
+
+    def newest(self, limit: int) -> tuple[Release, ...]:
+        """The releases that were published last, newest first; no other is read."""
+        return self._some(select(RELEASES).order_by(RELEASES.c.number.desc()).limit(limit))
+
+    def of(self, release_id: str | None) -> Release | None:
+        """The release of an id; None if there is none."""
+        found = self._some(select(RELEASES).where(RELEASES.c.release_id == release_id))
+        return found[0] if found else None
+
+    def current(self) -> Release | None:
+        """What analysts see; None before the first night."""
+        found = self._some(
+            select(RELEASES).join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
+        )
+        return found[0] if found else None
+
+    def unannounced(self) -> Release | None:
+        """The current release, if downstream was not told yet that it is current."""
+        found = self._some(
+            select(RELEASES)
+            .join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
+            .where(CURRENT.c.announced_at.is_(None))
+        )
+        return found[0] if found else None
+
+    def mark_announced(self, release_id: str) -> None:
+        """Remember that downstream was told that this release is current."""
+        with self._engine.begin() as connection:
+            told = update(CURRENT).where(CURRENT.c.release_id == release_id)
+            connection.execute(told.values(announced_at=now()))
+
+    def before(self, as_of: date) -> Release | None:
+        """The current line's newest release of an earlier day."""
+        found = self._some(_standing(as_of))
+        return found[0] if found else None
+
+    def _some(self, asked: Select[Any]) -> tuple[Release, ...]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(asked).mappings()
+            return tuple(_release(dict(row)) for row in rows)
+
+    def champion(self, as_of: date) -> str | None:
+        """The model of the current line's newest release of an earlier day that has one."""
+        found = self._some(_standing(as_of).where(RELEASES.c.model_id != NO_MODEL))
+        return found[0].model_id if found else None
+
+    def publish(self, release: Release) -> None:
+        """Add the release and make it current: one transaction, and it is the truth."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(RELEASES).where(RELEASES.c.release_id == release.release_id))
+            connection.execute(
+                insert(RELEASES).values(
+                    release_id=release.release_id,
+                    as_of=release.as_of,
+                    model_id=release.model_id,
+                    fingerprint=release.fingerprint,
+                    snapshots=dict(release.snapshots),
+                    run_id=release.run_id,
+                    published_at=release.published_at,
+                    days=[day.isoformat() for day in release.days],
+                    replaces=release.replaces,
+                    reason=release.reason,
+                )
+            )
+            connection.execute(delete(CURRENT))
+            connection.execute(insert(CURRENT).values(id=1, release_id=release.release_id))
+
+    def named(self, text: str) -> Release:
+        """The release whose id is or starts with `text`.
+
+        Raises:
+            CallError: there is none, or more than one.
+        """
+        found = [r for r in self.all() if r.release_id.startswith(text)]
+        exact = [r for r in found if r.release_id == text]
+        if len(exact or found) != 1:
+            what = "no release" if not found else f"{len(found)} releases"
+            raise CallError(f"{text}: {what} of that name; `nightjar releases` lists them")
+        return (exact or found)[0]
+
+    def rollback(self, lake: Lake) -> tuple[Release, Release]:
+        """Make the release before current again, and what the current one computed of its days
+        never reused: one transaction.
+
+        Returns:
+            The release that was withdrawn, and the one that is current now.
+
+        Raises:
+            ContractError: there is no release before the current one, or housekeeping has
+                dropped it; nothing has changed.
+        """
+        current = self.current()
+        before = self.of(current.replaces) if current else None
+        if current is None or before is None or before.withdrawn_at is not None:
+            raise ContractError(
+                "there is no release to go back to: "
+                + ("nothing was published yet" if current is None else
+                   f"{current.release_id} is the first that still stands")
+            )  # fmt: skip
+        gone = [
+            table.name
+            for table in PUBLISHED
+            if table.name in before.snapshots
+            and not lake.has_snapshot(table, before.snapshots[table.name])
+        ]
+        if gone:
+            raise ContractError(
+                f"{before.release_id} cannot come back: housekeeping has dropped its snapshots of "
+                f"{', '.join(gone)}; nothing was changed"
+            )
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(RELEASES)
+                .where(RELEASES.c.release_id == current.release_id)
+                .values(withdrawn_at=now())
+            )
+            connection.execute(
+                update(CURRENT).values(release_id=before.release_id, announced_at=None)
+            )
+            connection.execute(
+                update(RECEIPTS)
+                .where(RECEIPTS.c.stage.in_(AS_OF_STAGES), RECEIPTS.c.day.in_(current.days))
+                .values(inputs=WITHDRAWN)
+            )
+        return current, before
+
+
+def release_at(releases: Releases, moment: datetime) -> str | None:
+    """The release that was current at a moment, as far as can be told; None if there was none.
+
+    A release that was published again later counts from then on only.
+    """
+    then = [
+        r
+        for r in releases.all()
+        if r.published_at <= moment and (r.withdrawn_at is None or r.withdrawn_at > moment)
+    ]
+    return then[-1].release_id if then else None
+
+
+@dataclass
+class Healed:
+    """What was derived again, and what could not be: both in words."""
+
+    mended: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> Healed:
+    """Derive from the current release's row what a crash may have left behind.
+
+    What only shows it, MLflow's alias and tags and the file of views, stops nobody when it cannot
+    be made: it is tried again by every run. New scores are written on top of `main`, though.
+
+    Raises:
+        ContractError: `main` cannot be pointed to the release, whose snapshot is gone.
+    """
+    made = Healed()
+    _mark_erased(releases, registry, made)
+    current = releases.current()
+    if current is None:
+        return made
+    if lake.point_main(USER_SCORES, current.snapshots[USER_SCORES.name]):
+        made.mended.append(f"{USER_SCORES.name} points to release {current.release_id}")
+    try:
+        if current.model_id != NO_MODEL and registry.point_champion(current.model_id):
+            made.mended.append(f"champion is model {current.model_id}")
+    except Exception as error:
+        made.problems.append(
+            f"MLflow does not show model {current.model_id} as champion: {sentence(error)}. "
+            "Nothing else depends on it; the next run tries again"
+        )
+    # The file of views is made last: if it shows the release, all that stands before is done.
+    if database_release(database) != current.release_id:
+        try:
+            _show_first(releases, lake, database, current)
+            made.mended.append(f"{database.name} shows release {current.release_id}")
+        except LeaseLost:
+            raise
+        except Exception as error:
+            made.problems.append(
+                f"{database.name} does not show release {current.release_id} yet, and analysts "
+                f"read what it showed before: {sentence(error)}. The next run tries again"
+            )
+    return made
+
+
+def _mark_erased(releases: Releases, registry: Registry, made: Healed) -> None:
+    people = releases.trained_on_erased
+    if not people:
+        return
+    try:
+        for model_id in registry.mark_erased(people):
+            made.mended.append(f"model {model_id} is marked as trained on people who were erased")
+    except Exception as error:
+        made.problems.append(
+            f"MLflow does not show that {n_of(len(people), 'model was', 'models were')} trained on "
+            f"people who were erased: {sentence(error)}. The database's table {TRAINED_ON.name} "
+            "does; the next run tries again"
+        )
+
+
+def _show_first(releases: Releases, lake: Lake, database: Path, current: Release) -> None:
+    """Show a release for the first time: its branch has done its work, its snapshots get names."""
+    lake.drop_branch(USER_SCORES, branch_of(current.release_id))
+    for table in PUBLISHED:
+        if table.name in current.snapshots:
+            lake.tag(table, current.snapshots[table.name], tag_of(current.release_id))
+    lake.check_writer()
+    show_again(releases, lake, database)
+
+
+def show_again(releases: Releases, lake: Lake, database: Path) -> bool:
+    """Make the file of views anew, of the files that the current release has now. Whether there is
+    a release."""
+    current = releases.current()
+    if current is None:
+        return False
+    files = {
+        table: [file.path for file in lake.files(table, snapshot=current.snapshots[table.name])]
+        if table.name in current.snapshots
+        else []
+        for table in PUBLISHED
+    }
+    build_database(database, current.release_id, current.as_of, files)
+    return True
+
+
+AS_OF_STAGES = (
+    "item_features",
+    "user_state",
+    "user_features",
+    "labels",
+    "examples",
+    "train",
+    "score",
+)
+"""Stages whose days are as-of days: those that a release adds or replaces."""
+
+
+def branch_of(release_id: str) -> str:
+    return f"release-{release_id}"
+
+
+def tag_of(release_id: str) -> str:
+    return f"released-{release_id}"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,163 @@
+"""What a night's page shows beyond its own steps: trends, drift, what changed, and a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from contracts.counts import n_of
+from contracts.splits import LATER_DAYS
+from contracts.tables import NO_MODEL, SCOREBOARD
+from contracts.tasks import TASKS
+from flows.engine.run import Night
+from flows.monitor.quarantine import TREND_DAYS, dropped
+from flows.release.diff import Comparison, compare
+from flows.release.drift import DRIFTING, WORST, Drifted, drift
+from flows.release.duckdb_views import query
+from flows.release.releases import Release, Releases
+from flows.steps.publish import database
+
+_ONE = timedelta(days=1)
+LATE_DAYS = 14
+Rows = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Parts of the page; one that has nothing to say is empty."""
+
+    trends: Rows = ()
+    """Table, reason, rows, course over the newest two weeks, newest day."""
+    late: Rows = ()
+    """Arrival day, events, users, first and last day that they belong to, scores that lack them."""
+    scoreboard: Rows = ()
+    """Task, day scored, metric, value, foretold and seen mean, users; the newest day of each."""
+    history: Mapping[str, Sequence[tuple[Any, float]]] = field(default_factory=dict)
+    """Task to its value by day scored, oldest first."""
+    changed: Comparison | None = None
+    drifted: Sequence[Drifted] = ()
+    """The columns that moved most since the release before, features and scores."""
+    card: Rows = ()
+    """What is to be known of the model: name and text."""
+
+
+def find(night: Night, release: Release, trained: Mapping[str, Any], model_id: str) -> Findings:
+    """Look at the release that was just published, and the one before it."""
+    before = Releases(night.engine).of(release.replaces)
+    return Findings(
+        trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(night.lake)[:20]],
+        late=_late(night),
+        scoreboard=_scoreboard(night),
+        history=_history(night),
+        changed=compare(night.settings, before.release_id, release.release_id, None)
+        if before is not None and before.withdrawn_at is None and _there(night, before)
+        else None,
+        drifted=_drifted(night, before, release) if before is not None else (),
+        card=card(night, trained, model_id),
+    )
+
+
+def _there(night: Night, release: Release) -> bool:
+    return all(
+        night.lake.has_snapshot(table, release.snapshots[table.name])
+        for table in DRIFTING
+        if table.name in release.snapshots
+    )
+
+
+def _late(night: Night) -> Rows:
+    return query(
+        database(night),
+        "SELECT landed_on, n_events, n_users, first_day, last_day, n_scores FROM late_ledger "
+        f"ORDER BY landed_on DESC LIMIT {LATE_DAYS}",
+    )[1]
+
+
+def _scoreboard(night: Night) -> Rows:
+    return query(
+        database(night),
+        "SELECT task, as_of, metric, value, mean_predicted, mean_observed, n_users "
+        f"FROM {SCOREBOARD.name} WHERE segment = 'all' "
+        "QUALIFY row_number() OVER (PARTITION BY task ORDER BY as_of DESC) = 1 ORDER BY task",
+    )[1]
+
+
+def _history(night: Night) -> dict[str, list[tuple[Any, float]]]:
+    made: dict[str, list[tuple[Any, float]]] = {}
+    for task, day, value in query(
+        database(night),
+        f"SELECT task, as_of, value FROM {SCOREBOARD.name} "
+        "WHERE segment = 'all' AND value IS NOT NULL ORDER BY task, as_of",
+    )[1]:
+        made.setdefault(task, []).append((day, value))
+    return made
+
+
+def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
+    found: list[Drifted] = []
+    both = (before, release)
+    if not _there(night, before):
+        return found
+    for table in DRIFTING:
+        old, new = (
+            [
+                file.path
+                for file in night.lake.files(
+                    table, r.as_of, r.as_of + _ONE, snapshot=r.snapshots[table.name]
+                )
+            ]
+            if table.name in r.snapshots
+            else []
+            for r in (before, release)
+        )
+        if old != new:
+            found += [d for d in drift(table, old, new) if d.column not in _rescored(night, both)]
+    return sorted(found, key=lambda d: -d.index)[:WORST]
+
+
+def _rescored(night: Night, releases: Sequence[Release]) -> set[str]:
+    """Columns of tasks that one of the releases has no scores of by a model: they have not drifted,
+    they came, went, or gave way to a base rate."""
+    scored = [night.receipts.get("score", release.as_of) for release in releases]
+    return {
+        column.name
+        for task in TASKS
+        if any(receipt and task.name not in receipt.outputs["tasks"] for receipt in scored)
+        for column in task.score_columns()
+    }
+
+
+def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
+    """The model card: what scored tonight, what it learnt from, and what it is not for."""
+    config, splits = trained.get("config", {}), trained.get("splits", {})
+    days = sorted({day for cut in splits.values() for day in cut.get("train", ())})
+    tests = sorted({day for cut in splits.values() for day in cut.get("test", ())})
+    rows = trained.get("rows", {})
+    on = sorted({task.get("measured_on", LATER_DAYS) for task in trained["tasks"].values()})
+    if model_id == NO_MODEL:
+        return [("model", "none: nobody is scored in this release")]
+    made = [
+        ("model", model_id if model_id == trained["model_id"]
+         else f"{model_id}, trained on an earlier night; tonight nothing was trained"
+         if trained["model_id"] == NO_MODEL
+         else f"{model_id}, trained on an earlier night; tonight's {trained['model_id']} was not "
+         "promoted, and the figures below are its"),
+        ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
+        ("network", f"{config.get('trunk')} of width {config.get('width')}, events by "
+         f"{config.get('events')}, text by {config.get('text')}; one head per question"),
+        ("learnt from", f"{n_of(len(days), 'as-of day')}, {days[0]} to {days[-1]}; up to "
+         f"{n_of(max(rows.values(), default=0), 'row')} per question" if days else "unknown"),
+        ("tested on", f"{n_of(len(tests), 'day')}, {tests[0]} to {tests[-1]}, looked at once: "
+         + ", ".join(on) if tests else "unknown"),
+        ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country, "
+         "attributes; never a name, an address or the user's key"),
+        ("not for", "decisions about a single person without a human look: scores are averages "
+         "over people who behaved alike; of whom a question was not learnt, its score says little"),
+        ("users", f"{night.mapping.name}; keyed hashes under key {night.key.id}"),
+    ]  # fmt: skip
+    return made
+
+
+TREND = f"course over {TREND_DAYS} days"

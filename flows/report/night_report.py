@@ -1,0 +1,302 @@
+"""One page about a night: an HTML file that needs no network, and the same as Markdown."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from contracts.counts import n_of
+from contracts.splits import LATER_DAYS
+from contracts.tables import PUBLISHED
+from flows.engine.run import StageReport
+from flows.monitor.null_like_ids import NullLike
+from flows.monitor.quarantine import MIN_ROWS
+from flows.monitor.row_counts import Counted, cut_off_line
+from flows.release.audit import Audited
+from flows.report.charts import drifts, scoreboard
+from flows.report.findings import TREND, Findings
+
+_TEMPLATES = Path(__file__).parent
+SEGMENTS = ("new", "active", "dormant")
+"""Users that each task is looked at apart for (`models/evaluation/model_test.py`)."""
+MUCH_QUARANTINED, MUCH_DRIFT = 0.1, 0.25
+"""Shares and stability indices that a page points at."""
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """Everything the page shows."""
+
+    as_of: date
+    run_id: str
+    mapping: str
+    release: str
+    model_id: str
+    stages: tuple[StageReport, ...]
+    tonight: Counted
+    """What landed since the release before."""
+    ever: Counted
+    """What landed since the beginning."""
+    null_like: Sequence[NullLike]
+    """Ids that look as if there were none, of what landed since the release before."""
+    trained: Mapping[str, Any]
+    audited: tuple[Audited, ...]
+    switched_off: Mapping[str, str]
+    n_scored: int
+    scored_tasks: Sequence[str]
+    base_rates: Sequence[str]
+    """Tasks of which everybody has the same value instead."""
+    sample: tuple[list[str], list[tuple[Any, ...]]]
+    findings: Findings
+
+    @property
+    def summary(self) -> list[str]:
+        """The night in a few sentences: who was scored, by what model, of how many rows."""
+        gate = self.trained["gate"]
+        landed = self.tonight
+        clean, duplicate, dropped, erased = (sum(r[i] for r in landed.rows) for i in range(3, 7))
+        became = f"{clean:,} clean, {duplicate:,} duplicate, {dropped:,} quarantined"
+        return [
+            self._who,
+            f"The gate says {gate['decision']}: {'; '.join(gate['reasons'])}.",
+            f"Rows, of {landed.title}: {landed.rows_in:,} in, {became}"
+            + (f", {erased:,} erased" if erased else "")
+            + ".",
+        ]
+
+    @property
+    def _who(self) -> str:
+        """How many users have scores, for how many tasks, and by what model."""
+        have = n_of(self.n_scored, "user has", "users have")
+        rates = len(self.base_rates)
+        if self.scored_tasks:
+            also = f", and the base rate of everybody for {rates:,} more" if rates else ""
+            return (
+                f"{have} scores for {n_of(len(self.scored_tasks), 'task')}{also} as of "
+                f"{self.as_of}, made by model {self.model_id}."
+            )
+        nobody = f"Nobody is scored as of {self.as_of}: "
+        if rates:
+            return (
+                f"{nobody}{have} the base rate of everybody for {n_of(rates, 'task')}, from model "
+                f"{self.model_id}."
+            )
+        return (
+            f"{nobody}this release has features and labels, and {n_of(self.n_scored, 'user')} "
+            "without a score."
+        )
+
+    @property
+    def attention(self) -> list[str]:
+        """What somebody should look at, the gravest first; empty on a good night."""
+        made = [f"Audit: {a.check}: {a.found}." for a in self.audited if not a.passed]
+        if self.trained["tasks"] and self.trained["model_id"] != self.model_id:
+            made.append("The model that was trained tonight is not in use; see the gate.")
+        made += [
+            f"{name} does worse than its LightGBM twin: {interval(found['gain_over_twin'])}."
+            for name, found in self.trained["tasks"].items()
+            if found["gain_over_twin"]["high"] < 0
+        ]
+        made += [
+            f"{table} from {source}: {bad:,} of {n:,} rows are quarantined ({bad / n:.0%})."
+            for source, table, n, _, _, bad, _ in self.tonight.rows
+            if n >= MIN_ROWS and bad > MUCH_QUARANTINED * n
+        ]
+        made += [f"{cut_off_line(*of)}." for of in self.tonight.cut_off]
+        made += [f"{one.advice}." for one in self.null_like]
+        made += [
+            f"{d.column} of {d.table} lies elsewhere than in the release before: stability index "
+            f"{d.index:.2f}, much is {MUCH_DRIFT:g}."
+            for d in self.findings.drifted
+            if d.index > MUCH_DRIFT
+        ]
+        return made
+
+    @property
+    def trend_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (t, why, f"{n:,}", trend, str(day)) for t, why, n, trend, day in self.findings.trends
+        ]
+
+    @property
+    def late_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                str(day),
+                f"{n:,}",
+                f"{users:,}",
+                str(first) if first == last else f"{first} to {last}",
+                f"{scores:,}",
+            )
+            for day, n, users, first, last, scores in self.findings.late
+        ]
+
+    @property
+    def scoreboard_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (task, str(day), metric, number(value), number(predicted), number(observed), f"{n:,}")
+            for task, day, metric, value, predicted, observed, n in self.findings.scoreboard
+        ]
+
+    @property
+    def drift_rows(self) -> list[tuple[str, ...]]:
+        return [(d.column, d.table, f"{d.index:.3f}") for d in self.findings.drifted]
+
+    @property
+    def changed_rows(self) -> list[tuple[str, ...]]:
+        changed = self.findings.changed
+        return [] if changed is None else [tuple(str(c) for c in row) for row in changed.rows]
+
+    @property
+    def task_rows(self) -> list[tuple[str, ...]]:
+        """Per task: name, metric, model, twin, constant, gain and its interval, test rows."""
+        made = []
+        for name, found in self.trained["tasks"].items():
+            main, gain = found["main"], found["gain_over_twin"]
+            made.append(
+                (
+                    name,
+                    main,
+                    *(number(found[who].get(main)) for who in ("model", "twin", "constant")),
+                    interval(gain),
+                    f"{found['test_rows']:,}",
+                )
+            )
+        return made
+
+    @property
+    def by_user(self) -> list[str]:
+        """Tasks with too little history to be tested on later days."""
+        return [
+            name
+            for name, found in self.trained["tasks"].items()
+            if found.get("measured_on", LATER_DAYS) != LATER_DAYS
+        ]
+
+    @property
+    def segment_rows(self) -> list[tuple[str, ...]]:
+        """Per task: name, metric, then rows, model and twin of each segment."""
+        made = []
+        for name, found in self.trained["tasks"].items():
+            cells = []
+            for segment in SEGMENTS:
+                there = found.get("segments", {}).get(segment)
+                cells += (
+                    [f"{there['rows']:,}", number(there.get("model")), number(there.get("twin"))]
+                    if there
+                    else ["0", "—", "—"]
+                )
+            made.append((name, found["main"], *cells))
+        return made
+
+    @property
+    def sharing_rows(self) -> list[tuple[str, ...]]:
+        """Per task that was trained alone as well: what sharing gains it, and what follows."""
+        return [
+            (
+                name,
+                found["main"],
+                number(found["model"].get(found["main"])),
+                number(alone["metrics"].get(found["main"])),
+                interval(alone),
+                alone["verdict"],
+            )
+            for name, found in self.trained["tasks"].items()
+            if (alone := found.get("single_task"))
+        ]
+
+    @property
+    def stage_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                s.stage,
+                f"{s.days:,}",
+                f"{s.recomputed:,}",
+                f"{s.rows_in:,}",
+                f"{s.rows_out:,}",
+                f"{s.seconds:.1f}",
+                f"{s.rows_in / s.seconds:,.0f}" if s.seconds else "reused",
+            )
+            for s in self.stages
+        ]
+
+
+def counted_rows(counted: Counted) -> list[tuple[str, ...]]:
+    """Source, table, then rows in, clean, duplicate, quarantined, erased."""
+    return [(row[0], row[1], *(f"{n:,}" for n in row[2:])) for row in counted.rows]
+
+
+def reason_rows(counted: Counted) -> list[tuple[str, ...]]:
+    """Source, table, reason, rows."""
+    return [(*row[:3], f"{row[3]:,}") for row in counted.reasons]
+
+
+def cells(row: Sequence[Any]) -> str:
+    """A row of a Markdown table; a bar in a text does not end its cell."""
+    return " | ".join(str(cell).replace("|", "\\|") for cell in row)
+
+
+def number(value: float | None) -> str:
+    """Four significant digits, with thousands apart."""
+    if value is None or value != value:
+        return "—"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def interval(found: Mapping[str, float]) -> str:
+    """A difference and its interval, each with its sign and three significant digits."""
+
+    def signed(value: float) -> str:
+        if value != value:
+            return "—"
+        return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"
+
+    return f"{signed(found['gain'])} ({signed(found['low'])} to {signed(found['high'])})"
+
+
+def as_markdown(report: NightReport) -> str:
+    """The page as Markdown, for the Prefect UI."""
+    return _render("report.md.j2", report, {})
+
+
+def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
+    """Write the page as HTML with its pictures inside; a night run again replaces its page."""
+    embedded = {
+        name: base64.b64encode((pictures / f"{name}.png").read_bytes()).decode()
+        for name in ("curves", "reliability", "importance", "sharing")
+        if (pictures / f"{name}.png").exists()
+    }
+    drawn = {
+        "drift": drifts(report.findings.drifted),
+        "scoreboard": scoreboard(report.findings.history),
+    }
+    embedded |= {name: picture for name, picture in drawn.items() if picture is not None}
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{report.as_of}.html"
+    path.write_text(_render("report.html.j2", report, embedded), encoding="utf-8")
+    return path
+
+
+def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=template.endswith(".html.j2"),
+    )
+    environment.filters |= {
+        "counted": counted_rows,
+        "reasons": reason_rows,
+        "cells": cells,
+        "n_of": n_of,
+    }
+    return environment.get_template(template).render(
+        night=report, pictures=pictures, tables=PUBLISHED, trend=TREND
+    )

@@ -1,0 +1,1 @@
+"""What goes: old files and snapshots, and people who ask to be erased."""

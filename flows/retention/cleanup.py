@@ -1,0 +1,302 @@
+"""Housekeeping: a home that runs every night does not grow but with its data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+
+from contracts.counts import n_of
+from contracts.days import example_days
+from contracts.table import ContractError, Table
+from contracts.tables import (
+    ITEM_FEATURES,
+    TABLES,
+    USER_FEATURES,
+    USER_STATE,
+)
+from flows.lake import maintenance
+from flows.lake.home_binding import open_home, open_lake
+from flows.lake.lake import Lake
+from flows.release.releases import Release, Releases, tag_of
+from flows.settings import NightjarSettings
+from flows.state.receipts import Receipts, trained_on
+from flows.state.schema import RECEIPTS, RELEASES, RUNS
+from flows.state.writer_lock import writing
+from flows.steps.prefect_tasks import Say, patience
+
+_STAGES = {
+    USER_STATE: "user_state",
+    USER_FEATURES: "user_features",
+    ITEM_FEATURES: "item_features",
+}
+
+
+@dataclass
+class Cleaning:
+    """What housekeeping would do, or did."""
+
+    days: dict[Table, list[date]] = field(default_factory=dict)
+    releases: list[Release] = field(default_factory=list)
+    """Whose snapshots are no longer kept: they cannot be rolled back to."""
+    snapshots: dict[Table, list[int]] = field(default_factory=dict)
+    months: dict[Table, list[date]] = field(default_factory=dict)
+    small_files: int = 0
+    branches: dict[Table, list[str]] = field(default_factory=dict)
+    """Of releases that were never published, by now of use to nobody."""
+    runs: list[Path] = field(default_factory=list)
+    stale: maintenance.Stale = field(default_factory=lambda: maintenance.Stale((), 0))
+    written_by: set[str] = field(default_factory=set)
+    """Runs whose files are in use before the cleaning."""
+
+    @property
+    def lines(self) -> list[tuple[str, str, str]]:
+        """What, how many, which: for a person."""
+        made = [
+            (f"days of {t.name}", str(len(d)), f"{d[0]} to {d[-1]}")
+            for t, d in self.days.items()
+            if d
+        ]
+        if self.releases:
+            ids = ", ".join(r.release_id for r in self.releases)
+            made.append(("releases to go back to", str(len(self.releases)), ids))
+        made += [
+            (f"months of {t.name} to one file", str(len(m)), f"{m[0]:%Y-%m} to {m[-1]:%Y-%m}")
+            for t, m in self.months.items()
+            if m
+        ]
+        if self.small_files > maintenance.MAX_SMALL:
+            made.append(("files of small tables to one", str(self.small_files), ""))
+        branches = [name for names in self.branches.values() for name in names]
+        if branches:
+            made.append(("unpublished branches", str(len(branches)), ", ".join(branches)))
+        n = sum(len(s) for s in self.snapshots.values())
+        if n:
+            made.append(
+                (
+                    "snapshots",
+                    str(n),
+                    f"of {n_of(sum(map(bool, self.snapshots.values())), 'table')}",
+                )
+            )
+        if self.runs:
+            made.append(("folders of runs", str(len(self.runs)), ""))
+        if self.stale.paths:
+            made.append(("unreferenced files", str(len(self.stale.paths)), _size(self.stale.bytes)))
+        return made
+
+
+def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> Cleaning:
+    """Drop old days, compact, expire snapshots, remove what nothing reaches; or only say so.
+
+    Days go first, so that what they leave unreferenced goes by age the next time.
+    """
+    engine = open_home(settings)
+    lake, releases = open_lake(settings, engine), Releases(engine)
+    current = releases.current()
+    if current is None:
+        say("nothing has been released yet: nothing to clean")
+        return Cleaning()
+    check_has(lake, current)
+    if dry_run:
+        made = _found(settings, lake, Receipts(engine), releases, current, at)
+        made.stale = _stale(settings, lake, engine, at)
+        return made
+    run_id = f"clean-{at:%Y%m%dT%H%M%S}"
+    with writing(engine, run_id, "housekeeping", patience(), say=say) as lease:
+        lake.hold(lease)
+        # What there is to do is looked up only now, when nobody else writes.
+        receipts, current = Receipts(engine), releases.current() or current
+        made = _found(settings, lake, receipts, releases, current, at)
+        _clean(settings, lake, receipts, releases, made, run_id, at, say)
+        made.stale = _stale(settings, lake, engine, at, made.written_by)
+        maintenance.remove(made.stale, lake.files_folder)
+    return made
+
+
+def check_has(lake: Lake, release: Release) -> None:
+    """Refuse a catalogue that is older than a release: files of later commits would look as if
+    nothing needed them.
+
+    Raises:
+        ContractError: it lacks a snapshot that the release names.
+    """
+    for table in TABLES:
+        snapshot = release.snapshots.get(table.name)
+        if snapshot is not None and not lake.has_snapshot(table, snapshot):
+            raise ContractError(
+                f"nothing was removed: release {release.release_id} names snapshot {snapshot} of "
+                f"{table.name}, which the catalogue does not have, as if it were an older copy. "
+                "Put the newer one back, or make a release with this one first (nightjar run)"
+            )
+
+
+def known_runs(engine: Engine) -> set[str]:
+    """Runs of this home that have written files."""
+    with engine.connect() as connection:
+        return {
+            str(run_id)
+            for table in (RUNS, RECEIPTS, RELEASES)
+            for run_id in connection.execute(select(table.c.run_id).distinct()).scalars()
+        }
+
+
+def _stale(
+    settings: NightjarSettings,
+    lake: Lake,
+    engine: Engine,
+    at: datetime,
+    runs: Collection[str] = (),
+) -> maintenance.Stale:
+    before = at - timedelta(hours=settings.keep_files_hours)
+    return maintenance.stale_files(lake, known_runs(engine) | set(runs), before)
+
+
+def _found(
+    settings: NightjarSettings,
+    lake: Lake,
+    receipts: Receipts,
+    releases: Releases,
+    current: Release,
+    at: datetime,
+) -> Cleaning:
+    """What there is to do, but for files that only become unreferenced by it."""
+    made = Cleaning()
+    # What earlier versions wrote is in no list of runs, but their tables lead to it so far.
+    made.written_by = maintenance.runs_of(lake, maintenance.reached_files(lake))
+    made.days = old_days(settings, receipts, current)
+    made.releases = old_releases(settings, lake, releases)
+    compact_until = current.as_of - timedelta(days=settings.compact_after_days)
+    made.months = {
+        table: maintenance.months_to_compact(lake, table, compact_until)
+        for table in maintenance.COMPACTED
+    }
+    made.small_files = maintenance.small_table_files(lake)
+    made.runs = old_runs(settings, at)
+    left = at - timedelta(days=settings.keep_snapshot_days)
+    made.branches = {table: maintenance.left_branches(lake, table, left) for table in TABLES}
+    made.snapshots = _expirable(settings, lake, receipts, releases, at)
+    return made
+
+
+def _clean(
+    settings: NightjarSettings,
+    lake: Lake,
+    receipts: Receipts,
+    releases: Releases,
+    made: Cleaning,
+    run_id: str,
+    at: datetime,
+    say: Say,
+) -> None:
+    for table, days in made.days.items():
+        if days:
+            # The receipts go first: a receipt without rows would be untrue.
+            receipts.forget(_STAGES[table], days)
+            lake.drop_days(table, days)
+    for table, months in made.months.items():
+        for month in months:
+            saved = maintenance.compact_month(lake, table, month, lake.staging(run_id, table.name))
+            say(f"{table.name} {month:%Y-%m}: {n_of(saved, 'file')} fewer")
+    if made.small_files > maintenance.MAX_SMALL:
+        maintenance.compact_small_tables(lake)
+    for table, branches in made.branches.items():
+        for name in branches:
+            lake.drop_branch(table, name)
+    for release in made.releases:
+        for table in TABLES:
+            lake.untag(table, tag_of(release.release_id))
+    made.snapshots = _expirable(settings, lake, receipts, releases, at)
+    for table, snapshots in made.snapshots.items():
+        maintenance.expire(lake, table, snapshots)
+    for folder in made.runs:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def old_days(
+    settings: NightjarSettings, receipts: Receipts, current: Release
+) -> dict[Table, list[date]]:
+    """As-of days past their retention. Days that are learnt from stay."""
+    newest = current.as_of
+    learnt = set(
+        example_days(
+            newest + timedelta(days=settings.example_spacing_days),
+            date.min,
+            settings.example_spacing_days,
+            settings.example_max_days + 1,
+            settings.min_history_days,
+        )
+    )
+    kept_days = {
+        USER_STATE: settings.keep_state_days,
+        USER_FEATURES: settings.keep_feature_days,
+        ITEM_FEATURES: settings.keep_feature_days,
+    }
+    made = {}
+    for table, keep in kept_days.items():
+        days = receipts.days(_STAGES[table])
+        spared = set(days[-3:]) | (learnt if table is not USER_STATE else set())
+        made[table] = (
+            []
+            if keep is None
+            else [d for d in days if (newest - d).days > keep and d not in spared]
+        )
+    return made
+
+
+def kept_releases(settings: NightjarSettings, releases: Releases) -> list[Release]:
+    """The newest releases that stand, and the current one."""
+    current = releases.current()
+    standing = [r for r in releases.all() if r.withdrawn_at is None]
+    kept = standing[-settings.keep_releases :]
+    return kept if current is None or current in kept else [*kept, current]
+
+
+def old_releases(settings: NightjarSettings, lake: Lake, releases: Releases) -> list[Release]:
+    """All others, as far as their tags are still there."""
+    kept = kept_releases(settings, releases)
+    tags = {name for table in TABLES for name in lake.table(table).metadata.refs}
+    return [r for r in releases.all() if r not in kept and tag_of(r.release_id) in tags]
+
+
+def old_runs(settings: NightjarSettings, at: datetime) -> list[Path]:
+    """Folders that runs left for looking into, after some weeks."""
+    limit = (at - timedelta(days=settings.keep_run_days)).timestamp()
+    folder = settings.folder / "runs"
+    return sorted(p for p in folder.glob("*") if p.is_dir() and p.stat().st_mtime < limit)
+
+
+def _expirable(
+    settings: NightjarSettings,
+    lake: Lake,
+    receipts: Receipts,
+    releases: Releases,
+    at: datetime,
+) -> dict[Table, list[int]]:
+    """Snapshots that no kept release and no training of a kept release's model needs."""
+    before = at - timedelta(days=settings.keep_snapshot_days)
+    dropped = {tag_of(r.release_id) for r in old_releases(settings, lake, releases)}
+    kept = kept_releases(settings, releases)
+    models = {r.model_id for r in kept}
+    trained = trained_on(receipts, models)
+    made = {}
+    for table in TABLES:
+        needed = {r.snapshots[table.name] for r in kept if table.name in r.snapshots}
+        needed |= trained.get(table.name, set())
+        names = dropped | set(maintenance.left_branches(lake, table, before))
+        made[table] = maintenance.expirable(
+            lake, table, needed, before, settings.keep_snapshots, names
+        )
+    return made
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e6:,.1f} MB"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

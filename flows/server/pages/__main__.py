@@ -1,0 +1,20 @@
+"""`python -m flows.server.pages` serves the pages of this home on 127.0.0.1."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from flows.server.pages.app import make_app
+from flows.settings import quiet_environment, read_settings
+
+HOST = "127.0.0.1"
+
+
+def main() -> None:
+    settings = read_settings()
+    quiet_environment(settings.folder)
+    uvicorn.run(make_app(settings), host=HOST, port=settings.pages_port, access_log=False)
+
+
+if __name__ == "__main__":
+    main()

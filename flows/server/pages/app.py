@@ -1,0 +1,139 @@
+"""Read-only pages about the current release, for analysts: releases, quality, scores, one user."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Form, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from fastapi.staticfiles import StaticFiles
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from contracts.table import CallError, ContractError
+from contracts.tables import PUBLISHED
+from contracts.tasks import TASKS, task_named
+from flows.report import charts
+from flows.report.night_report import number
+from flows.server.pages.queries import Pages
+from flows.settings import NightjarSettings
+
+_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+USER = "analyst"
+
+
+def make_app(settings: NightjarSettings) -> FastAPI:
+    """The pages of a home. They read the release's file of views, and receipts; nothing else."""
+    pages = Pages(settings)
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["number"] = number
+    guard = [Depends(_guard(settings))] if settings.pages_password is not None else []
+    app = FastAPI(
+        title="Nightjar", docs_url=None, redoc_url=None, openapi_url=None, dependencies=guard
+    )
+    # A page of somebody else's that resolves its name to this machine does not get in.
+    app.add_middleware(
+        TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"]
+    )
+
+    @app.middleware("http")
+    async def headers(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        response = await call_next(request)
+        is_report = request.url.path.startswith("/reports/")
+        response.headers["Content-Security-Policy"] = _REPORT_POLICY if is_report else _POLICY
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def page(name: str, status: int = 200, **told: Any) -> HTMLResponse:
+        current = pages.current()
+        text = templates.get_template(f"{name}.html.j2").render(
+            current=current, tasks=[t.name for t in TASKS], **told
+        )
+        return HTMLResponse(text, status)
+
+    @app.exception_handler(ContractError)
+    async def wrong(request: Request, error: ContractError) -> HTMLResponse:
+        return page("message", 404, title="Not there", text=str(error))
+
+    @app.get("/")
+    def releases() -> HTMLResponse:
+        return page("releases", rows=pages.releases(), quality=pages.quality())
+
+    @app.get("/tasks/{name}")
+    def task(name: str) -> HTMLResponse:
+        try:
+            found = task_named(name)
+        except ContractError as error:
+            raise CallError(str(error)) from None
+        history, scored = pages.trained(name), pages.scoreboard(name)
+        bins = pages.distribution(found)
+        return page(
+            "task",
+            task=found,
+            history=history,
+            scored=scored,
+            bins=bins,
+            curve=charts.quality(found, history, scored),
+            histogram=charts.histogram(found, bins),
+        )
+
+    @app.get("/tables")
+    def tables() -> HTMLResponse:
+        return page("tables", tables=PUBLISHED)
+
+    @app.get("/users")
+    def users() -> HTMLResponse:
+        return page("users", some=pages.some_users())
+
+    @app.post("/users")
+    def look_up(user_key: Annotated[str, Form()]) -> RedirectResponse:
+        return RedirectResponse(f"/users/{pages.checked_key(user_key)}", 303)
+
+    @app.get("/users/{user_key}")
+    def user(user_key: str) -> HTMLResponse:
+        key = pages.checked_key(user_key)
+        return page("user", key=key, answers=pages.answers(key), features=pages.features(key),
+                    reasons=None)  # fmt: skip
+
+    @app.get("/users/{user_key}/reasons")
+    def reasons(user_key: str) -> HTMLResponse:
+        key = pages.checked_key(user_key)
+        return page("user", key=key, answers=pages.answers(key), features=pages.features(key),
+                    reasons=pages.reasons(key))  # fmt: skip
+
+    reports = settings.folder / "reports"
+    reports.mkdir(parents=True, exist_ok=True)
+    app.mount("/reports", StaticFiles(directory=reports), name="reports")
+    return app
+
+
+def _guard(settings: NightjarSettings) -> Callable[..., None]:
+    """HTTP basic authentication with the password of the settings."""
+    basic = HTTPBasic(realm="Nightjar")
+    assert settings.pages_password is not None
+    password = settings.pages_password.get_secret_value().encode()
+
+    def check(given: HTTPBasicCredentials = Depends(basic)) -> None:  # noqa: B008
+        right = secrets.compare_digest(given.password.encode(), password)
+        if not (secrets.compare_digest(given.username.encode(), USER.encode()) and right):
+            raise HTTPException(401, "wrong name or password", {"WWW-Authenticate": "Basic"})
+
+    return check

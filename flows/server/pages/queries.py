@@ -1,0 +1,265 @@
+"""What the pages show, read from the release's file of views and from the receipts."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from contracts.kinds import MultiClass, MultiLabel
+from contracts.table import CallError
+from contracts.tables import NO_MODEL, SCOREBOARD, USER_FEATURES
+from contracts.tasks import TASKS, Task
+from flows.engine.model_process import run_models
+from flows.lake.home_binding import open_home
+from flows.release.duckdb_views import NEWEST, first_row, reading
+from flows.release.releases import Release, Releases
+from flows.settings import NightjarSettings
+from flows.state.receipts import newest
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+BINS = 20
+DAYS = 60
+"""Nights of quality that a page shows."""
+RELEASES = 60
+"""Releases that a page lists; `nightjar releases` lists all."""
+EXPLAINED = 256
+"""Users whose reasons are remembered."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the release says of one user, for one task."""
+
+    task: Task
+    value: float | str | None
+    """The task's first score; the most probable class where there are several."""
+    percentile: float | None
+    method: str | None = None
+    """Where the score comes from."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    low: float
+    high: float
+    n: int
+
+
+class Pages:
+    """Reads only; every page is of the release that is current when it is asked for."""
+
+    def __init__(self, settings: NightjarSettings):
+        self._settings = settings
+        self._engine = open_home(settings)
+        self._database: Path = settings.folder / "nightjar.duckdb"
+        self._reasons: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._explaining = threading.Lock()
+
+    def current(self) -> Release | None:
+        return Releases(self._engine).current()
+
+    def releases(self) -> list[dict[str, Any]]:
+        """The newest releases, newest first, each with its report if there is one."""
+        current = self.current()
+        made = []
+        for release in Releases(self._engine).newest(RELEASES):
+            report = self._settings.folder / "reports" / f"{release.as_of}.html"
+            made.append(
+                {
+                    "release": release,
+                    "current": current is not None and release.release_id == current.release_id,
+                    "report": report.name if report.exists() else None,
+                }
+            )
+        return made
+
+    def quality(self) -> list[dict[str, Any]]:
+        """Per task: how the newest model did on its test days, beside its twin."""
+        newest = self._newest_training()
+        if newest is None:
+            return []
+        day, tasks = newest
+        return [
+            {
+                "task": name,
+                "day": day,
+                "metric": found["main"],
+                "model": found["model"].get(found["main"]),
+                "twin": found["twin"].get(found["main"]),
+                "constant": found["constant"].get(found["main"]),
+                "rows": found["test_rows"],
+            }
+            for name, found in tasks.items()
+        ]
+
+    def _newest_training(self) -> tuple[date, Mapping[str, Any]] | None:
+        found = newest(self._engine, "train", 1)
+        return (found[0].day, found[0].outputs["tasks"]) if found else None
+
+    def trained(self, task: str) -> list[dict[str, Any]]:
+        """Per night: the task's main metric on the test days of that night's model."""
+        made = []
+        for receipt in newest(self._engine, "train", DAYS):
+            found = receipt.outputs["tasks"].get(task)
+            if found:
+                main = found["main"]
+                made.append(
+                    {
+                        "day": receipt.day,
+                        "metric": main,
+                        "model": found["model"].get(main),
+                        "twin": found["twin"].get(main),
+                        "rows": found["test_rows"],
+                    }
+                )
+        return made
+
+    def scoreboard(self, task: str) -> list[dict[str, Any]]:
+        """Per day: how scores that were published then did, oldest first, of all users."""
+        return self._rows(
+            f"SELECT * FROM {SCOREBOARD.name} WHERE task = ? AND segment = 'all' "
+            f"ORDER BY as_of DESC LIMIT {DAYS}",
+            [task],
+        )[::-1]
+
+    def distribution(self, task: Task) -> list[Bin]:
+        """Users by the task's first score, in bins of equal width; empty where scores are lists or
+        nobody has one."""
+        column = task.score_columns()[0]
+        if column.type not in ("float", "double"):
+            return []
+        with reading(self._database) as connection:
+            low, high = first_row(
+                connection,
+                f"SELECT min({column.name}), quantile_cont({column.name}, 0.995) FROM {NEWEST}",
+            )
+            if low is None:
+                return []
+            width = max((high - low) / BINS, 1e-9)
+            rows = connection.execute(
+                f"SELECT least(floor(({column.name} - ?) / ?), {BINS - 1})::INT AS bin, count(*) "
+                f"FROM {NEWEST} WHERE {column.name} IS NOT NULL GROUP BY 1",
+                [low, width],
+            ).fetchall()
+        counts = dict(rows)
+        return [Bin(low + i * width, low + (i + 1) * width, counts.get(i, 0)) for i in range(BINS)]
+
+    def some_users(self) -> list[str]:
+        """A few users to look at, spread over all of them."""
+        rows = self._rows(f"SELECT user_key FROM {NEWEST} ORDER BY hash(user_key) LIMIT 8", [])
+        return [row["user_key"] for row in rows]
+
+    def checked_key(self, text: str) -> str:
+        """A user key.
+
+        Raises:
+            CallError: it is none, or the release does not have it.
+        """
+        key = text.strip().lower()
+        if not _KEY.fullmatch(key):
+            raise CallError(
+                "A user_key is 32 digits and letters a to f, as in the column user_key of every "
+                "table. Raw ids are not known here."
+            )
+        if not self._rows(f"SELECT 1 AS there FROM {NEWEST} WHERE user_key = ?", [key]):
+            raise CallError("The current release has no such user.")
+        return key
+
+    def answers(self, key: str) -> list[Answer]:
+        """What the release says of the user, task by task."""
+        (row,) = self._rows(f"SELECT * FROM {NEWEST} WHERE user_key = ?", [key])
+        made = []
+        for task in TASKS:
+            value: float | str | None
+            columns = task.score_columns()
+            if isinstance(task.kind, MultiLabel):
+                value = row[columns[2].name]
+            elif isinstance(task.kind, MultiClass):
+                chances = {
+                    name: row[column.name]
+                    for name, column in zip(task.kind.classes, columns, strict=False)
+                }
+                known = all(chance is not None for chance in chances.values())
+                value = max(chances, key=lambda name: chances[name]) if known else None
+            else:
+                value = row[columns[0].name]
+            if value is not None:
+                made.append(Answer(task, value, row[task.percentile], row[task.method]))
+        return made
+
+    def features(self, key: str) -> list[tuple[str, Any, str]]:
+        """Name, value and meaning of what was known of the user, without what is 0 or missing."""
+        rows = self._rows(
+            f"SELECT f.* FROM {USER_FEATURES.name} f JOIN {NEWEST} s USING (user_key, as_of) "
+            "WHERE f.user_key = ?",
+            [key],
+        )
+        if not rows:
+            return []
+        return [
+            (column.name, rows[0][column.name], column.doc)
+            for column in USER_FEATURES.columns
+            if column.name not in USER_FEATURES.grain
+            and not column.type.startswith("array")
+            and rows[0][column.name] not in (None, 0)
+        ]
+
+    def reasons(self, key: str) -> Mapping[str, Any]:
+        """Per task, the features that moved the user's score most; it takes seconds, once.
+
+        Raises:
+            CallError: the release has no features of the user.
+        """
+        release = self.current()
+        if release is None:
+            raise CallError("Nothing has been released yet.")
+        if release.model_id == NO_MODEL:
+            return {}  # nobody is scored
+        asked = (release.release_id, key)
+        with self._explaining:  # one at a time: each is a process of its own
+            if asked not in self._reasons:
+                self._reasons[asked] = self._explain(release, key)
+        return self._reasons[asked]
+
+    def _explain(self, release: Release, key: str) -> Mapping[str, Any]:
+        from flows.release.model_registry import Registry  # MLflow's import takes seconds
+
+        with reading(self._database) as connection:
+            paths = [
+                row[0]
+                for row in connection.execute(
+                    "SELECT path FROM release_files WHERE table_name = ?", [USER_FEATURES.name]
+                ).fetchall()
+            ]
+        day = ("as_of", "=", release.as_of)
+        for path in paths:
+            mine = pq.read_table(path, partitioning=None, filters=[("user_key", "=", key), day])
+            if mine.num_rows:
+                folder = self._settings.folder / "runs" / "pages"
+                folder.mkdir(parents=True, exist_ok=True)
+                row = folder / "row.parquet"
+                pq.write_table(mine, row)
+                spec = {
+                    "rows": str(row),
+                    "background": [path],
+                    "model": str(Registry(self._settings).fetch(release.model_id)),
+                    "threads": 1,
+                }
+                try:
+                    return run_models("reasons", spec, folder, lambda line: None)
+                finally:
+                    row.unlink()
+        raise CallError("The current release has no features of that user.")
+
+    def _rows(self, sql: str, given: Sequence[Any]) -> list[dict[str, Any]]:
+        with reading(self._database) as connection:
+            made = connection.execute(sql, list(given))
+            names = [d[0] for d in made.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in made.fetchall()]

@@ -1,0 +1,303 @@
+"""Everything that serves people, on this machine: Prefect server, worker, schedule, MLflow."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from contracts.table import ContractError
+from flows.lifecycle import signals
+from flows.settings import (
+    CATALOGUE_VARIABLE,
+    REPOSITORY,
+    NightjarSettings,
+    quiet_environment,
+)
+from flows.state.postgres import PREFECT_VARIABLE, make_databases
+from flows.storage.permissions import write_private
+
+POOLS = ("control", "spark", "gpu")
+"""All of type process on one machine; elsewhere each may be of another type, or machine."""
+HOST = "127.0.0.1"
+START_SECONDS = 120
+STOP_SECONDS = 10.0
+STOPPED = "stopped; `nightjar up` starts it again"
+OPERATOR = "operator"
+"""Who may use Prefect and MLflow, where a password is set."""
+_SET_PARENT_DEATH_SIGNAL = 1
+
+
+def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
+    """Start all of it, print where it is, and wait; a signal or the end of one part ends all.
+
+    What runs already at a port of ours is used and left running.
+
+    Raises:
+        ContractError: a part did not start.
+    """
+    quiet_environment(settings.folder)
+    if settings.postgres_url is not None:
+        for name in make_databases(settings):
+            say(f"PostgreSQL: made database {name}")
+    environment = service_environment(settings)
+    os.environ.update(environment)
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    signals.say_when_stopped(STOPPED)
+    with ExitStack() as stack, signals.undone_when_stopped(lambda: stop_all(started.values())):
+        for name, command, address in (
+            ("Prefect server", server_command(settings), f"{api_url(settings)}/health"),
+            ("MLflow", mlflow_command(settings), f"http://{HOST}:{settings.mlflow_port}/health"),
+            ("Analysts' pages", pages_command(), f"http://{HOST}:{settings.pages_port}/"),
+        ):
+            if answers(address):
+                say(f"{name} runs already")
+                continue
+            started[name] = start(command, environment, settings.folder / "logs", stack)
+            wait_for(address, started[name], name, settings.folder / "logs")
+        deploy(settings)
+        for pool in POOLS if settings.pools else POOLS[:1]:
+            started[f"worker of pool {pool}"] = start(
+                worker_command(pool), environment, settings.folder / "logs", stack, f"worker-{pool}"
+            )
+        say(f"""\
+Prefect   http://{HOST}:{settings.prefect_port}   nightly (at \
+{settings.nightly_cron} {settings.nightly_timezone}), backfill, rollback, replay, erase
+MLflow    http://{HOST}:{settings.mlflow_port}
+pages     http://{HOST}:{settings.pages_port}   releases, quality, scores, one user: for analysts
+logs      {settings.folder / "logs"}
+Ctrl-C stops what was started here.""")
+        while all(process.poll() is None for process in started.values()):
+            time.sleep(0.5)
+        ended = ", ".join(name for name, p in started.items() if p.poll() is not None)
+        raise ContractError(f"{ended} has ended by itself; see {settings.folder / 'logs'}")
+
+
+def api_url(settings: NightjarSettings) -> str:
+    return f"http://{HOST}:{settings.prefect_port}/api"
+
+
+def service_environment(settings: NightjarSettings) -> dict[str, str]:
+    """What the server, the worker and the runs it starts need to know of this home."""
+    told = {
+        "PREFECT_API_URL": api_url(settings),
+        "NIGHTJAR_HOME": str(settings.folder),
+        "MLFLOW_BACKEND_STORE_URI": settings.mlflow_url,  # not an argument: it may hold a password
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; see `flows/server/automations.py`
+    }
+    if settings.postgres_url is not None:
+        told |= {
+            PREFECT_VARIABLE: settings.postgres("nightjar_prefect", "asyncpg"),
+            CATALOGUE_VARIABLE: settings.postgres("nightjar"),
+        }
+    if settings.operators_password is not None:
+        told |= locked(settings, settings.operators_password.get_secret_value())
+    for name, value in (
+        ("NIGHTJAR_SOURCE", settings.source),
+        ("NIGHTJAR_RAW", settings.raw),
+        ("NIGHTJAR_KEY_FILE", settings.key_file),
+    ):
+        if value is not None:
+            told[name] = str(Path(value).absolute())
+    return told
+
+
+def locked(settings: NightjarSettings, password: str) -> dict[str, str]:
+    """What makes Prefect and MLflow ask for a name and password.
+
+    MLflow keeps accounts in a database of its own; it is made anew, so that the password is always
+    the one in the settings.
+    """
+    accounts = settings.folder / "mlflow_accounts.db"
+    accounts.unlink(missing_ok=True)
+    config = settings.folder / "mlflow_accounts.ini"
+    write_private(
+        config,
+        "[mlflow]\n"
+        f"database_uri = sqlite:///{accounts}\n"
+        f"admin_username = {OPERATOR}\n"
+        "default_permission = READ\n"
+        "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n",
+    )
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": f"{OPERATOR}:{password}",
+        "PREFECT_API_AUTH_STRING": f"{OPERATOR}:{password}",
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+    }
+
+
+def server_command(settings: NightjarSettings) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        HOST,
+        "--port",
+        str(settings.prefect_port),
+    ]
+
+
+def worker_command(pool: str) -> list[str]:
+    command = [sys.executable, "-m", "prefect", "worker", "start"]
+    return [*command, "--pool", pool, "--type", "process"]
+
+
+def pages_command() -> list[str]:
+    return [sys.executable, "-m", "flows.server.pages"]
+
+
+def mlflow_command(settings: NightjarSettings) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        HOST,
+        "--port",
+        str(settings.mlflow_port),
+        "--artifacts-destination",
+        (settings.folder / "mlartifacts").as_uri(),
+        "--workers",
+        "1",
+        *(["--app-name", "basic-auth"] if settings.operators_password is not None else []),
+    ]
+
+
+def deploy(settings: NightjarSettings) -> None:
+    """Make or renew pools, deployments and automations, as `infra/prefect.yaml` says.
+
+    Raises:
+        ContractError: Prefect refuses; its last words are in the message.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    from flows.server.automations import automate
+
+    with get_client(sync_client=True) as client:
+        for pool in POOLS:
+            with suppress(ObjectAlreadyExists):
+                client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
+    told = {
+        "NIGHTJAR_REPOSITORY": str(REPOSITORY),
+        "NIGHTJAR_NIGHTLY_CRON": settings.nightly_cron,
+        "NIGHTJAR_NIGHTLY_TIMEZONE": settings.nightly_timezone,
+        "NIGHTJAR_RELEASE_DUE_CRON": settings.release_due_cron,
+        "NIGHTJAR_CLEAN_CRON": settings.clean_cron,
+        "PREFECT_API_URL": api_url(settings),
+    }
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    made = subprocess.run(
+        [*command, "--prefect-file", "infra/prefect.yaml"],
+        cwd=REPOSITORY,
+        env={**os.environ, **told},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        tail = "\n".join((made.stdout + made.stderr).splitlines()[-15:])
+        raise ContractError(f"infra/prefect.yaml cannot be deployed:\n{tail}")
+    automate(settings)
+
+
+def start(
+    command: list[str],
+    environment: Mapping[str, str],
+    logs: Path,
+    stack: ExitStack,
+    name: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """A process that writes to its own log and is stopped with the stack, or when we die."""
+    logs.mkdir(parents=True, exist_ok=True)
+    path = logs / f"{name or '-'.join(command[2:4])}.log"
+    path.touch(mode=0o600)
+    log = stack.enter_context(path.open("ab"))
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        cwd=REPOSITORY,
+        start_new_session=True,
+        preexec_fn=_die_with_parent,
+    )
+    stack.callback(stop, process)
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started; a worker may outlive SIGTERM by minutes."""
+    for number, seconds in ((signal.SIGINT, 10), (signal.SIGKILL, 10)):
+        if process.poll() is None:
+            try:
+                os.killpg(process.pid, number)
+                process.wait(seconds)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+
+
+def stop_all(processes: Iterable[subprocess.Popen[bytes]], seconds: float = STOP_SECONDS) -> None:
+    """End processes together, and all that they started."""
+    left = list(processes)
+    for process in left:
+        _send(process, signal.SIGINT)
+    deadline = time.monotonic() + seconds
+    while any(p.poll() is None for p in left) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for process in left:  # what a process has started may outlive it
+        _send(process, signal.SIGKILL)
+        process.wait()
+
+
+def _send(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as reply:
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def wait_for(address: str, process: subprocess.Popen[bytes], name: str, logs: Path) -> None:
+    """Wait until the address answers.
+
+    Raises:
+        ContractError: the process ended, or took longer than anybody should wait.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if answers(address):
+            return
+        if process.poll() is not None:
+            raise ContractError(
+                f"{name} ended with {process.returncode} while starting; see {logs}"
+            )
+        time.sleep(0.3)
+    raise ContractError(f"{name} did not answer within {START_SECONDS} seconds; see {logs}")

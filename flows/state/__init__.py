@@ -1,0 +1,1 @@
+"""The SQL database: receipts, releases, who writes."""

@@ -1,0 +1,187 @@
+"""Receipts: what was computed from what, by which code, at what cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, RowMapping, delete, insert, select
+
+from contracts.tables import EXAMPLES, LABELS
+from flows.state.schema import RAW_FILES, RECEIPTS, as_utc
+
+WITHDRAWN = "withdrawn"
+"""Stands for the inputs of what a rollback took back: nothing equals it, so it is made again."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What an output is a function of: three hashes, so that a change can be named."""
+
+    code: str
+    configuration: str
+    inputs: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One stage's day, done."""
+
+    stage: str
+    day: date
+    fingerprint: Fingerprint
+    outputs: Mapping[str, Any]
+    """Per table: its content's digest, rows and snapshot; for other stages, what they made."""
+    rows_in: int
+    rows_out: int
+    seconds: float
+    bytes: int
+    git_commit: str | None
+    run_id: str
+    finished_at: datetime
+
+
+class Receipts:
+    """All receipts, the newest per stage and day, held in memory beside the database."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._known: dict[str, dict[date, Receipt]] = {}
+        with engine.connect() as connection:
+            for row in connection.execute(select(RECEIPTS)).mappings():
+                receipt = _receipt(row)
+                self._known.setdefault(receipt.stage, {})[receipt.day] = receipt
+
+    def get(self, stage: str, day: date) -> Receipt | None:
+        return self._known.get(stage, {}).get(day)
+
+    def days(self, stage: str) -> tuple[date, ...]:
+        """Days that the stage has been computed for, in order."""
+        return tuple(sorted(self._known.get(stage, ())))
+
+    def all(self) -> Iterator[Receipt]:
+        for days in self._known.values():
+            yield from days.values()
+
+    def write(self, receipts: Iterable[Receipt]) -> None:
+        """Replace the receipts of these stages and days, all in one transaction."""
+        receipts = list(receipts)
+        rows = [
+            {
+                "code": r.fingerprint.code,
+                "configuration": r.fingerprint.configuration,
+                "inputs": r.fingerprint.inputs,
+                **{name: getattr(r, name) for name in _PLAIN},
+            }
+            for r in receipts
+        ]
+        with self._engine.begin() as connection:
+            for r in receipts:
+                connection.execute(
+                    delete(RECEIPTS).where(RECEIPTS.c.stage == r.stage, RECEIPTS.c.day == r.day)
+                )
+            if rows:
+                connection.execute(insert(RECEIPTS), rows)
+        for r in receipts:
+            self._known.setdefault(r.stage, {})[r.day] = r
+
+    def forget(self, stage: str, days: Iterable[date]) -> None:
+        """Drop the receipts of days whose rows are dropped."""
+        wanted = tuple(days)
+        with self._engine.begin() as connection:
+            connection.execute(
+                delete(RECEIPTS).where(RECEIPTS.c.stage == stage, RECEIPTS.c.day.in_(wanted))
+            )
+        for day in wanted:
+            self._known.get(stage, {}).pop(day, None)
+
+    def of_run(self, run_id: str) -> tuple[Receipt, ...]:
+        """What one run computed, in the order in which it finished."""
+        mine = (r for r in self.all() if r.run_id == run_id)
+        return tuple(sorted(mine, key=lambda r: (r.finished_at, r.stage, r.day)))
+
+
+def trained_on(receipts: Receipts, models: Collection[str] | None = None) -> dict[str, set[int]]:
+    """Table to the snapshots that models were trained on: of `models`, or of all."""
+    made: dict[str, set[int]] = {}
+    for day in receipts.days("train"):
+        receipt = receipts.get("train", day)
+        if receipt is None or (models is not None and receipt.outputs["model_id"] not in models):
+            continue
+        for table in (EXAMPLES, LABELS):
+            snapshot = receipt.outputs.get(f"{table.name}_snapshot")
+            if snapshot is not None:
+                made.setdefault(table.name, set()).add(int(snapshot))
+    return made
+
+
+_PLAIN = (
+    "stage",
+    "day",
+    "outputs",
+    "rows_in",
+    "rows_out",
+    "seconds",
+    "bytes",
+    "git_commit",
+    "run_id",
+    "finished_at",
+)
+
+
+def _receipt(row: RowMapping) -> Receipt:
+    return Receipt(
+        fingerprint=Fingerprint(row["code"], row["configuration"], row["inputs"]),
+        **{name: row[name] for name in _PLAIN} | {"finished_at": as_utc(row["finished_at"])},
+    )
+
+
+def newest(engine: Engine, stage: str, limit: int) -> tuple[Receipt, ...]:
+    """A stage's receipts of its newest days, oldest first; no other is read."""
+    asked = select(RECEIPTS).where(RECEIPTS.c.stage == stage)
+    with engine.connect() as connection:
+        rows = connection.execute(asked.order_by(RECEIPTS.c.day.desc()).limit(limit)).mappings()
+        return tuple(_receipt(row) for row in rows)[::-1]
+
+
+class RawFileHashes:
+    """SHA-256 of raw files; a file is read again when its size or time of change differs."""
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        with engine.connect() as connection:
+            self._known = {
+                row["path"]: (row["size"], row["modified_ns"], row["sha256"])
+                for row in connection.execute(select(RAW_FILES)).mappings()
+            }
+
+    def of(self, paths: Iterable[Path]) -> dict[Path, str]:
+        """The hash of each file's bytes."""
+        hashes: dict[Path, str] = {}
+        new: list[dict[str, Any]] = []
+        for path in paths:
+            found = path.stat()
+            size, modified, sha256 = self._known.get(str(path), (-1, -1, ""))
+            if (size, modified) != (found.st_size, found.st_mtime_ns):
+                with path.open("rb") as stream:
+                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+                self._known[str(path)] = (found.st_size, found.st_mtime_ns, sha256)
+                new.append(
+                    {
+                        "path": str(path),
+                        "size": found.st_size,
+                        "modified_ns": found.st_mtime_ns,
+                        "sha256": sha256,
+                    }
+                )
+            hashes[path] = sha256
+        if new:
+            with self._engine.begin() as connection:
+                for row in new:
+                    connection.execute(delete(RAW_FILES).where(RAW_FILES.c.path == row["path"]))
+                connection.execute(insert(RAW_FILES), new)
+        return hashes

@@ -1,0 +1,1 @@
+"""Prefect's tasks around what does the work."""

@@ -1,0 +1,1 @@
+"""Where the home's files are, and the only code that touches them."""

@@ -1,0 +1,1 @@
+"""Every landed row judged: kept, duplicate, quarantined or erased."""

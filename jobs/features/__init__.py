@@ -1,0 +1,1 @@
+"""Tiles, state and features as of a midnight."""

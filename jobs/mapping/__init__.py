@@ -1,0 +1,1 @@
+"""What somebody's mapping says: sources, lookups, expressions."""

@@ -1,0 +1,1 @@
+"""The features of many days in one pass."""

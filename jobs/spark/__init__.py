@@ -1,0 +1,1 @@
+"""Spark's session, files and schemas."""

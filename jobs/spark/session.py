@@ -1,0 +1,133 @@
+"""The one place that builds a Spark session; the jobs cannot tell which kind they run on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from contracts.table import CallError
+from jobs.spark.config import SparkConfig
+from jobs.spark.java import find_java
+from jobs.spark.scratch import own_folder
+
+TIME_ZONE = "spark.sql.session.timeZone"
+REDACTION = "spark.sql.redaction.string.regex"
+EVENT_LOG = "spark.eventLog.enabled"
+LOG_LEVEL = "spark.log.level"
+_QUIET_LEVELS = frozenset({"WARN", "ERROR", "FATAL", "OFF"})
+HEX_DIGITS = "(?i)[0-9a-f]{32,}"
+"""What is blotted out of plans wherever Spark writes them: the pads of the user key stand in them,
+128 digits each, which an abbreviated plan may cut."""
+
+
+def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> SparkSession:
+    """A session in UTC with the settings that every job relies on.
+
+    `scratch` holds shuffle files and, where the system has no Java, a launcher for the wheel's. A
+    `brief` one is to read little and to end soon.
+    """
+    settings = {
+        TIME_ZONE: "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.shuffle.partitions": str(config.shuffle_partitions or 2 * (os.cpu_count() or 1)),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        # Lists that are null cost the square of a batch's rows (`mapInArrow`, 4.1).
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "4000",
+        # Else each of thousands of column expressions asks the JVM half a dozen times where in our
+        # code it stands, for the sake of error messages.
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
+        # Listing files that we name one by one is quicker than a job that lists them.
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
+        REDACTION: HEX_DIGITS,
+    }
+    builder: SparkSession.Builder = SparkSession.builder.appName("nightjar")
+    if config.remote is not None:
+        builder = builder.remote(config.remote)
+    else:
+        # Workers otherwise pick a Python of their own, without pyarrow.
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+        if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit brings a JVM and a master
+            java = find_java(config.java_home, scratch / "java")
+            os.environ["JAVA_HOME"] = str(java)
+            builder = builder.master(config.master)
+            if config.is_local:
+                # Tasks run in this process: nobody else has to reach it.
+                os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+                settings |= {
+                    "spark.driver.host": "127.0.0.1",
+                    "spark.driver.bindAddress": "127.0.0.1",
+                    # Elsewhere it may be that only tasks know us.
+                    "spark.python.daemon.module": "jobs.spark.python_daemon",
+                }
+        settings |= {
+            "spark.driver.memory": config.memory,
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.local.dir": str(own_folder(scratch / "spark")),
+            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+            "spark.driver.extraJavaOptions": " ".join(
+                [
+                    # HotSpot otherwise interprets the large methods that Spark generates.
+                    "-XX:-DontCompileHugeMethods",
+                    # Code that runs for seconds is not worth the time to optimise it.
+                    *(["-XX:TieredStopAtLevel=1"] if brief else []),
+                    f'"-Dderby.system.home={scratch / "derby"}"',
+                    f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
+                ]
+            ),
+            LOG_LEVEL: "ERROR",
+        }
+    # It writes each refused query as JSON, stack and all; who asked says what is wrong. By its
+    # level, for whoever configures logging later on enables all that were disabled.
+    logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    check_secrecy(session.conf.get)
+    return session
+
+
+def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
+    """Refuse a session that would write the user key down. A server leaves out what it does not
+    take, in silence; and Spark writes plans as they are into its event log, and a Connect server
+    those of executions that it ends by itself into its log.
+
+    Raises:
+        CallError: naming the settings to change.
+    """
+    problems = []
+    found = setting(REDACTION, "nothing")
+    if found != HEX_DIGITS:
+        problems.append(f"  {REDACTION}: expected {HEX_DIGITS}, found {found}")
+    if setting(EVENT_LOG, "false") != "false":
+        problems.append(f"  {EVENT_LOG}: expected false, for plans stand in it unredacted")
+    level = setting(LOG_LEVEL, "INFO")
+    if str(level).upper() not in _QUIET_LEVELS:
+        problems.append(f"  {LOG_LEVEL}: expected WARN or ERROR, found {level}")
+    if problems:
+        raise CallError(
+            "\n".join(["Spark would write the user key down; set in its configuration:", *problems])
+        )
+
+
+def _log_settings(scratch: Path) -> Path:
+    """Errors only, on standard error, without stacks and the values that messages quote: the error
+    itself comes to us as an exception."""
+    path = scratch / "log4j2.properties"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "rootLogger.level = error\n"
+        "rootLogger.appenderRef.stderr.ref = console\n"
+        "appender.console.type = Console\n"
+        "appender.console.name = console\n"
+        "appender.console.target = SYSTEM_ERR\n"
+        "appender.console.layout.type = PatternLayout\n"
+        "appender.console.layout.pattern = "
+        "spark: %p %c{1}: %replace{%m}{'[^'\\\\n]*'|\"[^\"\\\\n]*\"}{'...'}%n%throwable{none}\n"
+    )
+    return path

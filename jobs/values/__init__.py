@@ -1,0 +1,1 @@
+"""Texts as values: ids, numbers, times, comparable text."""

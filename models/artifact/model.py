@@ -1,0 +1,200 @@
+"""A trained model on disk: weights as safetensors, the rest as JSON. Loading executes no code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from contracts.foreign import told_by_library, without_values
+from contracts.splits import Split
+from contracts.table import ContractError
+from contracts.tasks import Task, task_named
+from models.artifact import encryption
+from models.config import TrainConfig
+from models.data.batches import to_batch
+from models.data.encoders import Encoder
+from models.data.label_layout import Layout
+from models.network.calibration import Calibration
+from models.network.network import Network
+
+CPU_ROWS = 1024
+"""Rows that go through the network together on a processor: what is made of more leaves its caches,
+and takes half as long again."""
+_FILES = ("model.safetensors", "model.json")
+_OTHER_VERSION = "the model was fitted by another version; train it anew"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its encoder and calibration, ready to score."""
+
+    network: Network
+    encoder: Encoder
+    config: TrainConfig
+    calibrations: Mapping[str, Calibration]
+    splits: Mapping[str, Split]
+    known_until: date
+    """Midnight before which its labels were known: it has seen nothing later."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that are not fit to be published, as their test days showed, and why. It is the one
+    thing that test days decide of an artifact. What later nights find is not part of it: whoever
+    loads it is told (`without`)."""
+    base_rates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Task to the best answer that is the same for everybody: a value per suffix of its score
+    columns, a list for a multi-label task."""
+
+    @property
+    def published(self) -> tuple[Task, ...]:
+        """Tasks whose scores are fit to be published."""
+        return tuple(task for task in self.tasks if task.name not in self.withheld)
+
+    def without(self, withheld: Mapping[str, str]) -> Model:
+        """The model, with more tasks that are not fit to be published, as later nights found."""
+        return replace(self, withheld={**withheld, **self.withheld})
+
+    @property
+    def layout(self) -> Layout:
+        return self.network.layout
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.network.tasks
+
+    def outputs(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
+        """Uncalibrated outputs per task, each (B, K).
+
+        Raises:
+            ContractError: `rows` lacks a feature that the model was fitted on.
+        """
+        labels = torch.full((rows.num_rows, 1), float("nan")).numpy()
+        device = next(self.network.parameters()).device
+        batch = to_batch(self.encoder.encode(rows), labels)
+        step = CPU_ROWS if device.type == "cpu" else max(len(batch), 1)
+        with torch.inference_mode():
+            made = [self.network(part.to(device)) for part in batch.parts(step)]
+            return {
+                task.name: torch.cat([outputs[task.name].float().cpu() for outputs in made])
+                for task in self.tasks
+            }
+
+    def scores(self, outputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Calibrated scores per task and suffix, each (B,), or (B, C) for a multi-label task.
+
+        Calibration is per task, so it is here that a task stays within the one it implies.
+        """
+        with torch.inference_mode():
+            made = {
+                task.name: self.network.heads[task.name].predict(
+                    outputs[task.name], self.calibrations[task.name]
+                )
+                for task in self.tasks
+            }
+            for task in self.tasks:
+                if task.within in made:
+                    made[task.name][""] = torch.minimum(made[task.name][""], made[task.within][""])
+        return made
+
+
+def save_model(model: Model, folder: Path) -> str:
+    """Write the artifact.
+
+    Returns:
+        Its `model_id`: a hash of all of its files, the same whether they are sealed or not.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in model.network.state_dict().items()
+    }
+    encryption.write(folder / "model.safetensors", save(weights))
+    about = {
+        "tasks": [task.name for task in model.tasks],
+        "classes": dict(model.layout.classes),
+        "config": asdict(model.config),
+        "encoder": model.encoder.to_json(),
+        "calibrations": {name: c.to_json() for name, c in model.calibrations.items()},
+        "splits": {
+            name: {
+                part: [d.isoformat() for d in getattr(split, part)]
+                for part in ("train", "valid", "test", "spared")
+            }
+            | {"by_user": split.by_user}
+            for name, split in model.splits.items()
+        },
+        "known_until": model.known_until.isoformat(),
+        "withheld": dict(model.withheld),
+        "base_rates": {name: dict(rates) for name, rates in model.base_rates.items()},
+    }
+    (folder / "model.json").write_text(json.dumps(about, indent=1, sort_keys=True))
+    return model_id(folder)
+
+
+def model_id(folder: Path) -> str:
+    """The id of the artifact that lies in `folder`."""
+    digest = hashlib.sha256()
+    for name in _FILES:
+        digest.update(encryption.read(folder / name))
+    return digest.hexdigest()[:16]
+
+
+def load_model(folder: Path) -> Model:
+    """The model that was saved in `folder`, in evaluation mode on the CPU.
+
+    Raises:
+        ContractError: it is no artifact, or was fitted on other features or tasks than there are.
+    """
+    try:
+        about = json.loads((folder / "model.json").read_text())
+        about["classes"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ContractError(f"{folder} holds no model: {told_by_library(error)}") from None
+    try:
+        config = TrainConfig(**{"wide": False, **about["config"]})  # before there was a choice
+    except TypeError as error:
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({told_by_library(error)})") from None
+    layout = Layout(
+        tuple(task_named(name) for name in about["tasks"]),
+        {name: tuple(classes) for name, classes in about["classes"].items()},
+    )
+    encoder = Encoder.from_json(about["encoder"])
+    network = Network(config, layout, encoder)
+    try:
+        network.load_state_dict(load(encryption.read(folder / "model.safetensors")))
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1:2] or [str(error)]
+        why = without_values(first[0].strip())
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({why})") from None
+    network.eval()
+    return Model(
+        network,
+        encoder,
+        config,
+        {name: Calibration.from_json(c) for name, c in about["calibrations"].items()},
+        {
+            name: Split(
+                _days(split["train"]),
+                _days(split["valid"]),
+                _days(split["test"]),
+                split.get("by_user", False),
+                _days(split.get("spared", ())),
+            )
+            for name, split in about["splits"].items()
+        },
+        date.fromisoformat(about["known_until"]),
+        about.get("withheld", {}),
+        about.get("base_rates", {}),
+    )
+
+
+def _days(texts: Sequence[str]) -> tuple[date, ...]:
+    return tuple(date.fromisoformat(text) for text in texts)

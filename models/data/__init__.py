@@ -1,0 +1,1 @@
+"""Parquet as tensors: inputs, encoders, labels."""

@@ -1,0 +1,310 @@
+"""Fitted transforms of features into tensors. Fitted on training days only.
+
+Letters: B rows, F numeric features, I id features, V numeric features whose values have
+embeddings, L events of a sequence, K words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.table import ContractError
+from models.data.columns import (
+    attribute_columns,
+    hash_codes,
+    sequences,
+    vectors,
+    word_codes,
+    words,
+)
+from models.data.inputs import USER_INPUTS, Inputs
+from models.data.numeric_transforms import (
+    CLIP,
+    MIN_COUNT,
+    Doubles,
+    Floats,
+    Ints,
+    frequent_values,
+    numeric_values,
+    quantiles,
+    value_codes,
+)
+from models.data.row_hashes import row_hashes
+
+MAX_WORDS = 200_000
+"""Distinct ids beyond which a feature has no vocabulary: its ids are hashed."""
+SAMPLE_ROWS = 50_000
+"""Rows that quantiles are taken from, chosen by a hash of user and day."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as arrays."""
+
+    numeric: Floats
+    """(B, 3F): standardised values, then 1 where the value is missing, then 1 where it is 0."""
+    ids: Ints
+    """(B, I + V): rows of the one embedding table, of ids and of numbers that have embeddings; each
+    feature's bucket 0 is unseen or missing."""
+    verbs: Ints
+    """(B, L): 0 where there is no event, oldest first, aligned to the end."""
+    items: Ints
+    """(B, L): hash buckets from 1; 0 without an item."""
+    categories: Ints
+    """(B, L): hash buckets of the items' categories from 1; 0 without one."""
+    times: Floats
+    """(B, L, 2): log hours to as_of, log amount."""
+    tokens: Ints
+    """(B, K): hashed words from 1, oldest first, aligned to the end; 0 is none."""
+    vectors: Floats
+    """(B, numbers): precomputed vectors beside one another, and for each 1 where it is missing."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A feature's part of the one embedding table: an id's, an attribute's, or that of a number's
+    values."""
+
+    feature: str
+    words: tuple[Any, ...]
+    """What has a row of its own, in order; before them lies the row of all else."""
+    buckets: int = 0
+    """Rows of hashed ids instead of words."""
+
+    @property
+    def size(self) -> int:
+        return 1 + (self.buckets or len(self.words))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What was learnt of the features: means, spreads, quantiles, vocabularies."""
+
+    inputs: Inputs
+    means: tuple[float, ...]
+    spreads: tuple[float, ...]
+    edges: tuple[tuple[float, ...], ...]
+    """Per numeric feature, quantiles of its standardised values in order: 2 to N + 2 of them, none
+    of a feature that is constant."""
+    vocabularies: tuple[tuple[str, ...], ...]
+    id_buckets: int
+    hashed: tuple[int, ...] = ()
+    """Per id feature, the buckets its ids are hashed into; 0 where it has a vocabulary."""
+    vector_scales: tuple[float, ...] = ()
+    """Per vector, the root mean square of its numbers."""
+    values: tuple[tuple[float, ...], ...] = ()
+    """Per numeric feature, the numbers that have an embedding of their own, as float32 on the scale
+    of its encoding; none if no feature's have."""
+    attributes: tuple[Part, ...] = ()
+    """Attributes that training has seen often enough, by column and name: `column: name`."""
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The one embedding table: ids, attributes, then numbers."""
+        ids = map(Part, self.inputs.ids, self.vocabularies, self.hashed)
+        valued = zip(self.inputs.numeric, self.values, strict=False)
+        numbers = (Part(name, known) for (name, _), known in valued if known)
+        return (*ids, *self.attributes, *numbers)
+
+    @property
+    def n_ids(self) -> int:
+        """Parts of the embedding table that are not of numbers: I."""
+        return len(self.inputs.ids) + len(self.attributes)
+
+    def codes(self, rows: pa.RecordBatch | pa.Table, values: Doubles | None = None) -> Ints:
+        """(B, I): each id's row in the one embedding table; with numeric `values`, (B, F), (B, I +
+        V): those of numbers as well."""
+        columns = {name: rows.column(name) for name in self.inputs.ids}
+        if self.attributes:
+            columns |= attribute_columns(rows, self.inputs.attributes)
+        nothing = pa.nulls(rows.num_rows, pa.string())
+        made = [
+            hash_codes(columns.get(part.feature, nothing), part.buckets)
+            if part.buckets
+            else word_codes(columns.get(part.feature, nothing), part.words)
+            for part in self.parts[: self.n_ids]
+        ]
+        if values is not None:
+            valued = zip(values.T, self.values, strict=False)
+            made += [value_codes(column, known) for column, known in valued if known]
+        starts = np.cumsum([0, *(part.size for part in self.parts)])[: len(made)]
+        return np.stack(made, axis=1) + starts if made else np.zeros((rows.num_rows, 0), np.int64)
+
+    def encode(self, rows: pa.RecordBatch | pa.Table) -> Encoded:
+        """Rows of `user_features` as arrays.
+
+        Raises:
+            ContractError: `rows` lacks a feature the encoder was fitted on.
+        """
+        there = set(rows.schema.names)
+        absent = [name for name in self.inputs.flat if name not in there]
+        if absent:
+            raise ContractError(
+                f"the rows lack features that the model was fitted on: {', '.join(absent)}"
+            )
+        values = numeric_values(rows, self.inputs)
+        missing = np.isnan(values)
+        scaled = np.where(missing, 0.0, self._standard(values))
+        n = rows.num_rows
+        none: tuple[Ints, ...] = (*(np.zeros((n, 0), np.int64) for _ in range(3)),)
+        verbs, items, categories, times = (
+            sequences(rows, self.id_buckets)
+            if self.inputs.events
+            else (*none, np.zeros((n, 0, 2), np.float32))
+        )
+        return Encoded(
+            np.concatenate([scaled, missing, values == 0], axis=1).astype(np.float32),
+            self.codes(rows, values),
+            verbs,
+            items,
+            categories,
+            times,
+            words(rows) if self.inputs.text else np.zeros((n, 0), np.int64),
+            vectors(rows, self.inputs.vectors, self.vector_scales),
+        )
+
+    def _standard(self, values: Doubles) -> Doubles:
+        scaled = (values - np.asarray(self.means)) / np.asarray(self.spreads)
+        return np.clip(scaled, -CLIP, CLIP)
+
+    def unseen(self, rows: pa.RecordBatch | pa.Table) -> dict[str, float]:
+        """Share of rows, by id feature, whose id has no embedding of its own though it is there; of
+        features with a vocabulary."""
+        made = {}
+        for name, known, buckets in zip(
+            self.inputs.ids, self.vocabularies, self.hashed, strict=True
+        ):
+            if buckets:
+                continue
+            there = rows.column(name).drop_null()
+            found = pc.sum(pc.is_in(there, value_set=pa.array(known, pa.string()))).as_py() or 0
+            made[name] = 1 - found / len(there) if len(there) else 0.0
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "inputs": self.inputs.to_json(),
+            "means": self.means,
+            "spreads": self.spreads,
+            "edges": self.edges,
+            "vocabularies": self.vocabularies,
+            "id_buckets": self.id_buckets,
+            "hashed": self.hashed,
+            "vector_scales": self.vector_scales,
+            "values": self.values,
+            "attributes": [[part.feature, part.words, part.buckets] for part in self.attributes],
+        }
+
+    @staticmethod
+    def from_json(saved: Mapping[str, Any], inputs: Inputs = USER_INPUTS) -> Encoder:
+        """An encoder as it was saved.
+
+        Raises:
+            ContractError: it was fitted on other features than there are now, or by an earlier
+                version.
+        """
+        if not {"inputs", "edges", "hashed", "values", "attributes"} <= set(saved):
+            raise ContractError("the model was fitted by an earlier version; train it anew")
+        inputs.check_same(saved["inputs"])
+        return Encoder(
+            inputs,
+            tuple(saved["means"]),
+            tuple(saved["spreads"]),
+            tuple(tuple(edges) for edges in saved["edges"]),
+            tuple(tuple(words) for words in saved["vocabularies"]),
+            saved["id_buckets"],
+            tuple(saved["hashed"]),
+            tuple(saved["vector_scales"]),
+            tuple(tuple(known) for known in saved["values"]),
+            tuple(Part(name, tuple(words), n) for name, words, n in saved["attributes"]),
+        )
+
+
+def fit(
+    batches: Iterable[pa.RecordBatch],
+    id_buckets: int,
+    inputs: Inputs = USER_INPUTS,
+    n_bins: int = 16,
+    hash_buckets: int = 1 << 17,
+    n_values: int = 0,
+) -> Encoder:
+    """Learn means, spreads, quantiles and vocabularies in one pass over training rows.
+
+    A feature of more than `MAX_WORDS` ids is hashed into `hash_buckets`. Up to `n_values` numbers
+    of a numeric feature get an embedding of their own.
+
+    Whatever the order of rows, the same rows give the same encoder, but for the last bits of sums.
+    """
+    width = len(inputs.numeric)
+    n, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
+    counters: dict[str, Counter[str] | None] = {name: Counter() for name in inputs.ids}
+    norms = np.zeros((2, len(inputs.vectors)))
+    sample, chosen = np.zeros((0, width)), np.zeros(0, np.uint64)
+    for batch in batches:
+        values = numeric_values(batch, inputs)
+        n += (~np.isnan(values)).sum(0)
+        total += np.nansum(values, axis=0)
+        square += np.nansum(values**2, axis=0)
+        named = {name: batch.column(name) for name in inputs.ids}
+        for name, column in (named | attribute_columns(batch, inputs.attributes)).items():
+            counter = counters.setdefault(name, Counter())
+            if counter is not None:
+                found = pc.value_counts(column.drop_null())
+                words, counts = (found.field(i).to_pylist() for i in (0, 1))
+                for word, count in zip(words, counts, strict=True):
+                    counter[word] += count
+                counters[name] = counter if len(counter) <= MAX_WORDS else None
+        for k, (name, _) in enumerate(inputs.vectors):
+            numbers = batch.column(name).flatten().to_numpy(zero_copy_only=False)
+            norms[:, k] += (numbers.astype(np.float64) ** 2).sum(), len(numbers)
+        sample = np.concatenate([sample, values])
+        chosen = np.concatenate([chosen, row_hashes(batch)])
+        if len(sample) > 2 * SAMPLE_ROWS:
+            sample, chosen = _smallest(sample, chosen)
+    if not n.any() and not any(c is None or c for c in counters.values()):
+        raise ContractError("there are no training rows to fit encoders on")
+    mean = total / np.maximum(n, 1)
+    spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 0.0))
+    spread = np.where(spread > 1e-6, spread, 1.0)
+    sample, _ = _smallest(sample, chosen)
+    scaled = np.clip((sample - mean) / spread, -CLIP, CLIP)
+    parts = {
+        name: Part(
+            name,
+            tuple(sorted(word for word, count in (counter or {}).items() if count >= MIN_COUNT)),
+            hash_buckets if counter is None else 0,
+        )
+        for name, counter in counters.items()
+    }
+    ids = [parts.pop(name) for name in inputs.ids]
+    return Encoder(
+        inputs,
+        tuple(mean.tolist()),
+        tuple(spread.tolist()),
+        tuple(
+            quantiles(column, n_bins, apart)
+            for column, apart in zip(scaled.T, (sample == 0).T, strict=True)
+        ),
+        tuple(part.words for part in ids),
+        id_buckets,
+        tuple(part.buckets for part in ids),
+        tuple(np.sqrt(np.maximum(norms[0] / np.maximum(norms[1], 1), 1e-12)).tolist()),
+        tuple(frequent_values(column, n_values) for column in sample.T) if n_values else (),
+        tuple(part for _, part in sorted(parts.items()) if part.words or part.buckets),
+    )
+
+
+def _smallest(
+    sample: Doubles, chosen: npt.NDArray[np.uint64]
+) -> tuple[Doubles, npt.NDArray[np.uint64]]:
+    kept = np.argsort(chosen, kind="stable")[:SAMPLE_ROWS]
+    return sample[kept], chosen[kept]

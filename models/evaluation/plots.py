@@ -1,0 +1,120 @@
+"""Pictures of a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+from models.evaluation.metrics import Array
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Training and validation loss per epoch, and each task's validation loss."""
+    epochs = [row["epoch"] for row in history]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    left.plot(epochs, [row["train_loss"] for row in history], label="training")
+    left.plot(epochs, [row["valid_loss"] for row in history], label="validation")
+    left.set(title="Loss", xlabel="epoch", ylabel="loss over the constant's")
+    left.legend()
+    for name in [key for key in history[0] if key.startswith("valid_loss/")]:
+        right.plot(
+            epochs,
+            [row.get(name, np.nan) for row in history],
+            label=name.removeprefix("valid_loss/"),
+        )
+    right.axhline(1.0, color="grey", linewidth=0.8)
+    right.set(title="Validation loss by task", xlabel="epoch")
+    right.legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> None:
+    """Predicted against seen frequency in ten bins of equal size, per binary task."""
+    columns = min(max(len(tasks), 1), 4)
+    lines = -(-max(len(tasks), 1) // columns)
+    figure, axes = plt.subplots(
+        lines,
+        columns,
+        figsize=(3.2 * columns, 3.4 * lines),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axis in axes.flat[len(tasks) :]:
+        axis.set_axis_off()
+    for axis, (name, (scores, labels)) in zip(axes.flat, tasks.items(), strict=False):
+        bins = np.array_split(np.argsort(scores, kind="stable"), 10)
+        predicted = [scores[b].mean() for b in bins if len(b)]
+        seen = [labels[b].mean() for b in bins if len(b)]
+        top = max(*predicted, *seen, 1e-3) * 1.05
+        axis.plot([0, top], [0, top], color="grey", linewidth=0.8)
+        axis.plot(predicted, seen, marker="o")
+        axis.set(title=name, xlabel="predicted", ylabel="seen", xlim=(0, top), ylim=(0, top))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_sharing(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+    """Per task the gain over its single-task and its LightGBM twin, with intervals, as shares of
+    the widest interval of the task: right of the line is better."""
+    shown = {name: found for name, found in tasks.items() if "single_task" in found}
+    figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(shown)), layout="constrained")
+    for offset, key, label in (
+        (-0.12, "single_task", "over the same network for this task alone"),
+        (0.12, "gain_over_twin", "over LightGBM"),
+    ):
+        for row, found in enumerate(shown.values()):
+            gain, low, high = (found[key][k] for k in ("gain", "low", "high"))
+            reach = max(
+                abs(found[of][k]) for of in ("single_task", "gain_over_twin")
+                for k in ("low", "high")
+            ) or 1.0  # fmt: skip
+            axes.errorbar(
+                gain / reach, row + offset,
+                xerr=[[max(gain - low, 0) / reach], [max(high - gain, 0) / reach]], fmt="o",
+                markersize=4, color="tab:blue" if key == "single_task" else "tab:orange",
+                label=label if row == 0 else None,
+            )  # fmt: skip
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.set_yticks(range(len(shown)), list(shown), fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xticks([])
+    axes.set_title("Is one network for all tasks better?  worse ← 0 → better", fontsize=9)
+    axes.legend(fontsize=7, loc="best")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int = 25) -> None:
+    """The features whose loss is felt most over all tasks, and by which."""
+    means: dict[str, float] = {}
+    for of_task in found.values():
+        for feature, worse in of_task.items():
+            means[feature] = means.get(feature, 0.0) + max(worse, 0.0) / len(found)
+    top = sorted(means, key=lambda feature: (-means[feature], feature))[:n]
+    shares = np.array([[100 * found[task][feature] for task in found] for feature in top])
+    figure, axes = plt.subplots(
+        figsize=(max(2.5 + 0.5 * len(found), 4.0), 1.5 + 0.27 * len(top)), layout="constrained"
+    )
+    image = axes.imshow(np.maximum(shares, 0) ** 0.5, aspect="auto", cmap="Blues")
+    darkest = max(float(np.sqrt(np.maximum(shares, 0)).max(initial=0)), 1.0)
+    image.set_clim(0, darkest)
+    for (i, k), share in np.ndenumerate(shares):
+        if share >= 0.1:
+            dark = share**0.5 > 0.6 * darkest
+            axes.text(
+                k, i, f"{share:.1f}", ha="center", va="center", fontsize=6,
+                color="white" if dark else "black",
+            )  # fmt: skip
+    axes.set_xticks(range(len(found)), list(found), rotation=60, ha="right", fontsize=7)
+    axes.set_yticks(range(len(top)), top, fontsize=7)
+    figure.suptitle("By how many per cent the loss grows\nwhen a feature is shuffled", fontsize=9)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

@@ -1,0 +1,55 @@
+"""Single-task twins: the same network trained for one task alone. Does sharing help that task?"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from models.evaluation.metrics import Gain, gain_over, metrics
+from models.evaluation.model_test import Held, Said
+from models.training.multi_task import Chosen, TrainSpec, fit_model
+
+HELPS, SAME, ALONE = "sharing helps", "no difference", "train it alone"
+
+
+def single_task_twins(
+    spec: TrainSpec, chosen: Chosen, held: Held, shared: Mapping[str, Said]
+) -> dict[str, dict[str, Any]]:
+    """Per task how much better the shared network is in the main metric, with its interval over
+    users, and what follows from it. Twins have the rows, days and settings of the shared one.
+    """
+    made = {}
+    for task in chosen.tasks:
+        folder = Path(spec.folder, "alone", task.name)
+        told = replace(spec, folder=str(folder), checkpoints=None)
+        with contextlib.redirect_stdout(io.StringIO()):
+            twin = fit_model(told, chosen.only(task.name)).model
+        rows, ours = held.tasks[task.name], shared[task.name].scores
+        theirs = held.said_by(twin, spec.files)[task.name].scores
+        gain = gain_over(task, rows.labels, rows.users, ours, theirs, spec.config)
+        made[task.name] = {
+            "metrics": metrics(task, rows.labels, theirs),
+            "gain": gain.gain,
+            "low": gain.low,
+            "high": gain.high,
+            "verdict": verdict(gain),
+        }
+        print(
+            f"  {task.name:<18} beside its single-task twin: {verdict(gain)} "
+            f"({gain.gain:+.4g}, {gain.low:+.4g} to {gain.high:+.4g})",
+            flush=True,
+        )
+        shutil.rmtree(folder, ignore_errors=True)
+    return made
+
+
+def verdict(gain: Gain) -> str:
+    """What the interval of the shared network's gain says."""
+    if gain.low > 0:
+        return HELPS
+    return ALONE if gain.high < 0 else SAME

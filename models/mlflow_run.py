@@ -1,0 +1,171 @@
+"""What a training run leaves in MLflow."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.models import Model as MlflowModel
+from mlflow.models.signature import ModelSignature
+from mlflow.store.db.utils import create_sqlalchemy_engine
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array as ArrayType
+
+from contracts.table import ContractError
+from contracts.tables import USER_FEATURES
+from models.artifact.model import Model
+from models.config import ARTIFACT
+from models.evaluation.plots import draw_curves
+
+FLAVOR = "nightjar"
+"""A flavor of our own: MLflow keeps and versions the files, and has no code of ours to run."""
+_MLFLOW_TYPES = {
+    "string": DataType.string,
+    "int": DataType.integer,
+    "bigint": DataType.long,
+    "float": DataType.float,
+    "double": DataType.double,
+    "boolean": DataType.boolean,
+    "date": DataType.datetime,
+    "timestamp": DataType.datetime,
+}
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Where and as what to log."""
+
+    tracking_uri: str
+    experiment: str
+    artifact_location: str
+    name: str
+    datasets: tuple[Mapping[str, str], ...] = ()
+    """Per table read: name, snapshot, location."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path) -> str:
+    """Log parameters, metrics, curves, inputs and the artifact.
+
+    Returns:
+        The MLflow run's id.
+    """
+    client = client_of(spec.tracking_uri)
+    found = client.get_experiment_by_name(spec.experiment)
+    experiment = (
+        found.experiment_id
+        if found is not None
+        else client.create_experiment(spec.experiment, artifact_location=spec.artifact_location)
+    )
+    run_id: str = client.create_run(experiment, run_name=spec.name).info.run_id
+    params = [Param(f"train.{name}", str(value)) for name, value in report["config"].items()]
+    params += [
+        Param(f"{name}.{part}_days", f"{len(days)}: {days[0]} to {days[-1]}")
+        for name, split in report["splits"].items()
+        for part, days in split.items()
+    ]
+    params += [
+        Param(f"{name}.measured_on", made["measured_on"]) for name, made in report["tasks"].items()
+    ]
+    tags = [
+        RunTag(name, value)
+        for name, value in {
+            **spec.tags,
+            "model_id": report["model_id"],
+            "gate": report["gate"]["decision"],
+        }.items()
+    ]
+    client.log_batch(run_id, list(_metrics(report)), params, tags)
+    client.log_inputs(
+        run_id,
+        [
+            DatasetInput(
+                Dataset(
+                    name=d["name"],
+                    digest=d["snapshot"],
+                    source_type="local",
+                    source=json.dumps({"uri": d["location"]}),
+                ),
+                [InputTag("mlflow.data.context", "training")],
+            )
+            for d in spec.datasets
+        ],
+    )
+    draw_curves(report["history"], folder / "curves.png")
+    for picture in ("curves.png", "reliability.png", "importance.png", "sharing.png"):
+        if (folder / picture).exists():
+            client.log_artifact(run_id, str(folder / picture))
+    client.log_dict(run_id, dict(report), "report.json")
+    with tempfile.TemporaryDirectory() as temporary:
+        about = MlflowModel(
+            artifact_path=ARTIFACT,
+            run_id=run_id,
+            signature=signature(model),
+            metadata={"model_id": report["model_id"]},
+        )
+        about.add_flavor(FLAVOR, weights="model.safetensors", about="model.json")
+        about.save(str(Path(temporary, "MLmodel")))
+        client.log_artifact(run_id, str(Path(temporary, "MLmodel")), ARTIFACT)
+    client.log_artifacts(run_id, str(folder / "model"), ARTIFACT)
+    client.set_terminated(run_id)
+    return run_id
+
+
+def client_of(url: str) -> MlflowClient:
+    """The client of MLflow's database at `url`, which is asked first: of one that does not answer
+    MLflow asks again for almost two minutes.
+
+    Raises:
+        ContractError: it does not answer.
+    """
+    engine = create_sqlalchemy_engine(url)
+    try:
+        with engine.connect() as connection:
+            engine.dialect.has_table(connection, "experiments")
+    except Exception:
+        raise ContractError("MLflow's database does not answer") from None
+    finally:
+        engine.dispose()
+    return MlflowClient(tracking_uri=url)
+
+
+def _metrics(report: Mapping[str, Any]) -> Iterator[Metric]:
+    now = int(time.time() * 1000)
+    for row in report["history"]:
+        for name, value in row.items():
+            if name != "epoch" and value == value:
+                yield Metric(name, value, now, int(row["epoch"]))
+    for task, made in report["tasks"].items():
+        for who in ("model", "twin", "constant"):
+            for name, value in made[who].items():
+                yield Metric(
+                    f"{task}/{name}" + ("" if who == "model" else f"_{who}"), value, now, 0
+                )
+        yield Metric(f"{task}/gain_over_twin", made["gain_over_twin"]["gain"], now, 0)
+        if "single_task" in made:
+            yield Metric(f"{task}/gain_over_single_task", made["single_task"]["gain"], now, 0)
+
+
+def signature(model: Model) -> ModelSignature:
+    """Columns of `user_features` in, score columns out."""
+    inputs = [_spec(c.name, c.type, c.nullable) for c in USER_FEATURES.columns]
+    outputs = [
+        _spec(c.name, c.type, c.nullable) for task in model.tasks for c in task.score_columns()
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _spec(name: str, type_: str, nullable: bool) -> ColSpec | TensorSpec:
+    made = (
+        ArrayType(_MLFLOW_TYPES[type_[6:-1]])
+        if type_.startswith("array<")
+        else _MLFLOW_TYPES[type_]
+    )
+    return ColSpec(made, name, required=not nullable)

@@ -1,0 +1,1 @@
+"""The network: inputs, trunk, heads."""

@@ -1,0 +1,1 @@
+"""Fitting: losses, early stopping, calibration."""

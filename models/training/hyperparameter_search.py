@@ -1,0 +1,184 @@
+"""A search for better settings within a time budget, which goes on where it was left.
+
+Trees of Parzen estimators (Bergstra et al., 2011) by Optuna, with the median rule for trials that
+are not worth their end. What is made smaller is the mean validation loss over the constant's: test
+days are not looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from contracts.table import ContractError
+from models.config import TrainConfig
+from models.training.lightning_module import MultiTaskModule
+from models.training.multi_task import TrainSpec, choose_tasks, fit_model
+
+
+def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig:
+    """The settings of a trial; what is not searched stays as it is."""
+    trunk = trial.suggest_categorical("trunk", ["shared_bottom", "mmoe", "ple", "ensemble"])
+    found: dict[str, Any] = {
+        "trunk": trunk,
+        "numbers": trial.suggest_categorical("numbers", ["standard", "piecewise"]),
+        "wide": trial.suggest_categorical("wide", [False, True]),
+        "n_values": trial.suggest_categorical("n_values", [0, 64, 1024]),
+        "id_width": trial.suggest_categorical("id_width", [4, 8, 16]),
+        "width": trial.suggest_categorical("width", [32, 64, 128, 192]),
+        "depth": trial.suggest_int("depth", 1, 3),
+        "dropout": trial.suggest_float("dropout", 0.0, 0.5, step=0.05),
+        "input_dropout": trial.suggest_float("input_dropout", 0.0, 0.4, step=0.05),
+        "events": trial.suggest_categorical("events", ["none", "attention", "recurrent"]),
+        "text": trial.suggest_categorical("text", ["none", "mean", "convolution"]),
+        "sequence_dropout": trial.suggest_float("sequence_dropout", 0.0, 0.8, step=0.1),
+        "event_dropout": trial.suggest_float("event_dropout", 0.0, 0.4, step=0.1),
+        "learning_rate": trial.suggest_float("learning_rate", 3e-4, 1e-2, log=True),
+        "id_learning_rate": trial.suggest_float("id_learning_rate", 1e-3, 5e-2, log=True),
+        "weight_decay": trial.suggest_float("weight_decay", 1e-4, 1.0, log=True),
+        "schedule": trial.suggest_categorical("schedule", ["constant", "one_cycle"]),
+        "batch_size": trial.suggest_categorical("batch_size", [256, 512, 1024, 2048]),
+        "balance": trial.suggest_categorical("balance", ["fixed", "uncertainty", "upgrad"]),
+    }
+    if trunk == "ensemble":
+        found["members"] = trial.suggest_categorical("members", [4, 8, 16])
+    elif trunk in ("mmoe", "ple"):
+        found["n_experts"] = trial.suggest_int("n_experts", 2, 6)
+    return replace(config, **found)
+
+
+SEARCHED = frozenset(
+    {
+        "trunk", "numbers", "wide", "n_values", "id_width", "width", "depth", "dropout",
+        "input_dropout", "events", "text", "sequence_dropout", "event_dropout", "learning_rate",
+        "id_learning_rate", "weight_decay", "schedule", "batch_size", "balance", "members",
+        "n_experts",
+    }
+)  # fmt: skip
+"""Settings that `suggested` may change."""
+
+
+def study_of(name: str, config: TrainConfig) -> str:
+    """The study that a search belongs to: losses under other settings than those that are searched,
+    of more epochs say, cannot be compared."""
+    kept = sorted((k, v) for k, v in asdict(config).items() if k not in SEARCHED)
+    return f"{name}-{hashlib.sha256(repr(kept).encode()).hexdigest()[:8]}"
+
+
+def as_trial(config: TrainConfig) -> dict[str, Any]:
+    """The settings in use as the first trial, as far as the search can say them."""
+    fixed = optuna.trial.FixedTrial(asdict(config))
+    try:
+        return {k: v for k, v in asdict(suggested(fixed, config)).items() if k in fixed.params}
+    except ValueError:
+        return {}
+
+
+class Watch(Callback):
+    """Tells the trial how each epoch went, and ends it if others were better by then."""
+
+    def __init__(self, trial: optuna.Trial):
+        self.trial = trial
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if isinstance(pl_module, MultiTaskModule) and pl_module.history:
+            last = pl_module.history[-1]
+            self.trial.report(last["best_loss"], int(last["epoch"]))
+            if self.trial.should_prune():
+                raise optuna.TrialPruned
+
+
+def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) -> dict[str, Any]:
+    """Search for `seconds` or `trials` more trials, whichever ends first.
+
+    `storage` is a database's URL and `name` the study in it: of the same name, it goes on.
+
+    Returns:
+        The best settings that differ from those in use, their validation loss, that of the settings
+        in use if they were tried, and how many trials there are.
+
+    Raises:
+        ContractError: no task can be learnt, or no trial came to its end in time.
+    """
+    torch.set_num_threads(spec.config.threads)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    chosen = choose_tasks(spec)
+    study = optuna.create_study(
+        storage=storage,
+        study_name=name,
+        load_if_exists=True,
+        direction="minimize",
+        sampler=optuna.samplers.TPESampler(seed=spec.config.seed, n_startup_trials=8),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
+    )
+    before = len(study.trials)
+    if before:  # other trials than those that were tried from the same seed
+        study.sampler = optuna.samplers.TPESampler(
+            seed=spec.config.seed + before, n_startup_trials=max(8 - before, 0)
+        )
+        print(f"going on with {before} trials", flush=True)
+    elif first := as_trial(spec.config):
+        study.enqueue_trial(first)
+
+    def objective(trial: optuna.Trial) -> float:
+        folder = Path(spec.folder, f"trial-{trial.number}")
+        told = replace(
+            spec, config=suggested(trial, spec.config), folder=str(folder), checkpoints=None
+        )
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                history = fit_model(told, chosen, [Watch(trial)]).history
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return history[-1]["best_loss"]
+
+    study.optimize(
+        objective, n_trials=trials, timeout=seconds, callbacks=[lambda s, t: _tell(s, t)]
+    )
+    done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
+    if not done:
+        raise ContractError(
+            f"no trial came to its end in {seconds:.0f} seconds; the next call goes on"
+        )
+    in_use = as_trial(spec.config)
+    same = [t.value for t in done if t.params == in_use and t.value is not None]
+    best = suggested(optuna.trial.FixedTrial(study.best_params), spec.config)
+    now = asdict(spec.config)
+    return {
+        "trials": len(study.trials),
+        "best": {k: v for k, v in asdict(best).items() if v != now[k]},
+        "valid_loss": study.best_value,
+        "valid_loss_in_use": min(same) if same else None,
+    }
+
+
+def _tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """A line per trial."""
+    if trial.value is None:
+        print(f"trial {trial.number}: given up", flush=True)
+    else:
+        best = "  the best so far" if study.best_trial.number == trial.number else ""
+        print(f"trial {trial.number}: validation loss {trial.value:.4f}{best}", flush=True)
+
+
+def from_json(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Search as a process is told to."""
+    train = TrainSpec.from_json(spec["train"])
+    return tune(
+        train,
+        spec["storage"],
+        study_of(spec["name"], train.config),
+        spec["seconds"],
+        spec["trials"],
+    )

@@ -1,0 +1,378 @@
+"""Which tasks can be learnt, and fitting one network to them: encoders, weights, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from contracts.kinds import MultiLabel
+from contracts.splits import Cut, Split, split_days, too_few
+from contracts.table import ContractError
+from contracts.tasks import Task, task_named
+from models.artifact.model import Model, load_model
+from models.config import TrainConfig
+from models.data import encoders
+from models.data.batches import Examples, read_batches
+from models.data.inputs import USER_INPUTS, Inputs
+from models.data.label_layout import (
+    Cuts,
+    Layout,
+    columns_of,
+    days_of,
+    frequent_classes,
+    in_cuts,
+    labelled,
+)
+from models.distributed import n_ranks, rank, say
+from models.mlflow_run import RunSpec
+from models.network.network import Network
+from models.training.calibration_fit import calibrate
+from models.training.lightning_fit import fit
+from models.training.lightning_module import ExampleData, MultiTaskModule
+from models.training.tower_refit import Refitted
+from models.training.warm_start import may_start_from, start_from
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """What the training process is told."""
+
+    files: tuple[str, ...]
+    """Parquet files of the table `examples`."""
+    as_ofs: tuple[date, ...]
+    known_until: date
+    settle_days: int
+    tasks: tuple[str, ...]
+    config: TrainConfig
+    folder: str
+    """Where the artifact and figures go."""
+    first_as_of: Mapping[str, date] = field(default_factory=dict)
+    """Task to the first day that has history enough of what it is labelled from; of a task that is
+    not named all days have."""
+    champion: str | None = None
+    """Folder of the champion's artifact, to compare with."""
+    champion_withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks of the champion that earlier nights found unfit to be published, and why."""
+    run: RunSpec | None = None
+    """The MLflow run to log to; None logs nothing."""
+    inputs: Inputs = USER_INPUTS
+    """Columns to learn from."""
+    single_task_twins: bool = False
+    """Whether each task is trained alone as well, to see whether sharing helps it."""
+    checkpoints: str | None = None
+    """Where training leaves its state, and goes on from; None is a folder within `folder`."""
+
+    @staticmethod
+    def from_json(raw: Mapping[str, Any]) -> TrainSpec:
+        return TrainSpec(
+            files=tuple(raw["files"]),
+            as_ofs=tuple(map(date.fromisoformat, raw["as_ofs"])),
+            known_until=date.fromisoformat(raw["known_until"]),
+            settle_days=raw["settle_days"],
+            tasks=tuple(raw["tasks"]),
+            config=TrainConfig(**raw["config"]),
+            folder=raw["folder"],
+            first_as_of={n: date.fromisoformat(d) for n, d in raw.get("first_as_of", {}).items()},
+            champion=raw.get("champion"),
+            champion_withheld=raw.get("champion_withheld", {}),
+            run=RunSpec(**raw["run"]) if raw.get("run") else None,
+            single_task_twins=raw.get("single_task_twins", False),
+            checkpoints=raw.get("checkpoints"),
+        )
+
+    def as_ofs_of(self, task: Task) -> tuple[date, ...]:
+        """The days that have history enough of what a task is labelled from."""
+        first = self.first_as_of.get(task.name, date.min)
+        return tuple(day for day in self.as_ofs if day >= first)
+
+
+@dataclass
+class Chosen:
+    """Tasks that can be learnt tonight, with their days; and why the others cannot."""
+
+    layout: Layout
+    splits: dict[str, Split]
+    skipped: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, Tensor] = field(default_factory=dict)
+    """Training labels per task, (n,), or (n, C) for a multi-label task; of many, a sample."""
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Labelled rows per task, of `train`, `valid` and `test`."""
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        return self.layout.tasks
+
+    @property
+    def train_cuts(self) -> Cuts:
+        return self.cuts("train")
+
+    @property
+    def valid_cuts(self) -> Cuts:
+        return self.cuts("valid")
+
+    def cuts(self, part: str, max_rows: int | None = None) -> Cuts:
+        """The rows of a part; with `max_rows` no more than about so many of any task, chosen by a
+        hash of user and day."""
+        made = {}
+        for task in self.tasks:
+            n = self.rows.get(task.name, {}).get(part, 0)
+            share = 1.0 if max_rows is None or n <= max_rows else max_rows / n
+            made[task.name] = self.splits[task.name].cut(part, share)
+        return made
+
+    def only(self, name: str) -> Chosen:
+        """The same rows and labels of one task. It no longer stays within another."""
+        (task,) = (t for t in self.tasks if t.name == name)
+        return Chosen(
+            self.layout.only(task),
+            {name: self.splits[name]},
+            {},
+            {name: self.labels[name]},
+            {name: self.rows.get(name, {})},
+        )
+
+
+class NothingToLearn(ContractError):
+    """No task has days and labels enough."""
+
+    def __init__(self, skipped: Mapping[str, str]):
+        self.skipped = dict(skipped)
+        lines = (f"  {name}: {why}" for name, why in skipped.items())
+        super().__init__("\n".join(["no task can be learnt:", *lines]))
+
+
+def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
+    """Split each task by time, or where history is too short by user, and leave out those without
+    labels enough in every part.
+
+    Without `by_user` tasks that would be split by user are left out as well.
+
+    Raises:
+        NothingToLearn: that leaves no task.
+    """
+    splits: dict[str, Split] = {}
+    classes: dict[str, tuple[str, ...]] = {}
+    skipped: dict[str, str] = {}
+    labels: dict[str, Tensor] = {}
+    rows: dict[str, dict[str, int]] = {}
+    possible = {
+        task.name: split_days(task, spec.as_ofs_of(task), spec.known_until, spec.settle_days)
+        for task in map(task_named, spec.tasks)
+    }
+    for task in map(task_named, spec.tasks):
+        split = possible[task.name]
+        if split is None or (split.by_user and not by_user):
+            times = "once" if split is None else "three times"
+            skipped[task.name] = (
+                f"too little history: {task.closes_after} days until a label is known, and "
+                f"{spec.settle_days} for late rows, do not fit {times} behind an example day"
+            )
+            continue
+        split = split.within(possible.get(task.within or ""))
+        if isinstance(task.kind, MultiLabel):
+            cut = split.cut("train")
+            batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])
+            classes[task.name] = frequent_classes(
+                task,
+                (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
+                spec.config.min_rows // 10,
+            )
+        layout = Layout((task,), {n: c for n, c in classes.items() if n == task.name})
+        parts = (
+            {
+                part: _counted(spec.files, layout, task, split.cut(part))
+                for part in ("train", "valid", "test")
+            }
+            if len(classes.get(task.name, "..")) > 1
+            else {}
+        )
+        few = too_few({part: n for part, (n, _) in parts.items()}, spec.config.min_rows)
+        if few is not None:
+            skipped[task.name] = few
+        elif not parts or any(not differ for _, differ in parts.values()):
+            skipped[task.name] = "its labels are all the same"
+        else:
+            splits[task.name] = split
+            rows[task.name] = {part: n for part, (n, _) in parts.items()}
+            share = min(1.0, MAX_LABELS / rows[task.name]["train"])
+            labels[task.name] = _labels(spec.files, layout, task, split.cut("train", share))
+    tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
+    if not tasks:
+        raise NothingToLearn(skipped)
+    kept = Layout(tasks, {name: c for name, c in classes.items() if name in splits})
+    return Chosen(kept, splits, skipped, labels, rows)
+
+
+MAX_LABELS = 1_000_000
+"""Training labels of a task from which its base rate, and how hard it is, are taken."""
+
+
+def _label_parts(
+    files: Sequence[str], layout: Layout, task: Task, cut: Cut
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Labels of a cut, some rows after the others, each (n, W)."""
+    for batch in read_batches(files, cut.days, [*columns_of(cut), task.label]):
+        labels = layout.counted(batch, {task.name: cut})
+        yield labels[labelled(labels)].astype(np.float32)
+
+
+def _counted(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> tuple[int, bool]:
+    """How many labels there are, and whether they differ; nothing of them is kept."""
+    n, low, high = 0, float("inf"), float("-inf")
+    for labels in _label_parts(files, layout, task, cut):
+        if len(labels):
+            n += len(labels)
+            low, high = min(low, float(labels.min())), max(high, float(labels.max()))
+    return n, low < high
+
+
+def _labels(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> Tensor:
+    parts = list(_label_parts(files, layout, task, cut))
+    kept = torch.from_numpy(np.concatenate(parts))
+    return kept if task.name in layout.classes else kept[:, 0]
+
+
+def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()) -> Fitted:
+    """Fit encoders, network and calibration; `watching` are callbacks of its training.
+
+    With `student_width` a smaller network is then fitted to labels and to what the first one says,
+    and is the model.
+    """
+    config = spec.config
+    torch.set_num_threads(config.threads)
+    pl.seed_everything(config.seed, workers=False, verbose=False)
+    learnt_on = chosen.train_cuts
+    columns = ("user_key", "as_of", *spec.inputs.flat)
+    batches = read_batches(spec.files, days_of(learnt_on), columns)
+    encoder = encoders.fit(
+        (batch.filter(pa.array(in_cuts(batch, {*learnt_on.values()}))) for batch in batches),
+        config.id_buckets,
+        spec.inputs,
+        config.n_bins,
+        config.hash_buckets,
+        config.n_values,
+    )
+    data = _data(spec, chosen, encoder)
+    network, history, towers = _network(spec, chosen, encoder, data, watching)
+    teacher: dict[str, float] | None = None
+    if config.student_width is not None:
+        config = student_of(config)
+        say(f"a student of width {config.width} learns from it")
+        learnt = history[-1]["best_loss"]
+        small, history, towers = _network(
+            replace(spec, config=config), chosen, encoder, data, watching, network
+        )
+        sizes = [sum(p.numel() for p in n.parameters()) for n in (network, small)]
+        network = small
+        teacher = {
+            "teacher_valid_loss": learnt,
+            "valid_loss": history[-1]["best_loss"],
+            "share_of_weights": sizes[1] / sizes[0],
+        }
+    held, held_cuts = [], chosen.cuts("valid", config.test_max_rows)
+    for day in days_of(held_cuts):
+        cuts = {
+            name: replace(cut, days=tuple({day} & {*cut.days})) for name, cut in held_cuts.items()
+        }
+        rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size)
+        held += _outputs(network, rows)
+    calibrations = calibrate(chosen.layout, network.heads, held)
+    model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
+    return Fitted(model, history, towers, teacher)
+
+
+def student_of(config: TrainConfig) -> TrainConfig:
+    """The settings of a smaller network for scoring: one trunk for all tasks, one block deep."""
+    return replace(
+        config, trunk="shared_bottom", width=config.student_width or config.width, depth=1,
+        balance="fixed", student_width=None,
+    )  # fmt: skip
+
+
+def _data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> ExampleData:
+    size, files = spec.config.batch_size, spec.files
+    learn = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, spec.config.seed)
+    return ExampleData(learn, Examples(files, chosen.layout, chosen.valid_cuts, encoder, 4 * size))
+
+
+def _network(
+    spec: TrainSpec,
+    chosen: Chosen,
+    encoder: encoders.Encoder,
+    data: ExampleData,
+    watching: Sequence[Callback],
+    teacher: Network | None = None,
+) -> tuple[Network, list[dict[str, float]], dict[str, Refitted]]:
+    """A fitted network, its losses per epoch, and how its towers came about."""
+    config = spec.config
+    network = Network(config, chosen.layout, encoder)
+    network.start_from(chosen.labels)
+    scales = {
+        task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
+    }
+    if config.warm_start and spec.champion is not None and teacher is None:
+        _warm(network, spec, chosen, encoder)
+    for part in (data.train, data.valid):
+        part.rank, part.n_ranks = rank(), n_ranks()
+        part.start_at(0, 0)
+    module = MultiTaskModule(network, config, scales, teacher)
+    checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
+    folder = checkpoints / "student" if teacher is not None else checkpoints
+    towers = fit(module, data, config, folder, watching)
+    return network, module.history, towers
+
+
+def _warm(network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> None:
+    """Begin with the champion's weights, if nothing is given away by it."""
+    try:
+        champion = load_model(Path(spec.champion or ""))
+    except ContractError as error:
+        say(f"no warm start: {error}")
+        return
+    if not may_start_from(champion, chosen.splits):
+        say("no warm start: the champion has seen days that tonight's model is chosen or tested by")
+        return
+    taken = start_from(network, chosen.layout, encoder, champion)
+    say(f"a warm start: {len(taken)} of {len(network.state_dict())} weights are the champion's")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model, and how it came about."""
+
+    model: Model
+    history: list[dict[str, float]]
+    """Losses per epoch."""
+    towers: dict[str, Refitted]
+    """How each task's tower came about."""
+    student: dict[str, float] | None = None
+    """What a student came to beside its teacher."""
+
+
+def _constant_loss(network: Network, task: Task, labels: Tensor) -> float:
+    """Loss of the constant that fits the training labels best; above 0 by construction."""
+    head = network.heads[task.name]
+    constant = head.start(labels).unsqueeze(0).expand(len(labels), -1)
+    return max(float(head.loss(constant, labels).mean()), 1e-3)
+
+
+def _outputs(network: Network, rows: Examples) -> list[tuple[dict[str, Tensor], Tensor]]:
+    """Outputs by task and labels of all rows; nothing if no row has a label that counts."""
+    with torch.inference_mode():
+        batches = [(network(batch), batch.labels) for batch in rows]
+    if not batches:
+        return []
+    names = [task.name for task in network.tasks]
+    outputs = {name: torch.cat([outputs[name] for outputs, _ in batches]) for name in names}
+    return [(outputs, torch.cat([labels for _, labels in batches]))]

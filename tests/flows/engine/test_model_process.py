@@ -1,0 +1,50 @@
+"""How training and scoring end that did not come to their end."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.table import CallError, ContractError
+from flows.engine.model_process import ending, run_models
+
+
+def run(folder: Path, spec: dict[str, Any]) -> ContractError:
+    with pytest.raises(ContractError) as error:
+        run_models("score", spec, folder, lambda line: None)
+    return error.value
+
+
+def test_a_process_that_ends_without_a_word_is_one_sentence_and_a_log(tmp_path: Path) -> None:
+    assert str(run(tmp_path, {"days": [{}]})) == (
+        "the process that was to score ended with 1, which nobody foresaw; what it said is in "
+        f"{tmp_path / 'score.log'}"
+    )
+    log = tmp_path / "score.log"
+    assert "KeyError" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_a_setting_that_a_process_finds_wrong_is_the_callers(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTJAR_WEIGHTS_KEY", "short")
+    error = run(tmp_path, {"days": []})
+    assert isinstance(error, CallError)
+    assert str(error) == (
+        "NIGHTJAR_WEIGHTS_KEY: expected 64 hex digits, found 5 characters; "
+        "`nightjar new-key FILE` makes one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (-9, "the process that was to train was killed, most often for lack of memory"),
+        (-11, "the process that was to train was ended by SIGSEGV"),
+        (3, "the process that was to train ended with 3, which nobody foresaw"),
+    ],
+)
+def test_the_ending_says_who_ended_it(code: int, told: str) -> None:
+    assert ending("train", code) == told

@@ -1,0 +1,74 @@
+"""Which model scores: the gate's word, and a person's where it asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.table import CallError
+from contracts.tables import NO_MODEL
+from contracts.training import untrained
+from flows.learning.gate import accept, accepted, chosen
+from flows.state.schema import open_database
+
+
+def told(decision: str) -> dict[str, Any]:
+    return {"model_id": "new", "gate": {"decision": decision, "reasons": ["a is worse", "b"]}}
+
+
+@pytest.mark.parametrize(
+    ("decision", "is_accepted", "expected"),
+    [
+        ("promote", False, ("new", "model new passes: a is worse; b", False)),
+        ("keep", False, ("old", "champion old stays: a is worse; b", False)),
+        ("keep", True, ("old", "champion old stays: a is worse; b", False)),
+        ("ask", False, ("old", "champion old stays until a person decides: a is worse; b", True)),
+        ("ask", True, ("new", "model new passes, as a person decided: a is worse; b", False)),
+    ],
+)
+def test_the_champion_stays_until_the_gate_or_a_person_says_otherwise(
+    decision, is_accepted, expected
+) -> None:
+    assert chosen(told(decision), "old", is_accepted) == expected
+
+
+def test_without_a_champion_a_model_that_is_not_fit_scores_nobody() -> None:
+    assert chosen(told("stop"), None, False) == (
+        "none", "nobody is scored, for there is no model: a is worse; b", False,
+    )  # fmt: skip
+    assert chosen(told("stop"), None, False, base_rates=True) == (
+        "new", "only base rates of model new are published: a is worse; b", False,
+    )  # fmt: skip
+    assert chosen(told("promote"), None, False)[0] == "new"
+
+
+def test_of_a_night_done_again_the_gate_says_when_it_said_what_it_says() -> None:
+    """What was true before the model became the champion need not be true after it."""
+    assert chosen(told("promote"), "new", False) == (
+        "new", "model new is the champion already; when it was trained: a is worse; b", False,
+    )  # fmt: skip
+
+
+def test_a_night_that_trains_nothing_goes_on_with_the_champion_or_scores_nobody() -> None:
+    nothing = untrained({}, "nothing was trained: no_train is set", "")
+    assert chosen(nothing, "old", False)[:2] == (
+        "old", "champion old stays: nothing was trained: no_train is set",
+    )  # fmt: skip
+    for base_rates in (False, True):
+        assert chosen(nothing, None, False, base_rates)[0] == NO_MODEL
+
+
+def test_only_a_model_that_the_gate_asks_about_can_be_accepted(tmp_path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path / 'n.db'}")
+    with pytest.raises(CallError, match="accept: the night has trained model none, not new"):
+        accept(engine, None, "new")
+    with pytest.raises(CallError, match="accept: the night has trained model new, not other"):
+        accept(engine, told("ask"), "other")
+    with pytest.raises(CallError, match="the gate does not ask about model new: it says keep"):
+        accept(engine, told("keep"), "new")
+    assert not accepted(engine, "new")
+    accept(engine, told("ask"), "new")
+    accept(engine, told("ask"), "new")
+    assert accepted(engine, "new")
+    assert not accepted(engine, "other")

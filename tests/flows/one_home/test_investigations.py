@@ -1,0 +1,177 @@
+"""Canaries, clocks, origins and housekeeping, on the home that the tests of flows share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+from contracts.table import CallError, ContractError
+from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
+from flows.cli.main import app
+from flows.engine.run import Night
+from flows.housekeeping import clean
+from flows.lake import maintenance
+from flows.lake.lake import Lake
+from flows.monitor.leakage import canary
+from flows.nightly import nightly
+from flows.release.duckdb_views import query
+from flows.retention import cleanup
+from flows.settings import read_settings
+from flows.state.schema import RUNS, open_database
+from flows.state.writer_lock import writing
+from tests.bench.contents import contents, untrue_receipts
+from tests.flows.conftest import NIGHT, QUIET
+
+pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
+CUT = NIGHT - timedelta(days=24)
+
+
+def run(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
+    found = canary(Night(read_settings(), NIGHT), CUT, print)
+    assert found.problems == []
+    assert found.n_pairs > 40
+    assert found.tasks
+    found.check()
+
+
+def test_settings_are_searched_on_the_lakes_examples(home: Path, monkeypatch) -> None:
+    for name, value in {"MAX_EPOCHS": "1", "WIDTH": "32", "DEPTH": "1"}.items():
+        monkeypatch.setenv(f"NIGHTJAR_TRAIN__{name}", value)
+    done = run("tune", "--minutes", "10", "--trials", "1")
+    assert done.exit_code == 0, done.output
+    assert "1 trials; validation loss over the constant's: best" in done.output
+    assert (home / "tune.db").exists()
+
+
+def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
+    _, rows = query(
+        home / "nightjar.duckdb",
+        f"SELECT user_key FROM user_features WHERE as_of = DATE '{NIGHT}' "
+        "ORDER BY n_following DESC, user_key LIMIT 1",
+    )
+    who = rows[0][0]
+    shown = run("explain", who, "--as-of", str(NIGHT))
+    assert shown.exit_code == 0, shown.output
+    for part in (
+        who,
+        "examples snapshot",
+        "what moved each score most",
+        "git commit",
+        "user_scores",
+        "orders",
+        ".csv.gz",
+        "every feature and score matches",
+    ):
+        assert part in shown.output
+    with pytest.raises(CallError, match="has no scores of that user"):
+        run("explain", "nobody", "--as-of", str(NIGHT))
+
+
+def test_a_row_that_is_not_what_it_was_made_of_is_found_out(home: Path, monkeypatch) -> None:
+    from flows.monitor import lineage as module
+
+    night = Night(read_settings(), NIGHT)
+    who = query(home / "nightjar.duckdb", "SELECT min(user_key) FROM newest_scores")[1][0][0]
+    real = module._row
+
+    def tampered(*words: Any) -> Any:
+        row = real(*words)
+        return row and (row | {"n_events_all": -1} if "n_events_all" in row else row)
+
+    monkeypatch.setattr(module, "_row", tampered)
+    found = module.explain(night, who, NIGHT, print)
+    assert [m.split(":")[0] for m in found.mismatches] == ["feature n_events_all"]
+
+
+def test_two_clocks_are_compared(home: Path) -> None:
+    days = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM labels ORDER BY 1")[1]
+    shown = run("clocks", "--as-of", str(days[0][0]), "--format", "json")
+    rows = json.loads(shown.output[shown.output.index("[\n") :])
+    assert {"churn_28d"} <= {row["task"] for row in rows}
+    for row in rows:
+        assert row["difference"] == pytest.approx(row["AUC as now"] - row["AUC as was"], abs=2e-4)
+    with pytest.raises(CallError, match="there are no features as of 2024-01-01"):
+        run("clocks", "--as-of", "2024-01-01")
+
+
+def test_late_rows_are_listed_by_arrival_and_by_user(home: Path) -> None:
+    ledger = json.loads(run("late", "--format", "json").output)
+    assert ledger[0]["n_users"] > 0
+    one = json.loads(run("late", "--day", ledger[0]["landed_on"], "--format", "json").output)
+    assert len(one) == min(50, len({(r["user_key"], r["day"]) for r in one}))
+
+
+def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTJAR_KEEP_SNAPSHOT_DAYS", "0")
+    monkeypatch.setenv("NIGHTJAR_KEEP_SNAPSHOTS", "1")
+    monkeypatch.setenv("NIGHTJAR_KEEP_FILES_HOURS", "0")
+    monkeypatch.setenv("NIGHTJAR_COMPACT_AFTER_DAYS", "31")
+    engine = open_database(f"sqlite:///{home}/nightjar.db")
+    with engine.connect() as connection:  # only what our own runs left is removed
+        run_id = connection.execute(select(RUNS.c.run_id)).scalars().first()
+    stray = home / f"lake/files/{run_id}/stray.parquet"
+    foreign = home / "lake/files/nobody/stray.parquet"
+    stray.parent.mkdir(parents=True, exist_ok=True)
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"somebody's")
+    stray.write_bytes(b"left behind")
+    before = contents(home)
+    lake = Lake(home / "lake")
+    n_before = {t: len(lake.table(t).snapshots()) for t in (LANDED, EXAMPLES)}
+    dry = run("clean", "--dry-run").output
+    assert "unreferenced files" in dry
+    assert stray.exists()
+    time.sleep(1)
+    with (
+        writing(engine, "night", "the night of today"),
+        pytest.raises(ContractError, match="the night of today"),
+    ):
+        cleanup.clean(read_settings(), False, datetime.now(UTC), print)
+    assert stray.exists()
+    made = cleanup.clean(read_settings(), False, datetime.now(UTC), print)
+    assert not stray.exists()
+    assert foreign.exists()
+    shutil.rmtree(foreign.parent)
+    assert sum(map(len, made.snapshots.values())) > 0
+    assert contents(home) == before
+    assert untrue_receipts(home) == []
+    lake = Lake(home / "lake")
+    assert len(lake.table(LANDED).snapshots()) < n_before[LANDED]
+    receipts = Night(read_settings(), NIGHT).receipts
+    snapshot = max(
+        int(r.outputs["examples_snapshot"])
+        for d in receipts.days("train")
+        if (r := receipts.get("train", d))
+    )
+    assert lake.table(EXAMPLES).snapshot_by_id(snapshot) is not None
+    assert query(home / "nightjar.duckdb", "SELECT count(*) > 0 FROM newest_scores")[1] == [(True,)]
+    assert nightly(NIGHT)["recomputed"] == 0
+    again = cleanup.clean(read_settings(), True, datetime.now(UTC), print)
+    assert again.months == {t: [] for t in maintenance.COMPACTED}
+
+
+def test_old_states_go_and_their_receipts_with_them(home: Path, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTJAR_KEEP_STATE_DAYS", "1")
+    night = Night(read_settings(), NIGHT)
+    days = night.receipts.days("user_state")
+    gone = {what: n for what, n, _ in clean()}
+    kept = Night(read_settings(), NIGHT).receipts.days("user_state")
+    assert kept == tuple(d for d in days if d in days[-3:] or (days[-1] - d).days <= 1)
+    assert gone.get("days of user_state", "0") == str(len(days) - len(kept))
+    assert untrue_receipts(home) == []
+    assert os.path.exists(home / "nightjar.duckdb")
+    assert len(Lake(home / "lake").files(USER_STATE)) >= len(kept)
+    assert Lake(home / "lake").files(USER_SCORES)

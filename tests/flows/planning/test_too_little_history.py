@@ -1,0 +1,123 @@
+"""A night without a day to learn from ends before Spark starts."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from contracts.table import ContractError
+from flows import pools
+from flows.engine import context
+from flows.engine.run import Night
+from flows.nightly import planned
+from flows.settings import read_settings
+
+MAPPING = """
+name = "chat"
+[sources.log]
+files = "{day}.csv"
+format = "csv"
+columns = ["id", "user", "time"]
+[sources.log.tables.engagements]
+engagement_id = "id"
+user_id = "user"
+verb = "'view'"
+target_kind = "'post'"
+target_id = "'p'"
+occurred_at = "time"
+"""
+WHOLE = MAPPING.replace('"{day}.csv"', '"*.csv"').replace(
+    "[sources.log.tables", 'landed_on = "to_date(time)"\n[sources.log.tables'
+)
+
+
+ITEMS = """
+[sources.items]
+files = "items/{day}.csv"
+format = "csv"
+missing = "empty"
+columns = ["sku", "at"]
+[sources.items.tables.items]
+item_id = "sku"
+occurred_at = "at"
+"""
+SECOND = date(2025, 3, 2)
+
+
+def night_of(folder: Path, monkeypatch: pytest.MonkeyPatch, mapping: str, as_of: date) -> Night:
+    """Nine days of a log."""
+    monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
+    monkeypatch.setattr(context, "start_session", lambda *told: pytest.fail("Spark was started"))
+    (folder / "m.toml").write_text(mapping)
+    (folder / "raw").mkdir(exist_ok=True)
+    for day in range(1, 10):
+        path = folder / "raw" / f"2025-03-0{day}.csv"
+        path.write_text(f"id,user,time\ne{day},ann,2025-03-0{day}T12:00:00Z\n")
+    settings = read_settings(home=folder / "home", source=folder / "m.toml", raw=folder / "raw")
+    night = Night(settings, as_of)
+    night.look_at_files()
+    return night
+
+
+def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, monkeypatch) -> None:
+    night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
+    assert set(night.first_days.values()) == {date(2025, 3, 1)}
+    assert set(night.first_days) == {task.name for task in night.tasks}
+    told = (
+        "no task can be learnt as of 2025-03-10: the data begin on 2025-03-01, which is too little "
+        "history. Tasks can be learnt\n"
+        "  from 2025-04-08 on: view_7d, like_7d, comment_7d, share_7d, search_7d, ad_click_7d\n"
+        "  from 2025-04-29 on: churn_28d\n"
+        "  from 2025-06-30 on: return_90d\n"
+        "Until then --no-train publishes features and labels without scores"
+    )
+    with pytest.raises(ContractError) as stopped:
+        night.check_history()
+    assert str(stopped.value) == told
+    with pytest.raises(ContractError) as stopped:
+        planned(night)
+    assert str(stopped.value) == told
+
+
+def test_a_night_that_learns_nothing_needs_no_history(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NIGHTJAR_NO_TRAIN", "true")
+    night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
+    night.check_history()
+    plan = planned(night)
+    assert plan.call == {"command": "run", "as_of": "2025-03-10", "no_train": True}
+    assert "train" not in {p.stage for p in plan.days}
+    assert "score" in {p.stage for p in plan.todo}
+
+
+def test_days_within_a_file_are_known_once_it_was_read(tmp_path, monkeypatch) -> None:
+    night = night_of(tmp_path, monkeypatch, WHOLE, date(2025, 3, 10))
+    assert night.first_days == {}
+    night.check_history()  # nobody knows yet
+    monkeypatch.setattr(Night, "first_days", dict.fromkeys([t.name for t in night.tasks], SECOND))
+    with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
+        night.check_history()
+
+
+def test_an_old_list_of_items_makes_no_history(tmp_path, monkeypatch) -> None:
+    (tmp_path / "raw/items").mkdir(parents=True)
+    (tmp_path / "raw/items/2015-01-01.csv").write_text("sku,at\nx,2015-01-01T00:00:00Z\n")
+    night = night_of(tmp_path, monkeypatch, MAPPING + ITEMS, date(2025, 3, 10))
+    assert [file.landed_on for file in night.files["items"]] == [date(2015, 1, 1)]
+    assert set(night.first_days.values()) == {date(2025, 3, 1)}
+    with pytest.raises(ContractError, match="the data begin on 2025-03-01"):
+        night.check_history()
+
+
+def test_days_within_a_file_stop_a_night_before_anything_is_cleaned(tmp_path, monkeypatch) -> None:
+    night = night_of(tmp_path, monkeypatch, WHOLE, date(2025, 3, 10))
+    night.expected_days = {SECOND}  # what landing found
+    monkeypatch.setattr(Night, "first_days", dict.fromkeys([t.name for t in night.tasks], SECOND))
+    monkeypatch.setattr(pools.steps, "check_mapping", lambda night: None)
+    monkeypatch.setattr(pools, "together", list)
+    monkeypatch.setattr(pools.steps, "land", SimpleNamespace(submit=lambda *told: None))
+    monkeypatch.setattr(pools, "clean_all", lambda *told: pytest.fail("rows were cleaned"))
+    with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
+        pools.prepare_data(night)

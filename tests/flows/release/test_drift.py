@@ -1,0 +1,43 @@
+"""How far a column lies from where it lay in the release before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.table import Column, Table
+from flows.release.drift import drift
+
+TABLE = Table(
+    name="made",
+    doc="A column of numbers.",
+    grain=("user_key",),
+    day="as_of",
+    columns=(
+        Column("user_key", "string", "Who."),
+        Column("as_of", "date", "The day."),
+        Column("amount", "double", "A number.", nullable=True),
+    ),
+)
+
+
+def written(path: Path, values: Sequence[float | None]) -> list[str]:
+    rows = [{"user_key": f"u{n}", "amount": x} for n, x in enumerate(values)]
+    schema = pa.schema([("user_key", pa.string()), ("amount", pa.float64())])
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    return [str(path)]
+
+
+def test_users_without_a_value_are_a_bin_of_their_own(tmp_path: Path) -> None:
+    before = written(tmp_path / "a.parquet", [float(n % 2) for n in range(100)])
+    half = written(tmp_path / "b.parquet", [float(n % 2) if n < 50 else None for n in range(100)])
+    (same,) = drift(TABLE, before, before)
+    assert (same.index, same.cuts) == (0.0, (0.0, 1.0))
+    assert same.before == pytest.approx((1e-4, 0.5, 0.5, 1e-4))  # none null, 0, 1, above
+    (found,) = drift(TABLE, before, half)
+    assert found.now == pytest.approx((0.5, 0.25, 0.25, 1e-4))
+    assert found.index > 4

@@ -1,0 +1,361 @@
+"""Releases: branches, audits, healing and rollback."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import date, timedelta
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.table import ContractError
+from contracts.tables import NO_MODEL, USER_SCORES
+from contracts.tasks import TASKS
+from flows.lake.home_binding import open_home
+from flows.lake.lake import Lake
+from flows.lake.maintenance import expire
+from flows.release.audit import audit_drift, audit_scores, raise_if_failed
+from flows.release.duckdb_views import query
+from flows.release.releases import Healed, Releases, branch_of, heal, now
+from flows.settings import NightjarSettings, read_settings
+from flows.state import writer_lock
+from flows.state.schema import open_database
+from flows.steps import publish
+from tests.flows.lakes import FakeRegistry, release_of, scores_file
+
+rollback_module = import_module("flows.rollback")
+D1, D2, D3 = (date(2025, 1, n) for n in (1, 2, 3))
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def test_a_release_becomes_current_by_its_row_and_all_else_heals(
+    lake: Lake, tmp_path: Path
+) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    assert heal(releases, lake, registry, database) == Healed()
+    with pytest.raises(ContractError, match="nothing has been released yet"):
+        query(database, "SELECT 1")
+
+    one = release_of(lake, tmp_path, D1, "one")
+    assert lake.files(USER_SCORES) == ()  # on its branch, nobody sees it
+    releases.publish(one)
+    # a crash here leaves the row alone: the next start derives the rest from it
+    assert len(heal(releases, lake, registry, database).mended) == 3
+    assert heal(releases, lake, registry, database) == Healed()
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+
+    two = release_of(lake, tmp_path, D2, "two")
+    assert lake.descends(
+        USER_SCORES, two.snapshots[USER_SCORES.name], one.snapshots[USER_SCORES.name]
+    )
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    releases.publish(two)
+    heal(releases, lake, registry, database)
+    assert query(
+        database, "SELECT count(*), count(*) FILTER (as_of = DATE '2025-01-02') FROM user_scores"
+    )[1] == [(4, 2)]
+    assert query(database, "SELECT count(*) FROM newest_scores")[1] == [(2,)]
+    assert registry.champion == "model-two"
+    assert releases.champion(D2) == one.model_id
+    assert [r.release_id for r in releases.all()] == ["one", "two"]
+
+
+def test_a_release_without_a_model_moves_no_champion(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    releases.publish(replace(release_of(lake, tmp_path, D1, "one"), model_id=NO_MODEL))
+    heal(releases, lake, registry, database)
+    assert registry.champion == ""
+    assert releases.champion(D2) is None
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    releases.publish(release_of(lake, tmp_path, D2, "two"))
+    releases.publish(replace(release_of(lake, tmp_path, D3, "three"), model_id=NO_MODEL))
+    heal(releases, lake, registry, database)
+    assert releases.champion(D3 + timedelta(days=1)) == "model-two"  # the newest that there is
+
+
+class CrashError(BaseException):
+    """A crash at one point of publishing, which nobody catches."""
+
+
+@pytest.mark.parametrize("point", ["point_main", "point_champion", "drop_branch", "tag", "build"])
+def test_a_crash_at_any_point_behind_the_row_heals(
+    lake: Lake, tmp_path: Path, monkeypatch, point: str
+) -> None:
+    from flows.release import releases as module
+
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, registry, database)
+    two = release_of(lake, tmp_path, D2, "two")
+    releases.publish(two)
+
+    def crash(*_: object, **__: object) -> None:
+        raise CrashError
+
+    of: object = {"point_champion": registry, "build": module}.get(point, lake)
+    with monkeypatch.context() as patch:
+        patch.setattr(of, {"build": "build_database"}.get(point, point), crash)
+        with pytest.raises(CrashError):
+            heal(releases, lake, registry, database)
+    # Until it is healed analysts see the release before, whole.
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    assert heal(releases, lake, registry, database).mended
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(4,)]
+    assert registry.champion == "model-two"
+    assert lake.snapshot(USER_SCORES) == two.snapshots[USER_SCORES.name]
+    assert lake.snapshot(USER_SCORES, "released-two") == two.snapshots[USER_SCORES.name]
+    assert lake.snapshot(USER_SCORES, branch_of("two")) is None
+    assert heal(releases, lake, registry, database) == Healed()
+
+
+def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    with pytest.raises(ContractError, match="nothing was published yet"):
+        releases.rollback(lake)
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    heal(releases, lake, registry, database)
+    with pytest.raises(ContractError, match="one is the first that still stands"):
+        releases.rollback(lake)
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    heal(releases, lake, registry, database)
+    assert [r.release_id for r in releases.rollback(lake)] == ["two", "one"]
+    heal(releases, lake, registry, database)
+    assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
+    assert registry.champion == "model-one"
+    assert releases.champion(D3) == "model-one"
+    with pytest.raises(ContractError, match="one is the first that still stands"):
+        releases.rollback(lake)
+
+
+def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
+    lake: Lake, tmp_path: Path, monkeypatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(publish, "Registry", lambda settings: FakeRegistry())
+    said: list[str] = []
+    monkeypatch.setattr(publish, "say", said.append)
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    settings = NightjarSettings(home=tmp_path)
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+    away = httpx.ConnectError("gone")
+    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: away)
+    publish.derive(releases, lake, settings, "publish")
+    assert said[-1] == (
+        "warning: release one is not announced: Prefect's server does not answer. The next run "
+        "announces it"
+    )
+    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: told.append(release_id))
+    publish.derive(releases, lake, settings, "publish")
+    publish.derive(releases, lake, settings, "mended")
+    assert told == ["one"]
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    with monkeypatch.context() as patch:
+
+        def gone(*_: object) -> bool:
+            raise ContractError("main cannot be pointed to it")
+
+        patch.setattr(lake, "point_main", gone)
+        with pytest.raises(ContractError, match="main cannot be pointed to it"):
+            publish.derive(releases, lake, settings, "publish")
+    assert told == ["one"]  # nobody sees two yet
+    publish.derive(releases, lake, settings, "mended")
+    publish.derive(releases, lake, settings, "mended")
+    assert told == ["one", "two"]
+    releases.rollback(lake)
+    publish.derive(releases, lake, settings, "rollback")
+    publish.derive(releases, lake, settings, "mended")
+    assert told == ["one", "two", "one"]
+
+
+def test_a_double_click_on_rollback_takes_one_release_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two runs of the same moment, which have one place in line, wait while something writes."""
+    monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path / "home"))
+    settings = read_settings()
+    engine, lake = open_home(settings), Lake(settings.folder / "lake")
+    releases, registry = Releases(engine), FakeRegistry()
+    before = None
+    for day, name in ((D1, "one"), (D2, "two"), (D3, "three")):
+        releases.publish(replace(release_of(lake, tmp_path, day, name), replaces=before))
+        heal(releases, lake, registry, tmp_path / "n.duckdb")  # type: ignore[arg-type]
+        before = name
+    asked_at = now()
+    waiting = threading.Semaphore(0)
+    patches = {
+        "flow_run": SimpleNamespace(scheduled_start_time=asked_at),
+        "now": lambda: asked_at,
+        "patience": lambda: timedelta(minutes=5),
+        "say": lambda line: waiting.release(),
+        "derive": lambda *told: None,
+        "get_run_logger": lambda: logging.getLogger("rollback"),
+    }
+    for name, value in patches.items():
+        monkeypatch.setattr(rollback_module, name, value)
+    monkeypatch.setattr(writer_lock, "POLL_SECONDS", 0.05)
+    with ThreadPoolExecutor(2) as pool:
+        with writer_lock.writing(engine, "a-night", "the night"):
+            clicks = [pool.submit(rollback_module.rollback.fn) for _ in range(2)]
+            assert waiting.acquire(timeout=60)
+            assert waiting.acquire(timeout=60)
+        ended = [click.exception(timeout=60) for click in clicks]
+    assert sorted(str(error) for error in ended) == [
+        "None",
+        "release: three is to be withdrawn, but two is current; nothing was changed",
+    ]
+    current = releases.current()
+    assert current is not None
+    assert current.release_id == "two"
+    assert [r.release_id for r in releases.all() if r.withdrawn_at] == ["three"]
+
+
+def test_a_release_whose_snapshots_are_gone_does_not_come_back(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    registry, database = FakeRegistry(), tmp_path / "n.duckdb"
+    one = release_of(lake, tmp_path, D1, "one")
+    releases.publish(one)
+    heal(releases, lake, registry, database)
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    heal(releases, lake, registry, database)
+    lake.untag(USER_SCORES, "released-one")
+    expire(lake, USER_SCORES, [one.snapshots[USER_SCORES.name]])
+    with pytest.raises(ContractError, match="one cannot come back: housekeeping has dropped its"):
+        releases.rollback(lake)
+    current = releases.current()
+    assert current is not None
+    assert (current.release_id, current.withdrawn_at) == ("two", None)
+
+
+def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) -> None:
+    def scores(name: str, n: int, shift: float) -> list[str]:
+        path = tmp_path / f"{name}.parquet"
+        values = [min(i / n + shift, 1.0) for i in range(n)]
+        pq.write_table(pa.table({"score_churn_28d": pa.array(values, pa.float32())}), path)
+        return [str(path)]
+
+    def failed(n: int, shift: float, lost: float | None = 0.1, most: float | None = 1.0) -> list:
+        made = audit_drift(scores("b", n, shift), scores("a", 500, 0), ["churn_28d"], lost, most)
+        return [(a.check, a.found) for a in made if not a.passed]
+
+    assert failed(500, 0.0) == []
+    assert failed(451, 0.02) == []
+    assert failed(440, 0.0) == [
+        ("as many users as before", "440 users, 500 before, at least 450 expected")
+    ]
+    ((check, found),) = failed(500, 0.6)
+    assert check == "churn_28d is distributed as before"
+    assert found.startswith("stability index ")
+    assert failed(100, 0.6, None, None) == []
+
+
+class RegistryThatIsAway(FakeRegistry):
+    def point_champion(self, model_id: str) -> bool:
+        raise ContractError("the database is away")
+
+
+def test_what_only_shows_a_release_stops_nobody(lake: Lake, tmp_path: Path, monkeypatch) -> None:
+    """MLflow is away, and the file of views cannot be written: the release stands all the same."""
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    releases.publish(release_of(lake, tmp_path, D1, "one"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.release.releases.build_database", full)
+        healed = heal(releases, lake, RegistryThatIsAway(), tmp_path / "n.duckdb")
+    assert healed.mended == ["user_scores points to release one"]
+    assert healed.problems == [
+        "MLflow does not show model model-one as champion: the database is away. "
+        "Nothing else depends on it; the next run tries again",
+        "n.duckdb does not show release one yet, and analysts read what it showed before: "
+        "No space left on device. The next run tries again",
+    ]
+    registry = FakeRegistry()
+    assert heal(releases, lake, registry, tmp_path / "n.duckdb").problems == []
+    assert registry.champion == "model-one"
+
+
+def test_releases_are_asked_for_one_by_one(lake: Lake, tmp_path: Path) -> None:
+    releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
+    one, two = (release_of(lake, tmp_path, d, name) for d, name in ((D1, "one"), (D2, "two")))
+    releases.publish(one)
+    releases.publish(two)
+    assert [r.release_id for r in releases.newest(1)] == ["two"]
+    assert [r.release_id for r in releases.newest(9)] == ["two", "one"]
+    assert releases.of("one") == releases.before(D2)
+    assert releases.of("one") == one
+    assert releases.of(None) is releases.of("three") is releases.before(D1) is None
+
+
+def test_a_score_that_takes_the_place_of_a_base_rate_is_no_shift(tmp_path: Path) -> None:
+    n = 500
+
+    def scores(method: str | None, *values: float) -> list[str]:
+        columns = {
+            "score_churn_28d": pa.array([values[i % len(values)] for i in range(n)], pa.float32())
+        }
+        if method is not None:
+            columns["method_churn_28d"] = pa.array([method] * n)
+        path = tmp_path / f"{method}.parquet"
+        pq.write_table(pa.table(columns), path)
+        return [str(path)]
+
+    now, was = scores("model", 0.1, 0.2, 0.7), scores("base rate", 0.4)
+    assert [a.check for a in audit_drift(now, was, ["churn_28d"], 0.1, 0.1)] == [
+        "as many users as before"
+    ]
+    before_marks = scores(None, 0.4)  # published before scores were marked: a model's
+    (_, shifted) = audit_drift(now, before_marks, ["churn_28d"], 0.1, 0.1)
+    assert not shifted.passed
+
+
+# Audits
+
+
+def test_an_audit_names_each_failed_check_with_its_numbers(tmp_path: Path) -> None:
+    features = tmp_path / "features.parquet"
+    pq.write_table(pa.table({"user_key": ["a", "b", "c"]}), features)
+    learnt = [task.name for task in TASKS if task.name != "return_90d"] + ["return_90d"]
+    good = scores_file(tmp_path, D1, ["a", "b", "c"], "good")
+    raise_if_failed(audit_scores(good.files, [str(features)], D1, learnt))
+
+    bad = scores_file(
+        tmp_path,
+        D1,
+        ["a", "a", "x"],
+        "bad",
+        score_churn_28d=float("nan"),
+        score_purchase_7d=0.5,
+        percentile_return_90d=None,
+        score_interests_30d_probabilities=[0.5, 1.5],
+    )
+    with pytest.raises(ContractError) as error:
+        raise_if_failed(audit_scores(bad.files, [str(features)], D1, learnt[:-1]))
+    assert str(error.value) == "\n".join(
+        [
+            "user_scores fails its audit; the release before stays current:",
+            "  one row per user: 3 rows, 2 users",
+            "  every known user, no other: 3 known, 2 scored, 1 unknown",
+            "  purchase_7d is not above purchase_30d: 3 rows above",
+            "  interests_30d is whole and in range: 0 nulls, 3 rows outside, 0 rows marked otherwise",
+            "  churn_28d is whole and in range: 0 nulls, 3 rows outside, 0 rows marked otherwise",
+            "  return_90d is off: 3 of 6 values null, 3 rows marked otherwise",
+        ]
+    )

@@ -1,0 +1,236 @@
+"""An erasure that is killed, wherever that is, is finished by the next try."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.table import CallError, ContractError, Table
+from contracts.tables import EXAMPLES, USER_ITEM_DAYS, USER_SCORES
+from flows import erase as erasure
+from flows.engine.run import Night
+from flows.lake import maintenance, rewrite
+from flows.release.duckdb_views import query
+from flows.release.releases import Release, Releases, branch_of, heal, now
+from flows.retention import personal_rows
+from flows.retention.personal_rows import Traces
+from flows.state.receipts import Fingerprint, Receipt
+from flows.state.schema import suppressed, trained_on_erased
+from flows.steps import publish
+from jobs.spark.files import WrittenDay
+from jobs.spark.schema import arrow_schema
+from tests.flows.lakes import D1, D2, FakeRegistry, scores_file
+from tests.flows.planning.test_too_little_history import MAPPING, night_of
+
+KEY, OTHER = "0123456789abcdef" * 2, "f" * 32
+
+
+class Killed(BaseException):
+    """The process is gone: nobody catches it."""
+
+
+def both(folder: Path, table: Table, name: str, **row: object) -> WrittenDay:
+    """A file with a row of the person and one of somebody else."""
+    path = folder / f"{name}.parquet"
+    rows = [row | {"user_key": key, str(table.day): D1} for key in (KEY, OTHER)]
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(table)), path)
+    return WrittenDay(D1, len(rows), "", (str(path),))
+
+
+def published(night: Night, folder: Path, day: date, name: str, registry: FakeRegistry) -> None:
+    night.lake.branch(USER_SCORES, branch_of(name))
+    scored = scores_file(folder, day, [KEY, OTHER], name)
+    snapshot = night.lake.commit(USER_SCORES, {day: scored}, branch=branch_of(name))
+    releases = Releases(night.engine)
+    snapshots = {USER_SCORES.name: snapshot}
+    releases.publish(Release(name, day, f"model-{name}", "f", snapshots, "run", now()))
+    heal(releases, night.lake, registry, publish.database(night))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def registry(monkeypatch) -> FakeRegistry:
+    made = FakeRegistry()
+    monkeypatch.setattr(publish, "Registry", lambda settings: made)
+    return made
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[str]:
+    """Warnings of the run."""
+    made: list[str] = []
+    for module in (erasure, publish):
+        monkeypatch.setattr(module, "say", lambda line: None)
+    monkeypatch.setattr(publish, "warn", lambda problem, event: made.append(problem))
+    return made
+
+
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) -> Night:
+    """A home in which a person is in two releases, in a day that was written twice, and in the
+    examples of a model; in no raw row any more."""
+    night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
+    monkeypatch.setattr(erasure, "TABLES", (USER_ITEM_DAYS, EXAMPLES, USER_SCORES))
+    monkeypatch.setattr(personal_rows, "find", lambda night, keys: Traces({}, (), {}))
+    lake, folder = night.lake, Path(night.lake.staging("20250309T040000", "x"))
+    for name in ("first", "second"):
+        made = both(folder, USER_ITEM_DAYS, name, kind="item", thing_id="i", day=D1)
+        lake.commit(USER_ITEM_DAYS, {D1: made})
+    examples = lake.commit(EXAMPLES, {D1: both(folder, EXAMPLES, "examples")})
+    outputs = {"model_id": "m1", "examples_snapshot": examples}
+    print_ = Fingerprint("", "", "")
+    night.receipts.write(
+        [Receipt("train", D1, print_, outputs, 1, 1, 1.0, 1, None, "20250309T040000", now())]
+    )
+    for day, name in ((D1, "one"), (D2, "two")):
+        published(night, folder, day, name, registry)
+    return night
+
+
+def on_disk(night: Night) -> set[str]:
+    files = (night.settings.folder / "lake").rglob("*")
+    return {str(p) for p in files if p.suffix in (".parquet", ".avro")}
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, where: str, times: int) -> None:
+    """Have the process die once a function has been called so often; 0: before it is called."""
+    module_name, _, name = where.rpartition(".")
+    module = importlib.import_module(module_name)
+    act: Callable[..., Any] = getattr(module, name)
+    n = 0
+
+    def call(*given: Any) -> Any:
+        nonlocal n
+        if n < times:
+            made = act(*given)
+            n += 1
+        if n == times:
+            raise Killed
+        return made
+
+    monkeypatch.setattr(module, name, call)
+
+
+STEPS = [
+    ("flows.lake.rewrite.rewrite", 2),
+    ("flows.lake.rewrite.expire_others", 2),
+    ("flows.lake.maintenance.stale_files", 0),
+    ("flows.erase.keep_receipt", 0),
+]
+
+
+@pytest.mark.parametrize(("where", "times"), STEPS)
+def test_a_second_try_removes_what_the_first_would_have(
+    night: Night, registry: FakeRegistry, monkeypatch, where: str, times: int
+) -> None:
+    before = on_disk(night)
+    with monkeypatch.context() as patch:
+        kill_after(patch, where, times)
+        with pytest.raises(Killed):
+            erasure.take_out(night, KEY, None)
+    later = Night(night.settings, night.as_of)
+    made = erasure.take_out(later, KEY, None)
+    # young as they are: nothing that was reached before and no longer is
+    assert not (before & on_disk(later)) - maintenance.reached_files(later.lake)
+    files = [p for p in on_disk(later) if p.endswith(".parquet")]
+    assert files
+    assert not [p for p in files if rewrite.holding({KEY}, p)]
+    scores = query(publish.database(later), "SELECT release_id, user_key FROM user_scores")[1]
+    assert sorted(scores) == [("one", OTHER), ("two", OTHER)]
+    assert made["models_marked"] == ["m1"]
+    assert trained_on_erased(later.engine) == registry.marked == {"m1": 1}
+    assert suppressed(later.engine) == {KEY}
+    assert personal_rows.unfinished(later.engine, KEY) is None
+    assert personal_rows.reached_before(later.engine, KEY, later.settings.folder) == frozenset()
+    with pytest.raises(CallError, match="erased already, and stays so: nothing was changed"):
+        erasure.take_out(later, KEY, None)
+
+
+def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
+    night: Night, registry: FakeRegistry, told: list[str], monkeypatch
+) -> None:
+    def away(people: object) -> list[str]:
+        raise ContractError("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "mark_erased", away)
+        made = erasure.take_out(night, KEY, "request 7")
+    assert made["models_marked"] == ["m1"]
+    assert told == [
+        "MLflow does not show that 1 model was trained on people who were erased: the database "
+        "is away. The database's table trained_on_erased does; the next run tries again"
+    ]
+    assert registry.marked == {}
+    publish.mend(night)
+    assert registry.marked == {"m1": 1}
+    assert len(told) == 1
+
+
+def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_person(
+    night: Night, registry: FakeRegistry
+) -> None:
+    """Somebody may be about to commit them."""
+    staging = Path(night.lake.staging("20250309T040000", "y"))
+    tells = Path(both(staging, USER_ITEM_DAYS, "tells", kind="item", thing_id="i", day=D1).files[0])
+    other = staging / "other.parquet"
+    rows = pq.read_table(tells)
+    pq.write_table(rows.filter(pc.field("user_key") == OTHER), other)
+    old = staging / "old.parquet"
+    pq.write_table(pq.read_table(other), old)
+    os.utime(old, (1, 1))
+    erasure.take_out(night, KEY, None)
+    assert other.exists()
+    assert not tells.exists()
+    assert not old.exists()
+
+
+def test_a_run_tells_of_an_erasure_that_was_cut_off(
+    night: Night, registry: FakeRegistry, told: list[str], monkeypatch
+) -> None:
+    for where in ("flows.retention.personal_rows.find", "flows.lake.rewrite.rewrite"):
+        with monkeypatch.context() as patch:
+            kill_after(patch, where, 0)
+            with pytest.raises(Killed):
+                erasure.take_out(night, KEY, None)
+        publish.mend(night)
+        publish.mend(night, erasing=KEY)
+        assert told == [
+            f"the erasure of {KEY} was cut off, so that tables may still tell of them: start the "
+            "deployment `erase` with this user_key again, and it goes on"
+        ]
+        told.clear()
+    erasure.take_out(night, KEY, None)
+    publish.mend(night)
+    assert told == []
+
+
+def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins(
+    night: Night,
+) -> None:
+    print_ = Fingerprint("", "", "")
+    landed = {"landed": {"rows": 2, "digest": "x"}}
+    night.receipts.write(
+        [Receipt("land_old", D1, print_, landed, 2, 2, 1.0, 1, None, "20250309T040000", now())]
+    )
+    with pytest.raises(CallError) as error:
+        erasure.take_out(Night(night.settings, night.as_of), KEY, None)
+    assert str(error.value) == (
+        "nothing was erased: raw rows of old are kept, of which the mapping chat says nothing "
+        "any more, so whom they name cannot be told. Erase with a mapping that has them (--source), "
+        "such as the one that they landed with"
+    )
+    assert suppressed(night.engine) == frozenset()
+
+
+def test_who_is_in_no_table_leaves_no_trace(night: Night) -> None:
+    with pytest.raises(CallError, match="no table holds that user_key: nothing was erased"):
+        erasure.take_out(night, "0" * 32, None)
+    assert suppressed(night.engine) == frozenset()

@@ -1,0 +1,180 @@
+"""Whatever tables somebody maps, a night ends: audit, publish, page, pages, terminal."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.tables import (
+    NO_MODEL,
+    QUARANTINE,
+    RECONCILIATION,
+    USER_FEATURES,
+    USER_SCORES,
+)
+from contracts.tasks import enabled_tasks
+from contracts.training import untrained
+from flows.engine.run import Night, StageReport
+from flows.release import duckdb_views
+from flows.release.audit import audit_scores, raise_if_failed
+from flows.release.releases import Release, now
+from flows.steps import tasks
+from tests.flows.conftest import QUIET
+from tests.flows.steps.simulated_scores import (
+    FIRST,
+    SETS,
+    USERS,
+    NightOf,
+    check_shown,
+    end,
+    end_nights,
+    heard,
+    learnt_of,
+    nights_in,
+    show_files,
+    statuses,
+    trained,
+    ways,
+    what_follows,
+    whole,
+)
+
+pytestmark = QUIET
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return heard(monkeypatch)
+
+
+@pytest.fixture
+def night_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NightOf:
+    return nights_in(tmp_path, monkeypatch)
+
+
+def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
+    """No line of a cleaning says only how many came out: what is missing was dropped for a reason."""
+    became = {"clean": 1_200, "duplicate": 3, "quarantined": 0, "erased": 0}
+    cleaned = StageReport("clean_orders", 2, 1, 1_203, 1_200, 2.0, {"input moved": 1}, became)
+    erased = replace(cleaned, rows_in=1_204, became=became | {"erased": 1}, recomputed=2)
+    landed = StageReport("land_log", 1, 1, 10, 10, 2.0, {"never computed": 1})
+    reused = StageReport("clean_users", 2, 0)
+    lines: list[str] = []
+    night: Any = SimpleNamespace(stages=[])
+    for report in (cleaned, erased, landed, reused):
+        Night._done(night, report, lines.append)
+    assert lines == [
+        "clean_orders: 1,203 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 2.0 s, 602 rows/s; "
+        "1 day reused; input moved (1)",
+        "clean_orders: 1,204 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 1 erased, 2.0 s, "
+        "602 rows/s; input moved (1)",
+        "land_log: 10 rows in, 10 out, 2.0 s, 5 rows/s; never computed (1)",
+        "clean_users: reused, nothing changed",
+    ]
+    assert night.stages == [cleaned, erased, landed, reused]
+
+
+def test_what_follows_from_the_511_sets_of_tables_is_64_things(night_of: NightOf) -> None:
+    """Whether users, posts and follows are mapped changes no task and no reason: only counts."""
+    known = ways()
+    assert (len(SETS), len(known)) == (511, 64)
+    assert sum(map(len, known.values())) == 511
+    assert {f.tasks for f in known} == {
+        tuple(task.name for task in enabled_tasks(whole(tables))) for tables in SETS
+    }
+    for like, sets in known.items():
+        told_apart = {tables - {"users", "posts", "follows"} for tables in sets}
+        assert len(told_apart) == 1
+        for tables in sets:
+            assert what_follows(night_of(0, tables)) == like, sorted(tables)
+
+
+def test_whatever_is_mapped_can_be_shown(
+    tmp_path: Path, night_of: NightOf, monkeypatch, said: list[str]
+) -> None:
+    """Audit, page with its findings, and terminal, for a set of each of the 64 things that follow."""
+    monkeypatch.setattr(
+        duckdb_views, "_comment", lambda *told: None
+    )  # takes longer than all the rest
+    night_of(0, SETS[-1]).commit_data()
+    features = night_of(0, SETS[-1]).write_features()
+    for n, sets in enumerate(ways().values()):
+        night = night_of(0, random.Random(n).choice(sets))
+        learnt = learnt_of(night, n)
+        scores = night.write_scores(learnt)
+        counts, dropped = (
+            night.write(table, rows)
+            for table, rows in ((RECONCILIATION, night.counts()), (QUARANTINE, night.dropped()))
+        )
+        files = {USER_SCORES: scores, USER_FEATURES: features, RECONCILIATION: counts}
+        show_files(night, files | {QUARANTINE: dropped})
+        names = [task.name for task in learnt]
+        audited = audit_scores(scores.files, features.files, FIRST, names)
+        raise_if_failed(audited)
+        done = tasks.report.fn(
+            night,
+            trained(tmp_path, learnt, [task for task in night.tasks if task not in learnt]),
+            {"model_id": "m1", "tasks": names, "rows": len(USERS)},
+            audited,
+            Release("made", FIRST, "m1", "f", {}, "run", now()),
+        )
+        check_shown(night, done, learnt)
+
+
+def test_whatever_is_mapped_ends_a_night(
+    tmp_path: Path, night_of: NightOf, monkeypatch, said: list[str]
+) -> None:
+    """With all that publishes, and the analysts' pages. Of the 64 things that may follow a sample
+    of eight; `make bench-mappings` does it with all 511 sets."""
+    chosen = random.Random(7).sample(list(ways().values()), 8)
+    sets = [random.Random(n).choice(alike) for n, alike in enumerate(chosen)]
+    end_nights(tmp_path, night_of, monkeypatch, sets)
+
+
+def test_a_night_without_a_model_can_be_shown(
+    tmp_path: Path, night_of: NightOf, monkeypatch, said: list[str]
+) -> None:
+    night = night_of(0, frozenset({"items"}))
+    scores, features = night.write_scores(()), night.write_features()
+    said_of_ids = {"null_like_ids": ["item_id 3 ? unknown"]}
+    counts = night.write(RECONCILIATION, [row | said_of_ids for row in night.counts()])
+    files = {USER_SCORES: scores, USER_FEATURES: features, RECONCILIATION: counts}
+    show_files(night, files)
+    told = untrained({task.name: "too few days" for task in night.tasks}, "no days", str(tmp_path))
+    scored = {"model_id": NO_MODEL, "tasks": [], "rows": len(USERS)}
+    release = Release("made", FIRST, NO_MODEL, "f", {}, "run", now())
+    night.commit_data()
+    done = tasks.report.fn(night, told, scored, (), release)
+    check_shown(night, done, ())
+    page = done["report"].read_text()
+    assert "items from source_of_items: 3 rows have the item_id" in page
+    assert (
+        "Nobody is scored as of 2025-03-01: this release has features and labels, and 3 users "
+        "without a score."
+    ) in page
+    assert "Nothing was trained tonight." in page
+    assert statuses(night, ["/"]) == {"/": 200}
+
+
+def test_tasks_may_come_and_go_from_release_to_release(
+    tmp_path: Path, night_of: NightOf, said: list[str]
+) -> None:
+    """The same with all that publishes: each night is compared with the one before it."""
+    every = frozenset(table.name for table in CLEAN_TABLES)
+    for n, tables in enumerate(({"items"}, every, {"items", "reviews"})):
+        night = night_of(n, frozenset(tables))
+        if n:
+            night.users = [f"{k:032x}" for k in range(60)]  # enough for drift to say something
+        done = end(night, night.tasks, tmp_path)
+        check_shown(night, done, night.tasks)
+        page = done["report"].read_text()
+        assert ("<h2>Drift</h2>" in page) == (n == 2)  # the first two are too few users
+        assert "lies elsewhere" not in page  # what is not scored any more has not drifted
+        paths = ["/", f"/users/{USERS[0]}", "/tasks/interests_30d"]
+        assert statuses(night, paths) == dict.fromkeys(paths, 200)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from contracts.table import ContractError
+from flows import pools
+from flows.lifecycle.errors import ForeignError
+
+
+class Ended:
+    """A future that has ended."""
+
+    def __init__(self, problem: Exception | None):
+        self._problem = problem
+        self._final_state = "Ended"
+
+    def result(self) -> None:
+        if self._problem is not None:
+            raise self._problem
+
+
+def test_all_sources_that_cannot_be_landed_are_named_not_the_first_alone() -> None:
+    problems: list[Any] = [
+        ContractError("source a cannot be landed:\n  a.csv: no column x; its header has y"),
+        None,
+        ContractError("source b cannot be landed:\n  b.csv: the gzip stream is truncated"),
+    ]
+    with pytest.raises(ContractError) as error:
+        pools.together(Ended(problem) for problem in problems)
+    assert str(error.value) == (
+        "source a cannot be landed:\n  a.csv: no column x; its header has y\n"
+        "source b cannot be landed:\n  b.csv: the gzip stream is truncated"
+    )
+
+
+AWAY = ForeignError("the database does not answer", is_foreseen=False, may_pass=True)
+
+
+def test_once_something_around_us_is_away_no_more_is_begun_and_it_is_said_once() -> None:
+    begun: list[int] = []
+
+    def ended(n: int) -> Any:
+        begun.append(n)
+        return Ended(AWAY if n else None)
+
+    with pytest.raises(ContractError) as error:
+        pools.together(ended(n) for n in range(9))
+    assert error.value is AWAY
+    assert begun[-1] in (pools.CONCURRENT - 1, pools.CONCURRENT)  # whichever ended first
+
+
+def test_what_several_fail_with_is_said_once() -> None:
+    same = [ContractError("Spark's Java process does not answer") for _ in range(9)]
+    with pytest.raises(ContractError) as error:
+        pools.together(Ended(problem) for problem in same)  # type: ignore[misc]
+    assert str(error.value) == "Spark's Java process does not answer"

@@ -1,0 +1,170 @@
+"""Tasks that are not fit to be published: what scores, page and alert say of them, and how a night ends."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.tasks import TASKS
+from flows.learning.fingerprints import score_fingerprint
+from flows.release.duckdb_views import query
+from flows.state.receipts import Fingerprint
+from flows.steps import publish, tasks
+from tests.flows.conftest import QUIET
+from tests.flows.steps.simulated_scores import (
+    FIRST,
+    SETS,
+    USERS,
+    Made,
+    NightOf,
+    heard,
+    nights_in,
+    statuses,
+    trained,
+)
+
+pytestmark = QUIET
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    return heard(monkeypatch)
+
+
+@pytest.fixture
+def night_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NightOf:
+    return nights_in(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def told_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What scoring is told of each day. It does as it is told with model `m1`, which itself
+    withholds `churn_28d`, or as `unfit` every task."""
+    told: list[dict[str, Any]] = []
+    settings = night_of(0, SETS[-1]).settings
+
+    def run_models(what: str, spec: Any, folder: Path, say: Any) -> dict[str, Any]:
+        (day,) = spec["days"]
+        told.append(day)
+        night = Made(settings, date.fromisoformat(day["as_of"]), "made-scores")
+        known = [t for t in TASKS if t.name in ("purchase_7d", "churn_28d", "view_7d")]
+        own = {"m1": ["churn_28d"], "unfit": [t.name for t in known]}.get(day["model"], [])
+        held = day["withheld"] | dict.fromkeys(own, "it loses to the constant")
+        by_rate = day["failed_tasks"] == "base_rate"
+        rates = [t for t in known if t.name in held and by_rate]
+        learnt = [t for t in known if t.name not in held and day["model"] is not None]
+        path = night.write_scores(learnt, rates).files[0]
+        scored = {"tasks": [t.name for t in learnt], "base_rates": [t.name for t in rates]}
+        about = {"rows": len(USERS), "path": path, "paths": [path], "model_id": day["model"]}
+        return {"days": [about | scored | {"withheld": held if day["model"] else {}}]}
+
+    monkeypatch.setattr(publish, "run_models", run_models)
+    return told
+
+
+def gated(night: Made, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The night from its gate to its end: what scoring said, and what is shown."""
+    night.commit_data()
+    made = Fingerprint("code", "config", "inputs")
+    night.note("train", {night.as_of: made}, {night.as_of: report}, 1, 1, 0.0, 1, print)
+    scored = publish.score.fn(night, tasks.gate.fn(night, report), [night.as_of])
+    audited = publish.audit.fn(night, scored, [night.as_of])
+    release = publish.publish.fn(night, scored, [night.as_of])
+    return scored, tasks.report.fn(night, report, scored, audited, release)
+
+
+def methods(night: Made) -> dict[str, Any]:
+    """Where analysts read that the newest scores come from."""
+    names = ("purchase_7d", "churn_28d", "view_7d")
+    columns = ", ".join(f"any_value(method_{n}), count(score_{n}{_SUFFIX[n]})" for n in names)
+    row = query(night.settings.folder / "nightjar.duckdb", f"SELECT {columns} FROM newest_scores")
+    return {n: row[1][0][2 * i : 2 * i + 2] for i, n in enumerate(names)}
+
+
+_SUFFIX = {"purchase_7d": "", "churn_28d": "", "view_7d": "_expected"}
+
+
+@pytest.mark.parametrize("how", ["null", "base_rate"])
+def test_a_task_that_is_not_fit_is_said_in_table_and_report(
+    tmp_path: Path, night_of: NightOf, said: list[str], told_to_score, how: Any
+) -> None:
+    """The model's own, and one that the next night finds while it keeps the champion."""
+    by_name = {task.name: task for task in TASKS}
+    learnt = [by_name[name] for name in ("purchase_7d", "churn_28d", "view_7d")]
+    instead = "; its base rate stands in" if how == "base_rate" else ""
+    nothing: tuple[Any, int] = ("base rate", 3) if how == "base_rate" else (None, 0)
+    lines = [
+        f"its scores are not fit to be published: it loses to the constant{instead}",
+        f"its scores are not fit to be published: it ranks worse, as of 2025-03-02{instead}",
+    ]
+
+    first = night_of(0, SETS[-1])
+    first.settings = first.settings.model_copy(update={"failed_tasks": how})
+    scored, done = gated(first, trained(tmp_path, learnt, ()))
+    assert (told_to_score[0]["withheld"], scored["tasks"]) == ({}, ["purchase_7d", "view_7d"])
+    assert methods(first) == {
+        "purchase_7d": ("model", 3), "churn_28d": nothing, "view_7d": ("model", 3),
+    }  # fmt: skip
+    page = done["report"].read_text()
+    assert "<summary>1 task is off</summary>" in page
+    assert f"<li>churn_28d: {lines[0]}</li>" in page
+    assert done["switched_off"]["churn_28d"] == lines[0]
+    assert "<li>purchase_7d: " not in page
+    also = ", and the base rate of everybody for 1 more" if how == "base_rate" else ""
+    assert f"3 users have scores for 2 tasks{also} as of 2025-03-01, made by model m1." in page
+
+    later = night_of(1, SETS[-1])
+    later.settings = first.settings
+    verdict = {"decision": "keep", "against": "the champion", "reasons": ["it is no better"]}
+    verdict["champion_withheld"] = {"purchase_7d": "it ranks worse"}
+    report = trained(tmp_path, learnt, ()) | {"model_id": "m2", "champion": "m1", "gate": verdict}
+    scored, done = gated(later, report)
+    held = {"purchase_7d": "it ranks worse, as of 2025-03-02"}
+    assert (told_to_score[1]["withheld"], scored["tasks"]) == (held, ["view_7d"])
+    assert methods(later) == {
+        "purchase_7d": nothing, "churn_28d": nothing, "view_7d": ("model", 3),
+    }  # fmt: skip
+    page = done["report"].read_text()
+    for name, line in zip(("churn_28d", "purchase_7d"), lines, strict=True):
+        assert f"<li>{name}: {line}</li>" in page
+        assert done["switched_off"][name] == line
+    assert (
+        "nightjar.alert.task-withheld: champion m1 is not fit for all that it published, and these "
+        "scores are not published any more: purchase_7d: it ranks worse"
+    ) in said
+    assert score_fingerprint(later, "m1", FIRST) != score_fingerprint(first, "m1", FIRST)
+
+
+@pytest.mark.parametrize("how", ["null", "base_rate"])
+def test_a_night_from_a_gate_that_says_stop_ends(
+    tmp_path: Path, night_of: NightOf, said: list[str], told_to_score, how: Any
+) -> None:
+    night = night_of(0, SETS[-1])
+    night.settings = night.settings.model_copy(update={"failed_tasks": how})
+    learnt = [t for t in TASKS if t.name in ("purchase_7d", "churn_28d", "view_7d")]
+    verdict = {"decision": "stop", "against": "the constant", "reasons": ["no task is fit"]}
+    report = trained(tmp_path, learnt, ()) | {"model_id": "unfit", "gate": verdict}
+    scored, done = gated(night, report)
+    assert scored["tasks"] == []
+    page = done["report"].read_text()
+    if how == "null":
+        assert set(methods(night).values()) == {(None, 0)}
+        assert "gate: nobody is scored, for there is no model: no task is fit" in said
+        assert (
+            "Nobody is scored as of 2025-03-01: this release has features and labels, and 3 users "
+            "without a score."
+        ) in page
+    else:
+        assert set(methods(night).values()) == {("base rate", 3)}
+        assert "gate: only base rates of model unfit are published: no task is fit" in said
+        assert (
+            "Nobody is scored as of 2025-03-01: 3 users have the base rate of everybody for 3 "
+            "tasks, from model unfit."
+        ) in page
+        why = "its scores are not fit to be published: it loses to the constant"
+        assert f"<li>churn_28d: {why}; its base rate stands in</li>" in page
+    paths = ["/", f"/users/{USERS[0]}", "/tasks/churn_28d", "/tasks/view_7d"]
+    assert statuses(night, paths) == dict.fromkeys(paths, 200)

@@ -1,0 +1,373 @@
+"""Tiles, state and features: equal to the naive definition, and blind to what came later."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import random
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from contracts.clean_tables import (
+    ACCOUNT_EVENTS,
+    ENGAGEMENTS,
+    FOLLOWS,
+    ITEMS,
+    ORDERS,
+    POSTS,
+    REVIEWS,
+)
+from contracts.features import FEATURES
+from contracts.measures import TEXT_BUCKETS
+from contracts.tables import USER_FEATURES, USER_STATE
+from jobs.features.events import Facts, events
+from jobs.features.item_features import FROM_ITEM, item_features
+from jobs.features.point_in_time import newest_version
+from jobs.features.user_days import item_days, user_days, user_item_days
+from jobs.features.user_features import user_features
+from jobs.features.user_state import user_state
+from jobs.one_pass import features, task_rows
+from jobs.one_pass.features import features_in_one_pass
+from jobs.spark.files import collected
+from jobs.spark.schema import spark_schema
+from tests.conftest import rows_of
+from tests.jobs.features import naive
+from tests.jobs.features.worlds import IDS, START, World, random_world
+
+AS_OFS = [START + timedelta(days=n) for n in (30, 63, 90, 119, 150)]
+NAMES = [f.name for f in FEATURES]
+
+
+def state_of(
+    spark: SparkSession,
+    world: World,
+    as_ofs: Sequence[date],
+    base: DataFrame | None = None,
+    since: date | None = None,
+) -> DataFrame:
+    f = world.frames(spark)
+    facts = Facts.of(f)
+    empty = spark.createDataFrame([], spark_schema(USER_STATE))
+    tiles = user_days(facts, f["posts"]).localCheckpoint()
+    return user_state(
+        empty if base is None else base,
+        tiles,
+        user_item_days(facts, f["posts"]),
+        f["users"],
+        events(facts),
+        since,
+        as_ofs,
+    )
+
+
+def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> dict[Any, Any]:
+    f = world.frames(spark)
+    facts = Facts.of(f)
+    made = user_features(
+        state_of(spark, world, as_ofs).localCheckpoint(),
+        user_days(facts, f["posts"]).localCheckpoint(),
+        user_item_days(facts, f["posts"]).localCheckpoint(),
+        f["users"],
+        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
+        f["follows"],
+        f["posts"],
+        as_ofs,
+    )
+    return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in made.collect()}
+
+
+def read_in_one_pass(f: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[Any]:
+    """What one pass reads besides the state that it starts from, and its days."""
+    facts = Facts.of(f)
+    return [
+        user_days(facts, f["posts"]).localCheckpoint(),
+        user_item_days(facts, f["posts"]).localCheckpoint(),
+        f["users"],
+        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
+        f["follows"],
+        f["posts"],
+        events(facts),
+        as_ofs,
+    ]
+
+
+def one_pass_of(
+    spark: SparkSession,
+    world: World,
+    as_ofs: Sequence[date],
+    folder: Path,
+    since: date | None = None,
+) -> dict[Any, Any]:
+    f = world.frames(spark)
+    base = (
+        spark.createDataFrame([], spark_schema(USER_STATE))
+        if since is None
+        else state_of(spark, world, [since]).localCheckpoint()
+    )
+    reports = features_in_one_pass(
+        base,
+        *read_in_one_pass(f, as_ofs),
+        str(folder),
+    ).collect()
+    collected(spark, USER_FEATURES, reports, as_ofs)  # breaks no contract
+    made = pa.concat_tables([pq.read_table(r.path) for r in reports]).to_pylist()
+    assert len(made) == sum(r.rows for r in reports)
+    return {(r["as_of"], r["user_key"]): {n: r[n] for n in NAMES} for r in made}
+
+
+def tokens(spark: SparkSession, words: set[str]) -> dict[str, int]:
+    """The hash of each word, as Spark has it."""
+    frame = spark.createDataFrame([(w,) for w in sorted(words)], "word string")
+    hashed = F.pmod(F.xxhash64("word"), F.lit(TEXT_BUCKETS)) + 1
+    return {r.word: r.token for r in frame.select("word", hashed.alias("token")).collect()}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_features_equal_the_naive_definition_to_the_bit(spark: SparkSession, seed: int) -> None:
+    world = random_world(seed)
+    got = features_of(spark, world, AS_OFS)
+    expected = {(a, user): row for a in AS_OFS for user, row in naive.features(world, a).items()}
+    assert got.keys() == expected.keys()
+    hashes = tokens(spark, {w for row in expected.values() for w in row["text_tokens"]})
+    for key, row in expected.items():
+        row["text_tokens"] = [hashes[word] for word in row["text_tokens"]]
+        assert got[key] == {n: row[n] for n in NAMES}, key
+
+
+def test_many_days_in_one_pass_are_the_same_days_one_by_one(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """From the beginning of time, and on top of a state that is some days older."""
+    world = random_world(4)
+    as_ofs = [*(AS_OFS[2] + timedelta(days=n) for n in range(4)), AS_OFS[4]]
+    expected = features_of(spark, world, as_ofs)
+    for since in (None, AS_OFS[2] - timedelta(days=9)):
+        got = one_pass_of(spark, world, as_ofs, tmp_path, since)
+        assert got.keys() == expected.keys()
+        for key, row in expected.items():
+            assert got[key] == row, (since, key)
+
+
+def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they_change(
+    spark: SparkSession, monkeypatch
+) -> None:
+    """Not the whole catalogue on all days, once per task."""
+    world = random_world(6, n_users=12)
+    at = datetime(2025, 1, 3, tzinfo=UTC)
+    world.rows["items"] += [
+        {
+            "item_id": f"unmet{i}",
+            "category_id": f"unmet{i}",
+            "title": None,
+            "occurred_at": at,
+            "landed_on": at.date(),
+        }
+        for i in range(50)
+    ]
+    f, as_ofs = world.frames(spark), [AS_OFS[1] + timedelta(days=n) for n in range(20)]
+    monkeypatch.setattr(features, "TILES_PER_TASK", 100)
+    rows = features.task_rows(
+        spark.createDataFrame([], spark_schema(USER_STATE)),
+        *read_in_one_pass(f, as_ofs),
+    ).collect()
+    parts = {r.part for r in rows}
+    assert len(parts) > 3
+    width = 1 + len(FROM_ITEM)
+    for part in parts:
+        mine = [r for r in rows if r.part == part]
+        met = {r.thing for r in mine if (r.what, r.name) == (task_rows.THING, "item")}
+        met |= {r.thing for r in mine if r.what == task_rows.EVENT_ROW} - {""}
+        given = [r for r in mine if r.what == task_rows.ITEM]
+        assert {r.thing for r in given} <= met
+        assert len({r.thing for r in given}) == len(given)
+        for r in given:
+            told = [(*r.numbers[i + 1 : i + width], c) for i, c in zip(
+                range(0, len(r.numbers), width), r.texts, strict=True)]  # fmt: skip
+            assert all(a != b for a, b in itertools.pairwise(told))
+        categories = {c for r in given for c in r.texts if c is not None}
+        assert {r.thing for r in mine if r.what == task_rows.CATEGORY} == categories
+
+
+def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monkeypatch) -> None:
+    world = random_world(6)
+    f, as_ofs = world.frames(spark), AS_OFS[:2]
+    facts = Facts.of(f)
+    given = (
+        spark.createDataFrame([], spark_schema(USER_STATE)),
+        user_days(facts, f["posts"]).localCheckpoint(),
+        user_item_days(facts, f["posts"]).localCheckpoint(),
+        f["users"],
+        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
+        f["follows"],
+        f["posts"],
+        events(facts).localCheckpoint(),
+        as_ofs,
+    )
+    assert features.task_rows(*given).rdd.getNumPartitions() == 1
+    for limit, n in (("EVENTS_PER_TASK", 100), ("POSTS_PER_TASK", 20), ("ITEM_DAYS_PER_TASK", 9)):
+        with monkeypatch.context() as patched:
+            patched.setattr(features, limit, n)
+            assert features.task_rows(*given).rdd.getNumPartitions() > 2, limit
+
+
+def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSession) -> None:
+    """Rows after the cut are changed, deleted and added at random."""
+    world, as_of = random_world(5), AS_OFS[2]
+    before = features_of(spark, world, [as_of])
+    rng = random.Random(11)
+    for _ in range(1):
+        changed = copy.deepcopy(world)
+        for name, rows in changed.rows.items():
+            kept = []
+            for row in rows:
+                at = row.get("valid_from") or row["occurred_at"]
+                later = row["landed_on"] >= as_of or (at is not None and at.date() >= as_of)
+                if later and rng.random() < 0.3:
+                    continue  # deleted
+                if later:
+                    for column in ("amount_minor", "quantity", "stars", "text"):
+                        n = rng.randint(1, 5)
+                        if row.get(column) is not None:
+                            row[column] = str(n) if column == "text" else n
+                    if rng.random() < 0.5 and "user_key" in row:
+                        row["user_key"] = f"u{rng.randrange(6)}"
+                    row["landed_on"] = max(row["landed_on"], as_of) + timedelta(
+                        days=rng.randrange(5) * 7
+                    )
+                kept.append(row)
+            if name in IDS:
+                example = copy.deepcopy(rows[0])
+                example |= {
+                    IDS[name]: "new",
+                    "landed_on": as_of,
+                    "occurred_at": datetime(2025, 1, 2, tzinfo=UTC),
+                }
+                kept.append(example)
+            changed.rows[name] = kept
+        assert features_of(spark, changed, [as_of]) == before
+
+
+def test_state_night_by_night_is_the_state_from_the_beginning(spark: SparkSession) -> None:
+    world = random_world(3)
+    columns = USER_STATE.names
+    whole = rows_of(state_of(spark, world, AS_OFS), *columns)
+    first = state_of(spark, world, AS_OFS[:1]).persist()
+    nightly, base = rows_of(first, *columns), first
+    for since, as_of in itertools.pairwise(AS_OFS):
+        base = state_of(spark, world, [as_of], base, since).localCheckpoint()
+        nightly += rows_of(base, *columns)
+    assert sorted(nightly, key=str) == whole
+
+
+def orders_of(spark: SparkSession, lines: str, table) -> World:
+    """A world of these order lines, and one who follows the buyer."""
+    world = random_world(1)
+    world.rows = {name: [] for name in world.rows}
+    world.rows["orders"] = [
+        r.asDict() | {"occurred_at": r.occurred_at.replace(tzinfo=UTC)}
+        for r in table(lines, ORDERS).collect()
+    ]
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    world.rows["follows"] = [
+        {
+            "follow_id": "f1",
+            "user_key": "bob",
+            "followed_key": "ann",
+            "kind": "follow",
+            "occurred_at": at,
+            "valid_from": at,
+            "landed_on": at.date(),
+        }
+    ]
+    return world
+
+
+def test_an_order_is_one_on_however_many_days_its_lines_happen_or_land(
+    spark: SparkSession, table, tmp_path: Path
+) -> None:
+    """In every engine, for the buyer and for who follows the buyer, over windows and all time."""
+    world = orders_of(
+        spark,
+        """
+        line_id | order_id | user_key | item_id | kind     | undoes_order_id | occurred_at         | landed_on
+        l1      | late     | ann      | i1      | purchase | -               | 2025-01-31T10:00:00 | 2025-01-31
+        l2      | late     | ann      | i2      | purchase | -               | 2025-01-31T10:00:00 | 2025-02-01
+        l3      | split    | ann      | i1      | purchase | -               | 2025-01-20T10:00:00 | 2025-01-20
+        l4      | split    | ann      | i3      | purchase | -               | 2025-02-01T10:00:00 | 2025-02-01
+        """,
+        table,
+    )  # fmt: skip
+    days = [date(2025, 2, day) for day in (1, 2, 3)]
+    names = ("n_orders_1d", "n_orders_7d", "n_orders_30d", "n_orders_all")
+    expected = {  # on 1 February neither l2 nor l4 had landed
+        date(2025, 2, 1): (1, 1, 2, 2),
+        date(2025, 2, 2): (1, 2, 2, 2),
+        date(2025, 2, 3): (0, 2, 2, 2),
+    }
+    engines = (
+        features_of(spark, world, days),
+        one_pass_of(spark, world, days, tmp_path),
+        one_pass_of(spark, world, days, tmp_path, date(2025, 2, 1)),
+        {(a, user): row for a in days for user, row in naive.features(world, a).items()},
+    )
+    for found in engines:
+        assert {a: tuple(found[a, "ann"][n] for n in names) for a in days} == expected
+        assert {found[a, "bob"]["followed_orders_30d"] for a in days} == {2}
+
+
+def test_the_newest_version_is_the_one_of_the_latest_time_in_whatever_order_they_land(
+    spark: SparkSession, table
+) -> None:
+    items = table(
+        """
+        item_id | category_id | occurred_at         | landed_on
+        i1      | new         | 2025-01-05T00:00:00 | 2025-01-05
+        i1      | old         | 2025-01-02T00:00:00 | 2025-01-08
+        i2      | first       | 2025-01-03T00:00:00 | 2025-01-03
+        i2      | said later  | 2025-01-03T00:00:00 | 2025-01-07
+        i3      | ahead       | 2025-01-09T00:00:00 | 2025-01-08
+        i3      | -           | 2025-01-04T00:00:00 | 2025-01-06
+        """,
+        ITEMS,
+    )
+    days = [date(2025, 1, day) for day in (6, 7, 8, 9, 10)]
+    found = newest_version(items, "item_id", days).select("item_id", "as_of", "category_id")
+    assert {(r.item_id, r.as_of.day): r.category_id for r in found.collect()} == {
+        **{("i1", day): "new" for day in (6, 7, 8, 9, 10)},
+        **{("i2", day): "first" for day in (6, 7)},
+        **{("i2", day): "said later" for day in (8, 9, 10)},
+        **{("i3", day): None for day in (7, 8, 9)},  # a newer one without a category has none
+        ("i3", 10): "ahead",
+    }
+
+
+def test_midnight_starts_a_day_and_a_late_row_makes_its_own_tile(spark, table) -> None:
+    engagements = table(
+        """
+        engagement_id | user_key | verb | target_kind | occurred_at         | landed_on
+        e1            | ann      | view | post        | 2025-01-31T23:59:59 | 2025-01-31
+        e2            | ann      | view | post        | 2025-02-01T00:00:00 | 2025-02-01
+        e3            | ann      | like | post        | 2025-01-31T12:00:00 | 2025-02-02
+        """,
+        ENGAGEMENTS,
+    )
+    none = {"line_id": ORDERS, "post_id": POSTS, "follow_id": FOLLOWS, "review_id": REVIEWS}
+    facts = Facts(
+        engagements=engagements,
+        account_events=table("event_id", ACCOUNT_EVENTS),
+        **{contract.name: table(id_, contract) for id_, contract in none.items()},
+    )
+    made = user_days(facts, facts.posts)
+    assert rows_of(made, "day", "landed_on", "n_views", "n_likes") == [
+        (date(2025, 1, 31), date(2025, 1, 31), 1, 0),
+        (date(2025, 1, 31), date(2025, 2, 2), 0, 1),
+        (date(2025, 2, 1), date(2025, 2, 1), 1, 0),
+    ]

@@ -1,0 +1,85 @@
+"""Calibration: what each method does to scores, and which is chosen."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from contracts.kinds import (
+    Binary,
+    Count,
+)
+from contracts.tasks import task_named
+from models.network.calibration import Calibration
+from models.network.heads import head_of
+from models.training.calibration_fit import beta, fit_calibration, isotonic, platt, temperature
+
+
+def drawn(truth: np.ndarray, said: np.ndarray, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Outputs that say one logit, and labels that follow another."""
+    rng = np.random.default_rng(seed)
+    labels = rng.random(len(truth)) < 1 / (1 + np.exp(-truth))
+    return torch.tensor(said).float().unsqueeze(1), torch.tensor(labels).float()
+
+
+def test_calibration_mends_a_logit_that_is_too_sure() -> None:
+    truth = np.random.default_rng(1).normal(size=4000)
+    outputs, labels = drawn(truth, 3 * truth + 2)
+    task, head = task_named("churn_28d"), head_of(Binary())
+    made = platt(head, outputs, labels)
+    assert made.slope == pytest.approx(1 / 3, abs=0.05)
+    assert made.shift == pytest.approx(-2 / 3, abs=0.1)
+    assert fit_calibration(task, head, [(outputs[:50], labels[:50])]) == Calibration()
+
+
+@pytest.mark.parametrize("method", [platt, temperature, beta, isotonic])
+def test_every_method_lowers_the_loss_keeps_the_order_and_is_saved(method) -> None:
+    truth = np.random.default_rng(2).normal(size=3000)
+    outputs, labels = drawn(truth, 2.5 * truth)
+    head = head_of(Binary())
+    made = method(head, outputs, labels)
+    mended = head.calibrated(outputs, made)
+    assert head.loss(mended, labels).mean() < head.loss(outputs, labels).mean() - 0.05
+    ordered = mended[outputs[:, 0].argsort(), 0]
+    assert (ordered.diff() >= -1e-5).all()
+    assert Calibration.from_json(json.loads(json.dumps(made.to_json()))) == made
+    beyond = head.calibrated(torch.tensor([[-80.0], [80.0]]), made)
+    assert torch.isfinite(beyond).all()
+
+
+def test_a_count_is_calibrated_in_its_mean() -> None:
+    rng = np.random.default_rng(4)
+    log_mean = rng.normal(0.5, 1.0, 4000)
+    labels = torch.tensor(rng.poisson(np.exp(log_mean))).float()
+    said = 0.5 * log_mean + 0.3  # too flat
+    outputs = torch.tensor(np.stack([said, np.zeros(4000)], axis=1)).float()
+    task, head = task_named("view_7d"), head_of(Count())
+    made = fit_calibration(task, head, [(outputs, labels)])
+    assert made.slope == pytest.approx(2.0, abs=0.1)
+    expected = head.predict(outputs, made)["_expected"]
+    assert float(expected.sum()) == pytest.approx(float(labels.sum()), rel=1e-3)
+
+
+def test_the_method_is_chosen_on_a_day_it_was_not_fitted_on() -> None:
+    task, head = task_named("churn_28d"), head_of(Binary())
+    truth = np.random.default_rng(3).normal(size=(2, 20_000))
+    steps = np.where(truth > 0.5, 2.0, np.where(truth > -1, -0.5, -3.0))
+    days = [drawn(steps[k], truth[k], k) for k in range(2)]
+    assert fit_calibration(task, head, days).method == "isotonic"
+    straight = [drawn(2 * truth[k], truth[k], k) for k in range(2)]
+    assert fit_calibration(task, head, straight).method in ("temperature", "Platt", "beta")
+    few = [(x[:300], y[:300]) for x, y in days]
+    assert fit_calibration(task, head, few).method != "isotonic"
+
+
+def test_isotonic_calibration_keeps_the_ranking() -> None:
+    head, truth = head_of(Binary()), np.random.default_rng(4).normal(size=3000)
+    outputs, labels = drawn(truth, 1.5 * truth, 4)
+    made = isotonic(head, outputs, labels)
+    there = torch.linspace(-9, 9, 500)
+    assert (made.of(there).diff() > 0).all()
+    assert len(made.knots) < 100

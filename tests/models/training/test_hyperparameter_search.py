@@ -1,0 +1,83 @@
+"""The search for settings: within its budget, going on, and never looking at test days."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import optuna
+import pytest
+
+from contracts.table import ContractError
+from models.config import TrainConfig
+from models.training import hyperparameter_search as tune_module
+from models.training.hyperparameter_search import SEARCHED, as_trial, study_of, suggested, tune
+from models.training.multi_task import TrainSpec
+from tests.models.simulated_examples import DAYS, NIGHT, write_examples
+
+CONFIG = TrainConfig(
+    width=64, depth=1, n_experts=2, id_buckets=32, batch_size=512, max_epochs=2, min_rows=20,
+    dropout=0.3, n_bins=4, numeric_width=2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    return write_examples(tmp_path_factory.mktemp("examples"), n=60)
+
+
+def test_the_settings_in_use_are_the_first_trial() -> None:
+    trial = as_trial(CONFIG)
+    assert trial["width"] == 64
+    assert "members" not in trial  # an ensemble's alone
+    assert suggested(optuna.trial.FixedTrial(trial), CONFIG) == CONFIG
+    assert as_trial(replace(CONFIG, width=77)) == {}  # outside of what is searched
+
+
+@pytest.mark.parametrize("trunk", ["shared_bottom", "mmoe", "ple", "ensemble"])
+def test_a_search_goes_on_only_under_the_settings_that_it_does_not_search(trunk: str) -> None:
+    trial = optuna.trial.FixedTrial(asdict(CONFIG) | {"trunk": trunk, "members": 4, "n_experts": 2})
+    found = suggested(trial, replace(CONFIG, seed=9))
+    assert set(trial.params) <= SEARCHED
+    assert study_of("one", found) == study_of("one", replace(CONFIG, seed=9))
+    assert study_of("one", found) != study_of("one", CONFIG)
+    assert study_of("one", replace(CONFIG, max_epochs=3)) != study_of("one", CONFIG)
+    assert asdict(CONFIG).keys() >= SEARCHED
+
+
+def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
+    files, tmp_path, monkeypatch, capsys
+) -> None:
+    spec = TrainSpec(files, DAYS, NIGHT, 2, ("view_7d",), CONFIG, str(tmp_path))
+    monkeypatch.setattr(tune_module, "suggested", lambda trial, config: only_dropout(trial, config))
+    storage = f"sqlite:///{tmp_path}/tune.db"
+    first = tune(spec, storage, "one", seconds=600, trials=2)
+    assert first["trials"] == 2
+    assert first["valid_loss"] <= first["valid_loss_in_use"]
+    again = tune(spec, storage, "one", seconds=600, trials=1)
+    assert again["trials"] == 3
+    assert again["valid_loss"] <= first["valid_loss"]
+    assert set(again["best"]) <= {"dropout"}
+    told = capsys.readouterr().out
+    assert "going on with 2 trials" in told
+    assert "the best so far" in told
+    tried = [
+        t.params["dropout"] for t in optuna.load_study(study_name="one", storage=storage).trials
+    ]
+    assert tried[0] == CONFIG.dropout
+    assert len(set(tried)) > 1
+    assert not list(tmp_path.glob("trial-*"))
+    with pytest.raises(ContractError, match="no trial came to its end"):
+        tune(spec, storage, "other", seconds=0.0, trials=1)
+
+
+def only_dropout(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig:
+    found: dict[str, Any] = {"dropout": trial.suggest_float("dropout", 0.0, 0.5, step=0.05)}
+    return replace(config, **found)
+
+
+def test_every_setting_that_is_searched_is_one_of_training() -> None:
+    study = optuna.create_study()
+    for _ in range(20):
+        found = suggested(study.ask(), CONFIG)
+        assert set(asdict(found)) == set(asdict(CONFIG))

@@ -1,0 +1,56 @@
+"""A kind that no task of the contracts has, trained all the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from contracts.kinds import Regression
+from contracts.splits import Split
+from contracts.tasks import Mask, Task
+from models.config import TrainConfig
+from models.data.inputs import Inputs
+from models.data.label_layout import Layout
+from models.evaluation.lightgbm_twins import twin_scores
+from models.evaluation.metrics import metrics
+from models.evaluation.model_test import as_arrays
+from models.training.multi_task import Chosen, TrainSpec, fit_model
+from tests.models.simulated_examples import DAYS, NIGHT
+
+
+def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
+    """Its truth is -20,000 + 30,000 x, give or take."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=2400)
+    y = np.round(-20_000 + 30_000 * x + rng.normal(0, 5_000, 2400)).astype(np.int64)
+    days = [DAYS[k] for k in (0, 1, 2) for _ in range(800)]
+    task = Task("net_30d", "N.", Regression(), 30, "net_spend_minor", Mask("all"), ())
+    table = pa.table({
+        "user_key": [f"u{i}" for i in range(2400)], "as_of": pa.array(days, pa.date32()),
+        "x": x, "c": ["a"] * 2400, task.label: y,
+    })  # fmt: skip
+    path = tmp_path / "rows.parquet"
+    pq.write_table(table, path)
+    inputs = Inputs((("x", "ratio"),), ("c",), events=False, text=False)
+    labels = {task.name: torch.from_numpy(y[:800]).float()}
+    split = Split((DAYS[0],), (DAYS[1],), (DAYS[2],))
+    chosen = Chosen(Layout((task,)), {task.name: split}, {}, labels)
+    config = TrainConfig(
+        width=16, depth=1, n_experts=2, batch_size=128, max_epochs=30, patience=30, tower_epochs=2,
+        learning_rate=0.01, weight_decay=0.01, min_rows=20, accelerator="cpu", n_bins=4,
+        numeric_width=2,
+    )  # fmt: skip
+    spec = TrainSpec((str(path),), tuple(DAYS[:3]), NIGHT, 2, (task.name,), config, str(tmp_path),
+                     inputs=inputs)  # fmt: skip
+    model = fit_model(spec, chosen).model
+    test = table.slice(1600)
+    scores = as_arrays(model.scores(model.outputs(test))[task.name])
+    found = metrics(task, y[1600:].astype(float), scores)
+    assert found["r2"] > 0.95
+    assert (scores["_expected"] < 0).mean() > 0.5
+    twin = twin_scores(
+        task, (x[:800, None], y[:800]), (x[800:1600, None], y[800:1600]), x[1600:, None], 0, config
+    )
+    assert metrics(task, y[1600:].astype(float), twin)["r2"] > 0.95
