@@ -194,7 +194,7 @@ def _told(rows: Iterator[Row]) -> Iterator[Row]:
         here = Path(__file__).parent
         frames = [(Path(f.filename), f.lineno) for f in traceback.extract_tb(error.__traceback__)]
         file, line = [(file, line) for file, line in frames if file.parent == here][-1]
-        place = f"jobs/{here.name}/{file.name}:{line}"
+        place = f"{here.name}/{file.name}:{line}"
         problem = f"its reader has a fault, please report it: {type(error).__name__} in {place}"
         yield Row(WHOLE_FILE, "", None, problem)
 

@@ -183,7 +183,7 @@ def test_a_process_that_would_do_a_share_unseen_reports_it(tmp_path: Path, monke
     spec.write_text(json.dumps({"processes": 1, "days": []}))
     monkeypatch.setattr(sys, "argv", ["models", "score", str(spec), str(report)])
     monkeypatch.setattr(models, "die_with_parent", lambda parent: None)
-    monkeypatch.setattr(models.artifact.encryption, "use", lambda key: None)
+    monkeypatch.setattr(models.encryption, "use", lambda key: None)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert models.main() == 1
     assert json.loads(report.read_text()) == {

@@ -216,6 +216,6 @@ def test_an_error_of_a_reader_that_nobody_foresaw_names_its_file(
     found = [row for batch in read_batches for row in batch.to_pylist()]
     (problem,) = [row["problem"] for row in found if row["file"] == "a" and row["line"] == 0]
     assert re.sub(r"\d+$", "N", problem) == (
-        "its reader has a fault, please report it: OverflowError in jobs/landing/read.py:N"
+        "its reader has a fault, please report it: OverflowError in landing/read.py:N"
     )
     assert [row["line"] for row in found if row["file"] == "b"] == [1]
