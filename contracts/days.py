@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 
 DEDUP_DAYS = 7
 """Days back from its own in which an earlier row of the same id makes a landed row a retry."""
@@ -65,7 +65,7 @@ def parse_day(text: str, what: str = "day") -> date:
     """The day that `text` names, as YYYY-MM-DD.
 
     Raises:
-        CallError: `text` is anything else.
+        UsageError: `text` is anything else.
     """
     try:
         return date.fromisoformat(text) if len(text) == 10 else _no_day(text, what)
@@ -74,7 +74,7 @@ def parse_day(text: str, what: str = "day") -> date:
 
 
 def _no_day(text: str, what: str) -> date:
-    raise CallError(f"{what}: expected a day such as 2025-01-31, found {text!r}")
+    raise UsageError(f"{what}: expected a day such as 2025-01-31, found {text!r}")
 
 
 def midnight_before(moment: datetime) -> date:

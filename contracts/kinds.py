@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.table import Column, ContractError, require_identifier
+from contracts.errors import ContractError
+from contracts.table import Column, require_identifier
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from contracts.errors import ContractError
+
 TYPES = (
     "string",
     "int",
@@ -21,14 +23,6 @@ TYPES = (
     "array<bigint>",
 )
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
-
-
-class ContractError(ValueError):
-    """Data, a declaration or a setting breaks what was agreed. The message is for a person."""
-
-
-class CallError(ContractError):
-    """The call, a setting or a mapping is wrong: nothing was computed."""
 
 
 def require_identifier(name: str, what: str) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contracts.clean_tables import CLEAN_TABLES, LANDED_ON, USER_KEY
+from contracts.errors import ContractError
 from contracts.features import FEATURES
 from contracts.measures import (
     EVENT_VERBS,
@@ -15,7 +16,7 @@ from contracts.measures import (
     SEQUENCE_LENGTH,
     THINGS,
 )
-from contracts.table import Column, ContractError, Table
+from contracts.table import Column, Table
 from contracts.tasks import TASKS
 
 AS_OF = Column("as_of", "date", "Midnight UTC; only what happened and landed before it is seen.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from contracts.errors import ContractError
 from contracts.kinds import (
     Binary,
     Count,
@@ -20,7 +21,7 @@ from contracts.kinds import (
     label_range,
 )
 from contracts.measures import EVERY_TABLE, MEASURES
-from contracts.table import Column, ContractError, require_identifier
+from contracts.table import Column, require_identifier
 
 OUTCOMES = {
     "order": "an order that is not wholly cancelled",

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from contracts.counts import n_of
 from contracts.days import Days, parse_day
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from flows.engine.run import Night, StageReport
 from flows.learning.fingerprints import score_fingerprint
@@ -155,7 +155,7 @@ class Asked:
         """Every field looked at again, before anything costly starts.
 
         Raises:
-            CallError: one of them cannot be right; the message says what to enter.
+            UsageError: one of them cannot be right; the message says what to enter.
         """
         asked = Asked(
             as_day(start, "start"),
@@ -169,12 +169,12 @@ class Asked:
         )
         if asked.mode is Mode.run and deployment.id is not None:
             if asked.plan is None:
-                raise CallError(
+                raise UsageError(
                     "plan: mode run needs the token of a plan. Run this with mode plan first; the "
                     "token stands at the end of its artifact"
                 )
             if asked.reason is None:
-                raise CallError("reason: say in a few words why this is run; it is kept")
+                raise UsageError("reason: say in a few words why this is run; it is kept")
         return asked
 
 
@@ -248,11 +248,11 @@ def released(engine: Engine, stages: Sequence[Stage]) -> Release | None:
     """The current release, if there is one; where scores are asked for, its model makes them.
 
     Raises:
-        CallError: scores are asked for, and it has no model.
+        UsageError: scores are asked for, and it has no model.
     """
     current = Releases(engine).current()
     if Stage.score in stages and (current is None or current.model_id == NO_MODEL):
-        raise CallError(
+        raise UsageError(
             "stages: there is no model to score with yet. Run a night first, or leave out score: "
             "features, labels and examples need no model"
         )
@@ -290,7 +290,7 @@ def open_backfill(
         for name, day in (("start", start), ("end", end))
     )
     if last < first:
-        raise CallError(f"a backfill must not end ({last}) before it starts ({first})")
+        raise UsageError(f"a backfill must not end ({last}) before it starts ({first})")
     settings = settings or read_settings(source=source, raw=raw)
     night = Night(settings, last)
     current = released(night.engine, stages)

@@ -13,7 +13,8 @@ from prefect.artifacts import create_markdown_artifact
 from sqlalchemy import Engine, delete, insert, null, select, update
 
 from contracts.counts import n_of
-from contracts.table import CallError, Table
+from contracts.errors import UsageError
+from contracts.table import Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows.engine.fingerprints import LANDING, landing_stage
 from flows.engine.run import Night
@@ -70,7 +71,7 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     """Do it, or what an erasure that was killed has left to do. What was done.
 
     Raises:
-        CallError: there is nothing to do.
+        UsageError: there is nothing to do.
     """
     engine, root = night.engine, night.settings.folder
     check_sources(night)
@@ -90,9 +91,9 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     if not found.rows and not found.blanks:
         personal_rows.drop(engine, key)
         if before:
-            raise CallError("that person is erased already, and stays so: nothing was changed")
+            raise UsageError("that person is erased already, and stays so: nothing was changed")
         unsuppress(engine, key)
-        raise CallError(
+        raise UsageError(
             "no table holds that user_key: nothing was erased. Is the id written as the "
             "mapping makes it, and hashed with this home's key?"
         )
@@ -115,7 +116,7 @@ def check_sources(night: Night) -> None:
     told, though they may name somebody.
 
     Raises:
-        CallError: naming their sources.
+        UsageError: naming their sources.
     """
     mapped = {landing_stage(source) for source in night.mapping.sources}
     stages = {receipt.stage for receipt in night.receipts.all()} - mapped
@@ -125,7 +126,7 @@ def check_sources(night: Night) -> None:
         if stage.startswith(LANDING) and night.planner.digests(stage, LANDED.name)
     )
     if gone:
-        raise CallError(
+        raise UsageError(
             f"nothing was erased: raw rows of {', '.join(gone)} are kept, of which the mapping "
             f"{night.mapping.name} says nothing any more, so whom they name cannot be told. Erase "
             "with a mapping that has them (--source), such as the one that they landed with"
@@ -146,11 +147,11 @@ def as_key(given: object) -> str:
     """A user's key.
 
     Raises:
-        CallError: it is none; what was entered is not repeated, for it may be personal.
+        UsageError: it is none; what was entered is not repeated, for it may be personal.
     """
     text = as_text(given, "user_key") or ""
     if not _KEY.fullmatch(text):
-        raise CallError(
+        raise UsageError(
             f"user_key: expected 32 hex digits, found {len(text)} characters of something else; "
             "`nightjar erase USER` at the terminal takes the raw id"
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows import pools
 from flows.engine.run import Night
 from flows.learning import gate
@@ -21,7 +21,7 @@ def run_name() -> str:
     """The night that a run is about, whether it was told or not."""
     try:
         return f"nightly-{flow_run.parameters.get('as_of') or pools.default_as_of()}"
-    except CallError:
+    except UsageError:
         return "nightly"  # the run itself says what is wrong with its settings
 
 

@@ -15,8 +15,8 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.errors import ContractError, NightjarError
 from contracts.history import by_user, waiting
-from contracts.table import ContractError
 from flows.engine.run import Night
 from flows.lifecycle.errors import may_pass
 from flows.monitor import scoreboard
@@ -156,7 +156,7 @@ def together(futures: Iterable[PrefectFuture[Any]]) -> None:
     Once something around us is away for too long, no more is asked for: it would fail as well.
 
     Raises:
-        ContractError: what is wrong with each of those that failed, once all have ended.
+        NightjarError: what is wrong with each of those that failed, once all have ended.
     """
     submitted: list[PrefectFuture[Any]] = []
     running: list[PrefectFuture[Any]] = []
@@ -177,14 +177,14 @@ def together(futures: Iterable[PrefectFuture[Any]]) -> None:
     if len(by_text) == 1:
         raise problems[0]
     if problems:
-        raise ContractError("\n".join(by_text))
+        raise NightjarError("\n".join(by_text))
 
 
-def _problem_of(ended: PrefectFuture[Any]) -> ContractError | None:
+def _problem_of(ended: PrefectFuture[Any]) -> NightjarError | None:
     """What is wrong with something that failed."""
     try:
         ended.result()
-    except ContractError as error:
+    except NightjarError as error:
         return error
     return None
 

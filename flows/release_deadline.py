@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.lake.home_binding import open_home
 from flows.pools import night_schedule, scheduled_start
 from flows.release.releases import Releases

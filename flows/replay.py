@@ -10,7 +10,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.engine.run import Night
 from flows.monitor.quarantine import dropped_rows
 from flows.pools import RUNNER, default_as_of, together
@@ -50,7 +50,7 @@ def replay(
     first = as_day(day, "day")
     last = as_day(until, "until") if until else first
     if last < first:
-        raise CallError(f"until ({last}) must not lie before day ({first})")
+        raise UsageError(f"until ({last}) must not lie before day ({first})")
     text, at_once = as_text(reason, "reason"), as_flag(publish_release, "publish_release")
     night = open_replay(last, as_path(source), as_path(raw))
     with writing(
@@ -65,7 +65,7 @@ def replay(
         publish.mend(night)
         before = dropped_rows(night.lake, first, last, text)
         if not before:
-            raise CallError(
+            raise UsageError(
                 f"nothing that landed from {first} to {last} is in quarantine"
                 + (f" for a reason that holds {text!r}" if text else "")
                 + "; `nightjar quarantine` lists what is"

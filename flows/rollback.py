@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.lake.home_binding import open_home, open_lake
 from flows.release.releases import Releases, now, release_at
 from flows.settings import read_settings
@@ -40,7 +40,7 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
         lake.hold(lease)
         current = releases.current()
         if current is not None and current.release_id != meant:
-            raise CallError(
+            raise UsageError(
                 f"release: {meant or 'nothing'} is to be withdrawn, but {current.release_id} is "
                 "current; nothing was changed"
             )

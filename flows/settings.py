@@ -19,8 +19,8 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from contracts.errors import UsageError
 from contracts.history import LearningDays
-from contracts.table import CallError
 from flows.storage.permissions import make_private
 from jobs.spark.config import SparkConfig
 from jobs.values.user_key import UserKey
@@ -228,7 +228,7 @@ class NightjarSettings(BaseSettings):
     def postgres(self, database: str, driver: str = "psycopg") -> str:
         """The address of a database on the PostgreSQL server, for SQLAlchemy."""
         if self.postgres_url is None:
-            raise CallError("postgres_url is not set")
+            raise UsageError("postgres_url is not set")
         server = make_url(self.postgres_url)
         made = server.set(drivername=f"postgresql+{driver}", database=database)
         if driver == "psycopg":
@@ -239,19 +239,19 @@ class NightjarSettings(BaseSettings):
         """The key that user ids are hashed with.
 
         Raises:
-            CallError: there is none, or its file is open to others.
+            UsageError: there is none, or its file is open to others.
         """
         if self.key is not None:
             return UserKey(self.key.strip().encode())
         if self.key_file is None:
-            raise CallError(HOW_TO_MAKE_A_KEY)
+            raise UsageError(HOW_TO_MAKE_A_KEY)
         return UserKey(_read_secret(self.key_file, "user key").encode())
 
     def key_of_weights(self) -> str | None:
         """The key that models' weights are sealed with, as hex digits; None leaves them open.
 
         Raises:
-            CallError: its file is open to others.
+            UsageError: its file is open to others.
         """
         if self.weights_key is not None or self.weights_key_file is None:
             return self.weights_key
@@ -262,10 +262,10 @@ def local_path(path: Path) -> Path:
     """A path that is given to a command beside the settings.
 
     Raises:
-        CallError: it is an address.
+        UsageError: it is an address.
     """
     if _ADDRESS.match(str(path)):
-        raise CallError(_NO_PATH.format(given=path))
+        raise UsageError(_NO_PATH.format(given=path))
     return path
 
 
@@ -273,25 +273,25 @@ def _read_secret(path: Path, what: str) -> str:
     """The text of a file that nobody else may read.
 
     Raises:
-        CallError: others may, or it cannot be read.
+        UsageError: others may, or it cannot be read.
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            raise CallError(
+            raise UsageError(
                 f"{path}: mode is {mode:04o}, so others may read the "
                 f"key; expected 0600: chmod 600 {path}"
             )
         return path.read_text().strip()
     except OSError as error:
-        raise CallError(f"{path}: cannot read the {what}: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot read the {what}: {error.strerror}") from None
 
 
 def read_settings(**given: object) -> NightjarSettings:
     """Settings with what was given on the command line on top.
 
     Raises:
-        CallError: a value is out of range or a name unknown; all of them are named.
+        UsageError: a value is out of range or a name unknown; all of them are named.
     """
     told = {name: value for name, value in given.items() if value is not None}
     try:
@@ -303,14 +303,14 @@ def read_settings(**given: object) -> NightjarSettings:
         return settings
     except ValidationError as error:
         lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
-        raise CallError("\n".join(["the settings are not valid:", *lines])) from None
+        raise UsageError("\n".join(["the settings are not valid:", *lines])) from None
 
 
 def _check_address(url: str) -> None:
     """Refuse an address of which a part of the password would be taken for the host.
 
     Raises:
-        CallError: without what it holds, because that may be the password.
+        UsageError: without what it holds, because that may be the password.
     """
     try:
         server = make_url(url)
@@ -318,7 +318,7 @@ def _check_address(url: str) -> None:
     except (ArgumentError, ValueError):
         right = False
     if not right:
-        raise CallError(
+        raise UsageError(
             "the settings are not valid:\n  postgres_url: expected "
             "postgresql://user:password@host:port, with %40 for an @ in the password, %2F for a /, "
             "%3A for a :"

@@ -16,7 +16,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from contracts.table import CallError, ContractError
+from contracts.errors import NightjarError, UsageError
 from jobs.landing.lookup_files import read_lookups
 from jobs.mapping.sources import read_mapping
 from jobs.run import run_job
@@ -50,9 +50,9 @@ def main() -> int:
                 spec["folder"],
                 settings,
             )
-    except ContractError as error:
+    except NightjarError as error:
         print(error, file=sys.stderr)
-        return 2 if isinstance(error, CallError) else 1
+        return 2 if isinstance(error, UsageError) else 1
     report = {
         "written": {
             table: {

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.counts import n_of
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import LANDED, RECONCILIATION, table_named
 from jobs.cleaning.verdicts import N_ROWS, UNFOUND
 from jobs.landing.landing import NEVER, check_readable, landed

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.table import CallError, ContractError
+from contracts.errors import NightjarError, UsageError
 from models.artifact import encryption
 from models.distributed import check_world, is_rank, rank, run_ranks
 
@@ -76,8 +76,8 @@ def main() -> int:
             from models.score import ScoreSpec, score
 
             report = {"days": [score(ScoreSpec.from_json(day)) for day in spec["days"]]}
-    except ContractError as error:
-        is_call = isinstance(error, CallError)
+    except NightjarError as error:
+        is_call = isinstance(error, UsageError)
         told.report.write_text(json.dumps({"error": str(error), "is_call": is_call}))
         return 1
     except SystemExit:

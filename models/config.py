@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 
 ARTIFACT = "model"
 """Folder of the artifact within a run."""

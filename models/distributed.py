@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 
 
 def rank() -> int:

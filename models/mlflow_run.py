@@ -18,7 +18,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array as ArrayType
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import USER_FEATURES
 from models.artifact.model import Model
 from models.config import ARTIFACT

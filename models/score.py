@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, Task
 from models.artifact.model import Model, load_model, model_id

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from contracts.counts import n_of
-from contracts.table import ContractError
+from contracts.errors import NightjarError
 from contracts.training import untrained
 from models.artifact.model import Model, load_model, save_model
 from models.distributed import rank, say
@@ -90,7 +90,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
         try:
             report["run_id"] = log_run(spec.run, report, model, folder)
         except Exception as error:  # hours of training are worth more than their record
-            ours = isinstance(error, ContractError)  # what a library says may quote values
+            ours = isinstance(error, NightjarError)  # what a library says may quote values
             report["tracking_error"] = str(error) if ours else type(error).__name__
     return report
 
@@ -119,6 +119,6 @@ def _champion(spec: TrainSpec) -> Model | None:
         return None
     try:
         return load_model(Path(spec.champion)).without(spec.champion_withheld)
-    except ContractError as error:
+    except NightjarError as error:
         print(f"the champion cannot be compared with: {error}", flush=True)
         return None

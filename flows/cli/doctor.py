@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.markup import escape
 
-from contracts.table import ContractError
+from contracts.errors import NightjarError
 from flows.settings import NightjarSettings
 from jobs.spark.java import java_version, system_java, wheel_java
 
@@ -114,7 +114,7 @@ def _packages() -> Found:
 def _key(settings: NightjarSettings) -> Found:
     try:
         return True, "user key", f"id {settings.user_key().id}"
-    except ContractError as error:
+    except NightjarError as error:
         return False, "user key", str(error)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from contracts.days import parse_day
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.cli import render
 from flows.cli.terminal import (
     Day,

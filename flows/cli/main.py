@@ -15,7 +15,7 @@ import typer
 
 from contracts.counts import n_of
 from contracts.days import parse_day
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.cli import doctor, investigate, operators, render, repair
 from flows.cli.terminal import (
     Day,
@@ -174,7 +174,7 @@ def new_key(
     try:
         descriptor = os.open(local_path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
-        raise CallError(f"{path}: {error.strerror}; a key is never overwritten") from None
+        raise UsageError(f"{path}: {error.strerror}; a key is never overwritten") from None
     with os.fdopen(descriptor, "w") as stream:
         stream.write(secrets.token_hex(32) + "\n")
     out.print(

@@ -9,7 +9,7 @@ import typer
 
 from contracts.counts import n_of
 from contracts.days import parse_day
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from flows.cli import render
 from flows.cli.terminal import (
     Day,
@@ -44,7 +44,7 @@ def _stages(text: str) -> list[Any]:
         return [Stage(word.strip()) for word in text.split(",") if word.strip()]
     except ValueError:
         listed = ", ".join(stage.value for stage in Stage)
-        raise CallError(f"--stages {text}: expected some of {listed}, by commas") from None
+        raise UsageError(f"--stages {text}: expected some of {listed}, by commas") from None
 
 
 def _engine(text: str) -> Any:
@@ -53,7 +53,7 @@ def _engine(text: str) -> Any:
     try:
         return EngineName(text)
     except ValueError:
-        raise CallError(f"--engine {text}: expected one-pass or per-day") from None
+        raise UsageError(f"--engine {text}: expected one-pass or per-day") from None
 
 
 def plan(
@@ -76,7 +76,7 @@ def plan(
     settings = read_settings(home=home, source=source, raw=raw, no_train=no_train or None)
     begin(settings.folder)
     if (start is None) != (end is None) or (start is not None and as_of is not None):
-        raise CallError("a plan is of a range (--start and --end), or of a night (--as-of)")
+        raise UsageError("a plan is of a range (--start and --end), or of a night (--as-of)")
     made, engine_used = _plan(settings, start, end, as_of, stages, engine, force)
     from flows.planning.plan import as_json, keep
 

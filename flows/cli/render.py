@@ -16,7 +16,8 @@ from rich.text import Text
 
 from contracts.counts import n_of
 from contracts.days import as_ranges
-from contracts.table import CallError, Table
+from contracts.errors import UsageError
+from contracts.table import Table
 from contracts.tables import PUBLISHED, TABLES
 from flows.release.duckdb_views import NEWEST, VIEWS, View, query
 from flows.settings import NightjarSettings
@@ -65,7 +66,7 @@ def describe(out: Console, name: str) -> None:
     """A table from its contract, or a view of the release's file."""
     known: dict[str, Table | View] = {t.name: t for t in TABLES} | {v.name: v for v in VIEWS}
     if name not in known:
-        raise CallError(f"{name}: no such table; expected one of {', '.join(known)}")
+        raise UsageError(f"{name}: no such table; expected one of {', '.join(known)}")
     table = known[name]
     out.print(f"{name}: {table.doc}\none row per {', '.join(table.grain)}")
     rows(

@@ -19,7 +19,12 @@ from flows.engine.definitions import Imported, Module, Statement, read_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("contracts", "jobs", "models")
-DECLARATIONS = ("contracts.clean_tables", "contracts.tables", "contracts.table")
+DECLARATIONS = (
+    "contracts.clean_tables",
+    "contracts.errors",
+    "contracts.tables",
+    "contracts.table",
+)
 """Not followed: what a stage needs of them is in its tables' own fingerprint."""
 
 _parsing = threading.Lock()

@@ -10,8 +10,8 @@ from pyspark.sql import SparkSession
 from sqlalchemy import select
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.errors import ContractError, UsageError
 from contracts.history import Learnable, first_days_of, learnable, waiting
-from contracts.table import CallError, ContractError
 from contracts.tables import LANDED
 from contracts.tasks import TASKS, Task, enabled_tasks, lacking
 from flows.engine.fingerprints import Decision, Planner, decide, land_fingerprint, landing_stage
@@ -36,11 +36,11 @@ class Context:
 
     def __init__(self, settings: NightjarSettings, as_of: date, run_id: str | None = None):
         if settings.source is None or settings.raw is None:
-            raise CallError(
+            raise UsageError(
                 "a run needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
             )
         if not settings.raw.is_dir():
-            raise CallError(f"{settings.raw}: no such folder of raw files")
+            raise UsageError(f"{settings.raw}: no such folder of raw files")
         self.settings, self.as_of = settings, as_of
         self.key = settings.user_key()
         self.raw_folder = settings.raw.absolute()

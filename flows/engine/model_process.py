@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from flows.settings import REPOSITORY, WEIGHTS_VARIABLE, read_settings
 from flows.storage.permissions import write_private
 
@@ -33,7 +33,7 @@ def run_models(
     never in a file or as an argument, which everybody on the machine may read.
 
     Raises:
-        CallError: the process says that a setting is wrong.
+        UsageError: the process says that a setting is wrong.
         ContractError: it says that its data are not right, or it ended without a report.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def run_models(
         raise ContractError(f"{ending(what, process.returncode)}; what it said is in {log}")
     report: dict[str, Any] = json.loads(report_path.read_text())
     if "error" in report:
-        raise (CallError if report.get("is_call") else ContractError)(report["error"])
+        raise (UsageError if report.get("is_call") else ContractError)(report["error"])
     return report
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.counts import n_of
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, table_named
 from flows.engine.code_hash import git_commit
 from flows.engine.context import Context, Say
@@ -56,7 +56,7 @@ class Night(Context):
         """Analyse the mapping's expressions, unless nothing is to be computed of them.
 
         Raises:
-            CallError: some are wrong; all are named.
+            UsageError: some are wrong; all are named.
         """
         if any(not d.reuse for d in self._of_expressions()):
             say("the mapping's expressions: analysing them")

@@ -11,7 +11,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pyiceberg.utils.config import Config
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.lake.iceberg import plain_path, uri_of
 from flows.state.postgres import make_database
 from flows.state.schema import make_at_once
@@ -23,7 +23,7 @@ def open_catalogue(folder: Path) -> Catalog:
     """The catalogue of the lake in `folder`, made where it is missing.
 
     Raises:
-        CallError: its files would not lie under `folder`.
+        UsageError: its files would not lie under `folder`.
     """
     properties: dict[str, Any] = {
         "type": "sql",
@@ -34,7 +34,7 @@ def open_catalogue(folder: Path) -> Catalog:
     properties |= Config().get_catalog_config(NAMESPACE) or {}
     warehouse = str(properties["warehouse"])
     if "://" in plain_path(warehouse):
-        raise CallError(
+        raise UsageError(
             f"the catalogue's warehouse is {warehouse}, but runs stage their files under "
             f"{folder}, and both must lie together so far: leave the warehouse out"
         )

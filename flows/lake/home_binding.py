@@ -12,7 +12,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from contracts.counts import n_of
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.lake.iceberg import plain_path, resolved
 from flows.lake.lake import Lake
 from flows.settings import NightjarSettings
@@ -28,7 +28,7 @@ def open_home(settings: NightjarSettings) -> Engine:
     """The home's database, with all that is missing made, by whichever command comes first.
 
     Raises:
-        CallError: the folder and the database do not belong together, or the home was moved.
+        UsageError: the folder and the database do not belong together, or the home was moved.
     """
     make_private(settings.folder)
     engine = _open(settings)
@@ -48,13 +48,13 @@ def bind_folder(engine: Engine, folder: Path) -> None:
     folder has committed would look to the other's housekeeping like files that nobody needs.
 
     Raises:
-        CallError: one of them belongs to another.
+        UsageError: one of them belongs to another.
     """
     row = _place(engine)
     marked = _marked(folder)
     if row is None:
         if marked is not None:
-            raise CallError(
+            raise UsageError(
                 f"{folder} is the home of another database than {engine.url!r}, which would take "
                 "all that lies there for nobody's. Use the database it was made with, or another "
                 "home"
@@ -68,13 +68,13 @@ def bind_folder(engine: Engine, folder: Path) -> None:
             pass  # another command came first
         row = _place(engine)
     if row is None:
-        raise CallError(
+        raise UsageError(
             f"{engine.url!r} neither takes the folder of this home, {folder}, nor names another: "
             f"its table {PLACES.name} is not as Nightjar makes it. Use another database, or "
             "another home"
         )
     if row["root"] != str(folder):
-        raise CallError(
+        raise UsageError(
             f"this home was made in {row['root']} and is opened in {folder}, but its tables name "
             "files by where they lay. Use it where it was; if it was moved for good, "
             f"`nightjar adopt --home {folder}` says what to do"
@@ -82,7 +82,7 @@ def bind_folder(engine: Engine, folder: Path) -> None:
     if marked is None:
         _mark(folder, row["home_id"])
     elif marked != row["home_id"]:
-        raise CallError(
+        raise UsageError(
             f"{folder} is the home of another database than {engine.url!r}. Use the database it "
             "was made with, or another home"
         )
@@ -93,20 +93,20 @@ def open_lake(settings: NightjarSettings, engine: Engine) -> Lake:
     and files that nothing reaches.
 
     Raises:
-        CallError: the catalogue is another home's, or none of this home, which has receipts.
+        UsageError: the catalogue is another home's, or none of this home, which has receipts.
     """
     lake, row = Lake(settings.folder / "lake"), _place(engine)
     if row is None or lake.home_id == row["home_id"]:
         return lake
     if lake.home_id is not None:
-        raise CallError(
+        raise UsageError(
             f"the catalogue of the lake in {lake.folder} belongs to another home. Which one it is "
             "says PYICEBERG_CATALOG__NIGHTJAR__URI in the environment, or pyiceberg's settings"
         )
     with engine.connect() as connection:
         has_written = connection.execute(select(RECEIPTS.c.stage).limit(1)).first() is not None
     if has_written and not lake.existing():
-        raise CallError(
+        raise UsageError(
             f"the catalogue of the lake in {lake.folder} has no table, but this home has written "
             "some: it is not the one that they are listed in. Which one it is says "
             "PYICEBERG_CATALOG__NIGHTJAR__URI in the environment, or pyiceberg's settings"
@@ -141,13 +141,13 @@ def adopt(settings: NightjarSettings) -> str:
         Where it was before.
 
     Raises:
-        CallError: the files that its tables name do not lie in it.
+        UsageError: the files that its tables name do not lie in it.
     """
     folder, engine = settings.folder, _open(settings)
     row = _place(engine)
     before = str(folder) if row is None else str(row["root"])
     if os.path.realpath(before) != str(folder):
-        raise CallError(
+        raise UsageError(
             f"{folder} cannot be taken for the home that was in {before}, for its tables name "
             f"files by where they lay: make {before} a link to {folder}, then call this again. A "
             "copy of a home that is still there cannot be one itself"
@@ -158,7 +158,7 @@ def adopt(settings: NightjarSettings) -> str:
         if not resolved(name).startswith(f"{folder}{os.sep}") or not os.path.exists(resolved(name))
     )
     if astray:
-        raise CallError(
+        raise UsageError(
             f"{folder} cannot be taken for the home that was in {before}: its tables name "
             f"{n_of(len(astray), 'file that does', 'files that do')} not lie in it, such as "
             f"{plain_path(astray[0])}"

@@ -43,7 +43,8 @@ from pyiceberg.types import (
 
 from contracts.counts import n_of
 from contracts.days import as_ranges
-from contracts.table import ContractError, Table, raise_if
+from contracts.errors import ContractError
+from contracts.table import Table, raise_if
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
 

@@ -19,7 +19,8 @@ from pyiceberg.table.refs import SnapshotRefType
 
 from contracts.counts import n_of
 from contracts.days import Days
-from contracts.table import ContractError, Table
+from contracts.errors import ContractError
+from contracts.table import Table
 from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
 from flows.lake.iceberg import resolved, span_of
 from flows.lake.lake import MAIN, Lake

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, select
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from flows.state.schema import ACCEPTED
 
@@ -17,14 +17,16 @@ def accept(engine: Engine, trained: Mapping[str, Any] | None, model_id: str) -> 
     """Let a model pass that the gate asks about; `trained` is what its night's training said.
 
     Raises:
-        CallError: the night has trained another model, or none; or the gate does not ask.
+        UsageError: the night has trained another model, or none; or the gate does not ask.
     """
     found = trained["model_id"] if trained is not None else "none"
     if trained is None or found != model_id:
-        raise CallError(f"accept: the night has trained model {found}, not {model_id}")
+        raise UsageError(f"accept: the night has trained model {found}, not {model_id}")
     decision = trained["gate"]["decision"]
     if decision != "ask":
-        raise CallError(f"accept: the gate does not ask about model {model_id}: it says {decision}")
+        raise UsageError(
+            f"accept: the gate does not ask about model {model_id}: it says {decision}"
+        )
     if not accepted(engine, model_id):
         with engine.begin() as connection:
             connection.execute(

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import hash_of, table_shape

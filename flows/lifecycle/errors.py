@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import traceback
 
-from contracts.table import CallError, ContractError
+from contracts.errors import NightjarError, UsageError
 from flows.settings import own_code
 
 DONE, STOPPED_BY_A_CHECK, WRONG_CALL = 0, 1, 2
@@ -48,7 +48,7 @@ _WAITS_HELP = frozenset(
 """Errors of files and sockets that may be gone a moment later."""
 
 
-class ForeignError(ContractError):
+class ForeignError(NightjarError):
     """What may be told of an error that is not ours: its kind and place, or what it means.
 
     Prefect keeps the text of whatever a run fails with, shows it and puts it into alerts; what a
@@ -62,30 +62,30 @@ class ForeignError(ContractError):
         self.may_pass = may_pass
 
 
-def as_contract_error(error: Exception) -> ContractError:
+def as_nightjar_error(error: Exception) -> NightjarError:
     """The error, if it is one of ours; else what may be told of it, at the same place."""
-    if isinstance(error, ContractError):
+    if isinstance(error, NightjarError):
         return error
     told = ForeignError(sentence(error), is_foreseen(error), may_pass(error))
     return told.with_traceback(error.__traceback__)
 
 
 def exit_code(error: BaseException) -> int:
-    return WRONG_CALL if isinstance(error, CallError) else STOPPED_BY_A_CHECK
+    return WRONG_CALL if isinstance(error, UsageError) else STOPPED_BY_A_CHECK
 
 
 def is_foreseen(error: BaseException) -> bool:
     """Whether its sentence says it all, so that nobody needs to look into a log."""
     if isinstance(error, ForeignError):
         return error.is_foreseen
-    return isinstance(error, ContractError) or (
+    return isinstance(error, NightjarError) or (
         isinstance(error, OSError) and error.filename is not None and error.strerror is not None
     )
 
 
 def sentence(error: BaseException) -> str:
     """What a person is told; of an error that nobody foresaw its kind and place, and no values."""
-    if isinstance(error, ContractError):
+    if isinstance(error, NightjarError):
         return str(error)
     around = _around_us(error)
     if around is not None:
@@ -108,7 +108,7 @@ def first_of(error: Exception) -> Exception:
     """What a run failed with, where Prefect failed in turn: its server was away as well when it was
     to be told of it."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ContractError):
+    while cause is not None and not isinstance(cause, NightjarError):
         cause = cause.__cause__ or cause.__context__
     return cause or error
 
@@ -121,7 +121,7 @@ def may_pass(error: BaseException) -> bool:
     """
     if isinstance(error, ForeignError):
         return error.may_pass
-    if isinstance(error, ContractError):
+    if isinstance(error, NightjarError):
         return False
     if _around_us(error) == _SPARK:
         return False

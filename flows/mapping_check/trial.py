@@ -21,8 +21,9 @@ from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
+from contracts.errors import ContractError, NightjarError, UsageError
 from contracts.history import LearningDays, first_days_of, learnable
-from contracts.table import CallError, ContractError, Table
+from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, Task, lacking
 from flows.lifecycle.signals import undone_when_stopped
@@ -75,7 +76,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
         ContractError: what would stop a night before or while it cleans.
     """
     if settings.source is None or settings.raw is None:
-        raise CallError(
+        raise UsageError(
             "a check needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
         )
     today = midnight_before(datetime.now(UTC))
@@ -83,7 +84,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     before = today + timedelta(days=2) if as_of is None else NEVER
     day = None if as_of is None else parse_day(as_of, "--as-of")
     if not settings.raw.is_dir():
-        raise CallError(f"{settings.raw}: no such folder of raw files")
+        raise UsageError(f"{settings.raw}: no such folder of raw files")
     raw = settings.raw.absolute()
     mapping = read_whole(settings.source, raw, day or today)
     gaps: list[str] = []
@@ -241,7 +242,7 @@ def _together(work: Callable[[T], R], of: Sequence[T]) -> list[R]:
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(work, each) for each in of]
     errors = [error for future in futures if (error := future.exception()) is not None]
-    others = [error for error in errors if not isinstance(error, ContractError)]
+    others = [error for error in errors if not isinstance(error, NightjarError)]
     if others:
         raise others[0]
     if len(errors) == 1:

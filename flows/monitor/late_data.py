@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import LABELS, NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
@@ -25,7 +25,7 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
 
     Raises:
         ContractError: there is no model yet.
-        CallError: the lake has no features or labels as of `day`.
+        UsageError: the lake has no features or labels as of `day`.
     """
     current = Releases(night.engine).current()
     if current is None or current.model_id == NO_MODEL:
@@ -36,7 +36,7 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
     )
     if not was or not labels:
         missing = "features" if not was else "labels"
-        raise CallError(
+        raise UsageError(
             f"there are no {missing} as of {day}; "
             f"nightjar backfill --start {day} --end {day} --stages labels"
         )

@@ -13,9 +13,9 @@ from pyspark.sql import DataFrame
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.counts import n_of
+from contracts.errors import ContractError, UsageError
 from contracts.features import FEATURES
 from contracts.kinds import Binary
-from contracts.table import CallError, ContractError
 from contracts.tables import NO_MODEL, USER_FEATURES
 from contracts.tasks import TASKS
 from flows.engine.model_process import run_models
@@ -80,7 +80,7 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
     the model of the current release.
 
     Raises:
-        CallError: nothing landed before `cut`, or after it.
+        UsageError: nothing landed before `cut`, or after it.
     """
     spark = night.spark
     clean = {
@@ -105,10 +105,10 @@ def tell_apart(
     """Pairs of twins, features that tell them apart, and features that differ between worlds.
 
     Raises:
-        CallError: nobody, or no twin, is known before `cut`.
+        UsageError: nobody, or no twin, is known before `cut`.
     """
     if not planted or not altered:
-        raise CallError(f"--as-of {cut}: nobody is known before it")
+        raise UsageError(f"--as-of {cut}: nobody is known before it")
     with duckdb.connect() as connection:
         read_files(connection, planted).create_view("planted")
         read_files(connection, altered).create_view("altered")
@@ -118,7 +118,7 @@ def tell_apart(
         )
         n_pairs = int(first_row(connection, f"SELECT count(*) FROM {pairs}")[0])
         if not n_pairs:
-            raise CallError(f"--as-of {cut}: no user with a past is known before it")
+            raise UsageError(f"--as-of {cut}: no user with a past is known before it")
         seen = _differing(connection, pairs)
         moved = _differing(connection, "planted a JOIN altered b USING (user_key)")
         for here, there in (("planted", "altered"), ("altered", "planted")):

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES, FOLLOWS, USER_KEY
+from contracts.errors import ContractError, UsageError
 from contracts.measures import WINDOWS
-from contracts.table import CallError, ContractError, Table
+from contracts.table import Table
 from contracts.tables import (
     ITEM_FEATURES,
     LANDED,
@@ -71,7 +72,7 @@ def explain(night: Night, who: str, day: date, say: Say) -> Origin:
 
     Raises:
         ContractError: there is no release.
-        CallError: it has no such user or day.
+        UsageError: it has no such user or day.
     """
     release = Releases(night.engine).current()
     if release is None:
@@ -81,7 +82,7 @@ def explain(night: Night, who: str, day: date, say: Say) -> Origin:
         hashed = night.key.of(who)
         scores, who = _row(night, USER_SCORES, day, hashed, release), hashed
     if scores is None:
-        raise CallError(
+        raise UsageError(
             f"release {release.release_id} has no scores of that user as of {day}; "
             'nightjar sql "SELECT DISTINCT as_of FROM user_scores" lists its days'
         )

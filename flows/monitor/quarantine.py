@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from contracts.values import masked
 from flows.lake.lake import Lake

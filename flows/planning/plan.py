@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, NightjarError, UsageError
 from contracts.tables import NO_MODEL
 from flows.engine.context import Context
 from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide, hash_of, landing_stage
@@ -124,7 +124,7 @@ class Forecast:
     def _landed(self) -> tuple[date, ...]:
         try:
             return self._context.landed_days
-        except ContractError:
+        except NightjarError:
             if self._unknown:
                 return ()
             raise
@@ -246,12 +246,12 @@ def kept(engine: Engine, token: str) -> dict[str, Any]:
     """What was kept under a token.
 
     Raises:
-        CallError: nothing was.
+        UsageError: nothing was.
     """
     with engine.connect() as connection:
         row = connection.execute(select(PLANS.c.content).where(PLANS.c.token == token)).first()
     if row is None:
-        raise CallError(f"--plan {token}: no such plan in this home; `nightjar plan` makes one")
+        raise UsageError(f"--plan {token}: no such plan in this home; `nightjar plan` makes one")
     found: dict[str, Any] = json.loads(row[0]) if isinstance(row[0], str) else row[0]
     return found
 
@@ -262,13 +262,13 @@ def check_kept(engine: Engine, token: str, now: Plan) -> None:
     What was done of it in the meantime is no reason: a plan is taken up where it was left.
 
     Raises:
-        CallError: no plan was kept under the token, or it is of another call.
+        UsageError: no plan was kept under the token, or it is of another call.
         ContractError: raw files, code or configuration have moved since, or more is to be done.
     """
     kept_plan = kept(engine, token)
     if kept_plan["call"] != dict(now.call):
         other = ", ".join(f"{name}: {value}" for name, value in kept_plan["call"].items())
-        raise CallError(f"--plan {token} is of another call: {other}")
+        raise UsageError(f"--plan {token} is of another call: {other}")
     was = kept_plan["roots"]
     problems = [
         f"  {name}: " + ("new" if name not in was else "gone" if name not in now.roots else "moved")

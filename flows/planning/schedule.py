@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from croniter import CroniterBadDateError, croniter
 
 from contracts.days import midnight_before
-from contracts.table import CallError
+from contracts.errors import UsageError
 
 _DAY = timedelta(days=1)
 _YEARS = range(2020, 2041)
@@ -79,7 +79,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise CallError(
+        raise UsageError(
             f"nightly_timezone = {name!r}: expected a time zone such as Europe/Berlin"
         ) from None
 

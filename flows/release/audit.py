@@ -9,7 +9,8 @@ from datetime import date
 import duckdb
 
 from contracts.counts import n_of
-from contracts.table import Column, ContractError
+from contracts.errors import ContractError
+from contracts.table import Column
 from contracts.tables import USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
 from flows.release.duckdb_views import first_row, select_from

@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from contracts.counts import n_of
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tables import USER_SCORES
 from contracts.tasks import TASKS
 from flows.lake.home_binding import open_home, open_lake
@@ -33,7 +33,7 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
     """Scores of two releases: of `as_of`, else of the newest day of each.
 
     Raises:
-        CallError: there is no such release, or one of them has no scores of the day.
+        UsageError: there is no such release, or one of them has no scores of the day.
     """
     engine = open_home(settings)
     releases, lake = Releases(engine), open_lake(settings, engine)
@@ -74,7 +74,7 @@ def _files(lake: Lake, release: Release, day: date) -> list[str]:
         snapshot=release.snapshots[USER_SCORES.name],
     )
     if not files:
-        raise CallError(f"release {release.release_id} has no scores as of {day}")
+        raise UsageError(f"release {release.release_id} has no scores as of {day}")
     return [file.path for file in files]
 
 

@@ -14,7 +14,8 @@ import duckdb
 import pyarrow.parquet as pq
 
 from contracts.counts import n_of
-from contracts.table import CallError, Column, ContractError, Table
+from contracts.errors import ContractError, UsageError
+from contracts.table import Column, Table
 from contracts.tables import LATE_DATA, USER_SCORES
 from flows.release.parquet_views import as_pattern
 
@@ -222,7 +223,7 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Column names and rows of one SELECT over the current release.
 
     Raises:
-        CallError: it is no single reading statement, or DuckDB refuses it.
+        UsageError: it is no single reading statement, or DuckDB refuses it.
         ContractError: nothing has been released yet, or its files cannot be read.
     """
     with reading(path) as connection:
@@ -232,7 +233,7 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
                 duckdb.StatementType.SELECT,
                 duckdb.StatementType.EXPLAIN,
             ):
-                raise CallError("expected one SELECT: the release is read-only")
+                raise UsageError("expected one SELECT: the release is read-only")
             made = connection.execute(statements[0])
             return [d[0] for d in made.description or ()], made.fetchall()
         except duckdb.Error as error:
@@ -248,7 +249,7 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
             told = str(error).strip()
             if told.startswith("Catalog Error: Table with name"):
                 told = f"{told.partition('!')[0]}; `nightjar tables` lists those there are"
-            raise CallError(told) from None
+            raise UsageError(told) from None
 
 
 def _files(connection: duckdb.DuckDBPyConnection) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, cast
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.settings import NightjarSettings
 from flows.state.postgres import make_database
 from models.config import ARTIFACT

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, delete, insert, select, update
 
 from contracts.counts import n_of
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
 from flows.lake.lake import Lake
 from flows.lifecycle.errors import sentence
@@ -144,13 +144,13 @@ class Releases:
         """The release whose id is or starts with `text`.
 
         Raises:
-            CallError: there is none, or more than one.
+            UsageError: there is none, or more than one.
         """
         found = [r for r in self.all() if r.release_id.startswith(text)]
         exact = [r for r in found if r.release_id == text]
         if len(exact or found) != 1:
             what = "no release" if not found else f"{len(found)} releases"
-            raise CallError(f"{text}: {what} of that name; `nightjar releases` lists them")
+            raise UsageError(f"{text}: {what} of that name; `nightjar releases` lists them")
         return (exact or found)[0]
 
     def rollback(self, lake: Lake) -> tuple[Release, Release]:

@@ -12,7 +12,8 @@ from sqlalchemy import Engine, select
 
 from contracts.counts import n_of
 from contracts.days import example_days
-from contracts.table import ContractError, Table
+from contracts.errors import ContractError
+from contracts.table import Table
 from contracts.tables import (
     ITEM_FEATURES,
     TABLES,

@@ -14,8 +14,8 @@ from prefect.events.actions import ChangeFlowRunState, DoNothing, SendNotificati
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.types import SecretDict
 
+from contracts.errors import UsageError
 from contracts.foreign import told_by_library
-from contracts.table import CallError
 from flows.engine.alerts import EVERY_ALERT
 from flows.settings import NightjarSettings
 
@@ -55,7 +55,7 @@ def automate(settings: NightjarSettings) -> tuple[str, ...]:
         Their names.
 
     Raises:
-        CallError: the settings name a notification block that Prefect does not have.
+        UsageError: the settings name a notification block that Prefect does not have.
     """
     block = notification_block(settings)
     with get_client(sync_client=True) as client:
@@ -131,7 +131,7 @@ def notification_block(settings: NightjarSettings) -> UUID | None:
             made = Block.load(settings.alert_block)
         except ValueError as error:
             why = told_by_library(error)
-            raise CallError(f"alert_block = {settings.alert_block!r}: {why}") from None
+            raise UsageError(f"alert_block = {settings.alert_block!r}: {why}") from None
         return cast(UUID, made._block_document_id)
     if settings.alert_webhook is None:
         return None

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.lifecycle import signals
 from flows.settings import (
     CATALOGUE_VARIABLE,

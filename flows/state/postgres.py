@@ -8,8 +8,8 @@ from sqlalchemy import URL, Engine, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from contracts.errors import ContractError
 from contracts.foreign import told_by_library
-from contracts.table import ContractError
 from flows.settings import NightjarSettings
 
 DATABASES = ("nightjar", "nightjar_prefect", "nightjar_mlflow")

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.state.postgres import make_database
 
 METADATA = MetaData()
@@ -286,19 +286,19 @@ def bind_home(engine: Engine, mapping: str, key_id: str) -> None:
     """Keep a home to one mapping and one key: their users must never be joined with others.
 
     Raises:
-        CallError: the home was made with another mapping or key.
+        UsageError: the home was made with another mapping or key.
     """
     with engine.begin() as connection:
         row = connection.execute(select(HOMES)).mappings().first()
         if row is None:
             connection.execute(insert(HOMES).values(id=1, mapping=mapping, key_id=key_id))
         elif row["mapping"] != mapping:
-            raise CallError(
+            raise UsageError(
                 f"this home holds the logs of {row['mapping']!r}; those of {mapping!r} need one of "
                 "their own: set NIGHTJAR_HOME, or --home, to another folder"
             )
         elif row["key_id"] != key_id:
-            raise CallError(
+            raise UsageError(
                 f"this home was made with the user key {row['key_id']}, found {key_id}: users "
                 "hashed under different keys cannot be compared. Use the old key, or another home"
             )

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from contracts.table import ContractError
+from contracts.errors import BusyError
 from flows.lifecycle.signals import stop_with, undone_when_stopped
 from flows.state.schema import RUNS, WAITING, WRITER, as_utc
 
@@ -54,7 +54,7 @@ def database_time(connection: Connection) -> datetime:
     return datetime.now(UTC)
 
 
-class LeaseLost(ContractError):
+class LeaseLost(BusyError):
     """Another run took over the right to write: this one must stop."""
 
 
@@ -140,7 +140,7 @@ def writing(
     Once its heartbeat finds so too, `stop` ends it: by default the whole process, with exit code 1.
 
     Raises:
-        ContractError: somebody else is writing.
+        BusyError: somebody else is writing.
         LeaseLost: another run took over, and something was to be committed.
     """
     lease = _wait_and_take(engine, run_id, what, patience, turn, say, clock)
@@ -190,7 +190,7 @@ def _wait_and_take(
                 if patience:
                     _stand_in_line(engine, run_id, what, turn, since)
                 return _take(engine, run_id, what, clock)
-            except ContractError as busy:
+            except BusyError as busy:
                 if time.monotonic() >= deadline:
                     raise
                 if say is not None and not told:
@@ -207,7 +207,7 @@ def _stand_in_line(engine: Engine, run_id: str, what: str, turn: int, since: dat
     """Say that this run waits.
 
     Raises:
-        ContractError: another one comes first.
+        BusyError: another one comes first.
     """
     now = datetime.now(UTC)
     with engine.begin() as connection:
@@ -220,7 +220,7 @@ def _stand_in_line(engine: Engine, run_id: str, what: str, turn: int, since: dat
             select(WAITING).order_by(WAITING.c.turn, WAITING.c.since, WAITING.c.run_id)
         ).mappings().first()  # fmt: skip
     if first is not None and first["run_id"] != run_id:
-        raise ContractError(f"{first['what']} (run {first['run_id']}) comes first")
+        raise BusyError(f"{first['what']} (run {first['run_id']}) comes first")
 
 
 def _take(engine: Engine, run_id: str, what: str, clock: Clock) -> Lease:
@@ -239,7 +239,7 @@ def _take(engine: Engine, run_id: str, what: str, clock: Clock) -> Lease:
                     ).rowcount
                 )
                 if not gone:
-                    raise ContractError(
+                    raise BusyError(
                         f"{row['what']} (run {row['run_id']}, process {row['pid']} on "
                         f"{row['host']}) is writing to this home; run again when it has ended"
                     )
@@ -256,7 +256,7 @@ def _take(engine: Engine, run_id: str, what: str, clock: Clock) -> Lease:
                 )
             )
     except IntegrityError:
-        raise ContractError(
+        raise BusyError(
             "another run began to write to this home at the same moment; run again when it has "
             "ended"
         ) from None

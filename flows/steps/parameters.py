@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from contracts.days import parse_day
-from contracts.table import CallError
+from contracts.errors import UsageError
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -21,7 +21,7 @@ def as_day(given: object, name: str) -> date:
     """A day.
 
     Raises:
-        CallError: it is anything else; the message says what to enter.
+        UsageError: it is anything else; the message says what to enter.
     """
     return given if isinstance(given, date) else parse_day(str(given or ""), name)
 
@@ -30,24 +30,24 @@ def as_choice(given: object, choices: type[Choice], name: str) -> Choice:
     """One of `choices`.
 
     Raises:
-        CallError: it is none of them; the message lists them.
+        UsageError: it is none of them; the message lists them.
     """
     try:
         return choices(str(given))
     except ValueError:
         listed = " or ".join(choice.value for choice in choices)
-        raise CallError(f"{name}: expected {listed}, found {given!r}") from None
+        raise UsageError(f"{name}: expected {listed}, found {given!r}") from None
 
 
 def as_choices(given: object, choices: type[Choice], name: str) -> list[Choice]:
     """Some of `choices`, at least one, each once.
 
     Raises:
-        CallError: it is no list, an empty one, or one with something else in it.
+        UsageError: it is no list, an empty one, or one with something else in it.
     """
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         listed = ", ".join(choice.value for choice in choices)
-        raise CallError(f"{name}: expected some of {listed}, found {given!r}")
+        raise UsageError(f"{name}: expected some of {listed}, found {given!r}")
     return list(dict.fromkeys(as_choice(one, choices, name) for one in given))
 
 
@@ -55,12 +55,12 @@ def as_text(given: object, name: str) -> str | None:
     """A line of text without blanks around it; None where nothing was entered.
 
     Raises:
-        CallError: it is no text.
+        UsageError: it is no text.
     """
     if given is None:
         return None
     if not isinstance(given, str):
-        raise CallError(f"{name}: expected text, found {given!r}")
+        raise UsageError(f"{name}: expected text, found {given!r}")
     return given.strip() or None
 
 
@@ -73,8 +73,8 @@ def as_flag(given: object, name: str) -> bool:
     """True or false.
 
     Raises:
-        CallError: it is neither.
+        UsageError: it is neither.
     """
     if not isinstance(given, bool):
-        raise CallError(f"{name}: expected true or false, found {given!r}")
+        raise UsageError(f"{name}: expected true or false, found {given!r}")
     return given

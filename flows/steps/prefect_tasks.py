@@ -18,7 +18,7 @@ from prefect.runtime import deployment
 from prefect.tasks import Task
 
 from flows.engine.alerts import NOT_REPORTED, alert
-from flows.lifecycle.errors import as_contract_error, may_pass, reason, sentence, stack
+from flows.lifecycle.errors import as_nightjar_error, may_pass, reason, sentence, stack
 from flows.lifecycle.log_filters import hide_stacks
 
 P = ParamSpec("P")
@@ -57,7 +57,7 @@ def failing_without_values(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except Exception as error:
-            failed = as_contract_error(error)
+            failed = as_nightjar_error(error)
         raise failed  # outside of the handler, where nothing leads to what it was made of
 
     return run

@@ -14,7 +14,7 @@ from typing import Any
 from prefect.cache_policies import NO_CACHE
 
 from contracts.counts import n_of
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import (
     LANDED,
     NO_MODEL,

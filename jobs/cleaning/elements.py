@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from jobs.cleaning import erased_rows
 from jobs.cleaning.element_numbers import bare, marked
 from jobs.mapping.element_keys import ELEMENT, NUMBER, Keys, keys_of
@@ -42,7 +42,7 @@ def expanded(
     those among `nulls` mean that there is no value, as they do in cells.
 
     Raises:
-        CallError: `each` is not valid over the raw columns, or gives no array.
+        UsageError: `each` is not valid over the raw columns, or gives no array.
     """
     problem = F.col("_landed.problem")
     of_elements = erased_rows.is_elements(problem)
@@ -78,9 +78,9 @@ def _type_of_array(rows: DataFrame, expression: Expression, where: str) -> T.Dat
     """What an expression that gives an array gives: an array, or a text."""
     (given,) = examined(rows, [expression])
     if isinstance(given, str):
-        raise CallError(f"{where}.{given}")
+        raise UsageError(f"{where}.{given}")
     if not isinstance(given, T.ArrayType | T.StringType | T.NullType):
-        raise CallError(
+        raise UsageError(
             f"{where}.each: {expression.text}: expected an array, or a text that is one in JSON, "
             f"found one that gives {given.simpleString()}"
         )

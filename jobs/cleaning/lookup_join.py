@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contracts.days import MAX_DAYS_EARLY
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from jobs.mapping.expressions import Expression, examined, read_back, tried
 from jobs.mapping.lookups import Lookup, LookupUse
 from jobs.mapping.sources import Source, TableMap
@@ -32,7 +32,7 @@ def with_lookups(rows: DataFrame, source: Source, table: TableMap) -> DataFrame:
     `_landed.unfound` names those that have no row for a key that is there.
 
     Raises:
-        CallError: an expression of a key is not valid over the raw columns.
+        UsageError: an expression of a key is not valid over the raw columns.
         ContractError: a lookup was not read.
     """
     uses = source.lookups_of(table)
@@ -48,7 +48,7 @@ def with_lookups(rows: DataFrame, source: Source, table: TableMap) -> DataFrame:
         f"sources.{source.name}.{type_}" for type_ in types.values() if isinstance(type_, str)
     ]
     if problems:
-        raise CallError("\n".join(problems))
+        raise UsageError("\n".join(problems))
     rows = _computed(rows, columns, asked)
     event_day = _event_day(types.get(_TIME), source)
     for use in uses:

@@ -10,8 +10,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from contracts.errors import UsageError
 from contracts.sources import TIME_FIELDS
-from contracts.table import CallError
 from contracts.tables import LANDED
 from jobs.cleaning.elements import expanded, type_of_elements
 from jobs.cleaning.lookup_join import without_matches
@@ -48,16 +48,16 @@ def check_expressions(spark: SparkSession, mapping: SourceMapping) -> None:
     Spark knows the sources' time zones.
 
     Raises:
-        CallError: some are wrong; all of them are named, with what may be written instead.
+        UsageError: some are wrong; all of them are named, with what may be written instead.
     """
     nothing = spark.createDataFrame([], spark_schema(LANDED))
     unknown = _unknown_zones(spark, mapping)
     if unknown:
-        raise CallError("\n".join(["the mapping names zones that Spark does not know:", *unknown]))
+        raise UsageError("\n".join(["the mapping names zones that Spark does not know:", *unknown]))
     problems = [problem for source in mapping.sources for problem in _problems(nothing, source)]
     if problems:
         each_once = dict.fromkeys(problems)  # several tables may use a lookup
-        raise CallError("\n".join(["the mapping has expressions that are wrong:", *each_once]))
+        raise UsageError("\n".join(["the mapping has expressions that are wrong:", *each_once]))
 
 
 def _unknown_zones(spark: SparkSession, mapping: SourceMapping) -> list[str]:
@@ -93,7 +93,7 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
         expressions, texts = expressions_of(mapping), source.texts_of(mapping)
         try:
             judged = expanded(rows, mapping.each, texts, source.null_values, where, mapping.table)
-        except CallError as error:
+        except UsageError as error:
             yield f"  {error}"
             judged = rows.withColumns(
                 {ELEMENT: F.lit(None).cast(type_of_elements(texts)), NUMBER: F.lit(1)}

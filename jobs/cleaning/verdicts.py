@@ -92,7 +92,7 @@ def judged(landed: DataFrame, source: Source, mapping: TableMap, rules: Rules) -
     Where the mapping says `each`, one per element of such a row; one if it has none.
 
     Raises:
-        CallError: an expression of the mapping is not valid Spark SQL over the raw columns.
+        UsageError: an expression of the mapping is not valid Spark SQL over the raw columns.
         ContractError: a lookup was not read.
     """
     return considered(landed, source, mapping, rules).where("meant").drop("meant")

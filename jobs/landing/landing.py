@@ -8,7 +8,7 @@ from datetime import date
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import LANDED
 from jobs.landing.advice import encoding_advice
 from jobs.landing.read import MIN_UNDECODABLE, reader

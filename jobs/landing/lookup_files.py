@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from contracts.errors import ContractError, NightjarError
 from contracts.lookups import MAX_LOOKUP_BYTES, MAX_LOOKUP_ROWS
-from contracts.table import ContractError
 from jobs.landing.raw_folder import files_before
 from jobs.landing.read import raw_rows
 from jobs.mapping.lookups import Lookup
@@ -39,16 +39,16 @@ def read_whole(path: Path, raw: Path, as_of: date) -> SourceMapping:
     """A mapping and its lookups. Where these cannot be read, missing raw files are told as well.
 
     Raises:
-        CallError: the mapping is not valid.
+        UsageError: the mapping is not valid.
         ContractError: a lookup cannot be read.
     """
     mapping = read_mapping(path)
     try:
         return read_lookups(mapping, raw, path.absolute().parent)
-    except ContractError as error:
+    except NightjarError as error:
         try:
             files_before(mapping, raw, as_of)
-        except ContractError as missing:
+        except NightjarError as missing:
             raise ContractError(f"{error}\n{missing}") from None
         raise
 
@@ -64,7 +64,7 @@ def read_lookups(mapping: SourceMapping, raw: Path, beside: Path) -> SourceMappi
     for lookup in mapping.lookups:
         try:
             read[lookup.name] = _read(lookup, _path(lookup, raw, beside))
-        except ContractError as error:
+        except NightjarError as error:
             problems.append(f"  lookups.{lookup.name}: {error}")
     if problems:
         raise ContractError("\n".join(["lookups cannot be read:", *problems]))

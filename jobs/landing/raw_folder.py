@@ -11,7 +11,7 @@ from pathlib import Path
 
 from contracts.counts import n_of
 from contracts.days import as_ranges
-from contracts.table import ContractError
+from contracts.errors import ContractError, NightjarError
 from jobs.mapping.sources import RawFile, Source, SourceMapping
 
 SHOWN = 10
@@ -108,7 +108,7 @@ def files_before(
     for source in mapping.sources:
         try:
             files = raw_files(source, folder)
-        except ContractError as error:
+        except NightjarError as error:
             problems.append(f"  {error}")
             continue
         here = tuple(f for f in files if f.landed_on is None or f.landed_on < as_of)

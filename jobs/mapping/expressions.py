@@ -19,8 +19,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from contracts.errors import UsageError
 from contracts.sources import FIELDS
-from contracts.table import CallError
 from jobs.mapping.clock_words import CLOCK_WORD, clock_word_read, typed_clock_word
 from jobs.mapping.columns import nearest
 from jobs.mapping.text_expressions import cannot_fail, texts_of
@@ -146,12 +146,12 @@ def evaluated(rows: DataFrame, of: Sequence[Expression], where: str) -> DataFram
     computed.
 
     Raises:
-        CallError: an expression is not valid over the raw columns.
+        UsageError: an expression is not valid over the raw columns.
     """
     types = examined(rows, of)
     problems = [f"{where}.{told}" for told in types if isinstance(told, str)]
     if problems:
-        raise CallError("\n".join(problems))
+        raise UsageError("\n".join(problems))
     texts = texts_of(rows.schema)
     first, second, failed = [], [], [F.lit(None).cast("string")]
     for i, (expression, type_) in enumerate(zip(of, types, strict=True)):

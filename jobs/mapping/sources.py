@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from contracts.currencies import minor_digits
+from contracts.errors import UsageError
 from contracts.mapping import (
     MAPPING_SETTINGS,
     MONEY_SETTINGS,
@@ -25,7 +26,6 @@ from contracts.mapping import (
     table_settings,
 )
 from contracts.sources import BOT_LIMITS, EITHER, FIELDS, NULL_VALUES
-from contracts.table import CallError
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
 from jobs.mapping.element_keys import KeyPath, column_of, keys_of, paths_of
 from jobs.mapping.lookups import (
@@ -217,21 +217,21 @@ def read_mapping(path: Path) -> SourceMapping:
     """Read and validate a mapping.
 
     Raises:
-        CallError: it is no TOML, or something in it is unknown, missing or out of range; every
+        UsageError: it is no TOML, or something in it is unknown, missing or out of range; every
             problem is named.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CallError(f"{path}: no such mapping") from None
+        raise UsageError(f"{path}: no such mapping") from None
     except OSError as error:
-        raise CallError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise CallError(f"{path}: not a TOML file: {error}") from None
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
     problems: list[str] = []
     mapping = mapping_of(raw, path.stem, problems)
     if mapping is None or problems:
-        raise CallError(
+        raise UsageError(
             "\n".join([f"{path} is not a valid mapping:", *(f"  {told}" for told in problems)])
         )
     return mapping

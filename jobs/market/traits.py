@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contracts.counts import n_of
-from contracts.table import ContractError
+from contracts.errors import ContractError
 
 BLOCK = 50_000
 """Users made at a time. Follows and transfers stay within a block."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,6 @@ class SparkConfig:
 
     def __post_init__(self) -> None:
         if self.shuffle_partitions is not None and self.shuffle_partitions < 1:
-            raise CallError(
+            raise UsageError(
                 f"shuffle_partitions: expected 1 or more, found {self.shuffle_partitions}"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from jobs.spark.config import SparkConfig
 from jobs.spark.java import find_java
 from jobs.spark.scratch import own_folder
@@ -98,7 +98,7 @@ def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
     those of executions that it ends by itself into its log.
 
     Raises:
-        CallError: naming the settings to change.
+        UsageError: naming the settings to change.
     """
     problems = []
     found = setting(REDACTION, "nothing")
@@ -110,7 +110,7 @@ def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
     if str(level).upper() not in _QUIET_LEVELS:
         problems.append(f"  {LOG_LEVEL}: expected WARN or ERROR, found {level}")
     if problems:
-        raise CallError(
+        raise UsageError(
             "\n".join(["Spark would write the user key down; set in its configuration:", *problems])
         )
 

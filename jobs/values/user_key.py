@@ -7,7 +7,7 @@ import hmac
 import unicodedata
 from dataclasses import dataclass
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 
 BLOCK = 64
 """Bytes of SHA-256's block, to which an HMAC key is padded (RFC 2104)."""
@@ -44,7 +44,7 @@ class UserKey:
 
     def __post_init__(self) -> None:
         if len(self.key) < MIN_BYTES:
-            raise CallError(f"the user key needs {MIN_BYTES} bytes or more, found {len(self.key)}")
+            raise UsageError(f"the user key needs {MIN_BYTES} bytes or more, found {len(self.key)}")
 
     def __repr__(self) -> str:
         return f"UserKey(id={self.id})"

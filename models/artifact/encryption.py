@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 
 KEY_VARIABLE = "NIGHTJAR_WEIGHTS_KEY"
 SUFFIX = ".sealed"
@@ -26,7 +26,7 @@ def key_from(text: str | None) -> bytes | None:
     """The key that 64 hex digits say; None where there is none.
 
     Raises:
-        CallError: it is anything else; it is not repeated.
+        UsageError: it is anything else; it is not repeated.
     """
     if not text:
         return None
@@ -35,7 +35,7 @@ def key_from(text: str | None) -> bytes | None:
     except ValueError:
         key = b""
     if len(key) != 32:
-        raise CallError(
+        raise UsageError(
             f"{KEY_VARIABLE}: expected 64 hex digits, found {len(text.strip())} characters; "
             "`nightjar new-key FILE` makes one"
         )
@@ -65,7 +65,7 @@ def read(path: Path) -> bytes:
     """What was written to `path`, sealed or not.
 
     Raises:
-        CallError: it is sealed, and there is no key.
+        UsageError: it is sealed, and there is no key.
         ContractError: it was sealed with another key, or changed.
         OSError: there is no such file.
     """
@@ -74,7 +74,7 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     key = _used
     if key is None:
-        raise CallError(f"{sealed} is sealed: set weights_key_file, or {KEY_VARIABLE}")
+        raise UsageError(f"{sealed} is sealed: set weights_key_file, or {KEY_VARIABLE}")
     content = sealed.read_bytes()
     try:
         return AESGCM(key).decrypt(content[:_NONCE], content[_NONCE:], _LABEL)

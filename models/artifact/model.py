@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from contracts.errors import ContractError
 from contracts.foreign import told_by_library, without_values
 from contracts.splits import Split
-from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models.artifact import encryption
 from models.config import TrainConfig

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.errors import ContractError
 from contracts.measures import EVENT_VERBS, SEQUENCE_LENGTH, TEXT_TOKENS
-from contracts.table import ContractError
 from models.data.numeric_transforms import Floats, Ints
 
 CATEGORY_BUCKETS = 1024

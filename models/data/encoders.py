@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.data.columns import (
     attribute_columns,
     hash_codes,

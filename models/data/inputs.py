@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.errors import ContractError
 from contracts.features import NUMERIC, features_with
-from contracts.table import ContractError
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from contracts.counts import n_of
-from contracts.table import ContractError
+from contracts.errors import NightjarError
 from models.evaluation.metrics import MAIN_METRIC, gain_over, metrics
 from models.evaluation.model_test import held_rows, lightgbm_scores
 from models.training.multi_task import TrainSpec, choose_tasks, fit_model
@@ -41,7 +41,7 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
         )
         try:
             chosen = choose_tasks(told, by_user=False)
-        except ContractError as error:
+        except NightjarError as error:
             print(f"fold {k}, as of {known_until}: {error}", flush=True)
             break
         with contextlib.redirect_stdout(io.StringIO()):

@@ -18,7 +18,7 @@ import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.artifact.model import Model, load_model
 from models.data.batches import to_batch
 from models.data.row_hashes import row_hashes

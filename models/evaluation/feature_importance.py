@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.artifact.model import Model
 from models.data.batches import read_batches, to_batch
 from models.data.label_layout import Cuts, days_of, labelled, task_labels

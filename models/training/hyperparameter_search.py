@@ -21,7 +21,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.config import TrainConfig
 from models.training.lightning_module import MultiTaskModule
 from models.training.multi_task import TrainSpec, choose_tasks, fit_model

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning.strategies import Strategy
 from torch import Tensor, nn
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.config import TrainConfig
 from models.data.batches import Batch, Examples
 from models.data.label_layout import labelled, task_labels

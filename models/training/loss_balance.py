@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tasks import Task
 
 Losses = Mapping[str, Tensor]
@@ -36,7 +36,7 @@ def _with_solver(
 
     def made() -> Callable[[Tensor], Tensor]:
         if any(importlib.util.find_spec(name) is None for name in ("cvxpy", "ecos")):
-            raise CallError(
+            raise UsageError(
                 "train.balance: cagrad and nash_mtl need convex solvers: "
                 "pip install 'nightjar[solvers]'"
             )

@@ -16,9 +16,9 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from contracts.errors import ContractError, NightjarError
 from contracts.kinds import MultiLabel
 from contracts.splits import Cut, Split, split_days, too_few
-from contracts.table import ContractError
 from contracts.tasks import Task, task_named
 from models.artifact.model import Model, load_model
 from models.config import TrainConfig
@@ -337,7 +337,7 @@ def _warm(network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.E
     """Begin with the champion's weights, if nothing is given away by it."""
     try:
         champion = load_model(Path(spec.champion or ""))
-    except ContractError as error:
+    except NightjarError as error:
         say(f"no warm start: {error}")
         return
     if not may_start_from(champion, chosen.splits):

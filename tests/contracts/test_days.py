@@ -13,7 +13,7 @@ from contracts.days import (
     midnight_before,
     parse_day,
 )
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 
 
 def test_ranges_are_half_open() -> None:
@@ -57,7 +57,7 @@ def test_midnight_is_the_latest_utc_one() -> None:
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2025-02-30", "20250101", "2025-01-01T00"])
 def test_a_day_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         parse_day(text, "--as-of")
     assert str(error.value) == f"--as-of: expected a day such as 2025-01-31, found {text!r}"
 

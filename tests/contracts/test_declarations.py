@@ -6,6 +6,7 @@ import pytest
 
 from contracts.__main__ import tables_page, with_tables
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.errors import ContractError
 from contracts.features import FEATURES
 from contracts.kinds import (
     KINDS,
@@ -18,7 +19,6 @@ from contracts.kinds import (
     ZeroInflatedLogNormal,
 )
 from contracts.sources import FIELDS
-from contracts.table import ContractError
 from contracts.tables import TABLES, USER_FEATURES
 from contracts.tasks import TASKS, Mask, Task, enabled_tasks, lacking, task_named
 from jobs import labels

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.table import Column, ContractError, Table, check_columns
+from contracts.errors import ContractError
+from contracts.table import Column, Table, check_columns
 
 TILES = Table(
     "tiles",

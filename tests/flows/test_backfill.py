@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from flows import backfill as past
 from flows.backfill import Stage, finish, open_backfill
@@ -85,7 +85,7 @@ def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_fil
     settings = read_settings(
         home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw"
     )
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         open_backfill(D1, D2, stages, settings.source, settings.raw, settings)
     assert str(error.value) == NO_MODEL_YET
 
@@ -93,7 +93,7 @@ def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_fil
 def test_a_backfill_without_a_model_publishes_no_scores(
     tmp_path: Path, asked: list[tuple[Any, ...]]
 ) -> None:
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         finish(into(tmp_path), [D1], [Stage.score], frozenset())
     assert str(error.value) == NO_MODEL_YET
     assert asked == []

@@ -13,7 +13,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.utilities.templating import apply_values, find_placeholders
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows import pools
 from tests.conftest import REPOSITORY
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import NO_MODEL
 from flows.engine import context
 from flows.engine.run import Night
@@ -56,7 +56,7 @@ def test_a_night_stops_at_wrong_expressions_before_a_file_is_landed(
     monkeypatch.setattr(context, "start_session", lambda config, scratch: spark)
     landed: list[str] = []
     monkeypatch.setattr(Night, "land", lambda night, source, say: landed.append(source.name))
-    with pytest.raises(CallError) as stopped:
+    with pytest.raises(UsageError) as stopped:
         nightly(NIGHT, no_train=True)
     assert str(stopped.value) == (
         "the mapping has expressions that are wrong:\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.config import TrainConfig
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.mlflow_run import client_of
 
 

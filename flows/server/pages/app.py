@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, NightjarError, UsageError
 from contracts.tables import PUBLISHED
 from contracts.tasks import TASKS, task_named
 from flows.report import charts
@@ -69,7 +69,7 @@ def make_app(settings: NightjarSettings) -> FastAPI:
         )
         return HTMLResponse(text, status)
 
-    @app.exception_handler(ContractError)
+    @app.exception_handler(NightjarError)
     async def wrong(request: Request, error: ContractError) -> HTMLResponse:
         return page("message", 404, title="Not there", text=str(error))
 
@@ -81,8 +81,8 @@ def make_app(settings: NightjarSettings) -> FastAPI:
     def task(name: str) -> HTMLResponse:
         try:
             found = task_named(name)
-        except ContractError as error:
-            raise CallError(str(error)) from None
+        except NightjarError as error:
+            raise UsageError(str(error)) from None
         history, scored = pages.trained(name), pages.scoreboard(name)
         bins = pages.distribution(found)
         return page(

@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from contracts.errors import UsageError
 from contracts.kinds import MultiClass, MultiLabel
-from contracts.table import CallError
 from contracts.tables import NO_MODEL, SCOREBOARD, USER_FEATURES
 from contracts.tasks import TASKS, Task
 from flows.engine.model_process import run_models
@@ -160,16 +160,16 @@ class Pages:
         """A user key.
 
         Raises:
-            CallError: it is none, or the release does not have it.
+            UsageError: it is none, or the release does not have it.
         """
         key = text.strip().lower()
         if not _KEY.fullmatch(key):
-            raise CallError(
+            raise UsageError(
                 "A user_key is 32 digits and letters a to f, as in the column user_key of every "
                 "table. Raw ids are not known here."
             )
         if not self._rows(f"SELECT 1 AS there FROM {NEWEST} WHERE user_key = ?", [key]):
-            raise CallError("The current release has no such user.")
+            raise UsageError("The current release has no such user.")
         return key
 
     def answers(self, key: str) -> list[Answer]:
@@ -215,11 +215,11 @@ class Pages:
         """Per task, the features that moved the user's score most; it takes seconds, once.
 
         Raises:
-            CallError: the release has no features of the user.
+            UsageError: the release has no features of the user.
         """
         release = self.current()
         if release is None:
-            raise CallError("Nothing has been released yet.")
+            raise UsageError("Nothing has been released yet.")
         if release.model_id == NO_MODEL:
             return {}  # nobody is scored
         asked = (release.release_id, key)
@@ -256,7 +256,7 @@ class Pages:
                     return run_models("reasons", spec, folder, lambda line: None)
                 finally:
                     row.unlink()
-        raise CallError("The current release has no features of that user.")
+        raise UsageError("The current release has no features of that user.")
 
     def _rows(self, sql: str, given: Sequence[Any]) -> list[dict[str, Any]]:
         with reading(self._database) as connection:

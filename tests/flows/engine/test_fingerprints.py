@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.engine.fingerprints import Outputs, Planner, decide
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
@@ -92,7 +92,7 @@ def test_a_raw_file_is_hashed_again_when_it_changes(tmp_path: Path) -> None:
 def test_a_setting_that_is_none_of_ours_or_out_of_range_is_named(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nightjar.toml").write_text("colour = 'red'\nexample_spacing_days = 0\n")
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_settings()
     assert str(error.value) == (
         "the settings are not valid:\n"
@@ -116,12 +116,12 @@ def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch,
 
 
 def test_a_key_is_needed_and_must_be_ones_own(tmp_path: Path) -> None:
-    with pytest.raises(CallError, match="nightjar new-key"):
+    with pytest.raises(UsageError, match="nightjar new-key"):
         read_settings().user_key()
     path = tmp_path / "key"
     path.write_text("0123456789abcdef0123")
     path.chmod(0o644)
-    with pytest.raises(CallError, match="mode is 0644, so others may read the key; expected 0600"):
+    with pytest.raises(UsageError, match="mode is 0644, so others may read the key; expected 0600"):
         read_settings(key_file=path).user_key()
     path.chmod(0o600)
     key = read_settings(key_file=path).user_key()

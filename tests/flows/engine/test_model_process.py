@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from flows.engine.model_process import ending, run_models
 
 
@@ -31,7 +31,7 @@ def test_a_process_that_ends_without_a_word_is_one_sentence_and_a_log(tmp_path: 
 def test_a_setting_that_a_process_finds_wrong_is_the_callers(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("NIGHTJAR_WEIGHTS_KEY", "short")
     error = run(tmp_path, {"days": []})
-    assert isinstance(error, CallError)
+    assert isinstance(error, UsageError)
     assert str(error) == (
         "NIGHTJAR_WEIGHTS_KEY: expected 64 hex digits, found 5 characters; "
         "`nightjar new-key FILE` makes one"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import QUARANTINE, RECONCILIATION, USER_ITEM_DAYS
 from flows.lake.lake import Lake
 from jobs.spark.files import WrittenDay

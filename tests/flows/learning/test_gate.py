@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from contracts.training import untrained
 from flows.learning.gate import accept, accepted, chosen
@@ -61,11 +61,11 @@ def test_a_night_that_trains_nothing_goes_on_with_the_champion_or_scores_nobody(
 
 def test_only_a_model_that_the_gate_asks_about_can_be_accepted(tmp_path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 'n.db'}")
-    with pytest.raises(CallError, match="accept: the night has trained model none, not new"):
+    with pytest.raises(UsageError, match="accept: the night has trained model none, not new"):
         accept(engine, None, "new")
-    with pytest.raises(CallError, match="accept: the night has trained model new, not other"):
+    with pytest.raises(UsageError, match="accept: the night has trained model new, not other"):
         accept(engine, told("ask"), "other")
-    with pytest.raises(CallError, match="the gate does not ask about model new: it says keep"):
+    with pytest.raises(UsageError, match="the gate does not ask about model new: it says keep"):
         accept(engine, told("keep"), "new")
     assert not accepted(engine, "new")
     accept(engine, told("ask"), "new")

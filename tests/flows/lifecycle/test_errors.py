@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from py4j.protocol import Py4JNetworkError
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from flows.cli import terminal
 from flows.cli.main import app, ended
 from flows.lifecycle import errors
@@ -40,7 +40,7 @@ PREFECT_FAILS = PrefectHTTPStatusError.from_httpx_error(
     )
 )
 CASES: list[tuple[BaseException, int, bool, str]] = [
-    (CallError("the call is wrong"), 2, False, "the call is wrong"),
+    (UsageError("the call is wrong"), 2, False, "the call is wrong"),
     (ContractError("a check failed"), 1, False, "a check failed"),
     (AWAY, 1, True, "the database does not answer. What is finished is kept; run it again"),
     (

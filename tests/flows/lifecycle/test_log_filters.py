@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.engine.run import StageReport, done
 from flows.lifecycle import errors
 from flows.lifecycle.log_filters import _Ours

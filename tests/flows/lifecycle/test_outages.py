@@ -18,7 +18,7 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.engine import alerts
 from flows.lake.catalogue import open_catalogue
 from flows.lifecycle.errors import sentence

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from flows.cli.main import app, ended
 from flows.lifecycle.errors import sentence
 from flows.mapping_check import trial
@@ -79,7 +79,7 @@ def test_a_check_ends_well_and_leaves_nothing_behind(
     ("error", "code"),
     [
         (ContractError("a check failed"), 1),
-        (CallError("the call is wrong"), 2),
+        (UsageError("the call is wrong"), 2),
         (OSError(errno.ENOSPC, "No space left on device", "f"), 1),
         (MemoryError(), 1),
         (KeyError("ann@example.com"), 1),

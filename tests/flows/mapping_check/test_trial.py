@@ -13,8 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 from rich.console import Console
 
+from contracts.errors import ContractError
 from contracts.history import LearningDays
-from contracts.table import ContractError
 from flows.mapping_check.page import page
 from flows.mapping_check.raw_files import absent_from_first
 from flows.mapping_check.result import Checked, as_json

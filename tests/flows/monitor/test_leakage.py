@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import USER_FEATURES
 from flows.monitor.leakage import Canaries, tell_apart
 from jobs.features import user_features

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows.cli import render
 from flows.lake.lake import Lake

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import USER_FEATURES, USER_SCORES
 from flows import backfill as past
 from flows.backfill import EngineName, Mode, Stage, backfill
@@ -287,17 +287,17 @@ def test_what_came_late_is_in_the_ledger(home: Path) -> None:
     ],
 )
 def test_wrong_calls_are_told(home: Path, words: tuple[str, ...], message: str) -> None:
-    with pytest.raises(CallError, match=message):
+    with pytest.raises(UsageError, match=message):
         run(*words)
 
 
 def test_a_plan_of_another_call_or_none_is_refused(home: Path) -> None:
-    with pytest.raises(CallError, match="no such plan in this home"):
+    with pytest.raises(UsageError, match="no such plan in this home"):
         backfill(FIRST, LAST, plan="nothing", mode=Mode.run)
     token = plan_of(home, *span(FIRST, FIRST))["token"]
-    with pytest.raises(CallError, match="is of another call: command: backfill, start: "):
+    with pytest.raises(UsageError, match="is of another call: command: backfill, start: "):
         backfill(FIRST, LAST, plan=token, mode=Mode.run)
-    with pytest.raises(CallError, match="is of another call"):
+    with pytest.raises(UsageError, match="is of another call"):
         nightly(NIGHT, plan=token)
 
 

@@ -18,7 +18,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import Record
 
 from contracts.clean_tables import CLEAN_TABLES, FOLLOWS
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import LANDED, RECONCILIATION, TABLES
 from flows.engine.run import Night
 from flows.erase import as_key, erase
@@ -194,15 +194,15 @@ def test_a_day_that_lands_again_does_not_bring_them_back(home: Path, first, pers
 
 def test_erasing_somebody_twice_changes_nothing_and_keeps_them_out(home, first, person) -> None:
     _, key = person
-    with pytest.raises(CallError, match="erased already, and stays so: nothing was changed"):
+    with pytest.raises(UsageError, match="erased already, and stays so: nothing was changed"):
         erase(key)
     assert key in suppressed(Night(read_settings(), NIGHT).engine)
 
 
 def test_who_is_not_known_is_said_and_nothing_is_kept_of_it(home: Path, first) -> None:
-    with pytest.raises(CallError, match="no table holds that user_key: nothing was erased"):
+    with pytest.raises(UsageError, match="no table holds that user_key: nothing was erased"):
         erase("0" * 32)
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         as_key("ann@example.com")
     assert "ann" not in str(error.value)
     assert "0" * 32 not in suppressed(Night(read_settings(), NIGHT).engine)

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows.cli.main import app
 from flows.engine.run import Night
@@ -76,7 +76,7 @@ def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
         "every feature and score matches",
     ):
         assert part in shown.output
-    with pytest.raises(CallError, match="has no scores of that user"):
+    with pytest.raises(UsageError, match="has no scores of that user"):
         run("explain", "nobody", "--as-of", str(NIGHT))
 
 
@@ -103,7 +103,7 @@ def test_two_clocks_are_compared(home: Path) -> None:
     assert {"churn_28d"} <= {row["task"] for row in rows}
     for row in rows:
         assert row["difference"] == pytest.approx(row["AUC as now"] - row["AUC as was"], abs=2e-4)
-    with pytest.raises(CallError, match="there are no features as of 2024-01-01"):
+    with pytest.raises(UsageError, match="there are no features as of 2024-01-01"):
         run("clocks", "--as-of", "2024-01-01")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
 from flows.cli.main import app
 from flows.engine.run import Night, StageReport
@@ -268,7 +268,7 @@ def test_parameters_are_checked_before_anything_starts(home, given, message) -> 
 
 def test_without_a_key_a_run_stops_and_says_how_to_make_one(home: Path, monkeypatch) -> None:
     monkeypatch.delenv("NIGHTJAR_KEY")
-    with pytest.raises(CallError, match="nightjar new-key nightjar.key"):
+    with pytest.raises(UsageError, match="nightjar new-key nightjar.key"):
         nightly(NIGHT)
 
 
@@ -314,7 +314,7 @@ def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebod
         f"champion {champion} stays until a person decides: a is worse\n"
         "To let it pass: nightjar run --as-of 2025-05-15 --accept challenger"
     ]
-    with pytest.raises(CallError, match="accept: the night has trained model .*, not challenger"):
+    with pytest.raises(UsageError, match="accept: the night has trained model .*, not challenger"):
         nightly(NIGHT, accept="challenger")
     warned: list[tuple[str, str]] = []
     monkeypatch.setattr(steps, "warn", lambda problem, event: warned.append((problem, event)))

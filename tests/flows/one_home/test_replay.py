@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.release.duckdb_views import query
 from flows.replay import replay
 from tests.flows.conftest import NIGHT, QUIET
@@ -59,13 +59,13 @@ def test_a_mended_mapping_brings_a_days_rows_back_and_leaves_the_other_days(
 
 
 def test_what_is_not_there_is_said(home: Path, first) -> None:
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         replay("2025-01-20", reason="the moon")
     assert str(error.value) == (
         "nothing that landed from 2025-01-20 to 2025-01-20 is in quarantine for a reason that "
         "holds 'the moon'; `nightjar quarantine` lists what is"
     )
-    with pytest.raises(CallError, match="day: expected a day such as 2025-01-31, found 'soon'"):
+    with pytest.raises(UsageError, match="day: expected a day such as 2025-01-31, found 'soon'"):
         replay("soon")
-    with pytest.raises(CallError, match="must not lie before day"):
+    with pytest.raises(UsageError, match="must not lie before day"):
         replay(NIGHT, until=NIGHT - timedelta(days=1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tables import LANDED, TABLES
 from flows.lake.lake import Lake
 from flows.release.duckdb_views import query
@@ -96,12 +96,12 @@ def test_logs_pages_and_databases_hold_no_person_and_no_key(home: Path, first) -
     ],
 )
 def test_sql_reaches_nothing_but_the_release(home: Path, first, statement: str) -> None:
-    with pytest.raises(CallError):
+    with pytest.raises(UsageError):
         query(home / "nightjar.duckdb", statement)
     assert not Path("/tmp/stolen").exists()
 
 
 def test_sql_cannot_read_the_raw_rows_or_another_table_of_the_lake(home: Path, first) -> None:
     path = Lake(home / "lake").files(LANDED)[0].path
-    with pytest.raises(CallError, match="disabled|not allowed|Permission"):
+    with pytest.raises(UsageError, match="disabled|not allowed|Permission"):
         query(home / "nightjar.duckdb", f"SELECT * FROM read_parquet('{path}')")

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contracts.clean_tables import ITEMS
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.engine import context
 from flows.engine.run import Night
 from flows.planning.plan import forecast_night

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from prefect.server.schemas.schedules import CronSchedule
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.planning.schedule import Schedule
 
 
@@ -75,7 +75,7 @@ def test_nights_of_working_days_and_twice_a_day_mean_what_has_passed() -> None:
 
 
 def test_a_time_zone_that_is_none_is_named() -> None:
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         Schedule("0 1 * * *", "Europe/Belin").as_of(datetime(2025, 1, 1, tzinfo=UTC))
     assert str(error.value) == (
         "nightly_timezone = 'Europe/Belin': expected a time zone such as Europe/Berlin"

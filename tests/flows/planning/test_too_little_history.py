@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows import pools
 from flows.engine import context
 from flows.engine.run import Night

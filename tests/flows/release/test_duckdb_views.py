@@ -10,7 +10,7 @@ import duckdb
 import pytest
 from rich.console import Console
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from contracts.tables import PUBLISHED, USER_SCORES
 from flows.cli import render
 from flows.release.duckdb_views import VIEWS, View, _sql_type, build_database, query
@@ -102,7 +102,7 @@ BEYOND_THE_RELEASE = (
 
 @pytest.mark.parametrize("statement", TWO_OR_CHANGING + BEYOND_THE_RELEASE)
 def test_sql_is_one_statement_that_reads_the_release(database: Path, statement: str) -> None:
-    with pytest.raises(CallError):
+    with pytest.raises(UsageError):
         query(database, statement)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from flows.monitor.lineage import mlflow_of
 from flows.release.model_registry import CHAMPION, NAME, TRAINED_ON_ERASED, Registry
 from flows.settings import NightjarSettings

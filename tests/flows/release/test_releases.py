@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import TASKS
 from flows.lake.home_binding import open_home

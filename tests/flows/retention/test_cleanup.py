@@ -11,7 +11,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 from sqlalchemy import select
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import (
     EXAMPLES,
     LABELS,
@@ -161,14 +161,14 @@ def test_a_home_that_was_moved_is_adopted_on_purpose_once_its_files_are_found(
     file = written(Lake(before / "lake"), "one")
     before.rename(after)
     settings = read_settings(home=after)
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         open_home(settings)
     assert str(error.value) == (
         f"this home was made in {before} and is opened in {after}, but its tables name files by "
         f"where they lay. Use it where it was; if it was moved for good, `nightjar adopt --home "
         f"{after}` says what to do"
     )
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         adopt(settings)
     assert str(error.value) == (
         f"{after} cannot be taken for the home that was in {before}, for its tables name files by "
@@ -189,7 +189,7 @@ def test_a_folder_is_the_home_of_one_database(tmp_path: Path) -> None:
     first, second = (open_database(f"sqlite:///{tmp_path}/{n}.db") for n in (1, 2))
     bind_folder(first, folder)
     bind_folder(first, folder)
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         bind_folder(second, folder)
     assert str(error.value) == (
         f"{folder} is the home of another database than sqlite:///{tmp_path}/2.db, which would "
@@ -199,7 +199,7 @@ def test_a_folder_is_the_home_of_one_database(tmp_path: Path) -> None:
         assert connection.execute(select(PLACES)).first() is None
     bind_folder(second, tmp_path / "other")
     (folder / MARK).write_text((tmp_path / "other" / MARK).read_text())
-    with pytest.raises(CallError, match="is the home of another database"):
+    with pytest.raises(UsageError, match="is the home of another database"):
         bind_folder(first, folder)
 
 
@@ -219,7 +219,7 @@ def test_another_catalogue_than_the_homes_is_refused(tmp_path: Path, monkeypatch
         "settings"
     )
     folder = settings.folder / "lake"
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         open_lake(settings, engine)
     assert str(error.value) == (
         f"the catalogue of the lake in {folder} has no table, but this home has written some: it "
@@ -227,7 +227,7 @@ def test_another_catalogue_than_the_homes_is_refused(tmp_path: Path, monkeypatch
     )
     monkeypatch.setenv("PYICEBERG_CATALOG__NIGHTJAR__URI", f"sqlite:///{tmp_path}/theirs.db")
     other = read_settings(home=tmp_path / "other")
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         open_lake(other, open_home(other))
     assert str(error.value) == (
         f"the catalogue of the lake in {other.folder / 'lake'} belongs to another home. {which}"
@@ -254,7 +254,7 @@ def test_a_database_that_keeps_no_folder_is_refused(
 ) -> None:
     engine = open_database(f"sqlite:///{tmp_path}/n.db")
     monkeypatch.setattr(home_binding, "_place", lambda engine: None)
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         bind_folder(engine, tmp_path / "home")
     assert str(error.value) == (
         f"sqlite:///{tmp_path}/n.db neither takes the folder of this home, {tmp_path}/home, nor names "

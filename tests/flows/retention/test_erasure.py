@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.table import CallError, ContractError, Table
+from contracts.errors import ContractError, UsageError
+from contracts.table import Table
 from contracts.tables import EXAMPLES, USER_ITEM_DAYS, USER_SCORES
 from flows import erase as erasure
 from flows.engine.run import Night
@@ -150,7 +151,7 @@ def test_a_second_try_removes_what_the_first_would_have(
     assert suppressed(later.engine) == {KEY}
     assert personal_rows.unfinished(later.engine, KEY) is None
     assert personal_rows.reached_before(later.engine, KEY, later.settings.folder) == frozenset()
-    with pytest.raises(CallError, match="erased already, and stays so: nothing was changed"):
+    with pytest.raises(UsageError, match="erased already, and stays so: nothing was changed"):
         erasure.take_out(later, KEY, None)
 
 
@@ -220,7 +221,7 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
     night.receipts.write(
         [Receipt("land_old", D1, print_, landed, 2, 2, 1.0, 1, None, "20250309T040000", now())]
     )
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         erasure.take_out(Night(night.settings, night.as_of), KEY, None)
     assert str(error.value) == (
         "nothing was erased: raw rows of old are kept, of which the mapping chat says nothing "
@@ -231,6 +232,6 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
 
 
 def test_who_is_in_no_table_leaves_no_trace(night: Night) -> None:
-    with pytest.raises(CallError, match="no table holds that user_key: nothing was erased"):
+    with pytest.raises(UsageError, match="no table holds that user_key: nothing was erased"):
         erasure.take_out(night, "0" * 32, None)
     assert suppressed(night.engine) == frozenset()

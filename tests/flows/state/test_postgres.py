@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import ProgrammingError
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import USER_ITEM_DAYS
 from flows import settings as settings_module
 from flows.lake.home_binding import open_home
@@ -281,7 +281,7 @@ def test_the_first_command_of_any_kind_makes_the_databases(told: NightjarSetting
 def test_a_password_that_breaks_the_address_is_not_repeated(monkeypatch, tmp_path) -> None:
     monkeypatch.setenv(settings_module.CATALOGUE_VARIABLE, "unused")
     for url in ("postgresql://owner:se@cret@127.0.0.1:1", "postgresql://owner:s@127.0.0.1:secret"):
-        with pytest.raises(CallError) as error:
+        with pytest.raises(UsageError) as error:
             read_settings(home=tmp_path, postgres_url=url)
         assert str(error.value) == (
             "the settings are not valid:\n  postgres_url: expected "

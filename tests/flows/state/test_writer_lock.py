@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Connection
 
-from contracts.table import ContractError
+from contracts.errors import BusyError
 from contracts.tables import USER_ITEM_DAYS
 from flows.lake.lake import Lake
 from flows.state import writer_lock
@@ -47,7 +47,7 @@ def test_two_writers_of_one_day_one_wins_and_the_other_is_told(tmp_path: Path, m
     stale = two.table(USER_ITEM_DAYS)
     one.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 2, "b")})
     monkeypatch.setattr(two, "table", lambda table: stale)
-    with pytest.raises(ContractError) as error:
+    with pytest.raises(BusyError) as error:
         two.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 3, "c")})
     assert str(error.value) == (
         "user_item_days: somebody else has written these days at the same time; nothing of this "
@@ -59,11 +59,11 @@ def test_two_writers_of_one_day_one_wins_and_the_other_is_told(tmp_path: Path, m
 def test_a_home_has_one_writer_and_a_dead_one_is_no_obstacle(tmp_path: Path, monkeypatch) -> None:
     engine, other = (open_database(f"sqlite:///{tmp_path}/n.db") for _ in range(2))
     with writing(engine, "first", "the night of 2025-01-01"):
-        with pytest.raises(ContractError, match="run first"), writing(other, "x", "ourselves"):
+        with pytest.raises(BusyError, match="run first"), writing(other, "x", "ourselves"):
             pass
         monkeypatch.setattr(writer_lock.os, "getpid", lambda: 1)
         with (
-            pytest.raises(ContractError) as error,
+            pytest.raises(BusyError) as error,
             writing(other, "second", "the backfill of January"),
         ):
             pass

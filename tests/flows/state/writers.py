@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from contracts.table import ContractError
+from contracts.errors import BusyError
 from flows.lake.lake import Lake
 from flows.release.releases import Releases
 from flows.state import writer_lock
@@ -42,7 +42,7 @@ def asleep_while_another_takes_over(
         patch.setattr(writer_lock, "_here", lambda: "elsewhere/1")
         soon = at(T0 + timedelta(seconds=119))
         with (
-            pytest.raises(ContractError, match="is writing to this home"),
+            pytest.raises(BusyError, match="is writing to this home"),
             writing(two, "early", "a backfill", clock=soon),
         ):
             pass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.table import CallError, ContractError
+from contracts.errors import BusyError, UsageError
 from flows import backfill
 from flows.backfill import Asked, EngineName, Mode, Stage
 from flows.state import writer_lock
@@ -67,7 +67,7 @@ def test_a_form_that_is_right_becomes_what_was_asked() -> None:
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_enter(wrong: dict[str, object], message: str) -> None:
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         Asked.of(**(RIGHT | wrong))
     assert str(error.value) == message
 
@@ -76,9 +76,9 @@ def test_from_the_ui_a_run_needs_its_plan_and_a_reason(monkeypatch) -> None:
     asked = RIGHT | {"mode": "run"}
     assert Asked.of(**asked).mode is Mode.run  # at a terminal or in Python it does not
     monkeypatch.setattr(backfill.deployment, "id", "a deployment", raising=False)
-    with pytest.raises(CallError, match="mode run needs the token of a plan. Run this with mode"):
+    with pytest.raises(UsageError, match="mode run needs the token of a plan. Run this with mode"):
         Asked.of(**asked)
-    with pytest.raises(CallError, match="reason: say in a few words why"):
+    with pytest.raises(UsageError, match="reason: say in a few words why"):
         Asked.of(**(asked | {"plan": "token"}))
     assert Asked.of(**(asked | {"plan": "token", "reason": "a late file"})).reason == "a late file"
 
@@ -121,7 +121,7 @@ def test_of_runs_that_wait_the_night_goes_before_a_backfill(tmp_path: Path, monk
     assert order == ["night", "backfill"]
     assert len(said) == 2
     assert said[0].startswith("waiting for its turn: a run that is writing (run first, process ")
-    with pytest.raises(ContractError), writing(engine, "x", "x"), writing(engine, "y", "y"):
+    with pytest.raises(BusyError), writing(engine, "x", "x"), writing(engine, "y", "y"):
         pass
 
 

@@ -18,7 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 from typer.models import ArgumentInfo
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import PUBLISHED, USER_ITEM_DAYS
 from flows.cli.main import ended
 from flows.cli.terminal import app
@@ -70,7 +70,7 @@ def test_a_home_goes_by_its_real_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["s3://bucket/x", "gs://bucket/x", "file:///x"])
 def test_addresses_are_refused_for_paths(name: str, given: str) -> None:
     for told in (given, Path(given)):
-        with pytest.raises(CallError) as error:
+        with pytest.raises(UsageError) as error:
             read_settings(**{name: told})
         assert str(error.value) == (
             f"the settings are not valid:\n  {name}: {told} is an address; homes, mappings, raw "
@@ -119,7 +119,7 @@ def test_no_command_takes_an_address_for_a_path(tmp_path: Path, monkeypatch) -> 
 
 
 def test_a_home_that_duckdb_or_spark_could_not_open_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_settings(home=tmp_path / "what?,[1]")
     assert str(error.value) == (
         f"the settings are not valid:\n  home: {tmp_path}/what?,[1] holds ',' '?' '[' ']', which "
@@ -129,7 +129,7 @@ def test_a_home_that_duckdb_or_spark_could_not_open_is_refused(tmp_path: Path) -
 
 def test_a_warehouse_elsewhere_is_refused(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("PYICEBERG_CATALOG__NIGHTJAR__WAREHOUSE", "s3://bucket/lake")
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         Lake(tmp_path / "lake")
     assert str(error.value) == (
         "the catalogue's warehouse is s3://bucket/lake, but runs stage their files under "

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from rich.console import Console
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from flows.mapping_check.page import page
 from flows.mapping_check.result import Checked, as_json
 from jobs.cleaning import erased_rows
@@ -248,7 +248,7 @@ def test_keys_of_an_array_that_an_expression_makes_are_known_before_anything_is_
         "each = \"from_json(lines, 'array<struct<id int, sku string, quantity int, Price "
         "struct<amount string, currency string>>>')\"",
     ).replace("each.price.currency", "each.price.curency")
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         check_expressions(spark, mapping(parsed))
     assert str(error.value).splitlines()[1:] == [
         "  sources.shop.tables.orders.quantity: each.qty: no qty in a column that has id, sku, "
@@ -293,7 +293,7 @@ def test_keys_of_elements_are_those_that_expressions_name() -> None:
 def test_what_is_no_array_is_told_beside_other_mistakes(spark: SparkSession) -> None:
     wrong = mapping(NESTED.replace('"lines"\nline_id', '"size(split(lines, \',\'))"\nline_id')
                     .replace('"each.sku"', '"nothing"'))  # fmt: skip
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         check_expressions(spark, wrong)
     assert str(error.value).splitlines()[1:] == [
         "  sources.shop.tables.orders.each: size(split(lines, ',')): expected an array, or a text "

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 from pyspark.sql import SparkSession
 
+from contracts.errors import ContractError
 from contracts.history import LearningDays
-from contracts.table import ContractError
 from flows.mapping_check.result import as_json
 from flows.mapping_check.trial import tried
 from jobs.landing.raw_folder import files_before

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from jobs import erasure
 from jobs.landing.landing import landed
 from jobs.landing.raw_folder import raw_files

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import table_named
 from jobs.cleaning.verdicts import clean, reconciliation
 from tests.conftest import rows_of

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from contracts.days import DEDUP_DAYS
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from jobs.cleaning.fields import Context
 from jobs.cleaning.rules import RULES
 from jobs.cleaning.verdicts import reconciliation, verdicts

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from jobs.landing.landing import TOO_EARLY, TOO_LATE, check_readable, landed, unfolded
 from jobs.mapping.sources import RawFile, Source
 from tests.conftest import rows_of

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from jobs.landing import lookup_files
 from jobs.landing.line_ends import CR_ALONE
 from jobs.landing.lookup_files import read_whole

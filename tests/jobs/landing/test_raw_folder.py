@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from jobs.landing.raw_folder import missing_days, raw_files
 from jobs.mapping.sources import read_mapping
 from tests.jobs.landing.reading import source

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from contracts.days import DEDUP_DAYS
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from contracts.tables import table_named
 from jobs.cleaning.verdicts import clean, quarantine, verdicts
 from jobs.landing.landing import landed

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from jobs.cleaning.mapping_analysis import check_expressions
 from jobs.mapping.clock_words import CLOCK_WORD
 from jobs.mapping.expressions import Expression, day_of, evaluated, examined, refusal
@@ -84,7 +84,7 @@ def test_what_gives_bytes_is_refused_with_what_to_write(spark: SparkSession) -> 
         attributes = { a = "unhex(x)", b = "to_binary(x, 'hex')", c = "cast(x as binary)" }
         """
     )
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         check_expressions(spark, wrong)
     told = ": expected a text, such as hex(…) or base64(…) of it, found one that gives binary"
     assert str(error.value).splitlines()[1:] == [
@@ -237,7 +237,7 @@ def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkS
         attributes = { x = "y" }
         """
     )
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         check_expressions(spark, wrong)
     assert str(error.value).splitlines() == [
         "the mapping has expressions that are wrong:",

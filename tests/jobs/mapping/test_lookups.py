@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from flows.mapping_check.result import as_json
 from jobs.cleaning.mapping_analysis import check_expressions
 from jobs.mapping.sources import read_mapping
@@ -76,7 +76,7 @@ def test_all_that_a_mapping_says_wrongly_of_lookups_is_told_at_once(tmp_path: Pa
         occurred_at = "x"
         """,
     )
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_mapping(path)
     assert str(error.value).splitlines() == [
         f"{path} is not a valid mapping:",
@@ -113,7 +113,7 @@ def test_all_that_a_mapping_says_wrongly_of_lookups_is_told_at_once(tmp_path: Pa
 
 def test_a_lookup_that_no_expression_names_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, MAPPING.replace("campaigns.", "x.campaigns."))
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_mapping(path)
     assert str(error.value).splitlines()[1:] == [
         "  sources.log.lookups.campaigns: no expression of its tables names it"
@@ -122,7 +122,7 @@ def test_a_lookup_that_no_expression_names_is_refused(tmp_path: Path) -> None:
 
 def test_a_day_that_is_made_of_lookups_cannot_say_which_row_is_meant(tmp_path: Path) -> None:
     mapping = TIMED.replace('occurred_at = "day"\nwhere', 'occurred_at = "campaigns.starts"\nwhere')
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_mapping(written(tmp_path, mapping))
     assert str(error.value).splitlines()[1:] == [
         "  sources.log.lookups.campaigns: which day's row is meant is said by occurred_at of items, "
@@ -141,7 +141,7 @@ def test_expressions_over_lookups_are_analysed_with_all_others(
         .replace("campaigns.name\"", "campaigns.title\"")
         .replace("user_id = \"user\"", "user_id = \"people.id\"\ncountry = \"campaigns.name\""),
     )  # fmt: skip
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         check_expressions(spark, read_mapping(path))
     assert str(error.value).splitlines() == [
         "the mapping has expressions that are wrong:",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.errors import UsageError
 from contracts.mapping import SOURCE_SETTINGS
-from contracts.table import CallError
 from jobs.cleaning.fields import Context
 from jobs.mapping.sources import Source, read_mapping
 from jobs.values.text import TextRules
@@ -43,7 +43,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         tables.orders = { order_id = "a", colour = "a", quantity = 3 }
         """,
     )
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_mapping(path)
     assert str(error.value) == "\n".join(
         [
@@ -72,7 +72,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
 def test_orders_need_money(tmp_path: Path) -> None:
     text = (REPOSITORY / "infra/sources/online_retail.toml").read_text()
     without = text.replace('[money]\nreporting_currency = "GBP"\n', "")
-    with pytest.raises(CallError, match="sources.invoices.tables.orders needs \\[money\\]"):
+    with pytest.raises(UsageError, match="sources.invoices.tables.orders needs \\[money\\]"):
         read_mapping(written(tmp_path, without))
 
 
@@ -93,7 +93,7 @@ occurred_at = "c"
     assert made.bots == {"engagements": 1000, "posts": 7, "follows": 500, "reviews": 200}
     assert made.text == TextRules(urls="drop")
     path.write_text("[bots]\nposts = 0\norders = 5\n[text]\nurls = 1\n" + source)
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_mapping(path)
     assert str(error.value).splitlines()[1:] == [
         "  text.urls: expected one of mask, drop, keep, found 1",
@@ -121,12 +121,12 @@ def test_settings_have_the_defaults_that_are_documented() -> None:
 def test_what_is_no_toml_is_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "m.toml"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(CallError, match="not a TOML file"):
+    with pytest.raises(UsageError, match="not a TOML file"):
         read_mapping(path)
 
 
 def test_a_folder_is_no_mapping(tmp_path: Path) -> None:
-    with pytest.raises(CallError, match="cannot be read: Is a directory"):
+    with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         read_mapping(tmp_path)
 
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_read_exactly_or_either_way_is_refused(tmp_path: Path) ->
         .replace('amount = "a"', 'amount = "a"\nunit_price = "a"')
     )
     path = written(tmp_path, wrong)
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         read_mapping(path)
     assert str(error.value) == "\n".join(
         [

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from jobs.cleaning.mapping_analysis import check_expressions, unclear_times
 from jobs.mapping.expressions import Expression, shown
 from jobs.mapping.time_expressions import as_meant
@@ -142,7 +142,7 @@ def test_times_of_two_kinds_in_one_expression_are_refused(spark: SparkSession) -
     """Spark makes both one type, and takes the local ones for UTC or drops the others' offsets."""
     for other in ("timestamp_seconds(try_cast(n as bigint))", "at"):
         text = f"coalesce(try_to_timestamp(at, 'dd.MM.yyyy'), {other})"
-        with pytest.raises(CallError) as error:
+        with pytest.raises(UsageError) as error:
             check_expressions(spark, mapping(TWO_KINDS.format(zone=BERLIN, text=text)))
         assert str(error.value).splitlines()[1:] == [
             f"  sources.log.tables.users.occurred_at: {text[:79] + '…' if len(text) > 80 else text}: "
@@ -169,7 +169,7 @@ occurred_at = "{text}"
 def test_a_zone_that_spark_does_not_know_is_refused_by_name(spark: SparkSession) -> None:
     log = mapping(TWO_KINDS.format(zone=BERLIN, text="at"))
     other = replace(log, sources=(replace(log.sources[0], timezone="Factory"),))
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         check_expressions(spark, other)
     assert str(error.value) == (
         "the mapping names zones that Spark does not know:\n"

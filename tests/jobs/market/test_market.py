@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from contracts.days import example_days
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from jobs.market.events import P_CANCELLED
 from jobs.market.files import Simulation, simulate
 from jobs.market.traits import BLOCK, COMMUNITY, Dirt, Items, Market, block

@@ -9,7 +9,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from contracts.table import Column, ContractError, Table
+from contracts.errors import ContractError
+from contracts.table import Column, Table
 from contracts.tables import ITEM_FEATURES, QUARANTINE, USER_DAYS, USER_ITEM_DAYS
 from jobs.spark.content_hash import row_hashes
 from jobs.spark.files import explain_broken, read_table, write_days

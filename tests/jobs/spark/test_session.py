@@ -17,7 +17,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from contracts.table import CallError
+from contracts.errors import UsageError
 from jobs.cleaning.verdicts import user_key
 from jobs.spark.java import find_java
 from jobs.spark.session import EVENT_LOG, HEX_DIGITS, LOG_LEVEL, REDACTION, check_secrecy
@@ -53,7 +53,7 @@ import sys
 from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from contracts.table import CallError
+from contracts.table import UsageError
 from jobs.cleaning.verdicts import user_key
 from jobs.spark.config import SparkConfig
 from jobs.spark.session import start_session
@@ -61,7 +61,7 @@ from tests.jobs.spark.test_session import KEY, MODES
 
 try:
     start_session(SparkConfig(remote=sys.argv[1]), Path(sys.argv[2]))
-except CallError as error:
+except UsageError as error:
     print(error)
 spark = SparkSession.active()
 frame = spark.range(3).select(user_key(F.col("id").cast("string"), KEY).alias("user_key"))
@@ -140,7 +140,7 @@ def test_a_session_that_would_write_the_key_down_is_refused() -> None:
     right = {REDACTION: HEX_DIGITS, LOG_LEVEL: "warn"}
     check_secrecy(right.get)
     check_secrecy((right | {EVENT_LOG: "false"}).get)
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         check_secrecy({EVENT_LOG: "true"}.get)
     assert str(error.value) == (
         "Spark would write the user key down; set in its configuration:\n"

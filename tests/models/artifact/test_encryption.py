@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.table import CallError, ContractError
+from contracts.errors import ContractError, UsageError
 from models.artifact import encryption
 
 KEY, OTHER = "01" * 32, "02" * 32
@@ -54,7 +54,7 @@ def test_a_changed_byte_is_seen(tmp_path: Path) -> None:
 def test_a_key_that_is_none_is_said_and_not_repeated() -> None:
     assert encryption.key_from(None) is None
     assert encryption.key_from("") is None
-    with pytest.raises(CallError) as error:
+    with pytest.raises(UsageError) as error:
         encryption.key_from("my secret")
     assert str(error.value) == (
         "NIGHTJAR_WEIGHTS_KEY: expected 64 hex digits, found 9 characters; "

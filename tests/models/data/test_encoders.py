@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from contracts.errors import ContractError
 from contracts.measures import EVENT_VERBS
-from contracts.table import ContractError
 from contracts.tables import USER_FEATURES
 from contracts.tasks import task_named
 from models.config import TrainConfig

@@ -12,8 +12,8 @@ import pytest
 import torch
 from sklearn.metrics import mean_tweedie_deviance
 
+from contracts.errors import ContractError
 from contracts.kinds import MultiLabel
-from contracts.table import ContractError
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
 from models.config import TrainConfig

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.artifact import encryption
 from models.artifact.model import load_model, model_id, save_model
 

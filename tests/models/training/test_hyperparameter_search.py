@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
-from contracts.table import ContractError
+from contracts.errors import ContractError
 from models.config import TrainConfig
 from models.training import hyperparameter_search as tune_module
 from models.training.hyperparameter_search import SEARCHED, as_trial, study_of, suggested, tune

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from contracts.errors import ContractError
 from contracts.splits import Cut
-from contracts.table import ContractError
 from models.artifact.model import save_model
 from models.config import TrainConfig
 from models.data import batches as data_module
