@@ -6,22 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from contracts.column_types import COLUMN_TYPES
 from contracts.errors import ContractError
 
-TYPES = (
-    "string",
-    "int",
-    "bigint",
-    "float",
-    "double",
-    "boolean",
-    "date",
-    "timestamp",
-    "array<int>",
-    "array<float>",
-    "array<string>",
-    "array<bigint>",
-)
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -52,9 +39,9 @@ class Column:
 
     def __post_init__(self) -> None:
         require_identifier(self.name, "column")
-        if self.type not in TYPES:
+        if self.type not in COLUMN_TYPES:
             raise ContractError(
-                f"column {self.name}: expected a type out of {', '.join(TYPES)}, "
+                f"column {self.name}: expected a type out of {', '.join(COLUMN_TYPES)}, "
                 f"found {self.type!r}"
             )
         if not self.doc.endswith("."):

@@ -18,6 +18,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array as ArrayType
 
+from contracts.column_types import COLUMN_TYPES
 from contracts.errors import ContractError
 from contracts.tables import USER_FEATURES
 from models.artifact.model import Model
@@ -26,16 +27,6 @@ from models.evaluation.plots import draw_curves
 
 FLAVOR = "nightjar"
 """A flavor of our own: MLflow keeps and versions the files, and has no code of ours to run."""
-_MLFLOW_TYPES = {
-    "string": DataType.string,
-    "int": DataType.integer,
-    "bigint": DataType.long,
-    "float": DataType.float,
-    "double": DataType.double,
-    "boolean": DataType.boolean,
-    "date": DataType.datetime,
-    "timestamp": DataType.datetime,
-}
 
 
 @dataclass(frozen=True)
@@ -163,9 +154,11 @@ def signature(model: Model) -> ModelSignature:
 
 
 def _spec(name: str, type_: str, nullable: bool) -> ColSpec | TensorSpec:
-    made = (
-        ArrayType(_MLFLOW_TYPES[type_[6:-1]])
-        if type_.startswith("array<")
-        else _MLFLOW_TYPES[type_]
-    )
-    return ColSpec(made, name, required=not nullable)
+    return ColSpec(mlflow_type(type_), name, required=not nullable)
+
+
+def mlflow_type(name: str) -> DataType | ArrayType:
+    """The MLflow type of a contract's type."""
+    column_type = COLUMN_TYPES[name]
+    scalar = DataType[column_type.mlflow]
+    return ArrayType(scalar) if column_type.is_array else scalar

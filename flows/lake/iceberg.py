@@ -11,6 +11,7 @@ from datetime import date
 from functools import reduce
 
 import pyarrow.parquet as pq
+from pyiceberg import types
 from pyiceberg.exceptions import CommitFailedException, ValidationException
 from pyiceberg.expressions import (
     AlwaysFalse,
@@ -27,20 +28,9 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import (
-    BooleanType,
-    DateType,
-    DoubleType,
-    FloatType,
-    IcebergType,
-    IntegerType,
-    ListType,
-    LongType,
-    NestedField,
-    StringType,
-    TimestamptzType,
-)
+from pyiceberg.types import IcebergType, ListType, NestedField
 
+from contracts.column_types import COLUMN_TYPES
 from contracts.counts import n_of
 from contracts.days import as_ranges
 from contracts.errors import ContractError
@@ -48,16 +38,6 @@ from contracts.table import Table, raise_if
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
 
-_TYPES: dict[str, IcebergType] = {
-    "string": StringType(),
-    "int": IntegerType(),
-    "bigint": LongType(),
-    "float": FloatType(),
-    "double": DoubleType(),
-    "boolean": BooleanType(),
-    "date": DateType(),
-    "timestamp": TimestamptzType(),
-}
 MAX_RANGES = 100
 """Ranges of days in one filter; beyond them the days are listed."""
 
@@ -181,12 +161,13 @@ def iceberg_schema(table: Table) -> Schema:
     )
 
 
-def iceberg_type(type_: str, element_id: int) -> IcebergType:
-    if type_.startswith("array<"):
-        return ListType(
-            element_id=element_id, element_type=_TYPES[type_[6:-1]], element_required=False
-        )
-    return _TYPES[type_]
+def iceberg_type(name: str, element_id: int) -> IcebergType:
+    """The Iceberg type of a contract's type; the elements of an array have an id of their own."""
+    column_type = COLUMN_TYPES[name]
+    scalar: IcebergType = getattr(types, column_type.iceberg)()
+    if not column_type.is_array:
+        return scalar
+    return ListType(element_id=element_id, element_type=scalar, element_required=False)
 
 
 def partition_spec(table: Table) -> PartitionSpec:

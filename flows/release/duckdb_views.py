@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
+from contracts.column_types import COLUMN_TYPES
 from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
 from contracts.table import Column, Table
@@ -98,17 +99,6 @@ NEWEST_SCORES = View(
 )
 VIEWS = (RELEASE, NEWEST_SCORES, STALE_SCORES, LATE_LEDGER, RELEASE_FILES)
 
-_SQL_TYPES = {
-    "string": "VARCHAR",
-    "int": "INTEGER",
-    "bigint": "BIGINT",
-    "float": "FLOAT",
-    "double": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMPTZ",
-}
-
 
 def build_database(
     path: Path, release_id: str, as_of: date, files: Mapping[Table, Sequence[str]]
@@ -119,7 +109,7 @@ def build_database(
     beside.unlink(missing_ok=True)
     with duckdb.connect(str(beside)) as connection:
         for small in (RELEASE, RELEASE_FILES):
-            columns = ", ".join(f"{c.name} {_sql_type(c.type)}" for c in small.columns)
+            columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in small.columns)
             connection.execute(f"CREATE TABLE {small.name} ({columns})")
         connection.execute("INSERT INTO release VALUES (?, ?)", [release_id, as_of])
         for table, paths in files.items():
@@ -158,11 +148,13 @@ def select_from(table: Table, paths: Sequence[str]) -> str:
 
 
 def _null(column: Column) -> str:
-    return f"CAST(NULL AS {_sql_type(column.type)})"
+    return f"CAST(NULL AS {sql_type(column.type)})"
 
 
-def _sql_type(type_: str) -> str:
-    return f"{_SQL_TYPES[type_[6:-1]]}[]" if type_.startswith("array<") else _SQL_TYPES[type_]
+def sql_type(name: str) -> str:
+    """A contract's type as DuckDB's SQL writes it."""
+    column_type = COLUMN_TYPES[name]
+    return f"{column_type.duckdb}[]" if column_type.is_array else column_type.duckdb
 
 
 def _comment(connection: duckdb.DuckDBPyConnection, kind: str, table: Table | View) -> None:

@@ -5,26 +5,19 @@ from __future__ import annotations
 import pyarrow as pa
 from pyspark.sql import types as T
 
+from contracts.column_types import COLUMN_TYPES
 from contracts.table import Table
-
-_SPARK: dict[str, T.DataType] = {
-    "string": T.StringType(),
-    "int": T.IntegerType(),
-    "bigint": T.LongType(),
-    "float": T.FloatType(),
-    "double": T.DoubleType(),
-    "boolean": T.BooleanType(),
-    "date": T.DateType(),
-    "timestamp": T.TimestampType(),
-    "array<int>": T.ArrayType(T.IntegerType()),
-    "array<float>": T.ArrayType(T.FloatType()),
-    "array<string>": T.ArrayType(T.StringType()),
-    "array<bigint>": T.ArrayType(T.LongType()),
-}
 
 
 def spark_schema(table: Table) -> T.StructType:
-    return T.StructType([T.StructField(c.name, _SPARK[c.type], True) for c in table.columns])
+    return T.StructType([T.StructField(c.name, spark_type(c.type), True) for c in table.columns])
+
+
+def spark_type(name: str) -> T.DataType:
+    """The Spark type of a contract's type."""
+    column_type = COLUMN_TYPES[name]
+    scalar: T.DataType = getattr(T, column_type.spark)()
+    return T.ArrayType(scalar) if column_type.is_array else scalar
 
 
 def spark_types(schema: T.StructType) -> dict[str, str]:
@@ -32,21 +25,13 @@ def spark_types(schema: T.StructType) -> dict[str, str]:
     return {field.name: field.dataType.simpleString() for field in schema}
 
 
-def arrow_type(type_: str) -> pa.DataType:
-    """The Arrow type of a contract's type."""
-    if type_.startswith("array<"):
-        return pa.list_(arrow_type(type_[6:-1]))
-    return {
-        "string": pa.string(),
-        "int": pa.int32(),
-        "bigint": pa.int64(),
-        "float": pa.float32(),
-        "double": pa.float64(),
-        "boolean": pa.bool_(),
-        "date": pa.date32(),
-        "timestamp": pa.timestamp("us", tz="UTC"),
-    }[type_]
-
-
 def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(c.name, arrow_type(c.type)) for c in table.columns])
+
+
+def arrow_type(name: str) -> pa.DataType:
+    """The Arrow type of a contract's type."""
+    column_type = COLUMN_TYPES[name]
+    function, *arguments = column_type.arrow
+    scalar = getattr(pa, function)(*arguments)
+    return pa.list_(scalar) if column_type.is_array else scalar

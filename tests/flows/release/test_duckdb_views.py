@@ -13,7 +13,7 @@ from rich.console import Console
 from contracts.errors import UsageError
 from contracts.tables import PUBLISHED, USER_SCORES
 from flows.cli import render
-from flows.release.duckdb_views import VIEWS, View, _sql_type, build_database, query
+from flows.release.duckdb_views import VIEWS, View, build_database, query, sql_type
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_a_view_has_the_columns_it_says_it_has(database: Path, view: View) -> No
         found = connection.execute(f"DESCRIBE {view.name}").fetchall()
     plain = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
     assert [(row[0], plain.get(row[1], row[1])) for row in found] == [
-        (column.name, _sql_type(column.type)) for column in view.columns
+        (column.name, sql_type(column.type)) for column in view.columns
     ]
 
 
