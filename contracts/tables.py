@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from contracts.clean_tables import CLEAN_TABLES, LANDED_ON, USER_KEY
 from contracts.errors import ContractError
 from contracts.features import FEATURES
@@ -300,35 +302,54 @@ SCOREBOARD = Table(
     ),
 )
 
-TABLES: tuple[Table, ...] = (
-    LANDED,
-    QUARANTINE,
-    RECONCILIATION,
-    *CLEAN_TABLES,
-    USER_DAYS,
-    USER_ITEM_DAYS,
-    ITEM_DAYS,
-    LATE_DATA,
-    ITEM_FEATURES,
-    USER_STATE,
-    USER_FEATURES,
-    LABELS,
-    EXAMPLES,
-    USER_SCORES,
-    SCOREBOARD,
-)
 
-PUBLISHED: tuple[Table, ...] = (
-    USER_SCORES,
-    USER_FEATURES,
-    ITEM_FEATURES,
-    LABELS,
-    SCOREBOARD,
-    RECONCILIATION,
-    QUARANTINE,
-    LATE_DATA,
+@dataclass(frozen=True)
+class ReleasedTable:
+    """A table that a release names by one of its snapshots; analysts read these and no others."""
+
+    table: Table
+    stage: str | None = None
+    """The stage whose process writes it on the release's branch, which nobody reads before its
+    audits have passed. None: Spark's stages write it on `main`, checked file by file."""
+
+
+RELEASED: tuple[ReleasedTable, ...] = (
+    ReleasedTable(USER_SCORES, stage="score"),
+    ReleasedTable(USER_FEATURES),
+    ReleasedTable(ITEM_FEATURES),
+    ReleasedTable(LABELS),
+    ReleasedTable(SCOREBOARD),
+    ReleasedTable(RECONCILIATION),
+    ReleasedTable(QUARANTINE),
+    ReleasedTable(LATE_DATA),
 )
-"""Tables that a release names; analysts read these and no others."""
+"""The released tables, in the order in which analysts are shown them."""
+
+RELEASED_TABLES: tuple[Table, ...] = tuple(released.table for released in RELEASED)
+ON_BRANCH: tuple[ReleasedTable, ...] = tuple(r for r in RELEASED if r.stage is not None)
+"""The released tables that processes write."""
+
+TABLES: tuple[Table, ...] = tuple(
+    dict.fromkeys(
+        (
+            LANDED,
+            QUARANTINE,
+            RECONCILIATION,
+            *CLEAN_TABLES,
+            USER_DAYS,
+            USER_ITEM_DAYS,
+            ITEM_DAYS,
+            LATE_DATA,
+            ITEM_FEATURES,
+            USER_STATE,
+            USER_FEATURES,
+            LABELS,
+            EXAMPLES,
+            *RELEASED_TABLES,
+        )
+    )
+)
+"""Every table, in the order in which the data flow; each once."""
 
 
 def table_named(name: str) -> Table:

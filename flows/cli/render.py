@@ -18,7 +18,7 @@ from contracts.counts import n_of
 from contracts.days import as_ranges
 from contracts.errors import UsageError
 from contracts.table import Table
-from contracts.tables import PUBLISHED, TABLES
+from contracts.tables import RELEASED_TABLES, TABLES
 from flows.release.duckdb_views import NEWEST, VIEWS, View, query
 from flows.settings import NightjarSettings
 
@@ -55,7 +55,7 @@ def tables(out: Console, database: Path) -> None:
     release = query(database, "SELECT release_id, as_of FROM release")[1][0]
     out.print(f"release {release[0]}, newest day {release[1]}")
     listed = []
-    shown: tuple[Table | View, ...] = (*PUBLISHED, *VIEWS)
+    shown: tuple[Table | View, ...] = (*RELEASED_TABLES, *VIEWS)
     for table in shown:
         n = query(database, f"SELECT count(*) FROM {table.name}")[1][0][0]
         listed.append((table.name, f"{n:,}", table.doc))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyiceberg.expressions import (
+    AlwaysTrue,
     BooleanExpression,
     EqualTo,
     GreaterThanOrEqual,
@@ -25,7 +26,7 @@ from pyiceberg.transforms import IdentityTransform, MonthTransform
 
 from contracts.days import as_ranges
 from contracts.table import Table
-from contracts.tables import TABLES, USER_SCORES
+from contracts.tables import ON_BRANCH, TABLES
 from flows.lake.catalogue import NAMESPACE, open_catalogue
 from flows.lake.iceberg import (
     MAX_RANGES,
@@ -87,9 +88,10 @@ class Lake:
         """
         self._lease = lease
         if lease.took_over:
+            # What counts of a table that is written on branches is what a release's row names.
+            spared = {released.table for released in ON_BRANCH}
             for table in self.existing():
-                # What counts of scores is what a release's row names.
-                if table is not USER_SCORES:
+                if table not in spared:
                     self.writable(table).append(
                         arrow_schema(table).empty_table(), snapshot_properties=self.properties
                     )
@@ -341,6 +343,14 @@ class Lake:
                 found.manage_snapshots().remove_tag(name).commit()
                 found = self.table(table)
             found.manage_snapshots().create_tag(snapshot, name).commit()
+
+    def clear_main(self, table: Table) -> bool:
+        """Make `main` hold no row; earlier snapshots stay. Whether there was one, or a table."""
+        with self._lock:
+            if table not in self.existing() or not self.files(table):
+                return False
+            self.writable(table).delete(AlwaysTrue(), snapshot_properties=self.properties)
+            return True
 
     def untag(self, table: Table, name: str) -> None:
         """Drop a name; the snapshot stays until it is expired."""

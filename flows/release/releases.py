@@ -12,7 +12,7 @@ from sqlalchemy import Engine, Select, delete, insert, select, update
 
 from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
-from contracts.tables import NO_MODEL, PUBLISHED, USER_SCORES
+from contracts.tables import NO_MODEL, ON_BRANCH, RELEASED_TABLES
 from flows.lake.lake import Lake
 from flows.lifecycle.errors import sentence
 from flows.release.duckdb_views import build_database, database_release
@@ -24,7 +24,7 @@ from flows.state.writer_lock import LeaseLost
 
 @dataclass(frozen=True)
 class Release:
-    """The snapshot of every published table, and the model: `NO_MODEL` if nobody is scored."""
+    """The snapshot of every released table, and the model: `NO_MODEL` if nobody is scored."""
 
     release_id: str
     as_of: date
@@ -174,7 +174,7 @@ class Releases:
             )  # fmt: skip
         gone = [
             table.name
-            for table in PUBLISHED
+            for table in RELEASED_TABLES
             if table.name in before.snapshots
             and not lake.has_snapshot(table, before.snapshots[table.name])
         ]
@@ -235,8 +235,7 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     current = releases.current()
     if current is None:
         return made
-    if lake.point_main(USER_SCORES, current.snapshots[USER_SCORES.name]):
-        made.mended.append(f"{USER_SCORES.name} points to release {current.release_id}")
+    _point_tables(lake, current, made)
     try:
         if current.model_id != NO_MODEL and registry.point_champion(current.model_id):
             made.mended.append(f"champion is model {current.model_id}")
@@ -260,6 +259,19 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     return made
 
 
+def _point_tables(lake: Lake, current: Release, made: Healed) -> None:
+    """Point `main` of each table that was written on the release's branch to what the release has
+    of it; of a table that the release does not have yet, there is nothing."""
+    for released in ON_BRANCH:
+        table = released.table
+        snapshot = current.snapshots.get(table.name)
+        if snapshot is None:
+            if lake.clear_main(table):
+                made.mended.append(f"{table.name} is empty: {current.release_id} does not have it")
+        elif lake.point_main(table, snapshot):
+            made.mended.append(f"{table.name} points to release {current.release_id}")
+
+
 def _mark_erased(releases: Releases, registry: Registry, made: Healed) -> None:
     people = releases.trained_on_erased
     if not people:
@@ -277,8 +289,10 @@ def _mark_erased(releases: Releases, registry: Registry, made: Healed) -> None:
 
 def _show_first(releases: Releases, lake: Lake, database: Path, current: Release) -> None:
     """Show a release for the first time: its branch has done its work, its snapshots get names."""
-    lake.drop_branch(USER_SCORES, branch_of(current.release_id))
-    for table in PUBLISHED:
+    for released in ON_BRANCH:
+        if released.table.name in current.snapshots:
+            lake.drop_branch(released.table, branch_of(current.release_id))
+    for table in RELEASED_TABLES:
         if table.name in current.snapshots:
             lake.tag(table, current.snapshots[table.name], tag_of(current.release_id))
     lake.check_writer()
@@ -295,7 +309,7 @@ def show_again(releases: Releases, lake: Lake, database: Path) -> bool:
         table: [file.path for file in lake.files(table, snapshot=current.snapshots[table.name])]
         if table.name in current.snapshots
         else []
-        for table in PUBLISHED
+        for table in RELEASED_TABLES
     }
     build_database(database, current.release_id, current.as_of, files)
     return True
@@ -308,7 +322,7 @@ AS_OF_STAGES = (
     "labels",
     "examples",
     "train",
-    "score",
+    *(str(released.stage) for released in ON_BRANCH),
 )
 """Stages whose days are as-of days: those that a release adds or replaces."""
 

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from contracts.counts import n_of
 from contracts.splits import LATER_DAYS
-from contracts.tables import PUBLISHED
+from contracts.tables import RELEASED_TABLES
 from flows.engine.run import StageReport
 from flows.monitor.null_like_ids import NullLike
 from flows.monitor.quarantine import MIN_ROWS
@@ -298,5 +298,5 @@ def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> 
         "n_of": n_of,
     }
     return environment.get_template(template).render(
-        night=report, pictures=pictures, tables=PUBLISHED, trend=TREND
+        night=report, pictures=pictures, tables=RELEASED_TABLES, trend=TREND
     )

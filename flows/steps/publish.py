@@ -18,7 +18,7 @@ from contracts.errors import ContractError
 from contracts.tables import (
     LANDED,
     NO_MODEL,
-    PUBLISHED,
+    RELEASED_TABLES,
     SCOREBOARD,
     USER_FEATURES,
     USER_SCORES,
@@ -204,7 +204,9 @@ def release_id_of(
     It is a function of content, so the same night again makes the same release.
     """
     stages = [(landing_stage(source), LANDED.name) for source in night.mapping.sources]
-    stages += [(job.name, table.name) for job in JOBS for table in job.writes if table in PUBLISHED]
+    stages += [
+        (job.name, table.name) for job in JOBS for table in job.writes if table in RELEASED_TABLES
+    ]
     if night.receipts.days(SCOREBOARD.name):
         stages.append((SCOREBOARD.name, SCOREBOARD.name))
     content = [
@@ -352,7 +354,7 @@ def _release(
             newest, model_id = current.as_of, current.model_id
     snapshots = {
         table.name: found
-        for table in PUBLISHED
+        for table in RELEASED_TABLES
         if (found := night.lake.snapshot(table)) is not None
     }
     return Release(

@@ -19,7 +19,7 @@ from contracts.kinds import (
     ZeroInflatedLogNormal,
 )
 from contracts.sources import FIELDS
-from contracts.tables import TABLES, USER_FEATURES
+from contracts.tables import ON_BRANCH, RELEASED_TABLES, TABLES, USER_FEATURES
 from contracts.tasks import TASKS, Mask, Task, enabled_tasks, lacking, task_named
 from jobs import labels
 from jobs.cleaning.rules import RULES
@@ -52,6 +52,13 @@ def test_every_kind_has_score_columns_that_end_with_the_percentile(kind) -> None
     columns = task.score_columns()
     assert columns[-1].name == "percentile_some"
     assert all(c.nullable for c in columns)
+
+
+def test_every_table_and_stage_that_writes_on_branches_is_declared_once() -> None:
+    assert len({table.name for table in TABLES}) == len(TABLES)
+    assert len(set(RELEASED_TABLES)) == len(RELEASED_TABLES)
+    assert len({released.stage for released in ON_BRANCH}) == len(ON_BRANCH)
+    assert set(RELEASED_TABLES) <= set(TABLES)
 
 
 def test_every_clean_table_has_fields_and_rules() -> None:

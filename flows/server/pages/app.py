@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from contracts.errors import ContractError, NightjarError, UsageError
-from contracts.tables import PUBLISHED
+from contracts.tables import RELEASED_TABLES
 from contracts.tasks import TASKS, task_named
 from flows.report import charts
 from flows.report.night_report import number
@@ -97,7 +97,7 @@ def make_app(settings: NightjarSettings) -> FastAPI:
 
     @app.get("/tables")
     def tables() -> HTMLResponse:
-        return page("tables", tables=PUBLISHED)
+        return page("tables", tables=RELEASED_TABLES)
 
     @app.get("/users")
     def users() -> HTMLResponse:

@@ -19,7 +19,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sqlalchemy import create_engine, inspect, text
 
-from contracts.tables import PUBLISHED
+from contracts.tables import RELEASED_TABLES
 from flows import settings as settings_module
 from flows.nightly import nightly
 from flows.release.model_registry import Registry
@@ -85,7 +85,7 @@ def contents(database: Path) -> dict[str, tuple[Any, ...]]:
             table.name: connection.execute(
                 f"SELECT count(*), sum(hash(t)::HUGEINT) FROM {table.name} t"
             ).fetchall()[0]
-            for table in PUBLISHED
+            for table in RELEASED_TABLES
         }
 
 

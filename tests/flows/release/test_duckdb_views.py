@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from contracts.errors import UsageError
-from contracts.tables import PUBLISHED, USER_SCORES
+from contracts.tables import RELEASED_TABLES, USER_SCORES
 from flows.cli import render
 from flows.release.duckdb_views import VIEWS, View, build_database, query, sql_type
 
@@ -20,7 +20,7 @@ from flows.release.duckdb_views import VIEWS, View, build_database, query, sql_t
 def database(tmp_path: Path) -> Path:
     """The file of a release without rows."""
     path = tmp_path / "nightjar.duckdb"
-    build_database(path, "20250103-abc", date(2025, 1, 3), dict.fromkeys(PUBLISHED, ()))
+    build_database(path, "20250103-abc", date(2025, 1, 3), dict.fromkeys(RELEASED_TABLES, ()))
     return path
 
 
@@ -107,7 +107,7 @@ def test_sql_is_one_statement_that_reads_the_release(database: Path, statement: 
 
 
 def test_every_published_table_is_a_view_with_its_docs(database: Path) -> None:
-    for table in PUBLISHED:
+    for table in RELEASED_TABLES:
         names, _ = query(database, f"SELECT * FROM {table.name}")
         assert tuple(names) == table.names
     comments = dict(

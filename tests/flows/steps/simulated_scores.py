@@ -22,9 +22,9 @@ from rich.console import Console
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import Column, Table
 from contracts.tables import (
-    PUBLISHED,
     QUARANTINE,
     RECONCILIATION,
+    RELEASED_TABLES,
     USER_FEATURES,
     USER_SCORES,
 )
@@ -300,7 +300,7 @@ def show_files(night: Made, files: dict[Table, WrittenDay]) -> None:
         night.settings.folder / "nightjar.duckdb",
         "made",
         FIRST,
-        {table: files[table].files if table in files else () for table in PUBLISHED},
+        {table: files[table].files if table in files else () for table in RELEASED_TABLES},
     )
 
 

@@ -19,7 +19,7 @@ from pyspark.sql import SparkSession
 from typer.models import ArgumentInfo
 
 from contracts.errors import ContractError, UsageError
-from contracts.tables import PUBLISHED, USER_ITEM_DAYS
+from contracts.tables import RELEASED_TABLES, USER_ITEM_DAYS
 from flows.cli.main import ended
 from flows.cli.terminal import app
 from flows.lake.lake import Lake
@@ -52,7 +52,8 @@ def test_a_home_of_any_name_is_written_and_read_by_every_engine(
     assert read_table(spark, USER_ITEM_DAYS, files).count() == 7
     assert {p.name for p in tmp_path.iterdir()} == {home.name, other.name}
     every = {
-        table: files if table is USER_ITEM_DAYS else [] for table in (*PUBLISHED, USER_ITEM_DAYS)
+        table: files if table is USER_ITEM_DAYS else []
+        for table in (*RELEASED_TABLES, USER_ITEM_DAYS)
     }
     build_database(home / "nightjar.duckdb", "r", D1, every)
     seen = query(home / "nightjar.duckdb", f"SELECT count(*) FROM {USER_ITEM_DAYS.name}")
