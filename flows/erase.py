@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +31,7 @@ from flows.state.writer_lock import NIGHT_FIRST, writing
 from flows.steps import publish
 from flows.steps.parameters import as_path, as_text
 from flows.steps.prefect_tasks import after_publication, flow, patience, say
+from flows.storage.location import plain_path
 from jobs.spark.scratch import remove_left
 
 _KEY = re.compile(r"[0-9a-f]{32}")
@@ -73,7 +73,7 @@ def take_out(night: Night, key: str, reason: str | None) -> dict[str, Any]:
     Raises:
         UsageError: there is nothing to do.
     """
-    engine, root = night.engine, night.settings.folder
+    engine, root = night.engine, night.settings.home_folder.path
     check_sources(night)
     current = Releases(engine).current()
     if current is not None:
@@ -281,21 +281,24 @@ def remove_files(night: Night, key: str, before: Collection[str]) -> int:
     stale = maintenance.stale_files(night.lake, runs, None)
     grace = night.started_at - timedelta(hours=night.settings.keep_files_hours)
     gone = tuple(
-        path
-        for path in stale.paths
-        if str(path) in before
-        or path.stat().st_mtime < grace.timestamp()
+        file
+        for file in stale.files
+        if (path := plain_path(file.location)) in before
+        or file.changed_at < grace
         or forget.may_tell({key}, path)
     )
-    maintenance.remove(maintenance.Stale(gone, 0), night.lake.files_folder)
-    home = night.settings.folder
-    remove_left(home / "scratch" / "spark")
-    for folder in (home / "runs").glob("*"):
-        shutil.rmtree(folder, ignore_errors=True)
-    for page in [*(home / "reports").rglob("*.html"), *(home / "mlartifacts").rglob("*.html")]:
-        text = page.read_text(encoding="utf-8")
-        if key[:8] in text:
-            page.write_text(text.replace(key[:8], "erased"), encoding="utf-8")
+    maintenance.remove(night.lake, maintenance.Stale(gone))
+    home = night.settings.home_folder
+    remove_left(home.scratch / "spark")
+    for folder in home.storage.folders(home.runs):
+        home.storage.remove_folder(folder.location)
+    for kept in (home.reports, home.mlflow_artifacts):
+        for page in home.storage.files(kept, recursive=True):
+            if not page.location.endswith(".html"):
+                continue
+            text = home.storage.read_text(page.location)
+            if key[:8] in text:
+                home.storage.write_text(page.location, text.replace(key[:8], "erased"))
     return len(gone)
 
 

@@ -21,6 +21,8 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import UsageError
 from contracts.history import LearningDays
+from flows.storage.home import Home
+from flows.storage.location import ONLY_LOCAL
 from flows.storage.permissions import make_private
 from jobs.spark.config import SparkConfig
 from jobs.values.user_key import UserKey
@@ -45,10 +47,6 @@ lost its network: libpq itself would wait for hours."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """Paths lose one of the two slashes of an address, so one is enough to know it by."""
-_NO_PATH = (
-    "{given} is an address; homes, mappings, raw files and keys are read from folders of this "
-    "machine so far: give a path, such as where it is mounted"
-)
 
 HOW_TO_MAKE_A_KEY = """\
 there is no user key. User ids leave the clean stage only as a keyed hash, so a run needs a key:
@@ -78,7 +76,7 @@ class NightjarSettings(BaseSettings):
         frozen=True,
     )
 
-    home: Path = Path(".nightjar")
+    home: Path = Field(default=Path(".nightjar"), validate_default=True)
     """Holds the lake, the catalogue, MLflow's database and artifacts."""
     source: Path | None = None
     """The mapping of the raw files."""
@@ -183,7 +181,7 @@ class NightjarSettings(BaseSettings):
     @classmethod
     def _is_on_a_file_system(cls, given: object) -> object:
         if _ADDRESS.match(str(given)):
-            raise PydanticCustomError("address", _NO_PATH, {"given": str(given)})
+            raise PydanticCustomError("address", ONLY_LOCAL, {"given": str(given)})
         return given
 
     @field_validator("home")
@@ -198,12 +196,12 @@ class NightjarSettings(BaseSettings):
                 "{home} holds {odd}, which DuckDB or Spark cannot have in a path: choose another",
                 {"home": str(home), "odd": " ".join(map(repr, odd))},
             )
-        return home
+        return home.absolute()  # whatever the working folder becomes
 
     @property
-    def folder(self) -> Path:
-        """The home by its one real name, whatever links lead to it."""
-        return Path(os.path.realpath(self.home))
+    def home_folder(self) -> Home:
+        """The home by its one real name, and where everything lies in it."""
+        return Home.of(self.home)
 
     @property
     def learning_days(self) -> LearningDays:
@@ -217,13 +215,13 @@ class NightjarSettings(BaseSettings):
     def receipts_url(self) -> str:
         if self.database_url is None and self.postgres_url is not None:
             return self.postgres("nightjar")
-        return self.database_url or f"sqlite:///{self.folder / 'nightjar.db'}"
+        return self.database_url or f"sqlite:///{self.home_folder.database}"
 
     @property
     def mlflow_url(self) -> str:
         if self.postgres_url is not None:
             return self.postgres("nightjar_mlflow")
-        return f"sqlite:///{self.folder / 'mlflow.db'}"
+        return f"sqlite:///{self.home_folder.mlflow_database}"
 
     def postgres(self, database: str, driver: str = "psycopg") -> str:
         """The address of a database on the PostgreSQL server, for SQLAlchemy."""
@@ -265,7 +263,7 @@ def local_path(path: Path) -> Path:
         UsageError: it is an address.
     """
     if _ADDRESS.match(str(path)):
-        raise UsageError(_NO_PATH.format(given=path))
+        raise UsageError(ONLY_LOCAL.format(given=path))
     return path
 
 

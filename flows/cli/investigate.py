@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 def _night(settings: NightjarSettings) -> Night:
     """A run's context as of the newest released day, to read with."""
-    begin(settings.folder)
+    begin(settings.home_folder.path)
     from flows.engine import run
     from flows.lake.home_binding import open_home
     from flows.release.releases import Releases
@@ -73,7 +72,7 @@ def late(
     home: Home = None,
 ) -> None:
     """What landed late: per arrival day, or of one day users, and scores made without it."""
-    database: Path = read_settings(home=home).folder / "nightjar.duckdb"
+    database = read_settings(home=home).home_folder.analysts_file
     if day is None:
         statement = f"SELECT * FROM late_ledger ORDER BY landed_on DESC LIMIT {limit}"
     else:

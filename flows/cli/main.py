@@ -57,7 +57,7 @@ def run(
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
     told = (day, settings.source, settings.raw, plan, accept, no_train)
-    render.released(out, run_flow(settings.folder, _nightly, *told))
+    render.released(out, run_flow(settings.home_folder.path, _nightly, *told))
 
 
 @app.command()
@@ -72,9 +72,10 @@ def demo(
     from jobs.market.traits import Market
 
     settings = read_settings(home=home)
-    folder = settings.folder / "demo" / f"{users}-users"
+    storage = settings.home_folder.storage
+    folder = storage.local_path(settings.home_folder.simulated_logs(users))
     as_of = DEMO_START + timedelta(days=DEMO_DAYS)
-    if not (folder / "SIMULATED").exists():
+    if not storage.exists(str(folder / "SIMULATED")):
         out.print(f"simulating {n_of(users, 'user')} over {DEMO_DAYS} days")
         n = simulate(Market(users, DEMO_START, DEMO_DAYS, DEMO_SEED), folder, _progress)
         out.print(f"simulated {n_of(n, 'raw row')} in {folder}")
@@ -82,8 +83,9 @@ def demo(
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         out.print("user ids are hashed with the demo's key, which is no secret")
     mapping = REPOSITORY / "infra/sources/market.toml"
-    done = run_flow(settings.folder, _nightly, as_of, mapping, folder, None, None)
-    told = {"NIGHTJAR_HOME": settings.folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
+    done = run_flow(settings.home_folder.path, _nightly, as_of, mapping, folder, None, None)
+    home_folder = settings.home_folder
+    told = {"NIGHTJAR_HOME": home_folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
     shown = {name: shlex.quote(str(value)) for name, value in told.items()}
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         shown["NIGHTJAR_KEY"] = DEMO_KEY
@@ -123,14 +125,14 @@ def sql(
     home: Home = None,
 ) -> None:
     """Query the current release with SQL (DuckDB's). Read-only."""
-    names, rows = duckdb_views.query(read_settings(home=home).folder / "nightjar.duckdb", statement)
+    names, rows = duckdb_views.query(read_settings(home=home).home_folder.analysts_file, statement)
     render.rows(names, rows, format.value, out)
 
 
 @app.command()
 def tables(home: Home = None) -> None:
     """The tables of the current release."""
-    render.tables(out, read_settings(home=home).folder / "nightjar.duckdb")
+    render.tables(out, read_settings(home=home).home_folder.analysts_file)
 
 
 @app.command()

@@ -74,7 +74,7 @@ def plan(
     Nothing is computed. The token at the end runs exactly this plan.
     """
     settings = read_settings(home=home, source=source, raw=raw, no_train=no_train or None)
-    begin(settings.folder)
+    begin(settings.home_folder.path)
     if (start is None) != (end is None) or (start is not None and as_of is not None):
         raise UsageError("a plan is of a range (--start and --end), or of a night (--as-of)")
     made, engine_used = _plan(settings, start, end, as_of, stages, engine, force)
@@ -139,7 +139,7 @@ def backfill(
     first, last = parse_day(start, "--start"), parse_day(end, "--end")
     settings.user_key()
     done = run_flow(
-        settings.folder,
+        settings.home_folder.path,
         _backfill,
         first,
         last,
@@ -178,7 +178,7 @@ def rollback(home: Home = None) -> None:
     current = Releases(open_home(settings)).current()
     if current is None:
         raise ContractError("there is no release to go back to: nothing was published yet")
-    done = run_flow(settings.folder, _rollback, current.release_id)
+    done = run_flow(settings.home_folder.path, _rollback, current.release_id)
     out.print(f"{done['withdrawn']} is withdrawn; {done['current']} is current")
 
 
@@ -206,7 +206,7 @@ def clean(
     """Drop days past their retention, compact small files, expire snapshots, remove what nothing
     reaches. Nothing that a kept release or its model's training needs."""
     settings = read_settings(home=home)
-    begin(settings.folder)
+    begin(settings.home_folder.path)
     from flows.retention import cleanup
 
     made = cleanup.clean(settings, dry_run, cleanup.now(), out.print)
@@ -224,7 +224,7 @@ def adopt(home: Home = None) -> None:
 
     settings = read_settings(home=home)
     before = take(settings)
-    out.print(f"{settings.folder} is the home now that was in {before}", markup=False)
+    out.print(f"{settings.home_folder} is the home now that was in {before}", markup=False)
 
 
 COMMANDS = (plan, backfill, releases, rollback, diff, clean, adopt)

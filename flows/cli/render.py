@@ -279,7 +279,7 @@ def summary(
     if not done["recomputed"]:
         out.print("nothing had changed since the run before: everything was reused\n")
     night(out, done)
-    page, home = done.get("report", "none could be made"), settings.folder
+    page, home = done.get("report", "none could be made"), settings.home_folder
     exports = "\n                     ".join(
         f"export {name}={value}" for name, value in told.items()
     )
@@ -288,7 +288,7 @@ def summary(
   the night's page   {page}
   SQL                nightjar sql "SELECT * FROM {NEWEST} ORDER BY score_purchase_7d DESC LIMIT 10"
                      nightjar tables; nightjar describe user_scores
-  any SQL tool       {home / "nightjar.duckdb"} (DuckDB)
+  any SQL tool       {home.analysts_file} (DuckDB)
   MLflow, Prefect    nightjar up
 [bold]what to try next[/bold]
   the same again     nothing is recomputed

@@ -41,9 +41,8 @@ def replay(
     first = parse_day(day, "--day")
     last = first if until is None else parse_day(until, "--until")
     settings.user_key()
-    done = run_flow(
-        settings.folder, _replay, first, last, reason, not keep, settings.source, settings.raw
-    )
+    words = (first, last, reason, not keep, settings.source, settings.raw)
+    done = run_flow(settings.home_folder.path, _replay, *words)
     if done["rows"]:
         heads = ("table", "reason", "in quarantine before", "now")
         render.rows(heads, done["rows"], "table", out)
@@ -72,8 +71,8 @@ def erase(
     key = settings.user_key()
     told = user if re.fullmatch("[0-9a-f]{32}", user) else key.of(user)
     if not yes:
-        typer.confirm(f"erase {told} from every release of {settings.folder}?", abort=True)
-    done = run_flow(settings.folder, _erase, told, reason, settings.source, settings.raw)
+        typer.confirm(f"erase {told} from every release of {settings.home_folder}?", abort=True)
+    done = run_flow(settings.home_folder.path, _erase, told, reason, settings.source, settings.raw)
     render.rows(("table", "rows taken out"), sorted(done["rows"].items()), "table", out)
     out.print(
         f"{n_of(done['raw_rows'], 'raw row')} blanked, "

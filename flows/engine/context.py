@@ -221,5 +221,5 @@ class Context:
     def spark(self) -> SparkSession:
         with self._starting:
             if self._spark is None:
-                self._spark = start_session(self.settings.spark, self.settings.folder / "scratch")
+                self._spark = start_session(self.settings.spark, self.settings.home_folder.scratch)
             return self._spark

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pyiceberg.catalog import Catalog, load_catalog
@@ -12,23 +11,24 @@ from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pyiceberg.utils.config import Config
 
 from contracts.errors import UsageError
-from flows.lake.iceberg import plain_path, uri_of
 from flows.state.postgres import make_database
 from flows.state.schema import make_at_once
+from flows.storage.home import catalogue_database
+from flows.storage.location import plain_path
 
 NAMESPACE = "nightjar"
 
 
-def open_catalogue(folder: Path) -> Catalog:
-    """The catalogue of the lake in `folder`, made where it is missing.
+def open_catalogue(lake: str) -> Catalog:
+    """The catalogue of the lake at a location, made where it is missing.
 
     Raises:
-        UsageError: its files would not lie under `folder`.
+        UsageError: its files would not lie under `lake`.
     """
     properties: dict[str, Any] = {
         "type": "sql",
-        "uri": f"sqlite:///{folder / 'catalogue.db'}",
-        "warehouse": uri_of(str(folder.absolute())),
+        "uri": f"sqlite:///{catalogue_database(lake)}",
+        "warehouse": lake,
         "pool_pre_ping": "true",  # a server that was away meanwhile has broken what was open
     }
     properties |= Config().get_catalog_config(NAMESPACE) or {}
@@ -36,7 +36,7 @@ def open_catalogue(folder: Path) -> Catalog:
     if "://" in plain_path(warehouse):
         raise UsageError(
             f"the catalogue's warehouse is {warehouse}, but runs stage their files under "
-            f"{folder}, and both must lie together so far: leave the warehouse out"
+            f"{plain_path(lake)}, and both must lie together so far: leave the warehouse out"
         )
     return make_at_once(lambda: _with_namespace(properties))
 

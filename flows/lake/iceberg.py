@@ -4,7 +4,6 @@ commit."""
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -35,6 +34,7 @@ from contracts.counts import n_of
 from contracts.days import as_ranges
 from contracts.errors import ContractError
 from contracts.table import Table, raise_if
+from flows.storage.location import plain_path
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
 
@@ -182,24 +182,6 @@ def partition_spec(table: Table) -> PartitionSpec:
 
 def all_of(parts: Sequence[BooleanExpression]) -> BooleanExpression:
     return reduce(And, parts) if parts else AlwaysTrue()
-
-
-def uri_of(path: str) -> str:
-    """A local file as Iceberg's tables name it: percent signs mean themselves, for no reader of
-    Iceberg's locations decodes them. pyiceberg cuts a URI at `#`, but not a bare path."""
-    return path if "://" in path or "#" in path else f"file://{path}"
-
-
-def plain_path(uri: str) -> str:
-    """Local files as plain paths, which Spark, Arrow and DuckDB all read."""
-    return uri.removeprefix("file://")
-
-
-def resolved(uri: str) -> str:
-    """Where a file really lies, whatever links and `..` its name goes through: names of files are
-    compared only so."""
-    path = plain_path(uri)
-    return path if "://" in path else os.path.realpath(path)
 
 
 @dataclass(frozen=True)

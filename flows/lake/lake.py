@@ -44,9 +44,11 @@ from flows.lake.iceberg import (
     spec_names,
     standing,
     token_of,
-    uri_of,
 )
 from flows.state.writer_lock import Lease, LeaseLost
+from flows.storage.home import data_files, staging_folder
+from flows.storage.location import join, plain_path, uri_of
+from flows.storage.storage import Storage
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
 
@@ -61,13 +63,13 @@ _PROPERTIES = {
 
 
 class Lake:
-    """The catalogue and its tables. `folder` holds the files of the default, local one."""
+    """The catalogue and its tables; at `location` lie their files, and the default catalogue."""
 
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
-        self.files_folder = folder / "files"  # where each run writes in a folder of its own
-        self._catalog = open_catalogue(folder)
+    def __init__(self, folder: str | Path):
+        location = uri_of(folder if isinstance(folder, str) else folder.absolute())
+        self.storage = Storage(location)
+        self.location = self.storage.make_folder(location)
+        self._catalog = open_catalogue(location)
         self._lock = threading.RLock()
         self._lease: Lease | None = None
 
@@ -132,6 +134,11 @@ class Lake:
             found.manage_snapshots().set_current_snapshot(counts.snapshot_id).commit()
             found = self.table(table)
         return found
+
+    @property
+    def data_files(self) -> str:
+        """Where each run writes in a folder of its own."""
+        return data_files(self.location)
 
     def existing(self) -> tuple[Table, ...]:
         """Tables of the contracts that were made already."""
@@ -368,9 +375,9 @@ class Lake:
 
     def staging(self, run_id: str, stage: str) -> str:
         """Where one stage of one run writes its files; they stay there once committed."""
-        path = self.files_folder / run_id / stage
-        path.mkdir(parents=True, exist_ok=True)
-        return str(path)
+        return plain_path(
+            self.storage.make_folder(join(staging_folder(self.location, run_id), stage))
+        )
 
     @staticmethod
     def _has_rows(found: IcebergTable, where: BooleanExpression, branch: str) -> bool:

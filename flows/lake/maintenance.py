@@ -6,12 +6,10 @@ here, by reachability and age.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,8 +20,10 @@ from contracts.days import Days
 from contracts.errors import ContractError
 from contracts.table import Table
 from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
-from flows.lake.iceberg import resolved, span_of
+from flows.lake.iceberg import span_of
 from flows.lake.lake import MAIN, Lake
+from flows.storage.location import is_within, join, name_of, plain_path, relative, resolved
+from flows.storage.storage import StoredFile
 from jobs.spark.files import WrittenDay
 from jobs.spark.parquet_writer import DayFiles, digest_text
 
@@ -35,8 +35,11 @@ MAX_SMALL = 60
 class Stale:
     """Files that nothing reaches any more."""
 
-    paths: tuple[Path, ...]
-    bytes: int
+    files: tuple[StoredFile, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.files)
 
 
 def expirable(
@@ -94,14 +97,13 @@ def stale_files(lake: Lake, runs: Collection[str], older_than: datetime | None) 
         ContractError: a table names a file outside of the lake's folder.
     """
     reached = reached_files(lake)
-    limit = None if older_than is None else older_than.timestamp()
-    paths, size = [], 0
-    for path in _written_by(lake, runs):
-        stat = path.stat()
-        if str(path) not in reached and (limit is None or stat.st_mtime < limit):
-            paths.append(path)
-            size += stat.st_size
-    return Stale(tuple(sorted(paths)), size)
+    unreached = (
+        file
+        for file in _written_by(lake, runs)
+        if plain_path(file.location) not in reached
+        and (older_than is None or file.changed_at < older_than)
+    )
+    return Stale(tuple(sorted(unreached, key=lambda file: file.location)))
 
 
 def reached_files(lake: Lake) -> frozenset[str]:
@@ -112,12 +114,12 @@ def reached_files(lake: Lake) -> frozenset[str]:
             be told from what is only reached by another name.
     """
     reached = frozenset(resolved(name) for name in lake.named_files())
-    roots = tuple(os.path.realpath(p) + os.sep for p in (lake.folder, lake.files_folder))
-    outside = sorted(path for path in reached if not path.startswith(roots))
+    roots = (lake.location, lake.data_files)
+    outside = sorted(path for path in reached if not any(is_within(path, r) for r in roots))
     if outside:
         raise ContractError(
             f"nothing was removed: tables name {n_of(len(outside), 'file')} outside of "
-            f"{os.path.realpath(lake.folder)}, such as {outside[0]}, so what nothing reaches "
+            f"{resolved(lake.location)}, such as {outside[0]}, so what nothing reaches "
             "cannot be told for certain"
         )
     return reached
@@ -125,23 +127,23 @@ def reached_files(lake: Lake) -> frozenset[str]:
 
 def runs_of(lake: Lake, reached: Collection[str]) -> set[str]:
     """Runs whose files tables lead to."""
-    root = Path(os.path.realpath(lake.files_folder))
-    return {
-        Path(path).relative_to(root).parts[0] for path in reached if Path(path).is_relative_to(root)
-    }
+    folder = lake.data_files
+    return {relative(path, folder).split("/")[0] for path in reached if is_within(path, folder)}
 
 
-def _written_by(lake: Lake, runs: Collection[str]) -> Iterator[Path]:
+def _written_by(lake: Lake, runs: Collection[str]) -> Iterator[StoredFile]:
     """Files of runs, and what pyiceberg wrote for our tables, by where they really lie."""
-    root = Path(os.path.realpath(lake.files_folder))
+    root, storage = resolved(lake.data_files), lake.storage
     for run in sorted(set(runs)):
-        if Path(run).name == run:
-            yield from (p for p in (root / run).rglob("*.parquet") if not p.is_symlink())
+        if run not in ("", ".", "..") and name_of(run) == run:
+            written = storage.files(join(root, run), recursive=True)
+            yield from (file for file in written if file.location.endswith(".parquet"))
     for table in lake.existing():
-        location = Path(resolved(lake.table(table).location()))
-        for path in [*location.glob("metadata/*"), *location.glob("data/**/*")]:
-            if _OF_PYICEBERG.search(path.name) and path.is_file() and not path.is_symlink():
-                yield path
+        location = resolved(lake.table(table).location())
+        metadata = storage.files(join(location, "metadata"))
+        for file in [*metadata, *storage.files(join(location, "data"), recursive=True)]:
+            if _OF_PYICEBERG.search(name_of(file.location)):
+                yield file
 
 
 _UUID = "-".join(rf"[0-9a-f]{{{n}}}" for n in (8, 4, 4, 4, 12))
@@ -150,15 +152,11 @@ _OF_PYICEBERG = re.compile(rf"[.](?:avro|json)$|^00000-[0-9]+-{_UUID}[.]parquet$
 some days were replaced."""
 
 
-def remove(stale: Stale, root: Path) -> None:
-    """Delete files, then the folders under `root` that they leave empty."""
-    inside = Path(os.path.realpath(root))
-    for path in stale.paths:
-        path.unlink(missing_ok=True)
-        for folder in path.parents:
-            if not folder.is_relative_to(inside) or folder == inside or any(folder.iterdir()):
-                break
-            folder.rmdir()
+def remove(lake: Lake, stale: Stale) -> None:
+    """Delete files, then the folders of runs that they leave empty."""
+    for file in stale.files:
+        lake.storage.remove(file.location)
+        lake.storage.remove_empty_folders(file.location, resolved(lake.data_files))
 
 
 def months_to_compact(lake: Lake, table: Table, until: date) -> list[date]:

@@ -19,8 +19,8 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
 
 from contracts.table import Table
-from flows.lake.iceberg import plain_path, uri_of
 from flows.lake.lake import MAIN, Lake
+from flows.storage.location import join, plain_path, uri_of
 
 Change = Callable[[pa.Table], pa.Table | None]
 """The rows of a file as they are to be; None if they are so already."""
@@ -63,16 +63,16 @@ def holding(keys: Collection[str], file: str) -> bool:
     )
 
 
-def may_tell(keys: Collection[str], file: Path) -> bool:
+def may_tell(keys: Collection[str], file: str) -> bool:
     """Whether a file that no table leads to may tell of people.
 
     Raw rows name them in ways that their keys do not show, bounds in manifests are keys, and a file
     that was cut off cannot be read.
     """
-    if file.suffix != ".parquet":
-        return file.suffix == ".avro"
+    if not file.endswith(".parquet"):
+        return file.endswith(".avro")
     try:
-        return RAW_CELLS in pq.read_schema(file).names or holding(keys, str(file))
+        return RAW_CELLS in pq.read_schema(file).names or holding(keys, file)
     except pa.ArrowInvalid:
         return True
 
@@ -119,7 +119,7 @@ def rewrite(
             rows = pq.read_table(path, partitioning=None) if concerns(path) else None
             changed = None if rows is None else change(rows)
             if rows is not None and changed is not None:
-                written[path] = _write(table, changed, Path(path), Path(staging))
+                written[path] = _write(lake, table, changed, Path(path), staging)
                 described |= _described(found, written[path])
         seen |= files.keys()
         touched = files.keys() & written.keys()
@@ -149,7 +149,7 @@ def _tip(found: IcebergTable) -> int:
     return found.metadata.refs[BRANCH].snapshot_id
 
 
-def _write(table: Table, rows: pa.Table, old: Path, staging: Path) -> list[str]:
+def _write(lake: Lake, table: Table, rows: pa.Table, old: Path, staging: str) -> list[str]:
     """The rows as files that each lie in one partition, whichever way the table is partitioned."""
     groups = [rows]
     for name in table.partition:
@@ -160,11 +160,11 @@ def _write(table: Table, rows: pa.Table, old: Path, staging: Path) -> list[str]:
         ]
     paths = []
     for i, group in enumerate(g for g in groups if g.num_rows):
-        path = staging / f"{old.stem}-{i}.parquet"
-        if path.exists():
-            path = staging / f"{old.parent.name}-{old.stem}-{i}.parquet"
+        path = join(staging, f"{old.stem}-{i}.parquet")
+        if lake.storage.exists(path):
+            path = join(staging, f"{old.parent.name}-{old.stem}-{i}.parquet")
         pq.write_table(group, path, compression="zstd")
-        paths.append(str(path))
+        paths.append(path)
     return paths
 
 

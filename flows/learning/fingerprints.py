@@ -68,7 +68,8 @@ def train_fingerprint(context: Context, days: Sequence[date]) -> Fingerprint:
 def not_trained(context: Context) -> dict[str, Any]:
     """What stands for training's report on a night that leaves it out."""
     why = "nothing was trained: no_train is set"
-    folder = context.settings.folder / "runs" / context.run_id / "train"
+    home = context.settings.home_folder
+    folder = home.storage.local_path(home.run(context.run_id, "train"))
     return untrained({}, why, str(folder))
 
 

@@ -41,7 +41,8 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
             code_fingerprint(("models.training.hyperparameter_search",)) + table_shape((EXAMPLES,)),
         ]
     )
-    folder = night.settings.folder / "runs" / night.run_id
+    home = night.settings.home_folder
+    folder = home.storage.local_path(home.run(night.run_id))
     train = {
         "files": files,
         "as_ofs": [day.isoformat() for day in days],
@@ -54,7 +55,7 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     }
     spec = {
         "train": train,
-        "storage": f"sqlite:///{night.settings.folder / 'tune.db'}",
+        "storage": f"sqlite:///{home.tuning_database}",
         "name": short_hash(content),
         "seconds": 60 * minutes,
         "trials": trials,

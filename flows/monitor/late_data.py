@@ -51,7 +51,8 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
     rows = features_from_clean(as_now(clean), [day])
     now = write_days(night.spark, rows, USER_FEATURES, [day], folder)[day].files
     files = {"was": was, "now": list(now)}
-    runs = night.settings.folder / "runs" / night.run_id
+    home = night.settings.home_folder
+    runs = home.storage.local_path(home.run(night.run_id))
     model = str(Registry(night.settings).fetch(current.model_id))
     made = run_models(
         "score",

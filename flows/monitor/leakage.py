@@ -156,7 +156,8 @@ def _scored(
     current = Releases(night.engine).current()
     if current is None or current.model_id == NO_MODEL:
         return {}
-    folder = night.settings.folder / "runs" / night.run_id
+    home = night.settings.home_folder
+    folder = home.storage.local_path(home.run(night.run_id))
     spec: dict[str, Any] = {
         "files": files,
         "as_of": cut.isoformat(),

@@ -242,7 +242,8 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
     ]
     if origin.scores["model_id"] == NO_MODEL:
         return problems
-    runs = night.settings.folder / "runs" / night.run_id
+    home = night.settings.home_folder
+    runs = home.storage.local_path(home.run(night.run_id))
     model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
     base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
     withheld = {  # by the model itself, or as a later night found

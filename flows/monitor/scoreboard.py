@@ -100,10 +100,11 @@ def keep_score(night: Night, decisions: Sequence[Decision], say: Say) -> list[di
             tasks = closed_tasks(night, decision.day, scored.outputs["tasks"])
             paths = {name: [file.path for file in found] for name, found in files.items()}
             days.append({"as_of": decision.day.isoformat(), "tasks": tasks, **paths})
+    home = night.settings.home_folder
     made = run_models(
         "scoreboard",
         {"threads": 1, "days": days},
-        night.settings.folder / "runs" / night.run_id,
+        home.storage.local_path(home.run(night.run_id)),
         say,
     )["days"]
     rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in made for row in day]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from contracts.errors import ContractError
 from flows.settings import NightjarSettings
 from flows.state.postgres import make_database
+from flows.storage.location import join
 from models.config import ARTIFACT
 
 NAME = "nightjar"
@@ -27,7 +27,8 @@ class Registry:
 
     def __init__(self, settings: NightjarSettings):
         self._settings = settings
-        self._folder = settings.folder / "models"
+        self._home = settings.home_folder
+        self._storage = self._home.storage
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -71,12 +72,12 @@ class Registry:
     def _versions(self) -> list[Any]:
         return list(self._client.search_model_versions(f"name='{NAME}'"))
 
-    def keep(self, model_id: str, artifact: Path) -> None:
+    def keep(self, model_id: str, artifact: str) -> None:
         """Keep an artifact on this machine, so that scoring with it needs no MLflow."""
-        folder = self._folder / model_id
-        if not folder.exists():
+        folder = self._home.model(model_id)
+        if not self._storage.exists(folder):
             scratch = self._scratch(model_id)
-            shutil.copytree(artifact, scratch / ARTIFACT)
+            self._storage.copy_folder(artifact, join(scratch, ARTIFACT))
             self._put(scratch, folder)
 
     def fetch(self, model_id: str) -> Path:
@@ -85,32 +86,32 @@ class Registry:
         Raises:
             ContractError: MLflow has no such model, and this machine does not keep it.
         """
-        folder = self._folder / model_id
-        if folder.exists():
-            return folder
+        folder = self._home.model(model_id)
+        path = self._storage.local_path(folder)
+        if self._storage.exists(folder):
+            return path
         run_id = next((v.run_id for v in self._versions() if _model_of(v) == model_id), None)
         run_id = run_id or self._run_of(model_id)
         if run_id is None:
             raise ContractError(
-                f"model {model_id} is nowhere to be found: expected it in {folder}, or in MLflow "
+                f"model {model_id} is nowhere to be found: expected it in {path}, or in MLflow "
                 f"as a version of {NAME} or a run with the tag model_id; if it was deleted there, "
                 "restore its run (`mlflow gc` keeps none), or put the artifact's folder back"
             )
         scratch = self._scratch(model_id)
-        self._client.download_artifacts(run_id, ARTIFACT, str(scratch))
+        self._client.download_artifacts(run_id, ARTIFACT, str(self._storage.local_path(scratch)))
         self._put(scratch, folder)
-        return folder
+        return path
 
-    def _scratch(self, model_id: str) -> Path:
-        scratch = self._folder / f".{model_id}.part"
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-        return scratch
+    def _scratch(self, model_id: str) -> str:
+        """An empty folder beside the models."""
+        scratch = self._home.model(f".{model_id}.part")
+        self._storage.remove_folder(scratch)
+        return self._storage.make_folder(scratch)
 
-    @staticmethod
-    def _put(scratch: Path, folder: Path) -> None:
-        (scratch / ARTIFACT).rename(folder)
-        shutil.rmtree(scratch)
+    def _put(self, scratch: str, folder: str) -> None:
+        self._storage.replace(join(scratch, ARTIFACT), folder)
+        self._storage.remove_folder(scratch)
 
     def _run_of(self, model_id: str) -> str | None:
         """The run that trained a model, by its tag; it outlives a version that was deleted."""

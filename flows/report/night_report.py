@@ -21,6 +21,8 @@ from flows.monitor.row_counts import Counted, cut_off_line
 from flows.release.audit import Audited
 from flows.report.charts import drifts, scoreboard
 from flows.report.findings import TREND, Findings
+from flows.storage.home import Home
+from flows.storage.location import join
 
 _TEMPLATES = Path(__file__).parent
 SEGMENTS = ("new", "active", "dormant")
@@ -265,22 +267,21 @@ def as_markdown(report: NightReport) -> str:
     return _render("report.md.j2", report, {})
 
 
-def write_report(report: NightReport, folder: Path, pictures: Path) -> Path:
+def write_report(report: NightReport, home: Home, pictures: str) -> Path:
     """Write the page as HTML with its pictures inside; a night run again replaces its page."""
-    embedded = {
-        name: base64.b64encode((pictures / f"{name}.png").read_bytes()).decode()
-        for name in ("curves", "reliability", "importance", "sharing")
-        if (pictures / f"{name}.png").exists()
-    }
+    storage, embedded = home.storage, {}
+    for name in ("curves", "reliability", "importance", "sharing"):
+        picture = join(pictures, f"{name}.png")
+        if storage.exists(picture):
+            embedded[name] = base64.b64encode(storage.read_bytes(picture)).decode()
     drawn = {
         "drift": drifts(report.findings.drifted),
         "scoreboard": scoreboard(report.findings.history),
     }
     embedded |= {name: picture for name, picture in drawn.items() if picture is not None}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{report.as_of}.html"
-    path.write_text(_render("report.html.j2", report, embedded), encoding="utf-8")
-    return path
+    page = home.report(report.as_of)
+    storage.write_text(page, _render("report.html.j2", report, embedded))
+    return storage.local_path(page)
 
 
 def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> str:

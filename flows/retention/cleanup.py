@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Engine, select
 
@@ -49,8 +47,8 @@ class Cleaning:
     small_files: int = 0
     branches: dict[Table, list[str]] = field(default_factory=dict)
     """Of releases that were never published, by now of use to nobody."""
-    runs: list[Path] = field(default_factory=list)
-    stale: maintenance.Stale = field(default_factory=lambda: maintenance.Stale((), 0))
+    runs: list[str] = field(default_factory=list)
+    stale: maintenance.Stale = field(default_factory=maintenance.Stale)
     written_by: set[str] = field(default_factory=set)
     """Runs whose files are in use before the cleaning."""
 
@@ -86,8 +84,8 @@ class Cleaning:
             )
         if self.runs:
             made.append(("folders of runs", str(len(self.runs)), ""))
-        if self.stale.paths:
-            made.append(("unreferenced files", str(len(self.stale.paths)), _size(self.stale.bytes)))
+        if self.stale.files:
+            made.append(("unreferenced files", str(len(self.stale.files)), _size(self.stale.bytes)))
         return made
 
 
@@ -115,7 +113,7 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
         made = _found(settings, lake, receipts, releases, current, at)
         _clean(settings, lake, receipts, releases, made, run_id, at, say)
         made.stale = _stale(settings, lake, engine, at, made.written_by)
-        maintenance.remove(made.stale, lake.files_folder)
+        maintenance.remove(lake, made.stale)
     return made
 
 
@@ -215,7 +213,7 @@ def _clean(
     for table, snapshots in made.snapshots.items():
         maintenance.expire(lake, table, snapshots)
     for folder in made.runs:
-        shutil.rmtree(folder, ignore_errors=True)
+        settings.home_folder.storage.remove_folder(folder)
 
 
 def old_days(
@@ -264,11 +262,11 @@ def old_releases(settings: NightjarSettings, lake: Lake, releases: Releases) -> 
     return [r for r in releases.all() if r not in kept and tag_of(r.release_id) in tags]
 
 
-def old_runs(settings: NightjarSettings, at: datetime) -> list[Path]:
+def old_runs(settings: NightjarSettings, at: datetime) -> list[str]:
     """Folders that runs left for looking into, after some weeks."""
-    limit = (at - timedelta(days=settings.keep_run_days)).timestamp()
-    folder = settings.folder / "runs"
-    return sorted(p for p in folder.glob("*") if p.is_dir() and p.stat().st_mtime < limit)
+    limit = at - timedelta(days=settings.keep_run_days)
+    home = settings.home_folder
+    return [run.location for run in home.storage.folders(home.runs) if run.changed_at < limit]
 
 
 def _expirable(

@@ -45,11 +45,11 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
     Raises:
         ContractError: a part did not start.
     """
-    quiet_environment(settings.folder)
+    quiet_environment(settings.home_folder.path)
     if settings.postgres_url is not None:
         for name in make_databases(settings):
             say(f"PostgreSQL: made database {name}")
-    environment = service_environment(settings)
+    environment, logs = service_environment(settings), settings.home_folder.logs
     os.environ.update(environment)
     started: dict[str, subprocess.Popen[bytes]] = {}
     signals.say_when_stopped(STOPPED)
@@ -62,24 +62,24 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
             if answers(address):
                 say(f"{name} runs already")
                 continue
-            started[name] = start(command, environment, settings.folder / "logs", stack)
-            wait_for(address, started[name], name, settings.folder / "logs")
+            started[name] = start(command, environment, logs, stack)
+            wait_for(address, started[name], name, logs)
         deploy(settings)
         for pool in POOLS if settings.pools else POOLS[:1]:
             started[f"worker of pool {pool}"] = start(
-                worker_command(pool), environment, settings.folder / "logs", stack, f"worker-{pool}"
+                worker_command(pool), environment, logs, stack, f"worker-{pool}"
             )
         say(f"""\
 Prefect   http://{HOST}:{settings.prefect_port}   nightly (at \
 {settings.nightly_cron} {settings.nightly_timezone}), backfill, rollback, replay, erase
 MLflow    http://{HOST}:{settings.mlflow_port}
 pages     http://{HOST}:{settings.pages_port}   releases, quality, scores, one user: for analysts
-logs      {settings.folder / "logs"}
+logs      {logs}
 Ctrl-C stops what was started here.""")
         while all(process.poll() is None for process in started.values()):
             time.sleep(0.5)
         ended = ", ".join(name for name, p in started.items() if p.poll() is not None)
-        raise ContractError(f"{ended} has ended by itself; see {settings.folder / 'logs'}")
+        raise ContractError(f"{ended} has ended by itself; see {logs}")
 
 
 def api_url(settings: NightjarSettings) -> str:
@@ -90,7 +90,7 @@ def service_environment(settings: NightjarSettings) -> dict[str, str]:
     """What the server, the worker and the runs it starts need to know of this home."""
     told = {
         "PREFECT_API_URL": api_url(settings),
-        "NIGHTJAR_HOME": str(settings.folder),
+        "NIGHTJAR_HOME": str(settings.home_folder),
         "MLFLOW_BACKEND_STORE_URI": settings.mlflow_url,  # not an argument: it may hold a password
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; see `flows/server/automations.py`
@@ -118,9 +118,9 @@ def locked(settings: NightjarSettings, password: str) -> dict[str, str]:
     MLflow keeps accounts in a database of its own; it is made anew, so that the password is always
     the one in the settings.
     """
-    accounts = settings.folder / "mlflow_accounts.db"
+    accounts = settings.home_folder.mlflow_accounts
     accounts.unlink(missing_ok=True)
-    config = settings.folder / "mlflow_accounts.ini"
+    config = settings.home_folder.mlflow_accounts_settings
     write_private(
         config,
         "[mlflow]\n"
@@ -172,7 +172,7 @@ def mlflow_command(settings: NightjarSettings) -> list[str]:
         "--port",
         str(settings.mlflow_port),
         "--artifacts-destination",
-        (settings.folder / "mlartifacts").as_uri(),
+        settings.home_folder.mlflow_artifacts_uri,
         "--workers",
         "1",
         *(["--app-name", "basic-auth"] if settings.operators_password is not None else []),

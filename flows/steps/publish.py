@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
@@ -37,6 +36,7 @@ from flows.settings import NightjarSettings
 from flows.state.receipts import WITHDRAWN, Fingerprint
 from flows.state.schema import unfinished_erasures
 from flows.steps.prefect_tasks import say, task, transient, warn
+from flows.storage.location import join
 from jobs.spark.files import WrittenDay
 from jobs.stages import JOBS
 
@@ -67,7 +67,8 @@ def score(
         return dict(receipt.outputs) | {"snapshot": snapshot} if receipt else {}
     release_id = release_id_of(night, _published_scores(night), prints)
     staging = night.lake.staging(night.run_id, "score")
-    folder = night.settings.folder / "runs" / night.run_id
+    home = night.settings.home_folder
+    folder = home.storage.local_path(home.run(night.run_id))
     files = {day: night.lake.files(USER_FEATURES, day, day + _ONE) for day in todo}
     rows = sum(file.rows for group in files.values() for file in group)
     threads = night.settings.train.threads
@@ -127,23 +128,19 @@ def score(
         rows,
         sum(one["rows"] for one in made),
         started,
-        sum(os.path.getsize(path) for one in made for path in one["paths"]),
+        sum(home.storage.size(path) for one in made for path in one["paths"]),
         say,
     )
-    shutil.rmtree(_scoring(night.settings), ignore_errors=True)
+    home.storage.remove_folder(home.scoring)
     return outputs[todo[-1]]
 
 
 def scratch_of(settings: NightjarSettings, fingerprint: Fingerprint) -> Path:
     """Where a scoring that is killed leaves off, and one of the same code, model and features goes
     on: after any of them has changed nothing of before is mixed in."""
-    return _scoring(settings) / short_hash(
-        hash_of([asdict(fingerprint), settings.train.accelerator])
-    )
-
-
-def _scoring(settings: NightjarSettings) -> Path:
-    return settings.folder / "runs" / "scoring"
+    home = settings.home_folder
+    made_by = short_hash(hash_of([asdict(fingerprint), settings.train.accelerator]))
+    return home.storage.local_path(join(home.scoring, made_by))
 
 
 def score_processes(settings: NightjarSettings, rows: int) -> int:
@@ -315,7 +312,7 @@ def publish(night: Night, scored: Mapping[str, Any], days: Sequence[date]) -> Re
 def derive(releases: Releases, lake: Lake, settings: NightjarSettings, what: str) -> None:
     """Have what only shows the current release show it, and then announce it, unless that was done;
     what cannot be made raises an alert."""
-    healed = heal(releases, lake, Registry(settings), settings.folder / "nightjar.duckdb")
+    healed = heal(releases, lake, Registry(settings), settings.home_folder.analysts_file)
     for mended in healed.mended:
         say(f"{what}: {mended}")
     for problem in healed.problems:
@@ -386,4 +383,4 @@ def mend(night: Night, erasing: str = "") -> None:
 
 def database(night: Night) -> Path:
     """The file of views that analysts open."""
-    return night.settings.folder / "nightjar.duckdb"
+    return night.settings.home_folder.analysts_file

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
@@ -35,6 +33,7 @@ from flows.report.night_report import NightReport, as_markdown, write_report
 from flows.report.sample import sample
 from flows.steps.prefect_tasks import after_publication, say, task, transient, warn
 from flows.steps.publish import database
+from flows.storage.location import join, plain_path
 from jobs.stages import Engine
 
 
@@ -114,10 +113,10 @@ def train(night: Night) -> dict[str, Any]:
     files = [
         file for day in days for file in night.lake.files(EXAMPLES, day, day + timedelta(days=1))
     ]
-    runs = night.settings.folder / "runs"
-    folder = runs / night.run_id
+    home = night.settings.home_folder
+    folder = home.storage.local_path(home.run(night.run_id))
     # Where a training that is killed left off: the next night that trains the same goes on there.
-    stopped = runs / f"training-{short_hash(hash_of(asdict(fingerprint)))}"
+    stopped = home.checkpoints(short_hash(hash_of(asdict(fingerprint))))
     snapshot = str(night.lake.snapshot(EXAMPLES))
     report = run_models(
         "train",
@@ -126,17 +125,17 @@ def train(night: Night) -> dict[str, Any]:
             "files": [file.path for file in files],
             "as_ofs": [day.isoformat() for day in days],
             "folder": str(folder / "train"),
-            "checkpoints": str(stopped),
+            "checkpoints": str(home.storage.local_path(stopped)),
             "champion": _champion(registry, told["champion"]),
             "run": {
                 "experiment": f"nightjar-{night.mapping.name}",
-                "artifact_location": (night.settings.folder / "mlartifacts").as_uri(),
+                "artifact_location": home.mlflow_artifacts_uri,
                 "name": f"{night.as_of}",
                 "datasets": [
                     {
                         "name": EXAMPLES.name,
                         "snapshot": snapshot,
-                        "location": str(night.lake.folder),
+                        "location": plain_path(night.lake.location),
                     }
                 ],
                 "tags": {
@@ -167,7 +166,7 @@ def train(night: Night) -> dict[str, Any]:
         sum(file.bytes for file in files),
         say,
     )
-    shutil.rmtree(stopped, ignore_errors=True)
+    home.storage.remove_folder(stopped)
     return report
 
 
@@ -208,9 +207,10 @@ def gate(night: Night, report: Mapping[str, Any]) -> str:
         night.settings.failed_tasks == "base_rate",
     )
     say(f"gate: {why}")
-    artifact = Path(report.get("folder", ""), "model")
-    if model_id == report["model_id"] != NO_MODEL and "folder" in report and artifact.is_dir():
-        Registry(night.settings).keep(model_id, artifact)  # scoring with it needs no MLflow then
+    if model_id == report["model_id"] != NO_MODEL and "folder" in report:
+        artifact = join(report["folder"], "model")
+        if night.settings.home_folder.storage.is_folder(artifact):
+            Registry(night.settings).keep(model_id, artifact)  # scoring needs no MLflow then
     if asks:
         answer = f"nightjar run --as-of {night.as_of} --accept {report['model_id']}"
         say(f"gate: to let it pass: {answer}")
@@ -244,7 +244,7 @@ def report(
     shown: dict[str, Any] = {}
     with after_publication("the night's page"):
         made = _night_report(night, trained, scored, audited, release)
-        path = write_report(made, night.settings.folder / "reports", Path(trained["folder"]))
+        path = write_report(made, night.settings.home_folder, trained["folder"])
         say(f"report: {path}")
         shown = {
             "report": path,

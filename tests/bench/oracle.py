@@ -42,7 +42,7 @@ def main() -> None:
     if receipt is None:
         raise SystemExit("no night has been trained")
     report = receipt.outputs
-    files = [f.path for f in Lake(settings.folder / "lake").files(LABELS)]
+    files = [f.path for f in Lake(settings.home_folder.lake).files(LABELS)]
     key = settings.user_key().key
     latents = pd.read_parquet(raw / "truth/latents.parquet")
     latents["user_key"] = [

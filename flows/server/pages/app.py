@@ -119,8 +119,8 @@ def make_app(settings: NightjarSettings) -> FastAPI:
         return page("user", key=key, answers=pages.answers(key), features=pages.features(key),
                     reasons=pages.reasons(key))  # fmt: skip
 
-    reports = settings.folder / "reports"
-    reports.mkdir(parents=True, exist_ok=True)
+    storage = settings.home_folder.storage
+    reports = storage.local_path(storage.make_folder(settings.home_folder.reports))
     app.mount("/reports", StaticFiles(directory=reports), name="reports")
     return app
 

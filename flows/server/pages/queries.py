@@ -7,7 +7,6 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -22,6 +21,7 @@ from flows.release.duckdb_views import NEWEST, first_row, reading
 from flows.release.releases import Release, Releases
 from flows.settings import NightjarSettings
 from flows.state.receipts import newest
+from flows.storage.location import name_of
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 BINS = 20
@@ -58,7 +58,8 @@ class Pages:
     def __init__(self, settings: NightjarSettings):
         self._settings = settings
         self._engine = open_home(settings)
-        self._database: Path = settings.folder / "nightjar.duckdb"
+        self._home = settings.home_folder
+        self._database = self._home.analysts_file
         self._reasons: dict[tuple[str, str], Mapping[str, Any]] = {}
         self._explaining = threading.Lock()
 
@@ -70,12 +71,12 @@ class Pages:
         current = self.current()
         made = []
         for release in Releases(self._engine).newest(RELEASES):
-            report = self._settings.folder / "reports" / f"{release.as_of}.html"
+            report = self._home.report(release.as_of)
             made.append(
                 {
                     "release": release,
                     "current": current is not None and release.release_id == current.release_id,
-                    "report": report.name if report.exists() else None,
+                    "report": name_of(report) if self._home.storage.exists(report) else None,
                 }
             )
         return made
@@ -242,8 +243,8 @@ class Pages:
         for path in paths:
             mine = pq.read_table(path, partitioning=None, filters=[("user_key", "=", key), day])
             if mine.num_rows:
-                folder = self._settings.folder / "runs" / "pages"
-                folder.mkdir(parents=True, exist_ok=True)
+                storage = self._home.storage
+                folder = storage.local_path(storage.make_folder(self._home.page_reasons))
                 row = folder / "row.parquet"
                 pq.write_table(mine, row)
                 spec = {
@@ -255,7 +256,7 @@ class Pages:
                 try:
                     return run_models("reasons", spec, folder, lambda line: None)
                 finally:
-                    row.unlink()
+                    storage.remove(str(row))
         raise UsageError("The current release has no features of that user.")
 
     def _rows(self, sql: str, given: Sequence[Any]) -> list[dict[str, Any]]:

@@ -197,7 +197,7 @@ from flows import cli, settings, terminal
 
 @terminal.app.command()
 def wait() -> None:
-    terminal.run_flow(settings.read_settings().folder, waiting)
+    terminal.run_flow(settings.read_settings().home_folder.path, waiting)
 
 def waiting():
     from flows.steps.prefect_tasks import flow, say

@@ -108,7 +108,7 @@ def test_a_model_that_is_nowhere_is_said_to_be(settings, client) -> None:
     with pytest.raises(ContractError) as error:
         registry.fetch("m9")
     assert str(error.value) == (
-        f"model m9 is nowhere to be found: expected it in {settings.folder}/models/m9, or in "
+        f"model m9 is nowhere to be found: expected it in {settings.home_folder}/models/m9, or in "
         "MLflow as a version of nightjar or a run with the tag model_id; if it was deleted there, "
         "restore its run (`mlflow gc` keeps none), or put the artifact's folder back"
     )
@@ -121,8 +121,8 @@ def test_a_model_that_is_kept_on_this_machine_needs_no_mlflow(tmp_path: Path) ->
     registry = Registry(settings)
     (tmp_path / "made").mkdir()
     (tmp_path / "made/model.json").write_text("m2")
-    registry.keep("m2", tmp_path / "made")
-    registry.keep("m2", tmp_path / "made")
+    registry.keep("m2", str(tmp_path / "made"))
+    registry.keep("m2", str(tmp_path / "made"))
     assert registry.fetch("m2").joinpath("model.json").read_text() == "m2"
     with pytest.raises(ContractError, match="nightjar_mlflow cannot be reached"):
         registry.point_champion("m2")

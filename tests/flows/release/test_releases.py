@@ -189,7 +189,7 @@ def test_a_double_click_on_rollback_takes_one_release_back(
     """Two runs of the same moment, which have one place in line, wait while something writes."""
     monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path / "home"))
     settings = read_settings()
-    engine, lake = open_home(settings), Lake(settings.folder / "lake")
+    engine, lake = open_home(settings), Lake(settings.home_folder.lake)
     releases, registry = Releases(engine), FakeRegistry()
     before = None
     for day, name in ((D1, "one"), (D2, "two"), (D3, "three")):

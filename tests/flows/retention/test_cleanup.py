@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -21,8 +22,7 @@ from contracts.tables import (
     table_named,
 )
 from flows.lake import home_binding
-from flows.lake.home_binding import MARK, adopt, bind_folder, open_home, open_lake
-from flows.lake.iceberg import uri_of
+from flows.lake.home_binding import adopt, bind_folder, open_home, open_lake
 from flows.lake.lake import Lake
 from flows.lake.maintenance import expire, left_branches, remove, runs_of, stale_files
 from flows.lake.maintenance import reached_files as reached
@@ -32,6 +32,8 @@ from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, Receipt, Receipts, trained_on
 from flows.state.schema import PLACES, RUNS, open_database
 from flows.state.writer_lock import record_run
+from flows.storage.home import Home
+from flows.storage.location import plain_path, uri_of
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
 from tests.flows.lakes import FakeRegistry, day_file, release_of
@@ -50,6 +52,10 @@ def written(lake: Lake, run: str, day: date = D1, rows: int = 2) -> Path:
     return Path(made.files[0])
 
 
+def unreached(lake: Lake) -> list[str]:
+    return [plain_path(f.location) for f in stale_files(lake, {"one", "two"}, NOW).files]
+
+
 def test_only_what_our_runs_left_unreached_goes(tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake")
     old, new = written(lake, "one", rows=2), written(lake, "two", rows=3)
@@ -59,14 +65,14 @@ def test_only_what_our_runs_left_unreached_goes(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(old.read_bytes())
     assert runs_of(lake, reached(lake)) == {"one", "two"}
-    assert not [p for p in stale_files(lake, {"one", "two"}, NOW).paths if p.suffix == ".parquet"]
+    assert not [p for p in unreached(lake) if p.endswith(".parquet")]
     tip = lake.snapshot(USER_ITEM_DAYS)
     found = lake.table(USER_ITEM_DAYS)
     expire(lake, USER_ITEM_DAYS, [s.snapshot_id for s in found.snapshots() if s.snapshot_id != tip])
-    assert stale_files(lake, {"one", "two"}, datetime.now(UTC) - timedelta(hours=1)).paths == ()
+    assert stale_files(lake, {"one", "two"}, datetime.now(UTC) - timedelta(hours=1)).files == ()
     stale = stale_files(lake, {"one", "two"}, NOW)
-    assert [p for p in stale.paths if p.suffix == ".parquet"] == [old]
-    remove(stale, lake.files_folder)
+    assert [p for p in unreached(lake) if p.endswith(".parquet")] == [str(old)]
+    remove(lake, stale)
     assert not old.parent.exists()
     assert new.exists()
     assert stranger.exists()
@@ -97,7 +103,7 @@ def test_what_pyiceberg_wrote_for_a_commit_goes_as_well(tmp_path: Path) -> None:
         tip = lake.snapshot(table)
         others = [s.snapshot_id for s in lake.table(table).snapshots() if s.snapshot_id != tip]
         expire(lake, table, others)
-    remove(stale_files(lake, set(), NOW), lake.files_folder)
+    remove(lake, stale_files(lake, set(), NOW))
     assert not left.exists()
     assert not small.exists()
     assert strange.exists()
@@ -116,7 +122,7 @@ def test_a_table_reached_through_another_name_of_its_folder_keeps_its_files(
     file = written(by_link, "one")
     for name in ("real", way):
         lake = Lake(tmp_path / name / "lake")
-        assert stale_files(lake, {"one"}, NOW).paths == ()
+        assert stale_files(lake, {"one"}, NOW).files == ()
     assert file.exists()
 
 
@@ -146,7 +152,7 @@ def test_a_table_of_somebody_else_in_the_catalogue_keeps_its_files(tmp_path: Pat
         theirs.overwrite(rows)
     before = {p for p in tmp_path.rglob("*") if p.is_file() and "notes" in str(p)}
     assert before
-    remove(stale_files(lake, {"one"}, NOW), lake.files_folder)
+    remove(lake, stale_files(lake, {"one"}, NOW))
     assert {p for p in tmp_path.rglob("*") if p.is_file() and "notes" in str(p)} == before
 
 
@@ -179,28 +185,28 @@ def test_a_home_that_was_moved_is_adopted_on_purpose_once_its_files_are_found(
     assert adopt(settings) == str(before)
     open_home(settings)
     open_home(read_settings(home=before))  # the link leads to the same home
-    lake = Lake(settings.folder / "lake")
-    assert stale_files(lake, {"one"}, NOW).paths == ()
+    lake = Lake(settings.home_folder.lake)
+    assert stale_files(lake, {"one"}, NOW).files == ()
     assert [f.path for f in lake.files(USER_ITEM_DAYS)] == [str(file)]
 
 
 def test_a_folder_is_the_home_of_one_database(tmp_path: Path) -> None:
     folder = tmp_path / "home"
     first, second = (open_database(f"sqlite:///{tmp_path}/{n}.db") for n in (1, 2))
-    bind_folder(first, folder)
-    bind_folder(first, folder)
+    bind_folder(first, Home.of(folder))
+    bind_folder(first, Home.of(folder))
     with pytest.raises(UsageError) as error:
-        bind_folder(second, folder)
+        bind_folder(second, Home.of(folder))
     assert str(error.value) == (
         f"{folder} is the home of another database than sqlite:///{tmp_path}/2.db, which would "
         "take all that lies there for nobody's. Use the database it was made with, or another home"
     )
     with second.connect() as connection:
         assert connection.execute(select(PLACES)).first() is None
-    bind_folder(second, tmp_path / "other")
-    (folder / MARK).write_text((tmp_path / "other" / MARK).read_text())
+    bind_folder(second, Home.of(tmp_path / "other"))
+    shutil.copy(tmp_path / "other" / "home.json", folder / "home.json")
     with pytest.raises(UsageError, match="is the home of another database"):
-        bind_folder(first, folder)
+        bind_folder(first, Home.of(folder))
 
 
 def test_another_catalogue_than_the_homes_is_refused(tmp_path: Path, monkeypatch) -> None:
@@ -218,7 +224,7 @@ def test_another_catalogue_than_the_homes_is_refused(tmp_path: Path, monkeypatch
         "Which one it is says PYICEBERG_CATALOG__NIGHTJAR__URI in the environment, or pyiceberg's "
         "settings"
     )
-    folder = settings.folder / "lake"
+    folder = settings.home_folder.path / "lake"
     with pytest.raises(UsageError) as error:
         open_lake(settings, engine)
     assert str(error.value) == (
@@ -230,7 +236,7 @@ def test_another_catalogue_than_the_homes_is_refused(tmp_path: Path, monkeypatch
     with pytest.raises(UsageError) as error:
         open_lake(other, open_home(other))
     assert str(error.value) == (
-        f"the catalogue of the lake in {other.folder / 'lake'} belongs to another home. {which}"
+        f"the catalogue of the lake in {other.home_folder.path / 'lake'} belongs to another home. {which}"
     )
 
 
@@ -255,7 +261,7 @@ def test_a_database_that_keeps_no_folder_is_refused(
     engine = open_database(f"sqlite:///{tmp_path}/n.db")
     monkeypatch.setattr(home_binding, "_place", lambda engine: None)
     with pytest.raises(UsageError) as error:
-        bind_folder(engine, tmp_path / "home")
+        bind_folder(engine, Home.of(tmp_path / "home"))
     assert str(error.value) == (
         f"sqlite:///{tmp_path}/n.db neither takes the folder of this home, {tmp_path}/home, nor names "
         "another: its table place is not as Nightjar makes it. Use another database, or another home"

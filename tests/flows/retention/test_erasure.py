@@ -97,7 +97,7 @@ def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) 
 
 
 def on_disk(night: Night) -> set[str]:
-    files = (night.settings.folder / "lake").rglob("*")
+    files = (night.settings.home_folder.path / "lake").rglob("*")
     return {str(p) for p in files if p.suffix in (".parquet", ".avro")}
 
 
@@ -150,7 +150,10 @@ def test_a_second_try_removes_what_the_first_would_have(
     assert trained_on_erased(later.engine) == registry.marked == {"m1": 1}
     assert suppressed(later.engine) == {KEY}
     assert personal_rows.unfinished(later.engine, KEY) is None
-    assert personal_rows.reached_before(later.engine, KEY, later.settings.folder) == frozenset()
+    assert (
+        personal_rows.reached_before(later.engine, KEY, later.settings.home_folder.path)
+        == frozenset()
+    )
     with pytest.raises(UsageError, match="erased already, and stays so: nothing was changed"):
         erasure.take_out(later, KEY, None)
 

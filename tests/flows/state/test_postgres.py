@@ -69,10 +69,10 @@ def test_receipts_releases_and_the_catalogue_live_in_it(told: NightjarSettings, 
     Receipts(engine).write([receipt])
     assert Receipts(engine).get("orders", D1) == receipt
 
-    lake, other = lakes = [Lake(told.folder / "lake") for _ in range(2)]
+    lake, other = lakes = [Lake(told.home_folder.lake) for _ in range(2)]
     lake.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 4)})
     assert rows_per_day(other) == {"f-2025-01-01": 4}
-    assert not (told.folder / "lake/catalogue.db").exists()
+    assert not (told.home_folder.path / "lake/catalogue.db").exists()
     Releases(engine).publish(release_of(lake, tmp_path, D1, "r1"))
     current = Releases(engine).current()
     assert current is not None

@@ -297,7 +297,7 @@ def end_nights(
 def show_files(night: Made, files: dict[Table, WrittenDay]) -> None:
     """Let analysts see these files."""
     duckdb_views.build_database(
-        night.settings.folder / "nightjar.duckdb",
+        night.settings.home_folder.analysts_file,
         "made",
         FIRST,
         {table: files[table].files if table in files else () for table in RELEASED_TABLES},

@@ -80,7 +80,7 @@ def methods(night: Made) -> dict[str, Any]:
     """Where analysts read that the newest scores come from."""
     names = ("purchase_7d", "churn_28d", "view_7d")
     columns = ", ".join(f"any_value(method_{n}), count(score_{n}{_SUFFIX[n]})" for n in names)
-    row = query(night.settings.folder / "nightjar.duckdb", f"SELECT {columns} FROM newest_scores")
+    row = query(night.settings.home_folder.analysts_file, f"SELECT {columns} FROM newest_scores")
     return {n: row[1][0][2 * i : 2 * i + 2] for i, n in enumerate(names)}
 
 

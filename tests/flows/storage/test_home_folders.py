@@ -64,7 +64,7 @@ def test_a_home_goes_by_its_real_name(tmp_path: Path) -> None:
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real")
     for name in ("real", "link", "real/inner/..", "link/inner/.."):
-        assert read_settings(home=tmp_path / name).folder == (tmp_path / "real").resolve()
+        assert read_settings(home=tmp_path / name).home_folder.path == (tmp_path / "real").resolve()
 
 
 @pytest.mark.parametrize("name", ["home", "source", "raw", "key_file", "weights_key_file"])
