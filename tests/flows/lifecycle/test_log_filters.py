@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from contracts.errors import ContractError
+from contracts.errors import NightjarError
 from flows.engine.run import StageReport, done
 from flows.lifecycle import errors
 from flows.lifecycle.log_filters import _Ours
@@ -107,7 +107,7 @@ def test_prefect_is_told_how_a_run_failed_and_no_values(
 ) -> None:
     with lines_at_a_terminal() as shown:
         state = foreign(how, return_state=True)
-    with pytest.raises(ContractError) as failed:
+    with pytest.raises(NightjarError) as failed:
         state.result()
     said = re.sub(r":\d+,", ":LINE,", str(failed.value))
     assert (said, failed.value.__cause__, failed.value.__context__) == (told, None, None)

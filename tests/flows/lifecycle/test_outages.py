@@ -18,7 +18,7 @@ from sqlalchemy import insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from contracts.errors import ContractError
+from contracts.errors import NightjarError
 from flows.engine import alerts
 from flows.lake.catalogue import open_catalogue
 from flows.lifecycle.errors import sentence
@@ -94,7 +94,7 @@ def test_a_database_that_is_silent_and_refuses_nothing_is_away_after_seconds() -
         told = NightjarSettings(postgres_url=f"{url}?connect_timeout=2").postgres("nightjar")
         assert "connect_timeout=2&" in told  # in the place of ours
         started = time.monotonic()
-        with pytest.raises(ContractError) as error:
+        with pytest.raises(NightjarError) as error:
             make_database(told)
     assert time.monotonic() - started < 20
     assert str(error.value).startswith(
@@ -193,7 +193,8 @@ def test_a_server_of_prefects_that_is_away_is_one_sentence(tmp_path: Path) -> No
 
 WAITS = """
 import os, sys, time
-from flows import cli, settings, terminal
+from flows import settings
+from flows.cli import main, terminal
 
 @terminal.app.command()
 def wait() -> None:
@@ -211,7 +212,7 @@ def waiting():
     return waits
 
 sys.argv = ["nightjar", "wait"]
-cli.main()
+main.main()
 """
 
 

@@ -22,9 +22,9 @@ from tests.flows.conftest import ENVIRONMENT
 
 WORKS = f"""
 import signal, subprocess, sys, threading, time
-from flows import stopping, watchdog
-stopping.listen()
-watchdog.leave_nothing_behind()
+from flows.lifecycle import child_processes, signals
+signals.listen()
+child_processes.leave_nothing_behind()
 ends, ignores = "import time; time.sleep(60)", (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); "
     "time.sleep(60)")
@@ -37,13 +37,13 @@ if "library" in sys.argv:  # as Spark and Prefect do
         raise RuntimeError("hundreds of lines")
     signal.signal(signal.SIGINT, tell)
     signal.signal(signal.SIGTERM, tell)
-stopping.say_when_stopped({KEPT!r})
+signals.say_when_stopped({KEPT!r})
 try:
     print("working", flush=True)
     time.sleep(60)
 finally:
     print("words of a library", file=sys.stderr, flush=True)
-    stopping.leave_it_to_the_stop()
+    signals.leave_it_to_the_stop()
 """
 
 

@@ -125,7 +125,7 @@ def test_a_writer_that_lost_its_lease_ends_with_one_sentence_and_exit_code_1(
 _LOSES = """
 import sys, time
 from sqlalchemy import delete
-from flows import lease
+from flows.state import writer_lock
 from flows.state.schema import WRITER, open_database
 writer_lock.BEAT_SECONDS = 0.05
 url = sys.argv[1]
