@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS_HOME ?= .nightjar
+TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test lint up docs bench bench-past bench-model bench-quality bench-mappings bench-export kill-test stop-test torture soak audit bench-ui oracle defects clean
+.PHONY: help setup night test test-all lint up docs bench bench-past bench-model bench-quality bench-mappings bench-export kill-test stop-test torture soak audit bench-ui oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +31,11 @@ night: $(STAMP) ## simulate a market and run one whole night on it
 up: $(STAMP) ## Prefect server, worker, schedule and MLflow on this machine
 	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/nightjar up
 
-test: $(STAMP) ## all tests
-	$(BIN)/python -m pytest -n 2
+test: $(STAMP) ## the tests, but for the slow ones
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m "not slow"
+
+test-all: $(STAMP) ## all tests, also those with servers, browsers, real data and long fuzzing
+	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 lint: $(STAMP) ## ruff, mypy, and the layer rules
 	$(BIN)/ruff check .

@@ -34,6 +34,18 @@ class Together(LoadScopeScheduling):
         return str(Path(file).parent) if "/one_" in file else file
 
 
+SLOW_FIXTURES = frozenset({"server", "page", "connect_server"})
+"""PostgreSQL, a browser, a Connect server: what a test waits for long before it can begin."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start such a server are slow, whoever forgets to say so."""
+    for item in items:
+        if SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     config.option.loadscopereorder = False  # the longest, `flows/one_home`, is collected first
     return Together(config, log)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from contracts.clean_tables import ENGAGEMENTS
 from contracts.tables import LANDED
 from jobs.landing.landing import landed
@@ -18,6 +20,8 @@ from jobs.market.traits import Market
 from jobs.spark.files import write_days
 from tests.conftest import REPOSITORY
 from tests.jobs.market.test_market import SMALL
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_stage_runs_alone_and_reports_its_files(spark, tmp_path: Path) -> None:

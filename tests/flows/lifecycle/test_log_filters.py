@@ -166,6 +166,7 @@ def test_a_stage_says_what_it_did_and_counts_one_as_one() -> None:
     assert done(StageReport("labels", 2, 0)) == "labels: reused, nothing changed"
 
 
+@pytest.mark.slow
 def test_a_night_that_a_limit_stops_prints_its_own_lines_and_the_reason_once(
     tmp_path: Path,
 ) -> None:

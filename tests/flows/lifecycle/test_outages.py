@@ -168,6 +168,7 @@ def with_a_release(home: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_temporary_server_that_does_not_come_up_in_time_is_one_sentence(tmp_path: Path) -> None:
     with_a_release(tmp_path)
     done = nightjar(tmp_path, "rollback", NIGHTJAR_PREFECT_START_SECONDS="1")
@@ -216,6 +217,7 @@ main.main()
 """
 
 
+@pytest.mark.slow
 def test_a_server_of_prefects_that_goes_away_during_a_run_is_one_sentence(tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     with prefect_server(tmp_path / "prefect") as port, doorway(port) as door:

@@ -158,6 +158,7 @@ def run(folder: Path, line: str, number: signal.Signals, wait: float) -> list[st
     return found.before
 
 
+@pytest.mark.slow
 def test_a_night_that_is_stopped_says_one_sentence_and_lets_go(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(MAPPING)
     rows = [f"p{i},u{i % 9},2025-0{1 + i // 20}-1{i % 9}T10:00:00" for i in range(100)]

@@ -30,6 +30,7 @@ from flows.server.automations import put, silent_runs_crash
 from flows.settings import NightjarSettings, read_settings
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

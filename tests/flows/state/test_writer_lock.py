@@ -234,6 +234,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_commits_each_day_is_whole(tmp_path: Path) -> None:
     """A process commits day after day, each time other rows; it is killed at random instants."""
     for k in range(4):

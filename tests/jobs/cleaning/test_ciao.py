@@ -26,6 +26,8 @@ from jobs.stages import JOBS, Settings
 from jobs.values.user_key import UserKey
 from tests.conftest import REPOSITORY, real_data
 
+pytestmark = pytest.mark.slow
+
 CRAWL = date(2011, 4, 12)
 WHO = "who-is-"
 """Every raw id of a user starts with it."""

@@ -18,6 +18,8 @@ from jobs.landing.raw_folder import files_before
 from jobs.mapping.sources import read_mapping
 from tests.conftest import fault_data
 
+pytestmark = pytest.mark.slow
+
 AS_OF = date(2025, 6, 10)
 MISSING = {"user_id: missing"}
 

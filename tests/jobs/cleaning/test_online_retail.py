@@ -7,6 +7,7 @@ import gzip
 from collections import Counter
 from datetime import date
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -20,6 +21,8 @@ from jobs.landing.raw_folder import raw_files
 from jobs.mapping.sources import read_mapping
 from jobs.values.user_key import UserKey
 from tests.conftest import REPOSITORY, real_data
+
+pytestmark = pytest.mark.slow
 
 DAYS = (date(2010, 12, 5), date(2010, 12, 9))
 

@@ -274,6 +274,7 @@ def test_mistakes_in_the_mapping_are_all_named() -> None:
 
 
 @pytest.mark.parametrize("task", ["irony", "emotion"])
+@pytest.mark.slow
 def test_real_tweets_decode_as_python_does(spark: SparkSession, task: str) -> None:
     folder = real_data("tweets") / task
     texts = (folder / "train_text.txt").read_text(encoding="utf-8").split("\n")[:3000]

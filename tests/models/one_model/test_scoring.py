@@ -149,6 +149,7 @@ def test_scoring_does_not_depend_on_the_batch(whole, tmp_path: Path, monkeypatch
             assert a.equals(b), name
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_scores_alike_and_goes_on_where_one_was_killed(
     trained, tmp_path: Path, monkeypatch
 ) -> None:

@@ -357,6 +357,7 @@ def started(spec: TrainSpec, folder: Path, **environment: str) -> subprocess.Pop
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_ranks_make_one_model_and_a_failing_rank_is_seen(files, tmp_path) -> None:
     spec = spec_of(files, tmp_path / "two", devices=2, max_epochs=1, tower_epochs=1)
     with started(spec, tmp_path / "two") as process:
