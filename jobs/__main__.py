@@ -22,13 +22,13 @@ from jobs.mapping.sources import read_mapping
 from jobs.run import run_job
 from jobs.spark.config import SparkConfig
 from jobs.spark.session import start_session
-from jobs.stages import JOBS, Settings, job_named
+from jobs.stages import SPARK_JOBS, Settings, job_named
 from jobs.values.user_key import UserKey
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m jobs", description=__doc__)
-    parser.add_argument("name", choices=[job.name for job in JOBS])
+    parser.add_argument("name", choices=[job.name for job in SPARK_JOBS])
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
     told = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The map of the data: which job reads which days of which tables, and what it writes."""
+"""The map of the data: which stage reads which days of which tables, and what it writes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from contracts.clean_tables import (
     USERS,
 )
 from contracts.days import DEDUP_DAYS, MAX_DAYS_EARLY, label_is_closed
+from contracts.errors import ContractError
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.measures import WINDOWS
 from contracts.table import Table
@@ -34,9 +35,11 @@ from contracts.tables import (
     LATE_DATA,
     QUARANTINE,
     RECONCILIATION,
+    SCOREBOARD,
     USER_DAYS,
     USER_FEATURES,
     USER_ITEM_DAYS,
+    USER_SCORES,
     USER_STATE,
 )
 from contracts.tasks import LABEL_REACH, enabled_tasks
@@ -109,13 +112,27 @@ OnePass = Callable[[Inputs, Sequence[date], Settings, str], DataFrame]
 
 
 @dataclass(frozen=True)
-class Job:
-    """One stage of the night that Spark computes."""
+class Stage:
+    """One stage of a run: what its rows of a day are made of, and what it writes."""
 
     name: str
     doc: str
     reads: tuple[Read, ...]
     writes: tuple[Table, ...]
+
+
+@dataclass(frozen=True)
+class Process(Stage):
+    """A stage that a process of its own computes, outside of Spark; `flows` starts it."""
+
+    after: tuple[str, ...] = ()
+    """Stages of the same day whose results it takes besides tables."""
+
+
+@dataclass(frozen=True)
+class Job(Stage):
+    """A stage that Spark computes."""
+
     compute: Compute
     settings: Callable[[Settings, date], Any] = field(default=lambda settings, day: None)
     """What of the settings its rows of one day depend on; part of the fingerprint."""
@@ -316,7 +333,7 @@ _STATE = tuple(
     Read(table, None, 0, carried=True) for table in (USER_DAYS, USER_ITEM_DAYS, USERS, *FACTS)
 )
 
-JOBS: tuple[Job, ...] = (
+SPARK_JOBS: tuple[Job, ...] = (
     *(_clean_job(table) for table in CLEAN_TABLES),
     Job(
         "user_days",
@@ -386,10 +403,51 @@ JOBS: tuple[Job, ...] = (
 )
 
 
+PROCESSES = (
+    Process(
+        "train",
+        "The night's model, from examples of the past.",
+        reads=(Read(EXAMPLES, None, 0),),
+        writes=(),
+    ),
+    Process(
+        "score",
+        "Scores of each user as of a midnight, on a branch until they are released.",
+        reads=(Read(USER_FEATURES, 0, 1),),
+        writes=(USER_SCORES,),
+        after=("train",),
+    ),
+    Process(
+        "scoreboard",
+        "Published scores beside what then happened.",
+        reads=(Read(LABELS, 0, 1), Read(USER_SCORES, 0, 1), Read(USER_FEATURES, 0, 1)),
+        writes=(SCOREBOARD,),
+    ),
+)
+
+JOBS: tuple[Stage, ...] = (*SPARK_JOBS, *PROCESSES)
+"""Every stage but landing, which is one per source of a mapping."""
+
+
 def job_named(name: str) -> Job:
-    """The job of that name.
+    """The Spark job of that name.
 
     Raises:
-        KeyError: there is none.
+        ContractError: there is none.
     """
-    return {job.name: job for job in JOBS}[name]
+    for job in SPARK_JOBS:
+        if job.name == name:
+            return job
+    raise ContractError(f"no Spark job is called {name}")
+
+
+def process_named(name: str) -> Process:
+    """The stage of that name that a process computes.
+
+    Raises:
+        ContractError: there is none.
+    """
+    for process in PROCESSES:
+        if process.name == name:
+            return process
+    raise ContractError(f"no process computes a stage called {name}")

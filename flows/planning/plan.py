@@ -27,7 +27,7 @@ from flows.monitor.scoreboard import due
 from flows.release.releases import Releases
 from flows.state.receipts import Fingerprint
 from flows.state.schema import PLANS
-from jobs.stages import JOBS, Job, job_named
+from jobs.stages import SPARK_JOBS, Job, job_named
 
 RECENT = 30
 """Receipts of a stage that a cost is estimated from."""
@@ -88,7 +88,7 @@ class Forecast:
         """Stages that will write days nobody knows yet."""
         self._costs: dict[str, tuple[int, float, int] | None] = {}
         self.days: list[Planned] = []
-        self.roots = {f"{job.name} code": context.planner.code(job) for job in JOBS}
+        self.roots = {f"{job.name} code": context.planner.code(job) for job in SPARK_JOBS}
         self.landed: tuple[date, ...] = ()
         """Days with raw rows; none if no file with days of its own was ever read."""
 

@@ -38,7 +38,7 @@ from flows.state.schema import unfinished_erasures
 from flows.steps.prefect_tasks import say, task, transient, warn
 from flows.storage.location import join
 from jobs.spark.files import WrittenDay
-from jobs.stages import JOBS
+from jobs.stages import SPARK_JOBS
 
 _ONE = timedelta(days=1)
 
@@ -202,7 +202,10 @@ def release_id_of(
     """
     stages = [(landing_stage(source), LANDED.name) for source in night.mapping.sources]
     stages += [
-        (job.name, table.name) for job in JOBS for table in job.writes if table in RELEASED_TABLES
+        (job.name, table.name)
+        for job in SPARK_JOBS
+        for table in job.writes
+        if table in RELEASED_TABLES
     ]
     if night.receipts.days(SCOREBOARD.name):
         stages.append((SCOREBOARD.name, SCOREBOARD.name))

@@ -18,7 +18,7 @@ from flows.state.receipts import Receipts
 from flows.state.schema import open_database
 from jobs.spark.content_hash import row_hashes
 from jobs.spark.parquet_writer import digest_text, fold
-from jobs.stages import JOBS
+from jobs.stages import SPARK_JOBS
 
 
 def digests(table: Table, paths: list[str]) -> dict[date, str]:
@@ -58,7 +58,7 @@ def untrue_receipts(home: Path) -> list[str]:
     lake = Lake(home / "lake")
     receipts = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
     problems = []
-    for job in JOBS:
+    for job in SPARK_JOBS:
         for table in job.writes:
             if table in (RECONCILIATION, USER_SCORES) or table is not job.writes[0]:
                 continue

@@ -38,7 +38,7 @@ from jobs.run import run_job
 from jobs.spark.config import SparkConfig
 from jobs.spark.files import WrittenDay
 from jobs.spark.session import start_session
-from jobs.stages import JOBS, Settings, job_named
+from jobs.stages import SPARK_JOBS, Settings, job_named
 from jobs.values.user_key import UserKey
 from tests.bench.duck import differences, features_by_hand
 from tests.bench.night import memory
@@ -218,7 +218,7 @@ def bench_plan(root: Path) -> None:
     days = [START + timedelta(days=n) for n in range(n_days)]
     stages: dict[str, tuple[str, ...]] = {
         f"land_{s.name}": ("landed",) for s in night.mapping.sources
-    } | {job.name: tuple(t.name for t in job.writes) for job in JOBS}
+    } | {job.name: tuple(t.name for t in job.writes) for job in SPARK_JOBS}
     night.receipts.write(
         Receipt(
             stage, day, Fingerprint("c", "s", "i"),

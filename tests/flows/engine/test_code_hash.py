@@ -13,7 +13,7 @@ import pytest
 from flows.engine import code_hash
 from flows.engine.code_hash import code_fingerprint, name_of, reached
 from flows.engine.fingerprints import CODE_OF_LANDING
-from jobs.stages import JOBS, job_named
+from jobs.stages import SPARK_JOBS, job_named
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def test_the_state_of_users_depends_on_what_an_event_is() -> None:
 
 
 def test_every_job_is_computed_by_what_its_fingerprint_begins_with() -> None:
-    for job in JOBS:
+    for job in SPARK_JOBS:
         for function in (job.compute, job.one_pass):
             if function is not None:
                 assert name_of(function) in reached([name_of(function)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flows.engine.code_hash import name_of, reached
 from flows.engine.fingerprints import CODE_OF_FILES, CODE_OF_LANDING
-from jobs.stages import JOBS
+from jobs.stages import SPARK_JOBS
 from tests.flows.conftest import QUIET
 from tests.flows.executed import Executed
 
@@ -28,7 +28,7 @@ SETTINGS = ("jobs.stages._closed_tasks",)
 
 def test_what_a_stage_executes_is_in_its_fingerprint(executed: Executed) -> None:
     roots = {
-        job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None] for job in JOBS
+        job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None] for job in SPARK_JOBS
     }
     assert executed.keys() == roots.keys() | {"land"}
     missing = {}

@@ -22,7 +22,7 @@ from jobs.features.follow_graph import edges
 from jobs.landing.landing import landed
 from jobs.mapping.sources import RawFile, Source, SourceMapping, read_mapping
 from jobs.spark.schema import spark_schema
-from jobs.stages import JOBS, Settings
+from jobs.stages import SPARK_JOBS, Settings
 from jobs.values.user_key import UserKey
 from tests.conftest import REPOSITORY, real_data
 
@@ -142,7 +142,7 @@ def test_no_raw_id_of_a_user_is_in_any_table(
     tables = {LANDED.name: landed_rows.localCheckpoint()}
     settings = Settings(mapping, UserKey(b"a key for the tests alone"))
     days = [row[0] for row in tables[LANDED.name].select("landed_on").distinct().collect()]
-    jobs = [job for job in JOBS if job.name not in _without_rows(mapping)]
+    jobs = [job for job in SPARK_JOBS if job.name not in _without_rows(mapping)]
     for job in jobs[: [job.name for job in jobs].index("user_state") + 1]:
         reads = {read.table for read in job.reads} | (
             {job.incremental} if job.incremental else set()
