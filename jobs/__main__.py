@@ -22,7 +22,8 @@ from jobs.mapping.sources import read_mapping
 from jobs.run import run_job
 from jobs.spark.config import SparkConfig
 from jobs.spark.session import start_session
-from jobs.stages import SPARK_JOBS, Settings, job_named
+from jobs.stage import Settings
+from jobs.stages import SPARK_JOBS, job_named
 from jobs.values.user_key import UserKey
 
 

@@ -21,7 +21,7 @@ from jobs.landing.landing import NEVER, check_readable, landed
 from jobs.mapping.sources import RawFile, Source
 from jobs.spark.error_sentences import spark_sentence
 from jobs.spark.files import WrittenDay, collected, read_table, write_days
-from jobs.stages import Engine, Job, Output, Settings
+from jobs.stage import Engine, Job, Output, Settings
 
 Written = dict[str, dict[date, WrittenDay]]
 

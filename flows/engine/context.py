@@ -26,7 +26,7 @@ from jobs.landing.lookup_files import read_whole
 from jobs.landing.raw_folder import files_before
 from jobs.mapping.sources import RawFile, Source, SourceMapping
 from jobs.spark.session import start_session
-from jobs.stages import Settings
+from jobs.stage import Settings
 
 Say = Callable[[str], None]
 

@@ -17,7 +17,8 @@ from contracts.tables import LANDED
 from flows.engine.code_hash import code_fingerprint, name_of
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipt, Receipts
 from jobs.mapping.sources import RawFile, Source
-from jobs.stages import JOBS, Job, Read, Settings
+from jobs.stage import Job, Read, Settings
+from jobs.stages import JOBS
 
 CODE_OF_FILES = ("jobs.spark.files.read_table", "jobs.spark.files.write_days")
 """How every job's rows come out of files and go into them."""

@@ -25,7 +25,8 @@ from jobs.cleaning.mapping_analysis import check_expressions
 from jobs.mapping.sources import Source
 from jobs.run import Result, run_job, run_landing
 from jobs.spark.files import WrittenDay
-from jobs.stages import Engine, Job, job_named
+from jobs.stage import Engine, Job
+from jobs.stages import job_named
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,8 @@ from jobs.landing.raw_folder import files_before
 from jobs.mapping.sources import RawFile, Source, SourceMapping
 from jobs.run import Result, run_job, run_landing
 from jobs.spark.session import start_session
-from jobs.stages import Settings, job_named
+from jobs.stage import Settings
+from jobs.stages import job_named
 from jobs.values.user_key import UserKey
 
 FIRST_ROWS = 1000

@@ -27,7 +27,8 @@ from flows.monitor.scoreboard import due
 from flows.release.releases import Releases
 from flows.state.receipts import Fingerprint
 from flows.state.schema import PLANS
-from jobs.stages import SPARK_JOBS, Job, job_named
+from jobs.stage import Job
+from jobs.stages import SPARK_JOBS, job_named
 
 RECENT = 30
 """Receipts of a stage that a cost is estimated from."""

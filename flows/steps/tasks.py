@@ -34,7 +34,7 @@ from flows.report.sample import sample
 from flows.steps.prefect_tasks import after_publication, say, task, transient, warn
 from flows.steps.publish import database
 from flows.storage.location import join, plain_path
-from jobs.stages import Engine
+from jobs.stage import Engine
 
 
 @task(name="mapping", task_run_name="mapping", cache_policy=NO_CACHE)

@@ -38,7 +38,8 @@ from jobs.run import run_job
 from jobs.spark.config import SparkConfig
 from jobs.spark.files import WrittenDay
 from jobs.spark.session import start_session
-from jobs.stages import SPARK_JOBS, Settings, job_named
+from jobs.stage import Settings
+from jobs.stages import SPARK_JOBS, job_named
 from jobs.values.user_key import UserKey
 from tests.bench.duck import differences, features_by_hand
 from tests.bench.night import memory

@@ -14,7 +14,7 @@ from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
 from flows.state.schema import open_database
 from jobs.mapping.sources import SourceMapping
-from jobs.stages import Settings
+from jobs.stage import Settings
 from jobs.values.user_key import UserKey
 
 D = date(2025, 1, 1)

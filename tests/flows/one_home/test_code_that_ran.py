@@ -17,8 +17,8 @@ RUNNER = (
     "contracts.clean_tables.",
     "contracts.table.",
     "jobs.run.",
-    "jobs.stages.Job.",
-    "jobs.stages.Read.",
+    "jobs.stage.Job.",
+    "jobs.stage.Read.",
     "jobs.stages.job_named",
 )
 """What asks for a stage and counts what came of it, and what is in tables' own fingerprints."""

@@ -22,7 +22,8 @@ from jobs.features.follow_graph import edges
 from jobs.landing.landing import landed
 from jobs.mapping.sources import RawFile, Source, SourceMapping, read_mapping
 from jobs.spark.schema import spark_schema
-from jobs.stages import SPARK_JOBS, Settings
+from jobs.stage import Settings
+from jobs.stages import SPARK_JOBS
 from jobs.values.user_key import UserKey
 from tests.conftest import REPOSITORY, real_data
 

@@ -16,7 +16,7 @@ from jobs.landing.landing import landed
 from jobs.landing.raw_folder import raw_files
 from jobs.mapping.expressions import shown
 from jobs.mapping.sources import read_mapping
-from jobs.stages import Settings
+from jobs.stage import Settings
 from tests.jobs.mapping.campaigns import D1, D2, KEY, NESTED, TIMED, judged, log, read, written
 
 

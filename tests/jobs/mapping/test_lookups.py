@@ -14,7 +14,8 @@ from contracts.errors import UsageError
 from flows.mapping_check.result import as_json
 from jobs.cleaning.mapping_analysis import check_expressions
 from jobs.mapping.sources import read_mapping
-from jobs.stages import Settings, job_named
+from jobs.stage import Settings
+from jobs.stages import job_named
 from tests.flows.mapping_check.test_trial import checked
 from tests.jobs.mapping.campaigns import (
     AS_OF,
