@@ -148,3 +148,14 @@ def test_nothing_in_the_pipeline_reads_the_truth() -> None:
     assert named <= allowed
     for mapping in (REPOSITORY / "infra/sources").glob("*.toml"):
         assert "truth" not in mapping.read_text()
+
+
+def test_one_factory_makes_the_connections_of_duckdb() -> None:
+    makers = {
+        str(path.relative_to(REPOSITORY))
+        for path in modules("flows")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr == "connect"
+        if isinstance(node.value, ast.Name) and node.value.id == "duckdb"
+    }
+    assert makers == {"flows/storage/duckdb_connections.py"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-import duckdb
 import pyarrow as pa
 
 from contracts.history import Learnable
@@ -14,6 +13,7 @@ from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows.monitor.quarantine import Limits, over_limits
 from flows.release.duckdb_views import select_from
+from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 from jobs.run import Result
 from jobs.spark.schema import arrow_schema
 
@@ -25,7 +25,7 @@ def over_the_limits(results: Sequence[Result], as_of: date, limits: Limits) -> t
     """What a night would find beyond a limit, had it these rows alone."""
     counts = [row for result in results for row in result.reconciled]
     dropped = [path for result in results for path in files_of(result, QUARANTINE)]
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         connection.register(
             RECONCILIATION.name, pa.Table.from_pylist(counts, schema=arrow_schema(RECONCILIATION))
         )
@@ -37,7 +37,7 @@ def over_the_limits(results: Sequence[Result], as_of: date, limits: Limits) -> t
 def is_cut_off(landings: Sequence[Result], max_rows: int) -> bool:
     """Whether a file may have more rows than were read."""
     rows = select_from(LANDED, [path for landing in landings for path in files_of(landing, LANDED)])
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         found = connection.execute(
             f"SELECT 1 FROM ({rows}) GROUP BY source, file HAVING count(*) >= {max_rows}"
         ).fetchall()
@@ -72,8 +72,7 @@ def _known_users(
     ]
     if not named:
         return dict.fromkeys(days, 0)
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
+    with in_memory(BESIDE_SPARK) as connection:
         first = connection.execute(
             "SELECT landed_on, count(*) FROM (SELECT user_key, min(landed_on) AS landed_on "
             f"FROM ({' UNION ALL '.join(named)}) GROUP BY user_key) GROUP BY landed_on"

@@ -7,14 +7,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import duckdb
-
 from contracts.counts import n_of
 from contracts.sources import id_fields
 from contracts.tables import LANDED
 from flows.mapping_check.expected_night import files_of
 from flows.monitor.row_counts import cut_off_line
 from flows.release.duckdb_views import select_from
+from flows.storage.duckdb_connections import in_memory
 from jobs.landing import read
 from jobs.mapping.element_keys import SeenKeys, column_of
 from jobs.mapping.raw_row import CUT_OFF
@@ -28,7 +27,7 @@ FIRST_ROWS = 1000
 def files_cut_off(landings: Sequence[Result]) -> tuple[str, ...]:
     """Files that were read to their end, which is in the middle of a line."""
     rows = select_from(LANDED, [path for landing in landings for path in files_of(landing, LANDED)])
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         found = connection.execute(
             f"SELECT DISTINCT source, file FROM ({rows}) WHERE problem = '{CUT_OFF}' ORDER BY ALL"
         ).fetchall()
@@ -75,7 +74,7 @@ def _cells(landing: Result, at: int) -> list[str]:
     """What stands in a column of the first rows."""
     rows = select_from(LANDED, files_of(landing, LANDED))
     cell = f"fields[{at + 1}]"
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         found = connection.execute(
             f"SELECT {cell} FROM ({rows}) WHERE {cell} IS NOT NULL "
             f"ORDER BY file, line LIMIT {FIRST_ROWS}"
@@ -140,7 +139,7 @@ def _number_ids(source: Source, landings: Mapping[str, Result]) -> Iterator[_Ids
         for *_, at in fields
         for decimals in ("[.]0+", "")
     )
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         found = connection.execute(f"SELECT {counts} FROM ({rows})").fetchall()[0]
     for (table, field, column, _), n_decimal, n_whole in zip(
         fields, found[::2], found[1::2], strict=True

@@ -51,6 +51,7 @@ from flows.monitor.null_like_ids import NullLike, summed
 from flows.monitor.quarantine import NO_LIMITS, RECENT_DAYS, Limits, place, shape
 from flows.release.duckdb_views import select_from
 from flows.settings import NightjarSettings
+from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 from jobs.cleaning.mapping_analysis import check_expressions
 from jobs.landing.landing import NEVER
 from jobs.landing.lookup_files import read_whole
@@ -149,8 +150,7 @@ def tried(
     made = _together(
         lambda table: _cleaned(spark, settings, table, landings, as_of, folder), tables
     )
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
+    with in_memory(BESIDE_SPARK) as connection:
         checked = tuple(
             _counted(connection, table, result, landings)
             for table, result in zip(tables, made, strict=True)

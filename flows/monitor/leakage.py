@@ -25,6 +25,7 @@ from flows.release.model_registry import Registry
 from flows.release.parquet_views import read_files
 from flows.release.releases import Releases
 from flows.steps.prefect_tasks import Say
+from flows.storage.duckdb_connections import in_memory
 from jobs.features.without_tiles import altered_after, features_from_clean, with_canaries
 from jobs.spark.files import read_table, write_days
 
@@ -94,7 +95,7 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
         say(f"canary: features of the {name} world as of {cut}")
         files[name] = _features(night, world, cut, name)
     n_pairs, seen, moved = tell_apart(files["planted"], files["altered"], cut)
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         tasks = _scored(night, connection, files["planted"], cut, say)
     return Canaries(cut, n_pairs, seen, moved, tasks)
 
@@ -109,7 +110,7 @@ def tell_apart(
     """
     if not planted or not altered:
         raise UsageError(f"--as-of {cut}: nobody is known before it")
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         read_files(connection, planted).create_view("planted")
         read_files(connection, altered).create_view("altered")
         pairs = (

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-import duckdb
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
@@ -34,6 +33,7 @@ from flows.release.model_registry import Registry
 from flows.release.parquet_views import read_files
 from flows.release.releases import Release, Releases
 from flows.steps.prefect_tasks import Say
+from flows.storage.duckdb_connections import in_memory
 from jobs.spark.files import read_table, write_days
 from jobs.stages import job_named
 
@@ -167,7 +167,7 @@ def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
 
 def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date, date]]:
     made = []
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         for table in CLEAN_TABLES:
             paths = [f.path for f in night.lake.files(table, end=day)]
             if not paths or USER_KEY.name not in table.names:
@@ -187,7 +187,7 @@ def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date,
 def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tuple[str, str, int]]:
     """Raw files that landed between a user's first and last row of a table, newest first."""
     made: set[tuple[str, str, int]] = set()
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         for table, _, first, last in rows:
             sources = [source.name for source, _ in night.mapping.feeding(table)]
             paths = [

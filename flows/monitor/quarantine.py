@@ -20,6 +20,7 @@ from contracts.values import masked
 from flows.lake.lake import Lake
 from flows.release.duckdb_views import select_from
 from flows.release.parquet_views import as_pattern
+from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 from jobs.cleaning.erased_rows import element_of
 
 TREND_DAYS, RECENT_DAYS, BASE_DAYS = 14, 7, 28
@@ -71,8 +72,7 @@ class Sample:
 
 @contextmanager
 def _views(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
+    with in_memory(BESIDE_SPARK) as connection:
         for table in (RECONCILIATION, QUARANTINE):
             files = [f.path for f in lake.files(table)]
             if not files and table is RECONCILIATION:
@@ -190,7 +190,7 @@ def _fields(
     lake: Lake, day: date, source: str, file: str, line: int
 ) -> Sequence[str | None] | None:
     paths = [f.path for f in lake.files(LANDED, day, day + timedelta(days=1), {"source": [source]})]
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         row = connection.execute(
             "SELECT fields FROM read_parquet(?, hive_partitioning = false) "
             "WHERE source = ? AND file = ? AND line = ?",

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-import duckdb
-
 from contracts.counts import n_of
 from contracts.errors import ContractError
 from contracts.table import Column
@@ -15,6 +13,7 @@ from contracts.tables import USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
 from flows.release.duckdb_views import first_row, select_from
 from flows.release.parquet_views import read_files
+from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,7 @@ def audit_scores(
     were not learnt null and the others not, and each marked for what it is: the model's, or for
     tasks of `base_rates` one value for everybody, which ranks nobody.
     """
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
+    with in_memory(BESIDE_SPARK) as connection:
         read_files(connection, scores).create_view("scores")
         read_files(connection, features).create_view("features")
 
@@ -151,8 +149,7 @@ def audit_drift(
     scoring has it: the sum of (p - q) ln(p / q); 0.1 is little, 0.25 much. None turns a check off.
     """
     made = []
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
+    with in_memory(BESIDE_SPARK) as connection:
         read_files(connection, scores).create_view("scores")
         connection.execute(f"CREATE VIEW earlier AS {select_from(USER_SCORES, before)}")
         n, n_before = (

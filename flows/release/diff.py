@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-import duckdb
-
 from contracts.counts import n_of
 from contracts.errors import UsageError
 from contracts.tables import USER_SCORES
@@ -18,6 +16,7 @@ from flows.release.duckdb_views import first_row
 from flows.release.parquet_views import read_files
 from flows.release.releases import Release, Releases
 from flows.settings import NightjarSettings
+from flows.storage.duckdb_connections import in_memory
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
         "mean after", "mean |shift|",
     )  # fmt: skip
     rows = []
-    with duckdb.connect() as connection:
+    with in_memory() as connection:
         for name, release, day in zip(("a", "b"), chosen, days, strict=True):
             read_files(connection, _files(lake, release, day)).create_view(name)
         only = [first_row(connection, f"SELECT count(*) FROM {x} ANTI JOIN {y} USING (user_key)")[0]

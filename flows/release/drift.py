@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import duckdb
-
 from contracts.table import Table
 from contracts.tables import USER_FEATURES, USER_SCORES
 from flows.release.duckdb_views import first_row
 from flows.release.parquet_views import read_files
+from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 
 MAX_ROWS = 100_000
 """Users that are looked at, chosen by their key: more make no other picture."""
@@ -42,8 +41,7 @@ def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drift
         return []
     columns = [c.name for c in table.columns if c.type in _NUMBERS]
     made = []
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 2")
+    with in_memory(BESIDE_SPARK) as connection:
         for name, paths in (("earlier", before), ("later", now)):
             read_files(connection, paths).create_view("_all")
             n = int(first_row(connection, "SELECT count(*) FROM _all")[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from contracts.errors import ContractError, UsageError
 from contracts.table import Column, Table
 from contracts.tables import LATE_DATA, USER_SCORES
 from flows.release.parquet_views import as_pattern
+from flows.storage.duckdb_connections import lock_down, quoted, read_only, rebuilt
+from flows.storage.storage import Storage
 
 NEWEST = "newest_scores"
 
@@ -104,10 +105,7 @@ def build_database(
     path: Path, release_id: str, as_of: date, files: Mapping[Table, Sequence[str]]
 ) -> None:
     """Make the file of views beside the old one, then put it in its place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.unlink(missing_ok=True)
-    with duckdb.connect(str(beside)) as connection:
+    with rebuilt(path) as connection:
         for small in (RELEASE, RELEASE_FILES):
             columns = ", ".join(f"{c.name} {sql_type(c.type)}" for c in small.columns)
             connection.execute(f"CREATE TABLE {small.name} ({columns})")
@@ -123,8 +121,6 @@ def build_database(
             if view.sql is not None:
                 connection.execute(f"CREATE VIEW {view.name} AS {view.sql.format(as_of=as_of)}")
             _comment(connection, "TABLE" if view.sql is None else "VIEW", view)
-        connection.execute("CHECKPOINT")
-    os.replace(beside, path)
 
 
 def select_from(table: Table, paths: Sequence[str]) -> str:
@@ -140,7 +136,7 @@ def select_from(table: Table, paths: Sequence[str]) -> str:
     columns = ", ".join(
         c.name if c.name in somewhere else f"{_null(c)} AS {c.name}" for c in table.columns
     )
-    listed = ", ".join(_quoted(as_pattern(p)) for p in paths)
+    listed = ", ".join(quoted(as_pattern(p)) for p in paths)
     # Looking for columns by name opens every file for every query, so only where it must be.
     same = all(name in everywhere for name in table.names if name in somewhere)
     by_name = "" if same else ", union_by_name = true"
@@ -158,13 +154,9 @@ def sql_type(name: str) -> str:
 
 
 def _comment(connection: duckdb.DuckDBPyConnection, kind: str, table: Table | View) -> None:
-    connection.execute(f"COMMENT ON {kind} {table.name} IS {_quoted(table.doc)}")
+    connection.execute(f"COMMENT ON {kind} {table.name} IS {quoted(table.doc)}")
     for column in table.columns:
-        connection.execute(f"COMMENT ON COLUMN {table.name}.{column.name} IS {_quoted(column.doc)}")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+        connection.execute(f"COMMENT ON COLUMN {table.name}.{column.name} IS {quoted(column.doc)}")
 
 
 def first_row(
@@ -177,10 +169,10 @@ def first_row(
 
 def database_release(path: Path) -> str | None:
     """The release that the file of views shows; None if there is none that can be opened."""
-    if not path.exists():
+    if not Storage(str(path)).exists(str(path)):
         return None
     try:
-        with duckdb.connect(str(path), read_only=True) as connection:
+        with read_only(path) as connection:
             row = connection.execute("SELECT release_id FROM release").fetchone()
     except duckdb.Error:
         return None
@@ -194,16 +186,12 @@ def reading(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         ContractError: nothing has been released yet.
     """
-    if not path.exists():
+    if not Storage(str(path)).exists(str(path)):
         raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
-    with duckdb.connect(str(path), read_only=True) as connection:
+    with read_only(path) as connection:
         paths = _files(connection)
         # A pattern is looked at as it is written, then the file that it led to.
-        listed = ", ".join(_quoted(p) for p in dict.fromkeys([*paths, *map(as_pattern, paths)]))
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET allowed_paths = [{listed}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
+        lock_down(connection, [*dict.fromkeys([*paths, *map(as_pattern, paths)])])
         yield connection
 
 
@@ -249,4 +237,4 @@ def _files(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def _is_there(path: str) -> bool:
-    return "://" in path or Path(path).exists()
+    return "://" in path or Storage(path).exists(path)
