@@ -85,6 +85,11 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def short_hash(*parts: str) -> str:
+    """Eight hex digits of a SHA-256, for names that people read."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
 LANDING = "land_"
 
 

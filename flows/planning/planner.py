@@ -1,0 +1,197 @@
+"""The planner: what a run's list of stages would do to each of their days, before anything runs.
+
+What a stage will read depends on what those before it will write. A day that reads a day which is
+to be recomputed is taken to be recomputed as well; running it finds out whether what it reads
+really changed, and stops there if it did not.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+from typing import Any
+
+from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide, hash_of
+from flows.engine.run import Night
+from flows.learning.fingerprints import score_fingerprint, train_fingerprint
+from flows.monitor.scoreboard import scoreboard_fingerprint
+from flows.planning.plan import Plan, Planned, cost_of, plan_of
+from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays
+from flows.state.receipts import Fingerprint
+from jobs.stage import Stage
+from jobs.stages import SPARK_JOBS, job_named, process_named
+
+_ONE = timedelta(days=1)
+FINGERPRINTS: Mapping[str, Callable[[Night, date, str | None], Fingerprint]] = {
+    "train": lambda night, day, model_id: train_fingerprint(night, night.example_days),
+    "score": lambda night, day, model_id: score_fingerprint(night, model_id, day),
+    "scoreboard": lambda night, day, model_id: scoreboard_fingerprint(night, day),
+}
+"""What each stage that a process computes is a function of."""
+
+
+def planned(
+    night: Night,
+    entries: Iterable[Entry],
+    call: Mapping[str, Any],
+    roots: Mapping[str, str] | None = None,
+) -> Plan:
+    """What executing the entries would do now.
+
+    Args:
+        night: the run.
+        entries: its list of stages.
+        call: the command and its options.
+        roots: what its token depends on besides raw files, code and configuration.
+
+    Raises:
+        ContractError: a check that needs no data says that the run would stop.
+    """
+    planner = _Planner(night, roots or {})
+    for entry in entries:
+        planner.add(entry)
+    # What runs finds the days that really landed.
+    night.expected_days, night.expects_more_days = set(), False
+    return plan_of(call, planner.days, planner.roots)
+
+
+class _Planner:
+    """Walks the stages in the order in which they would run."""
+
+    def __init__(self, night: Night, roots: Mapping[str, str]):
+        self._night = night
+        self._pending: dict[str, list[date]] = {}
+        """Days of stages that will be recomputed, in order."""
+        self._unknown: set[str] = set()
+        """Stages that will write days nobody knows yet."""
+        self._costs: dict[str, tuple[int, float, int] | None] = {}
+        self.days: list[Planned] = []
+        self.roots = {f"{job.name} code": night.planner.code(job) for job in SPARK_JOBS}
+        self.roots |= {
+            f"lookup {lookup.name}": lookup.content() for lookup in night.mapping.lookups
+        }
+        self.roots |= roots
+
+    def add(self, entry: Entry) -> None:
+        match entry:
+            case Check.history:
+                self._night.check_history()
+            case Check():
+                pass  # they need data, or choose what the score's own entry asks for
+            case SideBySide(stages):
+                for stage in stages:
+                    self.add(stage)
+            case Landing():
+                self._land(entry)
+            case StageDays():
+                if entry.stage in FINGERPRINTS:
+                    self._process(entry)
+                else:
+                    self._spark_job(entry)
+
+    def _land(self, entry: Landing) -> None:
+        """Raw files against what has landed."""
+        stage, pending = entry.stage, []
+        for d in self._night.land_decisions(entry.source):
+            self.roots[f"{stage} {d.day}"] = hash_of(asdict(d.fingerprint))
+            unknown = d.day == date.min
+            self._add(d, None if unknown else d.day)
+            if not d.reuse and not unknown:
+                pending.append(d.day)
+            elif not d.reuse:
+                pending += [day for day in self._night.receipts.days(stage) if day != date.min]
+                self._unknown.add(stage)
+                self._night.expects_more_days = True
+        self._pending[stage] = sorted(pending)
+        self._night.expected_days.update(pending)
+
+    def _spark_job(self, entry: StageDays) -> None:
+        """Decide each day of a Spark job."""
+        job, planner = job_named(entry.stage), self._night.planner
+        days = entry.days(self._night)
+        pending = []
+        for d in planner.decisions(job, days, entry.force):
+            d, cause = self._cascaded(job, d)
+            if job.settings(self._night.job_settings, d.day) is not None:
+                self.roots[f"{d.stage} {d.day} configuration"] = d.fingerprint.configuration
+            self._add(d, d.day, cause)
+            if not d.reuse:
+                pending.append(d.day)
+        self._pending[entry.stage] = sorted(pending)
+        if self._unknown & {w for read in job.reads for w in planner.writers(job, read.table)}:
+            self._unknown.add(entry.stage)
+            if not days:
+                self.days.append(Planned(entry.stage, None, False, NEVER_COMPUTED))
+        for state in states_of(entry, self._pending[entry.stage]):
+            self._spark_job(state)
+
+    def _process(self, entry: StageDays) -> None:
+        """Decide each day of a stage that a process computes."""
+        process = process_named(entry.stage)
+        model_id = entry.model(self._night) if entry.model is not None else None
+        pending = []
+        for day in entry.days(self._night):
+            fingerprint = FINGERPRINTS[entry.stage](self._night, day, model_id)
+            self.roots[f"{entry.stage} {day} code"] = fingerprint.code
+            self.roots[f"{entry.stage} {day} configuration"] = fingerprint.configuration
+            receipt = self._night.receipts.get(entry.stage, day)
+            decided = decide(entry.stage, day, fingerprint, receipt, day in entry.force)
+            d, cause = self._cascaded(process, decided, process.after)
+            self._add(d, day, cause)
+            if not d.reuse:
+                pending.append(day)
+        self._pending[entry.stage] = sorted(pending)
+
+    def _cascaded(
+        self, stage: Stage, decision: Decision, after: Sequence[str] = ()
+    ) -> tuple[Decision, date | None]:
+        """The decision, once it is known that what it reads will be written anew; and the earliest
+        day of that."""
+        if not (decision.reuse or decision.reason == "input moved"):
+            return decision, None
+        same_day = ((name, decision.day, decision.day + _ONE) for name in after)
+        for name, start, end in (*same_day, *self._read_by(stage, decision.day)):
+            days = self._pending.get(name, [])
+            first = 0 if start is None else bisect_left(days, start)
+            is_pending = first < len(days) and days[first] < end
+            if is_pending or name in self._unknown:
+                cascaded = replace(decision, reuse=False, reason=f"cascaded from {name}")
+                return cascaded, days[first] if is_pending else None
+        return decision, None
+
+    def _read_by(self, stage: Stage, day: date) -> Iterator[tuple[str, date | None, date]]:
+        """Stages whose output a day of a stage reads, and the half-open range of their days."""
+        for read in stage.reads:
+            start, end, before = self._night.planner.range(read, day)
+            for writer in self._night.planner.writers(stage, read.table):
+                yield writer, start, end if before is None else min(end, before)
+
+    def _add(self, decision: Decision, day: date | None, cause: date | None = None) -> None:
+        planned = Planned(decision.stage, day, decision.reuse, decision.reason, cause)
+        self.days.append(planned if planned.reuse else self._costed(planned))
+
+    def _costed(self, planned: Planned) -> Planned:
+        if planned.stage not in self._costs:
+            self._costs[planned.stage] = cost_of(self._night.receipts, planned.stage)
+        cost = self._costs[planned.stage]
+        if cost is None:
+            return planned
+        rows, seconds, n_bytes = cost
+        return replace(planned, rows=rows, seconds=seconds, bytes=n_bytes)
+
+
+def chunks_of(entry: StageDays, days: Sequence[date]) -> list[tuple[date, ...]]:
+    """Days that are to be computed, in the chunks in which they are."""
+    n = entry.chunk_days or max(len(days), 1)
+    return [tuple(days[first : first + n]) for first in range(0, len(days), n)]
+
+
+def states_of(entry: StageDays, days: Sequence[date]) -> list[StageDays]:
+    """The states that chunks of days start from: each as of its chunk's first day."""
+    incremental = job_named(entry.stage).incremental
+    if entry.chunk_days is None or incremental is None or not days:
+        return []
+    firsts = tuple(chunk[0] for chunk in chunks_of(entry, days))
+    return [StageDays(incremental.name, lambda night: firsts)]

@@ -1,0 +1,225 @@
+"""What each kind of run does, as one list in its order: a plan prints it, a run executes it.
+
+Which days a stage has is often known only when its turn comes, for what lands decides it: so an
+entry holds a function of the run, which the plan asks about what it expects, and the run about what
+is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.tables import NO_MODEL
+from flows.engine.fingerprints import landing_stage
+from flows.engine.run import Night
+from flows.learning.gate import model_of_night
+from flows.monitor.scoreboard import due
+from flows.release.releases import Release
+from jobs.mapping.sources import Source
+from jobs.stage import Engine
+
+Days = Callable[[Night], Sequence[date]]
+"""The days of an entry, asked when its turn comes."""
+
+
+class Check(StrEnum):
+    """What must hold before a run goes on."""
+
+    mapping = "mapping"
+    """Every expression of the mapping can be computed."""
+    history = "history"
+    """Some task can be learnt, or was before."""
+    limits = "limits"
+    """Cleaning dropped no more rows than it may."""
+    gate = "gate"
+    """Which model scores: the challenger if it passes, else the champion."""
+
+
+@dataclass(frozen=True)
+class StageDays:
+    """Days of a stage that a run brings up to date: what nothing has changed of is reused."""
+
+    stage: str
+    days: Days
+    engine: Engine | None = None
+    """How Spark computes several days; None: in one pass."""
+    force: frozenset[date] = frozenset()
+    """Days that are computed even if nothing has changed."""
+    chunk_days: int | None = None
+    """Of those that are to be computed, so many go at once, in order, each chunk from the state as
+    of its first day; None: all at once, from whatever state there is."""
+    model: Callable[[Night], str | None] | None = None
+    """The model to score with; None while it is not known."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """The files of a source that a run lands: new ones, and those that have changed."""
+
+    source: Source
+
+    @property
+    def stage(self) -> str:
+        return landing_stage(self.source)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Stages that do not wait for one another."""
+
+    stages: tuple[StageDays | Landing, ...]
+
+
+Entry = Check | StageDays | Landing | SideBySide
+
+
+def nightly(night: Night) -> tuple[Entry, ...]:
+    """A night: its data, then its model and scores. Audit and publication follow."""
+    return (*data(night), *learning(night))
+
+
+def data(night: Night) -> tuple[Entry, ...]:
+    """From raw files to features as of tonight, and examples of the past to learn from."""
+    return (
+        *landing(night),
+        Check.history,
+        *cleaning(night),
+        Check.limits,
+        SideBySide((StageDays("user_state", tonight), StageDays("item_features", past_and_tonight))),
+        StageDays("user_features", past_and_tonight),
+        StageDays("labels", past_and_due),
+        StageDays("examples", past),
+        StageDays("scoreboard", due),
+    )
+
+
+def learning(night: Night) -> tuple[Entry, ...]:
+    """Tonight's model and everybody's scores, which wait on a branch."""
+    training = () if night.settings.no_train else (StageDays("train", tonight),)
+    return (*training, Check.gate, StageDays("score", tonight, model=model_of_night))
+
+
+def landing(night: Night) -> tuple[Entry, ...]:
+    """All raw files, once the mapping is known to be right."""
+    return Check.mapping, SideBySide(tuple(Landing(source) for source in night.mapping.sources))
+
+
+def cleaning(night: Night, days: Mapping[str, Sequence[date]] | None = None) -> tuple[Entry, ...]:
+    """Clean tables and tiles: of every day on which something landed, or of `days` by table."""
+    if days is None:
+        mapped = night.mapping.mapped_tables
+        by_table = {t.name: landed for t in CLEAN_TABLES if t.name in mapped}
+        of_tiles = landed
+    else:
+        by_table = {t.name: fixed(days[t.name]) for t in CLEAN_TABLES if t.name in days}
+        of_tiles = fixed(sorted({day for listed in days.values() for day in listed}))
+    return (
+        SideBySide(tuple(StageDays(f"clean_{name}", of) for name, of in by_table.items())),
+        StageDays("user_days", of_tiles),
+        StageDays("late_data", of_tiles),
+    )
+
+
+def backfill(
+    night: Night,
+    days: Sequence[date],
+    stages: Collection[str],
+    engine: Engine,
+    force: bool,
+    current: Release | None,
+) -> tuple[Entry, ...]:
+    """Any range of as-of days: up to the stages that are asked for.
+
+    Before the first night it says of each user, as of the newest day, that nobody scored them yet,
+    so that analysts see features and labels.
+
+    Args:
+        night: the run.
+        days: as-of days, in order.
+        stages: some of `user_features`, `labels`, `examples` and `score`.
+        engine: how features of many days are computed.
+        force: whether days are computed even if nothing has changed.
+        current: the current release, whose model scores.
+    """
+    of = fixed(days)
+    forced = frozenset(days) if force else frozenset()
+    wanted = [name for name in ("labels", "examples") if name in with_what_they_read(stages)]
+    scores: tuple[Entry, ...] = ()
+    if current is None:
+        scores = (StageDays("score", fixed(days[-1:]), force=forced, model=lambda _: NO_MODEL),)
+    elif "score" in stages:
+        model_id = current.model_id
+        scores = (StageDays("score", of, force=forced, model=lambda _: model_id),)
+    chunk_days = 1 if engine == "per-day" else night.settings.chunk_days
+    return (
+        *landing(night),
+        *cleaning(night),
+        Check.limits,
+        StageDays("item_features", of, force=forced),
+        StageDays("user_features", of, engine, forced, chunk_days),
+        *(StageDays(name, of, force=forced) for name in wanted),
+        *scores,
+    )
+
+
+def with_what_they_read(stages: Collection[str]) -> set[str]:
+    """Stages that a backfill is asked for, and those that they read."""
+    order = ("user_features", "labels", "examples")
+    asked = {"user_features", *stages}
+    last = max(order.index(name) for name in order if name in asked)
+    return asked | set(order[:last])
+
+
+def replay(
+    night: Night, dropped: Mapping[str, Sequence[date]], current: Release | None
+) -> tuple[Entry, ...]:
+    """Days of quarantined rows cleaned again; and what depends on them as of the newest released
+    day, scored with its model. Before the first night there is none.
+
+    Args:
+        night: the run.
+        dropped: clean table to the days on which it lost rows.
+        current: the current release; None: nothing is rebuilt.
+    """
+    again = (*landing(night), *cleaning(night, dropped))
+    if current is None:
+        return again
+    day, model_id = fixed([current.as_of]), current.model_id
+    return (
+        *again,
+        *(StageDays(name, day) for name in ("user_state", "item_features", "user_features")),
+        StageDays("score", day, model=lambda _: model_id),
+    )
+
+
+def fixed(days: Sequence[date]) -> Days:
+    """Days that are known from the start."""
+    known = tuple(days)
+    return lambda night: known
+
+
+def tonight(night: Night) -> tuple[date, ...]:
+    return (night.as_of,)
+
+
+def landed(night: Night) -> tuple[date, ...]:
+    """Days on which rows landed."""
+    return night.landed_days
+
+
+def past(night: Night) -> tuple[date, ...]:
+    """As-of days to learn from."""
+    return night.example_days
+
+
+def past_and_tonight(night: Night) -> tuple[date, ...]:
+    return (*night.example_days, night.as_of)
+
+
+def past_and_due(night: Night) -> tuple[date, ...]:
+    """As-of days to learn from, and those whose published scores can be compared now."""
+    return tuple(sorted({*night.example_days, *due(night)}))
