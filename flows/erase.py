@@ -20,17 +20,17 @@ from flows.engine.run import Night
 from flows.lake import maintenance
 from flows.lake import rewrite as forget
 from flows.lake.rewrite import Change, Moved
-from flows.pools import default_as_of
 from flows.release.releases import Releases, show_again
 from flows.retention import personal_rows
 from flows.retention.cleanup import check_has, known_runs
 from flows.settings import read_settings
 from flows.state.receipts import trained_on
 from flows.state.schema import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
-from flows.state.writer_lock import NIGHT_FIRST, writing
+from flows.state.writer_lock import NIGHT_FIRST
 from flows.steps import publish
+from flows.steps.opening import default_as_of, only_writer
 from flows.steps.parameters import as_path, as_text
-from flows.steps.prefect_tasks import after_publication, flow, patience, say
+from flows.steps.prefect_tasks import after_publication, flow, say
 from flows.storage.location import plain_path
 from jobs.spark.scratch import remove_left
 
@@ -57,9 +57,7 @@ def erase(
     """
     key = as_key(user_key)
     night = Night(read_settings(source=as_path(source), raw=as_path(raw)), default_as_of())
-    with writing(night.engine, night.run_id, "an erasure", patience(), NIGHT_FIRST, say) as lease:
-        night.reload(lease)
-        publish.mend(night, erasing=key)
+    with only_writer(night, "an erasure", NIGHT_FIRST, erasing=key):
         made = take_out(night, key, as_text(reason, "reason"))
     with after_publication("the erasure's receipt for Prefect"):
         create_markdown_artifact(as_markdown(key, made), key="erasure", description=f"{key[:8]}…")

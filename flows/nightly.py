@@ -7,25 +7,29 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from contracts.errors import UsageError
-from flows import pools
 from flows.engine.run import Night
 from flows.learning import gate
-from flows.planning.plan import Plan, check_kept, finished, forecast_night
-from flows.state.writer_lock import NIGHT_FIRST, writing
+from flows.planning import stage_list
+from flows.planning.plan import Plan, check_kept
+from flows.planning.planner import planned
+from flows.pools import on_pools
+from flows.state.writer_lock import NIGHT_FIRST
 from flows.steps import publish, tasks
+from flows.steps.opening import default_as_of, only_writer, open_night, result_of
 from flows.steps.parameters import as_text
-from flows.steps.prefect_tasks import flow, patience, say
+from flows.steps.prefect_tasks import flow
+from flows.steps.runner import RUNNER, execute
 
 
 def run_name() -> str:
     """The night that a run is about, whether it was told or not."""
     try:
-        return f"nightly-{flow_run.parameters.get('as_of') or pools.default_as_of()}"
+        return f"nightly-{flow_run.parameters.get('as_of') or default_as_of()}"
     except UsageError:
         return "nightly"  # the run itself says what is wrong with its settings
 
 
-@flow(name="nightly", flow_run_name=run_name, task_runner=pools.RUNNER, validate_parameters=False)
+@flow(name="nightly", flow_run_name=run_name, task_runner=RUNNER, validate_parameters=False)
 def nightly(
     as_of: str = "",
     source: str = "",
@@ -46,34 +50,31 @@ def nightly(
         no_train: Leave training out: users are scored by the model there is; where there is none,
             features and labels are published without scores.
     """
-    night = pools.open_night(as_of, source, raw, no_train)
+    night = open_night(as_of, source, raw, no_train)
     model_id = as_text(accept, "accept")
     if model_id is not None:
         receipt = night.receipts.get("train", night.as_of)
         gate.accept(night.engine, receipt.outputs if receipt else None, model_id)
-    day, what, token = night.as_of, f"the night of {night.as_of}", as_text(plan, "plan")
+    token, day = as_text(plan, "plan"), [night.as_of]
     if night.settings.pools:
         if token is not None:
-            check_kept(night.engine, token, planned(night))
-        pools.on_pools(night, source, raw)
+            check_kept(night.engine, token, plan_of_night(night))
+        on_pools(night, source, raw)
         token = None  # it is being run
 
-    with writing(night.engine, night.run_id, what, patience(), NIGHT_FIRST, say) as lease:
-        night.reload(lease)
-        publish.mend(night)
+    with only_writer(night, f"the night of {night.as_of}", NIGHT_FIRST):
         if token is not None:
-            check_kept(night.engine, token, planned(night))
-        pools.prepare_data(night)
-        trained, scored = pools.learn_and_score(night)
-        audited = publish.audit(night, scored, [day])
-        release = publish.publish(night, scored, [day])
-        told = tasks.report(night, trained, scored, audited, release)
-    return pools.done(night) | {"release_id": release.release_id} | told
+            check_kept(night.engine, token, plan_of_night(night))
+        scored = execute(night, stage_list.nightly(night))["score"]
+        audited = publish.audit(night, scored, day)
+        release = publish.publish(night, scored, day)
+        page = tasks.report(night, gate.trained_tonight(night), scored, audited, release)
+    return result_of(night) | {"release_id": release.release_id} | page
 
 
-def planned(night: Night) -> Plan:
+def plan_of_night(night: Night) -> Plan:
     """What the night would do now."""
     call: dict[str, Any] = {"command": "run", "as_of": str(night.as_of)}
     if night.settings.no_train:
         call["no_train"] = True
-    return finished(night, forecast_night(night), call)
+    return planned(night, stage_list.nightly(night), call)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contracts.errors import ContractError
 from flows.lake.home_binding import open_home
-from flows.pools import night_schedule, scheduled_start
 from flows.release.releases import Releases
 from flows.settings import read_settings
+from flows.steps.opening import night_schedule, scheduled_start
 from flows.steps.parameters import as_day
 from flows.steps.prefect_tasks import flow, say
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,17 +10,18 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 
-from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import UsageError
 from flows.engine.run import Night
 from flows.monitor.quarantine import dropped_rows
-from flows.pools import RUNNER, default_as_of, together
-from flows.release.releases import Release, Releases
+from flows.planning import stage_list
+from flows.release.releases import Releases
 from flows.settings import read_settings
-from flows.state.writer_lock import AFTER_THE_NIGHT, writing
-from flows.steps import publish, tasks
+from flows.state.writer_lock import AFTER_THE_NIGHT
+from flows.steps import publish
+from flows.steps.opening import default_as_of, only_writer
 from flows.steps.parameters import as_day, as_flag, as_path, as_text
-from flows.steps.prefect_tasks import after_publication, flow, patience, say
+from flows.steps.prefect_tasks import after_publication, flow, say
+from flows.steps.runner import RUNNER, execute
 
 Counts = Mapping[tuple[str, str], int]
 
@@ -53,16 +55,7 @@ def replay(
         raise UsageError(f"until ({last}) must not lie before day ({first})")
     text, at_once = as_text(reason, "reason"), as_flag(publish_release, "publish_release")
     night = open_replay(last, as_path(source), as_path(raw))
-    with writing(
-        night.engine,
-        night.run_id,
-        f"a replay of {first} to {last}",
-        patience(),
-        AFTER_THE_NIGHT,
-        say,
-    ) as lease:
-        night.reload(lease)
-        publish.mend(night)
+    with only_writer(night, f"a replay of {first} to {last}", AFTER_THE_NIGHT):
         before = dropped_rows(night.lake, first, last, text)
         if not before:
             raise UsageError(
@@ -70,11 +63,15 @@ def replay(
                 + (f" for a reason that holds {text!r}" if text else "")
                 + "; `nightjar quarantine` lists what is"
             )
-        tasks.check_mapping(night)
-        together(tasks.land.submit(night, s.name) for s in night.mapping.sources)
-        clean_again(night, before)
+        current = Releases(night.engine).current() if at_once else None
+        scored = execute(night, stage_list.replay(night, days_of(before), current)).get("score")
         after = dropped_rows(night.lake, first, last, text)
-        release = rebuild(night) if at_once else None
+        release = None
+        if current is not None and scored is not None:
+            publish.audit(night, scored, [current.as_of])
+            release = publish.publish(night, scored, [current.as_of])
+        elif at_once:
+            say("nothing is published before the first night; what was cleaned stays")
     rows = changes(total(before), total(after))
     with after_publication("the replay's report"):
         create_markdown_artifact(as_markdown(first, last, rows), key="replay")
@@ -84,7 +81,7 @@ def replay(
         "run_id": night.run_id,
         "rows": rows,
         "release_id": None if release is None else release.release_id,
-        "recomputed": sum(stage.recomputed for stage in night.stages),
+        "recomputed": sum(report.recomputed for report in night.reports),
     }
 
 
@@ -100,38 +97,17 @@ def open_replay(last: date, source: Path | None, raw: Path | None) -> Night:
     return night
 
 
-def clean_again(night: Night, dropped: Mapping[tuple[str, str, date], int]) -> None:
-    """The days of each table that lost rows on them, and their tiles."""
-    days = {table: sorted({d for t, _, d in dropped if t == table}) for table, _, _ in dropped}
-    together(
-        tasks.compute.submit(night, f"clean_{table.name}", days[table.name])
-        for table in CLEAN_TABLES
-        if table.name in days
-    )
-    every = sorted({day for listed in days.values() for day in listed})
-    tasks.compute(night, "user_days", every)
-    tasks.compute(night, "late_data", every)
-
-
-def rebuild(night: Night) -> Release | None:
-    """Features and scores of the newest released day, published; None before the first night."""
-    current = Releases(night.engine).current()
-    if current is None:
-        say("nothing is published before the first night; what was cleaned stays")
-        return None
-    days = [current.as_of]
-    for name in ("user_state", "item_features", "user_features"):
-        tasks.compute(night, name, days)
-    scored = publish.score(night, current.model_id, days)
-    publish.audit(night, scored, days)
-    return publish.publish(night, scored, days)
+def days_of(dropped: Mapping[tuple[str, str, date], int]) -> dict[str, list[date]]:
+    """Clean table to the days on which it lost rows."""
+    return {table: sorted({d for t, _, d in dropped if t == table}) for table, _, _ in dropped}
 
 
 def total(dropped: Mapping[tuple[str, str, date], int]) -> Counts:
-    made: dict[tuple[str, str], int] = {}
+    """Rows by table and reason, of all days."""
+    rows: Counter[tuple[str, str]] = Counter()
     for (table, why, _), n in dropped.items():
-        made[table, why] = made.get((table, why), 0) + n
-    return made
+        rows[table, why] += n
+    return rows
 
 
 def changes(before: Counts, after: Counts) -> list[tuple[str, str, str, str]]:

@@ -103,17 +103,16 @@ def _plan(
         first, last = parse_day(start, "--start"), parse_day(end, "--end")
         wanted = _stages(stages)
         night = past.open_backfill(first, last, wanted, settings.source, settings.raw, settings)
-        days = past.days_of(first, last)
-        made = past.planned(night, days, wanted, _engine(engine), force)
-        return made, night.engine
+        asked = past.Backfill(first, last, wanted, _engine(engine), force)
+        return past.plan_of_backfill(night, asked), night.engine
     from flows.engine.run import Night
-    from flows.nightly import planned
-    from flows.pools import default_as_of
+    from flows.nightly import plan_of_night
+    from flows.steps.opening import default_as_of
 
     day = parse_day(as_of, "--as-of") if as_of else default_as_of()
     night = Night(settings, day)
     night.look_at_files()
-    return planned(night), night.engine
+    return plan_of_night(night), night.engine
 
 
 def _backfill() -> Any:

@@ -17,7 +17,7 @@ from contracts.tables import LANDED
 from flows.engine.code_hash import code_fingerprint, name_of
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipt, Receipts
 from jobs.mapping.sources import RawFile, Source
-from jobs.stage import Job, Read, Settings
+from jobs.stage import Job, Read, Settings, Stage
 from jobs.stages import JOBS
 
 CODE_OF_FILES = ("jobs.spark.files.read_table", "jobs.spark.files.write_days")
@@ -225,11 +225,11 @@ class Planner:
                 found.update(self.outputs(stage, table.name).days(start, end, before))
         return found
 
-    def writers(self, job: Job, table: Table) -> tuple[str, ...]:
-        """Stages whose output `job` reads as `table`."""
+    def writers(self, stage: Stage, table: Table) -> tuple[str, ...]:
+        """Stages whose output `stage` reads as `table`."""
         if table is not LANDED:
             return (_WRITER[table.name],)
-        fed = self._settings.mapping.feeding(job.writes[0].name)
+        fed = self._settings.mapping.feeding(stage.writes[0].name)
         return tuple(dict.fromkeys(landing_stage(source) for source, _ in fed))
 
     def outputs(self, stage: str, table: str) -> Outputs:

@@ -10,78 +10,78 @@ from typing import Any
 from contracts.tables import EXAMPLES, USER_FEATURES, USER_SCORES
 from contracts.training import untrained
 from flows.engine.code_hash import code_fingerprint
-from flows.engine.context import Context
 from flows.engine.fingerprints import hash_of, table_shape
+from flows.engine.run import Night
 from flows.release.releases import Releases
 from flows.state.receipts import WITHDRAWN, Fingerprint
 
 SUNDAY = 6
 
 
-def told_to_train(context: Context) -> dict[str, Any]:
+def told_to_train(night: Night) -> dict[str, Any]:
     """What training is told besides its examples."""
-    champion = Releases(context.engine).champion(context.as_of)
+    champion = Releases(night.engine).champion(night.as_of)
     return {
-        "tasks": [task.name for task in context.tasks],
-        "first_as_of": first_as_of(context),
-        "settle_days": context.settings.settle_days,
-        "known_until": context.as_of.isoformat(),
-        "config": asdict(context.settings.train),
+        "tasks": [task.name for task in night.tasks],
+        "first_as_of": first_as_of(night),
+        "settle_days": night.settings.settle_days,
+        "known_until": night.as_of.isoformat(),
+        "config": asdict(night.settings.train),
         "champion": champion,
-        "champion_withheld": withheld_since(context, champion, context.as_of),
-        "single_task_twins": _twins_are_due(context),
+        "champion_withheld": withheld_since(night, champion, night.as_of),
+        "single_task_twins": _twins_are_due(night),
     }
 
 
-def first_as_of(context: Context) -> dict[str, str]:
+def first_as_of(night: Night) -> dict[str, str]:
     """Task to the first day that has history enough of what it is labelled from."""
-    behind = timedelta(days=context.settings.min_history_days)
-    return {name: (day + behind).isoformat() for name, day in context.first_days.items()}
+    behind = timedelta(days=night.settings.min_history_days)
+    return {name: (day + behind).isoformat() for name, day in night.first_days.items()}
 
 
-def learns(context: Context) -> str:
+def learns(night: Night) -> str:
     """Which tasks are learnt from which features, as a hash."""
-    return hash_of([[task.name for task in context.tasks], USER_FEATURES.names])
+    return hash_of([[task.name for task in night.tasks], USER_FEATURES.names])
 
 
-def _twins_are_due(context: Context) -> bool:
+def _twins_are_due(night: Night) -> bool:
     """Whether tasks are trained alone as well: see `TrainConfig.single_task_twins`."""
-    when = context.settings.train.single_task_twins
+    when = night.settings.train.single_task_twins
     if when != "weekly":
         return when == "always"
-    before = [day for day in context.receipts.days("train") if day < context.as_of]
-    last = context.receipts.get("train", max(before)) if before else None
-    changed = last is not None and last.outputs.get("learns", "") not in ("", learns(context))
-    return changed or context.as_of.weekday() == SUNDAY
+    before = [day for day in night.receipts.days("train") if day < night.as_of]
+    last = night.receipts.get("train", max(before)) if before else None
+    changed = last is not None and last.outputs.get("learns", "") not in ("", learns(night))
+    return changed or night.as_of.weekday() == SUNDAY
 
 
-def train_fingerprint(context: Context, days: Sequence[date]) -> Fingerprint:
+def train_fingerprint(night: Night, days: Sequence[date]) -> Fingerprint:
     """Of the night's training on the examples of `days`."""
-    digests = context.planner.digests("examples", EXAMPLES.name)
+    digests = night.planner.digests("examples", EXAMPLES.name)
     return Fingerprint(
         code_fingerprint(("models.train",)) + table_shape((EXAMPLES,)),
-        hash_of(told_to_train(context)),
+        hash_of(told_to_train(night)),
         hash_of(sorted((str(day), digests[day]) for day in days if day in digests)),
     )
 
 
-def not_trained(context: Context) -> dict[str, Any]:
+def not_trained(night: Night) -> dict[str, Any]:
     """What stands for training's report on a night that leaves it out."""
     why = "nothing was trained: no_train is set"
-    home = context.settings.home_folder
-    folder = home.storage.local_path(home.run(context.run_id, "train"))
+    home = night.settings.home_folder
+    folder = home.storage.local_path(home.run(night.run_id, "train"))
     return untrained({}, why, str(folder))
 
 
-def withheld_since(context: Context, model_id: str | None, until: date) -> dict[str, str]:
+def withheld_since(night: Night, model_id: str | None, until: date) -> dict[str, str]:
     """Tasks of a model that nights before `until` found unfit to be published, and why.
 
     A model is judged again each night that compares it with a challenger, on test days that it has
     not seen. What a night found stands until another model scores, or the night is rolled back.
     """
     made: dict[str, str] = {}
-    for day in context.receipts.days("train"):
-        receipt = context.receipts.get("train", day)
+    for day in night.receipts.days("train"):
+        receipt = night.receipts.get("train", day)
         if receipt is None or day >= until or receipt.fingerprint.inputs == WITHDRAWN:
             continue
         if model_id is not None and receipt.outputs.get("champion") == model_id:
@@ -90,16 +90,16 @@ def withheld_since(context: Context, model_id: str | None, until: date) -> dict[
     return made
 
 
-def withheld_tonight(context: Context, model_id: str | None) -> dict[str, str]:
+def withheld_tonight(night: Night, model_id: str | None) -> dict[str, str]:
     """Tasks of a model that are not published, as nights up to this one found, and why."""
-    return withheld_since(context, model_id, context.as_of + timedelta(days=1))
+    return withheld_since(night, model_id, night.as_of + timedelta(days=1))
 
 
-def score_fingerprint(context: Context, model_id: str | None, day: date) -> Fingerprint:
+def score_fingerprint(night: Night, model_id: str | None, day: date) -> Fingerprint:
     """Of the scores of one day, whose features or model may not be there yet."""
-    digest = context.planner.digests("user_features", USER_FEATURES.name).get(day)
+    digest = night.planner.digests("user_features", USER_FEATURES.name).get(day)
     return Fingerprint(
         code_fingerprint(("models.score",)) + table_shape((USER_SCORES,)),
-        hash_of([context.settings.failed_tasks, withheld_tonight(context, model_id)]),
+        hash_of([night.settings.failed_tasks, withheld_tonight(night, model_id)]),
         hash_of([model_id, digest]),
     )

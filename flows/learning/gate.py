@@ -1,15 +1,19 @@
-"""Which model a night scores with: by the gate's word, or a person's where it asks."""
+"""Which model a night scores with: what the gate says, or a person where it needs approval."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Engine, insert, select
 
-from contracts.errors import UsageError
+from contracts.errors import ContractError, UsageError
 from contracts.tables import NO_MODEL
+from flows.engine.run import Night
+from flows.learning.fingerprints import not_trained
+from flows.release.releases import Releases
 from flows.state.schema import ACCEPTED
 
 
@@ -41,10 +45,56 @@ def accepted(engine: Engine, model_id: str) -> bool:
         return found.first() is not None
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The model to score with."""
+
+    model_id: str
+    why: str
+    needs_approval: bool = False
+    """Whether a person should decide about the challenger."""
+
+
+def model_of_night(night: Night) -> str | None:
+    """The model that tonight scores with; None while it is not trained."""
+    report = training_report(night)
+    return None if report is None else choice_of(night, report).model_id
+
+
+def training_report(night: Night) -> dict[str, Any] | None:
+    """What tonight's training said; None if there was none yet."""
+    if night.settings.no_train:
+        return not_trained(night)
+    receipt = night.receipts.get("train", night.as_of)
+    return None if receipt is None else dict(receipt.outputs)
+
+
+def trained_tonight(night: Night) -> dict[str, Any]:
+    """What tonight's training said.
+
+    Raises:
+        ContractError: there was none.
+    """
+    report = training_report(night)
+    if report is None:
+        raise ContractError(f"no model was trained as of {night.as_of}")
+    return report
+
+
+def choice_of(night: Night, report: Mapping[str, Any]) -> Choice:
+    """By the report of tonight's training, and what people have approved."""
+    return chosen(
+        report,
+        Releases(night.engine).champion(night.as_of),
+        accepted(night.engine, str(report["model_id"])),
+        night.settings.failed_tasks == "base_rate",
+    )
+
+
 def chosen(
     trained: Mapping[str, Any], champion: str | None, is_accepted: bool, base_rates: bool = False
-) -> tuple[str, str, bool]:
-    """The model to score with, why in words, and whether a person should be asked.
+) -> Choice:
+    """The model to score with.
 
     Without a champion, a model of which no task is fit scores nobody; with `base_rates` it says
     what its tasks come to on average.
@@ -53,15 +103,15 @@ def chosen(
     reasons = "; ".join(verdict["reasons"])
     if champion == model_id:
         why = f"model {model_id} is the champion already; when it was trained: {reasons}"
-        return model_id, why, False
+        return Choice(model_id, why)
     if verdict["decision"] == "promote":
-        return model_id, f"model {model_id} passes: {reasons}", False
+        return Choice(model_id, f"model {model_id} passes: {reasons}")
     if champion is None and base_rates and model_id != NO_MODEL:
-        return model_id, f"only base rates of model {model_id} are published: {reasons}", False
+        return Choice(model_id, f"only base rates of model {model_id} are published: {reasons}")
     if champion is None:
-        return NO_MODEL, f"nobody is scored, for there is no model: {reasons}", False
+        return Choice(NO_MODEL, f"nobody is scored, for there is no model: {reasons}")
     if verdict["decision"] != "ask":
-        return champion, f"champion {champion} stays: {reasons}", False
+        return Choice(champion, f"champion {champion} stays: {reasons}")
     if is_accepted:
-        return model_id, f"model {model_id} passes, as a person decided: {reasons}", False
-    return champion, f"champion {champion} stays until a person decides: {reasons}", True
+        return Choice(model_id, f"model {model_id} passes, approved by a person: {reasons}")
+    return Choice(champion, f"champion {champion} stays until a person approves: {reasons}", True)

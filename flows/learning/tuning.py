@@ -9,9 +9,9 @@ from typing import Any
 from contracts.errors import ContractError
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import code_fingerprint
-from flows.engine.fingerprints import hash_of, table_shape
+from flows.engine.fingerprints import hash_of, short_hash, table_shape
 from flows.engine.model_process import run_models
-from flows.engine.run import Night, short_hash
+from flows.engine.run import Night
 from flows.learning.fingerprints import first_as_of
 from flows.steps.prefect_tasks import Say
 

@@ -27,6 +27,7 @@ from contracts.tables import (
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
+from flows.engine.spark_stages import inputs_of
 from flows.lifecycle.errors import sentence
 from flows.release.duckdb_views import first_row
 from flows.release.model_registry import Registry
@@ -209,7 +210,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
     """Make the user's features from tiles and score them with the artifact: what differs."""
     job, day, who = job_named("user_features"), origin.as_of, origin.user_key
     say(f"explain: the features of {who[:8]} as of {day} again, from tiles")
-    inputs, _ = night.inputs(job, [day])
+    inputs, _ = inputs_of(night, job, [day])
     frames = {
         name: read_table(night.spark, table_named(name), files) for name, files in inputs.items()
     }

@@ -9,11 +9,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from contracts.days import label_is_closed
+from contracts.errors import ContractError
 from contracts.tables import LABELS, SCOREBOARD, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
+from flows.engine.accounting import Work
 from flows.engine.code_hash import code_fingerprint
-from flows.engine.context import Context
-from flows.engine.fingerprints import Decision, decide, hash_of, table_shape
+from flows.engine.fingerprints import decide, hash_of, table_shape
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
 from flows.release.releases import Releases
@@ -29,105 +30,117 @@ MIN_ERRORS = 3.0
 """Standard errors that a mean must be off before it counts as more than chance."""
 
 
-def due(context: Context) -> tuple[Decision, ...]:
+def due(night: Night) -> tuple[date, ...]:
     """Published days of which more is known than the scoreboard says, oldest first.
 
     Each comes up once per task: on the night after its window, and the days for late rows, are
     over.
     """
-    current = Releases(context.engine).current()
-    if current is None:
-        return ()
-    reach = max(t.closes_after for t in TASKS) + context.settings.settle_days + CATCH_UP_DAYS
-    earliest = context.as_of - timedelta(days=reach)
-    snapshot = current.snapshots[USER_SCORES.name]
-    published = {
-        file.path
-        for file in context.lake.files(USER_SCORES, earliest, context.as_of, None, snapshot)
-    }
-    made = []
-    for day in context.receipts.days("score"):
-        scored = context.receipts.get("score", day)
+    published = _published(night)
+    days = []
+    for day in night.receipts.days("score"):
+        scored = night.receipts.get("score", day)
         if scored is None or scored.outputs["path"] not in published:
             continue
-        tasks = closed_tasks(context, day, scored.outputs["tasks"])
-        if not tasks or scored.fingerprint.inputs == WITHDRAWN:
+        if scored.fingerprint.inputs == WITHDRAWN:
             continue
-        fingerprint = Fingerprint(
-            code_fingerprint(("models.evaluation.scoreboard",)) + table_shape((SCOREBOARD,)),
-            hash_of(tasks),
-            hash_of([scored.outputs["release_id"], scored.outputs["model_id"]]),
-        )
-        receipt = context.receipts.get(STAGE, day)
-        decision = decide(STAGE, day, fingerprint, receipt)
-        if not decision.reuse:
-            made.append(decision)
-    return tuple(made)
+        if not closed_tasks(night, day, scored.outputs["tasks"]):
+            continue
+        receipt = night.receipts.get(STAGE, day)
+        if not decide(STAGE, day, scoreboard_fingerprint(night, day), receipt).reuse:
+            days.append(day)
+    return tuple(days)
 
 
-def closed_tasks(context: Context, day: date, tasks: Sequence[str]) -> list[str]:
+def _published(night: Night) -> set[str]:
+    """Files of the scores that are published, as far back as an outcome may become known."""
+    current = Releases(night.engine).current()
+    if current is None:
+        return set()
+    reach = max(t.closes_after for t in TASKS) + night.settings.settle_days + CATCH_UP_DAYS
+    earliest = night.as_of - timedelta(days=reach)
+    snapshot = current.snapshots[USER_SCORES.name]
+    files = night.lake.files(USER_SCORES, earliest, night.as_of, None, snapshot)
+    return {file.path for file in files}
+
+
+def scoreboard_fingerprint(night: Night, day: date) -> Fingerprint:
+    """Of the comparison of one scored day with what happened.
+
+    Raises:
+        ContractError: the day was never scored.
+    """
+    scored = night.receipts.get("score", day)
+    if scored is None:
+        raise ContractError(f"there are no scores as of {day} to compare with what happened")
+    return Fingerprint(
+        code_fingerprint(("models.evaluation.scoreboard",)) + table_shape((SCOREBOARD,)),
+        hash_of(closed_tasks(night, day, scored.outputs["tasks"])),
+        hash_of([scored.outputs["release_id"], scored.outputs["model_id"]]),
+    )
+
+
+def closed_tasks(night: Night, day: date, tasks: Sequence[str]) -> list[str]:
     """Of the tasks that were scored as of `day`, those whose outcome is known."""
-    settle = context.settings.settle_days
+    settle = night.settings.settle_days
     return [
         name
         for name in tasks
-        if label_is_closed(day, task_named(name).closes_after, settle, context.as_of)
+        if label_is_closed(day, task_named(name).closes_after, settle, night.as_of)
     ]
 
 
-def keep_score(night: Night, decisions: Sequence[Decision], say: Say) -> list[dict[str, Any]]:
+def compare(night: Night, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
     """Compare the scores of these days with their labels, and write the rows.
 
     Returns:
         The rows.
     """
-    current = Releases(night.engine).current()
-    if current is None or not decisions:
+    if not days:
         night.reused(STAGE, say)
         return []
     started = time.monotonic()
-    days = []
-    for decision in decisions:
-        span = (decision.day, decision.day + _ONE)
-        snapshot = current.snapshots[USER_SCORES.name]
-        scored = night.receipts.get("score", decision.day)
+    fingerprints = {day: scoreboard_fingerprint(night, day) for day in days}
+    home = night.settings.home_folder
+    compared = run_models(
+        "scoreboard",
+        {"threads": 1, "days": _specs(night, days)},
+        home.storage.local_path(home.run(night.run_id)),
+        say,
+    )["days"]
+    rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
+    snapshot = night.lake.replace_rows(SCOREBOARD, rows, days, {})
+    outputs = {}
+    for day in days:
+        mine = [row for row in rows if row["as_of"] == day]
+        outputs[day] = {
+            SCOREBOARD.name: {"digest": hash_of(mine), "rows": len(mine), "snapshot": snapshot}
+        }
+    rows_in = sum(row["n_users"] for row in rows if row["segment"] == ALL)
+    seconds = time.monotonic() - started
+    night.note(Work(STAGE, fingerprints, rows_in, len(rows), seconds, 0), outputs, say)
+    night.planner.forget(STAGE)
+    return rows
+
+
+def _specs(night: Night, days: Sequence[date]) -> list[dict[str, Any]]:
+    """What the process is to compare; without days of which a table has no rows any more."""
+    current = Releases(night.engine).current()
+    snapshot = None if current is None else current.snapshots[USER_SCORES.name]
+    specs = []
+    for day in days:
+        span = (day, day + _ONE)
+        scored = night.receipts.get("score", day)
         files = {
             "scores": night.lake.files(USER_SCORES, *span, snapshot=snapshot),
             "labels": night.lake.files(LABELS, *span),
             "features": night.lake.files(USER_FEATURES, *span),
         }
         if scored is not None and all(files.values()):
-            tasks = closed_tasks(night, decision.day, scored.outputs["tasks"])
-            paths = {name: [file.path for file in found] for name, found in files.items()}
-            days.append({"as_of": decision.day.isoformat(), "tasks": tasks, **paths})
-    home = night.settings.home_folder
-    made = run_models(
-        "scoreboard",
-        {"threads": 1, "days": days},
-        home.storage.local_path(home.run(night.run_id)),
-        say,
-    )["days"]
-    rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in made for row in day]
-    known = [decision.day for decision in decisions]
-    snapshot = night.lake.replace_rows(SCOREBOARD, rows, known, {})
-    outputs = {}
-    for day in known:
-        mine = [row for row in rows if row["as_of"] == day]
-        outputs[day] = {
-            SCOREBOARD.name: {"digest": hash_of(mine), "rows": len(mine), "snapshot": snapshot}
-        }
-    night.note(
-        STAGE,
-        {decision.day: decision.fingerprint for decision in decisions},
-        outputs,
-        sum(row["n_users"] for row in rows if row["segment"] == ALL),
-        len(rows),
-        started,
-        0,
-        say,
-    )
-    night.planner.forget(STAGE)
-    return rows
+            tasks = closed_tasks(night, day, scored.outputs["tasks"])
+            paths = {name: [file.path for file in listed] for name, listed in files.items()}
+            specs.append({"as_of": day.isoformat(), "tasks": tasks, **paths})
+    return specs
 
 
 @dataclass(frozen=True)
@@ -141,7 +154,7 @@ class Drift:
 
     def __str__(self) -> str:
         return (
-            f"{self.task} as of {self.as_of}: {self.predicted:.4g} was foretold on average, "
+            f"{self.task} as of {self.as_of}: {self.predicted:.4g} was predicted on average, "
             f"{self.observed:.4g} happened"
         )
 

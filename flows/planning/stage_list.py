@@ -89,7 +89,9 @@ def data(night: Night) -> tuple[Entry, ...]:
         Check.history,
         *cleaning(night),
         Check.limits,
-        SideBySide((StageDays("user_state", tonight), StageDays("item_features", past_and_tonight))),
+        SideBySide(
+            (StageDays("user_state", tonight), StageDays("item_features", past_and_tonight))
+        ),
         StageDays("user_features", past_and_tonight),
         StageDays("labels", past_and_due),
         StageDays("examples", past),
@@ -110,6 +112,8 @@ def landing(night: Night) -> tuple[Entry, ...]:
 
 def cleaning(night: Night, days: Mapping[str, Sequence[date]] | None = None) -> tuple[Entry, ...]:
     """Clean tables and tiles: of every day on which something landed, or of `days` by table."""
+    by_table: dict[str, Days]
+    of_tiles: Days
     if days is None:
         mapped = night.mapping.mapped_tables
         by_table = {t.name: landed for t in CLEAN_TABLES if t.name in mapped}

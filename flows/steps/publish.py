@@ -22,10 +22,11 @@ from contracts.tables import (
     USER_FEATURES,
     USER_SCORES,
 )
+from flows.engine.accounting import Work
 from flows.engine.alerts import NOT_DERIVED, NOT_ERASED, announce
-from flows.engine.fingerprints import decide, hash_of, landing_stage
+from flows.engine.fingerprints import decide, hash_of, landing_stage, short_hash
 from flows.engine.model_process import run_models
-from flows.engine.run import Night, short_hash
+from flows.engine.run import Night
 from flows.lake.lake import Lake
 from flows.learning.fingerprints import score_fingerprint, withheld_tonight
 from flows.lifecycle.errors import reason
@@ -121,16 +122,15 @@ def score(
         }
         for day, one in zip(todo, made, strict=True)
     }
-    night.note(
+    work = Work(
         "score",
         {day: prints[day] for day in todo},
-        outputs,
         rows,
         sum(one["rows"] for one in made),
-        started,
+        time.monotonic() - started,
         sum(home.storage.size(path) for one in made for path in one["paths"]),
-        say,
     )
+    night.note(work, outputs, say)
     home.storage.remove_folder(home.scoring)
     return outputs[todo[-1]]
 

@@ -13,13 +13,15 @@ from prefect.cache_policies import NO_CACHE
 
 from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
+from flows.engine import spark_stages
+from flows.engine.accounting import StageReport, Work
 from flows.engine.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, TASK_WITHHELD, alert
 from flows.engine.code_hash import git_commit
-from flows.engine.fingerprints import Decision, decide, hash_of
+from flows.engine.fingerprints import decide, hash_of, short_hash
 from flows.engine.model_process import TRACKING_VARIABLE, run_models
-from flows.engine.run import Night, StageReport, short_hash
-from flows.learning.fingerprints import learns, not_trained, told_to_train, train_fingerprint
-from flows.learning.gate import accepted, chosen
+from flows.engine.run import Night
+from flows.learning.fingerprints import learns, told_to_train, train_fingerprint
+from flows.learning.gate import choice_of
 from flows.lifecycle.errors import sentence
 from flows.monitor import scoreboard
 from flows.monitor.null_like_ids import null_like_ids
@@ -40,7 +42,7 @@ from jobs.stage import Engine
 @task(name="mapping", task_run_name="mapping", cache_policy=NO_CACHE)
 def check_mapping(night: Night) -> None:
     """Analyse every expression of the mapping before a raw file is read."""
-    night.check_mapping(say)
+    spark_stages.check_mapping(night, say)
 
 
 @task(
@@ -54,7 +56,7 @@ def check_mapping(night: Night) -> None:
 def land(night: Night, source_name: str) -> StageReport:
     """Split whatever files arrived into days."""
     (source,) = (s for s in night.mapping.sources if s.name == source_name)
-    return night.land(source, say)
+    return spark_stages.land(night, source, say)
 
 
 @task(
@@ -74,7 +76,7 @@ def compute(
     sample: int = 0,
 ) -> StageReport:
     """Bring some days of a Spark job up to date."""
-    return night.compute(name, days, say, engine, force, sample)
+    return spark_stages.compute(night, name, days, say, engine, force, sample)
 
 
 @task(name="limits", task_run_name="limits", cache_policy=NO_CACHE)
@@ -85,9 +87,9 @@ def limits(night: Night) -> None:
 
 
 @task(name="scoreboard", task_run_name="scoreboard", cache_policy=NO_CACHE)
-def keep_score(night: Night, decisions: Sequence[Decision]) -> None:
+def compare_scores(night: Night, days: Sequence[date]) -> None:
     """Published scores beside what then happened; those that are far off raise an alert."""
-    rows = scoreboard.keep_score(night, decisions, say)
+    rows = scoreboard.compare(night, days, say)
     for drift in scoreboard.drifted(rows, night.settings.max_calibration_drift):
         say(f"scoreboard: drift: {drift}")
         alert(CALIBRATION_DRIFT, str(drift), task=drift.task, as_of=str(drift.as_of))
@@ -95,12 +97,7 @@ def keep_score(night: Night, decisions: Sequence[Decision]) -> None:
 
 @task(name="train", task_run_name="train", cache_policy=NO_CACHE)
 def train(night: Night) -> dict[str, Any]:
-    """Train the challenger in a process of its own and register it; the report says how it did.
-
-    On a night that leaves training out, it says so.
-    """
-    if night.settings.no_train:
-        return not_trained(night)
+    """Train the challenger in a process of its own and register it; the report says how it did."""
     started = time.monotonic()
     days = night.example_days
     registry = Registry(night.settings)
@@ -156,16 +153,15 @@ def train(night: Night) -> dict[str, Any]:
     if report["model_id"] != NO_MODEL:
         _register(registry, report)
     rows = sum(file.rows for file in files)
-    night.note(
+    work = Work(
         "train",
         {night.as_of: fingerprint},
-        {night.as_of: report},
         rows,
         sum(report["rows"].values()),
-        started,
+        time.monotonic() - started,
         sum(file.bytes for file in files),
-        say,
     )
+    night.note(work, {night.as_of: report}, say)
     home.storage.remove_folder(stopped)
     return report
 
@@ -194,27 +190,24 @@ def _register(registry: Registry, report: Mapping[str, Any]) -> None:
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE)
 def gate(night: Night, report: Mapping[str, Any]) -> str:
-    """The model to score with: the challenger if it passes, else the champion.
+    """Say which model scores: the challenger if it passes, else the champion; and keep it at hand.
 
-    Where a person should decide, the night goes on with the champion and raises an alert. Where
-    there is neither a challenger that passes nor a champion, it is `NO_MODEL`: features and labels
-    are published all the same.
+    Where the challenger needs approval, the night goes on with the champion and raises an alert.
+    Where there is neither a challenger that passes nor a champion, it is `NO_MODEL`: features and
+    labels are published all the same.
     """
-    model_id, why, asks = chosen(
-        report,
-        Releases(night.engine).champion(night.as_of),
-        accepted(night.engine, str(report["model_id"])),
-        night.settings.failed_tasks == "base_rate",
-    )
-    say(f"gate: {why}")
+    choice = choice_of(night, report)
+    model_id = choice.model_id
+    say(f"gate: {choice.why}")
     if model_id == report["model_id"] != NO_MODEL and "folder" in report:
         artifact = join(report["folder"], "model")
         if night.settings.home_folder.storage.is_folder(artifact):
             Registry(night.settings).keep(model_id, artifact)  # scoring needs no MLflow then
-    if asks:
+    if choice.needs_approval:
         answer = f"nightjar run --as-of {night.as_of} --accept {report['model_id']}"
         say(f"gate: to let it pass: {answer}")
-        alert(GATE_ASKS, f"{why}\nTo let it pass: {answer}", model_id=str(report["model_id"]))
+        text = f"{choice.why}\nTo let it pass: {answer}"
+        alert(GATE_ASKS, text, model_id=str(report["model_id"]))
     withheld = report["gate"].get("champion_withheld", {})
     if withheld and model_id == report.get("champion"):
         told = "; ".join(f"{name}: {found}" for name, found in withheld.items())
@@ -257,7 +250,7 @@ def report(
             create_markdown_artifact(
                 as_markdown(made), key="night-report", description=f"The night of {night.as_of}"
             )
-        if trained["run_id"] and any(s.recomputed for s in night.stages):
+        if trained["run_id"] and any(s.recomputed for s in night.reports):
             with after_publication("its page in MLflow"):
                 Registry(night.settings).log_file(trained["run_id"], path)
     return shown
@@ -276,7 +269,7 @@ def _night_report(
         mapping=night.mapping.name,
         release=release.release_id,
         model_id=scored["model_id"],
-        stages=tuple(night.stages),
+        stages=tuple(night.reports),
         tonight=counted(database(night), _last_scored(night), night.as_of),
         ever=counted(database(night), None, night.as_of),
         null_like=null_like_ids(database(night), _last_scored(night), night.as_of, night.mapping),

@@ -20,8 +20,10 @@ from pyspark.sql import functions as F
 from contracts.clean_tables import CLEAN_TABLES, FRAUD_MARKS, POSTS
 from contracts.measures import TEXT_BUCKETS
 from contracts.tables import USER_FEATURES
-from flows.backfill import EngineName, chunks
 from flows.engine.run import Night
+from flows.engine.spark_stages import compute, land, write
+from flows.planning.planner import chunks_of
+from flows.planning.stage_list import StageDays, fixed
 from flows.settings import read_settings
 from jobs.market.files import simulate
 from jobs.market.traits import Market
@@ -44,12 +46,12 @@ def prepare(home: Path, raw: Path, mapping: str, until: date) -> Night:
     night = Night(settings, until)
     night.look_at_files()
     for source in night.mapping.sources:
-        night.land(source, print)
+        land(night, source, print)
     days = night.landed_days
     for table in CLEAN_TABLES:
         if table.name in night.mapping.mapped_tables:
-            night.compute(f"clean_{table.name}", days, print)
-    night.compute("user_days", days, print)
+            compute(night, f"clean_{table.name}", days, print)
+    compute(night, "user_days", days, print)
     return night
 
 
@@ -80,28 +82,28 @@ def compare(night: Night, root: Path, name: str) -> None:
     job = job_named("user_features")
     days = [d for d in (night.landed_days[0] + _ONE * n for n in range(1, 10_000))
             if d <= night.as_of]  # fmt: skip
-    night.compute("item_features", days, print)
+    compute(night, "item_features", days, print)
     clean = clean_files(night, root)
     words = vocabulary(night, clean, root)
     rows, differ, by_hand, in_one_only = 0, 0, 0, 0
     seconds = {"one_pass": 0.0, "per_day": 0.0, "by_hand": 0.0}
     columns: dict[str, int] = {}
     alone = 0
-    for chunk in chunks(days, EngineName.one_pass, CHUNK):
-        night.compute("user_state", chunk[:1], print)
+    for chunk in chunks_of(StageDays("user_features", fixed(days), chunk_days=CHUNK), days):
+        compute(night, "user_state", chunk[:1], print)
         started = time.perf_counter()
-        swept, _ = night.make(job, chunk, "one-pass", "swept")
+        swept, _ = write(night, job, chunk, "one-pass", "swept")
         seconds["one_pass"] += time.perf_counter() - started
         started = time.perf_counter()
-        defined, _ = night.make(job, chunk, "per-day", "defined")
+        defined, _ = write(night, job, chunk, "per-day", "defined")
         seconds["per_day"] += time.perf_counter() - started
         of_sweep, of_definition = (x.written[USER_FEATURES.name] for x in (swept, defined))
         for day in chunk:
             rows += of_sweep[day].rows
             differ += of_sweep[day].digest != of_definition[day].digest
             if (day - days[0]).days % ALONE_EVERY == ALONE_EVERY - 1:
-                night.compute("user_state", [day], print)
-                single, _ = night.make(job, [day], "per-day", "alone")
+                compute(night, "user_state", [day], print)
+                single, _ = write(night, job, [day], "per-day", "alone")
                 differ += single.written[USER_FEATURES.name][day].digest != of_sweep[day].digest
                 alone += 1
             started = time.perf_counter()

@@ -27,7 +27,7 @@ from contracts.clean_tables import CLEAN_TABLES, ITEMS, USERS
 from contracts.measures import TEXT_BUCKETS
 from contracts.table import Table
 from contracts.tables import USER_DAYS, USER_FEATURES, USER_STATE
-from flows.backfill import EngineName, Stage, planned
+from flows.backfill import Backfill, EngineName, Stage, plan_of_backfill
 from flows.engine.run import Night
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, Receipt
@@ -233,7 +233,8 @@ def bench_plan(root: Path) -> None:
     night.hashes.of(f.path for files in night.files.values() for f in files)
     started = time.perf_counter()
     night.reload()
-    plan = planned(night, days, list(Stage), EngineName.one_pass, False)
+    asked = Backfill(days[0], days[-1], list(Stage), EngineName.one_pass, False)
+    plan = plan_of_backfill(night, asked)
     told(
         bench="plan", days=n_days, stages=len({p.stage for p in plan.days}),
         decisions=len(plan.days), seconds=time.perf_counter() - started, aim_seconds=2,

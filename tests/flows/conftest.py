@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 from sqlalchemy import create_engine, text
 
-from flows.engine import context
+from flows.engine import run
 from flows.lifecycle.log_filters import following_runs
 from flows.nightly import nightly
 from flows.state.postgres import DATABASES
@@ -171,7 +171,7 @@ def home(spark: SparkSession, market_home: Path) -> Iterator[Path]:
     own = {"NIGHTJAR_HOME": str(market_home), "NIGHTJAR_RAW": str(market_home.parent / "raw")}
     for name, value in (ENVIRONMENT | own).items():
         patch.setenv(name, value)
-    patch.setattr(context, "start_session", lambda config, scratch: spark)
+    patch.setattr(run, "start_session", lambda config, scratch: spark)
     yield market_home
     patch.undo()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flows.engine import spark_stages
 from flows.engine.code_hash import PACKAGES
 from flows.engine.run import Night
 from tests.conftest import REPOSITORY
@@ -24,14 +25,15 @@ def recorded() -> Iterator[Executed]:
     """What the stages of nights in this process execute, in the threads that bring them up."""
     executed: Executed = {}
     patch = pytest.MonkeyPatch()
-    patch.setattr(Night, "compute", _recording(Night.compute, lambda name: name, executed))
-    patch.setattr(Night, "land", _recording(Night.land, lambda source: "land", executed))
+    for name, stage_of in (("compute", str), ("land", lambda source: "land")):
+        function = getattr(spark_stages, name)
+        patch.setattr(spark_stages, name, _recording(function, stage_of, executed))
     yield executed
     patch.undo()
 
 
 def _recording(
-    method: Callable[..., Any], stage_of: Callable[[Any], str], executed: Executed
+    function: Callable[..., Any], stage_of: Callable[[Any], str], executed: Executed
 ) -> Callable[..., Any]:
     def call(night: Night, what: Any, *others: Any) -> Any:
         names = executed.setdefault(stage_of(what), set())
@@ -45,7 +47,7 @@ def _recording(
         before = sys.getprofile()
         sys.setprofile(look)
         try:
-            return method(night, what, *others)
+            return function(night, what, *others)
         finally:
             sys.setprofile(before)
 

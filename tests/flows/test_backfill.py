@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +12,10 @@ import pytest
 from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from flows import backfill as past
-from flows.backfill import Stage, finish, open_backfill
+from flows.backfill import Mode, Stage, open_backfill
+from flows.engine.accounting import StageReport
 from flows.engine.run import Night
+from flows.planning.stage_list import StageDays
 from flows.release.releases import Releases
 from flows.settings import read_settings
 from flows.state.schema import open_database
@@ -23,37 +25,58 @@ FEATURES = [Stage.user_features]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What is scored, audited and published."""
     calls: list[tuple[Any, ...]] = []
 
-    def score(night: object, model_id: str, days: Any, force: object) -> dict[str, Any]:
-        calls.append(("score", model_id, tuple(days)))
-        return {"model_id": model_id}
+    def execute(night: Any, entries: Any) -> dict[str, Any]:
+        entry = entries[-1]
+        if not isinstance(entry, StageDays) or entry.stage != "score":
+            return {}
+        assert entry.model is not None
+        model_id = entry.model(night)
+        calls.append(("score", model_id, tuple(entry.days(night))))
+        return {"score": {"model_id": model_id}}
 
     def publish(night: object, scored: dict[str, Any], days: Any) -> SimpleNamespace:
         calls.append(("publish", scored, tuple(days)))
         return SimpleNamespace(release_id="r")
 
-    monkeypatch.setattr(past.publish, "score", score)
-    monkeypatch.setattr(past.publish, "audit", lambda night, scored, days: None)
+    def audit(night: object, scored: dict[str, Any], days: Any) -> None:
+        calls.append(("audit", scored, tuple(days)))
+
+    night = into(tmp_path)
+    monkeypatch.setattr(past, "execute", execute)
+    monkeypatch.setattr(past.publish, "audit", audit)
     monkeypatch.setattr(past.publish, "publish", publish)
-    monkeypatch.setattr(past, "create_markdown_artifact", lambda *told, **named: None)
-    monkeypatch.setattr(past, "get_run_logger", lambda: SimpleNamespace(info=print))
+    monkeypatch.setattr(past, "create_markdown_artifact", lambda *given, **named: None)
+    monkeypatch.setattr(past, "say", lambda line: None)
+    monkeypatch.setattr(past, "open_backfill", lambda *given: night)
+    monkeypatch.setattr(past, "only_writer", lambda *given: nullcontext())
     return calls
 
 
 def into(tmp_path: Path) -> Any:
-    return SimpleNamespace(engine=open_database(f"sqlite:///{tmp_path}/n.db"), stages=[])
+    """An empty home."""
+    return SimpleNamespace(
+        engine=open_database(f"sqlite:///{tmp_path}/n.db"),
+        reports=[StageReport("labels", 1, 1)],
+        as_of=D2,
+        run_id="run",
+        reason=None,
+        settings=SimpleNamespace(chunk_days=92),
+        mapping=SimpleNamespace(sources=(), mapped_tables=()),
+    )
 
 
 def test_a_backfill_into_an_empty_home_is_released_without_scores(
-    tmp_path: Path, asked: list[tuple[Any, ...]]
+    asked: list[tuple[Any, ...]],
 ) -> None:
-    days: list[date] = [D1, D2]
-    assert finish(into(tmp_path), days, FEATURES, frozenset()) == "r"
+    done = past.backfill.fn(D1, D2, mode=Mode.run, stages=FEATURES)
+    assert done == {"as_of": D2, "run_id": "run", "recomputed": 1, "release_id": "r"}
     assert asked == [
         ("score", NO_MODEL, (D2,)),
+        ("audit", {"model_id": NO_MODEL}, (D2,)),
         ("publish", {"model_id": NO_MODEL}, (D1, D2)),
     ]
 
@@ -94,7 +117,7 @@ def test_a_backfill_without_a_model_publishes_no_scores(
     tmp_path: Path, asked: list[tuple[Any, ...]]
 ) -> None:
     with pytest.raises(UsageError) as error:
-        finish(into(tmp_path), [D1], [Stage.score], frozenset())
+        past.backfill.fn(D1, D1, mode=Mode.run, stages=[Stage.score])
     assert str(error.value) == NO_MODEL_YET
     assert asked == []
     assert Releases(into(tmp_path).engine).current() is None

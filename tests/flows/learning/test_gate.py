@@ -9,7 +9,7 @@ import pytest
 from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from contracts.training import untrained
-from flows.learning.gate import accept, accepted, chosen
+from flows.learning.gate import Choice, accept, accepted, chosen
 from flows.state.schema import open_database
 
 
@@ -20,11 +20,15 @@ def told(decision: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("decision", "is_accepted", "expected"),
     [
-        ("promote", False, ("new", "model new passes: a is worse; b", False)),
-        ("keep", False, ("old", "champion old stays: a is worse; b", False)),
-        ("keep", True, ("old", "champion old stays: a is worse; b", False)),
-        ("ask", False, ("old", "champion old stays until a person decides: a is worse; b", True)),
-        ("ask", True, ("new", "model new passes, as a person decided: a is worse; b", False)),
+        ("promote", False, Choice("new", "model new passes: a is worse; b")),
+        ("keep", False, Choice("old", "champion old stays: a is worse; b")),
+        ("keep", True, Choice("old", "champion old stays: a is worse; b")),
+        (
+            "ask",
+            False,
+            Choice("old", "champion old stays until a person approves: a is worse; b", True),
+        ),
+        ("ask", True, Choice("new", "model new passes, approved by a person: a is worse; b")),
     ],
 )
 def test_the_champion_stays_until_the_gate_or_a_person_says_otherwise(
@@ -34,29 +38,29 @@ def test_the_champion_stays_until_the_gate_or_a_person_says_otherwise(
 
 
 def test_without_a_champion_a_model_that_is_not_fit_scores_nobody() -> None:
-    assert chosen(told("stop"), None, False) == (
-        "none", "nobody is scored, for there is no model: a is worse; b", False,
-    )  # fmt: skip
-    assert chosen(told("stop"), None, False, base_rates=True) == (
-        "new", "only base rates of model new are published: a is worse; b", False,
-    )  # fmt: skip
-    assert chosen(told("promote"), None, False)[0] == "new"
+    assert chosen(told("stop"), None, False) == Choice(
+        "none", "nobody is scored, for there is no model: a is worse; b"
+    )
+    assert chosen(told("stop"), None, False, base_rates=True) == Choice(
+        "new", "only base rates of model new are published: a is worse; b"
+    )
+    assert chosen(told("promote"), None, False).model_id == "new"
 
 
 def test_of_a_night_done_again_the_gate_says_when_it_said_what_it_says() -> None:
     """What was true before the model became the champion need not be true after it."""
-    assert chosen(told("promote"), "new", False) == (
-        "new", "model new is the champion already; when it was trained: a is worse; b", False,
-    )  # fmt: skip
+    assert chosen(told("promote"), "new", False) == Choice(
+        "new", "model new is the champion already; when it was trained: a is worse; b"
+    )
 
 
 def test_a_night_that_trains_nothing_goes_on_with_the_champion_or_scores_nobody() -> None:
     nothing = untrained({}, "nothing was trained: no_train is set", "")
-    assert chosen(nothing, "old", False)[:2] == (
-        "old", "champion old stays: nothing was trained: no_train is set",
-    )  # fmt: skip
+    assert chosen(nothing, "old", False) == Choice(
+        "old", "champion old stays: nothing was trained: no_train is set"
+    )
     for base_rates in (False, True):
-        assert chosen(nothing, None, False, base_rates)[0] == NO_MODEL
+        assert chosen(nothing, None, False, base_rates).model_id == NO_MODEL
 
 
 def test_only_a_model_that_the_gate_asks_about_can_be_accepted(tmp_path) -> None:

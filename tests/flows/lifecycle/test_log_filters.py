@@ -17,7 +17,7 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from contracts.errors import NightjarError
-from flows.engine.run import StageReport, done
+from flows.engine.accounting import StageReport, summary
 from flows.lifecycle import errors
 from flows.lifecycle.log_filters import _Ours
 from flows.steps.prefect_tasks import flow, task, transient
@@ -156,14 +156,14 @@ def test_a_stage_says_what_it_did_and_counts_one_as_one() -> None:
         "clean_posts", 12, 10, 2000, 3, 4.0, {"new": 9, "changed": 1},
         {"clean": 3, "duplicate": 0, "quarantined": 1997, "erased": 0},
     )  # fmt: skip
-    assert done(several) == (
+    assert summary(several) == (
         "clean_posts: 2,000 rows in, 3 clean, 0 duplicate, 1,997 quarantined, 4.0 s, 500 rows/s; "
         "2 days reused; new (9), changed (1)"
     )
-    assert done(StageReport("labels", 2, 1, 1, 1, 1.0)) == (
+    assert summary(StageReport("labels", 2, 1, 1, 1, 1.0)) == (
         "labels: 1 row in, 1 out, 1.0 s, 1 rows/s; 1 day reused"
     )
-    assert done(StageReport("labels", 2, 0)) == "labels: reused, nothing changed"
+    assert summary(StageReport("labels", 2, 0)) == "labels: reused, nothing changed"
 
 
 @pytest.mark.slow

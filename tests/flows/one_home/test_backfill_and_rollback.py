@@ -24,7 +24,7 @@ from flows.release.releases import Releases
 from flows.rollback import rollback
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from tests.flows.conftest import NIGHT, QUIET, START
+from tests.flows.conftest import NIGHT, QUIET
 
 pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
 FIRST, LAST = NIGHT - timedelta(days=22), NIGHT - timedelta(days=19)
@@ -299,9 +299,3 @@ def test_a_plan_of_another_call_or_none_is_refused(home: Path) -> None:
         backfill(FIRST, LAST, plan=token, mode=Mode.run)
     with pytest.raises(UsageError, match="is of another call"):
         nightly(NIGHT, plan=token)
-
-
-def test_chunks_are_as_many_days_as_may_go_at_once() -> None:
-    days = tuple(START + timedelta(days=n) for n in range(5))
-    assert list(past.chunks(days, EngineName.one_pass, 2)) == [days[:2], days[2:4], days[4:]]
-    assert len(list(past.chunks(days, EngineName.per_day, 2))) == 5

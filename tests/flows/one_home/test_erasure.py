@@ -21,9 +21,11 @@ from contracts.clean_tables import CLEAN_TABLES, FOLLOWS
 from contracts.errors import ContractError, UsageError
 from contracts.tables import LANDED, RECONCILIATION, TABLES
 from flows.engine.run import Night
+from flows.engine.spark_stages import compute, land
 from flows.erase import as_key, erase
 from flows.lake.lake import Lake
-from flows.planning.plan import Planned, forecast_night
+from flows.nightly import plan_of_night
+from flows.planning.plan import Planned
 from flows.release.duckdb_views import query
 from flows.release.model_registry import TRAINED_ON_ERASED, Registry
 from flows.release.releases import Releases
@@ -98,7 +100,7 @@ def plan_of(settings: NightjarSettings) -> list[Planned]:
     """What the same night would do about every day of every stage, and why."""
     night = Night(settings, NIGHT)
     night.look_at_files()
-    days = forecast_night(night).days
+    days = plan_of_night(night).days
     return [replace(p, rows=None, seconds=None, bytes=None) for p in days]
 
 
@@ -179,9 +181,9 @@ def test_a_day_that_lands_again_does_not_bring_them_back(home: Path, first, pers
     night.look_at_files()
     lines: list[str] = []
     source = next(s for s in night.mapping.sources if s.name == "orders")
-    assert night.land(source, lines.append).recomputed == 1
+    assert land(night, source, lines.append).recomputed == 1
     day = date.fromisoformat(file.name.split(".")[0])
-    assert night.compute("clean_orders", [day], lines.append).recomputed == 1
+    assert compute(night, "clean_orders", [day], lines.append).recomputed == 1
     assert not files_that_say(home / "lake", raw_id)
     assert not files_that_say(home / "lake", key)
     counted = night.lake.table(RECONCILIATION).scan().to_arrow().to_pylist()

@@ -15,7 +15,8 @@ from sqlalchemy import update
 from contracts.errors import ContractError, UsageError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
 from flows.cli.main import app
-from flows.engine.run import Night, StageReport
+from flows.engine.accounting import StageReport
+from flows.engine.run import Night
 from flows.lake.lake import Lake
 from flows.learning import gate as gating
 from flows.nightly import nightly
@@ -311,7 +312,7 @@ def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebod
     assert champion is not None
     assert steps.gate.fn(later, asks) == champion
     assert raised == [
-        f"champion {champion} stays until a person decides: a is worse\n"
+        f"champion {champion} stays until a person approves: a is worse\n"
         "To let it pass: nightjar run --as-of 2025-05-15 --accept challenger"
     ]
     with pytest.raises(UsageError, match="accept: the night has trained model .*, not challenger"):

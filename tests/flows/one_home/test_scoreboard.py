@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.tables import LABELS, SCOREBOARD
+from flows.engine.fingerprints import decide
 from flows.engine.run import Night
+from flows.engine.spark_stages import compute
 from flows.monitor import scoreboard
 from flows.release.duckdb_views import query
 from flows.settings import read_settings
@@ -22,15 +24,15 @@ def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> N
     """The market's logs end two days after the night; that nothing more landed is known too."""
     lines: list[str] = []
     settings = read_settings()
-    assert not [d for d in scoreboard.due(Night(settings, NIGHT)) if d.day == NIGHT]
+    assert NIGHT not in scoreboard.due(Night(settings, NIGHT))
     too_early = Night(settings, NIGHT + timedelta(days=7))  # a day is left for late rows
-    assert NIGHT not in {d.day for d in scoreboard.due(too_early)}
+    assert NIGHT not in scoreboard.due(too_early)
 
     night = Night(settings, NIGHT + timedelta(days=8))
-    due = [d for d in scoreboard.due(night) if d.day == NIGHT]
-    assert [d.day for d in due] == [NIGHT]
-    night.compute("labels", [NIGHT], lines.append)
-    rows = scoreboard.keep_score(night, due, lines.append)
+    due = [day for day in scoreboard.due(night) if day == NIGHT]
+    assert due == [NIGHT]
+    compute(night, "labels", [NIGHT], lines.append)
+    rows = scoreboard.compare(night, due, lines.append)
 
     tasks = {row["task"] for row in rows}
     assert "purchase_7d" in tasks
@@ -54,9 +56,12 @@ def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> N
     assert stored.num_rows == len(rows)
 
     again = Night(settings, NIGHT + timedelta(days=8))
-    assert NIGHT not in {d.day for d in scoreboard.due(again)}
+    assert NIGHT not in scoreboard.due(again)
     a_month_later = Night(settings, NIGHT + timedelta(days=31))
-    (more,) = (d for d in scoreboard.due(a_month_later) if d.day == NIGHT)
+    assert NIGHT in scoreboard.due(a_month_later)
+    fingerprint = scoreboard.scoreboard_fingerprint(a_month_later, NIGHT)
+    receipt = a_month_later.receipts.get("scoreboard", NIGHT)
+    more = decide("scoreboard", NIGHT, fingerprint, receipt)
     assert more.reason == "configuration changed"  # windows of 28 and 30 days have closed as well
 
 

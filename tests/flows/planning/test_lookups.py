@@ -11,9 +11,10 @@ from pyspark.sql import SparkSession
 
 from contracts.clean_tables import ITEMS
 from contracts.errors import ContractError
-from flows.engine import context
+from flows.engine import run
 from flows.engine.run import Night
-from flows.planning.plan import forecast_night
+from flows.engine.spark_stages import check_mapping, compute, land
+from flows.nightly import plan_of_night
 from flows.settings import NightjarSettings, read_settings
 from jobs.stages import job_named
 
@@ -51,7 +52,7 @@ def settings(
     """Of a home with two days of raw rows; what sku `x` lies on is in a lookup."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
     monkeypatch.setenv("NIGHTJAR_NO_TRAIN", "true")
-    monkeypatch.setattr(context, "start_session", lambda config, scratch: spark)
+    monkeypatch.setattr(run, "start_session", lambda config, scratch: spark)
     (tmp_path / "m.toml").write_text(MAPPING)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/shelves.csv").write_text("sku,shelf\nx,toys\ny,food\n")
@@ -69,7 +70,7 @@ def night_of(settings: NightjarSettings) -> Night:
 
 def cleaned(night: Night, table: str) -> tuple[int, dict[str, int]]:
     """Days that were judged again, and why."""
-    done = night.compute(f"clean_{table}", night.landed_days, lambda line: None)
+    done = compute(night, f"clean_{table}", night.landed_days, lambda line: None)
     return done.recomputed, dict(done.reasons)
 
 
@@ -82,8 +83,8 @@ def test_a_lookup_that_changed_recomputes_what_names_it_and_the_plan_says_why(
     settings: NightjarSettings, tmp_path: Path
 ) -> None:
     night = night_of(settings)
-    night.check_mapping(lambda line: None)
-    night.land(night.mapping.sources[0], lambda line: None)
+    check_mapping(night, lambda line: None)
+    land(night, night.mapping.sources[0], lambda line: None)
     for table in ("items", "engagements"):
         assert cleaned(night, table) == (2, {"never computed": 2})
     assert shelves(night) == ["toys", "toys"]
@@ -94,7 +95,7 @@ def test_a_lookup_that_changed_recomputes_what_names_it_and_the_plan_says_why(
 
     lookup.write_text("sku,shelf\ny,food\nx,games\n")
     night = night_of(settings)
-    plan = forecast_night(night)
+    plan = plan_of_night(night)
     assert [(p.stage, p.day, p.reason) for p in plan.days if not p.reuse][:2] == [
         ("clean_items", date(2025, 3, 1), "lookup shelves changed"),
         ("clean_items", date(2025, 3, 2), "lookup shelves changed"),

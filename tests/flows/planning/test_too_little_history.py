@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from contracts.errors import ContractError
-from flows import pools
-from flows.engine import context
+from flows.engine import run
 from flows.engine.run import Night
-from flows.nightly import planned
+from flows.nightly import plan_of_night
+from flows.planning import stage_list
+from flows.planning.stage_list import Check
 from flows.settings import read_settings
+from flows.steps import runner
 
 MAPPING = """
 name = "chat"
@@ -50,7 +52,7 @@ SECOND = date(2025, 3, 2)
 def night_of(folder: Path, monkeypatch: pytest.MonkeyPatch, mapping: str, as_of: date) -> Night:
     """Nine days of a log."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
-    monkeypatch.setattr(context, "start_session", lambda *told: pytest.fail("Spark was started"))
+    monkeypatch.setattr(run, "start_session", lambda *told: pytest.fail("Spark was started"))
     (folder / "m.toml").write_text(mapping)
     (folder / "raw").mkdir(exist_ok=True)
     for day in range(1, 10):
@@ -78,7 +80,7 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
         night.check_history()
     assert str(stopped.value) == told
     with pytest.raises(ContractError) as stopped:
-        planned(night)
+        plan_of_night(night)
     assert str(stopped.value) == told
 
 
@@ -86,7 +88,7 @@ def test_a_night_that_learns_nothing_needs_no_history(tmp_path, monkeypatch) -> 
     monkeypatch.setenv("NIGHTJAR_NO_TRAIN", "true")
     night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
     night.check_history()
-    plan = planned(night)
+    plan = plan_of_night(night)
     assert plan.call == {"command": "run", "as_of": "2025-03-10", "no_train": True}
     assert "train" not in {p.stage for p in plan.days}
     assert "score" in {p.stage for p in plan.todo}
@@ -115,9 +117,11 @@ def test_days_within_a_file_stop_a_night_before_anything_is_cleaned(tmp_path, mo
     night = night_of(tmp_path, monkeypatch, WHOLE, date(2025, 3, 10))
     night.expected_days = {SECOND}  # what landing found
     monkeypatch.setattr(Night, "first_days", dict.fromkeys([t.name for t in night.tasks], SECOND))
-    monkeypatch.setattr(pools.steps, "check_mapping", lambda night: None)
-    monkeypatch.setattr(pools, "together", list)
-    monkeypatch.setattr(pools.steps, "land", SimpleNamespace(submit=lambda *told: None))
-    monkeypatch.setattr(pools, "clean_all", lambda *told: pytest.fail("rows were cleaned"))
+    monkeypatch.setitem(runner.CHECKS, Check.mapping, lambda night: None)
+    monkeypatch.setattr(runner, "together", list)
+    monkeypatch.setattr(runner.tasks, "land", SimpleNamespace(submit=lambda *given: None))
+    monkeypatch.setattr(
+        runner.tasks, "compute", SimpleNamespace(submit=lambda *given: pytest.fail("was cleaned"))
+    )
     with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
-        pools.prepare_data(night)
+        runner.execute(night, stage_list.data(night))

@@ -15,7 +15,7 @@ from contracts.clean_tables import ENGAGEMENTS, POSTS, USERS
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows import erase as erasure
-from flows.engine import context
+from flows.engine import run, spark_stages
 from flows.engine.run import Night
 from flows.retention.personal_rows import Blank, Traces
 from flows.settings import read_settings
@@ -102,7 +102,7 @@ user bob,2025-03-01,post,ann
 def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Night:
     """A home with the day landed and cleaned."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
-    monkeypatch.setattr(context, "start_session", lambda *told: spark)
+    monkeypatch.setattr(run, "start_session", lambda *told: spark)
     monkeypatch.setattr(erasure, "TABLES", TABLES)
     for module in (erasure, publish):
         monkeypatch.setattr(module, "say", said.append)
@@ -126,12 +126,12 @@ said: list[str] = []
 
 def land(night: Night) -> None:
     for source in night.mapping.sources:
-        night.land(source, said.append)
+        spark_stages.land(night, source, said.append)
 
 
 def clean(night: Night) -> None:
     for table in (POSTS, ENGAGEMENTS, USERS):
-        night.compute(f"clean_{table.name}", [DAY], said.append, force=[DAY])
+        spark_stages.compute(night, f"clean_{table.name}", [DAY], said.append, force=[DAY])
 
 
 def rows(night: Night, table: Table) -> list[dict[str, Any]]:

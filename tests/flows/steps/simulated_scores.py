@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -30,6 +29,7 @@ from contracts.tables import (
 )
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS, Task, enabled_tasks, lacking
 from flows.cli import render
+from flows.engine.accounting import Work
 from flows.engine.run import Night
 from flows.release import duckdb_views
 from flows.release.releases import branch_of
@@ -149,7 +149,7 @@ class Made(Night):
         about = {"digest": str(day), "rows": written.rows, "snapshot": snapshot}
         made, n = Fingerprint("code", "config", "inputs"), written.rows
         outputs = {day: {USER_FEATURES.name: about}}
-        self.note("user_features", {day: made}, outputs, n, n, time.monotonic(), 1, print)
+        self.note(Work("user_features", {day: made}, n, n, 0.1, 1), outputs, print)
         self.planner.forget("user_features")
 
     def commit(self, tasks: Sequence[Task]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class Made(Night):
             "path": self.lake.files(USER_SCORES, day, snapshot=snapshot)[0].path,
         }
         made = Fingerprint("code", "config", "inputs")
-        self.note("score", {day: made}, {day: outputs}, 3, 3, time.monotonic(), 1, print)
+        self.note(Work("score", {day: made}, 3, 3, 0.1, 1), {day: outputs}, print)
         return outputs
 
 

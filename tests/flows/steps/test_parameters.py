@@ -11,7 +11,7 @@ import pytest
 
 from contracts.errors import BusyError, UsageError
 from flows import backfill
-from flows.backfill import Asked, EngineName, Mode, Stage
+from flows.backfill import Backfill, EngineName, Form, Mode, Stage, as_form
 from flows.state import writer_lock
 from flows.state.schema import open_database
 from flows.state.writer_lock import AFTER_THE_NIGHT, NIGHT_FIRST, writing
@@ -30,17 +30,10 @@ RIGHT = {
 
 
 def test_a_form_that_is_right_becomes_what_was_asked() -> None:
-    asked = Asked.of(**(RIGHT | {"plan": " abc ", "stages": ["score", "score", "labels"]}))
-    assert asked == Asked(
-        date(2025, 1, 1),
-        date(2025, 1, 31),
-        Mode.plan,
-        "abc",
-        None,
-        [Stage.score, Stage.labels],
-        EngineName.one_pass,
-        False,
-    )
+    form = as_form(**(RIGHT | {"plan": " abc ", "stages": ["score", "score", "labels"]}))
+    stages, engine = [Stage.score, Stage.labels], EngineName.one_pass
+    asked = Backfill(date(2025, 1, 1), date(2025, 1, 31), stages, engine, False)
+    assert form == Form(asked, Mode.plan, "abc", None)
 
 
 @pytest.mark.parametrize(
@@ -68,19 +61,19 @@ def test_a_form_that_is_right_becomes_what_was_asked() -> None:
 )
 def test_what_is_wrong_is_said_with_what_to_enter(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        Asked.of(**(RIGHT | wrong))
+        as_form(**(RIGHT | wrong))
     assert str(error.value) == message
 
 
 def test_from_the_ui_a_run_needs_its_plan_and_a_reason(monkeypatch) -> None:
     asked = RIGHT | {"mode": "run"}
-    assert Asked.of(**asked).mode is Mode.run  # at a terminal or in Python it does not
+    assert as_form(**asked).mode is Mode.run  # at a terminal or in Python it does not
     monkeypatch.setattr(backfill.deployment, "id", "a deployment", raising=False)
     with pytest.raises(UsageError, match="mode run needs the token of a plan. Run this with mode"):
-        Asked.of(**asked)
+        as_form(**asked)
     with pytest.raises(UsageError, match="reason: say in a few words why"):
-        Asked.of(**(asked | {"plan": "token"}))
-    assert Asked.of(**(asked | {"plan": "token", "reason": "a late file"})).reason == "a late file"
+        as_form(**(asked | {"plan": "token"}))
+    assert as_form(**(asked | {"plan": "token", "reason": "a late file"})).reason == "a late file"
 
 
 def test_blanks_are_nothing() -> None:

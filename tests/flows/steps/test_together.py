@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from contracts.errors import ContractError, NightjarError
-from flows import pools
 from flows.lifecycle.errors import ForeignError
+from flows.steps import runner
 
 
 class Ended:
@@ -28,7 +28,7 @@ def test_all_sources_that_cannot_be_landed_are_named_not_the_first_alone() -> No
         ContractError("source b cannot be landed:\n  b.csv: the gzip stream is truncated"),
     ]
     with pytest.raises(NightjarError) as error:
-        pools.together(Ended(problem) for problem in problems)
+        runner.together(Ended(problem) for problem in problems)
     assert str(error.value) == (
         "source a cannot be landed:\n  a.csv: no column x; its header has y\n"
         "source b cannot be landed:\n  b.csv: the gzip stream is truncated"
@@ -46,13 +46,13 @@ def test_once_something_around_us_is_away_no_more_is_begun_and_it_is_said_once()
         return Ended(AWAY if n else None)
 
     with pytest.raises(NightjarError) as error:
-        pools.together(ended(n) for n in range(9))
+        runner.together(ended(n) for n in range(9))
     assert error.value is AWAY
-    assert begun[-1] in (pools.CONCURRENT - 1, pools.CONCURRENT)  # whichever ended first
+    assert begun[-1] in (runner.CONCURRENT - 1, runner.CONCURRENT)  # whichever ended first
 
 
 def test_what_several_fail_with_is_said_once() -> None:
     same = [ContractError("Spark's Java process does not answer") for _ in range(9)]
     with pytest.raises(NightjarError) as error:
-        pools.together(Ended(problem) for problem in same)  # type: ignore[misc]
+        runner.together(Ended(problem) for problem in same)  # type: ignore[misc]
     assert str(error.value) == "Spark's Java process does not answer"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.tasks import TASKS
+from flows.engine.accounting import Work
 from flows.learning.fingerprints import score_fingerprint
 from flows.release.duckdb_views import query
 from flows.state.receipts import Fingerprint
@@ -69,7 +70,7 @@ def gated(night: Made, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     """The night from its gate to its end: what scoring said, and what is shown."""
     night.commit_data()
     made = Fingerprint("code", "config", "inputs")
-    night.note("train", {night.as_of: made}, {night.as_of: report}, 1, 1, 0.0, 1, print)
+    night.note(Work("train", {night.as_of: made}, 1, 1, 0.1, 1), {night.as_of: report}, print)
     scored = publish.score.fn(night, tasks.gate.fn(night, report), [night.as_of])
     audited = publish.audit.fn(night, scored, [night.as_of])
     release = publish.publish.fn(night, scored, [night.as_of])

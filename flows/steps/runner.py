@@ -1,0 +1,138 @@
+"""The runner: executes a run's list of stages, each as a task of Prefect's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from prefect.futures import PrefectFuture, as_completed, wait
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from contracts.errors import NightjarError
+from flows.engine.run import Night
+from flows.learning.gate import trained_tonight
+from flows.lifecycle.errors import may_pass
+from flows.planning.planner import chunks_of, states_of
+from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays
+from flows.steps import publish, tasks
+from jobs.stages import job_named
+
+CONCURRENT = 3
+"""Stages that run at once where they do not wait for one another."""
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
+SAMPLE_EVERY = 30
+"""Of so many days of a chunk, one is computed alone as well and compared."""
+
+Process = Callable[[Night, StageDays], Any]
+CHECKS: Mapping[Check, Callable[[Night], object]] = {
+    Check.mapping: tasks.check_mapping,
+    Check.history: Night.check_history,
+    Check.limits: tasks.limits,
+    Check.gate: lambda night: tasks.gate(night, trained_tonight(night)),
+}
+PROCESSES: Mapping[str, Process] = {
+    "train": lambda night, entry: tasks.train(night),
+    "score": lambda night, entry: publish.score(
+        night, model_of(night, entry), entry.days(night), entry.force
+    ),
+    "scoreboard": lambda night, entry: tasks.compare_scores(night, entry.days(night)),
+}
+"""How each stage that a process computes is brought up to date."""
+
+
+def execute(night: Night, entries: Iterable[Entry]) -> dict[str, Any]:
+    """Bring all of it up to date, in order.
+
+    Returns:
+        What stages that processes compute have said, by name.
+
+    Raises:
+        NightjarError: a check, or a stage; what is finished by then is kept.
+    """
+    said: dict[str, Any] = {}
+    for entry in entries:
+        match entry:
+            case Check():
+                CHECKS[entry](night)
+            case SideBySide(stages):
+                together(_submitted(night, stage) for stage in stages)
+            case Landing():
+                tasks.land(night, entry.source.name)
+            case StageDays(stage) if stage in PROCESSES:
+                said[stage] = PROCESSES[stage](night, entry)
+            case StageDays():
+                _spark_job(night, entry)
+    return said
+
+
+def model_of(night: Night, entry: StageDays) -> str:
+    """The model that an entry scores with.
+
+    Raises:
+        NightjarError: it is not known yet.
+    """
+    model_id = entry.model(night) if entry.model is not None else None
+    if model_id is None:
+        raise NightjarError("scores were asked for before there was a model to score with")
+    return model_id
+
+
+def _submitted(night: Night, entry: StageDays | Landing) -> PrefectFuture[Any]:
+    if isinstance(entry, Landing):
+        return tasks.land.submit(night, entry.source.name)
+    days = entry.days(night)
+    return tasks.compute.submit(night, entry.stage, days, entry.engine, entry.force)
+
+
+def _spark_job(night: Night, entry: StageDays) -> None:
+    """All days at once, or those that are to be computed chunk by chunk."""
+    days = entry.days(night)
+    todo = [d.day for d in night.planner.decisions(job_named(entry.stage), days, entry.force)
+            if not d.reuse]  # fmt: skip
+    if entry.chunk_days is None or not todo:
+        tasks.compute(night, entry.stage, days, entry.engine, entry.force)
+        return
+    for chunk in chunks_of(entry, sorted(todo)):
+        for state in states_of(entry, chunk):
+            tasks.compute(night, state.stage, state.days(night))
+        sample = -(-len(chunk) // SAMPLE_EVERY) if len(chunk) > 1 else 0
+        tasks.compute(night, entry.stage, chunk, entry.engine, entry.force, sample)
+
+
+def together(futures: Iterable[PrefectFuture[Any]]) -> None:
+    """Wait for all of what is submitted as it is asked for, some at a time.
+
+    Once something around us is away for too long, no more is asked for: it would fail as well.
+
+    Raises:
+        NightjarError: what is wrong with each of those that failed, once all have ended.
+    """
+    submitted: list[PrefectFuture[Any]] = []
+    running: list[PrefectFuture[Any]] = []
+    try:
+        for future in futures:
+            submitted.append(future)
+            running.append(future)
+            if len(running) == CONCURRENT:
+                ended = next(iter(as_completed(running)))
+                running.remove(ended)
+                problem = _problem_of(ended)
+                if problem is not None and may_pass(problem):
+                    break
+    finally:
+        wait(submitted)
+    problems = [problem for future in submitted if (problem := _problem_of(future)) is not None]
+    by_text = {str(problem): problem for problem in problems}
+    if len(by_text) == 1:
+        raise problems[0]
+    if problems:
+        raise NightjarError("\n".join(by_text))
+
+
+def _problem_of(ended: PrefectFuture[Any]) -> NightjarError | None:
+    """What is wrong with something that failed."""
+    try:
+        ended.result()
+    except NightjarError as error:
+        return error
+    return None
