@@ -41,6 +41,19 @@ ENVIRONMENT_READERS = {
     "models/__main__.py",
 }
 
+ROOMS = {
+    "flows": (
+        "storage", "settings", "lifecycle", "state", "lake", "release", "engine", "learning",
+        "monitor", "mapping_check", "planning", "report", "steps", "retention", "top",
+        "server", "cli",
+    ),
+    "jobs": (
+        "values", "mapping", "spark", "landing", "cleaning", "features", "one_pass", "market",
+        "top",
+    ),
+}  # fmt: skip
+"""Packages of each layer, from the ground up; `top` are the modules at its top."""
+
 
 def modules(layer: str) -> list[Path]:
     return sorted((REPOSITORY / layer).rglob("*.py"))
@@ -159,3 +172,40 @@ def test_one_factory_makes_the_connections_of_duckdb() -> None:
         if isinstance(node.value, ast.Name) and node.value.id == "duckdb"
     }
     assert makers == {"flows/storage/duckdb_connections.py"}
+
+
+def room(module: str) -> str:
+    """The package of a layer that a module is in, or that it makes up alone."""
+    layer, _, inside = module.partition(".")
+    first = inside.split(".")[0]
+    return first if first in ROOMS[layer] else "top"
+
+
+def imports_within(layer: str, path: Path) -> set[str]:
+    """Modules of the same layer that a module imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == layer:
+            found |= {f"{layer}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return {name for name in found if name.startswith(f"{layer}.")}
+
+
+@pytest.mark.parametrize("layer", ROOMS)
+def test_a_package_imports_only_those_before_it(layer: str) -> None:
+    upwards = set()
+    for path in modules(layer):
+        here = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        for other in imports_within(layer, path):
+            if ROOMS[layer].index(room(other)) > ROOMS[layer].index(room(here)):
+                upwards.add(f"{here} -> {other}")
+    assert upwards == set()
+
+
+@pytest.mark.parametrize("layer", ROOMS)
+def test_every_package_has_its_place(layer: str) -> None:
+    packages = {path.parent.name for path in (REPOSITORY / layer).glob("*/__init__.py")}
+    assert packages == {name for name in ROOMS[layer] if (REPOSITORY / layer / name).is_dir()}

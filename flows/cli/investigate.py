@@ -193,8 +193,8 @@ def check(
     """
     try:
         begin_without_home()
+        from flows.cli.mapping_check_page import page
         from flows.mapping_check import trial
-        from flows.mapping_check.page import page
         from flows.mapping_check.result import as_json
 
         settings = read_settings(source=source, raw=raw)

@@ -32,7 +32,7 @@ from pyiceberg.types import IcebergType, ListType, NestedField
 from contracts.column_types import COLUMN_TYPES
 from contracts.counts import n_of
 from contracts.days import as_ranges
-from contracts.errors import ContractError
+from contracts.errors import BusyError
 from contracts.table import Table, raise_if
 from flows.storage.location import plain_path
 from jobs.spark.files import WrittenDay
@@ -197,7 +197,7 @@ def conflicts_said(table: Table) -> Iterator[None]:
     try:
         yield
     except (CommitFailedException, ValidationException) as error:
-        raise ContractError(
+        raise BusyError(
             f"{table.name}: somebody else has written these days at the same time; nothing of this "
             "commit is visible: run again"
         ) from error

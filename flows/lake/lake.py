@@ -224,8 +224,8 @@ class Lake:
             The id of the snapshot that has them.
 
         Raises:
-            ContractError: a file is not what the contract or its day says, or somebody else has
-                committed these days at the same time.
+            ContractError: a file is not what the contract or its day says.
+            BusyError: somebody else has committed these days at the same time.
         """
         listed = [path for day in written.values() for path in day.files]
         paths = sorted(set(listed))

@@ -13,7 +13,7 @@ from flows.engine.fingerprints import hash_of, short_hash, table_shape
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
 from flows.learning.fingerprints import first_as_of
-from flows.steps.prefect_tasks import Say
+from flows.lifecycle.progress import Say
 
 _ONE = timedelta(days=1)
 

@@ -10,9 +10,9 @@ from contracts.errors import ContractError, UsageError
 from contracts.tables import LABELS, NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
+from flows.lifecycle.progress import Say
 from flows.release.model_registry import Registry
 from flows.release.releases import Releases
-from flows.steps.prefect_tasks import Say
 from jobs.features.without_tiles import as_now, features_from_clean
 from jobs.spark.files import read_table, write_days
 

@@ -20,11 +20,11 @@ from contracts.tables import NO_MODEL, USER_FEATURES
 from contracts.tasks import TASKS
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
+from flows.lifecycle.progress import Say
 from flows.release.duckdb_views import first_row
 from flows.release.model_registry import Registry
 from flows.release.parquet_views import read_files
 from flows.release.releases import Releases
-from flows.steps.prefect_tasks import Say
 from flows.storage.duckdb_connections import in_memory
 from jobs.features.without_tiles import altered_after, features_from_clean, with_canaries
 from jobs.spark.files import read_table, write_days

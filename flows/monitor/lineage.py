@@ -29,11 +29,11 @@ from flows.engine.model_process import run_models
 from flows.engine.run import Night
 from flows.engine.spark_stages import inputs_of
 from flows.lifecycle.errors import sentence
+from flows.lifecycle.progress import Say
 from flows.release.duckdb_views import first_row
 from flows.release.model_registry import Registry
 from flows.release.parquet_views import read_files
 from flows.release.releases import Release, Releases
-from flows.steps.prefect_tasks import Say
 from flows.storage.duckdb_connections import in_memory
 from jobs.spark.files import read_table, write_days
 from jobs.stages import job_named

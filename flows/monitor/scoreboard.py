@@ -17,9 +17,9 @@ from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import decide, hash_of, table_shape
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
+from flows.lifecycle.progress import Say
 from flows.release.releases import Releases
 from flows.state.receipts import WITHDRAWN, Fingerprint
-from flows.steps.prefect_tasks import Say
 
 STAGE = SCOREBOARD.name
 CATCH_UP_DAYS = 31

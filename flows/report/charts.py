@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +14,18 @@ from matplotlib.figure import Figure
 
 from contracts.tasks import Task
 from flows.release.drift import Drifted
-from flows.server.pages.queries import Bin
 
 _WEEK = timedelta(days=7)
 _BLUE, _GREY, _GREEN = "#1f5fa8", "#6b7280", "#1b7f4b"
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Users whose score lies in `[low, high)`."""
+
+    low: float
+    high: float
+    n: int
 
 
 def quality(

@@ -17,7 +17,6 @@ from flows.release.diff import Comparison, compare
 from flows.release.drift import DRIFTING, WORST, Drifted, drift
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases
-from flows.steps.publish import database
 
 _ONE = timedelta(days=1)
 LATE_DAYS = 14
@@ -69,7 +68,7 @@ def _there(night: Night, release: Release) -> bool:
 
 def _late(night: Night) -> Rows:
     return query(
-        database(night),
+        night.settings.home_folder.analysts_file,
         "SELECT landed_on, n_events, n_users, first_day, last_day, n_scores FROM late_ledger "
         f"ORDER BY landed_on DESC LIMIT {LATE_DAYS}",
     )[1]
@@ -77,7 +76,7 @@ def _late(night: Night) -> Rows:
 
 def _scoreboard(night: Night) -> Rows:
     return query(
-        database(night),
+        night.settings.home_folder.analysts_file,
         "SELECT task, as_of, metric, value, mean_predicted, mean_observed, n_users "
         f"FROM {SCOREBOARD.name} WHERE segment = 'all' "
         "QUALIFY row_number() OVER (PARTITION BY task ORDER BY as_of DESC) = 1 ORDER BY task",
@@ -87,7 +86,7 @@ def _scoreboard(night: Night) -> Rows:
 def _history(night: Night) -> dict[str, list[tuple[Any, float]]]:
     made: dict[str, list[tuple[Any, float]]] = {}
     for task, day, value in query(
-        database(night),
+        night.settings.home_folder.analysts_file,
         f"SELECT task, as_of, value FROM {SCOREBOARD.name} "
         "WHERE segment = 'all' AND value IS NOT NULL ORDER BY task, as_of",
     )[1]:

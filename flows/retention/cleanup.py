@@ -21,12 +21,13 @@ from contracts.tables import (
 from flows.lake import maintenance
 from flows.lake.home_binding import open_home, open_lake
 from flows.lake.lake import Lake
+from flows.lifecycle.progress import Say
 from flows.release.releases import Release, Releases, tag_of
 from flows.settings import NightjarSettings
 from flows.state.receipts import Receipts, trained_on
 from flows.state.schema import RECEIPTS, RELEASES, RUNS
 from flows.state.writer_lock import writing
-from flows.steps.prefect_tasks import Say, patience
+from flows.steps.prefect_tasks import patience
 
 _STAGES = {
     USER_STATE: "user_state",

@@ -23,7 +23,6 @@ from flows.lifecycle.log_filters import hide_stacks
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Say = Callable[[str], None]
 hide_stacks()  # at a terminal as in Prefect's pages, wherever a flow runs
 
 

@@ -19,6 +19,7 @@ from flows.engine.model_process import run_models
 from flows.lake.home_binding import open_home
 from flows.release.duckdb_views import NEWEST, first_row, reading
 from flows.release.releases import Release, Releases
+from flows.report.charts import Bin
 from flows.settings import NightjarSettings
 from flows.state.receipts import newest
 from flows.storage.location import name_of
@@ -43,13 +44,6 @@ class Answer:
     percentile: float | None
     method: str | None = None
     """Where the score comes from."""
-
-
-@dataclass(frozen=True)
-class Bin:
-    low: float
-    high: float
-    n: int
 
 
 class Pages:

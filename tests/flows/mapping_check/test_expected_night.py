@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from contracts.history import LearningDays
-from flows.mapping_check.page import page
+from flows.cli.mapping_check_page import page
 from flows.mapping_check.result import Checked, as_json
 from flows.mapping_check.trial import tried
 from flows.monitor.quarantine import NO_LIMITS, Limits

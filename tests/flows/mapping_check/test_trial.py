@@ -15,7 +15,7 @@ from rich.console import Console
 
 from contracts.errors import ContractError
 from contracts.history import LearningDays
-from flows.mapping_check.page import page
+from flows.cli.mapping_check_page import page
 from flows.mapping_check.raw_files import absent_from_first
 from flows.mapping_check.result import Checked, as_json
 from flows.mapping_check.trial import of_settings, sampled, tried

@@ -15,7 +15,7 @@ from pyspark.sql import types as T
 from rich.console import Console
 
 from contracts.errors import ContractError, UsageError
-from flows.mapping_check.page import page
+from flows.cli.mapping_check_page import page
 from flows.mapping_check.result import Checked, as_json
 from jobs.cleaning import erased_rows
 from jobs.cleaning.elements import type_of_elements

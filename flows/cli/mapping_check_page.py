@@ -6,7 +6,7 @@ from rich.console import Console
 
 from contracts.counts import n_of
 from contracts.history import waiting
-from flows.cli import render
+from flows.cli.render import rows
 from flows.mapping_check.result import Checked, CheckedTable
 from jobs.run import Unfound
 
@@ -51,7 +51,7 @@ def page(out: Console, found: Checked) -> None:
     for why in found.may_stop:
         out.print(f"a night may stop, going by the rows read: {why}", markup=False, soft_wrap=True)
     out.print()
-    render.rows(
+    rows(
         ("table", "rows in", "clean", "duplicate", "quarantined", "users", "first", "last"),
         [
             (
@@ -113,7 +113,7 @@ def _dropped(out: Console, found: Checked) -> None:
     if not listed:
         return
     out.print("\n[bold]why rows are dropped[/bold], with samples, letters as a and digits as 9")
-    render.rows(
+    rows(
         ("table", "reason", "rows", "file:line", "fields"),
         [
             (
