@@ -8,6 +8,9 @@ from typing import Any
 
 from contracts.tables import NO_MODEL
 
+ARTIFACT = "model"
+"""Folder of the artifact within a run."""
+
 
 def untrained(skipped: Mapping[str, str], why: str, folder: str) -> dict[str, Any]:
     """What training says where there was nothing to train, or nobody wanted it."""

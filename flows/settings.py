@@ -21,12 +21,12 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import UsageError
 from contracts.history import LearningDays
+from contracts.train_config import TrainConfig
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL
 from flows.storage.permissions import make_private
 from jobs.spark.config import SparkConfig
 from jobs.values.user_key import UserKey
-from models.config import TrainConfig
 
 CATALOGUE_VARIABLE = "PYICEBERG_CATALOG__NIGHTJAR__URI"
 START_VARIABLE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"

@@ -6,7 +6,6 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +19,30 @@ from mlflow.types.schema import Array as ArrayType
 
 from contracts.column_types import COLUMN_TYPES
 from contracts.errors import ContractError
+from contracts.specs import TRACKING_VARIABLE, RunSpec
 from contracts.tables import USER_FEATURES
+from contracts.training import ARTIFACT
 from models.artifact.model import Model
-from models.config import ARTIFACT
 from models.evaluation.plots import draw_curves
 
 FLAVOR = "nightjar"
 """A flavor of our own: MLflow keeps and versions the files, and has no code of ours to run."""
 
 
-@dataclass(frozen=True)
-class RunSpec:
-    """Where and as what to log."""
-
-    tracking_uri: str
-    experiment: str
-    artifact_location: str
-    name: str
-    datasets: tuple[Mapping[str, str], ...] = ()
-    """Per table read: name, snapshot, location."""
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path) -> str:
-    """Log parameters, metrics, curves, inputs and the artifact.
+def log_run(
+    url: str | None, spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
+) -> str:
+    """Log parameters, metrics, curves, inputs and the artifact to MLflow's database at `url`.
 
     Returns:
         The MLflow run's id.
+
+    Raises:
+        ContractError: there is no `url`, or nothing answers there.
     """
-    client = client_of(spec.tracking_uri)
+    if url is None:
+        raise ContractError(f"{TRACKING_VARIABLE} does not say where MLflow's database is")
+    client = client_of(url)
     found = client.get_experiment_by_name(spec.experiment)
     experiment = (
         found.experiment_id
@@ -79,10 +73,10 @@ def log_run(spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
         [
             DatasetInput(
                 Dataset(
-                    name=d["name"],
-                    digest=d["snapshot"],
+                    name=d.name,
+                    digest=d.snapshot,
                     source_type="local",
-                    source=json.dumps({"uri": d["location"]}),
+                    source=json.dumps({"uri": d.location}),
                 ),
                 [InputTag("mlflow.data.context", "training")],
             )

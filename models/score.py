@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import torch
 import torch.distributed as dist
 
 from contracts.errors import ContractError
+from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, Task
 from models.artifact.model import Model, load_model, model_id
@@ -33,44 +33,6 @@ from models.distributed import local_rank, n_ranks, rank
 BATCH = 8192
 SHARD_ROWS = 262_144
 """Rows of a shard, up to the end of a row group."""
-
-
-@dataclass(frozen=True)
-class ScoreSpec:
-    """What the scoring process is told."""
-
-    files: tuple[str, ...]
-    """Parquet files of `user_features`, all of one `as_of`."""
-    as_of: date
-    model: str | None
-    """Folder of the artifact; None: there is no model, and every score is null."""
-    release_id: str
-    path: str
-    """The Parquet file to write; of several shards the others stand beside it, numbered."""
-    scratch: str
-    """Where what is between the passes lies, and stays until somebody removes it."""
-    threads: int = 1
-    accelerator: str = "cpu"
-    failed_tasks: str = "null"
-    """What stands in for the scores of a task that is not fit to be published: `null`, or its
-    `base_rate`."""
-    withheld: Mapping[str, str] = field(default_factory=dict)
-    """Tasks that nights after the model's own found unfit to be published, and why."""
-
-    @staticmethod
-    def from_json(raw: Mapping[str, Any]) -> ScoreSpec:
-        return ScoreSpec(
-            tuple(raw["files"]),
-            date.fromisoformat(raw["as_of"]),
-            raw["model"],
-            raw["release_id"],
-            raw["path"],
-            raw["scratch"],
-            raw["threads"],
-            raw.get("accelerator", "cpu"),
-            raw.get("failed_tasks", "null"),
-            raw.get("withheld", {}),
-        )
 
 
 @dataclass(frozen=True)
@@ -105,6 +67,11 @@ def shards_of(files: Sequence[str]) -> list[Shard]:
     if groups or not made:
         made.append(Shard(len(made), tuple(groups), rows))
     return made
+
+
+def score_days(spec: ScoreDaysSpec) -> dict[str, Any]:
+    """What `score` returns of each day."""
+    return {"days": [score(day) for day in spec.days]}
 
 
 def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:

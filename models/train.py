@@ -11,6 +11,7 @@ import torch
 
 from contracts.counts import n_of
 from contracts.errors import NightjarError
+from contracts.specs import TrainSpec
 from contracts.training import untrained
 from models.artifact.model import Model, load_model, save_model
 from models.distributed import rank, say
@@ -20,14 +21,15 @@ from models.evaluation.model_test import examine, held_rows
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
-from models.training.multi_task import Chosen, NothingToLearn, TrainSpec, choose_tasks, fit_model
+from models.training.multi_task import Chosen, NothingToLearn, choose_tasks, fit_model
 from models.training.tower_refit import told
 
 
-def train(spec: TrainSpec) -> dict[str, Any]:
+def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     """Train and test; the report is what the flow, MLflow and the run's page show.
 
-    Where no task can be learnt there is no model, and the report says why.
+    `tracking_uri` is MLflow's database, which `spec.run` is logged to. Where no task can be trained
+    there is no model, and the report says why.
     """
     started = time.monotonic()
     config, folder = spec.config, Path(spec.folder)
@@ -88,7 +90,7 @@ def train(spec: TrainSpec) -> dict[str, Any]:
     }
     if spec.run is not None:
         try:
-            report["run_id"] = log_run(spec.run, report, model, folder)
+            report["run_id"] = log_run(tracking_uri, spec.run, report, model, folder)
         except Exception as error:  # hours of training are worth more than their record
             ours = isinstance(error, NightjarError)  # what a library says may quote values
             report["tracking_error"] = str(error) if ours else type(error).__name__

@@ -20,9 +20,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
-from models.config import TrainConfig
-from models.score import ScoreSpec, score
-from models.training.multi_task import TrainSpec
+from contracts.train_config import TrainConfig
+from contracts.specs import ScoreSpec, TrainSpec
+from models.score import score
 from models.train import train
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples, write_features
 

@@ -25,7 +25,7 @@ FORBIDDEN = {
         "duckdb",
     },
     "models": {"jobs", "flows", "pyspark", "prefect", "pyiceberg", "sqlalchemy", "duckdb"},
-    "flows": {"torch", "pytorch_lightning", "lightgbm"},
+    "flows": {"models", "torch", "pytorch_lightning", "lightgbm"},
 }
 ENVIRONMENT_READERS = {
     "models/distributed.py",
@@ -81,15 +81,6 @@ def test_contracts_use_the_standard_library_only() -> None:
         for p in modules("contracts")
     }
     assert {path: names for path, names in outside.items() if names} == {}
-
-
-def test_flows_start_training_and_scoring_as_processes() -> None:
-    """Of models, flows know the settings; torch stays outside."""
-    allowed = {"models.config"}
-    for path in modules("flows"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("models"):
-                assert node.module in allowed, f"{path.name} imports {node.module}"
 
 
 def test_flows_and_tasks_are_declared_by_decorators_of_our_own() -> None:

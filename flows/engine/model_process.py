@@ -12,21 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ContractError, UsageError
+from contracts.spec_json import encode
+from contracts.specs import Spec
 from flows.settings import REPOSITORY, WEIGHTS_VARIABLE, read_settings
 from flows.storage.permissions import write_private
 
-TRACKING_VARIABLE = "NIGHTJAR_TRACKING_URI"
-"""Where training logs to: an address that may hold a password."""
-
 
 def run_models(
-    what: str,
-    spec: Mapping[str, Any],
+    spec: Spec,
     folder: Path,
     say: Callable[[str], None],
     secrets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Run `python -m models WHAT` with a spec, passing on its lines, and return its report.
+    """Run `python -m models COMMAND` with a spec, passing on its lines, and return its report.
 
     What it and its libraries write to standard error goes to a log beside the report.
     The spec stays in a file, for looking into. `secrets` are handed over in the environment alone,
@@ -36,11 +34,12 @@ def run_models(
         UsageError: the process says that a setting is wrong.
         ContractError: it says that its data are not right, or it ended without a report.
     """
+    what = spec.command
     folder.mkdir(parents=True, exist_ok=True)
     spec_path, report_path = folder / f"{what}.spec.json", folder / f"{what}.report.json"
-    write_private(spec_path, json.dumps(spec, indent=1, default=str))
+    write_private(spec_path, encode(spec))
     report_path.unlink(missing_ok=True)
-    threads = str(spec.get("threads", spec.get("config", {}).get("threads", 1)))
+    threads = str(spec.threads)
     environment = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",

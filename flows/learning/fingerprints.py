@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from contracts.spec_json import to_plain
 from contracts.tables import EXAMPLES, USER_FEATURES, USER_SCORES
+from contracts.train_config import TrainConfig
 from contracts.training import untrained
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import hash_of, table_shape
@@ -18,29 +20,45 @@ from flows.state.receipts import WITHDRAWN, Fingerprint
 SUNDAY = 6
 
 
-def told_to_train(night: Night) -> dict[str, Any]:
-    """What training is told besides its examples."""
+@dataclass(frozen=True)
+class TrainInputs:
+    """What training is a function of besides its examples."""
+
+    tasks: tuple[str, ...]
+    first_as_of: Mapping[str, date]
+    """Task to the first day that has history enough of what it is labelled from."""
+    settle_days: int
+    known_until: date
+    config: TrainConfig
+    champion: str | None
+    champion_withheld: Mapping[str, str]
+    """Tasks of the champion that earlier nights found unfit to be published, and why."""
+    single_task_twins: bool
+
+
+def train_inputs(night: Night) -> TrainInputs:
+    """What tonight's training is a function of besides its examples."""
     champion = Releases(night.engine).champion(night.as_of)
-    return {
-        "tasks": [task.name for task in night.tasks],
-        "first_as_of": first_as_of(night),
-        "settle_days": night.settings.settle_days,
-        "known_until": night.as_of.isoformat(),
-        "config": asdict(night.settings.train),
-        "champion": champion,
-        "champion_withheld": withheld_since(night, champion, night.as_of),
-        "single_task_twins": _twins_are_due(night),
-    }
+    return TrainInputs(
+        tasks=tuple(task.name for task in night.tasks),
+        first_as_of=first_as_of(night),
+        settle_days=night.settings.settle_days,
+        known_until=night.as_of,
+        config=night.settings.train,
+        champion=champion,
+        champion_withheld=withheld_since(night, champion, night.as_of),
+        single_task_twins=_twins_are_due(night),
+    )
 
 
-def first_as_of(night: Night) -> dict[str, str]:
+def first_as_of(night: Night) -> dict[str, date]:
     """Task to the first day that has history enough of what it is labelled from."""
     behind = timedelta(days=night.settings.min_history_days)
-    return {name: (day + behind).isoformat() for name, day in night.first_days.items()}
+    return {name: day + behind for name, day in night.first_days.items()}
 
 
-def learns(night: Night) -> str:
-    """Which tasks are learnt from which features, as a hash."""
+def tasks_and_features(night: Night) -> str:
+    """Which tasks are trained on which features, as a hash."""
     return hash_of([[task.name for task in night.tasks], USER_FEATURES.names])
 
 
@@ -51,7 +69,8 @@ def _twins_are_due(night: Night) -> bool:
         return when == "always"
     before = [day for day in night.receipts.days("train") if day < night.as_of]
     last = night.receipts.get("train", max(before)) if before else None
-    changed = last is not None and last.outputs.get("learns", "") not in ("", learns(night))
+    now = tasks_and_features(night)
+    changed = last is not None and last.outputs.get("learns", "") not in ("", now)
     return changed or night.as_of.weekday() == SUNDAY
 
 
@@ -60,7 +79,7 @@ def train_fingerprint(night: Night, days: Sequence[date]) -> Fingerprint:
     digests = night.planner.digests("examples", EXAMPLES.name)
     return Fingerprint(
         code_fingerprint(("models.train",)) + table_shape((EXAMPLES,)),
-        hash_of(told_to_train(night)),
+        hash_of(to_plain(train_inputs(night))),
         hash_of(sorted((str(day), digests[day]) for day in days if day in digests)),
     )
 

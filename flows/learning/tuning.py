@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
 from contracts.errors import ContractError
+from contracts.specs import TrainSpec, TuneSpec
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import hash_of, short_hash, table_shape
@@ -34,7 +34,7 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     content = hash_of(
         [
             tasks,
-            first_as_of(night),
+            {name: day.isoformat() for name, day in first_as_of(night).items()},
             sorted((str(day), digests.get(day)) for day in days),
             str(night.as_of),  # it decides which days are learnt from, and which are validation's
             night.settings.settle_days,
@@ -43,22 +43,16 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     )
     home = night.settings.home_folder
     folder = home.storage.local_path(home.run(night.run_id))
-    train = {
-        "files": files,
-        "as_ofs": [day.isoformat() for day in days],
-        "known_until": night.as_of.isoformat(),
-        "settle_days": night.settings.settle_days,
-        "tasks": tasks,
-        "first_as_of": first_as_of(night),
-        "config": asdict(night.settings.train),
-        "folder": str(folder / "tune"),
-    }
-    spec = {
-        "train": train,
-        "storage": f"sqlite:///{home.tuning_database}",
-        "name": short_hash(content),
-        "seconds": 60 * minutes,
-        "trials": trials,
-        "threads": night.settings.train.threads,
-    }
-    return run_models("tune", spec, folder, say)
+    train = TrainSpec(
+        files=tuple(files),
+        as_ofs=tuple(days),
+        known_until=night.as_of,
+        settle_days=night.settings.settle_days,
+        tasks=tuple(tasks),
+        config=night.settings.train,
+        folder=str(folder / "tune"),
+        first_as_of=first_as_of(night),
+    )
+    storage = f"sqlite:///{home.tuning_database}"
+    spec = TuneSpec(train, storage, short_hash(content), 60 * minutes, trials)
+    return run_models(spec, folder, say)

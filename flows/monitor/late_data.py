@@ -7,6 +7,7 @@ from typing import Any
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError, UsageError
+from contracts.specs import LateDataSpec, ScoreDaysSpec, ScoreSpec
 from contracts.tables import LABELS, NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
@@ -50,31 +51,22 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
     folder = night.scratch_files("as_now")
     rows = features_from_clean(as_now(clean), [day])
     now = write_days(night.spark, rows, USER_FEATURES, [day], folder)[day].files
-    files = {"was": was, "now": list(now)}
+    files = {"as_was": tuple(was), "as_now": tuple(now)}
     home = night.settings.home_folder
     runs = home.storage.local_path(home.run(night.run_id))
     model = str(Registry(night.settings).fetch(current.model_id))
-    made = run_models(
-        "score",
-        {
-            "threads": 1,
-            "days": [
-                {
-                    "files": paths,
-                    "as_of": day.isoformat(),
-                    "model": model,
-                    "release_id": "clocks",
-                    "path": f"{runs}/{name}/{day}.parquet",
-                    "scratch": f"{runs}/{name}",
-                    "threads": 1,
-                }
-                for name, paths in files.items()
-            ],
-        },
-        runs,
-        say,
-    )["days"]
-    scores = {name: [one["path"]] for name, one in zip(files, made, strict=True)}
-    return run_models(
-        "clocks", {**scores, "labels": labels, "tasks": made[0]["tasks"], "threads": 1}, runs, say
+    days = tuple(
+        ScoreSpec(
+            files=paths,
+            as_of=day,
+            model=model,
+            release_id="late_data",
+            path=f"{runs}/{name}/{day}.parquet",
+            scratch=f"{runs}/{name}",
+        )
+        for name, paths in files.items()
     )
+    scored = run_models(ScoreDaysSpec(days), runs, say)["days"]
+    scores = {name: (one["path"],) for name, one in zip(files, scored, strict=True)}
+    tasks = tuple(scored[0]["tasks"])
+    return run_models(LateDataSpec(**scores, labels=tuple(labels), tasks=tasks), runs, say)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import duckdb
 from pyspark.sql import DataFrame
@@ -16,6 +15,7 @@ from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
 from contracts.features import FEATURES
 from contracts.kinds import Binary
+from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import NO_MODEL, USER_FEATURES
 from contracts.tasks import TASKS
 from flows.engine.model_process import run_models
@@ -159,16 +159,15 @@ def _scored(
         return {}
     home = night.settings.home_folder
     folder = home.storage.local_path(home.run(night.run_id))
-    spec: dict[str, Any] = {
-        "files": files,
-        "as_of": cut.isoformat(),
-        "model": str(Registry(night.settings).fetch(current.model_id)),
-        "release_id": "canary",
-        "path": f"{folder}/canary/{cut}.parquet",
-        "scratch": str(folder / "canary"),
-        "threads": 1,
-    }
-    made = run_models("score", {"threads": 1, "days": [spec]}, folder, say)["days"][0]
+    spec = ScoreSpec(
+        files=tuple(files),
+        as_of=cut,
+        model=str(Registry(night.settings).fetch(current.model_id)),
+        release_id="canary",
+        path=f"{folder}/canary/{cut}.parquet",
+        scratch=str(folder / "canary"),
+    )
+    made = run_models(ScoreDaysSpec((spec,)), folder, say)["days"][0]
     read_files(connection, [made["path"]]).create_view("scores")
     found = {}
     for task in TASKS:

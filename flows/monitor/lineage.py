@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from contracts.clean_tables import CLEAN_TABLES, FOLLOWS, USER_KEY
 from contracts.errors import ContractError, UsageError
 from contracts.measures import WINDOWS
+from contracts.specs import ExplainSpec, ScoreDaysSpec, ScoreSpec
 from contracts.table import Table
 from contracts.tables import (
     ITEM_FEATURES,
@@ -253,31 +254,20 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         if origin.scores.get(task.method, BY_MODEL) != BY_MODEL
     }
     everybody = night.lake.files(USER_FEATURES, day, day + _ONE)
-    origin.reasons = run_models(
-        "reasons",
-        {
-            "rows": path,
-            "background": [f.path for f in everybody],
-            "model": model,
-            "withheld": withheld,
-            "threads": 1,
-        },
-        runs,
-        say,
+    background = tuple(f.path for f in everybody)
+    origin.reasons = run_models(ExplainSpec(path, background, model, withheld), runs, say)
+    spec = ScoreSpec(
+        files=(path,),
+        as_of=day,
+        model=model,
+        release_id=str(origin.scores["release_id"]),
+        path=f"{runs}/explain/{day}.parquet",
+        scratch=str(runs / "explain"),
+        failed_tasks="base_rate" if base_rates else "null",
+        withheld=withheld,
     )
-    spec = {
-        "files": [path],
-        "as_of": day.isoformat(),
-        "model": model,
-        "release_id": str(origin.scores["release_id"]),
-        "path": f"{runs}/explain/{day}.parquet",
-        "scratch": str(runs / "explain"),
-        "threads": 1,
-        "failed_tasks": "base_rate" if base_rates else "null",
-        "withheld": withheld,
-    }
-    run_models("score", {"threads": 1, "days": [spec]}, runs, say)
-    rescored = pq.read_table(spec["path"]).to_pylist()[0]
+    run_models(ScoreDaysSpec((spec,)), runs, say)
+    rescored = pq.read_table(spec.path).to_pylist()[0]
     for name, value in rescored.items():
         if name.startswith("percentile_") or name not in origin.scores:
             continue  # a rank among all users; a column that the row was published before

@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.days import label_is_closed
 from contracts.errors import ContractError
+from contracts.specs import ScoreboardDay, ScoreboardSpec
 from contracts.tables import LABELS, SCOREBOARD, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
 from flows.engine.accounting import Work
@@ -102,12 +103,8 @@ def compare(night: Night, days: Sequence[date], say: Say) -> list[dict[str, Any]
     started = time.monotonic()
     fingerprints = {day: scoreboard_fingerprint(night, day) for day in days}
     home = night.settings.home_folder
-    compared = run_models(
-        "scoreboard",
-        {"threads": 1, "days": _specs(night, days)},
-        home.storage.local_path(home.run(night.run_id)),
-        say,
-    )["days"]
+    folder = home.storage.local_path(home.run(night.run_id))
+    compared = run_models(ScoreboardSpec(_days(night, days)), folder, say)["days"]
     rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
     snapshot = night.lake.replace_rows(SCOREBOARD, rows, days, {})
     outputs = {}
@@ -123,11 +120,11 @@ def compare(night: Night, days: Sequence[date], say: Say) -> list[dict[str, Any]
     return rows
 
 
-def _specs(night: Night, days: Sequence[date]) -> list[dict[str, Any]]:
+def _days(night: Night, days: Sequence[date]) -> tuple[ScoreboardDay, ...]:
     """What the process is to compare; without days of which a table has no rows any more."""
     current = Releases(night.engine).current()
     snapshot = None if current is None else current.snapshots[USER_SCORES.name]
-    specs = []
+    compared = []
     for day in days:
         span = (day, day + _ONE)
         scored = night.receipts.get("score", day)
@@ -138,9 +135,9 @@ def _specs(night: Night, days: Sequence[date]) -> list[dict[str, Any]]:
         }
         if scored is not None and all(files.values()):
             tasks = closed_tasks(night, day, scored.outputs["tasks"])
-            paths = {name: [file.path for file in listed] for name, listed in files.items()}
-            specs.append({"as_of": day.isoformat(), "tasks": tasks, **paths})
-    return specs
+            paths = {name: tuple(f.path for f in listed) for name, listed in files.items()}
+            compared.append(ScoreboardDay(day, **paths, tasks=tuple(tasks)))
+    return tuple(compared)
 
 
 @dataclass(frozen=True)

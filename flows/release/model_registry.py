@@ -11,10 +11,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from contracts.errors import ContractError
+from contracts.training import ARTIFACT
 from flows.settings import NightjarSettings
 from flows.state.postgres import make_database
 from flows.storage.location import join
-from models.config import ARTIFACT
 
 NAME = "nightjar"
 CHAMPION = "champion"

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 
 from contracts.counts import n_of
 from contracts.errors import ContractError
+from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import (
     LANDED,
     NO_MODEL,
@@ -72,33 +73,27 @@ def score(
     folder = home.storage.local_path(home.run(night.run_id))
     files = {day: night.lake.files(USER_FEATURES, day, day + _ONE) for day in todo}
     rows = sum(file.rows for group in files.values() for file in group)
-    threads = night.settings.train.threads
     withheld = withheld_tonight(night, model_id)
     model = None if model_id == NO_MODEL else str(Registry(night.settings).fetch(model_id))
-    made = run_models(
-        "score",
-        {
-            "threads": threads,
-            "processes": score_processes(night.settings, rows),
-            "days": [
-                {
-                    "files": [file.path for file in files[day]],
-                    "as_of": day.isoformat(),
-                    "model": model,
-                    "failed_tasks": night.settings.failed_tasks,
-                    "withheld": withheld,
-                    "release_id": release_id,
-                    "path": f"{staging}/{day}.parquet",
-                    "scratch": str(scratch_of(night.settings, prints[day])),
-                    "threads": threads,
-                    "accelerator": night.settings.train.accelerator,
-                }
-                for day in todo
-            ],
-        },
-        folder,
-        say,
-    )["days"]
+    spec = ScoreDaysSpec(
+        tuple(
+            ScoreSpec(
+                files=tuple(file.path for file in files[day]),
+                as_of=day,
+                model=model,
+                release_id=release_id,
+                path=f"{staging}/{day}.parquet",
+                scratch=str(scratch_of(night.settings, prints[day])),
+                threads=night.settings.train.threads,
+                accelerator=night.settings.train.accelerator,
+                failed_tasks=night.settings.failed_tasks,
+                withheld=withheld,
+            )
+            for day in todo
+        ),
+        processes=score_processes(night.settings, rows),
+    )
+    made = run_models(spec, folder, say)["days"]
     branch = branch_of(release_id)
     night.lake.branch(USER_SCORES, branch)
     snapshot = night.lake.commit(

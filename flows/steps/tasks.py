@@ -11,17 +11,18 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from contracts.specs import TRACKING_VARIABLE
 from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
 from flows.engine import spark_stages
 from flows.engine.accounting import StageReport, Work
 from flows.engine.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, TASK_WITHHELD, alert
-from flows.engine.code_hash import git_commit
 from flows.engine.fingerprints import decide, hash_of, short_hash
-from flows.engine.model_process import TRACKING_VARIABLE, run_models
+from flows.engine.model_process import run_models
 from flows.engine.run import Night
-from flows.learning.fingerprints import learns, told_to_train, train_fingerprint
+from flows.learning.fingerprints import tasks_and_features, train_fingerprint, train_inputs
 from flows.learning.gate import choice_of
+from flows.learning.training import train_spec
 from flows.lifecycle.errors import sentence
 from flows.monitor import scoreboard
 from flows.monitor.null_like_ids import null_like_ids
@@ -35,7 +36,7 @@ from flows.report.night_report import NightReport, as_markdown, write_report
 from flows.report.sample import sample
 from flows.steps.prefect_tasks import after_publication, say, task, transient, warn
 from flows.steps.publish import database
-from flows.storage.location import join, plain_path
+from flows.storage.location import join
 from jobs.stage import Engine
 
 
@@ -101,7 +102,7 @@ def train(night: Night) -> dict[str, Any]:
     started = time.monotonic()
     days = night.example_days
     registry = Registry(night.settings)
-    told, fingerprint = told_to_train(night), train_fingerprint(night, days)
+    inputs, fingerprint = train_inputs(night), train_fingerprint(night, days)
     receipt = night.receipts.get("train", night.as_of)
     decision = decide("train", night.as_of, fingerprint, receipt)
     if decision.reuse and receipt is not None:
@@ -111,43 +112,14 @@ def train(night: Night) -> dict[str, Any]:
         file for day in days for file in night.lake.files(EXAMPLES, day, day + timedelta(days=1))
     ]
     home = night.settings.home_folder
-    folder = home.storage.local_path(home.run(night.run_id))
     # Where a training that is killed left off: the next night that trains the same goes on there.
     stopped = home.checkpoints(short_hash(hash_of(asdict(fingerprint))))
-    snapshot = str(night.lake.snapshot(EXAMPLES))
-    report = run_models(
-        "train",
-        told
-        | {
-            "files": [file.path for file in files],
-            "as_ofs": [day.isoformat() for day in days],
-            "folder": str(folder / "train"),
-            "checkpoints": str(home.storage.local_path(stopped)),
-            "champion": _champion(registry, told["champion"]),
-            "run": {
-                "experiment": f"nightjar-{night.mapping.name}",
-                "artifact_location": home.mlflow_artifacts_uri,
-                "name": f"{night.as_of}",
-                "datasets": [
-                    {
-                        "name": EXAMPLES.name,
-                        "snapshot": snapshot,
-                        "location": plain_path(night.lake.location),
-                    }
-                ],
-                "tags": {
-                    "as_of": str(night.as_of),
-                    "nightjar_run": night.run_id,
-                    "git_commit": git_commit() or "none",
-                    "examples_snapshot": snapshot,
-                },
-            },
-        },
-        folder,
-        say,
-        {TRACKING_VARIABLE: night.settings.mlflow_url},
-    )
-    report["learns"], report["champion"] = learns(night), told["champion"]
+    champion = _champion(registry, inputs.champion)
+    checkpoints = home.storage.local_path(stopped)
+    spec = train_spec(night, inputs, [file.path for file in files], champion, checkpoints)
+    secrets = {TRACKING_VARIABLE: night.settings.mlflow_url}
+    report = run_models(spec, home.storage.local_path(home.run(night.run_id)), say, secrets)
+    report["learns"], report["champion"] = tasks_and_features(night), inputs.champion
     report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
     report["labels_snapshot"] = night.lake.snapshot(LABELS)
     if report["model_id"] != NO_MODEL:

@@ -19,8 +19,8 @@ from contracts.errors import ContractError
 from contracts.foreign import told_by_library, without_values
 from contracts.splits import Split
 from contracts.tasks import Task, task_named
+from contracts.train_config import TrainConfig
 from models.artifact import encryption
-from models.config import TrainConfig
 from models.data.batches import to_batch
 from models.data.encoders import Encoder
 from models.data.label_layout import Layout

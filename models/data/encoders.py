@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.errors import ContractError
+from contracts.inputs import USER_INPUTS, Inputs
 from models.data.columns import (
     attribute_columns,
     hash_codes,
@@ -26,7 +27,6 @@ from models.data.columns import (
     word_codes,
     words,
 )
-from models.data.inputs import USER_INPUTS, Inputs
 from models.data.numeric_transforms import (
     CLIP,
     MIN_COUNT,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.data.inputs import Inputs
+from contracts.inputs import Inputs
 
 CLIP = 6.0
 """Standard deviations beyond which a numeric feature is cut off."""

@@ -18,9 +18,10 @@ import numpy as np
 
 from contracts.counts import n_of
 from contracts.errors import NightjarError
+from contracts.specs import TrainSpec
 from models.evaluation.metrics import MAIN_METRIC, gain_over, metrics
 from models.evaluation.model_test import held_rows, lightgbm_scores
-from models.training.multi_task import TrainSpec, choose_tasks, fit_model
+from models.training.multi_task import choose_tasks, fit_model
 
 FOLD_DAYS = 28
 """Days between the midnights at which two folds stand."""

@@ -7,7 +7,7 @@ the ranking score lies from the mean user's (completeness), which is checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from contracts.errors import ContractError
+from contracts.specs import ExplainSpec
 from models.artifact.model import Model, load_model
 from models.data.batches import to_batch
 from models.data.row_hashes import row_hashes
@@ -94,12 +95,12 @@ def _batch(model: Model, rows: pa.Table) -> Any:
     return to_batch(model.encoder.encode(rows), labels)
 
 
-def explain(spec: Mapping[str, Any]) -> dict[str, Any]:
+def explain(spec: ExplainSpec) -> dict[str, Any]:
     """The reasons of the first row of `rows`, a Parquet file, among the users of `background`."""
-    torch.set_num_threads(spec["threads"])
-    model = load_model(Path(spec["model"])).without(spec.get("withheld", {}))
-    row = pq.ParquetFile(spec["rows"]).read().slice(0, 1)
-    found = reasons(model, row, sample(spec["background"]), spec.get("n", 3))[0]
+    torch.set_num_threads(spec.threads)
+    model = load_model(Path(spec.model)).without(spec.withheld)
+    row = pq.ParquetFile(spec.rows).read().slice(0, 1)
+    found = reasons(model, row, sample(spec.background), spec.n)[0]
     return {
         name: {"score": r.score, "mean_user": r.mean_user, "features": r.features, "gap": r.gap}
         for name, r in found.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.kinds import Kind, MultiClass, MultiLabel, Ordinal
+from contracts.specs import LateDataSpec
 from contracts.tasks import TASKS, Task
 from models.evaluation.metrics import auc_of
 
@@ -20,17 +21,19 @@ _MIDDLE: dict[type[Kind], float] = {Ordinal: 3.0}
 """Levels above which a rating is a good one; whatever else is counted either happens or not."""
 
 
-def compare_clocks(spec: Mapping[str, Any]) -> dict[str, Any]:
+def compare_features(spec: LateDataSpec) -> dict[str, Any]:
     """The AUC of each task with an ordered score, as was and as now, and the difference.
 
     What is told apart is whether anything happened: a label above 0, or for ratings above the
-    middle. `spec`: `was` and `now`, files of scores; `labels`; `tasks`. The interval is
-    that of a bootstrap over users, paired: both clocks see the same users.
+    middle. The interval is that of a bootstrap over users, paired: both see the same users.
     """
-    asked = [task for task in TASKS if task.name in spec["tasks"] and _orders(task)]
+    asked = [task for task in TASKS if task.name in spec.tasks and _orders(task)]
     scores = [task.score_columns()[0].name for task in asked]
-    tables = {name: _read(spec[name], ["user_key", *scores]) for name in ("was", "now")}
-    tables["labels"] = _read(spec["labels"], ["user_key", *(task.label for task in asked)])
+    tables = {
+        name: _read(paths, ["user_key", *scores])
+        for name, paths in (("was", spec.as_was), ("now", spec.as_now))
+    }
+    tables["labels"] = _read(spec.labels, ["user_key", *(task.label for task in asked)])
     users = tables["labels"]["user_key"]
     for name in ("was", "now"):
         users = users.filter(pc.is_in(users, value_set=tables[name]["user_key"].combine_chunks()))
@@ -72,7 +75,7 @@ def _orders(task: Task) -> bool:
     return not isinstance(task.kind, MultiClass | MultiLabel)
 
 
-def _read(paths: list[str], columns: list[str]) -> pa.Table:
+def _read(paths: Sequence[str], columns: list[str]) -> pa.Table:
     return pa.concat_tables([pq.read_table(path, columns=columns) for path in paths])
 
 

@@ -19,7 +19,7 @@ from contracts.kinds import (
     ZeroInflatedLogNormal,
 )
 from contracts.tasks import Task
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.data.batches import read_batches
 from models.data.encoders import Encoder
 from models.data.label_layout import Cuts, Layout, labelled, task_labels

@@ -26,7 +26,7 @@ from contracts.kinds import (
     ZeroInflatedLogNormal,
 )
 from contracts.tasks import Task
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 
 Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Array]

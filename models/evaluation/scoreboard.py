@@ -5,7 +5,7 @@ Letters: n users with a label, C classes of a multi-label task.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.kinds import Binary, MultiClass, MultiLabel
+from contracts.specs import ScoreboardDay, ScoreboardSpec
 from contracts.splits import Cut
 from contracts.tasks import Task, task_named
 from models.data.label_layout import Layout, as_numpy, labelled, task_labels
@@ -26,33 +27,32 @@ ALL = "all"
 """The segment that holds every user."""
 
 
-def compare_days(spec: Mapping[str, Any]) -> dict[str, Any]:
+def compare_days(spec: ScoreboardSpec) -> dict[str, Any]:
     """Rows of the table `scoreboard` for each day of the spec.
 
-    `spec["days"]`: `as_of`, the files of `scores`, `labels` and `features` that hold the day, and
-    the `tasks` whose windows have closed. Scores of a model that saw labels from after the day
-    (`retrospective`) say nothing and make no row. One task is in memory at a time.
+    Scores of a model that saw labels from after the day (`retrospective`) say nothing and make no
+    row. One task is in memory at a time.
     """
-    return {"days": [_day(day) for day in spec["days"]]}
+    return {"days": [_day(day) for day in spec.days]}
 
 
-def _day(told: Mapping[str, Any]) -> list[dict[str, Any]]:
-    as_of = date.fromisoformat(told["as_of"])
-    keys = _read(told["scores"], ["user_key", "retrospective", "model_id", "release_id"], as_of)
+def _day(day: ScoreboardDay) -> list[dict[str, Any]]:
+    as_of = day.as_of
+    keys = _read(day.scores, ["user_key", "retrospective", "model_id", "release_id"], as_of)
     keys = keys.filter(pc.invert(keys["retrospective"]))
     if not keys.num_rows:
         return []
     users = keys["user_key"].combine_chunks()
-    seen = _of_users(users, _read(told["features"], ["user_key", *SEEN], as_of))
+    seen = _of_users(users, _read(day.features, ["user_key", *SEEN], as_of))
     named = {name: keys[name][0].as_py() for name in ("model_id", "release_id")}
     rows = []
-    for name in told["tasks"]:
+    for name in day.tasks:
         task = task_named(name)
         columns = [c.name for c in task.score_columns()]
-        scores = _of_users(users, _read(told["scores"], ["user_key", *columns], as_of))
-        labels = _of_users(users, _read(told["labels"], ["user_key", task.label], as_of))
+        scores = _of_users(users, _read(day.scores, ["user_key", *columns], as_of))
+        labels = _of_users(users, _read(day.labels, ["user_key", task.label], as_of))
         rows += [
-            {"as_of": told["as_of"], "task": name, **named, **row}
+            {"as_of": as_of.isoformat(), "task": name, **named, **row}
             for row in _task_rows(task, as_of, scores, labels, seen)
         ]
     return rows

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from contracts.specs import TrainSpec
 from models.evaluation.metrics import Gain, gain_over, metrics
 from models.evaluation.model_test import Held, Said
-from models.training.multi_task import Chosen, TrainSpec, fit_model
+from models.training.multi_task import Chosen, fit_model
 
 HELPS, SAME, ALONE = "sharing helps", "no difference", "train it alone"
 

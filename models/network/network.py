@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from contracts.tasks import Task
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.data.batches import Batch
 from models.data.encoders import Encoder
 from models.data.label_layout import Layout

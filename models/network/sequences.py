@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from contracts.measures import EVENT_VERBS, TEXT_BUCKETS
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.data.columns import CATEGORY_BUCKETS
 from models.network.embedding_tables import table_of
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.network.dropout import Dropout
 
 

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import shutil
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from contracts.errors import ContractError
-from models.config import TrainConfig
+from contracts.specs import TrainSpec, TuneSpec
+from contracts.train_config import TrainConfig
 from models.training.lightning_module import MultiTaskModule
-from models.training.multi_task import TrainSpec, choose_tasks, fit_model
+from models.training.multi_task import choose_tasks, fit_model
 
 
 def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig:
@@ -172,13 +172,7 @@ def _tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         print(f"trial {trial.number}: validation loss {trial.value:.4f}{best}", flush=True)
 
 
-def from_json(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Search as a process is told to."""
-    train = TrainSpec.from_json(spec["train"])
-    return tune(
-        train,
-        spec["storage"],
-        study_of(spec["name"], train.config),
-        spec["seconds"],
-        spec["trials"],
-    )
+def search(spec: TuneSpec) -> dict[str, Any]:
+    """Search as a process is asked to."""
+    study = study_of(spec.name, spec.train.config)
+    return tune(spec.train, spec.storage, study, spec.seconds, spec.trials)

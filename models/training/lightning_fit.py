@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.distributed import say
 from models.training.lightning_module import ExampleData, MultiTaskModule
 from models.training.tower_refit import OwnPace, Refitted, TowerModule, refitted

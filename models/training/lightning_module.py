@@ -13,7 +13,7 @@ from pytorch_lightning.strategies import Strategy
 from torch import Tensor, nn
 
 from contracts.errors import ContractError
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.data.batches import Batch, Examples
 from models.data.label_layout import labelled, task_labels
 from models.network.network import Network

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +16,13 @@ from torch import Tensor
 
 from contracts.errors import ContractError, NightjarError
 from contracts.kinds import MultiLabel
+from contracts.specs import TrainSpec
 from contracts.splits import Cut, Split, split_days, too_few
 from contracts.tasks import Task, task_named
+from contracts.train_config import TrainConfig
 from models.artifact.model import Model, load_model
-from models.config import TrainConfig
 from models.data import encoders
 from models.data.batches import Examples, read_batches
-from models.data.inputs import USER_INPUTS, Inputs
 from models.data.label_layout import (
     Cuts,
     Layout,
@@ -35,66 +33,12 @@ from models.data.label_layout import (
     labelled,
 )
 from models.distributed import n_ranks, rank, say
-from models.mlflow_run import RunSpec
 from models.network.network import Network
 from models.training.calibration_fit import calibrate
 from models.training.lightning_fit import fit
 from models.training.lightning_module import ExampleData, MultiTaskModule
 from models.training.tower_refit import Refitted
 from models.training.warm_start import may_start_from, start_from
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """What the training process is told."""
-
-    files: tuple[str, ...]
-    """Parquet files of the table `examples`."""
-    as_ofs: tuple[date, ...]
-    known_until: date
-    settle_days: int
-    tasks: tuple[str, ...]
-    config: TrainConfig
-    folder: str
-    """Where the artifact and figures go."""
-    first_as_of: Mapping[str, date] = field(default_factory=dict)
-    """Task to the first day that has history enough of what it is labelled from; of a task that is
-    not named all days have."""
-    champion: str | None = None
-    """Folder of the champion's artifact, to compare with."""
-    champion_withheld: Mapping[str, str] = field(default_factory=dict)
-    """Tasks of the champion that earlier nights found unfit to be published, and why."""
-    run: RunSpec | None = None
-    """The MLflow run to log to; None logs nothing."""
-    inputs: Inputs = USER_INPUTS
-    """Columns to learn from."""
-    single_task_twins: bool = False
-    """Whether each task is trained alone as well, to see whether sharing helps it."""
-    checkpoints: str | None = None
-    """Where training leaves its state, and goes on from; None is a folder within `folder`."""
-
-    @staticmethod
-    def from_json(raw: Mapping[str, Any]) -> TrainSpec:
-        return TrainSpec(
-            files=tuple(raw["files"]),
-            as_ofs=tuple(map(date.fromisoformat, raw["as_ofs"])),
-            known_until=date.fromisoformat(raw["known_until"]),
-            settle_days=raw["settle_days"],
-            tasks=tuple(raw["tasks"]),
-            config=TrainConfig(**raw["config"]),
-            folder=raw["folder"],
-            first_as_of={n: date.fromisoformat(d) for n, d in raw.get("first_as_of", {}).items()},
-            champion=raw.get("champion"),
-            champion_withheld=raw.get("champion_withheld", {}),
-            run=RunSpec(**raw["run"]) if raw.get("run") else None,
-            single_task_twins=raw.get("single_task_twins", False),
-            checkpoints=raw.get("checkpoints"),
-        )
-
-    def as_ofs_of(self, task: Task) -> tuple[date, ...]:
-        """The days that have history enough of what a task is labelled from."""
-        first = self.first_as_of.get(task.name, date.min)
-        return tuple(day for day in self.as_ofs if day >= first)
 
 
 @dataclass

@@ -29,13 +29,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.specs import TrainSpec
 from contracts.splits import Cut
 from contracts.tables import EXAMPLES
 from contracts.tasks import TASKS, Task
+from contracts.train_config import TrainConfig
 from flows.lake.lake import Lake
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from models.config import TrainConfig
 from models.data import encoders
 from models.data.batches import read_batches
 from models.data.label_layout import Layout, days_of, labelled, task_labels
@@ -44,7 +45,7 @@ from models.evaluation.lightgbm_twins import twin_rows, twin_scores
 from models.evaluation.metrics import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
 from models.evaluation.model_test import as_arrays
 from models.train import train
-from models.training.multi_task import Chosen, TrainSpec, choose_tasks, fit_model
+from models.training.multi_task import Chosen, choose_tasks, fit_model
 
 SHARES = (0.0, 1.5)
 """Bounds of a task's share in the mean: one of a twin that gains next to nothing says nothing."""

@@ -29,13 +29,13 @@ import pyarrow.parquet as pq
 import pytorch_lightning as pl
 import torch
 
+from contracts.inputs import Inputs
 from contracts.splits import Cut
 from contracts.tasks import task_named
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.data import batches as data_module
 from models.data import encoders
 from models.data.batches import Examples, read_batches
-from models.data.inputs import Inputs
 from models.data.label_layout import Layout
 from models.network.network import Network
 from models.training import lightning_fit

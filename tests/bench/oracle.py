@@ -23,11 +23,11 @@ import pandas as pd
 from contracts.kinds import Binary, Count, MultiClass, MultiLabel, Ordinal
 from contracts.tables import LABELS
 from contracts.tasks import Task, task_named
+from contracts.train_config import TrainConfig
 from flows.lake.lake import Lake
 from flows.settings import read_settings
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from models.config import TrainConfig
 from models.evaluation.lightgbm_twins import twin_scores
 from models.evaluation.metrics import HIGHER_IS_BETTER, MAIN_METRIC, metrics
 

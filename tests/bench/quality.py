@@ -29,14 +29,15 @@ import pyarrow.parquet as pq
 import torch
 from sklearn.metrics import roc_auc_score
 
+from contracts.inputs import Inputs
 from contracts.kinds import Binary
+from contracts.specs import TrainSpec
 from contracts.splits import Split
 from contracts.tasks import Mask, Task
-from models.config import TrainConfig
-from models.data.inputs import Inputs
+from contracts.train_config import TrainConfig
 from models.data.label_layout import Layout
 from models.evaluation.metrics import ece
-from models.training.multi_task import Chosen, TrainSpec, fit_model
+from models.training.multi_task import Chosen, fit_model
 from tests.conftest import REAL_DATA
 
 LEARN, CHOOSE, TEST = (date(2000, 1, n) for n in (1, 2, 3))

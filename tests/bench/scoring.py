@@ -23,19 +23,20 @@ import torch
 from pyspark.sql import functions as F
 
 from contracts.kinds import MultiLabel
+from contracts.specs import ScoreSpec
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
+from contracts.train_config import TrainConfig
 from jobs.spark.config import SparkConfig
 from jobs.spark.session import start_session
 from models.artifact.model import CPU_ROWS, Model, load_model, save_model
-from models.config import TrainConfig
 from models.data import encoders
 from models.data.arrow_schema import arrow_schema
 from models.data.batches import to_batch
 from models.data.label_layout import Layout
 from models.network.calibration import Calibration
 from models.network.network import Network
-from models.score import ScoreSpec, score
+from models.score import score
 from tests.bench.__main__ import cpu_seconds, seconds, told
 from tests.models.simulated_examples import NIGHT, write_features
 

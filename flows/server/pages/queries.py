@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from contracts.errors import UsageError
 from contracts.kinds import MultiClass, MultiLabel
+from contracts.specs import ExplainSpec
 from contracts.tables import NO_MODEL, SCOREBOARD, USER_FEATURES
 from contracts.tasks import TASKS, Task
 from flows.engine.model_process import run_models
@@ -241,14 +242,10 @@ class Pages:
                 folder = storage.local_path(storage.make_folder(self._home.page_reasons))
                 row = folder / "row.parquet"
                 pq.write_table(mine, row)
-                spec = {
-                    "rows": str(row),
-                    "background": [path],
-                    "model": str(Registry(self._settings).fetch(release.model_id)),
-                    "threads": 1,
-                }
+                model = str(Registry(self._settings).fetch(release.model_id))
+                spec = ExplainSpec(str(row), (path,), model)
                 try:
-                    return run_models("reasons", spec, folder, lambda line: None)
+                    return run_models(spec, folder, lambda line: None)
                 finally:
                     storage.remove(str(row))
         raise UsageError("The current release has no features of that user.")

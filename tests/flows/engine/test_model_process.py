@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import stat
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from contracts.errors import ContractError, UsageError
+from contracts.specs import ScoreDaysSpec, ScoreSpec, Spec
 from flows.engine.model_process import ending, run_models
 
 
-def run(folder: Path, spec: dict[str, Any]) -> ContractError:
+def error_of(folder: Path, spec: Spec) -> ContractError:
     with pytest.raises(ContractError) as error:
-        run_models("score", spec, folder, lambda line: None)
+        run_models(spec, folder, lambda line: None)
     return error.value
 
 
 def test_a_process_that_ends_without_a_word_is_one_sentence_and_a_log(tmp_path: Path) -> None:
-    assert str(run(tmp_path, {"days": [{}]})) == (
+    absent = str(tmp_path / "absent.parquet")
+    day = ScoreSpec((absent,), date(2025, 1, 1), None, "r", f"{tmp_path}/s.parquet", str(tmp_path))
+    assert str(error_of(tmp_path, ScoreDaysSpec((day,)))) == (
         "the process that was to score ended with 1, which nobody foresaw; what it said is in "
         f"{tmp_path / 'score.log'}"
     )
     log = tmp_path / "score.log"
-    assert "KeyError" in log.read_text()
+    assert "FileNotFoundError" in log.read_text()
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
 def test_a_setting_that_a_process_finds_wrong_is_the_callers(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("NIGHTJAR_WEIGHTS_KEY", "short")
-    error = run(tmp_path, {"days": []})
+    error = error_of(tmp_path, ScoreDaysSpec(()))
     assert isinstance(error, UsageError)
     assert str(error) == (
         "NIGHTJAR_WEIGHTS_KEY: expected 64 hex digits, found 5 characters; "
@@ -39,12 +42,12 @@ def test_a_setting_that_a_process_finds_wrong_is_the_callers(tmp_path: Path, mon
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "sentence"),
     [
         (-9, "the process that was to train was killed, most often for lack of memory"),
         (-11, "the process that was to train was ended by SIGSEGV"),
         (3, "the process that was to train ended with 3, which nobody foresaw"),
     ],
 )
-def test_the_ending_says_who_ended_it(code: int, told: str) -> None:
-    assert ending("train", code) == told
+def test_the_ending_says_who_ended_it(code: int, sentence: str) -> None:
+    assert ending("train", code) == sentence

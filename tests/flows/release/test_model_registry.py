@@ -8,10 +8,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from contracts.errors import ContractError
+from contracts.training import ARTIFACT
 from flows.monitor.lineage import mlflow_of
 from flows.release.model_registry import CHAMPION, NAME, TRAINED_ON_ERASED, Registry
 from flows.settings import NightjarSettings
-from models.config import ARTIFACT
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and alembic's own
 

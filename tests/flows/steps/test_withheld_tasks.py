@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contracts.specs import ScoreSpec
 from contracts.tasks import TASKS
 from flows.engine.accounting import Work
 from flows.learning.fingerprints import score_fingerprint
@@ -41,29 +41,29 @@ def night_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NightOf:
 
 
 @pytest.fixture
-def told_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What scoring is told of each day. It does as it is told with model `m1`, which itself
-    withholds `churn_28d`, or as `unfit` every task."""
-    told: list[dict[str, Any]] = []
+def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[ScoreSpec]:
+    """The days that scoring is asked for. It answers with model `m1`, which itself withholds
+    `churn_28d`, or as `unfit` every task."""
+    days: list[ScoreSpec] = []
     settings = night_of(0, SETS[-1]).settings
 
-    def run_models(what: str, spec: Any, folder: Path, say: Any) -> dict[str, Any]:
-        (day,) = spec["days"]
-        told.append(day)
-        night = Made(settings, date.fromisoformat(day["as_of"]), "made-scores")
+    def run_models(spec: Any, folder: Path, say: Any) -> dict[str, Any]:
+        (day,) = spec.days
+        days.append(day)
+        night = Made(settings, day.as_of, "made-scores")
         known = [t for t in TASKS if t.name in ("purchase_7d", "churn_28d", "view_7d")]
-        own = {"m1": ["churn_28d"], "unfit": [t.name for t in known]}.get(day["model"], [])
-        held = day["withheld"] | dict.fromkeys(own, "it loses to the constant")
-        by_rate = day["failed_tasks"] == "base_rate"
+        own = {"m1": ["churn_28d"], "unfit": [t.name for t in known]}.get(day.model, [])
+        held = dict(day.withheld) | dict.fromkeys(own, "it loses to the constant")
+        by_rate = day.failed_tasks == "base_rate"
         rates = [t for t in known if t.name in held and by_rate]
-        learnt = [t for t in known if t.name not in held and day["model"] is not None]
+        learnt = [t for t in known if t.name not in held and day.model is not None]
         path = night.write_scores(learnt, rates).files[0]
         scored = {"tasks": [t.name for t in learnt], "base_rates": [t.name for t in rates]}
-        about = {"rows": len(USERS), "path": path, "paths": [path], "model_id": day["model"]}
-        return {"days": [about | scored | {"withheld": held if day["model"] else {}}]}
+        about = {"rows": len(USERS), "path": path, "paths": [path], "model_id": day.model}
+        return {"days": [about | scored | {"withheld": held if day.model else {}}]}
 
     monkeypatch.setattr(publish, "run_models", run_models)
-    return told
+    return days
 
 
 def gated(night: Made, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -90,7 +90,7 @@ _SUFFIX = {"purchase_7d": "", "churn_28d": "", "view_7d": "_expected"}
 
 @pytest.mark.parametrize("how", ["null", "base_rate"])
 def test_a_task_that_is_not_fit_is_said_in_table_and_report(
-    tmp_path: Path, night_of: NightOf, said: list[str], told_to_score, how: Any
+    tmp_path: Path, night_of: NightOf, said: list[str], days_to_score, how: Any
 ) -> None:
     """The model's own, and one that the next night finds while it keeps the champion."""
     by_name = {task.name: task for task in TASKS}
@@ -105,7 +105,7 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
     first = night_of(0, SETS[-1])
     first.settings = first.settings.model_copy(update={"failed_tasks": how})
     scored, done = gated(first, trained(tmp_path, learnt, ()))
-    assert (told_to_score[0]["withheld"], scored["tasks"]) == ({}, ["purchase_7d", "view_7d"])
+    assert (days_to_score[0].withheld, scored["tasks"]) == ({}, ["purchase_7d", "view_7d"])
     assert methods(first) == {
         "purchase_7d": ("model", 3), "churn_28d": nothing, "view_7d": ("model", 3),
     }  # fmt: skip
@@ -124,7 +124,7 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
     report = trained(tmp_path, learnt, ()) | {"model_id": "m2", "champion": "m1", "gate": verdict}
     scored, done = gated(later, report)
     held = {"purchase_7d": "it ranks worse, as of 2025-03-02"}
-    assert (told_to_score[1]["withheld"], scored["tasks"]) == (held, ["view_7d"])
+    assert (days_to_score[1].withheld, scored["tasks"]) == (held, ["view_7d"])
     assert methods(later) == {
         "purchase_7d": nothing, "churn_28d": nothing, "view_7d": ("model", 3),
     }  # fmt: skip
@@ -141,7 +141,7 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
 
 @pytest.mark.parametrize("how", ["null", "base_rate"])
 def test_a_night_from_a_gate_that_says_stop_ends(
-    tmp_path: Path, night_of: NightOf, said: list[str], told_to_score, how: Any
+    tmp_path: Path, night_of: NightOf, said: list[str], days_to_score, how: Any
 ) -> None:
     night = night_of(0, SETS[-1])
     night.settings = night.settings.model_copy(update={"failed_tasks": how})

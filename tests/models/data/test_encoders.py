@@ -10,15 +10,15 @@ import pyarrow as pa
 import pytest
 
 from contracts.errors import ContractError
+from contracts.inputs import Inputs
 from contracts.measures import EVENT_VERBS
 from contracts.tables import USER_FEATURES
 from contracts.tasks import task_named
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.data import encoders
 from models.data.arrow_schema import arrow_schema
 from models.data.batches import to_batch
 from models.data.columns import sequences
-from models.data.inputs import Inputs
 from models.data.label_layout import Layout
 from models.network.network import Network
 from tests.models.simulated_examples import features

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import mean_tweedie_deviance, roc_auc_score
 
+from contracts.specs import ScoreboardDay, ScoreboardSpec
 from contracts.tasks import task_named
 from models.evaluation.scoreboard import compare_days
 
@@ -21,7 +22,7 @@ BUYS, SPEND, LIKES = "purchase_7d", "spend_30d", "interests_30d"
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> dict[str, Any]:
+def compared_day(tmp_path: Path) -> tuple[ScoreboardDay, dict[str, Any]]:
     """Users in another order in each file, some without a label, and another day beside."""
     rng = np.random.default_rng(5)
     score = rng.random(N)
@@ -54,7 +55,7 @@ def told(tmp_path: Path) -> dict[str, Any]:
             "days_since_last_seen": rng.integers(0, 60, N),
         },
     }
-    made: dict[str, Any] = {"as_of": str(DAY), "tasks": [BUYS, SPEND, LIKES], "truth": columns}
+    files = {}
     for name, values in columns.items():
         order = rng.permutation(N)
         rows = {
@@ -65,14 +66,14 @@ def told(tmp_path: Path) -> dict[str, Any]:
         table = pa.table(rows)
         beside = table.set_column(1, "as_of", pa.array([OTHER] * N, pa.date32()))
         pq.write_table(pa.concat_tables([beside, table]), tmp_path / f"{name}.parquet")
-        made[name] = [str(tmp_path / f"{name}.parquet")]
-    return made
+        files[name] = (str(tmp_path / f"{name}.parquet"),)
+    return ScoreboardDay(DAY, **files, tasks=(BUYS, SPEND, LIKES)), columns
 
 
-def test_each_task_and_segment_is_what_one_gets_by_hand(told) -> None:
-    (rows,) = compare_days({"days": [told]})["days"]
+def test_each_task_and_segment_is_what_one_gets_by_hand(compared_day) -> None:
+    day, truth = compared_day
+    (rows,) = compare_days(ScoreboardSpec((day,)))["days"]
     of = {(row["task"], row["segment"]): row for row in rows}
-    truth = told["truth"]
     scores, labels = truth["scores"], truth["labels"]
     known = np.array([x is not None for x in labels[f"label_{BUYS}"]])
     label = np.array([x for x in labels[f"label_{BUYS}"] if x is not None])
@@ -104,15 +105,16 @@ def test_each_task_and_segment_is_what_one_gets_by_hand(told) -> None:
     assert {row["model_id"] for row in rows} == {"m"}
 
 
-def test_a_model_that_saw_the_future_is_no_forecast(told) -> None:
-    path = told["scores"][0]
+def test_a_model_that_saw_the_future_is_no_forecast(compared_day) -> None:
+    day, _ = compared_day
+    (path,) = day.scores
     table = pq.read_table(path)
     at = table.schema.get_field_index("retrospective")
     pq.write_table(table.set_column(at, "retrospective", pa.array([True] * len(table))), path)
-    assert compare_days({"days": [told]})["days"] == [[]]
+    assert compare_days(ScoreboardSpec((day,)))["days"] == [[]]
 
 
-def test_classes_have_no_mean_and_few_users_make_no_row(told) -> None:
+def test_classes_have_no_mean_and_few_users_make_no_row(compared_day) -> None:
     from models.evaluation.scoreboard import compared
 
     task = task_named("sentiment_next_30d")

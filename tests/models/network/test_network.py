@@ -16,7 +16,7 @@ from contracts.errors import ContractError
 from contracts.kinds import MultiLabel
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.data import encoders
 from models.data.arrow_schema import arrow_schema
 from models.data.batches import Batch, to_batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 from models.network.dropout import Dropout
 from models.network.sequences import EVENT_ENCODERS, TEXT_ENCODERS
 

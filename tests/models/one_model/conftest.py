@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
+from contracts.specs import DatasetSpec, RunSpec, TrainSpec
 from contracts.tasks import TASKS
+from contracts.train_config import TrainConfig
 from models.artifact.model import load_model, save_model
-from models.config import TrainConfig
-from models.mlflow_run import RunSpec
 from models.train import train
-from models.training.multi_task import TrainSpec
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(
@@ -36,14 +35,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 def trained(files, tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("run")
     run = RunSpec(
-        f"sqlite:///{folder}/mlflow.db",
         "tests",
         (folder / "artifacts").as_uri(),
         "one",
-        ({"name": "examples", "snapshot": "77", "location": "/lake"},),
+        (DatasetSpec("examples", "77", "/lake"),),
         {"as_of": "x"},
     )
-    return train(spec_of(folder, files, run=run))
+    return train(spec_of(folder, files, run=run), f"sqlite:///{folder}/mlflow.db")
 
 
 @pytest.fixture(scope="session")

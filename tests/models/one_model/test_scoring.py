@@ -17,13 +17,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ContractError
+from contracts.spec_json import encode
+from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import TASKS
 from flows.release.audit import audit_scores
 from models.artifact.model import load_model, save_model
 from models.data.arrow_schema import arrow_schema
 from models.evaluation.explanations import reasons, sample
-from models.score import ScoreSpec, score
+from models.score import score
 from tests.conftest import REPOSITORY
 from tests.models.simulated_examples import NIGHT, write_features
 
@@ -191,14 +193,8 @@ def test_any_number_of_processes_scores_alike_and_goes_on_where_one_was_killed(
         "    import models.score\n"
         "    models.score.SHARD_ROWS = 150\n"
     )
-    told = {
-        "threads": 1, "processes": 2,
-        "days": [{
-            "files": [features], "as_of": NIGHT.isoformat(), "model": str(model), "release_id": "r",
-            "path": f"{tmp_path}/b/s.parquet", "scratch": f"{tmp_path}/b", "threads": 1,
-        }],
-    }  # fmt: skip
-    (tmp_path / "spec.json").write_text(json.dumps(told))
+    day = replace(spec, path=f"{tmp_path}/b/s.parquet", scratch=f"{tmp_path}/b")
+    (tmp_path / "spec.json").write_text(encode(ScoreDaysSpec((day,), processes=2)))
     done = subprocess.run(
         [sys.executable, "-m", "models", "score", f"{tmp_path}/spec.json", f"{tmp_path}/report"],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,

@@ -9,10 +9,10 @@ import optuna
 import pytest
 
 from contracts.errors import ContractError
-from models.config import TrainConfig
+from contracts.specs import TrainSpec
+from contracts.train_config import TrainConfig
 from models.training import hyperparameter_search as tune_module
 from models.training.hyperparameter_search import SEARCHED, as_trial, study_of, suggested, tune
-from models.training.multi_task import TrainSpec
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(

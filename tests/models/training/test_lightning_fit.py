@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from contracts.errors import ContractError
+from contracts.spec_json import encode
+from contracts.specs import TrainSpec
 from contracts.splits import Cut
+from contracts.train_config import TrainConfig
 from models.artifact.model import save_model
-from models.config import TrainConfig
 from models.data import batches as data_module
 from models.data.batches import Examples
 from models.data.encoders import fit as fit_encoder
@@ -35,7 +37,7 @@ from models.training import lightning_fit as fit_module
 from models.training.early_stopping import chains
 from models.training.lightning_fit import RESUME, precision_of
 from models.training.lightning_module import MultiTaskModule
-from models.training.multi_task import TrainSpec, choose_tasks, fit_model
+from models.training.multi_task import choose_tasks, fit_model
 from models.training.tower_refit import OwnPace
 from models.training.warm_start import may_start_from, start_from
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
@@ -344,12 +346,7 @@ def test_bfloat16_learns_and_falls_back(files, tmp_path, monkeypatch, capsys) ->
 
 def started(spec: TrainSpec, folder: Path, **environment: str) -> subprocess.Popen[str]:
     folder.mkdir(parents=True, exist_ok=True)
-    told = {
-        "files": spec.files, "as_ofs": [d.isoformat() for d in spec.as_ofs],
-        "known_until": spec.known_until.isoformat(), "settle_days": spec.settle_days,
-        "tasks": spec.tasks, "config": asdict(spec.config), "folder": spec.folder,
-    }  # fmt: skip
-    (folder / "spec.json").write_text(json.dumps(told))
+    (folder / "spec.json").write_text(encode(spec))
     words = ["-m", "models", "train", str(folder / "spec.json"), str(folder / "report.json")]
     return subprocess.Popen(
         [sys.executable, *words], cwd=REPOSITORY, text=True, stdout=subprocess.PIPE,

@@ -7,16 +7,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from contracts.inputs import Inputs
 from contracts.kinds import Regression
+from contracts.specs import TrainSpec
 from contracts.splits import Split
 from contracts.tasks import Mask, Task
-from models.config import TrainConfig
-from models.data.inputs import Inputs
+from contracts.train_config import TrainConfig
 from models.data.label_layout import Layout
 from models.evaluation.lightgbm_twins import twin_scores
 from models.evaluation.metrics import metrics
 from models.evaluation.model_test import as_arrays
-from models.training.multi_task import Chosen, TrainSpec, fit_model
+from models.training.multi_task import Chosen, fit_model
 from tests.models.simulated_examples import DAYS, NIGHT
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.errors import ContractError
-from models.config import TrainConfig
+from contracts.train_config import TrainConfig
 
 
 @pytest.mark.parametrize(

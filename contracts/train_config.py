@@ -8,10 +8,6 @@ from typing import Literal
 
 from contracts.errors import ContractError
 
-ARTIFACT = "model"
-"""Folder of the artifact within a run."""
-
-
 _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...] = (
     (
         "1 or more",

@@ -1,0 +1,210 @@
+"""What flows hand to processes of `models`: one frozen dataclass per command, used on both sides.
+
+`contracts/spec_json.py` writes and reads them. Paths are texts, for that is what crosses over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import ClassVar, Literal
+
+from contracts.inputs import USER_INPUTS, Inputs
+from contracts.tasks import Task
+from contracts.train_config import TrainConfig
+
+TRACKING_VARIABLE = "NIGHTJAR_TRACKING_URI"
+"""Where training logs to. The address may hold a password, so it stands in no spec."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one process is asked for."""
+
+    command: ClassVar[str]
+    """Its name: `python -m models COMMAND SPEC REPORT`."""
+
+    @property
+    def threads(self) -> int:
+        """Torch threads of each process."""
+        return 1
+
+    @property
+    def processes(self) -> int:
+        """Processes that share the work."""
+        return 1
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A table that a run has read, as MLflow shows it."""
+
+    name: str
+    snapshot: str
+    location: str
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """As what to log a training to MLflow."""
+
+    experiment: str
+    artifact_location: str
+    name: str
+    datasets: tuple[DatasetSpec, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainSpec(Spec):
+    """Train, calibrate and test one model."""
+
+    command: ClassVar[str] = "train"
+
+    files: tuple[str, ...]
+    """Parquet files of the table `examples`."""
+    as_ofs: tuple[date, ...]
+    known_until: date
+    settle_days: int
+    tasks: tuple[str, ...]
+    config: TrainConfig
+    folder: str
+    """Where the artifact and figures go."""
+    first_as_of: Mapping[str, date] = field(default_factory=dict)
+    """Task to the first day that has history enough of what it is labelled from; of a task that is
+    not named all days have."""
+    champion: str | None = None
+    """Folder of the champion's artifact, to compare with."""
+    champion_withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks of the champion that earlier nights found unfit to be published, and why."""
+    run: RunSpec | None = None
+    """The MLflow run to log to; None logs nothing."""
+    inputs: Inputs = USER_INPUTS
+    """Columns to learn from."""
+    single_task_twins: bool = False
+    """Whether each task is trained alone as well, to see whether sharing helps it."""
+    checkpoints: str | None = None
+    """Where training leaves its state, and goes on from; None is a folder within `folder`."""
+
+    @property
+    def threads(self) -> int:
+        return self.config.threads
+
+    @property
+    def processes(self) -> int:
+        return self.config.devices
+
+    def as_ofs_of(self, task: Task) -> tuple[date, ...]:
+        """The days that have history enough of what a task is labelled from."""
+        first = self.first_as_of.get(task.name, date.min)
+        return tuple(day for day in self.as_ofs if day >= first)
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """Score every user of one day."""
+
+    files: tuple[str, ...]
+    """Parquet files of `user_features`, all of one `as_of`."""
+    as_of: date
+    model: str | None
+    """Folder of the artifact; None: there is no model, and every score is null."""
+    release_id: str
+    path: str
+    """The Parquet file to write; of several shards the others stand beside it, numbered."""
+    scratch: str
+    """Where intermediate files lie, and stay until somebody removes the folder."""
+    threads: int = 1
+    accelerator: Literal["auto", "cpu", "gpu"] = "cpu"
+    failed_tasks: Literal["null", "base_rate"] = "null"
+    """What stands in for the scores of a task that is not fit to be published."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that nights after the model's own found unfit to be published, and why."""
+
+
+@dataclass(frozen=True)
+class ScoreDaysSpec(Spec):
+    """Score several days, one after the other."""
+
+    command: ClassVar[str] = "score"
+
+    days: tuple[ScoreSpec, ...]
+    processes: int = 1
+    """Each scores its shards of every day."""
+
+    @property
+    def threads(self) -> int:
+        return max((day.threads for day in self.days), default=1)
+
+
+@dataclass(frozen=True)
+class ScoreboardDay:
+    """A day whose scores are compared with its labels: files that hold its rows."""
+
+    as_of: date
+    scores: tuple[str, ...]
+    labels: tuple[str, ...]
+    features: tuple[str, ...]
+    tasks: tuple[str, ...]
+    """Those whose windows have closed."""
+
+
+@dataclass(frozen=True)
+class ScoreboardSpec(Spec):
+    """Compare published scores with what then happened."""
+
+    command: ClassVar[str] = "scoreboard"
+
+    days: tuple[ScoreboardDay, ...]
+
+
+@dataclass(frozen=True)
+class LateDataSpec(Spec):
+    """Compare one model's scores on features as they were and as they are known now."""
+
+    command: ClassVar[str] = "late_data"
+
+    as_was: tuple[str, ...]
+    """Files of scores on features as they were known at the midnight."""
+    as_now: tuple[str, ...]
+    """Files of scores on features as they are known of it now."""
+    labels: tuple[str, ...]
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExplainSpec(Spec):
+    """Name the features that moved a user's scores most."""
+
+    command: ClassVar[str] = "explain"
+
+    rows: str
+    """A Parquet file of features, whose first row is explained."""
+    background: tuple[str, ...]
+    """Files of features of the users whose mean it is compared with."""
+    model: str
+    """Folder of the artifact."""
+    withheld: Mapping[str, str] = field(default_factory=dict)
+    """Tasks that are not published, and why."""
+    n: int = 3
+    """Features per task."""
+
+
+@dataclass(frozen=True)
+class TuneSpec(Spec):
+    """Search for better settings."""
+
+    command: ClassVar[str] = "tune"
+
+    train: TrainSpec
+    storage: str
+    """URL of the database that keeps the trials."""
+    name: str
+    """Of what is compared: searches of the same name and settings go on from each other."""
+    seconds: float
+    trials: int
+
+    @property
+    def threads(self) -> int:
+        return self.train.threads

@@ -1,0 +1,59 @@
+"""What the night's training is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from contracts.specs import DatasetSpec, RunSpec, TrainSpec
+from contracts.tables import EXAMPLES
+from flows.engine.code_hash import git_commit
+from flows.engine.run import Night
+from flows.learning.fingerprints import TrainInputs
+from flows.storage.location import plain_path
+
+
+def train_spec(
+    night: Night,
+    inputs: TrainInputs,
+    files: Sequence[str],
+    champion: str | None,
+    checkpoints: Path,
+) -> TrainSpec:
+    """Train on `files` of the night's example days.
+
+    `champion` is the folder of the model to compare with, and in `checkpoints` a training that is
+    killed leaves its state.
+    """
+    home = night.settings.home_folder
+    return TrainSpec(
+        files=tuple(files),
+        as_ofs=tuple(night.example_days),
+        known_until=inputs.known_until,
+        settle_days=inputs.settle_days,
+        tasks=inputs.tasks,
+        config=inputs.config,
+        folder=str(home.storage.local_path(home.run(night.run_id, "train"))),
+        first_as_of=inputs.first_as_of,
+        champion=champion,
+        champion_withheld=inputs.champion_withheld,
+        run=_mlflow_run(night),
+        single_task_twins=inputs.single_task_twins,
+        checkpoints=str(checkpoints),
+    )
+
+
+def _mlflow_run(night: Night) -> RunSpec:
+    snapshot = str(night.lake.snapshot(EXAMPLES))
+    return RunSpec(
+        experiment=f"nightjar-{night.mapping.name}",
+        artifact_location=night.settings.home_folder.mlflow_artifacts_uri,
+        name=f"{night.as_of}",
+        datasets=(DatasetSpec(EXAMPLES.name, snapshot, plain_path(night.lake.location)),),
+        tags={
+            "as_of": str(night.as_of),
+            "nightjar_run": night.run_id,
+            "git_commit": git_commit() or "none",
+            "examples_snapshot": snapshot,
+        },
+    )
