@@ -15,7 +15,7 @@ help: ## list the targets
 setup: $(STAMP) ## install everything into .venv
 
 # torch comes first and alone: whatever asks for an open range of it brings gigabytes more.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Nightjar needs Python 3.11 or 3.12: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing PyTorch (1 of 2), which takes a minute or two"
@@ -37,9 +37,10 @@ test: $(STAMP) ## the tests, but for the slow ones
 test-all: $(STAMP) ## all tests, also those with servers, browsers, real data and long fuzzing
 	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
-lint: $(STAMP) ## ruff, mypy, and the layer rules
+lint: $(STAMP) ## ruff, mypy, declared dependencies, and the layer rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 	$(BIN)/python -m pytest -q tests/test_layers.py
 
 docs: $(STAMP) ## write docs/tables.md from the contracts

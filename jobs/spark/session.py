@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.util import is_remote_only
 
 from contracts.errors import UsageError
 from jobs.spark.config import SparkConfig
@@ -25,12 +26,23 @@ HEX_DIGITS = "(?i)[0-9a-f]{32,}"
 128 digits each, which an abbreviated plan may cut."""
 
 
+NO_ENGINE = (
+    "Spark's engine is not installed here, and spark.remote names no Connect server: set it, or "
+    "install nightjar[spark] instead of nightjar[connect]"
+)
+
+
 def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> SparkSession:
     """A session in UTC with the settings that every job relies on.
 
     `scratch` holds shuffle files and, where the system has no Java, a launcher for the wheel's. A
     `brief` one is to read little and to end soon.
+
+    Raises:
+        UsageError: a server would write the user key down, or there is neither server nor engine.
     """
+    if config.remote is None and is_remote_only():
+        raise UsageError(NO_ENGINE)
     settings = {
         TIME_ZONE: "UTC",
         "spark.sql.ansi.enabled": "true",

@@ -19,6 +19,8 @@ from pyspark.sql import functions as F
 
 from contracts.errors import UsageError
 from jobs.cleaning.verdicts import user_key
+from jobs.spark import session
+from jobs.spark.config import SparkConfig
 from jobs.spark.java import find_java
 from jobs.spark.session import EVENT_LOG, HEX_DIGITS, LOG_LEVEL, REDACTION, check_secrecy
 from jobs.values.user_key import UserKey
@@ -158,3 +160,15 @@ def test_a_refused_query_is_one_error_whoever_configures_logging(
     with pytest.raises(AnalysisException):
         spark.range(1).selectExpr("nowhere").collect()
     assert caplog.records == []
+
+
+def test_a_machine_without_sparks_engine_needs_the_address_of_a_server(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(session, "is_remote_only", lambda: True)
+    with pytest.raises(UsageError) as raised:
+        session.start_session(SparkConfig(), tmp_path)
+    assert str(raised.value) == (
+        "Spark's engine is not installed here, and spark.remote names no Connect server: set it, "
+        "or install nightjar[spark] instead of nightjar[connect]"
+    )
