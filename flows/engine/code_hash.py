@@ -177,6 +177,8 @@ def _is_ours(module: str) -> bool:
 @functools.lru_cache
 def git_commit() -> str | None:
     """The commit that runs, `+` behind it if files differ from it; None outside a checkout."""
+    if not (ROOT / ".git").exists():  # it may lie within a checkout of something else
+        return None
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         return commit + ("+" if _git("status", "--porcelain") else "")

@@ -14,7 +14,7 @@ from typing import Any
 from contracts.errors import ContractError, UsageError
 from contracts.spec_json import encode
 from contracts.specs import Spec
-from flows.settings import REPOSITORY, WEIGHTS_VARIABLE, read_settings
+from flows.settings import WEIGHTS_VARIABLE, read_settings
 from flows.storage.permissions import write_private
 
 
@@ -46,7 +46,6 @@ def run_models(
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]),
         **(secrets or {}),
     }
     key = read_settings().key_of_weights()

@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from contracts.counts import n_of
 from contracts.splits import LATER_DAYS
@@ -24,7 +24,6 @@ from flows.report.findings import TREND, Findings
 from flows.storage.home import Home
 from flows.storage.location import join
 
-_TEMPLATES = Path(__file__).parent
 SEGMENTS = ("new", "active", "dormant")
 """Users that each task is looked at apart for (`models/evaluation/model_test.py`)."""
 MUCH_QUARANTINED, MUCH_DRIFT = 0.1, 0.25
@@ -286,7 +285,7 @@ def write_report(report: NightReport, home: Home, pictures: str) -> Path:
 
 def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> str:
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=PackageLoader("flows.report", ""),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

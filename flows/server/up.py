@@ -19,9 +19,9 @@ from contracts.errors import ContractError
 from flows.lifecycle import signals
 from flows.settings import (
     CATALOGUE_VARIABLE,
-    REPOSITORY,
     NightjarSettings,
     quiet_environment,
+    shipped,
 )
 from flows.state.postgres import PREFECT_VARIABLE, make_databases
 from flows.storage.permissions import write_private
@@ -196,7 +196,7 @@ def deploy(settings: NightjarSettings) -> None:
             with suppress(ObjectAlreadyExists):
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
     told = {
-        "NIGHTJAR_REPOSITORY": str(REPOSITORY),
+        "NIGHTJAR_FOLDER": str(Path.cwd()),  # of `nightjar.toml`, for runs to read as well
         "NIGHTJAR_NIGHTLY_CRON": settings.nightly_cron,
         "NIGHTJAR_NIGHTLY_TIMEZONE": settings.nightly_timezone,
         "NIGHTJAR_RELEASE_DUE_CRON": settings.release_due_cron,
@@ -205,8 +205,7 @@ def deploy(settings: NightjarSettings) -> None:
     }
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
     made = subprocess.run(
-        [*command, "--prefect-file", "infra/prefect.yaml"],
-        cwd=REPOSITORY,
+        [*command, "--prefect-file", str(shipped("prefect.yaml"))],
         env={**os.environ, **told},
         capture_output=True,
         text=True,
@@ -235,7 +234,6 @@ def start(
         env={**os.environ, **environment},
         stdout=log,
         stderr=subprocess.STDOUT,
-        cwd=REPOSITORY,
         start_new_session=True,
         preexec_fn=_die_with_parent,
     )

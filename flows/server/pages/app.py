@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from fastapi.staticfiles import StaticFiles
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from contracts.errors import ContractError, NightjarError, UsageError
@@ -34,7 +33,7 @@ def make_app(settings: NightjarSettings) -> FastAPI:
     """The pages of a home. They read the release's file of views, and receipts; nothing else."""
     pages = Pages(settings)
     templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=PackageLoader("flows.server.pages", ""),
         undefined=StrictUndefined,
         autoescape=True,
         trim_blocks=True,
