@@ -10,21 +10,21 @@ from flows.steps.parameters import as_flag
 from flows.steps.prefect_tasks import flow, say
 
 
-@flow(name="clean", validate_parameters=False)
-def clean(dry_run: bool = False) -> list[tuple[str, str, str]]:
+@flow(name="housekeeping", validate_parameters=False)
+def housekeeping(dry_run: bool = False) -> list[tuple[str, str, str]]:
     """Drop days past their retention, compact small files, expire snapshots, remove what nothing
     reaches. Nothing that a kept release or its model's training needs.
 
     Args:
-        dry_run: Only say what would go.
+        dry_run: Only say what would be done.
     """
-    only_say = as_flag(dry_run, "dry_run")
-    made = cleanup.clean(read_settings(), only_say, cleanup.now(), say)
-    for what, how_many, which in made.lines:
+    is_dry_run = as_flag(dry_run, "dry_run")
+    result = cleanup.clean(read_settings(), is_dry_run, cleanup.now(), say)
+    for what, how_many, which in result.lines:
         say(f"{what}: {how_many} {which}".rstrip())
     create_table_artifact(
-        [dict(zip(("what", "how many", "which"), line, strict=True)) for line in made.lines],
+        [dict(zip(("what", "how many", "which"), line, strict=True)) for line in result.lines],
         key="housekeeping",
-        description="would go or be rewritten" if only_say else "gone or rewritten",
+        description="would be removed or rewritten" if is_dry_run else "removed or rewritten",
     )
-    return made.lines
+    return result.lines

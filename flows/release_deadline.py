@@ -11,8 +11,8 @@ from flows.steps.parameters import as_day
 from flows.steps.prefect_tasks import flow, say
 
 
-@flow(name="watch", validate_parameters=False)
-def watch(as_of: str = "") -> str:
+@flow(name="release-deadline", validate_parameters=False)
+def release_deadline(as_of: str = "") -> str:
     """Fail, and so raise an alert, unless the night's release is current.
 
     Args:
@@ -22,11 +22,11 @@ def watch(as_of: str = "") -> str:
     day = as_day(as_of, "as_of") if as_of else night_schedule().newest_due(scheduled_start())
     current = Releases(open_home(read_settings())).current()
     if current is None or current.as_of < day:
-        found = "nothing was ever published" if current is None else (
+        state = "nothing was ever published" if current is None else (
             f"the newest release, {current.release_id}, is of {current.as_of}"
         )  # fmt: skip
         raise ContractError(
-            f"there is no release of {day} yet: {found}. Look at the night's run: it failed, runs "
+            f"there is no release of {day} yet: {state}. Look at the night's run: it failed, runs "
             "late, or waits for a worker. Analysts go on with the release before"
         )
     say(f"release {current.release_id} of {current.as_of} is current")

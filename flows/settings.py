@@ -50,6 +50,10 @@ lost its network: libpq itself would wait for hours."""
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """Paths lose one of the two slashes of an address, so one is enough to know it by."""
 
+RENAMED = {"clean_cron": "housekeeping_cron"}
+"""Settings by the names that they had in earlier versions."""
+_NOT_VALID = "the settings are not valid:"
+
 HOW_TO_MAKE_A_KEY = """\
 there is no user key. User ids leave the clean stage only as a keyed hash, so a run needs a key:
   nightjar new-key nightjar.key
@@ -153,8 +157,9 @@ class NightjarSettings(BaseSettings):
     """When the nightly deployment starts."""
     nightly_timezone: str = "UTC"
     release_due_cron: str = "0 8 * * *"
-    """When the night's release must be there, in `nightly_timezone`; else the run `watch` fails."""
-    clean_cron: str = "0 12 * * 0"
+    """When the night's release must be there, in `nightly_timezone`; else the run
+    `release-deadline` fails."""
+    housekeeping_cron: str = "0 12 * * 0"
     """When housekeeping runs, in `nightly_timezone`."""
     pools: bool = False
     """Whether a night starts its parts on the work pools `spark` and `gpu` instead of in itself."""
@@ -235,10 +240,10 @@ class NightjarSettings(BaseSettings):
         if self.postgres_url is None:
             raise UsageError("postgres_url is not set")
         server = make_url(self.postgres_url)
-        made = server.set(drivername=f"postgresql+{driver}", database=database)
+        address = server.set(drivername=f"postgresql+{driver}", database=database)
         if driver == "psycopg":
-            made = made.set(query={**_GIVES_UP, **made.query})
-        return made.render_as_string(hide_password=False)
+            address = address.set(query={**_GIVES_UP, **address.query})
+        return address.render_as_string(hide_password=False)
 
     def user_key(self) -> UserKey:
         """The key that user ids are hashed with.
@@ -298,17 +303,28 @@ def read_settings(**given: object) -> NightjarSettings:
     Raises:
         UsageError: a value is out of range or a name unknown; all of them are named.
     """
-    told = {name: value for name, value in given.items() if value is not None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    renamed = [_renamed(name) for name in RENAMED if f"NIGHTJAR_{name}".upper() in os.environ]
+    if renamed:  # those of the environment are ignored otherwise
+        raise UsageError("\n".join([_NOT_VALID, *renamed]))
     try:
-        settings = NightjarSettings(**told)  # type: ignore[arg-type]
+        settings = NightjarSettings(**chosen)  # type: ignore[arg-type]
         if settings.postgres_url is not None:  # pyiceberg looks nowhere else
             _check_address(settings.postgres_url)
             os.environ.setdefault(CATALOGUE_VARIABLE, settings.postgres("nightjar"))
         os.environ.setdefault(START_VARIABLE, str(settings.prefect_start_seconds))
         return settings
     except ValidationError as error:
-        lines = [f"  {'.'.join(str(p) for p in e['loc'])}: {e['msg']}" for e in error.errors()]
-        raise UsageError("\n".join(["the settings are not valid:", *lines])) from None
+        problems = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        lines = [
+            _renamed(name) if name in RENAMED else f"  {name}: {message}"
+            for name, message in problems
+        ]
+        raise UsageError("\n".join([_NOT_VALID, *lines])) from None
+
+
+def _renamed(name: str) -> str:
+    return f"  {name}: is called {RENAMED[name]} now"
 
 
 def _check_address(url: str) -> None:
@@ -324,7 +340,7 @@ def _check_address(url: str) -> None:
         right = False
     if not right:
         raise UsageError(
-            "the settings are not valid:\n  postgres_url: expected "
+            f"{_NOT_VALID}\n  postgres_url: expected "
             "postgresql://user:password@host:port, with %40 for an @ in the password, %2F for a /, "
             "%3A for a :"
         )

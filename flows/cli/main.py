@@ -18,6 +18,7 @@ from contracts.days import parse_day
 from contracts.errors import UsageError
 from flows.cli import doctor, investigate, operators, render, repair
 from flows.cli.terminal import (
+    RENAMED,
     Day,
     Format,
     Home,
@@ -30,7 +31,7 @@ from flows.cli.terminal import (
     err,
     out,
     run_flow,
-    told_of,
+    sentence_of,
 )
 from flows.lifecycle import errors, signals
 from flows.release import duckdb_views
@@ -45,7 +46,7 @@ def run(
     as_of: Day = None,
     plan: PlanOption = None,
     accept: Annotated[
-        str | None, typer.Option(help="Let a model pass that the gate asks about, by its id.")
+        str | None, typer.Option(help="Approve a model that the gate asks about, by its id.")
     ] = None,
     no_train: NoTrain = False,
     source: SourceOption = None,
@@ -56,8 +57,8 @@ def run(
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
-    told = (day, settings.source, settings.raw, plan, accept, no_train)
-    render.released(out, run_flow(settings.home_folder.path, _nightly, *told))
+    parameters = (day, settings.source, settings.raw, plan, accept, no_train)
+    render.released(out, run_flow(settings.home_folder.path, _nightly, *parameters))
 
 
 @app.command()
@@ -85,8 +86,8 @@ def demo(
     mapping = shipped("sources/market.toml")
     done = run_flow(settings.home_folder.path, _nightly, as_of, mapping, folder, None, None)
     home_folder = settings.home_folder
-    told = {"NIGHTJAR_HOME": home_folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
-    shown = {name: shlex.quote(str(value)) for name, value in told.items()}
+    variables = {"NIGHTJAR_HOME": home_folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
+    shown = {name: shlex.quote(str(value)) for name, value in variables.items()}
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         shown["NIGHTJAR_KEY"] = DEMO_KEY
     render.summary(out, settings, done, shown)
@@ -206,22 +207,24 @@ def main() -> None:
     """Run a command; a person sees a message, not a stack."""
     signals.listen()
     try:
-        code, told = ended(sys.argv[1:])
+        code, message = run_command(sys.argv[1:])
     except BaseException:
         signals.leave_it_to_the_stop()
         raise
     signals.leave_it_to_the_stop()
-    if told:
-        err.print(told, style="red", markup=False, soft_wrap=True)
+    if message:
+        err.print(message, style="red", markup=False, soft_wrap=True)
     end_soon(code)
 
 
-def ended(words: Sequence[str]) -> tuple[int, str]:
-    """Run a command: its exit code, and what is to be said of its end."""
+def run_command(arguments: Sequence[str]) -> tuple[int, str]:
+    """Run a command: its exit code, and the message that a person is to read."""
     try:
-        app(list(words), standalone_mode=True)
+        if arguments and (name := RENAMED.get(arguments[0])) is not None:
+            raise UsageError(f"nightjar {arguments[0]} is called nightjar {name} now")
+        app(list(arguments), standalone_mode=True)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1, ""
     except Exception as error:
-        return errors.exit_code(error), told_of(error)
+        return errors.exit_code(error), sentence_of(error)
     return 0, ""

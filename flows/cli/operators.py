@@ -1,4 +1,4 @@
-"""The operators' commands: plan, backfill, releases, rollback, diff."""
+"""The operators' commands: plan, backfill, releases, rollback, diff, housekeeping, adopt."""
 
 from __future__ import annotations
 
@@ -77,15 +77,15 @@ def plan(
     begin(settings.home_folder.path)
     if (start is None) != (end is None) or (start is not None and as_of is not None):
         raise UsageError("a plan is of a range (--start and --end), or of a night (--as-of)")
-    made, engine_used = _plan(settings, start, end, as_of, stages, engine, force)
+    planned, database = _plan(settings, start, end, as_of, stages, engine, force)
     from flows.planning.plan import as_json, keep
 
-    keep(engine_used, made)
+    keep(database, planned)
     if format is Format.json:
-        json.dump(as_json(made), out.file, indent=1, default=str)
+        json.dump(as_json(planned), out.file, indent=1, default=str)
         print(file=out.file)
     else:
-        render.plan(out, made, format.value)
+        render.plan(out, planned, format.value)
 
 
 def _plan(
@@ -152,7 +152,7 @@ def backfill(
         settings.raw,
     )
     out.print(
-        f"{n_of(done['recomputed'], 'day of a stage', 'days of stages')} recomputed; "
+        f"{n_of(done['recomputed'], 'stage-day')} recomputed; "
         f"release {done['release_id'] or 'none'}"
     )
 
@@ -192,14 +192,16 @@ def diff(
     from flows.release.diff import compare
 
     day = None if as_of is None else parse_day(as_of, "--as-of")
-    found = compare(read_settings(home=home), before, after, day)
+    comparison = compare(read_settings(home=home), before, after, day)
     if format is Format.table:
-        out.print(found.title)
-    render.rows(found.names, found.rows, format.value, out)
+        out.print(comparison.title)
+    render.rows(comparison.names, comparison.rows, format.value, out)
 
 
-def clean(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+def housekeeping(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done.")
+    ] = False,
     home: Home = None,
 ) -> None:
     """Drop days past their retention, compact small files, expire snapshots, remove what nothing
@@ -208,22 +210,22 @@ def clean(
     begin(settings.home_folder.path)
     from flows.retention import cleanup
 
-    made = cleanup.clean(settings, dry_run, cleanup.now(), out.print)
-    if not made.lines:
-        out.print("nothing to clean")
+    result = cleanup.clean(settings, dry_run, cleanup.now(), out.print)
+    if not result.lines:
+        out.print("nothing to remove or rewrite")
         return
-    out.print("would go or be rewritten:" if dry_run else "gone or rewritten:")
-    render.rows(("what", "how many", "which"), made.lines, "table", out)
+    out.print("would be removed or rewritten:" if dry_run else "removed or rewritten:")
+    render.rows(("what", "how many", "which"), result.lines, "table", out)
 
 
 def adopt(home: Home = None) -> None:
-    """Take a home that was moved for good; a link must stand where it was, for tables name files
-    by where they lay."""
-    from flows.lake.home_binding import adopt as take
+    """Use a home that was moved for good; a link must stand where it was, for tables name files
+    by their first place."""
+    from flows.lake.home_binding import adopt as adopt_home
 
     settings = read_settings(home=home)
-    before = take(settings)
+    before = adopt_home(settings)
     out.print(f"{settings.home_folder} is the home now that was in {before}", markup=False)
 
 
-COMMANDS = (plan, backfill, releases, rollback, diff, clean, adopt)
+COMMANDS = (plan, backfill, releases, rollback, diff, housekeeping, adopt)

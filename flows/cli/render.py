@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.rule import Rule
@@ -22,8 +22,14 @@ from contracts.tables import RELEASED_TABLES, TABLES
 from flows.release.duckdb_views import NEWEST, VIEWS, View, query
 from flows.settings import NightjarSettings
 
+if TYPE_CHECKING:
+    from flows.monitor.lineage import Origin
+    from flows.planning.plan import Plan
+
 RULE = 80
 """Columns of a line across, where there are more."""
+SHOWN_FEATURES, SHOWN_TILES, SHOWN_FILES = 30, 8, 10
+"""Of one user's lineage."""
 
 
 def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: Console) -> None:
@@ -41,13 +47,13 @@ def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: C
         )
         print(file=out.file)
     else:
-        made = RichTable(box=None, header_style="bold", pad_edge=False)
+        table = RichTable(box=None, header_style="bold", pad_edge=False)
         for i, name in enumerate(names):
             is_number = any(isinstance(row[i], int | float) for row in values)
-            made.add_column(name, justify="right" if is_number else "left", overflow="fold")
+            table.add_column(name, justify="right" if is_number else "left", overflow="fold")
         for row in values:
-            made.add_row(*(Text("" if value is None else str(value)) for value in row))
-        out.print(made)
+            table.add_row(*(Text("" if value is None else str(value)) for value in row))
+        out.print(table)
 
 
 def tables(out: Console, database: Path) -> None:
@@ -85,20 +91,20 @@ def quarantine(
     from flows.monitor.quarantine import dropped, samples
 
     lake = open_lake(settings, open_home(settings))
-    found = dropped(lake, day, reason)
-    if not found:
+    by_reason = dropped(lake, day, reason)
+    if not by_reason:
         out.print("nothing was dropped" + (f" of what landed on {day}" if day else ""))
         return
     rows(
         ("table", "reason", "rows", "of all", "last 14 days", "newest"),
         [
-            (f.table, f.reason, f"{f.rows:,}", f"{f.rows / f.rows_in:.2%}", f.trend, str(f.newest))
-            for f in found
+            (d.table, d.reason, f"{d.rows:,}", f"{d.rows / d.rows_in:.2%}", d.trend, str(d.newest))
+            for d in by_reason
         ],
         "table",
         out,
     )
-    shown = samples(lake, found[:10], day, n) if n else []
+    shown = samples(lake, by_reason[:10], day, n) if n else []
     if shown:
         out.print("\nsamples, letters as a and digits as 9; `file:line` is where the row lies")
         rows(
@@ -114,9 +120,9 @@ def releases(out: Console, settings: NightjarSettings) -> None:
     from flows.lake.home_binding import open_home  # MLflow's import takes seconds
     from flows.release.releases import Releases
 
-    found = Releases(open_home(settings))
-    current = found.current()
-    if not found.all():
+    published = Releases(open_home(settings))
+    current = published.current()
+    if not published.all():
         out.print("nothing has been released yet: run `nightjar run` or `nightjar demo`")
         return
     rows(
@@ -135,12 +141,12 @@ def releases(out: Console, settings: NightjarSettings) -> None:
                 f"{r.published_at:%Y-%m-%d %H:%M}",
                 r.run_id,
             )
-            for r in reversed(found.all())
+            for r in reversed(published.all())
         ],
         "table",
         out,
     )
-    for r in reversed(found.all()):
+    for r in reversed(published.all()):
         if r.reason is not None:
             out.print(f"{r.release_id}: {r.reason}")
 
@@ -152,15 +158,17 @@ def _listed(days: Sequence[date]) -> str:
     )
 
 
-def plan(out: Console, made: Any, how: str) -> None:
+def plan(out: Console, planned: Plan, how: str) -> None:
     """A plan: a line per stretch of days of which the same is said, the cost, and the token."""
     from flows.planning.plan import runs_of_days, stage_costs
 
-    listed = [(stage, days, n, what, why) for stage, days, what, why, n in runs_of_days(made.days)]
+    listed = [
+        (stage, days, n, what, why) for stage, days, what, why, n in runs_of_days(planned.days)
+    ]
     rows(("stage", "days", "n", "what", "why"), listed, how, out)
     if how != "table":
         return
-    if not made.todo:
+    if not planned.todo:
         out.print("\nnothing to do")
     else:
         out.print("\ncost, from earlier runs of these stages")
@@ -172,107 +180,108 @@ def plan(out: Console, made: Any, how: str) -> None:
                 "unknown" if seconds is None else f"{seconds:,.1f}",
                 "unknown" if size is None else f"{size / 1e6:,.1f}",
             )
-            for stage, n, rows_, seconds, size in stage_costs(made.days)
+            for stage, n, rows_, seconds, size in stage_costs(planned.days)
         ]
         total = (
             "all",
-            len(made.todo),
-            f"{int(made.total('rows')):,}",
-            f"{made.total('seconds'):,.1f}",
-            f"{made.total('bytes') / 1e6:,.1f}",
+            len(planned.todo),
+            f"{int(planned.total('rows')):,}",
+            f"{planned.total('seconds'):,.1f}",
+            f"{planned.total('bytes') / 1e6:,.1f}",
         )
         rows(("stage", "days", "rows", "seconds", "MB"), [*costs, total], how, out)
-    command = made.call["command"]
+    command = planned.call["command"]
     words = (
-        f"--as-of {made.call['as_of']}"
+        f"--as-of {planned.call['as_of']}"
         if command == "run"
-        else f"--start {made.call['start']} --end {made.call['end']} "
-        f"--stages {','.join(made.call['stages'])} --engine {made.call['engine']}"
-        + (" --force" if made.call["force"] else "")
+        else f"--start {planned.call['start']} --end {planned.call['end']} "
+        f"--stages {','.join(planned.call['stages'])} --engine {planned.call['engine']}"
+        + (" --force" if planned.call["force"] else "")
     )
-    out.print(f"\nplan {made.token}; to run exactly this:")
-    out.print(f"  nightjar {command} {words} --plan {made.token}", soft_wrap=True)
+    out.print(f"\nplan {planned.token}; to run exactly this:")
+    out.print(f"  nightjar {command} {words} --plan {planned.token}", soft_wrap=True)
 
 
-def origin(out: Console, found: Any) -> None:
-    """A row's origin, from the scores back to the files."""
-    release = found.release
-    out.print(f"user {found.user_key} as of {found.as_of}")
-    out.print(f"\nscores, first published by release {found.scores['release_id']}")
-    rows(
-        ("score", "value"),
-        [
-            (name, value if not isinstance(value, float) else f"{value:.6g}")
-            for name, value in found.scores.items()
-            if name.startswith("score_") and value is not None and not isinstance(value, list)
-        ],
-        "table",
-        out,
-    )
-    out.print("\nwhat moved each score most, against the mean user of the day")
-    rows(
-        ("task", "ranking score", "mean user", "reasons"),
-        [
-            (
-                name,
-                f"{r['score']:.3g}",
-                f"{r['mean_user']:.3g}",
-                ", ".join(f"{feature} {by:+.2g}" for feature, by in r["features"]),
-            )
-            for name, r in found.reasons.items()
-        ],
-        "table",
-        out,
-    )
-    for title, named in (
-        (
-            "current release",
-            {
-                "release": release.release_id,
-                "published": f"{release.published_at:%Y-%m-%d %H:%M} UTC",
-                "run": release.run_id,
-                "snapshots": ", ".join(f"{t} {s}" for t, s in release.snapshots.items()),
-            },
-        ),
-        ("model", found.model),
-        ("features", found.computed),
-    ):
-        out.print(f"\n{title}")
-        rows(("", ""), [(k, str(v)) for k, v in named.items()], "table", out)
-    counted = {k: v for k, v in found.features.items() if isinstance(v, int | float) and v}
-    shown = ", ".join(f"{k} {v:g}" for k, v in list(counted.items())[:30])
-    out.print(f"\n{len(found.features)} feature columns, {len(counted)} of them not 0: {shown} …")
-    out.print(f"\n{len(found.tiles)} tiles in the widest window; the newest")
-    rows(
-        ("day", "landed", "what"),
-        [
-            (
-                str(t["day"]),
-                str(t["landed_on"]),
-                ", ".join(f"{k} {v}" for k, v in t.items() if isinstance(v, int) and v),
-            )
-            for t in found.tiles[-8:]
-        ],
-        "table",
-        out,
-    )
-    out.print("\nclean rows of the user")
-    rows(("table", "rows", "first landed", "last landed"), found.rows, "table", out)
-    lines = sum(n for _, _, n in found.files)
-    out.print(
-        f"\n{n_of(len(found.files), 'raw file')} of those days, {n_of(lines, 'line')}; the newest"
-    )
-    rows(("source", "file", "lines"), found.files[:10], "table", out)
-    if found.mismatches:
-        out.print("\nmade again, it came out differently:")
-        for problem in found.mismatches:
+def lineage(out: Console, origin: Origin) -> None:
+    """A row's lineage, from the scores back to the files."""
+    out.print(f"user {origin.user_key} as of {origin.as_of}")
+    _scores(out, origin)
+    _computed_by(out, origin)
+    _computed_from(out, origin)
+    if origin.mismatches:
+        out.print("\nrecomputed, it differs:")
+        for problem in origin.mismatches:
             out.print(f"  {problem}")
     else:
-        out.print("\nmade again from tiles and artifact: every feature and score matches")
+        out.print("\nrecomputed from tiles and artifact: every feature and score matches")
+
+
+def _scores(out: Console, origin: Origin) -> None:
+    """The scores, and which features moved them most."""
+    out.print(f"\nscores, first published by release {origin.scores['release_id']}")
+    scores = [
+        (name, value if not isinstance(value, float) else f"{value:.6g}")
+        for name, value in origin.scores.items()
+        if name.startswith("score_") and value is not None and not isinstance(value, list)
+    ]
+    rows(("score", "value"), scores, "table", out)
+    out.print("\nwhat moved each score most, against the mean user of the day")
+    reasons = [
+        (
+            task,
+            f"{reason['score']:.3g}",
+            f"{reason['mean_user']:.3g}",
+            ", ".join(f"{feature} {by:+.2g}" for feature, by in reason["features"]),
+        )
+        for task, reason in origin.reasons.items()
+    ]
+    rows(("task", "ranking score", "mean user", "reasons"), reasons, "table", out)
+
+
+def _computed_by(out: Console, origin: Origin) -> None:
+    """The release, the model and the run that computed the features."""
+    release = origin.release
+    described = {
+        "release": release.release_id,
+        "published": f"{release.published_at:%Y-%m-%d %H:%M} UTC",
+        "run": release.run_id,
+        "snapshots": ", ".join(f"{table} {id}" for table, id in release.snapshots.items()),
+    }
+    for title, values in (
+        ("current release", described),
+        ("model", origin.model),
+        ("features", origin.computed),
+    ):
+        out.print(f"\n{title}")
+        rows(("", ""), [(name, str(value)) for name, value in values.items()], "table", out)
+
+
+def _computed_from(out: Console, origin: Origin) -> None:
+    """Features, tiles, clean rows and raw files of the user."""
+    numbers = {k: v for k, v in origin.features.items() if isinstance(v, int | float) and v}
+    shown = ", ".join(f"{k} {v:g}" for k, v in list(numbers.items())[:SHOWN_FEATURES])
+    out.print(f"\n{len(origin.features)} feature columns, {len(numbers)} of them not 0: {shown} …")
+    out.print(f"\n{len(origin.tiles)} tiles in the widest window; the newest")
+    tiles = [
+        (
+            str(tile["day"]),
+            str(tile["landed_on"]),
+            ", ".join(f"{k} {v}" for k, v in tile.items() if isinstance(v, int) and v),
+        )
+        for tile in origin.tiles[-SHOWN_TILES:]
+    ]
+    rows(("day", "landed", "what"), tiles, "table", out)
+    out.print("\nclean rows of the user")
+    rows(("table", "rows", "first landed", "last landed"), origin.rows, "table", out)
+    lines = sum(n for _, _, n in origin.files)
+    out.print(
+        f"\n{n_of(len(origin.files), 'raw file')} of those days, {n_of(lines, 'line')}; the newest"
+    )
+    rows(("source", "file", "lines"), origin.files[:SHOWN_FILES], "table", out)
 
 
 def summary(
-    out: Console, settings: NightjarSettings, done: Mapping[str, Any], told: Mapping[str, str]
+    out: Console, settings: NightjarSettings, done: Mapping[str, Any], variables: Mapping[str, str]
 ) -> None:
     """The end of a demo: what came in and out, where to look next, and in what environment."""
     out.print(Rule(f"the night of {done['as_of']}"), width=min(out.width, RULE))
@@ -281,7 +290,7 @@ def summary(
     night(out, done)
     page, home = done.get("report", "none could be made"), settings.home_folder
     exports = "\n                     ".join(
-        f"export {name}={value}" for name, value in told.items()
+        f"export {name}={value}" for name, value in variables.items()
     )
     out.print(
         f"""[bold]where to look[/bold]
@@ -303,10 +312,10 @@ def summary(
 def released(out: Console, done: Mapping[str, Any]) -> None:
     """The end of a night: what is current now, what became of its rows, and where to look."""
     if "tonight" in done:
-        counted = done["tonight"]
-        clean, duplicate, dropped = (sum(row[i] for row in counted.rows) for i in (3, 4, 5))
+        counts = done["tonight"]
+        clean, duplicate, dropped = (sum(row[i] for row in counts.rows) for i in (3, 4, 5))
         out.print(
-            f"{counted.title}: {n_of(counted.rows_in, 'row')} in, {clean:,} clean, {duplicate:,} "
+            f"{counts.title}: {n_of(counts.rows_in, 'row')} in, {clean:,} clean, {duplicate:,} "
             f"duplicate, {dropped:,} quarantined"
         )
     out.print(f"release {done['release_id']} is current")
@@ -318,18 +327,18 @@ def night(out: Console, done: Mapping[str, Any]) -> None:
     """What a night says when it is over: its parts that a terminal has room for."""
     if "tonight" not in done:  # the release stands, but its page could not be made
         return
-    counted, (names, sampled) = done["tonight"], done["sample"]
+    counts, (names, sampled) = done["tonight"], done["sample"]
     _part(
         out,
-        f"what became of {counted.title}",
+        f"what became of {counts.title}",
         ("source", "table", "rows in", "clean", "duplicate", "quarantined", "erased"),
-        counted.rows,
+        counts.rows,
     )
     _part(
         out,
         "why rows of these were dropped",
         ("source", "table", "reason", "rows"),
-        counted.reasons,
+        counts.reasons,
     )
     _part(
         out,

@@ -26,14 +26,14 @@ def replay(
         str | None, typer.Option(help="The last such day, included; without it one day.")
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Only reasons that hold this text.")] = None,
-    keep: Annotated[
+    no_publish: Annotated[
         bool, typer.Option("--no-publish", help="Clean the rows, and leave the rest to the night.")
     ] = False,
     source: SourceOption = None,
     raw: RawOption = None,
     home: Home = None,
 ) -> None:
-    """Clean the days of quarantined rows again, after a mapping, rule or file was mended.
+    """Clean the days of quarantined rows again, after a mapping, rule or file was corrected.
 
     What depends on them is rebuilt, users are scored again, and one release is published.
     """
@@ -41,8 +41,8 @@ def replay(
     first = parse_day(day, "--day")
     last = first if until is None else parse_day(until, "--until")
     settings.user_key()
-    words = (first, last, reason, not keep, settings.source, settings.raw)
-    done = run_flow(settings.home_folder.path, _replay, *words)
+    parameters = (first, last, reason, not no_publish, settings.source, settings.raw)
+    done = run_flow(settings.home_folder.path, _replay, *parameters)
     if done["rows"]:
         heads = ("table", "reason", "in quarantine before", "now")
         render.rows(heads, done["rows"], "table", out)
@@ -69,11 +69,12 @@ def erase(
     """
     settings = read_settings(home=home, source=source, raw=raw)
     key = settings.user_key()
-    told = user if re.fullmatch("[0-9a-f]{32}", user) else key.of(user)
+    user_key = user if re.fullmatch("[0-9a-f]{32}", user) else key.of(user)
     if not yes:
-        typer.confirm(f"erase {told} from every release of {settings.home_folder}?", abort=True)
-    done = run_flow(settings.home_folder.path, _erase, told, reason, settings.source, settings.raw)
-    render.rows(("table", "rows taken out"), sorted(done["rows"].items()), "table", out)
+        typer.confirm(f"erase {user_key} from every release of {settings.home_folder}?", abort=True)
+    parameters = (user_key, reason, settings.source, settings.raw)
+    done = run_flow(settings.home_folder.path, _erase, *parameters)
+    render.rows(("table", "rows removed"), sorted(done["rows"].items()), "table", out)
     out.print(
         f"{n_of(done['raw_rows'], 'raw row')} blanked, "
         f"{n_of(done['files_rewritten'], 'file')} rewritten, "

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -23,6 +22,9 @@ from flows.lifecycle.child_processes import leave_nothing_behind
 from flows.lifecycle.log_filters import following_runs, keep_for_ourselves
 from flows.settings import quiet_environment, read_settings
 from flows.state.postgres import PREFECT_VARIABLE, prefect_database
+
+RENAMED = {"clean": "housekeeping", "late": "late-data", "clocks": "late-data-cost"}
+"""Commands by the names that they had in earlier versions."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -93,13 +95,12 @@ def begin(home: Path) -> None:
     log, and nothing that they start outlives the command."""
     os.environ["NIGHTJAR_HOME"] = str(home)
     quiet_environment(home)
-    context = click.get_current_context(silent=True)
-    name = context.info_name if context else "run"
-    _work(home / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{name}")
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "run")
+    _work(home / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}")
 
 
 def begin_without_home() -> None:
-    """The same for a command that leaves nothing behind, not even a log, if it ends as foreseen."""
+    """The same for a command that leaves nothing behind, not even a log, unless it crashes."""
     if signals.is_listening():
         folder = Path(tempfile.mkdtemp(prefix="nightjar-"))
         signals.at_the_end(partial(shutil.rmtree, folder, ignore_errors=True))
@@ -129,14 +130,14 @@ def kept_log() -> Path | None:
     return _log[0] if _log else None
 
 
-def told_of(error: Exception) -> str:
-    """What a person is told of an error; a log has more of one that nobody foresaw."""
-    told = errors.sentence(error)
+def sentence_of(error: Exception) -> str:
+    """The sentence that a person gets for an error; a log has more of an unexpected one."""
+    sentence = errors.sentence(error)
     if errors.is_foreseen(error):
-        return told
-    print(f"{told}\n{errors.stack(error)}", file=sys.stderr)
+        return sentence
+    print(f"{sentence}\n{errors.stack(error)}", file=sys.stderr)
     log = kept_log()
-    return f"{told}; what led to it is in {log}" if log else told
+    return f"{sentence}; what led to it is in {log}" if log else sentence
 
 
 def _keep_runs_on_server() -> None:
@@ -152,7 +153,9 @@ PREFECT_RETRIES = 3
 before it: Prefect itself would go on for a minute with each."""
 
 
-def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) -> dict[str, Any]:
+def run_flow(
+    home: Path, flow: Callable[[], Callable[..., Any]], *parameters: Any
+) -> dict[str, Any]:
     """Run a Prefect flow in this process; its lines are for a person to follow.
 
     `flow` imports it: Prefect must not be imported before it knows where its files belong.
@@ -160,14 +163,14 @@ def run_flow(home: Path, flow: Callable[[], Callable[..., Any]], *words: Any) ->
     begin(home)
     _keep_runs_on_server()
     os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", str(PREFECT_RETRIES))
-    found: Any = flow()
+    run: Any = flow()
     try:
         with following_runs(err):
-            state = found(*words, return_state=True)
+            state = run(*parameters, return_state=True)
     except Exception as error:
         raise errors.first_of(error) from None
-    made: dict[str, Any] = state.result()
-    return made
+    result: dict[str, Any] = state.result()
+    return result
 
 
 END_SECONDS = 20

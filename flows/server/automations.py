@@ -20,10 +20,10 @@ from flows.engine.alerts import EVERY_ALERT
 from flows.settings import NightjarSettings
 
 BLOCK = "nightjar-alerts"
-_MADE = "Made by `nightjar up`; changes here are undone when it starts."
+_DESCRIPTION = "Made by `nightjar up`; changes here are undone when it starts."
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _RUN = "{{ flow_run.name }}: {{ flow_run.state.name }}"
-_WHAT = {
+_EVENTS = {
     "Nightjar: a run failed": (
         ("prefect.flow-run.Failed", "prefect.flow-run.Crashed", "prefect.flow-run.TimedOut"),
         _RUN,
@@ -48,8 +48,8 @@ SILENCE = timedelta(minutes=5)
 long it is called crashed, which is an alert."""
 
 
-def automate(settings: NightjarSettings) -> tuple[str, ...]:
-    """Make or renew the automations; without anybody to tell they only record what happened.
+def put_automations(settings: NightjarSettings) -> tuple[str, ...]:
+    """Create or update the automations; without a receiver they only record what happened.
 
     Returns:
         Their names.
@@ -59,7 +59,7 @@ def automate(settings: NightjarSettings) -> tuple[str, ...]:
     """
     block = notification_block(settings)
     with get_client(sync_client=True) as client:
-        for name, (expect, subject, body) in _WHAT.items():
+        for name, (expect, subject, body) in _EVENTS.items():
             action = (
                 DoNothing()
                 if block is None
@@ -69,7 +69,7 @@ def automate(settings: NightjarSettings) -> tuple[str, ...]:
                 client,
                 AutomationCore(
                     name=name,
-                    description=_MADE,
+                    description=_DESCRIPTION,
                     enabled=True,
                     trigger=EventTrigger(
                         expect=set(expect),
@@ -82,16 +82,16 @@ def automate(settings: NightjarSettings) -> tuple[str, ...]:
                     actions=[action],
                 ),
             )
-        put(client, silent_runs_crash())
-    return (*_WHAT, SILENT)
+        put(client, crash_silent_runs())
+    return (*_EVENTS, SILENT)
 
 
-def silent_runs_crash(silence: timedelta = SILENCE) -> AutomationCore:
+def crash_silent_runs(silence: timedelta = SILENCE) -> AutomationCore:
     """Calls runs crashed that have sent a heartbeat, and then neither another one nor an end."""
     ends = ("Completed", "Failed", "Crashed", "Cancelled")
     return AutomationCore(
         name=SILENT,
-        description=_MADE,
+        description=_DESCRIPTION,
         enabled=True,
         trigger=EventTrigger(
             after={_HEARTBEAT},
@@ -116,27 +116,27 @@ def silent_runs_crash(silence: timedelta = SILENCE) -> AutomationCore:
 
 def put(client: SyncPrefectClient, wanted: AutomationCore) -> None:
     """Create the automation, or make the one of its name like it."""
-    found = client.find_automation(wanted.name)
-    if found is None:
+    existing = client.find_automation(wanted.name)
+    if existing is None:
         client.create_automation(wanted)
     else:
-        client.update_automation(found.id, wanted)
+        client.update_automation(existing.id, wanted)
 
 
 def notification_block(settings: NightjarSettings) -> UUID | None:
     """The id of the block that notifications go to; None if nobody is to be told."""
-    made: Any
+    block: Any
     if settings.alert_block is not None:
         try:
-            made = Block.load(settings.alert_block)
+            block = Block.load(settings.alert_block)
         except ValueError as error:
             why = told_by_library(error)
             raise UsageError(f"alert_block = {settings.alert_block!r}: {why}") from None
-        return cast(UUID, made._block_document_id)
+        return cast(UUID, block._block_document_id)
     if settings.alert_webhook is None:
         return None
-    made = webhook_block(settings.alert_webhook.get_secret_value())
-    return cast(UUID, made.save(BLOCK, overwrite=True))
+    block = webhook_block(settings.alert_webhook.get_secret_value())
+    return cast(UUID, block.save(BLOCK, overwrite=True))
 
 
 def webhook_block(url: str) -> CustomWebhookNotificationBlock:

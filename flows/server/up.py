@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import yaml
+
 from contracts.errors import ContractError
 from flows.lifecycle import signals
 from flows.settings import (
@@ -32,6 +34,8 @@ HOST = "127.0.0.1"
 START_SECONDS = 120
 STOP_SECONDS = 10.0
 STOPPED = "stopped; `nightjar up` starts it again"
+OUR_TAG = "nightjar"
+"""Of every deployment in `infra/prefect.yaml`: another with it is taken for one of ours."""
 OPERATOR = "operator"
 """Who may use Prefect and MLflow, where a password is set."""
 _SET_PARENT_DEATH_SIGNAL = 1
@@ -48,7 +52,7 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
     quiet_environment(settings.home_folder.path)
     if settings.postgres_url is not None:
         for name in make_databases(settings):
-            say(f"PostgreSQL: made database {name}")
+            say(f"PostgreSQL: created database {name}")
     environment, logs = service_environment(settings), settings.home_folder.logs
     os.environ.update(environment)
     started: dict[str, subprocess.Popen[bytes]] = {}
@@ -87,8 +91,8 @@ def api_url(settings: NightjarSettings) -> str:
 
 
 def service_environment(settings: NightjarSettings) -> dict[str, str]:
-    """What the server, the worker and the runs it starts need to know of this home."""
-    told = {
+    """Of the server, the worker and the runs that it starts: where the home is."""
+    environment = {
         "PREFECT_API_URL": api_url(settings),
         "NIGHTJAR_HOME": str(settings.home_folder),
         "MLFLOW_BACKEND_STORE_URI": settings.mlflow_url,  # not an argument: it may hold a password
@@ -96,27 +100,29 @@ def service_environment(settings: NightjarSettings) -> dict[str, str]:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; see `flows/server/automations.py`
     }
     if settings.postgres_url is not None:
-        told |= {
+        environment |= {
             PREFECT_VARIABLE: settings.postgres("nightjar_prefect", "asyncpg"),
             CATALOGUE_VARIABLE: settings.postgres("nightjar"),
         }
     if settings.operators_password is not None:
-        told |= locked(settings, settings.operators_password.get_secret_value())
+        environment |= password_environment(
+            settings, settings.operators_password.get_secret_value()
+        )
     for name, value in (
         ("NIGHTJAR_SOURCE", settings.source),
         ("NIGHTJAR_RAW", settings.raw),
         ("NIGHTJAR_KEY_FILE", settings.key_file),
     ):
         if value is not None:
-            told[name] = str(Path(value).absolute())
-    return told
+            environment[name] = str(Path(value).absolute())
+    return environment
 
 
-def locked(settings: NightjarSettings, password: str) -> dict[str, str]:
-    """What makes Prefect and MLflow ask for a name and password.
+def password_environment(settings: NightjarSettings, password: str) -> dict[str, str]:
+    """Environment in which Prefect and MLflow ask for a name and password.
 
-    MLflow keeps accounts in a database of its own; it is made anew, so that the password is always
-    the one in the settings.
+    MLflow keeps accounts in a database of its own, which is created again each time, so that the
+    password is always the one in the settings.
     """
     accounts = settings.home_folder.mlflow_accounts
     accounts.unlink(missing_ok=True)
@@ -180,7 +186,7 @@ def mlflow_command(settings: NightjarSettings) -> list[str]:
 
 
 def deploy(settings: NightjarSettings) -> None:
-    """Make or renew pools, deployments and automations, as `infra/prefect.yaml` says.
+    """Create or update pools, deployments and automations, as `infra/prefect.yaml` says.
 
     Raises:
         ContractError: Prefect refuses; its last words are in the message.
@@ -189,32 +195,47 @@ def deploy(settings: NightjarSettings) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
-    from flows.server.automations import automate
+    from flows.server.automations import put_automations
 
     with get_client(sync_client=True) as client:
         for pool in POOLS:
             with suppress(ObjectAlreadyExists):
                 client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
-    told = {
+    variables = {
         "NIGHTJAR_FOLDER": str(Path.cwd()),  # of `nightjar.toml`, for runs to read as well
         "NIGHTJAR_NIGHTLY_CRON": settings.nightly_cron,
         "NIGHTJAR_NIGHTLY_TIMEZONE": settings.nightly_timezone,
         "NIGHTJAR_RELEASE_DUE_CRON": settings.release_due_cron,
-        "NIGHTJAR_CLEAN_CRON": settings.clean_cron,
+        "NIGHTJAR_HOUSEKEEPING_CRON": settings.housekeeping_cron,
         "PREFECT_API_URL": api_url(settings),
     }
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
-    made = subprocess.run(
+    deployment = subprocess.run(
         [*command, "--prefect-file", str(shipped("prefect.yaml"))],
-        env={**os.environ, **told},
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         check=False,
     )
-    if made.returncode:
-        tail = "\n".join((made.stdout + made.stderr).splitlines()[-15:])
+    if deployment.returncode:
+        tail = "\n".join((deployment.stdout + deployment.stderr).splitlines()[-15:])
         raise ContractError(f"infra/prefect.yaml cannot be deployed:\n{tail}")
-    automate(settings)
+    remove_old_deployments()
+    put_automations(settings)
+
+
+def remove_old_deployments() -> None:
+    """Remove deployments of earlier versions, of which the schedules would go on."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    declared = yaml.safe_load(shipped("prefect.yaml").read_text())["deployments"]
+    names = {deployment["name"] for deployment in declared}
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[OUR_TAG]))
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments(deployment_filter=ours):
+            if deployment.name not in names:
+                client.delete_deployment(deployment.id)
 
 
 def start(

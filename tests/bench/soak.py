@@ -4,7 +4,7 @@ A Prefect server runs all the while with the automations of `nightjar up`, and a
 alerts that arrive. Nights are started as a person would, with the command. Late rows come with the
 simulated market; beside them a raw file arrives truncated, the source of orders changes its folder
 and columns, a night is killed with all its processes, and an audit fails. After each of these the
-night is mended as the messages say and run again; when nothing was published by morning, `watch`
+night is mended as the messages say and run again; when nothing was published by morning, `release-deadline`
 runs, as its schedule would, and housekeeping every week. Prints a table, and last a JSON line with `nights` and `published`.
 With `--root` a soak that was stopped goes on after its last night.
 """
@@ -48,6 +48,11 @@ from tests.flows.conftest import DAYS, ENVIRONMENT, START
 HISTORY = DAYS
 TRUNCATED, MOVED, KILLED, AUDIT = 5, 12, 18, 24
 """Nights, counted from 0, on which something goes wrong."""
+
+
+CHECK_DEADLINE = (
+    "import sys; from flows.release_deadline import release_deadline; release_deadline(sys.argv[1])"
+)
 
 
 @dataclass
@@ -107,10 +112,10 @@ class Soak:
 
     server_pid: int = 0
 
-    def watch(self, day: date) -> None:
+    def check_deadline(self, day: date) -> None:
         """What the schedule does in the morning."""
         subprocess.run(
-            [sys.executable, "-c", f"from flows.release_deadline import watch; watch('{day}')"],
+            [sys.executable, "-c", CHECK_DEADLINE, str(day)],
             env=self.environment(),
             cwd=REPOSITORY,
             stdout=subprocess.DEVNULL,
@@ -118,9 +123,10 @@ class Soak:
             check=False,
         )
 
-    def clean(self) -> None:
+    def housekeeping(self) -> None:
         """What the schedule does every week, as if these nights lay a day apart."""
-        self.start("clean", NIGHTJAR_KEEP_SNAPSHOT_DAYS="0", NIGHTJAR_KEEP_FILES_HOURS="0").wait()
+        at_once = {"NIGHTJAR_KEEP_SNAPSHOT_DAYS": "0", "NIGHTJAR_KEEP_FILES_HOURS": "0"}
+        self.start("housekeeping", **at_once).wait()
 
     def published(self, day: date) -> bool:
         current = Releases(open_database(f"sqlite:///{self.home}/nightjar.db")).current()
@@ -222,7 +228,7 @@ def soak(of: Soak, nights: int, users: int) -> None:
             file = of.raw / f"engagements/{day - timedelta(days=1)}.jsonl.gz"
             truncate(file, of.root / file.name)
             of.night(day)
-            of.watch(day)
+            of.check_deadline(day)
             shutil.copyfile(of.root / file.name, file)  # the source sends it again
             what, tries = "bad file", 2
         elif n == MOVED:
@@ -230,21 +236,21 @@ def soak(of: Soak, nights: int, users: int) -> None:
             span = (last - day).days + 2
             move_orders(of.raw, [day + timedelta(days=k - 1) for k in range(span)])
             of.night(day)
-            of.watch(day)
+            of.check_deadline(day)
             if "orders_v2" not in of.mapping.read_text():
                 map_moved_orders(of.mapping)
             what, tries = "schema", 2
         elif n == KILLED:
             of.kill_night(day, 20)
-            of.watch(day)
+            of.check_deadline(day)
             what, tries = "killed", 2
         elif n == AUDIT:
             of.night(day, NIGHTJAR_MAX_SCORE_SHIFT="0.0000001")
-            of.watch(day)
+            of.check_deadline(day)
             what, tries = "audit", 2
         of.night(day)
         if n % 7 == 6:
-            of.clean()
+            of.housekeeping()
         time.sleep(2)  # for an alert to arrive
         of.note(day, what, tries, time.monotonic() - started)
 

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from contracts.errors import ContractError, NightjarError, UsageError
+from contracts.errors import NightjarError, UsageError
 from contracts.tables import RELEASED_TABLES
 from contracts.tasks import TASKS, task_named
 from flows.report import charts
@@ -31,15 +31,6 @@ USER = "analyst"
 
 def make_app(settings: NightjarSettings) -> FastAPI:
     """The pages of a home. They read the release's file of views, and receipts; nothing else."""
-    pages = Pages(settings)
-    templates = Environment(
-        loader=PackageLoader("flows.server.pages", ""),
-        undefined=StrictUndefined,
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["number"] = number
     guard = [Depends(_guard(settings))] if settings.pages_password is not None else []
     app = FastAPI(
         title="Nightjar", docs_url=None, redoc_url=None, openapi_url=None, dependencies=guard
@@ -48,29 +39,61 @@ def make_app(settings: NightjarSettings) -> FastAPI:
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "testserver"]
     )
+    app.middleware("http")(_add_headers)
+    pages = Pages(settings)
+    page = _renderer(pages)
 
-    @app.middleware("http")
-    async def headers(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await call_next(request)
-        is_report = request.url.path.startswith("/reports/")
-        response.headers["Content-Security-Policy"] = _REPORT_POLICY if is_report else _POLICY
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["Cache-Control"] = "no-store"
-        return response
+    @app.exception_handler(NightjarError)
+    async def error_page(request: Request, error: NightjarError) -> HTMLResponse:
+        return page("message", 404, title="Not there", text=str(error))
 
-    def page(name: str, status: int = 200, **told: Any) -> HTMLResponse:
-        current = pages.current()
+    _add_release_pages(app, pages, page)
+    _add_user_pages(app, pages, page)
+    storage = settings.home_folder.storage
+    reports = storage.local_path(storage.make_folder(settings.home_folder.reports))
+    app.mount("/reports", StaticFiles(directory=reports), name="reports")
+    return app
+
+
+Page = Callable[..., HTMLResponse]
+"""A template's name, the status, and what it shows, as a response."""
+
+
+def _renderer(pages: Pages) -> Page:
+    """What makes a page of a template."""
+    templates = Environment(
+        loader=PackageLoader("flows.server.pages", ""),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["number"] = number
+
+    def page(name: str, status: int = 200, **values: Any) -> HTMLResponse:
         text = templates.get_template(f"{name}.html.j2").render(
-            current=current, tasks=[t.name for t in TASKS], **told
+            current=pages.current(), tasks=[t.name for t in TASKS], **values
         )
         return HTMLResponse(text, status)
 
-    @app.exception_handler(NightjarError)
-    async def wrong(request: Request, error: ContractError) -> HTMLResponse:
-        return page("message", 404, title="Not there", text=str(error))
+    return page
+
+
+async def _add_headers(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """What browsers may do with a page: next to nothing."""
+    response = await call_next(request)
+    is_report = request.url.path.startswith("/reports/")
+    response.headers["Content-Security-Policy"] = _REPORT_POLICY if is_report else _POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _add_release_pages(app: FastAPI, pages: Pages, page: Page) -> None:
+    """Releases, tasks and tables."""
 
     @app.get("/")
     def releases() -> HTMLResponse:
@@ -79,24 +102,28 @@ def make_app(settings: NightjarSettings) -> FastAPI:
     @app.get("/tasks/{name}")
     def task(name: str) -> HTMLResponse:
         try:
-            found = task_named(name)
+            shown = task_named(name)
         except NightjarError as error:
             raise UsageError(str(error)) from None
         history, scored = pages.trained(name), pages.scoreboard(name)
-        bins = pages.distribution(found)
+        bins = pages.distribution(shown)
         return page(
             "task",
-            task=found,
+            task=shown,
             history=history,
             scored=scored,
             bins=bins,
-            curve=charts.quality(found, history, scored),
-            histogram=charts.histogram(found, bins),
+            curve=charts.quality(shown, history, scored),
+            histogram=charts.histogram(shown, bins),
         )
 
     @app.get("/tables")
     def tables() -> HTMLResponse:
         return page("tables", tables=RELEASED_TABLES)
+
+
+def _add_user_pages(app: FastAPI, pages: Pages, page: Page) -> None:
+    """One user: scores, features and, when asked for, reasons."""
 
     @app.get("/users")
     def users() -> HTMLResponse:
@@ -117,11 +144,6 @@ def make_app(settings: NightjarSettings) -> FastAPI:
         key = pages.checked_key(user_key)
         return page("user", key=key, answers=pages.answers(key), features=pages.features(key),
                     reasons=pages.reasons(key))  # fmt: skip
-
-    storage = settings.home_folder.storage
-    reports = storage.local_path(storage.make_folder(settings.home_folder.reports))
-    app.mount("/reports", StaticFiles(directory=reports), name="reports")
-    return app
 
 
 def _guard(settings: NightjarSettings) -> Callable[..., None]:

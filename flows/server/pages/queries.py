@@ -64,17 +64,17 @@ class Pages:
     def releases(self) -> list[dict[str, Any]]:
         """The newest releases, newest first, each with its report if there is one."""
         current = self.current()
-        made = []
+        listed = []
         for release in Releases(self._engine).newest(RELEASES):
             report = self._home.report(release.as_of)
-            made.append(
+            listed.append(
                 {
                     "release": release,
                     "current": current is not None and release.release_id == current.release_id,
                     "report": name_of(report) if self._home.storage.exists(report) else None,
                 }
             )
-        return made
+        return listed
 
     def quality(self) -> list[dict[str, Any]]:
         """Per task: how the newest model did on its test days, beside its twin."""
@@ -86,36 +86,36 @@ class Pages:
             {
                 "task": name,
                 "day": day,
-                "metric": found["main"],
-                "model": found["model"].get(found["main"]),
-                "twin": found["twin"].get(found["main"]),
-                "constant": found["constant"].get(found["main"]),
-                "rows": found["test_rows"],
+                "metric": report["main"],
+                "model": report["model"].get(report["main"]),
+                "twin": report["twin"].get(report["main"]),
+                "constant": report["constant"].get(report["main"]),
+                "rows": report["test_rows"],
             }
-            for name, found in tasks.items()
+            for name, report in tasks.items()
         ]
 
     def _newest_training(self) -> tuple[date, Mapping[str, Any]] | None:
-        found = newest(self._engine, "train", 1)
-        return (found[0].day, found[0].outputs["tasks"]) if found else None
+        receipts = newest(self._engine, "train", 1)
+        return (receipts[0].day, receipts[0].outputs["tasks"]) if receipts else None
 
     def trained(self, task: str) -> list[dict[str, Any]]:
         """Per night: the task's main metric on the test days of that night's model."""
-        made = []
+        nights = []
         for receipt in newest(self._engine, "train", DAYS):
-            found = receipt.outputs["tasks"].get(task)
-            if found:
-                main = found["main"]
-                made.append(
+            report = receipt.outputs["tasks"].get(task)
+            if report:
+                main = report["main"]
+                nights.append(
                     {
                         "day": receipt.day,
                         "metric": main,
-                        "model": found["model"].get(main),
-                        "twin": found["twin"].get(main),
-                        "rows": found["test_rows"],
+                        "model": report["model"].get(main),
+                        "twin": report["twin"].get(main),
+                        "rows": report["test_rows"],
                     }
                 )
-        return made
+        return nights
 
     def scoreboard(self, task: str) -> list[dict[str, Any]]:
         """Per day: how scores that were published then did, oldest first, of all users."""
@@ -164,14 +164,14 @@ class Pages:
                 "A user_key is 32 digits and letters a to f, as in the column user_key of every "
                 "table. Raw ids are not known here."
             )
-        if not self._rows(f"SELECT 1 AS there FROM {NEWEST} WHERE user_key = ?", [key]):
+        if not self._rows(f"SELECT 1 FROM {NEWEST} WHERE user_key = ?", [key]):
             raise UsageError("The current release has no such user.")
         return key
 
     def answers(self, key: str) -> list[Answer]:
         """What the release says of the user, task by task."""
         (row,) = self._rows(f"SELECT * FROM {NEWEST} WHERE user_key = ?", [key])
-        made = []
+        answers = []
         for task in TASKS:
             value: float | str | None
             columns = task.score_columns()
@@ -187,8 +187,8 @@ class Pages:
             else:
                 value = row[columns[0].name]
             if value is not None:
-                made.append(Answer(task, value, row[task.percentile], row[task.method]))
-        return made
+                answers.append(Answer(task, value, row[task.percentile], row[task.method]))
+        return answers
 
     def features(self, key: str) -> list[tuple[str, Any, str]]:
         """Name, value and meaning of what was known of the user, without what is 0 or missing."""
@@ -252,6 +252,6 @@ class Pages:
 
     def _rows(self, sql: str, given: Sequence[Any]) -> list[dict[str, Any]]:
         with reading(self._database) as connection:
-            made = connection.execute(sql, list(given))
-            names = [d[0] for d in made.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in made.fetchall()]
+            cursor = connection.execute(sql, list(given))
+            names = [d[0] for d in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from contracts.errors import ContractError, UsageError
 from flows.cli import terminal
-from flows.cli.main import app, ended
+from flows.cli.main import app, run_command
 from flows.lifecycle import errors
 from flows.lifecycle.errors import exit_code, first_of, is_foreseen, may_pass, sentence
 from tests.conftest import REPOSITORY
@@ -155,17 +155,17 @@ WRONG_CALLS = [
     (["simulate"], ""),
     (["new-key", "."], ".: File exists; a key is never overwritten"),
     (["quarantine", "--day", "soon"], "--day: expected a day such as 2025-01-31, found 'soon'"),
-    (["late", "--day", "soon"], "--day: expected a day such as 2025-01-31, found 'soon'"),
-    (["clocks"], ""),
+    (["late-data", "--day", "soon"], "--day: expected a day such as 2025-01-31, found 'soon'"),
+    (["late-data-cost"], ""),
 ]  # fmt: skip
 BEFORE_THE_FIRST_NIGHT = [
     (["sql", "SELECT 1"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
     (["tables"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
-    (["late"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
+    (["late-data"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
     (["explain", "u1"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
     (["canary"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
     (["tune"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
-    (["clocks", "--as-of", "2025-01-01"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
+    (["late-data-cost", "--as-of", "2025-01-01"], "nothing has been released yet: run `nightjar run` or `nightjar demo`"),
     (["quarantine"], "nothing has been cleaned yet: run `nightjar run`"),
 ]  # fmt: skip
 DONE = [["--help"], ["releases"], ["describe", "user_scores"], ["new-key", "fresh.key"]]
@@ -187,7 +187,7 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("words", "told"), WRONG_CALLS, ids=[" ".join(w) for w, _ in WRONG_CALLS])
 def test_a_wrong_call_ends_with_2(no_home: Path, capfd, words: list[str], told: str) -> None:
-    code, message = ended(words)
+    code, message = run_command(words)
     assert code == 2
     assert re.match(told, message)
     assert "Traceback" not in capfd.readouterr().err
@@ -199,13 +199,13 @@ def test_a_wrong_call_ends_with_2(no_home: Path, capfd, words: list[str], told: 
 def test_what_is_not_there_yet_ends_with_1(
     no_home: Path, capfd, words: list[str], told: str
 ) -> None:
-    assert ended(words) == (1, told)
+    assert run_command(words) == (1, told)
     assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("words", DONE, ids=[" ".join(words) for words in DONE])
 def test_what_is_done_ends_with_0(no_home: Path, words: list[str]) -> None:
-    assert ended(words) == (0, "")
+    assert run_command(words) == (0, "")
 
 
 def test_an_unforeseen_error_ends_with_1_and_keeps_values_to_itself(
@@ -215,7 +215,7 @@ def test_an_unforeseen_error_ends_with_1_and_keeps_values_to_itself(
         raise KeyError("ann@example.com")
 
     monkeypatch.setattr("flows.cli.render.describe", fail)
-    code, told = ended(["describe", "labels"])
+    code, told = run_command(["describe", "labels"])
     assert code == 1
     assert re.fullmatch(
         r"KeyError in tests/flows/lifecycle/test_errors\.py:\d+, which nobody foresaw", told
@@ -235,18 +235,18 @@ def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
         connection.execute(f"COPY (SELECT 1 AS one) TO '{gone}'")
         connection.execute("INSERT INTO release_files VALUES ('v', ?)", [str(gone)])
         connection.execute(f"CREATE VIEW v AS SELECT one FROM read_parquet('{gone}')")
-    assert ended(["sql", "SELECT one FROM v"]) == (0, "")
-    assert ended(["sql", "-- a question\nSELECT one FROM v"]) == (0, "")
-    assert ended(["sql", "SELECT one FROM orders"]) == (
+    assert run_command(["sql", "SELECT one FROM v"]) == (0, "")
+    assert run_command(["sql", "-- a question\nSELECT one FROM v"]) == (0, "")
+    assert run_command(["sql", "SELECT one FROM orders"]) == (
         2,
         "Catalog Error: Table with name orders does not exist; `nightjar tables` lists those there "
         "are",
     )
-    code, told = ended(["sql", "SELEC 1"])
+    code, told = run_command(["sql", "SELEC 1"])
     assert (code, told[:13]) == (2, "Parser Error:")
-    assert ended(["sql", "DROP VIEW v"]) == (2, "expected one SELECT: the release is read-only")
+    assert run_command(["sql", "DROP VIEW v"]) == (2, "expected one SELECT: the release is read-only")
     gone.unlink()
-    assert ended(["sql", "SELECT one FROM v"]) == (
+    assert run_command(["sql", "SELECT one FROM v"]) == (
         1,
         f"1 file of the release is not there, such as {gone}: restore them, or go back with "
         "`nightjar rollback`",

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
 from contracts.errors import ContractError, UsageError
-from flows.cli.main import app, ended
+from flows.cli.main import app, run_command
 from flows.lifecycle.errors import sentence
 from flows.mapping_check import trial
 from tests.flows.mapping_check.test_trial import MAPPING, written
@@ -94,7 +94,7 @@ def test_whatever_stops_a_check_programs_are_told_what_a_person_is(
     monkeypatch.setattr("flows.mapping_check.trial.of_settings", raises)
     done = CliRunner().invoke(app, ["check", "--format", "json"])
     error.__traceback__ = None
-    told = ended(["check"])
+    told = run_command(["check"])
     assert (done.exit_code, json.loads(done.stdout)) == (code, {"stopped": told[1]})
     assert told[0] == code
     assert told[1].split(" in ")[0] in (sentence(error), "KeyError")

@@ -98,19 +98,19 @@ def test_a_row_that_is_not_what_it_was_made_of_is_found_out(home: Path, monkeypa
 
 def test_two_clocks_are_compared(home: Path) -> None:
     days = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM labels ORDER BY 1")[1]
-    shown = run("clocks", "--as-of", str(days[0][0]), "--format", "json")
+    shown = run("late-data-cost", "--as-of", str(days[0][0]), "--format", "json")
     rows = json.loads(shown.output[shown.output.index("[\n") :])
     assert {"churn_28d"} <= {row["task"] for row in rows}
     for row in rows:
         assert row["difference"] == pytest.approx(row["AUC as now"] - row["AUC as was"], abs=2e-4)
     with pytest.raises(UsageError, match="there are no features as of 2024-01-01"):
-        run("clocks", "--as-of", "2024-01-01")
+        run("late-data-cost", "--as-of", "2024-01-01")
 
 
 def test_late_rows_are_listed_by_arrival_and_by_user(home: Path) -> None:
-    ledger = json.loads(run("late", "--format", "json").output)
+    ledger = json.loads(run("late-data", "--format", "json").output)
     assert ledger[0]["n_users"] > 0
-    one = json.loads(run("late", "--day", ledger[0]["landed_on"], "--format", "json").output)
+    one = json.loads(run("late-data", "--day", ledger[0]["landed_on"], "--format", "json").output)
     assert len(one) == min(50, len({(r["user_key"], r["day"]) for r in one}))
 
 
@@ -131,7 +131,7 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     before = contents(home)
     lake = Lake(home / "lake")
     n_before = {t: len(lake.table(t).snapshots()) for t in (LANDED, EXAMPLES)}
-    dry = run("clean", "--dry-run").output
+    dry = run("housekeeping", "--dry-run").output
     assert "unreferenced files" in dry
     assert stray.exists()
     time.sleep(1)

@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import pytest
 
 from flows.server import up
-from flows.server.automations import put, silent_runs_crash
+from flows.server.automations import put, crash_silent_runs
 from flows.settings import NightjarSettings, read_settings
 
 pytestmark = [
@@ -155,18 +155,24 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
     }
     with temporary_settings(told):
         up.deploy(settings)
-        up.deploy(settings)  # once more is the same
+        with get_client(sync_client=True) as client:
+            flow = client.create_flow_from_name("watch")
+            for name, tags in (("watch", ["nightjar"]), ("somebody's", ["theirs"])):
+                client.create_deployment(flow, name, tags=tags)
+        up.deploy(settings)  # once more is the same, and removes what has been renamed
         up.start(up.worker_command("control"), environment, tmp_path / "logs", stack)
         with get_client(sync_client=True) as client:
-            put(client, silent_runs_crash(timedelta(seconds=15)))
+            put(client, crash_silent_runs(timedelta(seconds=15)))
             killed_in_the_middle(environment)
             found = {d.name: d for d in client.read_deployments()}
             assert set(found) == {
-                "nightly", "watch", "clean", "backfill", "rollback", "replay", "erase", "prepare",
-                "train",
+                "nightly", "release-deadline", "housekeeping", "backfill", "rollback", "replay", "erase", "prepare",
+                "train", "somebody's",
             }  # fmt: skip
             assert {
-                d.name: d.work_pool_name for d in found.values() if d.work_pool_name != "control"
+                d.name: d.work_pool_name
+                for d in found.values()
+                if d.work_pool_name not in ("control", None)
             } == {
                 "prepare": "spark",
                 "train": "gpu",
@@ -192,9 +198,9 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
             # Of a run that its scheduler made minutes before, Prefect tells a quarter of an hour
             # later; of one that a person starts, or that was scheduled in time, at once.
             client.create_flow_run_from_deployment(
-                found["watch"].id, parameters={"as_of": "2025-03-01"}
+                found["release-deadline"].id, parameters={"as_of": "2025-03-01"}
             )
-            late = until(lambda: ended(client, "watch"), 120, lambda: states(client))
+            late = until(lambda: ended(client, "release-deadline"), 120, lambda: states(client))
             text = until(lambda: posted(f"{late.name}: Failed"), 60, lambda: Received.texts)
             assert "there is no release of 2025-03-01 yet: nothing was ever published." in text
             silent = until(lambda: ended(client, "silent"), 120, lambda: states(client))

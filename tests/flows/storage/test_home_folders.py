@@ -20,7 +20,7 @@ from typer.models import ArgumentInfo
 
 from contracts.errors import ContractError, UsageError
 from contracts.tables import RELEASED_TABLES, USER_ITEM_DAYS
-from flows.cli.main import ended
+from flows.cli.main import run_command
 from flows.cli.terminal import app
 from flows.lake.lake import Lake
 from flows.release.duckdb_views import build_database, query
@@ -110,7 +110,7 @@ def test_no_command_takes_an_address_for_a_path(tmp_path: Path, monkeypatch) -> 
     calls = list(path_calls())
     assert {name for name, _ in calls} == {BUCKET, "--home", "--out", "--raw", "--source"}
     for _, words in calls:
-        code, told = ended(words)
+        code, told = run_command(words)
         assert code == 2, (words, told)
         assert told.endswith(
             "s3:/bucket/x is an address; homes, mappings, raw files and keys are read from folders "

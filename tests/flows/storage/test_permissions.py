@@ -8,7 +8,7 @@ from pathlib import Path
 from flows import settings as settings_module
 from flows.lake.home_binding import open_home
 from flows.server.automations import webhook_block
-from flows.server.up import locked, mlflow_command, server_command, service_environment
+from flows.server.up import password_environment, mlflow_command, server_command, service_environment
 from flows.settings import NightjarSettings, quiet_environment
 from flows.storage.permissions import close_home, write_private
 
@@ -85,7 +85,7 @@ def test_servers_are_told_passwords_in_their_environment_never_in_arguments(
     assert "puffin" not in arguments
     told = service_environment(settings)
     assert told["MLFLOW_BACKEND_STORE_URI"] == settings.mlflow_url
-    locked(settings, "puffin")
+    password_environment(settings, "puffin")
     assert mode(tmp_path / "mlflow_accounts.ini") == 0o600
     assert "tufted" not in repr(settings)
     assert "puffin" not in repr(settings)
