@@ -49,7 +49,6 @@ HISTORY = DAYS
 TRUNCATED, MOVED, KILLED, AUDIT = 5, 12, 18, 24
 """Nights, counted from 0, on which something goes wrong."""
 
-
 CHECK_DEADLINE = (
     "import sys; from flows.release_deadline import release_deadline; release_deadline(sys.argv[1])"
 )

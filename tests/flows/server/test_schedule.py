@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 import pytest
 
 from flows.server import up
-from flows.server.automations import put, crash_silent_runs
+from flows.server.automations import crash_silent_runs, put
 from flows.settings import NightjarSettings, read_settings
 
 pytestmark = [

@@ -8,7 +8,12 @@ from pathlib import Path
 from flows import settings as settings_module
 from flows.lake.home_binding import open_home
 from flows.server.automations import webhook_block
-from flows.server.up import password_environment, mlflow_command, server_command, service_environment
+from flows.server.up import (
+    mlflow_command,
+    password_environment,
+    server_command,
+    service_environment,
+)
 from flows.settings import NightjarSettings, quiet_environment
 from flows.storage.permissions import close_home, write_private
 
