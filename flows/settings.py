@@ -97,7 +97,7 @@ class NightjarSettings(BaseSettings):
     key_file: Path | None = None
     weights_key: str | None = Field(default=None, repr=False)
     weights_key_file: Path | None = None
-    """With a key, 64 hex digits, the weights of models are encrypted where they lie."""
+    """With a key, 64 hex digits, the weights of models are encrypted at rest."""
     database_url: str | None = Field(default=None, repr=False)
     """Receipts and releases; None is SQLite in the home."""
     postgres_url: str | None = Field(default=None, repr=False)
@@ -106,11 +106,11 @@ class NightjarSettings(BaseSettings):
     spark: SparkConfig = SparkConfig()
     train: TrainConfig = TrainConfig()
     example_spacing_days: int = Field(default=14, ge=1)
-    """Days between the past as-of days that are learnt from."""
+    """Days between the past as-of days that training uses."""
     example_max_days: int = Field(default=24, ge=1)
-    """How many past as-of days are learnt from, at most."""
+    """How many past as-of days training uses, at most."""
     min_history_days: int = Field(default=28, ge=1)
-    """Landed days that must lie before a past as-of day."""
+    """Landed days that a past as-of day needs before it."""
     settle_days: int = Field(default=2, ge=0)
     """Days after a label's window for late rows to land in."""
     max_quarantined_share: float | None = Field(default=0.5, ge=0, le=1)
@@ -121,7 +121,7 @@ class NightjarSettings(BaseSettings):
     max_users_lost: float | None = Field(default=0.1, ge=0, le=1)
     """The share of the last release's users that a new one may lack; none turns it off."""
     max_score_shift: float | None = Field(default=1.0, gt=0)
-    """How far a task's scores may lie from the last release's: a population stability index."""
+    """How far a task's scores may be from the last release's: a population stability index."""
     max_calibration_drift: float | None = Field(default=0.5, gt=0)
     """How far, as a share of what then happened, published scores may be off on average before the
     night raises an alert; none turns it off."""
@@ -134,7 +134,7 @@ class NightjarSettings(BaseSettings):
     chunk_days: int = Field(default=92, ge=1)
     """As-of days that a backfill computes, and commits, in one go."""
     keep_releases: int = Field(default=14, ge=2)
-    """Releases that can be gone back to; housekeeping forgets the others' snapshots."""
+    """Releases that a rollback may reach; housekeeping expires the others' snapshots."""
     keep_snapshots: int = Field(default=5, ge=1)
     """Newest snapshots of each table that housekeeping keeps, needed or not."""
     keep_snapshot_days: float = Field(default=3, ge=0)
@@ -142,7 +142,7 @@ class NightjarSettings(BaseSettings):
     keep_state_days: int | None = Field(default=35, ge=1)
     """Days that `user_state` as of a day is kept; none keeps all. The newest three always stay."""
     keep_feature_days: int | None = Field(default=400, ge=1)
-    """Days that features as of a day are kept; days that are learnt from always stay."""
+    """Days that features as of a day are kept; days that training uses always stay."""
     keep_files_hours: float = Field(default=24, ge=0)
     """Hours before a file of ours that nothing reaches is removed: a run may yet commit it."""
     keep_run_days: float = Field(default=30, ge=0)
@@ -217,7 +217,7 @@ class NightjarSettings(BaseSettings):
 
     @property
     def learning_days(self) -> LearningDays:
-        """Which past days are learnt from."""
+        """Which past days training uses."""
         return LearningDays(
             self.example_spacing_days, self.example_max_days, self.min_history_days,
             self.settle_days,

@@ -19,6 +19,7 @@ from flows.cli.terminal import (
     Format,
     Home,
     RawOption,
+    ReleasedDay,
     SourceOption,
     begin,
     begin_without_home,
@@ -48,7 +49,7 @@ def _night(settings: NightjarSettings) -> Night:
 
 def explain(
     user: Annotated[str, typer.Argument(help="A user_key, or a raw user id.")],
-    as_of: Day = None,
+    as_of: ReleasedDay = None,
     source: SourceOption = None,
     raw: RawOption = None,
     home: Home = None,
@@ -73,7 +74,7 @@ def late_data(
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
     home: Home = None,
 ) -> None:
-    """What landed late: per arrival day, or of one day users, and scores made without it."""
+    """What landed late: per arrival day, or of one day users, and scores computed without it."""
     database = read_settings(home=home).home_folder.analysts_file
     if day is None:
         statement = f"SELECT * FROM late_ledger ORDER BY landed_on DESC LIMIT {limit}"
@@ -123,12 +124,17 @@ def late_data_cost(
 
 
 def canary(
-    as_of: Day = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="Midnight UTC, YYYY-MM-DD.", show_default="30 days before the newest released"
+        ),
+    ] = None,
     source: SourceOption = None,
     raw: RawOption = None,
     home: Home = None,
 ) -> None:
-    """Plant users whose future decides their labels; fail if a feature or a score sees it."""
+    """Look for leakage: plant users whose future alone decides their labels; fail if it shows."""
     from flows.monitor.leakage import canary as plant_canaries
     from flows.monitor.leakage import default_cut
 
@@ -157,7 +163,7 @@ def tune(
     raw: RawOption = None,
     home: Home = None,
 ) -> None:
-    """Search for better training settings on the validation days; called again it goes on."""
+    """Search for better training settings on the validation days; called again, it resumes."""
     from flows.learning.tuning import tune as search
 
     night = _night(read_settings(home=home, source=source, raw=raw))
@@ -196,7 +202,7 @@ def check(
     source: SourceOption = None,
     raw: RawOption = None,
 ) -> None:
-    """Try a mapping on raw files: what is clean, what is dropped and why, what can be learnt.
+    """Try a mapping on raw files: what is clean, what is dropped and why, which tasks can train.
 
     Needs no home and no key, and leaves nothing behind.
     """

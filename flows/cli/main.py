@@ -46,14 +46,14 @@ def run(
     as_of: Day = None,
     plan: PlanOption = None,
     accept: Annotated[
-        str | None, typer.Option(help="Approve a model that the gate asks about, by its id.")
+        str | None, typer.Option(help="Approve a model that needs approval, by its id.")
     ] = None,
     no_train: NoTrain = False,
     source: SourceOption = None,
     raw: RawOption = None,
     home: Home = None,
 ) -> None:
-    """Run one night: clean, features, train, score, publish. What is done already is reused."""
+    """Run one night: clean, features, train, score, publish. What is up to date is reused."""
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
@@ -96,15 +96,15 @@ def demo(
 @app.command()
 def simulate(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write the raw logs to.")],
-    users: Annotated[int, typer.Option(min=1)] = 10_000,
-    days: Annotated[int, typer.Option(min=1)] = 180,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    start: Annotated[str, typer.Option(help="First day.")] = DEMO_START.isoformat(),
+    users: Annotated[int, typer.Option(min=1, help="Simulated users.")] = 10_000,
+    days: Annotated[int, typer.Option(min=1, help="Days of logs.")] = 180,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same logs.")] = 0,
+    start: Annotated[str, typer.Option(help="First day, YYYY-MM-DD.")] = DEMO_START.isoformat(),
     truth_every: Annotated[
-        int, typer.Option(min=1, help="Days between those whose truth is written, as examples lie.")
+        int, typer.Option(min=1, help="Days between the as-of days whose truth is written.")
     ] = 14,
 ) -> None:
-    """Write the raw logs of a simulated market, dirt included; any size in bounded memory.
+    """Write the raw logs of a simulated market, defects included; any size in bounded memory.
 
     The folder `truth` beside them lists every defect, and what each user will do.
     """
@@ -146,19 +146,21 @@ def describe(table: Annotated[str, typer.Argument(help="A table's name.")]) -> N
 
 @app.command()
 def quarantine(
-    day: Annotated[str | None, typer.Option(help="Only rows that landed on this day.")] = None,
-    reason: Annotated[str | None, typer.Option(help="Only reasons that hold this text.")] = None,
+    day: Annotated[
+        str | None, typer.Option(help="Only rows that landed on this day, YYYY-MM-DD.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that contain this text.")] = None,
     samples: Annotated[int, typer.Option(min=0, help="Rows to show of each reason.")] = 2,
     home: Home = None,
 ) -> None:
-    """What was dropped and why, how that moved over the days, and samples with letters hidden."""
+    """What was dropped, why, its trend over two weeks, and samples with letters hidden."""
     asked = None if day is None else parse_day(day, "--day")
     render.quarantine(out, read_settings(home=home), asked, reason, samples)
 
 
 @app.command()
 def up(home: Home = None) -> None:
-    """Prefect server, worker, nightly schedule and MLflow's pages on this machine, until Ctrl-C."""
+    """Serve Prefect with its schedules, MLflow and the analysts' pages here, until Ctrl-C."""
     from flows.server.up import up as start
 
     start(read_settings(home=home), out.print)

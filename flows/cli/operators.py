@@ -18,6 +18,7 @@ from flows.cli.terminal import (
     NoTrain,
     PlanOption,
     RawOption,
+    ReleasedDay,
     SourceOption,
     begin,
     out,
@@ -29,7 +30,7 @@ Start = Annotated[str, typer.Option(help="First as-of day, YYYY-MM-DD.")]
 End = Annotated[str, typer.Option(help="Last as-of day, included.")]
 Stages = Annotated[
     str,
-    typer.Option(help="What to compute, by commas: user_features, labels, examples, score."),
+    typer.Option(help="Stages, by commas: user_features, labels, examples, score."),
 ]
 EngineOption = Annotated[
     str, typer.Option(help="one-pass: all days at once. per-day: one after the other.")
@@ -57,7 +58,9 @@ def _engine(text: str) -> Any:
 
 
 def plan(
-    start: Annotated[str | None, typer.Option(help="First as-of day of a backfill.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First as-of day of a backfill, YYYY-MM-DD.")
+    ] = None,
     end: Annotated[str | None, typer.Option(help="Its last as-of day, included.")] = None,
     as_of: Day = None,
     stages: Stages = "user_features",
@@ -184,7 +187,7 @@ def rollback(home: Home = None) -> None:
 def diff(
     before: Annotated[str, typer.Argument(help="A release, or the start of its id.")],
     after: Annotated[str, typer.Argument(help="Another one.")],
-    as_of: Day = None,
+    as_of: ReleasedDay = None,
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
     home: Home = None,
 ) -> None:

@@ -25,7 +25,7 @@ def replay(
     until: Annotated[
         str | None, typer.Option(help="The last such day, included; without it one day.")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="Only reasons that hold this text.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Only reasons that contain this text.")] = None,
     no_publish: Annotated[
         bool, typer.Option("--no-publish", help="Clean the rows, and leave the rest to the night.")
     ] = False,

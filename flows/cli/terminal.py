@@ -62,6 +62,10 @@ Home = Annotated[
 Day = Annotated[
     str | None, typer.Option(help="Midnight UTC, YYYY-MM-DD.", show_default="the latest midnight")
 ]
+ReleasedDay = Annotated[
+    str | None,
+    typer.Option(help="Midnight UTC, YYYY-MM-DD.", show_default="the release's newest day"),
+]
 SourceOption = Annotated[
     Path | None,
     typer.Option("--source", help="Mapping of the raw files (README: Bring your own logs)."),
