@@ -1,4 +1,4 @@
-"""Who is told when a run fails, crashes or is late, and when a night raises an alert."""
+"""Prefect's automations: alerts when a run fails, crashes or is late, or a night raises one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flows.engine.alerts import EVERY_ALERT
 from flows.settings import NightjarSettings
 
 BLOCK = "nightjar-alerts"
-_DESCRIPTION = "Made by `nightjar up`; changes here are undone when it starts."
+_DESCRIPTION = "Created by `nightjar up`; changes here are undone when it starts."
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _RUN = "{{ flow_run.name }}: {{ flow_run.state.name }}"
 _EVENTS = {
@@ -44,8 +44,8 @@ _EVENTS = {
 """Automation to the events it waits for, and the subject and text of what it sends."""
 SILENT = "Nightjar: a run has gone silent"
 SILENCE = timedelta(minutes=5)
-"""A run that was killed with its worker can tell nobody. When its heartbeats have stopped for so
-long it is called crashed, which is an alert."""
+"""A run that was killed with its worker sends no event. Once its heartbeats have stopped for so
+long its state becomes crashed, which is an alert."""
 
 
 def put_automations(settings: NightjarSettings) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def put_automations(settings: NightjarSettings) -> tuple[str, ...]:
 
 
 def crash_silent_runs(silence: timedelta = SILENCE) -> AutomationCore:
-    """Calls runs crashed that have sent a heartbeat, and then neither another one nor an end."""
+    """Sets runs to crashed that have sent a heartbeat, and then neither another one nor an end."""
     ends = ("Completed", "Failed", "Crashed", "Cancelled")
     return AutomationCore(
         name=SILENT,
@@ -124,7 +124,7 @@ def put(client: SyncPrefectClient, wanted: AutomationCore) -> None:
 
 
 def notification_block(settings: NightjarSettings) -> UUID | None:
-    """The id of the block that notifications go to; None if nobody is to be told."""
+    """The id of the block that notifications go to; None without a receiver."""
     block: Any
     if settings.alert_block is not None:
         try:
