@@ -18,7 +18,7 @@ from contracts.errors import ContractError, UsageError
 from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows.cli.main import app
 from flows.engine.run import Night
-from flows.housekeeping import clean
+from flows.housekeeping import housekeeping
 from flows.lake import maintenance
 from flows.lake.lake import Lake
 from flows.monitor.leakage import canary
@@ -167,7 +167,7 @@ def test_old_states_go_and_their_receipts_with_them(home: Path, monkeypatch) -> 
     monkeypatch.setenv("NIGHTJAR_KEEP_STATE_DAYS", "1")
     night = Night(read_settings(), NIGHT)
     days = night.receipts.days("user_state")
-    gone = {what: n for what, n, _ in clean()}
+    gone = {what: n for what, n, _ in housekeeping()}
     kept = Night(read_settings(), NIGHT).receipts.days("user_state")
     assert kept == tuple(d for d in days if d in days[-3:] or (days[-1] - d).days <= 1)
     assert gone.get("days of user_state", "0") == str(len(days) - len(kept))
