@@ -1,8 +1,8 @@
 """Every feature: where it comes from, over which window, what it is when nothing happened.
 
 `jobs/features/user_features.py` computes exactly this list; `models/data/encoders.py` fits one
-transform per `encoding`. Adding a feature of an existing aggregate adds a row here or in
-`measures.py`; see docs/adding-a-feature.md.
+transform per `encoding`. Adding a feature of an existing aggregate adds a row here, to a
+source table or to `measures.py`; see docs/adding-a-feature.md.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from contracts.measures import (
     TEXT_POSTS,
     TEXT_TOKENS,
     WINDOWS,
-    Encoding,
 )
+from contracts.source_table import Encoding
 from contracts.table import Column
 
 Aggregate = Literal[

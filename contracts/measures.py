@@ -2,78 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.source_table import Event, ItemMeasure, Measure
 
 WINDOWS = (1, 7, 30, 90)
 """Days before `as_of` that windows reach back."""
 
-Encoding = Literal["count", "money", "days", "ratio", "id", "attributes", "sequence", "text"]
+N_EVENTS = Measure("n_events", "Events of any kind by the user", "count(*)")
+"""Counted from all tables of what users did."""
 
-
-EVERY_TABLE = "every table"
-"""Stands for all tables of what users did, where a measure is counted from all of them."""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """An integer per user and day in `user_days`; windows and `user_state` sum it, or take the
-    largest."""
-
-    name: str
-    doc: str
-    table: str
-    """The clean table it is counted from, or `EVERY_TABLE`."""
-    encoding: Encoding = "count"
-    combine: Literal["sum", "max"] = "sum"
-
-
-MEASURES = (
-    Measure("n_events", "Events of any kind by the user", EVERY_TABLE),
-    Measure("n_order_lines", "Order lines placed", "orders"),
-    Measure("n_units", "Units ordered", "orders"),
-    Measure("spend_minor", "Value of what was ordered, in minor units", "orders", "money"),
-    Measure("n_undone_lines", "Order lines cancelled or returned", "orders"),
-    Measure(
-        "undone_minor", "Value of what was cancelled or returned, in minor units", "orders", "money"
-    ),
-    Measure("n_views", "Views of posts, items and users", "engagements"),
-    Measure("n_likes", "Likes given", "engagements"),
-    Measure("n_comments", "Comments written", "engagements"),
-    Measure("n_shares", "Things shared", "engagements"),
-    Measure("n_searches", "Searches", "engagements"),
-    Measure("n_clicks", "Clicks on posts, items and users", "engagements"),
-    Measure("n_ad_views", "Ads seen", "engagements"),
-    Measure("n_ad_clicks", "Ads clicked", "engagements"),
-    Measure("n_likes_received", "Likes that the user and the user's posts got", "engagements"),
-    Measure(
-        "n_replies_received",
-        "Comments and shares that the user and the user's posts got",
-        "engagements",
-    ),
-    Measure("n_posts", "Posts written", "posts"),
-    Measure("n_reviews", "Reviews written", "reviews"),
-    Measure("sum_stars", "Sum of the stars given in reviews", "reviews"),
-    Measure("n_negative_reviews", "Reviews of negative sentiment", "reviews"),
-    Measure("n_positive_reviews", "Reviews of positive sentiment", "reviews"),
-    Measure("n_follows", "Times that a user was followed", "follows"),
-    Measure("n_unfollows", "Times that a user was no longer followed", "follows"),
-    Measure("n_logins", "Logins", "account_events"),
-    Measure("n_failed_logins", "Logins that failed", "account_events"),
-    Measure("n_payments", "Payments", "account_events"),
-    Measure("paid_minor", "Value of payments, in minor units", "account_events", "money"),
-    Measure(
-        "max_payment_minor", "Largest payment, in minor units", "account_events", "money", "max"
-    ),
-    Measure("n_transfers", "Transfers to other users", "account_events"),
-    Measure("transferred_minor", "Value of transfers, in minor units", "account_events", "money"),
-    Measure(
-        "max_transfer_minor", "Largest transfer, in minor units", "account_events", "money", "max"
-    ),
+MEASURES: tuple[Measure, ...] = (
+    N_EVENTS,
+    *(m for table in CLEAN_TABLES for m in (*table.measures, *table.received)),
 )
+"""Integers per user and day in `user_days`."""
 
-RECEIVED = ("n_likes_received", "n_replies_received")
-"""Measures of what others did; on their own they do not make a user active."""
+EVENTS: Mapping[str, Event] = {t.name: t.event for t in CLEAN_TABLES if t.event is not None}
+"""Clean tables of what users did to what their rows are in a sequence of events."""
+
+COUNTED_FROM: Mapping[str, tuple[str, ...]] = {
+    N_EVENTS.name: tuple(EVENTS),
+    **{m.name: (t.name,) for t in CLEAN_TABLES for m in (*t.measures, *t.received)},
+}
+"""Measure to the clean tables that it is counted from."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +65,7 @@ DISTINCT = (
     Distinct("device", "n_distinct_devices", "devices of account events", "device"),
 )
 LIFETIME = tuple(d for d in DISTINCT if d.lifetime)
-THINGS = ("order", "item", "counterpart", "device")
+THINGS = tuple(dict.fromkeys(thing.kind for table in CLEAN_TABLES for thing in table.things))
 """Kinds of rows in `user_item_days`."""
 
 LAST_MOMENTS = (
@@ -124,10 +78,7 @@ LAST_MOMENTS = (
 )
 """Moments kept in `user_state` (first: the minimum; last: the maximum)."""
 
-EVENT_VERBS = (
-    "order", "undo", "view", "like", "comment", "share", "search", "click", "ad_click", "post",
-    "review", "follow", "unfollow", "login", "failed_login", "payment", "transfer",
-)  # fmt: skip
+EVENT_VERBS = tuple(dict.fromkeys(verb for event in EVENTS.values() for verb in event.verbs))
 """What an event of the sequence can be. Ads that were merely shown are no event of it."""
 
 SEQUENCE_LENGTH = 50
@@ -138,18 +89,8 @@ TEXT_POSTS, TEXT_TOKENS, TEXT_BUCKETS = 16, 64, 8192
 each hashed into one of so many buckets from 1."""
 
 
-@dataclass(frozen=True)
-class ItemMeasure:
-    """An integer per item and day in `item_days`, summed by windows in `item_features`."""
-
-    name: str
-    doc: str
-
-
-ITEM_MEASURES = (
-    ItemMeasure("n_engagements", "Engagements with it"),
-    ItemMeasure("n_order_lines", "Lines that ordered it"),
-    ItemMeasure("n_reviews", "Reviews of it"),
-    ItemMeasure("sum_stars", "Sum of the stars of its reviews"),
+ITEM_MEASURES: tuple[ItemMeasure, ...] = tuple(
+    sorted((m for t in CLEAN_TABLES for m in t.item_measures), key=lambda measure: measure.name)
 )
+"""Integers per item and day in `item_days`."""
 ITEM_WINDOWS = (7, 30, 90)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from contracts.clean_tables import CLEAN_TABLES, LANDED_ON, USER_KEY
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError
 from contracts.features import FEATURES
 from contracts.measures import (
@@ -18,6 +18,7 @@ from contracts.measures import (
     SEQUENCE_LENGTH,
     THINGS,
 )
+from contracts.source_table import LANDED_ON, USER_KEY
 from contracts.table import Column, Table
 from contracts.tasks import TASKS
 

@@ -20,7 +20,7 @@ from contracts.kinds import (
     kind_columns,
     label_range,
 )
-from contracts.measures import EVERY_TABLE, MEASURES
+from contracts.measures import COUNTED_FROM, EVENTS
 from contracts.table import Column, require_identifier
 
 OUTCOMES = {
@@ -47,7 +47,7 @@ OUTCOME_TABLES: Mapping[str, tuple[str, ...]] = {
 }
 """Clean tables in which each of them happens: what else is known of it may be older or younger."""
 
-EVENT_TABLES = tuple(dict.fromkeys(m.table for m in MEASURES if m.table != EVERY_TABLE))
+EVENT_TABLES = tuple(EVENTS)
 """Clean tables of what users did; the others say what users and items are."""
 
 SENTIMENTS = ("negative", "neutral", "positive")
@@ -97,13 +97,12 @@ class Task:
                 )
         if self.weight <= 0:
             raise ContractError(f"task {self.name}: weight must be above 0, found {self.weight}")
-        measures = {m.name for m in MEASURES}
-        if self.target not in measures | set(OUTCOMES):
+        if self.target not in {*COUNTED_FROM, *OUTCOMES}:
             raise ContractError(
                 f"task {self.name}: target {self.target!r}: expected a measure of user_days or one "
                 f"of {', '.join(OUTCOMES)}"
             )
-        if self.given is not None and self.given not in measures:
+        if self.given is not None and self.given not in COUNTED_FROM:
             raise ContractError(
                 f"task {self.name}: given {self.given!r}: expected a measure of user_days"
             )
@@ -132,8 +131,7 @@ class Task:
         learn, however far back others reach."""
         if self.target in OUTCOMES:
             return OUTCOME_TABLES[self.target]
-        (table,) = (m.table for m in MEASURES if m.name == self.target)
-        return EVENT_TABLES if table == EVERY_TABLE else (table,)
+        return COUNTED_FROM[self.target]
 
     def label_column(self) -> Column:
         least, most = label_range(self.kind)

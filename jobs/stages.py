@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import (
-    ACCOUNT_EVENTS,
-    CLEAN_TABLES,
-    FOLLOWS,
-    FRAUD_MARKS,
-    ITEMS,
-    ORDERS,
-    POSTS,
-    REVIEWS,
-    USERS,
-)
+from contracts.clean_tables import CLEAN_TABLES, clean_table_named
 from contracts.days import DEDUP_DAYS, MAX_DAYS_EARLY, label_is_closed
 from contracts.errors import ContractError
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.measures import WINDOWS
+from contracts.source_table import SourceTable, content
+from contracts.source_tables.account_events import ACCOUNT_EVENTS
+from contracts.source_tables.follows import FOLLOWS
+from contracts.source_tables.fraud_marks import FRAUD_MARKS
+from contracts.source_tables.items import ITEMS
+from contracts.source_tables.orders import ORDERS
+from contracts.source_tables.posts import POSTS
+from contracts.source_tables.reviews import REVIEWS
+from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import (
     EXAMPLES,
@@ -45,9 +44,9 @@ from contracts.tasks import LABEL_REACH, enabled_tasks
 from jobs import labels as labelling
 from jobs.cleaning import verdicts as cleaning
 from jobs.cleaning.fields import NO_MONEY, Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules
 from jobs.cleaning.verdicts import Rules
-from jobs.features.events import FACTS, Facts, events
+from jobs.features.events import events, narrowed
 from jobs.features.item_features import item_features
 from jobs.features.user_days import AUTHOR_DAYS, item_days, late_data, user_days, user_item_days
 from jobs.features.user_features import user_features
@@ -59,10 +58,11 @@ from jobs.stage import Inputs, Job, Output, Process, Read, Settings, Stage
 
 def rules_for(table: str, settings: Settings) -> Callable[[Source], Rules]:
     """The rules of a clean table for the rows of a source."""
-    return lambda source: RULES[table](Context.of(settings.key, settings.mapping, source))
+    declared = clean_table_named(table)
+    return lambda source: rules(declared, Context.of(settings.key, settings.mapping, source, table))
 
 
-def _clean_job(table: Table) -> Job:
+def _clean_job(table: SourceTable) -> Job:
     def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
         feeds = settings.mapping.feeding(table.name)
         rows = cleaning.verdicts(
@@ -89,6 +89,7 @@ def _clean_job(table: Table) -> Job:
         judging = [setting.name for setting in SOURCE_SETTINGS if setting.cleaning]
         return [
             settings.key.id,
+            content((table.fields, table.cleaning)),
             repr(settings.mapping.money or NO_MONEY),
             repr((settings.mapping.text, settings.mapping.bots.get(table.name))),
             *(repr((s.name, t, *(getattr(s, name) for name in judging))) for s, t in feeds),
@@ -118,7 +119,7 @@ def _clean_job(table: Table) -> Job:
 
 
 def _user_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    facts = Facts.of(inputs).only(lambda rows: rows.where(cleaning.in_days("landed_on", days)))
+    facts = narrowed(inputs, lambda rows: rows.where(cleaning.in_days("landed_on", days)))
     posts = inputs[POSTS.name]
     return Output(
         {
@@ -144,7 +145,7 @@ def _user_state(inputs: Inputs, days: Sequence[date], settings: Settings) -> Out
                 inputs[USER_DAYS.name],
                 inputs[USER_ITEM_DAYS.name],
                 inputs[USERS.name],
-                events(Facts.of(inputs)),
+                events(inputs),
                 newest,
                 days,
             )
@@ -189,7 +190,7 @@ def _user_features_in_one_pass(
         inputs[ITEM_FEATURES.name],
         inputs[FOLLOWS.name],
         inputs[POSTS.name],
-        events(Facts.of(inputs)),
+        events(inputs),
         days,
         folder,
     )
@@ -237,12 +238,13 @@ _LABELLED_FROM = (
     FRAUD_MARKS,
     ITEMS,
 )
-_LABELS_SINCE = {ITEMS: None, ORDERS: -2}
+_LABELS_SINCE: Mapping[Table, int | None] = {ITEMS: None, ORDERS: -2}
 """From where on labels read, if not from the day before: a cancellation may be stamped just before
 the order, and so before midnight, that it undoes."""
 
+_FACTS = tuple(table for table in CLEAN_TABLES if table.event is not None)
 _STATE = tuple(
-    Read(table, None, 0, carried=True) for table in (USER_DAYS, USER_ITEM_DAYS, USERS, *FACTS)
+    Read(table, None, 0, carried=True) for table in (USER_DAYS, USER_ITEM_DAYS, USERS, *_FACTS)
 )
 
 SPARK_JOBS: tuple[Job, ...] = (
@@ -250,9 +252,12 @@ SPARK_JOBS: tuple[Job, ...] = (
     Job(
         "user_days",
         "Tiles: counts and sums per user, thing or item and day.",
-        reads=tuple(Read(t, -AUTHOR_DAYS if t is POSTS else 0, 1) for t in FACTS),
+        reads=tuple(Read(t, -AUTHOR_DAYS if t is POSTS else 0, 1) for t in _FACTS),
         writes=(USER_DAYS, USER_ITEM_DAYS, ITEM_DAYS),
         compute=_user_days,
+        settings=lambda settings, day: content(
+            [(t.measures, t.received, t.things, t.item_measures) for t in CLEAN_TABLES]
+        ),
     ),
     Job(
         "late_data",

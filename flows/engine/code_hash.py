@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
+import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.source_table import content
 from flows.engine.definitions import Imported, Module, Statement, read_module
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,7 +28,12 @@ DECLARATIONS = (
     "contracts.tables",
     "contracts.table",
 )
-"""Not followed: what a stage needs of them is in its tables' own fingerprint."""
+SOURCE_TABLES = "contracts.source_tables."
+"""Not followed, and nor are the modules of source tables: what a stage needs of them is in its
+tables' own fingerprint, and in its configuration."""
+BY_VALUE = ("contracts.measures", "contracts.sources")
+"""Modules that collect what source tables declare: what they name counts by its value, without
+prose, and not by how it comes about."""
 
 _parsing = threading.Lock()
 """Python 3.11 counts the depth of a tree per process: parsing in two threads at once fails when
@@ -107,7 +115,7 @@ def _loaded(modules: Iterable[str]) -> Iterator[str]:
     todo = list(modules)
     while todo:
         name = todo.pop()
-        if name not in seen and name not in DECLARATIONS:
+        if name not in seen and not _is_declaration(name):
             seen.add(name)
             yield name
             todo += _module(name).loads
@@ -115,14 +123,22 @@ def _loaded(modules: Iterable[str]) -> Iterator[str]:
 
 def _meant(what: Imported) -> Meant:
     """What a name of a module stands for; all of the module where that cannot be told."""
-    if what.module in DECLARATIONS:
+    if _is_declaration(what.module):
         return Meant(what.name or what.module, ())
     module = _module(what.module)
+    if what.module in BY_VALUE and what.name is not None and what.name not in module.imports:
+        value = getattr(importlib.import_module(what.module), what.name)
+        if not callable(value):
+            return Meant(_short(json.dumps(content(value))), ())
     if what.name is not None and what.name in module.imports:
         return _meant(module.imports[what.name])
     defining = tuple(s for s in module.statements if what.name in s.defines)
     places = ",".join(str(s.defines.index(what.name)) for s in defining if what.name)
     return Meant(places, defining or module.statements)
+
+
+def _is_declaration(module: str) -> bool:
+    return module in DECLARATIONS or module.startswith(SOURCE_TABLES)
 
 
 def _hashes(edges: Edges) -> list[str]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from contracts.clean_tables import clean_table_named
 from contracts.mapping import SOURCE_SETTINGS
+from contracts.source_table import content
 from contracts.table import Table
 from contracts.tables import LANDED
 from flows.engine.code_hash import code_fingerprint, name_of
@@ -102,6 +104,8 @@ def land_fingerprint(
 ) -> Fingerprint:
     """Of the raw files of one day, or of all history where files have no day."""
     reading = [getattr(source, setting.name) for setting in SOURCE_SETTINGS if setting.landing]
+    # which rows name a person who was erased
+    reading += [content(clean_table_named(t.table).cleaning) for t in source.tables]
     return Fingerprint(
         code_fingerprint(CODE_OF_LANDING) + table_shape((LANDED,)),
         hash_of(reading),

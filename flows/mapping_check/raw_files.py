@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from contracts.clean_tables import clean_table_named
 from contracts.counts import n_of
-from contracts.sources import id_fields
 from contracts.tables import LANDED
 from flows.mapping_check.expected_night import files_of
 from flows.monitor.row_counts import cut_off_line
@@ -128,7 +128,7 @@ def _number_ids(source: Source, landings: Mapping[str, Result]) -> Iterator[_Ids
     fields = [
         (table.table, field, table.fields[field].strip(), at)
         for table in source.tables
-        for field in id_fields(table.table)
+        for field in clean_table_named(table.table).id_fields
         if (at := _place(source, table.fields.get(field, ""))) is not None
     ]
     if not fields:

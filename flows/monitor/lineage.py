@@ -10,9 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import CLEAN_TABLES, FOLLOWS, USER_KEY
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError, UsageError
 from contracts.measures import WINDOWS
+from contracts.source_table import USER_KEY
+from contracts.source_tables.follows import FOLLOWS
 from contracts.specs import ExplainSpec, ScoreDaysSpec, ScoreSpec
 from contracts.table import Table
 from contracts.tables import (

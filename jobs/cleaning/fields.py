@@ -9,7 +9,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from contracts.days import MAX_DAYS_EARLY
-from contracts.sources import MAX_AMOUNT_MINOR, MAX_QUANTITY
+from contracts.sources import MAX_AMOUNT_MINOR
 from contracts.table import Table
 from contracts.values import ISO
 from jobs.cleaning.verdicts import Check, user_key
@@ -39,14 +39,13 @@ class Context:
     thousands: str | None = None
     stars_scale: tuple[int, int] | None = None
     line_totals: bool = False
-    """Whether order lines say what all their units cost, not what one does."""
+    """Whether rows say what all their units cost, not what one does."""
 
     @staticmethod
-    def of(key: UserKey, mapping: SourceMapping, source: Source) -> Context:
-        """What a mapping says of a source."""
-        tables = {table.table: table for table in source.tables}
-        reviews, orders = tables.get("reviews"), tables.get("orders")
-        own_scale = None if reviews is None else reviews.stars_scale
+    def of(key: UserKey, mapping: SourceMapping, source: Source, table: str) -> Context:
+        """What a mapping says of a source that fills a clean table."""
+        of_table = next((t for t in source.tables if t.table == table), None)
+        own_scale = None if of_table is None else of_table.stars_scale
         return Context(
             key,
             mapping.money or NO_MONEY,
@@ -56,7 +55,7 @@ class Context:
             source.decimal,
             source.thousands,
             source.stars_scale if own_scale is None else own_scale,
-            orders is not None and "amount" in orders.fields,
+            of_table is not None and "amount" in of_table.fields,
         )
 
     def key_of(self, name: str) -> Column:
@@ -169,16 +168,6 @@ def time_checks(
         Check(f"{name}: more than a day after it landed", time >= latest.cast("timestamp")),
     )
     return checks[1:] if optional else checks
-
-
-def quantity_checks(name: str = "quantity") -> tuple[Check, ...]:
-    value = F.col(name)
-    return (
-        missing(name),
-        Check(f"{name}: not a whole number", value.isNull()),
-        Check(f"{name}: not above 0", value < 1),
-        Check(f"{name}: above {MAX_QUANTITY:,}", value > MAX_QUANTITY),
-    )
 
 
 def one_of(name: str, table: Table) -> Check:

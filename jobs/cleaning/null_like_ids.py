@@ -5,7 +5,8 @@ from __future__ import annotations
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from contracts.sources import NULL_LIKE, id_fields
+from contracts.clean_tables import clean_table_named
+from contracts.sources import NULL_LIKE
 
 MAX_TEXTS = 5
 """Spellings that are kept of a field."""
@@ -23,13 +24,13 @@ def null_like_fields(table: str, problem: Column) -> list[Column]:
         F.when(
             problem.isNull() & F.lower(f"text_{field}").isin(words), F.col(f"text_{field}")
         ).alias(_column(field))
-        for field in id_fields(table)
+        for field in clean_table_named(table).id_fields
     ]
 
 
 def counted(table: str) -> Column:
     """An aggregate: for each field with such texts the field, how many rows and which texts."""
-    entries = F.array(*(_entry(field) for field in id_fields(table)))
+    entries = F.array(*(_entry(field) for field in clean_table_named(table).id_fields))
     return F.nullif(
         F.filter(entries, lambda entry: entry.isNotNull()), F.array().cast("array<string>")
     )

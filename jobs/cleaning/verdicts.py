@@ -1,6 +1,6 @@
 """Cleaning, the part that all tables share: judge every landed row, keep, count or quarantine it.
 
-What a table's rows must look like is in `jobs/cleaning/rules.py`.
+What a table's rows must look like is declared with it, in `contracts/source_tables/`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.days import MAX_DAYS_EARLY
-from contracts.sources import FIELDS, TIME_FIELDS
+from contracts.source_table import SourceTable
 from contracts.table import Table
 from contracts.tables import QUARANTINE, RECONCILIATION
 from jobs.cleaning import erased_rows, null_like_ids
@@ -54,7 +54,7 @@ class Rules:
     columns named `in_…`. `checks` run over both, in order; the first that fails gives the reason.
     """
 
-    table: Table
+    table: SourceTable
     derive: tuple[tuple[str, Column], ...]
     checks: tuple[Check, ...]
     id: str
@@ -79,9 +79,9 @@ def expressions_of(mapping: TableMap) -> list[Expression]:
     return made
 
 
-def _as_meant(expression: Expression) -> Expression:
+def _as_meant(expression: Expression, table: SourceTable) -> Expression:
     """A time's expression gives a local time where it reads one."""
-    if expression.place not in TIME_FIELDS:
+    if expression.place not in table.time_fields:
         return expression
     return replace(expression, text=as_meant(expression.text), written=expression.text)
 
@@ -107,7 +107,7 @@ def considered(landed: DataFrame, source: Source, mapping: TableMap, rules: Rule
     rows = unfolded(landed, source)
     rows = expanded(rows, mapping.each, texts, source.null_values, where, mapping.table)
     rows = with_lookups(rows, source, mapping)
-    rows = evaluated(rows, [_as_meant(expression) for expression in expressions], where)
+    rows = evaluated(rows, [_as_meant(e, rules.table) for e in expressions], where)
     nothing = F.lit(None).cast("string")
     # one projection in which later columns see earlier ones: each of its own would be analysed
     # over all before it, which is most of a small day's time
@@ -115,11 +115,11 @@ def considered(landed: DataFrame, source: Source, mapping: TableMap, rules: Rule
         "*",
         *(
             nothing.alias(f"in_{field.name}")
-            for field in FIELDS[mapping.table]
+            for field in rules.table.fields
             if field.name not in mapping.fields
         ),
         _attributes(mapping).alias("in_attributes"),
-        *trimmed_fields(field.name for field in FIELDS[mapping.table]),
+        *trimmed_fields(field.name for field in rules.table.fields),
         *(column.alias(name) for name, column in rules.derive),
     )
     reason = F.coalesce(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.measures import ITEM_MEASURES, MEASURES
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.measures import ITEM_MEASURES, MEASURES, N_EVENTS
+from contracts.source_table import Measure, SourceTable
+from contracts.source_tables.engagements import ENGAGEMENTS
 from contracts.tables import ITEM_DAYS, LATE_DATA, USER_DAYS, USER_ITEM_DAYS
-from jobs.features.events import Facts
+from jobs.features.events import Facts, done
 
-UNDOING = ("cancellation", "return")
 AUTHOR_DAYS = 90
 """Days before an engagement in which the post it is with must have landed for its author to be
 known: a bound on what a tile reads."""
@@ -23,85 +26,19 @@ def user_days(facts: Facts, posts: DataFrame) -> DataFrame:
     A row that lands late makes a tile of its own, so no earlier tile is ever rebuilt. `posts` also
     has those of the `AUTHOR_DAYS` before.
     """
-    done = facts.done
-    purchase, undo = F.col("kind") == "purchase", F.col("kind").isin(*UNDOING)
-    verb, ad = F.col("verb"), F.coalesce(F.col("target_kind") == "ad", F.lit(False))
-    kind, amount = F.col("kind"), F.coalesce("amount_minor", F.lit(0))
-    every = F.count("*")
-
-    def valued(kind_: str) -> Column:
-        return F.when(kind == kind_, amount).otherwise(0)
-
-    measured = (
-        _tiles(
-            done.orders,
-            {
-                "n_events": every,
-                "n_order_lines": F.count_if(purchase),
-                "n_units": F.sum(F.when(purchase, F.col("quantity")).otherwise(0)),
-                "spend_minor": F.sum(F.when(purchase, F.col("amount_minor")).otherwise(0)),
-                "n_undone_lines": F.count_if(undo),
-                "undone_minor": F.sum(F.when(undo, F.col("amount_minor")).otherwise(0)),
-            },
-        ),
-        _tiles(done.posts, {"n_events": every, "n_posts": every}),
-        _tiles(
-            done.engagements,
-            {
-                "n_events": every,
-                "n_views": F.count_if((verb == "view") & ~ad),
-                "n_likes": F.count_if(verb == "like"),
-                "n_comments": F.count_if(verb == "comment"),
-                "n_shares": F.count_if(verb == "share"),
-                "n_searches": F.count_if(verb == "search"),
-                "n_clicks": F.count_if((verb == "click") & ~ad),
-                "n_ad_views": F.count_if((verb == "view") & ad),
-                "n_ad_clicks": F.count_if((verb == "click") & ad),
-            },
-        ),
-        _tiles(
-            received(facts.engagements, posts),
-            {
-                "n_likes_received": F.count_if(verb == "like"),
-                "n_replies_received": F.count_if(verb.isin("comment", "share")),
-            },
-        ),
-        _tiles(
-            done.follows,
-            {
-                "n_events": every,
-                "n_follows": F.count_if(kind == "follow"),
-                "n_unfollows": F.count_if(kind == "unfollow"),
-            },
-        ),
-        _tiles(
-            done.reviews,
-            {
-                "n_events": every,
-                "n_reviews": every,
-                "sum_stars": F.sum("stars"),
-                "n_negative_reviews": F.count_if(F.col("sentiment") == "negative"),
-                "n_positive_reviews": F.count_if(F.col("sentiment") == "positive"),
-            },
-        ),
-        _tiles(
-            done.account_events,
-            {
-                "n_events": every,
-                "n_logins": F.count_if(kind == "login"),
-                "n_failed_logins": F.count_if((kind == "login") & ~F.col("succeeded")),
-                "n_payments": F.count_if(kind == "payment"),
-                "paid_minor": F.sum(valued("payment")),
-                "max_payment_minor": F.max(valued("payment")),
-                "n_transfers": F.count_if(kind == "transfer"),
-                "transferred_minor": F.sum(valued("transfer")),
-                "max_transfer_minor": F.max(valued("transfer")),
-            },
-        ),
+    return merged(
+        tiles
+        for table in CLEAN_TABLES
+        if table.event is not None
+        for tiles in _tiles_of(table, facts[table.name], posts)
     )
-    tiles = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), measured)
+
+
+def merged(tiles: Iterable[DataFrame]) -> DataFrame:
+    """Tiles of several tables, which have some measures each, as one per user and days."""
     return (
-        tiles.groupBy("user_key", "day", "landed_on")
+        reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), tiles)
+        .groupBy("user_key", "day", "landed_on")
         .agg(
             *(
                 F.coalesce((F.sum if m.combine == "sum" else F.max)(m.name), F.lit(0))
@@ -114,9 +51,16 @@ def user_days(facts: Facts, posts: DataFrame) -> DataFrame:
     )
 
 
-def _tiles(facts: DataFrame, measures: dict[str, Column]) -> DataFrame:
+def _tiles_of(table: SourceTable, rows: DataFrame, posts: DataFrame) -> Iterable[DataFrame]:
+    """Of what users did, and of what was done to them or their posts."""
+    yield _tiles(done(rows), (N_EVENTS, *table.measures))
+    if table.received:
+        yield _tiles(received(rows, posts), table.received)
+
+
+def _tiles(facts: DataFrame, measures: Iterable[Measure]) -> DataFrame:
     return facts.groupBy("user_key", F.to_date("occurred_at").alias("day"), "landed_on").agg(
-        *(column.alias(name) for name, column in measures.items())
+        *(F.expr(measure.sql).alias(measure.name) for measure in measures)
     )
 
 
@@ -161,19 +105,12 @@ def user_item_days(facts: Facts, posts: DataFrame) -> DataFrame:
     A thing is an order placed, an item, another user (followed, paid, engaged with in person or
     through a post), or a device.
     """
-    done = facts.done
-    engaged = done.engagements
-    met = (
-        (done.orders.where("kind = 'purchase'"), "order", "order_id"),
-        (done.orders.where("kind = 'purchase'"), "item", "item_id"),
-        (engaged.where("target_kind = 'item'"), "item", "target_id"),
-        (done.reviews, "item", "item_id"),
-        (engaged.where("target_kind = 'user'"), "counterpart", "target_id"),
-        (authored(engaged, posts), "counterpart", "author_key"),
-        (done.follows.where("kind = 'follow'"), "counterpart", "followed_key"),
-        (done.account_events, "counterpart", "counterpart_key"),
-        (done.account_events, "device", "device_key"),
-    )
+    met = [
+        (_rows_with(thing.where, done(facts[table.name])), thing.kind, thing.column)
+        for table in CLEAN_TABLES
+        for thing in table.things
+    ]
+    met.append((authored(done(facts[ENGAGEMENTS.name]), posts), "counterpart", "author_key"))
     return (
         reduce(
             DataFrame.unionByName,
@@ -193,6 +130,10 @@ def user_item_days(facts: Facts, posts: DataFrame) -> DataFrame:
     )
 
 
+def _rows_with(where: str | None, rows: DataFrame) -> DataFrame:
+    return rows if where is None else rows.where(where)
+
+
 def late_data(tiles: DataFrame) -> DataFrame:
     """One row per user, day and later day on which rows of it landed: what came late."""
     return (
@@ -204,27 +145,28 @@ def late_data(tiles: DataFrame) -> DataFrame:
 
 def item_days(facts: Facts) -> DataFrame:
     """One row per item, UTC day on which something happened to it, and day on which it landed."""
-    done = facts.done
-    one, zero = F.lit(1), F.lit(0)
-    measured = (
-        (done.engagements.where("target_kind = 'item'"), "target_id", {"n_engagements": one}),
-        (done.orders.where("kind = 'purchase'"), "item_id", {"n_order_lines": one}),
-        (done.reviews, "item_id", {"n_reviews": one, "sum_stars": F.col("stars")}),
-    )
     rows = reduce(
         DataFrame.unionByName,
         (
-            facts_.select(
-                F.col(id_).alias("item_id"),
-                F.to_date("occurred_at").alias("day"),
-                "landed_on",
-                *(values.get(m.name, zero).cast("bigint").alias(m.name) for m in ITEM_MEASURES),
-            )
-            for facts_, id_, values in measured
+            _of_items(table, done(facts[table.name]))
+            for table in CLEAN_TABLES
+            if table.item_measures
         ),
     )
     return (
         rows.groupBy("item_id", "day", "landed_on")
         .agg(*(F.sum(m.name).alias(m.name) for m in ITEM_MEASURES))
         .select(*ITEM_DAYS.names)
+    )
+
+
+def _of_items(table: SourceTable, rows: DataFrame) -> DataFrame:
+    """What each row of a table adds to the measures of the item that it says."""
+    item = next(thing for thing in table.things if thing.kind == "item")
+    added = {measure.name: measure.sql for measure in table.item_measures}
+    return _rows_with(item.where, rows).select(
+        F.col(item.column).alias("item_id"),
+        F.to_date("occurred_at").alias("day"),
+        "landed_on",
+        *(F.expr(added.get(m.name, "0")).cast("bigint").alias(m.name) for m in ITEM_MEASURES),
     )

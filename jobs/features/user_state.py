@@ -10,8 +10,9 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.measures import LAST_MOMENTS, LIFETIME, MEASURES, SEQUENCE_LENGTH
+from contracts.source_table import AD_VIEW
 from contracts.tables import USER_STATE
-from jobs.features.events import AD_VIEW, EVENT
+from jobs.features.events import EVENT
 from jobs.features.point_in_time import known_on
 
 LAST = {

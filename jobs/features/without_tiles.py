@@ -8,9 +8,13 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import FOLLOWS, ITEMS, POSTS, USERS
+from contracts.measures import EVENTS
+from contracts.source_tables.follows import FOLLOWS
+from contracts.source_tables.items import ITEMS
+from contracts.source_tables.posts import POSTS
+from contracts.source_tables.users import USERS
 from contracts.tables import USER_STATE
-from jobs.features.events import FACTS, Facts, events
+from jobs.features.events import events
 from jobs.features.item_features import item_features
 from jobs.features.user_days import item_days, user_days, user_item_days
 from jobs.features.user_features import user_features
@@ -20,15 +24,15 @@ from jobs.spark.schema import spark_schema
 
 def features_from_clean(clean: Mapping[str, DataFrame], as_ofs: Sequence[date]) -> DataFrame:
     """One row per user ever seen and `as_of`; `clean` has all rows from the beginning of time."""
-    facts, posts = Facts.of(clean), clean[POSTS.name]
+    posts = clean[POSTS.name]
     spark = posts.sparkSession
-    tiles, met = user_days(facts, posts), user_item_days(facts, posts)
+    tiles, met = user_days(clean, posts), user_item_days(clean, posts)
     state = user_state(
         spark.createDataFrame([], spark_schema(USER_STATE)),
         tiles,
         met,
         clean[USERS.name],
-        events(facts),
+        events(clean),
         None,
         as_ofs,
     )
@@ -37,7 +41,7 @@ def features_from_clean(clean: Mapping[str, DataFrame], as_ofs: Sequence[date]) 
         tiles,
         met,
         clean[USERS.name],
-        item_features(item_days(facts), clean[ITEMS.name], as_ofs),
+        item_features(item_days(clean), clean[ITEMS.name], as_ofs),
         clean[FOLLOWS.name],
         posts,
         as_ofs,
@@ -49,12 +53,11 @@ def as_now(clean: Mapping[str, DataFrame]) -> dict[str, DataFrame]:
 
     Versions of users and items stay as they landed: what they were is not what was known of them.
     """
-    facts = {table.name for table in FACTS}
     return {
         name: rows.withColumn(
             "landed_on", F.least("landed_on", F.coalesce(F.to_date("occurred_at"), "landed_on"))
         )
-        if name in facts
+        if name in EVENTS
         else rows
         for name, rows in clean.items()
     }
@@ -69,16 +72,15 @@ def with_canaries(
     done by twin 1, and by nobody instead of twin 0, so whoever can tell them apart as of `cut` has
     seen the future.
     """
-    facts = {table.name for table in FACTS}
     bucket = F.pmod(F.xxhash64("user_key", F.lit(seed)), F.lit(1000))
     made = dict(clean)
     for name, rows in clean.items():
-        if name not in facts and name != USERS.name:
+        if name not in EVENTS and name != USERS.name:
             continue
         chosen = rows.where(bucket < int(share * 1000))
         later = _later(chosen, cut)
-        ids = [c for c in ("line_id", "post_id", "engagement_id", "follow_id", "review_id",
-                           "event_id", "order_id") if c in rows.columns]  # fmt: skip
+        ids = [EVENTS[name].id] if name in EVENTS else []
+        ids += ["order_id"] if "order_id" in rows.columns else []
         for twin, mine in ((0, chosen.where(~later)), (1, chosen)):
             renamed = {c: F.concat(c, F.lit(f"-{twin}")) for c in ["user_key", *ids]}
             made[name] = made[name].unionByName(
@@ -90,10 +92,9 @@ def with_canaries(
 def altered_after(clean: Mapping[str, DataFrame], cut: date, seed: int) -> dict[str, DataFrame]:
     """The same rows before `cut`; of later ones some are gone, some are other people's, all are
     worth something else."""
-    facts = {table.name for table in FACTS}
     made = dict(clean)
     for name, rows in clean.items():
-        if name not in facts:
+        if name not in EVENTS:
             continue
         later = _later(rows, cut)
         ids = rows.columns[0]

@@ -20,7 +20,6 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from contracts.errors import UsageError
-from contracts.sources import FIELDS
 from jobs.mapping.clock_words import CLOCK_WORD, clock_word_read, typed_clock_word
 from jobs.mapping.columns import nearest
 from jobs.mapping.text_expressions import cannot_fail, texts_of
@@ -31,7 +30,8 @@ MAX_SHOWN = 80
 """Characters of an expression that a message shows."""
 MANY = (T.ArrayType, T.MapType, T.StructType)
 """Types of more than one value."""
-_FIELDS = frozenset(field.name for fields in FIELDS.values() for field in fields)
+_NO_CONSTANTS = ("where", "each", "landed_on", "reject[", "lookups.")
+"""How the places begin of expressions that ask about the row; the others are what it says."""
 _NULL = "\x00null\x00"
 """Stands for an expression that is null, where null stands for one that cannot be computed."""
 _CHANGES = "gives something else each time, so that a night that is run again would differ"
@@ -319,4 +319,4 @@ def _as_constant(expression: Expression, columns: Sequence[str]) -> str:
 
 def _may_be_constant(place: str) -> bool:
     """Whether a constant makes sense there: as a field or an attribute."""
-    return place in _FIELDS or place.startswith("attributes.")
+    return not place.startswith(_NO_CONSTANTS)

@@ -185,8 +185,9 @@ class SourceMapping:
     sources: tuple[Source, ...]
     money: Money | None = None
     text: TextRules = field(default_factory=TextRules)
-    bots: MappingOf[str, int] = field(default_factory=lambda: dict(BOT_LIMITS))
-    """Clean table to the things that a user may do on a day, as far as they land together."""
+    bots: MappingOf[str, int] = field(default_factory=dict)
+    """Clean table to the things that a user may do on a day, as far as they land together; of the
+    others, any number."""
     lookups: tuple[Lookup, ...] = ()
 
     @property

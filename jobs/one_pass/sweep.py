@@ -24,7 +24,7 @@ from contracts.measures import (
     TEXT_TOKENS,
     WINDOWS,
 )
-from jobs.features.events import AD_VIEW
+from contracts.source_table import AD_VIEW
 from jobs.features.item_features import FROM_ITEM
 from jobs.features.user_state import LAST
 from jobs.one_pass.output_columns import Made, columns_of

@@ -10,8 +10,8 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import LANDED_ON
 from contracts.counts import n_of
+from contracts.source_table import LANDED_ON
 from contracts.table import Column as TableColumn
 from contracts.table import Table, check_columns, raise_if
 from contracts.values import masked

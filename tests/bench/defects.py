@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS
 from jobs.cleaning.fields import Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import verdicts
 from jobs.landing.landing import landed
 from jobs.landing.raw_folder import raw_files
@@ -90,7 +91,7 @@ def judged(folder: Path) -> pd.DataFrame:
         rows = verdicts(
             landed(spark, replace(source, max_undecodable_share=1.0), files),
             [(source, feed)],
-            lambda s, feed=feed: RULES[feed.table](context),  # type: ignore[misc]
+            lambda s, feed=feed: rules_of(clean_table_named(feed.table), context),  # type: ignore[misc]
             [f.landed_on for f in files if f.landed_on],
             DEDUP_DAYS,
             mapping.bots.get(feed.table),

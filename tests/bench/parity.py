@@ -17,8 +17,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import CLEAN_TABLES, FRAUD_MARKS, POSTS
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.measures import TEXT_BUCKETS
+from contracts.source_tables.fraud_marks import FRAUD_MARKS
+from contracts.source_tables.posts import POSTS
 from contracts.tables import USER_FEATURES
 from flows.engine.run import Night
 from flows.engine.spark_stages import compute, land, write

@@ -23,8 +23,10 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import CLEAN_TABLES, ITEMS, USERS
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.measures import TEXT_BUCKETS
+from contracts.source_tables.items import ITEMS
+from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import USER_DAYS, USER_FEATURES, USER_STATE
 from flows.backfill import Backfill, EngineName, Stage, plan_of_backfill

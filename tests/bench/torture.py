@@ -22,9 +22,10 @@ from pathlib import Path
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS
 from jobs.cleaning.fields import Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import reconciliation, verdicts
 from jobs.erasure import blanked
 from jobs.landing.landing import landed
@@ -91,9 +92,9 @@ def reconciled(
     found = [(row.file, row.line) for row in judged.select("file", "line").collect()]
     if len(found) != len(places) or set(found) != places:
         problems.append(f"{format_}: {len(places)} rows landed, {len(found)} judged")
-    counts = reconciliation(judged, RULES["reviews"](Context(KEY, EUROS)).table).agg(
-        *(F.sum(f"n_{name}").alias(name) for name in ("in", *VERDICTS))
-    )
+    counts = reconciliation(
+        judged, rules_of(clean_table_named("reviews"), Context(KEY, EUROS)).table
+    ).agg(*(F.sum(f"n_{name}").alias(name) for name in ("in", *VERDICTS)))
     (row,) = counts.collect()
     got = {name: row[name] or 0 for name in ("in", *VERDICTS)}
     if not len(places) == got["in"] == sum(got[name] for name in VERDICTS):

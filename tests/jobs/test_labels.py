@@ -2,8 +2,12 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from contracts.clean_tables import ACCOUNT_EVENTS, FRAUD_MARKS, ITEMS, ORDERS, REVIEWS
 from contracts.kinds import Regression
+from contracts.source_tables.account_events import ACCOUNT_EVENTS
+from contracts.source_tables.fraud_marks import FRAUD_MARKS
+from contracts.source_tables.items import ITEMS
+from contracts.source_tables.orders import ORDERS
+from contracts.source_tables.reviews import REVIEWS
 from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_ITEM_DAYS
 from contracts.tasks import LABEL_REACH, TASKS, Mask, Task
 from jobs.labels import _BY_KIND, Known, examples, labels

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.clean_tables import ENGAGEMENTS
+from contracts.source_tables.engagements import ENGAGEMENTS
 from contracts.tables import LANDED
 from jobs.landing.landing import landed
 from jobs.landing.raw_folder import raw_files

@@ -17,8 +17,9 @@ from pyiceberg.avro.file import AvroFile
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import Record
 
-from contracts.clean_tables import CLEAN_TABLES, FOLLOWS
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError, UsageError
+from contracts.source_tables.follows import FOLLOWS
 from contracts.tables import LANDED, RECONCILIATION, TABLES
 from flows.engine.run import Night
 from flows.engine.spark_stages import compute, land

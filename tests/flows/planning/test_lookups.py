@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.clean_tables import ITEMS
 from contracts.errors import ContractError
+from contracts.source_tables.items import ITEMS
 from flows.engine import run
 from flows.engine.run import Night
 from flows.engine.spark_stages import check_mapping, compute, land

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from contracts.clean_tables import ENGAGEMENTS, POSTS, USERS
+from contracts.source_tables.engagements import ENGAGEMENTS
+from contracts.source_tables.posts import POSTS
+from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows import erase as erasure

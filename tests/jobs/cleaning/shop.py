@@ -7,10 +7,11 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
+from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS
 from contracts.tables import table_named
 from jobs.cleaning.fields import Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import quarantine, verdicts
 from jobs.landing.landing import landed
 from jobs.landing.raw_folder import raw_files
@@ -72,7 +73,7 @@ class Shop:
         return verdicts(
             self.landed,
             self.mapping.feeding(table),
-            lambda s: RULES[table](Context.of(KEY, self.mapping, s)),
+            lambda s: rules_of(clean_table_named(table), Context.of(KEY, self.mapping, s, table)),
             days or self.days,
             DEDUP_DAYS,
             self.mapping.bots.get(table),

@@ -11,9 +11,10 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS
 from jobs.cleaning.fields import NO_MONEY, Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import verdicts
 from jobs.landing.landing import landed
 from jobs.landing.raw_folder import raw_files
@@ -72,7 +73,7 @@ def judged(
     return verdicts(
         landed(spark, source, raw_files(source, folder)),
         read.feeding(table),
-        lambda s: RULES[table](Context(KEY, NO_MONEY)),
+        lambda s: rules_of(clean_table_named(table), Context(KEY, NO_MONEY)),
         days,
         DEDUP_DAYS,
         read.bots[table],
@@ -272,7 +273,7 @@ def test_quarantined_rows_share_no_partition_of_a_window(
     versions = verdicts(
         landed(spark, source, raw_files(source, tmp_path)),
         read.feeding("users"),
-        lambda s: RULES["users"](Context(KEY, NO_MONEY)),
+        lambda s: rules_of(clean_table_named("users"), Context(KEY, NO_MONEY)),
         [DAY],
         0,
     )

@@ -12,11 +12,11 @@ import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import CLEAN_TABLES
+from contracts.clean_tables import CLEAN_TABLES, clean_table_named
 from contracts.days import DEDUP_DAYS
 from contracts.tables import LANDED
 from jobs.cleaning.fields import NO_MONEY, Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import clean, verdicts
 from jobs.features.follow_graph import edges
 from jobs.landing.landing import landed
@@ -68,7 +68,13 @@ def judged(spark: SparkSession, mapping: SourceMapping, folder: Path, source_nam
     days = [r[0] for r in rows.select("landed_on").distinct().collect()]
     feed = next(t for t in source.tables if t.table == table)
     context = Context(UserKey(b"a key for the tests alone"), NO_MONEY)
-    return verdicts(rows, [(source, feed)], lambda s: RULES[table](context), days, DEDUP_DAYS)
+    return verdicts(
+        rows,
+        [(source, feed)],
+        lambda s: rules_of(clean_table_named(table), context),
+        days,
+        DEDUP_DAYS,
+    )
 
 
 def test_real_ratings_reconcile_to_the_row(
@@ -109,7 +115,8 @@ def test_edges_and_helpfulness_land_on_the_day_of_the_crawl(
     spark: SparkSession, mapping: SourceMapping, folder: Path
 ) -> None:
     follows = clean(
-        judged(spark, mapping, folder, "trust", "follows"), RULES["follows"](_context()).table
+        judged(spark, mapping, folder, "trust", "follows"),
+        rules_of(clean_table_named("follows"), _context()).table,
     ).persist()
     n = follows.count()
     assert n > 3900

@@ -13,9 +13,10 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS
 from jobs.cleaning.fields import Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import bot_reason, reconciliation, verdicts
 from jobs.landing.landing import landed
 from jobs.landing.raw_folder import raw_files
@@ -70,7 +71,7 @@ def test_every_defect_is_found_and_nothing_else_is_dropped(
     rows = verdicts(
         landed(spark, source, files).localCheckpoint(),
         [(source, feed)],
-        lambda s: RULES[feed.table](context),
+        lambda s: rules_of(clean_table_named(feed.table), context),
         [f.landed_on for f in files if f.landed_on],
         DEDUP_DAYS,
         mapping.bots.get(feed.table),
@@ -86,7 +87,9 @@ def test_every_defect_is_found_and_nothing_else_is_dropped(
     }
     assert wrong == {}
     assert told
-    for count in reconciliation(rows, RULES[feed.table](context).table).collect():
+    for count in reconciliation(
+        rows, rules_of(clean_table_named(feed.table), context).table
+    ).collect():
         assert count.n_in == count.n_clean + count.n_duplicate + count.n_quarantined
     if source_name == "engagements":
         bots = [v for place, v in got.items() if told.get(place, ("", ""))[0] == "bot"]

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 from rich.console import Console
 
+from contracts.clean_tables import clean_table_named
 from contracts.errors import ContractError, UsageError
 from flows.cli.mapping_check_page import page
 from flows.mapping_check.result import Checked, as_json
@@ -21,7 +22,7 @@ from jobs.cleaning import erased_rows
 from jobs.cleaning.elements import type_of_elements
 from jobs.cleaning.fields import NO_MONEY, Context
 from jobs.cleaning.mapping_analysis import check_expressions
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import verdicts
 from jobs.landing.landing import landed
 from jobs.mapping.element_keys import SeenKeys
@@ -268,8 +269,9 @@ def test_quarantined_elements_of_a_row_share_no_partition_of_a_window(
     judged = verdicts(
         landed(spark, of.sources[0], [RawFile(tmp_path / f"{DAY}.jsonl", "x", DAY)]),
         of.feeding("orders"),
-        lambda source: RULES["orders"](
-            Context(UserKey(b"a key for the tests"), of.money or NO_MONEY)
+        lambda source: rules_of(
+            clean_table_named("orders"),
+            Context(UserKey(b"a key for the tests"), of.money or NO_MONEY),
         ),
         [DAY],
         0,

@@ -9,10 +9,11 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import clean_table_named
 from contracts.sources import FIELDS
 from contracts.tables import table_named
 from jobs.cleaning.fields import NO_MONEY, Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import clean, user_key
 from jobs.values.trimming import trimmed_fields
 from jobs.values.user_key import UserKey
@@ -69,7 +70,7 @@ def test_no_id_of_a_person_or_fact_leaves_as_it_came(spark: SparkSession) -> Non
                 nobody,
                 *(F.lit(given.get(f.name)).cast("string").alias(f"in_{f.name}") for f in fields),
             )
-            rules = RULES[table](Context(KEY, NO_MONEY))
+            rules = rules_of(clean_table_named(table), Context(KEY, NO_MONEY))
             rows = rows.select("*", *trimmed_fields(f.name for f in fields))
             made = rows.select("*", *(column.alias(name) for name, column in rules.derive))
             (row,) = made.select(*(c for c in rules.table.names if c != "landed_on")).collect()

@@ -11,10 +11,13 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import ITEMS, ORDERS, USERS
+from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS
+from contracts.source_tables.items import ITEMS
+from contracts.source_tables.orders import ORDERS
+from contracts.source_tables.users import USERS
 from jobs.cleaning.fields import Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import verdicts
 from jobs.landing.landing import check_readable, landed
 from jobs.landing.raw_folder import raw_files
@@ -49,7 +52,10 @@ def test_ten_thousand_real_lines_reconcile_to_the_row(spark: SparkSession) -> No
         judged = verdicts(
             rows,
             mapping.feeding(table),
-            lambda s: RULES[table](Context(key, mapping.money, mapping.text, s.timezone or "UTC")),
+            lambda s: rules_of(
+                clean_table_named(table),
+                Context(key, mapping.money, mapping.text, s.timezone or "UTC"),
+            ),
             days,
             DEDUP_DAYS,
         )

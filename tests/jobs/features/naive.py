@@ -8,6 +8,7 @@ from typing import Any
 
 from contracts.features import NAMED_RATIOS, RATIOS
 from contracts.measures import (
+    EVENTS,
     MEASURES,
     SEQUENCE_LENGTH,
     TEXT_POSTS,
@@ -15,7 +16,6 @@ from contracts.measures import (
     WINDOWS,
 )
 from contracts.tasks import LABEL_REACH
-from jobs.features.events import FACTS
 from tests.jobs.features.worlds import IDS, World
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -53,7 +53,7 @@ def receiver(world: World, engagement: dict[str, Any]) -> str | None:
 
 def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
     """Features of every known user, straight from the clean rows; words instead of hashes."""
-    known = {t.name: world.known(t.name, as_of) for t in FACTS}
+    known = {name: world.known(name, as_of) for name in EVENTS}
     categories = {i: r["category_id"] for i, r in newest(world, "items", "item_id", as_of).items()}
     versions = newest(world, "users", "user_key", as_of)
     received = [(receiver(world, e), e) for e in known["engagements"]]

@@ -16,19 +16,17 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import (
-    ACCOUNT_EVENTS,
-    ENGAGEMENTS,
-    FOLLOWS,
-    ITEMS,
-    ORDERS,
-    POSTS,
-    REVIEWS,
-)
 from contracts.features import FEATURES
 from contracts.measures import TEXT_BUCKETS
+from contracts.source_tables.account_events import ACCOUNT_EVENTS
+from contracts.source_tables.engagements import ENGAGEMENTS
+from contracts.source_tables.follows import FOLLOWS
+from contracts.source_tables.items import ITEMS
+from contracts.source_tables.orders import ORDERS
+from contracts.source_tables.posts import POSTS
+from contracts.source_tables.reviews import REVIEWS
 from contracts.tables import USER_FEATURES, USER_STATE
-from jobs.features.events import Facts, events
+from jobs.features.events import events
 from jobs.features.item_features import FROM_ITEM, item_features
 from jobs.features.point_in_time import newest_version
 from jobs.features.user_days import item_days, user_days, user_item_days
@@ -54,7 +52,7 @@ def state_of(
     since: date | None = None,
 ) -> DataFrame:
     f = world.frames(spark)
-    facts = Facts.of(f)
+    facts = f
     empty = spark.createDataFrame([], spark_schema(USER_STATE))
     tiles = user_days(facts, f["posts"]).localCheckpoint()
     return user_state(
@@ -70,7 +68,7 @@ def state_of(
 
 def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> dict[Any, Any]:
     f = world.frames(spark)
-    facts = Facts.of(f)
+    facts = f
     made = user_features(
         state_of(spark, world, as_ofs).localCheckpoint(),
         user_days(facts, f["posts"]).localCheckpoint(),
@@ -86,7 +84,7 @@ def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> di
 
 def read_in_one_pass(f: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[Any]:
     """What one pass reads besides the state that it starts from, and its days."""
-    facts = Facts.of(f)
+    facts = f
     return [
         user_days(facts, f["posts"]).localCheckpoint(),
         user_item_days(facts, f["posts"]).localCheckpoint(),
@@ -199,7 +197,7 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
 def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monkeypatch) -> None:
     world = random_world(6)
     f, as_ofs = world.frames(spark), AS_OFS[:2]
-    facts = Facts.of(f)
+    facts = f
     given = (
         spark.createDataFrame([], spark_schema(USER_STATE)),
         user_days(facts, f["posts"]).localCheckpoint(),
@@ -360,12 +358,12 @@ def test_midnight_starts_a_day_and_a_late_row_makes_its_own_tile(spark, table) -
         ENGAGEMENTS,
     )
     none = {"line_id": ORDERS, "post_id": POSTS, "follow_id": FOLLOWS, "review_id": REVIEWS}
-    facts = Facts(
-        engagements=engagements,
-        account_events=table("event_id", ACCOUNT_EVENTS),
+    facts = {
+        "engagements": engagements,
+        "account_events": table("event_id", ACCOUNT_EVENTS),
         **{contract.name: table(id_, contract) for id_, contract in none.items()},
-    )
-    made = user_days(facts, facts.posts)
+    }
+    made = user_days(facts, facts["posts"])
     assert rows_of(made, "day", "landed_on", "n_views", "n_likes") == [
         (date(2025, 1, 31), date(2025, 1, 31), 1, 0),
         (date(2025, 1, 31), date(2025, 2, 2), 0, 1),

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from pyspark.sql import DataFrame
 
-from contracts.clean_tables import ORDERS
+from contracts.source_tables.orders import ORDERS
 from jobs.labels import standing_orders
 from jobs.spark.schema import spark_schema
 from tests.jobs.features import naive

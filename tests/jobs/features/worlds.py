@@ -10,8 +10,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from contracts.clean_tables import FRAUD_MARKS, ITEMS, USERS
-from jobs.features.events import FACTS
+from contracts.clean_tables import clean_table_named
 from jobs.spark.schema import spark_schema
 
 START = date(2025, 1, 1)
@@ -32,7 +31,7 @@ class World:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def frame(self, spark: SparkSession, name: str) -> DataFrame:
-        table = next(t for t in (*FACTS, USERS, ITEMS, FRAUD_MARKS) if t.name == name)
+        table = clean_table_named(name)
         values = [tuple(row[c] for c in table.names) for row in self.rows[name]]
         return spark.createDataFrame(values, spark_schema(table))
 

@@ -15,10 +15,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS
 from contracts.errors import ContractError
 from jobs.cleaning.fields import Context
-from jobs.cleaning.rules import RULES
+from jobs.cleaning.rules import rules as rules_of
 from jobs.cleaning.verdicts import reconciliation, verdicts
 from jobs.landing.landing import check_readable, landed
 from jobs.landing.raw_folder import raw_files
@@ -196,12 +197,12 @@ def test_thousands_of_broken_lines_are_all_accounted_for(
         rows = verdicts(
             landed(spark, of, files),
             [(of, feed)],
-            lambda s, feed=feed: RULES[feed.table](context),  # type: ignore[misc]
+            lambda s, feed=feed: rules_of(clean_table_named(feed.table), context),  # type: ignore[misc]
             [f.landed_on for f in files if f.landed_on],
             DEDUP_DAYS,
             mapping.bots.get(feed.table),
         ).persist()
-        counts = reconciliation(rows, RULES[feed.table](context).table).agg(
+        counts = reconciliation(rows, rules_of(clean_table_named(feed.table), context).table).agg(
             *(F.sum(c).alias(c) for c in ("n_in", "n_clean", "n_duplicate", "n_quarantined"))
         )
         (got,) = counts.collect()

@@ -164,10 +164,13 @@ stars_scale = [0, 100]
 def test_a_source_says_how_its_values_are_written(tmp_path: Path) -> None:
     mapping = read_mapping(written(tmp_path, SHOP))
     (source,) = mapping.sources
-    given = Context.of(UserKey(b"a key for the tests alone"), mapping, source)
+    given, of_reviews = (
+        Context.of(UserKey(b"a key for the tests alone"), mapping, source, table)
+        for table in ("orders", "reviews")
+    )
     assert given.time_format == ("dd.MM.yyyy", "epoch_millis")
     assert (given.decimal, given.thousands, given.line_totals) == (",", ".", True)
-    assert given.stars_scale == (0, 100)
+    assert (given.stars_scale, of_reviews.stars_scale) == ((0, 10), (0, 100))
     assert mapping.money is not None
     # what one unit is worth in minor units, of which a rupiah has 100: 17 * 10**10
     assert mapping.money.factors == {

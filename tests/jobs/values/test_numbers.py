@@ -13,8 +13,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from contracts.source_tables.orders import ORDERS
 from contracts.sources import MAX_AMOUNT_MINOR
-from jobs.cleaning.fields import NO_MONEY, Amount, Context, quantity_checks, text_id
+from jobs.cleaning.fields import NO_MONEY, Amount, Context, text_id
+from jobs.cleaning.rules import rules
 from jobs.mapping.sources import Money
 from jobs.values.trimming import trimmed_fields
 from jobs.values.unicode_composition import composed, composed_escapes
@@ -99,7 +101,8 @@ def test_a_number_that_is_far_too_large_is_told_so(spark: SparkSession) -> None:
     rows = with_texts(spark.createDataFrame(list(enumerate(texts)), "i int, in_quantity string"))
     given = Context(KEY, NO_MONEY)
     rows = rows.select("*", given.whole("quantity").alias("quantity"))
-    reason = F.coalesce(*(F.when(c.fails, F.lit(c.reason)) for c in quantity_checks()))
+    checks = [c for c in rules(ORDERS, given).checks if c.reason.startswith("quantity: ")]
+    reason = F.coalesce(*(F.when(c.fails, F.lit(c.reason)) for c in checks))
     found = rows.select("i", reason.alias("why"), given.stars("quantity").alias("stars"))
     above, none = "quantity: above 1,000,000,000", "quantity: not a whole number"
     assert [(row.why, row.stars) for row in found.orderBy("i").collect()] == [

@@ -1,0 +1,143 @@
+"""What a source table is: a clean table with all that is declared of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from contracts.cleaning import Amount, Cleaning, Time
+from contracts.errors import ContractError
+from contracts.table import Column, Table
+
+USER_KEY = Column("user_key", "string", "The user: 32 hex digits of a keyed hash (HMAC-SHA256).")
+OCCURRED_AT = Column("occurred_at", "timestamp", "When it happened, UTC.")
+LANDED_ON = Column("landed_on", "date", "UTC day on which the row arrived.")
+
+AD_VIEW = "ad_view"
+"""Verb of an event that shows that a user was there, but is none of the sequence."""
+
+Encoding = Literal["count", "money", "days", "ratio", "id", "attributes", "sequence", "text"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A Spark SQL expression over the raw columns, all of which are strings.
+
+    A required field that comes out null quarantines the row.
+    """
+
+    name: str
+    doc: str
+    required: bool = True
+    default: str | None = None
+    """The expression that stands in when the mapping leaves the field out."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """An integer per user and day in the table's tiles; windows and `user_state` sum it, or take
+    the largest."""
+
+    name: str
+    doc: str
+    sql: str
+    """The aggregate over the table's rows of a user and day."""
+    encoding: Encoding = "count"
+    combine: Literal["sum", "max"] = "sum"
+
+
+@dataclass(frozen=True)
+class ItemMeasure:
+    """An integer per item and day in `item_days`, summed by windows in `item_features`."""
+
+    name: str
+    doc: str
+    sql: str
+    """What a row that says an item adds to it."""
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that a row says its user had to do with: a row of `user_item_days`."""
+
+    kind: str
+    column: str
+    where: str | None = None
+    """SQL: rows that say one; None is all. A null is none, and nor is the user."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a row is in the sequence of a user's events."""
+
+    id: str
+    """The column by which events of one time are ordered."""
+    verb: str
+    """SQL, as are the other two: what was done, or `AD_VIEW`."""
+    verbs: tuple[str, ...]
+    """What it may be besides."""
+    item: str = "''"
+    amount_minor: str = "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceTable(Table):
+    """A clean table that sources fill, and what its rows count for."""
+
+    fields: tuple[Field, ...]
+    """What a mapping may say of it."""
+    either: tuple[str, str] | None = None
+    """Two fields of which a mapping gives exactly one."""
+    cleaning: Cleaning
+    event: Event | None = None
+    """None of tables that say what users and items are, or that nobody did."""
+    measures: tuple[Measure, ...] = ()
+    """Of what the user did."""
+    received: tuple[Measure, ...] = ()
+    """Of what others did to the user, or to the user's posts."""
+    things: tuple[Thing, ...] = ()
+    item_measures: tuple[ItemMeasure, ...] = ()
+    """Of the rows that say an item: those of its thing `item`."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.measures and self.event is None:
+            raise ContractError(f"{self.name}: has measures, but no event: nobody did anything")
+        if self.item_measures and "item" not in {thing.kind for thing in self.things}:
+            raise ContractError(f"{self.name}: measures items, but has no thing of kind item")
+
+    @property
+    def time_fields(self) -> frozenset[str]:
+        """Fields that are times."""
+        return frozenset(rule.field for rule in self.cleaning.columns if isinstance(rule, Time))
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """Fields that name something."""
+        return tuple(field.name for field in self.fields if field.name.endswith("_id"))
+
+    @property
+    def has_money(self) -> bool:
+        """Whether rows have amounts: a mapping that feeds it needs `[money]`."""
+        return any(isinstance(rule, Amount) for rule in self.cleaning.columns)
+
+
+def content(declaration: Any) -> Any:
+    """A declaration without its prose, in lists, texts and numbers: what rows depend on."""
+    if dataclasses.is_dataclass(declaration) and not isinstance(declaration, type):
+        return [
+            type(declaration).__name__,
+            *(
+                content(getattr(declaration, field.name))
+                for field in dataclasses.fields(declaration)
+                if field.name != "doc"
+            ),
+        ]
+    if isinstance(declaration, tuple | list):
+        return [content(part) for part in declaration]
+    if isinstance(declaration, set | frozenset):
+        return sorted(content(part) for part in declaration)
+    if isinstance(declaration, dict):
+        return {str(name): content(part) for name, part in declaration.items()}
+    return declaration

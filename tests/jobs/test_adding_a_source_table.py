@@ -1,0 +1,125 @@
+"""The page about adding a source table is followed to the letter, on a copy of the code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+MAPPING = """
+[sources.helpdesk]
+files = "{day}.csv"
+format = "csv"
+columns = ["id", "who", "topic", "text", "at"]
+[sources.helpdesk.tables.support_tickets]
+ticket_id = "id"
+user_id = "who"
+topic = "topic"
+text = "text"
+occurred_at = "at"
+"""
+TICKETS = """id,who,topic,text,at
+1,ann,delivery,Where is it?,2025-01-01T08:00:00Z
+2,ann,payment,Charged twice,2025-01-01T09:00:00Z
+3,bob,payment,,2025-01-01T10:00:00Z
+4,bob,weather,Rain again,2025-01-01T11:00:00Z
+4,bob,other,,2025-01-01T12:00:00Z
+"""
+FROM_FILES_TO_FEATURES = """
+import sys
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+
+from contracts.features import FEATURES
+from contracts.tables import LANDED, QUARANTINE, USER_FEATURES, table_named
+from jobs.landing.raw_folder import raw_files
+from jobs.mapping.sources import read_mapping
+from jobs.run import run_job, run_landing
+from jobs.spark.config import SparkConfig
+from jobs.spark.files import read_table
+from jobs.spark.session import start_session
+from jobs.stage import Settings
+from jobs.stages import SPARK_JOBS
+from jobs.values.user_key import UserKey
+
+folder, landed_on, as_of = Path(sys.argv[1]), date(2025, 1, 1), date(2025, 1, 2)
+mapping = read_mapping(folder / "helpdesk.toml")
+spark = start_session(SparkConfig(master="local[1]", shuffle_partitions=1), folder / "spark")
+files = defaultdict(list)
+
+
+def keep(result):
+    for table, days in result.written.items():
+        files[table] += [path for written in days.values() for path in written.files]
+
+
+(source,) = mapping.sources
+keep(run_landing(spark, source, raw_files(source, folder / "raw"), [landed_on], str(folder / "out")))
+settings = Settings(mapping, UserKey(b"a key for the tests alone"))
+for job in SPARK_JOBS:
+    if job.name.startswith("clean_") and job.name != "clean_support_tickets":
+        continue
+    inputs = {read.table.name: list(files[read.table.name]) for read in job.reads}
+    if job.incremental is not None:
+        inputs[job.incremental.name] = list(files[job.incremental.name])
+    day = landed_on if job.writes[0].day == "landed_on" else as_of
+    keep(run_job(spark, job, inputs, [day], str(folder / "out" / job.name), settings))
+    if job.name == "user_features":
+        break
+
+reasons = read_table(spark, QUARANTINE, files["quarantine"]).select("line", "reason").collect()
+assert sorted(map(tuple, reasons)) == [
+    (4, "text: nothing written about a payment"),
+    (5, "topic: not one of delivery, payment, other"),
+], reasons
+rows = read_table(spark, USER_FEATURES, files["user_features"]).collect()
+told = sorted(
+    (r.n_events_all, r.n_tickets_7d, r.n_payment_tickets_all, r.n_orders_all, r.seq_verb)
+    for r in rows
+)
+assert told == [(1, 1, 0, 0, ["ticket"]), (2, 2, 1, 0, ["ticket", "ticket"])], told
+assert [f.name for f in FEATURES if f.name.endswith("tickets_30d")] == [
+    "n_tickets_30d", "n_payment_tickets_30d",
+]
+assert table_named("support_tickets").grain == ("ticket_id",)
+print("one module was enough")
+"""
+
+
+def test_one_module_is_enough(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/adding-a-table.md").read_text()
+    module = re.search(r'```python\n("""Tickets.*?\n)```', page, flags=re.S)
+    assert module is not None
+    for folder in ("contracts", "jobs"):
+        shutil.copytree(
+            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    (tmp_path / "contracts/source_tables/support_tickets.py").write_text(module.group(1))
+    listed = tmp_path / "contracts/clean_tables.py"
+    text = listed.read_text()
+    last = "    FRAUD_MARKS,\n)"
+    assert text.count(last) == 1
+    first_import = "from contracts.source_tables.users import USERS\n"
+    listed.write_text(
+        text.replace(last, "    FRAUD_MARKS,\n    SUPPORT_TICKETS,\n)").replace(
+            first_import,
+            "from contracts.source_tables.support_tickets import SUPPORT_TICKETS\n" + first_import,
+        )
+    )
+    (tmp_path / "helpdesk.toml").write_text(MAPPING)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/2025-01-01.csv").write_text(TICKETS)
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_FILES_TO_FEATURES, str(tmp_path)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.endswith("one module was enough\n"), done.stderr[-2000:]
