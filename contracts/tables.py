@@ -311,11 +311,15 @@ class ReleasedTable:
     table: Table
     stage: str | None = None
     """The stage whose process writes it on the release's branch, which nobody reads before its
-    audits have passed. None: Spark's stages write it on `main`, checked file by file."""
+    audits have passed. None: Spark's stages write it on `main`, and have checked every row against
+    its contract before they commit it."""
+    audits: tuple[str, ...] = ("contract",)
+    """Audits of each day that is written on the branch, in their order, by their names in
+    `flows/release/audits.py`."""
 
 
 RELEASED: tuple[ReleasedTable, ...] = (
-    ReleasedTable(USER_SCORES, stage="score"),
+    ReleasedTable(USER_SCORES, stage="score", audits=("scores", "score_drift")),
     ReleasedTable(USER_FEATURES),
     ReleasedTable(ITEM_FEATURES),
     ReleasedTable(LABELS),

@@ -28,6 +28,7 @@ from flows.release.releases import Release, Releases
 from flows.settings import NightjarSettings, read_settings
 from flows.state.writer_lock import AFTER_THE_NIGHT
 from flows.steps import publish
+from flows.steps.candidate import Candidate
 from flows.steps.opening import only_writer, result_of
 from flows.steps.parameters import as_choice, as_choices, as_day, as_flag, as_path, as_text
 from flows.steps.prefect_tasks import after_publication, flow, say
@@ -104,10 +105,10 @@ def backfill(
             say(f"plan {form.plan}: nothing has moved since")
         if current is None:
             say("the release has no scores: they come with the first night")
-        scored = execute(night, asked.entries(night, current)).get("score", {})
-        if scored:
-            publish.audit(night, scored, asked.days if current else asked.days[-1:])
-        release = publish.publish(night, scored, asked.days)
+        candidate = Candidate.of(execute(night, asked.entries(night, current)))
+        if candidate.tables:
+            publish.audit(night, candidate, asked.days if current else asked.days[-1:])
+        release = publish.publish(night, candidate, asked.days)
         with after_publication("the backfill's report"):
             create_markdown_artifact(
                 _as_markdown(night.reports),

@@ -15,6 +15,7 @@ from flows.planning.planner import planned
 from flows.pools import on_pools
 from flows.state.writer_lock import NIGHT_FIRST
 from flows.steps import publish, tasks
+from flows.steps.candidate import Candidate
 from flows.steps.opening import default_as_of, only_writer, open_night, result_of
 from flows.steps.parameters import as_text
 from flows.steps.prefect_tasks import flow
@@ -65,10 +66,11 @@ def nightly(
     with only_writer(night, f"the night of {night.as_of}", NIGHT_FIRST):
         if token is not None:
             check_kept(night.engine, token, plan_of_night(night))
-        scored = execute(night, stage_list.nightly(night))["score"]
-        audited = publish.audit(night, scored, day)
-        release = publish.publish(night, scored, day)
-        page = tasks.report(night, gate.trained_tonight(night), scored, audited, release)
+        candidate = Candidate.of(execute(night, stage_list.nightly(night)))
+        audited = publish.audit(night, candidate, day)
+        release = publish.publish(night, candidate, day)
+        trained = gate.trained_tonight(night)
+        page = tasks.report(night, trained, candidate.scored, audited, release)
     return result_of(night) | {"release_id": release.release_id} | page
 
 

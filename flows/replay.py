@@ -18,6 +18,7 @@ from flows.release.releases import Releases
 from flows.settings import read_settings
 from flows.state.writer_lock import AFTER_THE_NIGHT
 from flows.steps import publish
+from flows.steps.candidate import Candidate
 from flows.steps.opening import default_as_of, only_writer
 from flows.steps.parameters import as_day, as_flag, as_path, as_text
 from flows.steps.prefect_tasks import after_publication, flow, say
@@ -64,12 +65,13 @@ def replay(
                 + "; `nightjar quarantine` lists what is"
             )
         current = Releases(night.engine).current() if at_once else None
-        scored = execute(night, stage_list.replay(night, days_of(before), current)).get("score")
+        entries = stage_list.replay(night, days_of(before), current)
+        candidate = Candidate.of(execute(night, entries))
         after = dropped_rows(night.lake, first, last, text)
         release = None
-        if current is not None and scored is not None:
-            publish.audit(night, scored, [current.as_of])
-            release = publish.publish(night, scored, [current.as_of])
+        if current is not None:
+            publish.audit(night, candidate, [current.as_of])
+            release = publish.publish(night, candidate, [current.as_of])
         elif at_once:
             say("nothing is published before the first night; what was cleaned stays")
     rows = changes(total(before), total(after))

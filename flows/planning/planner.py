@@ -8,28 +8,20 @@ really changed, and stops there if it did not.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date, timedelta
 from typing import Any
 
 from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide, hash_of
 from flows.engine.run import Night
-from flows.learning.fingerprints import score_fingerprint, train_fingerprint
-from flows.monitor.scoreboard import scoreboard_fingerprint
 from flows.planning.plan import Plan, Planned, cost_of, plan_of
+from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays
-from flows.state.receipts import Fingerprint
 from jobs.stage import Stage
 from jobs.stages import SPARK_JOBS, job_named, process_named
 
 _ONE = timedelta(days=1)
-FINGERPRINTS: Mapping[str, Callable[[Night, date, str | None], Fingerprint]] = {
-    "train": lambda night, day, model_id: train_fingerprint(night, night.example_days),
-    "score": lambda night, day, model_id: score_fingerprint(night, model_id, day),
-    "scoreboard": lambda night, day, model_id: scoreboard_fingerprint(night, day),
-}
-"""What each stage that a process computes is a function of."""
 
 
 def planned(

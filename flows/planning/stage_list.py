@@ -13,7 +13,7 @@ from datetime import date
 from enum import StrEnum
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.tables import NO_MODEL
+from contracts.tables import NO_MODEL, ON_BRANCH
 from flows.engine.fingerprints import landing_stage
 from flows.engine.run import Night
 from flows.learning.gate import model_of_night
@@ -100,9 +100,18 @@ def data(night: Night) -> tuple[Entry, ...]:
 
 
 def learning(night: Night) -> tuple[Entry, ...]:
-    """Tonight's model and everybody's scores, which wait on a branch."""
+    """Tonight's model, everybody's scores, and what else processes write; it waits on branches."""
     training = () if night.settings.no_train else (StageDays("train", tonight),)
-    return (*training, Check.gate, StageDays("score", tonight, model=model_of_night))
+    return (*training, Check.gate, *on_branches(tonight, model_of_night))
+
+
+def on_branches(
+    days: Days, model: Callable[[Night], str | None], force: frozenset[date] = frozenset()
+) -> tuple[StageDays, ...]:
+    """Every released table that a process writes: all of them, since a release names each."""
+    return tuple(
+        StageDays(str(released.stage), days, force=force, model=model) for released in ON_BRANCH
+    )
 
 
 def landing(night: Night) -> tuple[Entry, ...]:
@@ -154,10 +163,10 @@ def backfill(
     wanted = [name for name in ("labels", "examples") if name in with_what_they_read(stages)]
     scores: tuple[Entry, ...] = ()
     if current is None:
-        scores = (StageDays("score", fixed(days[-1:]), force=forced, model=lambda _: NO_MODEL),)
+        scores = on_branches(fixed(days[-1:]), lambda _: NO_MODEL, forced)
     elif "score" in stages:
         model_id = current.model_id
-        scores = (StageDays("score", of, force=forced, model=lambda _: model_id),)
+        scores = on_branches(of, lambda _: model_id, forced)
     chunk_days = 1 if engine == "per-day" else night.settings.chunk_days
     return (
         *landing(night),
@@ -196,7 +205,7 @@ def replay(
     return (
         *again,
         *(StageDays(name, day) for name in ("user_state", "item_features", "user_features")),
-        StageDays("score", day, model=lambda _: model_id),
+        *on_branches(day, lambda _: model_id),
     )
 
 

@@ -1,10 +1,11 @@
-"""Drift: how far features and scores of a night lie from those of the release before."""
+"""Drift: how far the distributions of features and scores have moved since the release before."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from contracts.stability import stability_index
 from contracts.table import Table
 from contracts.tables import USER_FEATURES, USER_SCORES
 from flows.release.duckdb_views import first_row
@@ -12,7 +13,7 @@ from flows.release.parquet_views import read_files
 from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 
 MAX_ROWS = 100_000
-"""Users that are looked at, chosen by their key: more make no other picture."""
+"""Users that are compared, chosen by a hash of their key: more make no other picture."""
 MIN_ROWS = 50
 WORST = 12
 _NUMBERS = ("int", "bigint", "float", "double")
@@ -32,16 +33,15 @@ class Drifted:
 
 
 def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drifted]:
-    """Every column of numbers of a table, worst first.
+    """Every column of numbers of a table, the least stable first.
 
-    The index is the sum of (p - q) ln(p / q) over the bins, as credit scoring has it: 0.1 is
-    little, 0.25 much. A value that many share has a bin of its own.
+    A value that many share has a bin of its own, and so have users without one.
     """
     if not before or not now:
         return []
     columns = [c.name for c in table.columns if c.type in _NUMBERS]
-    made = []
-    with in_memory(BESIDE_SPARK) as connection:
+    drifted = []
+    with in_memory(threads=BESIDE_SPARK) as connection:
         for name, paths in (("earlier", before), ("later", now)):
             read_files(connection, paths).create_view("_all")
             n = int(first_row(connection, "SELECT count(*) FROM _all")[0])
@@ -55,17 +55,14 @@ def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drift
             )
             connection.execute("DROP VIEW _all")
         for column in columns:
-            found = connection.execute(_BINS.format(column=column)).fetchall()
-            if found:
-                cuts, *_ = found[0]
-                p, q = (tuple(row[i] for row in found) for i in (2, 3))
-                index = first_row(
-                    connection,
-                    "SELECT list_sum([(x[1] - x[2]) * ln(x[1] / x[2]) FOR x IN list_zip(?, ?)])",
-                    [list(p), list(q)],
-                )[0]
-                made.append(Drifted(table.name, column, float(index), tuple(cuts), q, p))
-    return sorted(made, key=lambda d: (-d.index, d.column))
+            bins = connection.execute(_BINS.format(column=column)).fetchall()
+            if bins:
+                shares_before, shares_now = (tuple(row[i] for row in bins) for i in (1, 2))
+                index = stability_index(shares_before, shares_now)
+                drifted.append(
+                    Drifted(table.name, column, index, tuple(bins[0][0]), shares_before, shares_now)
+                )
+    return sorted(drifted, key=lambda d: (-d.index, d.column))
 
 
 _BINS = """
@@ -83,8 +80,8 @@ counted AS (
         SELECT if({column} IS NULL, -1, len(list_filter(c, lambda x: x < {column}))), 0
         FROM earlier, cuts)
     GROUP BY bin)
-SELECT c, bin, greatest(coalesce(n_now, 0)::DOUBLE / sum(n_now) OVER (), 1e-4) AS p,
-    greatest(coalesce(n_before, 0)::DOUBLE / sum(n_before) OVER (), 1e-4) AS q
+SELECT c, coalesce(n_before, 0)::DOUBLE / sum(n_before) OVER (),
+    coalesce(n_now, 0)::DOUBLE / sum(n_now) OVER ()
 FROM bins LEFT JOIN counted USING (bin), cuts
 ORDER BY bin"""
 

@@ -9,12 +9,14 @@ from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.errors import NightjarError
+from contracts.tables import ON_BRANCH
 from flows.engine.run import Night
 from flows.learning.gate import trained_tonight
 from flows.lifecycle.errors import may_pass
 from flows.planning.planner import chunks_of, states_of
 from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays
-from flows.steps import publish, tasks
+from flows.steps import tasks
+from flows.steps.candidate import Candidate, write_table
 from jobs.stages import job_named
 
 CONCURRENT = 3
@@ -23,7 +25,8 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
 SAMPLE_EVERY = 30
 """Of so many days of a chunk, one is computed alone as well and compared."""
 
-Process = Callable[[Night, StageDays], Any]
+Process = Callable[[Night, StageDays, Mapping[str, Any]], Any]
+"""Takes the run, its entry, and what processes before it have said."""
 CHECKS: Mapping[Check, Callable[[Night], object]] = {
     Check.mapping: tasks.check_mapping,
     Check.history: Night.check_history,
@@ -31,11 +34,19 @@ CHECKS: Mapping[Check, Callable[[Night], object]] = {
     Check.gate: lambda night: tasks.gate(night, trained_tonight(night)),
 }
 PROCESSES: Mapping[str, Process] = {
-    "train": lambda night, entry: tasks.train(night),
-    "score": lambda night, entry: publish.score(
-        night, model_of(night, entry), entry.days(night), entry.force
-    ),
-    "scoreboard": lambda night, entry: tasks.compare_scores(night, entry.days(night)),
+    "train": lambda night, entry, said: tasks.train(night),
+    "scoreboard": lambda night, entry, said: tasks.compare_scores(night, entry.days(night)),
+    **{
+        str(released.stage): lambda night, entry, said: write_table(
+            night,
+            entry.stage,
+            entry.days(night),
+            model_of(night, entry),
+            entry.force,
+            Candidate.of(said),
+        )
+        for released in ON_BRANCH
+    },
 }
 """How each stage that a process computes is brought up to date."""
 
@@ -59,7 +70,7 @@ def execute(night: Night, entries: Iterable[Entry]) -> dict[str, Any]:
             case Landing():
                 tasks.land(night, entry.source.name)
             case StageDays(stage) if stage in PROCESSES:
-                said[stage] = PROCESSES[stage](night, entry)
+                said[stage] = PROCESSES[stage](night, entry, said)
             case StageDays():
                 _spark_job(night, entry)
     return said

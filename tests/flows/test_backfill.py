@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import UsageError
-from contracts.tables import NO_MODEL
+from contracts.tables import NO_MODEL, ON_BRANCH
 from flows import backfill as past
 from flows.backfill import Mode, Stage, open_backfill
 from flows.engine.accounting import StageReport
@@ -19,8 +19,10 @@ from flows.planning.stage_list import StageDays
 from flows.release.releases import Releases
 from flows.settings import read_settings
 from flows.state.schema import open_database
+from flows.steps.candidate import Candidate, Written
 from tests.flows.lakes import D1, D2
 
+SCORED = Written(ON_BRANCH[0], 1, {"model_id": NO_MODEL})
 FEATURES = [Stage.user_features]
 
 
@@ -36,14 +38,14 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ..
         assert entry.model is not None
         model_id = entry.model(night)
         calls.append(("score", model_id, tuple(entry.days(night))))
-        return {"score": {"model_id": model_id}}
+        return {"score": SCORED}
 
-    def publish(night: object, scored: dict[str, Any], days: Any) -> SimpleNamespace:
-        calls.append(("publish", scored, tuple(days)))
+    def publish(night: object, candidate: Candidate, days: Any) -> SimpleNamespace:
+        calls.append(("publish", candidate, tuple(days)))
         return SimpleNamespace(release_id="r")
 
-    def audit(night: object, scored: dict[str, Any], days: Any) -> None:
-        calls.append(("audit", scored, tuple(days)))
+    def audit(night: object, candidate: Candidate, days: Any) -> None:
+        calls.append(("audit", candidate, tuple(days)))
 
     night = into(tmp_path)
     monkeypatch.setattr(past, "execute", execute)
@@ -76,8 +78,8 @@ def test_a_backfill_into_an_empty_home_is_released_without_scores(
     assert done == {"as_of": D2, "run_id": "run", "recomputed": 1, "release_id": "r"}
     assert asked == [
         ("score", NO_MODEL, (D2,)),
-        ("audit", {"model_id": NO_MODEL}, (D2,)),
-        ("publish", {"model_id": NO_MODEL}, (D1, D2)),
+        ("audit", Candidate((SCORED,)), (D2,)),
+        ("publish", Candidate((SCORED,)), (D1, D2)),
     ]
 
 

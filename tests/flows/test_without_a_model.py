@@ -55,9 +55,7 @@ def test_a_night_stops_at_wrong_expressions_before_a_file_is_landed(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(run, "start_session", lambda config, scratch: spark)
     landed: list[str] = []
-    monkeypatch.setattr(
-        spark_stages, "land", lambda night, source, say: landed.append(source.name)
-    )
+    monkeypatch.setattr(spark_stages, "land", lambda night, source, say: landed.append(source.name))
     with pytest.raises(UsageError) as stopped:
         nightly(NIGHT, no_train=True)
     assert str(stopped.value) == (

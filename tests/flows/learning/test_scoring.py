@@ -13,7 +13,7 @@ import pytest
 from flows.learning import fingerprints
 from flows.settings import NightjarSettings
 from flows.state.receipts import WITHDRAWN, Fingerprint
-from flows.steps.publish import scratch_of
+from flows.steps.scoring import scratch_of
 
 DAY = date(2025, 5, 13)
 

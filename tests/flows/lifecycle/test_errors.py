@@ -244,7 +244,10 @@ def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
     )
     code, told = run_command(["sql", "SELEC 1"])
     assert (code, told[:13]) == (2, "Parser Error:")
-    assert run_command(["sql", "DROP VIEW v"]) == (2, "expected one SELECT: the release is read-only")
+    assert run_command(["sql", "DROP VIEW v"]) == (
+        2,
+        "expected one SELECT: the release is read-only",
+    )
     gone.unlink()
     assert run_command(["sql", "SELECT one FROM v"]) == (
         1,

@@ -28,7 +28,8 @@ SETTINGS = ("jobs.stages._closed_tasks",)
 
 def test_what_a_stage_executes_is_in_its_fingerprint(executed: Executed) -> None:
     roots = {
-        job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None] for job in SPARK_JOBS
+        job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None]
+        for job in SPARK_JOBS
     }
     assert executed.keys() == roots.keys() | {"land"}
     missing = {}

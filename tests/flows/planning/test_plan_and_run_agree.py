@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,8 @@ from flows.engine.fingerprints import decide, landing_stage
 from flows.engine.run import Night
 from flows.monitor import scoreboard
 from flows.planning import stage_list
-from flows.planning.planner import FINGERPRINTS, planned
+from flows.planning.planner import planned
+from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.planning.stage_list import Entry, StageDays
 from flows.release.releases import Release, Releases, now
 from flows.settings import NightjarSettings, read_settings
@@ -110,7 +111,7 @@ class Executed:
                 }
                 self.write(night, name, decision.day, decision.fingerprint, outputs)
 
-    def process(self, night: Night, entry: StageDays) -> None:
+    def process(self, night: Night, entry: StageDays, before: Mapping[str, Any]) -> None:
         model_id = entry.model(night) if entry.model is not None else None
         for day in entry.days(night):
             fingerprint = FINGERPRINTS[entry.stage](night, day, model_id)

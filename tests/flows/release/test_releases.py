@@ -22,9 +22,10 @@ from contracts.tasks import TASKS
 from flows.lake.home_binding import open_home
 from flows.lake.lake import Lake
 from flows.lake.maintenance import expire
-from flows.release.audit import audit_drift, audit_scores, raise_if_failed
+from flows.release.audit import raise_if_failed
 from flows.release.duckdb_views import query
 from flows.release.releases import Healed, Releases, branch_of, heal, now
+from flows.release.score_audits import audit_drift, audit_scores
 from flows.settings import NightjarSettings, read_settings
 from flows.state import writer_lock
 from flows.state.schema import open_database

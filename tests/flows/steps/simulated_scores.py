@@ -21,6 +21,7 @@ from rich.console import Console
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import Column, Table
 from contracts.tables import (
+    ON_BRANCH,
     QUARANTINE,
     RECONCILIATION,
     RELEASED_TABLES,
@@ -37,8 +38,9 @@ from flows.report.sample import USERS as USERS_SHOWN
 from flows.server.pages.app import make_app
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint
-from flows.steps import prefect_tasks, publish
+from flows.steps import candidate, prefect_tasks, publish, scoring
 from flows.steps import tasks as steps
+from flows.steps.candidate import Candidate, Written
 from jobs.mapping.sources import SourceMapping, read_mapping
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
@@ -152,8 +154,8 @@ class Made(Night):
         self.note(Work("user_features", {day: made}, n, n, 0.1, 1), outputs, print)
         self.planner.forget("user_features")
 
-    def commit(self, tasks: Sequence[Task]) -> dict[str, Any]:
-        """All of it in the lake, the scores on a branch: what a scoring says."""
+    def commit(self, tasks: Sequence[Task]) -> Candidate:
+        """All of it in the lake, the scores on a branch."""
         day, release = self.as_of, f"{self.as_of:%Y%m%d}-made"
         self.commit_data()
         branch = branch_of(release)
@@ -169,7 +171,8 @@ class Made(Night):
         }
         made = Fingerprint("code", "config", "inputs")
         self.note(Work("score", {day: made}, 3, 3, 0.1, 1), {day: outputs}, print)
-        return outputs
+        (scores,) = ON_BRANCH
+        return Candidate((Written(scores, snapshot, outputs),))
 
 
 NightOf = Callable[[int, frozenset[str]], Made]
@@ -229,9 +232,11 @@ class MadeRegistry(FakeRegistry):
 def heard(patch: pytest.MonkeyPatch) -> list[str]:
     """What the steps say from now on; Prefect and MLflow are not there."""
     lines: list[str] = []
-    for module in (publish, steps):
+    for module in (publish, steps, candidate, scoring):
         patch.setattr(module, "say", lines.append)
+    for module in (publish, steps):
         patch.setattr(module, "warn", lambda problem, event: lines.append(f"{event}: {problem}"))
+    for module in (publish, steps, scoring):
         patch.setattr(module, "Registry", MadeRegistry)
     patch.setattr(prefect_tasks, "warn", lambda problem, event: lines.append(f"{event}: {problem}"))
     patch.setattr(publish, "announce", lambda release_id, as_of: None)
@@ -241,11 +246,11 @@ def heard(patch: pytest.MonkeyPatch) -> list[str]:
 
 def end(night: Made, learnt: Sequence[Task], folder: Path) -> dict[str, Any]:
     """The night's last steps."""
-    scored = night.commit(learnt)
+    written = night.commit(learnt)
     told = trained(folder, learnt, [task for task in night.tasks if task not in learnt])
-    audited = publish.audit.fn(night, scored, [night.as_of])
-    release = publish.publish.fn(night, scored, [night.as_of])
-    done: dict[str, Any] = steps.report.fn(night, told, scored, audited, release)
+    audited = publish.audit.fn(night, written, [night.as_of])
+    release = publish.publish.fn(night, written, [night.as_of])
+    done: dict[str, Any] = steps.report.fn(night, told, written.scored, audited, release)
     return done
 
 

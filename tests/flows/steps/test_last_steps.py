@@ -23,8 +23,9 @@ from contracts.training import untrained
 from flows.engine.accounting import StageReport
 from flows.engine.run import Night
 from flows.release import duckdb_views
-from flows.release.audit import audit_scores, raise_if_failed
+from flows.release.audit import raise_if_failed
 from flows.release.releases import Release, now
+from flows.release.score_audits import audit_scores
 from flows.steps import tasks
 from tests.flows.conftest import QUIET
 from tests.flows.steps.simulated_scores import (

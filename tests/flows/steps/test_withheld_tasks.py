@@ -13,7 +13,8 @@ from flows.engine.accounting import Work
 from flows.learning.fingerprints import score_fingerprint
 from flows.release.duckdb_views import query
 from flows.state.receipts import Fingerprint
-from flows.steps import publish, tasks
+from flows.steps import publish, scoring, tasks
+from flows.steps.candidate import Candidate, write_table
 from tests.flows.conftest import QUIET
 from tests.flows.steps.simulated_scores import (
     FIRST,
@@ -62,7 +63,7 @@ def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[Sc
         about = {"rows": len(USERS), "path": path, "paths": [path], "model_id": day.model}
         return {"days": [about | scored | {"withheld": held if day.model else {}}]}
 
-    monkeypatch.setattr(publish, "run_models", run_models)
+    monkeypatch.setattr(scoring, "run_models", run_models)
     return days
 
 
@@ -71,9 +72,10 @@ def gated(night: Made, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     night.commit_data()
     made = Fingerprint("code", "config", "inputs")
     night.note(Work("train", {night.as_of: made}, 1, 1, 0.1, 1), {night.as_of: report}, print)
-    scored = publish.score.fn(night, tasks.gate.fn(night, report), [night.as_of])
-    audited = publish.audit.fn(night, scored, [night.as_of])
-    release = publish.publish.fn(night, scored, [night.as_of])
+    scores = write_table.fn(night, "score", [night.as_of], tasks.gate.fn(night, report))
+    candidate, scored = Candidate((scores,)), dict(scores.outputs)
+    audited = publish.audit.fn(night, candidate, [night.as_of])
+    release = publish.publish.fn(night, candidate, [night.as_of])
     return scored, tasks.report.fn(night, report, scored, audited, release)
 
 

@@ -21,7 +21,7 @@ from contracts.spec_json import encode
 from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import TASKS
-from flows.release.audit import audit_scores
+from flows.release.score_audits import audit_scores
 from models.artifact.model import load_model, save_model
 from models.data.arrow_schema import arrow_schema
 from models.evaluation.explanations import reasons, sample

@@ -1,0 +1,44 @@
+"""The audits that released tables declare, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from contracts.tables import USER_FEATURES, ReleasedTable
+from flows.release.audit import Audit, Audited, DayToAudit
+from flows.release.score_audits import audit_drift, audit_scores
+from flows.release.table_audits import audit_contract, audit_users
+
+
+def _contract(day: DayToAudit) -> tuple[Audited, ...]:
+    return audit_contract(day.table, day.files, day.day)
+
+
+def _known_users(day: DayToAudit) -> tuple[Audited, ...]:
+    return audit_users(day.table, day.files, day.files_of(USER_FEATURES), day.day)
+
+
+def _scores(day: DayToAudit) -> tuple[Audited, ...]:
+    features, rates = day.files_of(USER_FEATURES), day.outputs.get("base_rates", ())
+    return audit_scores(day.files, features, day.day, day.outputs["tasks"], rates)
+
+
+def _score_drift(day: DayToAudit) -> tuple[Audited, ...]:
+    if day.before is None:
+        return ()
+    return audit_drift(
+        day.files, day.before, day.outputs["tasks"], day.max_users_lost, day.max_score_shift
+    )
+
+
+AUDITS: Mapping[str, Audit] = {
+    "contract": _contract,
+    "known_users": _known_users,
+    "scores": _scores,
+    "score_drift": _score_drift,
+}
+
+
+def audit(released: ReleasedTable, day: DayToAudit) -> list[Audited]:
+    """Every audit that the table declares, in their order."""
+    return [audited for name in released.audits for audited in AUDITS[name](day)]

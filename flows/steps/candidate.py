@@ -1,0 +1,308 @@
+"""The next release, as far as processes write it: on branches that nobody reads yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
+
+from contracts.errors import ContractError
+from contracts.hashes import hash_of, short_hash
+from contracts.table import Table
+from contracts.tables import (
+    LANDED,
+    ON_BRANCH,
+    RELEASED_TABLES,
+    SCOREBOARD,
+    USER_FEATURES,
+    USER_SCORES,
+    ReleasedTable,
+)
+from flows.engine.accounting import Work
+from flows.engine.fingerprints import decide, landing_stage
+from flows.engine.run import Night
+from flows.lake.iceberg import DataFile
+from flows.lake.lake import Lake
+from flows.planning.process_fingerprints import FINGERPRINTS
+from flows.release.releases import Release, Releases, branch_of
+from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
+from flows.steps.prefect_tasks import say, task
+from flows.steps.scoring import SCORING
+from flows.steps.writers import Answer, Request, Writer
+from jobs.spark.files import WrittenDay
+from jobs.stages import SPARK_JOBS
+
+_ONE = timedelta(days=1)
+
+WRITERS: Mapping[str, Writer] = {USER_SCORES.name: SCORING}
+"""Table to how its stage writes it."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a process's stage has of its table for a release."""
+
+    released: ReleasedTable
+    snapshot: int
+    """It holds every day that the release has, those too that are not new."""
+    outputs: Mapping[str, Any]
+    """What the stage says of the newest of the days that it was asked for."""
+
+    @property
+    def table(self) -> Table:
+        return self.released.table
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What processes have written for the next release, which keeps what the current one has of
+    tables that are not in it."""
+
+    tables: tuple[Written, ...] = ()
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Candidate:
+        """Of what stages have said, by name."""
+        return cls(tuple(said[str(r.stage)] for r in ON_BRANCH if r.stage in said))
+
+    @property
+    def snapshots(self) -> dict[str, int]:
+        """Table to the snapshot that the release would name."""
+        return {written.table.name: written.snapshot for written in self.tables}
+
+    @property
+    def scored(self) -> Mapping[str, Any]:
+        """What scoring says of the newest day; empty where nobody was to be scored."""
+        return next((w.outputs for w in self.tables if w.table is USER_SCORES), {})
+
+    def files(self, lake: Lake, table: Table, day: date) -> tuple[DataFile, ...]:
+        """The files of a day of any table as the release would have them."""
+        return lake.files(table, day, day + _ONE, snapshot=self.snapshots.get(table.name))
+
+
+@dataclass(frozen=True)
+class Order:
+    """A table that is to be brought up to date for a release."""
+
+    released: ReleasedTable
+    fingerprints: Mapping[date, Fingerprint]
+    """Of the days that are asked for, in order."""
+    force: Collection[date]
+    release_id: str
+
+    @property
+    def stage(self) -> str:
+        return str(self.released.stage)
+
+
+@task(name="write", task_run_name="{stage}", cache_policy=NO_CACHE)
+def write_table(
+    night: Night,
+    stage: str,
+    days: Sequence[date],
+    model_id: str,
+    force: Collection[date] = (),
+    candidate: Candidate = Candidate(),
+) -> Written:
+    """Have a process write the days of its table that are not there yet, and commit them to the
+    release's branch.
+
+    Args:
+        night: the run.
+        stage: whose table is written.
+        days: as-of days, in order.
+        model_id: the model that scores.
+        force: days that are written even if nothing has changed.
+        candidate: what was written before it, and can be read.
+
+    Raises:
+        ContractError: a day has no features.
+    """
+    started = time.monotonic()
+    check_features(night, days)
+    order, published = order_of(night, stage, days, model_id, force)
+    todo, snapshot = days_to_write(night.lake, night.receipts, order, published)
+    if snapshot is not None:
+        night.reused(stage, say)
+        return Written(order.released, snapshot, outputs_of(night.receipts, order, snapshot))
+    writer = WRITERS[order.released.table.name]
+    answer = writer.write(
+        night,
+        Request(
+            todo,
+            order.fingerprints,
+            model_id,
+            order.release_id,
+            night.lake.staging(night.run_id, stage),
+            lambda table, day: candidate.files(night.lake, table, day),
+        ),
+    )
+    outputs = commit(night.lake, order, answer)
+    n_bytes = sum(night.lake.storage.size(path) for path in answer.paths)
+    seconds = time.monotonic() - started
+    fingerprints = {day: order.fingerprints[day] for day in todo}
+    work = Work(stage, fingerprints, answer.rows_in, answer.rows_out, seconds, n_bytes)
+    night.note(work, outputs, say)
+    writer.committed(night)
+    return Written(order.released, outputs[todo[-1]]["snapshot"], outputs[todo[-1]])
+
+
+def check_features(night: Night, days: Sequence[date]) -> None:
+    """Make sure that there are users to write of.
+
+    Raises:
+        ContractError: a day has no features.
+    """
+    digests = night.planner.digests("user_features", USER_FEATURES.name)
+    missing = [str(day) for day in days if day not in digests]
+    if missing:
+        raise ContractError(f"there are no features to score as of {', '.join(missing)}")
+
+
+def order_of(
+    night: Night, stage: str, days: Sequence[date], model_id: str, force: Collection[date]
+) -> tuple[Order, int | None]:
+    """What a stage is asked for, and the published snapshot of its table. The release's id is one
+    of all tables that processes write, whichever of them comes first."""
+    fingerprints = {
+        str(released.stage): {
+            day: FINGERPRINTS[str(released.stage)](night, day, model_id) for day in days
+        }
+        for released in ON_BRANCH
+    }
+    published = published_snapshots(Releases(night.engine).current())
+    (released,) = (r for r in ON_BRANCH if r.stage == stage)
+    release_id = release_id_of(night, published, fingerprints)
+    order = Order(released, fingerprints[stage], force, release_id)
+    return order, published.get(released.table.name)
+
+
+def commit(lake: Lake, order: Order, answer: Answer) -> dict[date, dict[str, Any]]:
+    """Put what was written on the release's branch. What the receipt of each day is to keep."""
+    branch = branch_of(order.release_id)
+    lake.branch(order.released.table, branch)
+    snapshot = lake.commit(
+        order.released.table,
+        {day: WrittenDay(day, files.rows, "", files.paths) for day, files in answer.days.items()},
+        branch=branch,
+    )
+    return {
+        day: {
+            "release_id": order.release_id,
+            "snapshot": snapshot,
+            "rows": files.rows,
+            "path": files.paths[0],
+            **files.says,
+        }
+        for day, files in answer.days.items()
+    }
+
+
+def outputs_of(receipts: Receipts, order: Order, snapshot: int) -> dict[str, Any]:
+    """What the receipt of the last day that is asked for keeps, of rows that a snapshot has now."""
+    *_, last = order.fingerprints
+    receipt = receipts.get(order.stage, last)
+    return {} if receipt is None else dict(receipt.outputs) | {"snapshot": snapshot}
+
+
+def days_to_write(
+    lake: Lake, receipts: Receipts, order: Order, published: int | None
+) -> tuple[list[date], int | None]:
+    """Days of a table to be written; if there is none, the snapshot that has all of them.
+
+    What was written holds if it is in what is published, or if all that is not waits for it
+    together in one snapshot that grew out of it.
+    """
+    table = order.released.table
+    in_published = paths_in(lake, table, published)
+    waiting: dict[date, int] = {}
+    todo = []
+    for day, fingerprint in order.fingerprints.items():
+        receipt = receipts.get(order.stage, day)
+        decision = decide(order.stage, day, fingerprint, receipt, day in order.force)
+        if receipt is None or not decision.reuse:
+            todo.append(day)
+        elif receipt.outputs["path"] not in in_published:
+            waiting[day] = int(receipt.outputs["snapshot"])
+    together = set(waiting.values())
+    if not todo and not together:
+        return [], published
+    if not todo and len(together) == 1:
+        (snapshot,) = together
+        if lake.has_snapshot(table, snapshot) and (
+            published is None or lake.descends(table, snapshot, published)
+        ):
+            return [], snapshot
+    return sorted({*todo, *waiting}), None
+
+
+def published_snapshots(current: Release | None) -> dict[str, int]:
+    """Tables that processes write, to the current release's snapshot of each that it has."""
+    names = {released.table.name for released in ON_BRANCH}
+    snapshots = {} if current is None else current.snapshots
+    return {name: snapshot for name, snapshot in snapshots.items() if name in names}
+
+
+def paths_in(lake: Lake, table: Table, snapshot: int | None) -> set[str]:
+    """The files of a snapshot; of none, none."""
+    return set() if snapshot is None else {f.path for f in lake.files(table, snapshot=snapshot)}
+
+
+def release_id_of(
+    night: Night,
+    snapshots: Mapping[str, int],
+    planned: Mapping[str, Mapping[date, Fingerprint]] | None = None,
+) -> str:
+    """The id of a release with these snapshots of the tables that processes write, and days that
+    are to be added to them, by stage.
+
+    It is a function of content, so the same night again makes the same release.
+    """
+    content = data_content(night)
+    days: set[date] = set()
+    for released in ON_BRANCH:
+        table = released.table
+        written = written_days(night, released, snapshots.get(table.name))
+        stage = str(released.stage)
+        written |= (planned or {}).get(stage, {})
+        content += [(stage, str(day), hash_of(asdict(written[day]))) for day in sorted(written)]
+        days |= set(written)
+    current = Releases(night.engine).current()
+    newest = max([*days, *([current.as_of] if current else [])])
+    return f"{newest:%Y%m%d}-{short_hash(hash_of(content))}"
+
+
+def data_content(night: Night) -> list[tuple[str, str, str]]:
+    """Stage, table and a hash of its rows, of all that Spark's stages and the scoreboard write."""
+    stages = [(landing_stage(source), LANDED.name) for source in night.mapping.sources]
+    stages += [
+        (job.name, table.name)
+        for job in SPARK_JOBS
+        for table in job.writes
+        if table in RELEASED_TABLES
+    ]
+    if night.receipts.days(SCOREBOARD.name):
+        stages.append((SCOREBOARD.name, SCOREBOARD.name))
+    return [
+        (stage, table, night.planner.outputs(stage, table).hash(None, date.max, None))
+        for stage, table in stages
+    ]
+
+
+def written_days(
+    night: Night, released: ReleasedTable, snapshot: int | None
+) -> dict[date, Fingerprint]:
+    """The days of a table that a snapshot of it holds, each with what it was written from."""
+    stage, receipts = str(released.stage), night.receipts
+    paths = paths_in(night.lake, released.table, snapshot)
+    return {
+        day: receipt.fingerprint
+        for day in receipts.days(stage)
+        if (receipt := receipts.get(stage, day))
+        and receipt.outputs["path"] in paths
+        and receipt.fingerprint.inputs != WITHDRAWN
+    }
