@@ -150,7 +150,7 @@ RECENT_ITEMS = (
 
 
 def _joined() -> tuple[Feature, ...]:
-    made: list[Feature] = []
+    features: list[Feature] = []
     listed: tuple[tuple[Literal["graph", "items"], tuple[tuple[str, str, str], ...]], ...] = (
         ("graph", GRAPH),
         ("items", RECENT_ITEMS),
@@ -158,8 +158,8 @@ def _joined() -> tuple[Feature, ...]:
     for aggregate, rows in listed:
         for name, doc, encoding in rows:
             kind: Encoding = "money" if encoding == "money" else "count"
-            made.append(Feature(name, f"{doc}.", "bigint", (name,), aggregate, None, 0, kind))
-    return tuple(made)
+            features.append(Feature(name, f"{doc}.", "bigint", (name,), aggregate, None, 0, kind))
+    return tuple(features)
 
 
 SPANS: tuple[int | None, ...] = (30, 90, None)

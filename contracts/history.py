@@ -58,13 +58,13 @@ def first_days_of(tasks: Sequence[Task], first_days: Mapping[str, date | None]) 
 
     Where no such table is mapped it goes by all.
     """
-    made = {}
+    first_day = {}
     for task in tasks:
-        found = [first_days[t] for t in task.labelled_from if t in first_days]
-        days = [day for day in found or first_days.values() if day is not None]
-        if days and len(days) == len(found or first_days):
-            made[task.name] = min(days)
-    return made
+        known = [first_days[t] for t in task.labelled_from if t in first_days]
+        days = [day for day in known or first_days.values() if day is not None]
+        if days and len(days) == len(known or first_days):
+            first_day[task.name] = min(days)
+    return first_day
 
 
 def learnable(
@@ -72,17 +72,17 @@ def learnable(
 ) -> tuple[Learnable, ...]:
     """What the night of `as_of` can learn, task by task, from data that begin for each task on the
     day that `first_landed` says; of tasks that it does not name nothing is known."""
-    found: dict[tuple[int, date], tuple[date | None, date | None]] = {}
-    made = []
+    first_nights: dict[tuple[int, date], tuple[date | None, date | None]] = {}
+    by_task = []
     for task in tasks:
         first = first_landed.get(task.name)
         if first is None:
             continue
         of = (task.closes_after, first)
-        if of not in found:
-            found[of] = _first_nights(task, first, as_of, days)
-        made.append(Learnable(task, days.split(task, as_of, first), *found[of]))
-    return tuple(made)
+        if of not in first_nights:
+            first_nights[of] = _first_nights(task, first, as_of, days)
+        by_task.append(Learnable(task, days.split(task, as_of, first), *first_nights[of]))
+    return tuple(by_task)
 
 
 def _first_nights(
@@ -105,15 +105,15 @@ def _first_nights(
     return first, None
 
 
-def waiting(found: Sequence[Learnable]) -> list[str]:
+def waiting(tasks: Sequence[Learnable]) -> list[str]:
     """A line for each day from which tasks can be learnt that cannot be learnt yet."""
-    return _by_night([(f.task.name, f.from_day) for f in found if f.split is None])
+    return _by_night([(f.task.name, f.from_day) for f in tasks if f.split is None])
 
 
-def by_user(found: Sequence[Learnable]) -> list[str]:
+def by_user(tasks: Sequence[Learnable]) -> list[str]:
     """A line for each day from which tasks are split by time that are split by user until then."""
     return _by_night(
-        [(f.task.name, f.by_time_from) for f in found if f.split is not None and f.split.by_user]
+        [(f.task.name, f.by_time_from) for f in tasks if f.split is not None and f.split.by_user]
     )
 
 

@@ -98,11 +98,17 @@ def backfill(
     night.reason = form.reason
     if form.mode is Mode.plan:
         return show_plan(night, plan_of_backfill(night, asked))
+    release = execute_and_publish(night, asked, form.plan)
+    return result_of(night) | {"as_of": asked.end, "release_id": release.release_id}
+
+
+def execute_and_publish(night: Night, asked: Backfill, token: str | None) -> Release:
+    """Do what is asked for, or refuse if a plan of it, by its token, is not what would be done."""
     with only_writer(night, f"the backfill of {asked.start} to {asked.end}", AFTER_THE_NIGHT):
         current = released(night.engine, asked.stages)  # a rollback may have been first
-        if form.plan is not None:
-            check_kept(night.engine, form.plan, plan_of_backfill(night, asked))
-            say(f"plan {form.plan}: nothing has moved since")
+        if token is not None:
+            check_kept(night.engine, token, plan_of_backfill(night, asked))
+            say(f"plan {token}: nothing has moved since")
         if current is None:
             say("the release has no scores: they come with the first night")
         candidate = Candidate.of(execute(night, asked.entries(night, current)))
@@ -115,7 +121,7 @@ def backfill(
                 key="backfill-report",
                 description=f"{asked.start} to {asked.end}",
             )
-    return result_of(night) | {"as_of": asked.end, "release_id": release.release_id}
+    return release
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from contracts.errors import UsageError
 from flows.engine.run import Night
 from flows.monitor.quarantine import dropped_rows
 from flows.planning import stage_list
-from flows.release.releases import Releases
+from flows.release.releases import Release, Releases
 from flows.settings import read_settings
 from flows.state.writer_lock import AFTER_THE_NIGHT
 from flows.steps import publish
@@ -25,6 +25,8 @@ from flows.steps.prefect_tasks import after_publication, flow, say
 from flows.steps.runner import RUNNER, execute
 
 Counts = Mapping[tuple[str, str], int]
+Dropped = Mapping[tuple[str, str, date], int]
+"""Rows in quarantine by table, reason, and day on which they landed."""
 
 
 @flow(name="replay", task_runner=RUNNER, validate_parameters=False)
@@ -56,24 +58,7 @@ def replay(
         raise UsageError(f"until ({last}) must not lie before day ({first})")
     text, at_once = as_text(reason, "reason"), as_flag(publish_release, "publish_release")
     night = open_replay(last, as_path(source), as_path(raw))
-    with only_writer(night, f"a replay of {first} to {last}", AFTER_THE_NIGHT):
-        before = dropped_rows(night.lake, first, last, text)
-        if not before:
-            raise UsageError(
-                f"nothing that landed from {first} to {last} is in quarantine"
-                + (f" for a reason that holds {text!r}" if text else "")
-                + "; `nightjar quarantine` lists what is"
-            )
-        current = Releases(night.engine).current() if at_once else None
-        entries = stage_list.replay(night, days_of(before), current)
-        candidate = Candidate.of(execute(night, entries))
-        after = dropped_rows(night.lake, first, last, text)
-        release = None
-        if current is not None:
-            publish.audit(night, candidate, [current.as_of])
-            release = publish.publish(night, candidate, [current.as_of])
-        elif at_once:
-            say("nothing is published before the first night; what was cleaned stays")
+    before, after, release = clean_again(night, first, last, text, at_once)
     rows = changes(total(before), total(after))
     with after_publication("the replay's report"):
         create_markdown_artifact(as_markdown(first, last, rows), key="replay")
@@ -85,6 +70,38 @@ def replay(
         "release_id": None if release is None else release.release_id,
         "recomputed": sum(report.recomputed for report in night.reports),
     }
+
+
+def clean_again(
+    night: Night, first: date, last: date, reason: str | None, at_once: bool
+) -> tuple[Dropped, Dropped, Release | None]:
+    """Clean the days of quarantined rows again, and publish what follows if that is wanted.
+
+    Returns:
+        Rows in quarantine before and after, by table, reason and day; and the release.
+
+    Raises:
+        UsageError: nothing is in quarantine.
+    """
+    with only_writer(night, f"a replay of {first} to {last}", AFTER_THE_NIGHT):
+        before = dropped_rows(night.lake, first, last, reason)
+        if not before:
+            raise UsageError(
+                f"nothing that landed from {first} to {last} is in quarantine"
+                + (f" for a reason that holds {reason!r}" if reason else "")
+                + "; `nightjar quarantine` lists what is"
+            )
+        current = Releases(night.engine).current() if at_once else None
+        entries = stage_list.replay(night, days_of(before), current)
+        candidate = Candidate.of(execute(night, entries))
+        after = dropped_rows(night.lake, first, last, reason)
+        release = None
+        if current is not None:
+            publish.audit(night, candidate, [current.as_of])
+            release = publish.publish(night, candidate, [current.as_of])
+        elif at_once:
+            say("nothing is published before the first night; what was cleaned stays")
+    return before, after, release
 
 
 def open_replay(last: date, source: Path | None, raw: Path | None) -> Night:
@@ -99,12 +116,12 @@ def open_replay(last: date, source: Path | None, raw: Path | None) -> Night:
     return night
 
 
-def days_of(dropped: Mapping[tuple[str, str, date], int]) -> dict[str, list[date]]:
+def days_of(dropped: Dropped) -> dict[str, list[date]]:
     """Clean table to the days on which it lost rows."""
     return {table: sorted({d for t, _, d in dropped if t == table}) for table, _, _ in dropped}
 
 
-def total(dropped: Mapping[tuple[str, str, date], int]) -> Counts:
+def total(dropped: Dropped) -> Counts:
     """Rows by table and reason, of all days."""
     rows: Counter[tuple[str, str]] = Counter()
     for (table, why, _), n in dropped.items():

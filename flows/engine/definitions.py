@@ -254,7 +254,7 @@ class _Reader(ast.NodeTransformer):
 def _local_names(node: ast.AST) -> set[str]:
     """Local variables of a statement's functions and comprehensions; no parameters, no attributes
     of classes, and nothing that is one of those anywhere in it."""
-    found: set[str] = set()
+    local: set[str] = set()
     others: set[str] = set()
 
     def look(node: ast.AST, bound: set[str]) -> None:
@@ -275,13 +275,13 @@ def _local_names(node: ast.AST) -> set[str]:
             bound = others
         elif isinstance(node, _Function):
             others.add(node.name)
-            bound = found
+            bound = local
         elif isinstance(
             node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
         ):
-            bound = found
+            bound = local
         for inner in ast.iter_child_nodes(node):
             look(inner, bound)
 
     look(node, others)
-    return found - others
+    return local - others

@@ -217,7 +217,7 @@ class Planner:
 
     def partitions(self, job: Job, table: Table, day: date, carried: date | None) -> set[date]:
         """The days of `table` that a day of the job must read if it starts from `carried`."""
-        found: set[date] = set()
+        days: set[date] = set()
         for read in job.reads:
             if read.table is not table:
                 continue
@@ -226,8 +226,8 @@ class Planner:
                 # A row may be known a day after it landed.
                 start = carried - timedelta(days=1)
             for stage in self.writers(job, table):
-                found.update(self.outputs(stage, table.name).days(start, end, before))
-        return found
+                days.update(self.outputs(stage, table.name).days(start, end, before))
+        return days
 
     def writers(self, stage: Stage, table: Table) -> tuple[str, ...]:
         """Stages whose output `stage` reads as `table`."""
@@ -241,8 +241,8 @@ class Planner:
             return self._outputs_of(stage, table)
 
     def _outputs_of(self, stage: str, table: str) -> Outputs:
-        found = self._outputs.get((stage, table))
-        if found is None:
+        outputs = self._outputs.get((stage, table))
+        if outputs is None:
             written = {}
             for day in self._receipts.days(stage):
                 receipt = self._receipts.get(stage, day)
@@ -253,8 +253,8 @@ class Planner:
                         output["digest"],
                         date.fromisoformat(first) if first else date.min,
                     )
-            found = self._outputs[stage, table] = Outputs(written)
-        return found
+            outputs = self._outputs[stage, table] = Outputs(written)
+        return outputs
 
     def digests(self, stage: str, table: str) -> dict[date, str]:
         """Content digests of a stage's days, without the days on which it wrote nothing."""

@@ -136,10 +136,10 @@ class Night:
         # A source that left the mapping leaves days that must be cleaned again, to nothing.
         days |= {day for table in CLEAN_TABLES for day in self.receipts.days(f"clean_{table.name}")}
         days |= self.expected_days
-        found = tuple(sorted(day for day in days if day < self.as_of))
-        if not found and not self.expects_more_days:
+        landed = tuple(sorted(day for day in days if day < self.as_of))
+        if not landed and not self.expects_more_days:
             raise ContractError(f"no row landed before {self.as_of}: every raw file is empty")
-        return found
+        return landed
 
     @property
     def example_days(self) -> tuple[date, ...]:
@@ -193,15 +193,15 @@ class Night:
         """
         if self.settings.no_train or Releases(self.engine).champion(self.as_of) is not None:
             return
-        found = self.learnable
-        if len(found) == len(self.tasks) and not any(f.split for f in found):
+        learnable = self.learnable
+        if len(learnable) == len(self.tasks) and not any(f.split for f in learnable):
             first_day = min(self.first_days.values())
             raise ContractError(
                 "\n".join(
                     [
                         f"no task can be learnt as of {self.as_of}: the data begin on "
                         f"{first_day}, which is too little history. Tasks can be learnt",
-                        *(f"  {line}" for line in waiting(found)),
+                        *(f"  {line}" for line in waiting(learnable)),
                         "Until then --no-train publishes features and labels without scores",
                     ]
                 )

@@ -38,10 +38,10 @@ def is_cut_off(landings: Sequence[Result], max_rows: int) -> bool:
     """Whether a file may have more rows than were read."""
     rows = select_from(LANDED, [path for landing in landings for path in files_of(landing, LANDED)])
     with in_memory() as connection:
-        found = connection.execute(
+        row = connection.execute(
             f"SELECT 1 FROM ({rows}) GROUP BY source, file HAVING count(*) >= {max_rows}"
         ).fetchall()
-    return bool(found)
+    return bool(row)
 
 
 def tasks_with_too_few(

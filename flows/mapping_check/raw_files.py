@@ -28,10 +28,10 @@ def files_cut_off(landings: Sequence[Result]) -> tuple[str, ...]:
     """Files that were read to their end, which is in the middle of a line."""
     rows = select_from(LANDED, [path for landing in landings for path in files_of(landing, LANDED)])
     with in_memory() as connection:
-        found = connection.execute(
+        lines = connection.execute(
             f"SELECT DISTINCT source, file FROM ({rows}) WHERE problem = '{CUT_OFF}' ORDER BY ALL"
         ).fetchall()
-    return tuple(cut_off_line(source, file) for source, file in found)
+    return tuple(cut_off_line(source, file) for source, file in lines)
 
 
 MAX_FILES = 3
@@ -43,31 +43,31 @@ def absent_from_first(
 ) -> tuple[str, ...]:
     """Files of which none of the first rows has a key of the mapping: a night stops at one of which
     no row has."""
-    told = []
+    lines = []
     for source in mapping.sources:
-        found = [
+        absent = [
             (file, read.absent_from_first(file.path, source, max_rows))
             for file in files[source.name]
         ]
-        of_source = [f"{source.name}: {file.name}: {what}" for file, what in found if what]
+        of_source = [f"{source.name}: {file.name}: {what}" for file, what in absent if what]
         n_more = len(of_source) - MAX_FILES
         more = f"; and {n_of(n_more, 'more file')}" if n_more > 0 else ""
-        told += of_source[: MAX_FILES - 1]
-        told += [last + more for last in of_source[MAX_FILES - 1 : MAX_FILES]]
-    return tuple(told)
+        lines += of_source[: MAX_FILES - 1]
+        lines += [last + more for last in of_source[MAX_FILES - 1 : MAX_FILES]]
+    return tuple(lines)
 
 
 def absent_keys(mapping: SourceMapping, landings: Mapping[str, Result]) -> tuple[str, ...]:
     """Keys that the mapping names in the elements of arrays, and none of the first rows has."""
-    told = []
+    lines = []
     for source in mapping.sources:
         for column, paths in source.element_paths.items():
             seen = SeenKeys(paths)
             for cell in _cells(landings[source.name], source.columns.index(column)):
                 seen.look(_parsed(cell))
             if seen.are_absent:
-                told.append(f"{source.name}: {seen.told(column)}")
-    return tuple(told)
+                lines.append(f"{source.name}: {seen.told(column)}")
+    return tuple(lines)
 
 
 def _cells(landing: Result, at: int) -> list[str]:
@@ -75,11 +75,11 @@ def _cells(landing: Result, at: int) -> list[str]:
     rows = select_from(LANDED, files_of(landing, LANDED))
     cell = f"fields[{at + 1}]"
     with in_memory() as connection:
-        found = connection.execute(
+        cells = connection.execute(
             f"SELECT {cell} FROM ({rows}) WHERE {cell} IS NOT NULL "
             f"ORDER BY file, line LIMIT {FIRST_ROWS}"
         ).fetchall()
-    return [text for (text,) in found]
+    return [text for (text,) in cells]
 
 
 def _parsed(cell: str) -> object:
@@ -119,9 +119,9 @@ class _Ids:
 
 def ids_with_decimals(mapping: SourceMapping, landings: Mapping[str, Result]) -> tuple[str, ...]:
     """Ids that some rows write as 123, and others as 123.0, as exports do where one is null."""
-    found = [one for source in mapping.sources for one in _number_ids(source, landings)]
-    whole = {one.kind for one in found if one.n_whole}
-    return tuple(one.told for one in found if one.n_decimal and one.kind in whole)
+    ids = [one for source in mapping.sources for one in _number_ids(source, landings)]
+    whole = {one.kind for one in ids if one.n_whole}
+    return tuple(one.told for one in ids if one.n_decimal and one.kind in whole)
 
 
 def _number_ids(source: Source, landings: Mapping[str, Result]) -> Iterator[_Ids]:
@@ -140,9 +140,9 @@ def _number_ids(source: Source, landings: Mapping[str, Result]) -> Iterator[_Ids
         for decimals in ("[.]0+", "")
     )
     with in_memory() as connection:
-        found = connection.execute(f"SELECT {counts} FROM ({rows})").fetchall()[0]
+        row = connection.execute(f"SELECT {counts} FROM ({rows})").fetchall()[0]
     for (table, field, column, _), n_decimal, n_whole in zip(
-        fields, found[::2], found[1::2], strict=True
+        fields, row[::2], row[1::2], strict=True
     ):
         yield _Ids(source.name, table, field, column, n_decimal, n_whole)
 

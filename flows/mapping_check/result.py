@@ -120,12 +120,12 @@ class Checked:
         return min((s.first_day for s in self.sources if s.first_day is not None), default=None)
 
 
-def as_json(found: Checked) -> dict[str, Any]:
+def as_json(checked: Checked) -> dict[str, Any]:
     """For programs."""
-    too_few = dict(found.too_few)
+    too_few = dict(checked.too_few)
     return {
-        "as_of": found.as_of.isoformat(),
-        "rows": "all" if found.max_rows is None else found.max_rows,
+        "as_of": checked.as_of.isoformat(),
+        "rows": "all" if checked.max_rows is None else checked.max_rows,
         "sources": {
             s.name: {
                 "files": s.files,
@@ -133,35 +133,23 @@ def as_json(found: Checked) -> dict[str, Any]:
                 "rows": s.rows,
                 "not_before_as_of": s.too_late,
             }
-            for s in found.sources
+            for s in checked.sources
         },
-        "lookups": {look.name: {"file": look.file, "rows": look.rows} for look in found.lookups},
-        "tables": {
-            t.name: {
-                "in": t.rows_in,
-                "clean": t.clean,
-                "duplicate": t.duplicate,
-                "quarantined": t.quarantined,
-                "reasons": {reason.text: reason.rows for reason in t.reasons},
-                "users": t.users,
-                "first": _iso(t.first),
-                "last": _iso(t.last),
-            }
-            for t in found.tables
-        },
+        "lookups": {look.name: {"file": look.file, "rows": look.rows} for look in checked.lookups},
+        "tables": {table.name: _table_as_json(table) for table in checked.tables},
         "tasks": {
             f.task.name: {
                 "can_be_learnt": f.split is not None and f.task.name not in too_few,
                 "from": f.from_day and f.from_day.isoformat(),
                 "too_few": too_few.get(f.task.name),
             }
-            for f in found.tasks
+            for f in checked.tasks
         },
-        "switched_off": dict(found.switched_off),
-        "a_night_would_stop": list(found.would_stop),
-        "a_night_may_stop": list(found.may_stop),
-        "cut_off": list(found.cut_off),
-        "keys_of_no_element": list(found.absent_keys),
+        "switched_off": dict(checked.switched_off),
+        "a_night_would_stop": list(checked.would_stop),
+        "a_night_may_stop": list(checked.may_stop),
+        "cut_off": list(checked.cut_off),
+        "keys_of_no_element": list(checked.absent_keys),
         "ids_like_null": [
             {
                 "source": one.source,
@@ -170,10 +158,23 @@ def as_json(found: Checked) -> dict[str, Any]:
                 "rows": one.rows,
                 "texts": list(one.texts),
             }
-            for one in found.null_like
+            for one in checked.null_like
         ],
-        "ids_with_decimals": list(found.ids_with_decimals),
-        "keys_not_in_lookups": [asdict(one) for one in found.unfound],
+        "ids_with_decimals": list(checked.ids_with_decimals),
+        "keys_not_in_lookups": [asdict(one) for one in checked.unfound],
+    }
+
+
+def _table_as_json(table: CheckedTable) -> dict[str, Any]:
+    return {
+        "in": table.rows_in,
+        "clean": table.clean,
+        "duplicate": table.duplicate,
+        "quarantined": table.quarantined,
+        "reasons": {reason.text: reason.rows for reason in table.reasons},
+        "users": table.users,
+        "first": _iso(table.first),
+        "last": _iso(table.last),
     }
 
 

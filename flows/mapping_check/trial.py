@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
 from contracts.errors import ContractError, NightjarError, UsageError
-from contracts.history import LearningDays, first_days_of, learnable
+from contracts.history import Learnable, LearningDays, first_days_of, learnable
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, Task, lacking
@@ -99,7 +99,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     ):
         spark = start_session(settings.spark, Path(folder), max_rows is not None)
         try:
-            found = tried(
+            checked = tried(
                 spark,
                 mapping,
                 files,
@@ -111,7 +111,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
                 settings.train.min_rows,
                 before,
             )
-            return replace(found, gaps=tuple(gap.strip() for gap in gaps))
+            return replace(checked, gaps=tuple(gap.strip() for gap in gaps))
         finally:
             spark.stop()
 
@@ -121,7 +121,7 @@ def day_after(mapping: SourceMapping, files: dict[str, tuple[RawFile, ...]], tod
     within files."""
     if any(source.landed_on is not None for source in mapping.sources):
         return today
-    days = [file.landed_on for found in files.values() for file in found if file.landed_on]
+    days = [file.landed_on for of_source in files.values() for file in of_source if file.landed_on]
     return min(max(days) + timedelta(days=1), today) if days else today
 
 
@@ -147,50 +147,55 @@ def tried(
     )
     landings = dict(zip(files, of_sources, strict=True))
     tables = [table for table in CLEAN_TABLES if table.name in mapping.mapped_tables]
-    made = _together(
+    results = _together(
         lambda table: _cleaned(spark, settings, table, landings, as_of, folder), tables
     )
     with in_memory(BESIDE_SPARK) as connection:
-        checked = tuple(
+        checked_tables = tuple(
             _counted(connection, table, result, landings)
-            for table, result in zip(tables, made, strict=True)
+            for table, result in zip(tables, results, strict=True)
         )
     sources = tuple(
         _source(s, files[s.name], chosen[s.name], landings[s.name], as_of) for s in mapping.sources
     )
-    lost = frozenset(table.name for table in checked if table.rows_in and not table.clean)
+    lost = frozenset(table.name for table in checked_tables if table.rows_in and not table.clean)
     off = tuple((task.name, why) for task in TASKS if (why := _off(task, mapping, lost)))
-    tasks = tuple(task for task in TASKS if task.name not in dict(off))
-    found = Checked(
+    checked = Checked(
         as_of,
         max_rows,
         sources,
-        checked,
+        checked_tables,
         (),
         off,
         lookups=_lookups(mapping),
-        null_like=_null_like(made, mapping),
+        null_like=_null_like(results, mapping),
         ids_with_decimals=ids_with_decimals(mapping, landings),
         absent_keys=absent_keys(mapping, landings),
         absent_from_first=() if max_rows is None else absent_from_first(mapping, chosen, max_rows),
         cut_off=files_cut_off(of_sources),
-        unfound=tuple(one for result in made for one in result.unfound),
-        over_limits=over_the_limits(made, as_of, limits),
+        unfound=tuple(one for result in results for one in result.unfound),
+        over_limits=over_the_limits(results, as_of, limits),
         read_whole=max_rows is None or (chosen == files and not is_cut_off(of_sources, max_rows)),
     )
-    if found.first_day is None or found.first_day >= as_of:
-        return found
-    first_days = {source.name: source.first_day or as_of for source in sources}
+    if checked.first_day is None or checked.first_day >= as_of:
+        return checked
+    by_dates = _tasks_by_dates(checked, mapping, learning)
+    too_few = tasks_with_too_few(by_dates, tables, results, min_rows) if checked.read_whole else ()
+    return replace(checked, tasks=by_dates, too_few=too_few)
+
+
+def _tasks_by_dates(
+    checked: Checked, mapping: SourceMapping, learning: LearningDays
+) -> tuple[Learnable, ...]:
+    """Which tasks that are not off a night could learn, going by days alone."""
+    off = dict(checked.switched_off)
+    first_days = {source.name: source.first_day or checked.as_of for source in checked.sources}
     of_tables = {
         table.name: min(first_days[source.name] for source, _ in mapping.feeding(table.name))
-        for table in tables
+        for table in checked.tables
     }
-    by_dates = learnable(tasks, first_days_of(tasks, of_tables), as_of, learning)
-    return replace(
-        found,
-        tasks=by_dates,
-        too_few=tasks_with_too_few(by_dates, tables, made, min_rows) if found.read_whole else (),
-    )
+    tasks = tuple(task for task in TASKS if task.name not in off)
+    return learnable(tasks, first_days_of(tasks, of_tables), checked.as_of, learning)
 
 
 def _off(task: Task, mapping: SourceMapping, lost: frozenset[str]) -> str | None:
@@ -218,10 +223,10 @@ def sampled(
     each = max(2, max_files // max(len(files), 1))
     newest = min(RECENT_DAYS, each // 2)
     return {
-        name: found
-        if len(found) <= each
-        else (*_spread(found[:-newest], each - newest), *found[-newest:])
-        for name, found in files.items()
+        name: of_source
+        if len(of_source) <= each
+        else (*_spread(of_source[:-newest], each - newest), *of_source[-newest:])
+        for name, of_source in files.items()
     }
 
 

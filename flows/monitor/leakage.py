@@ -48,18 +48,18 @@ class Canaries:
 
     @property
     def problems(self) -> list[str]:
-        made = [
+        lines = [
             f"  {name}: tells {n_of(n, 'pair')} of twins apart" for name, n in self.features.items()
         ]
-        made += [f"  {name}: changes for {n_of(n, 'user')} with rows after the cut"
+        lines += [f"  {name}: changes for {n_of(n, 'user')} with rows after the cut"
                  for name, n in self.altered.items()]  # fmt: skip
-        made += [
+        lines += [
             f"  {name}: the score tells twins apart with AUC {auc:.3f}, chance allows "
             f"{0.5 - allowed:.3f} to {0.5 + allowed:.3f}"
             for name, (auc, allowed) in self.tasks.items()
             if abs(auc - 0.5) > allowed
         ]
-        return made
+        return lines
 
     def check(self) -> None:
         """Refuse features that know the future.
@@ -122,9 +122,9 @@ def tell_apart(
             raise UsageError(f"--as-of {cut}: no user with a past is known before it")
         seen = _differing(connection, pairs)
         moved = _differing(connection, "planted a JOIN altered b USING (user_key)")
-        for here, there in (("planted", "altered"), ("altered", "planted")):
+        for one, other in (("planted", "altered"), ("altered", "planted")):
             (only,) = first_row(
-                connection, f"SELECT count(*) FROM {here} ANTI JOIN {there} USING (user_key)"
+                connection, f"SELECT count(*) FROM {one} ANTI JOIN {other} USING (user_key)"
             )
             if only:
                 moved["user_key"] = moved.get("user_key", 0) + int(only)
@@ -167,11 +167,11 @@ def _scored(
         path=f"{folder}/canary/{cut}.parquet",
         scratch=str(folder / "canary"),
     )
-    made = run_models(ScoreDaysSpec((spec,)), folder, say)["days"][0]
-    read_files(connection, [made["path"]]).create_view("scores")
-    found = {}
+    report = run_models(ScoreDaysSpec((spec,)), folder, say)["days"][0]
+    read_files(connection, [report["path"]]).create_view("scores")
+    aucs = {}
     for task in TASKS:
-        if task.name not in made["tasks"] or not isinstance(task.kind, Binary):
+        if task.name not in report["tasks"] or not isinstance(task.kind, Binary):
             continue
         row = first_row(
             connection,
@@ -188,8 +188,8 @@ def _scored(
         if row[0] and row[1]:
             n, m = int(row[0]), int(row[1])
             auc = (float(row[2]) - n * (n + 1) / 2) / (n * m)
-            found[task.name] = (auc, SIGMAS * math.sqrt((n + m + 1) / (12 * n * m)))
-    return found
+            aucs[task.name] = (auc, SIGMAS * math.sqrt((n + m + 1) / (12 * n * m)))
+    return aucs
 
 
 def default_cut(night: Night) -> date:

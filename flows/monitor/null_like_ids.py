@@ -58,8 +58,8 @@ def summed(rows: Iterable[Said], mapping: SourceMapping) -> tuple[NullLike, ...]
             of = (source, table, field)
             n[of] = n.get(of, 0) + int(count)
             texts.setdefault(of, set()).update(spelled)
-    found = (NullLike(*of, n[of], tuple(sorted(texts[of])), null_values.get(of[0], ())) for of in n)
-    return tuple(sorted(found, key=lambda one: (-one.rows, one.source, one.table, one.field)))
+    ids = (NullLike(*of, n[of], tuple(sorted(texts[of])), null_values.get(of[0], ())) for of in n)
+    return tuple(sorted(ids, key=lambda one: (-one.rows, one.source, one.table, one.field)))
 
 
 def null_like_ids(

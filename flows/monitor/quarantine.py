@@ -147,7 +147,7 @@ def samples(
     lake: Lake, reasons: Sequence[Dropped], day: date | None, per_reason: int
 ) -> list[Sample]:
     """The newest dropped rows of each reason, by file and line."""
-    made = []
+    dropped = []
     with _views(lake) as connection:
         for of in reasons:
             rows = connection.execute(
@@ -157,7 +157,7 @@ def samples(
                 ORDER BY landed_on DESC, file, line, element LIMIT ?""",
                 [of.table, of.reason, day, day, per_reason],
             ).fetchall()
-            made += [
+            dropped += [
                 Sample(
                     of.table,
                     of.reason,
@@ -166,7 +166,7 @@ def samples(
                 )
                 for landed_on, source, file, line, element in rows
             ]
-    return made
+    return dropped
 
 
 def place(file: str, line: int, element: int | None) -> str:

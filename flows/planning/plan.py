@@ -98,8 +98,8 @@ def kept(engine: Engine, token: str) -> dict[str, Any]:
         row = connection.execute(select(PLANS.c.content).where(PLANS.c.token == token)).first()
     if row is None:
         raise UsageError(f"--plan {token}: no such plan in this home; `nightjar plan` makes one")
-    found: dict[str, Any] = json.loads(row[0]) if isinstance(row[0], str) else row[0]
-    return found
+    content: dict[str, Any] = json.loads(row[0]) if isinstance(row[0], str) else row[0]
+    return content
 
 
 def check_kept(engine: Engine, token: str, now: Plan) -> None:
@@ -136,7 +136,7 @@ def check_kept(engine: Engine, token: str, now: Plan) -> None:
 
 def runs_of_days(days: Sequence[Planned]) -> list[tuple[str, str, str, str, int]]:
     """Neighbouring days of which the same is said: stage, days, what, why, how many."""
-    made: list[tuple[str, str, str, str, int]] = []
+    runs: list[tuple[str, str, str, str, int]] = []
     group: list[Planned] = []
 
     def close() -> None:
@@ -148,7 +148,7 @@ def runs_of_days(days: Sequence[Planned]) -> list[tuple[str, str, str, str, int]
                 else f"{first.day} to {last.day}"
             )  # fmt: skip
             what = "reuse" if first.reuse else "recompute"
-            made.append((first.stage, span, what, first.reason, len(group)))
+            runs.append((first.stage, span, what, first.reason, len(group)))
             group.clear()
 
     for planned in days:
@@ -160,18 +160,18 @@ def runs_of_days(days: Sequence[Planned]) -> list[tuple[str, str, str, str, int]
             close()
         group.append(planned)
     close()
-    return made
+    return runs
 
 
 def stage_costs(
     days: Collection[Planned],
 ) -> list[tuple[str, int, int | None, float | None, int | None]]:
     """Per stage with something to do: days, rows, seconds and bytes; None where unknown."""
-    made = []
+    costs = []
     for stage in dict.fromkeys(p.stage for p in days if not p.reuse):
         mine = [p for p in days if p.stage == stage and not p.reuse]
         known = mine[0].rows is not None
-        made.append(
+        costs.append(
             (
                 stage,
                 len(mine),
@@ -180,7 +180,7 @@ def stage_costs(
                 sum(p.bytes or 0 for p in mine) if known else None,
             )
         )
-    return made
+    return costs
 
 
 def as_json(plan: Plan) -> dict[str, Any]:

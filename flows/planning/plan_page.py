@@ -10,58 +10,66 @@ from flows.planning.plan import Plan, runs_of_days, stage_costs
 
 def plan_as_markdown(plan: Plan) -> str:
     """What would be done, why, at what cost, and the token that does it."""
-    call = plan.call
-    what = (
-        f"the night of {call['as_of']}"
-        if call["command"] == "run"
-        else f"{call['start']} to {call['end']}, {', '.join(call['stages'])}, {call['engine']}"
-        + (", forced" if call["force"] else "")
-    )
-    parts = [f"# Plan of {what}", ""]
-    if not plan.todo:
-        parts += ["Nothing is to be done: everything is up to date.", ""]
-    else:
-        parts += [
-            f"**{n_of(len(plan.todo), 'day of a stage is', 'days of stages are')} recomputed**, "
-            f"{len(plan.days) - len(plan.todo):,} reused. "
-            f"About {_duration(plan.total('seconds'))}, {n_of(int(plan.total('rows')), 'row')}, "
-            f"{plan.total('bytes') / 1e6:,.0f} MB, as earlier runs of these stages took.",
+    return "\n".join(
+        [
+            f"# Plan of {_subject(plan)}",
+            "",
+            *_costs(plan),
+            "## Day by day",
             "",
             *_table(
-                ("stage", "days", "rows", "time", "MB"),
-                2,
+                ("stage", "days", "n", "what", "why"),
+                5,
                 [
-                    (
-                        stage,
-                        str(n),
-                        "unknown" if rows is None else f"{rows:,}",
-                        "unknown" if seconds is None else _duration(seconds),
-                        "unknown" if size is None else f"{size / 1e6:,.1f}",
-                    )
-                    for stage, n, rows, seconds, size in stage_costs(plan.days)
+                    (stage, days, str(n), what, why)
+                    for stage, days, what, why, n in runs_of_days(plan.days)
                 ],
             ),
+            "## To run exactly this",
+            "",
+            "Run the same form again with **mode** `run`, the same days, a reason, and **plan**",
+            "",
+            f"```\n{plan.token}\n```",
+            "",
+            "It refuses if raw files, code or settings have moved since.",
         ]
-    parts += [
-        "## Day by day",
+    )
+
+
+def _subject(plan: Plan) -> str:
+    """What the plan is of."""
+    call = plan.call
+    if call["command"] == "run":
+        return f"the night of {call['as_of']}"
+    what = f"{call['start']} to {call['end']}, {', '.join(call['stages'])}, {call['engine']}"
+    return what + (", forced" if call["force"] else "")
+
+
+def _costs(plan: Plan) -> list[str]:
+    """How much is to be done, and what it costs by stage."""
+    if not plan.todo:
+        return ["Nothing is to be done: everything is up to date.", ""]
+    return [
+        f"**{n_of(len(plan.todo), 'stage-day is', 'stage-days are')} recomputed**, "
+        f"{len(plan.days) - len(plan.todo):,} reused. "
+        f"About {_duration(plan.total('seconds'))}, {n_of(int(plan.total('rows')), 'row')}, "
+        f"{plan.total('bytes') / 1e6:,.0f} MB, as earlier runs of these stages took.",
         "",
         *_table(
-            ("stage", "days", "n", "what", "why"),
-            5,
+            ("stage", "days", "rows", "time", "MB"),
+            2,
             [
-                (stage, days, str(n), what, why)
-                for stage, days, what, why, n in runs_of_days(plan.days)
+                (
+                    stage,
+                    str(n),
+                    "unknown" if rows is None else f"{rows:,}",
+                    "unknown" if seconds is None else _duration(seconds),
+                    "unknown" if size is None else f"{size / 1e6:,.1f}",
+                )
+                for stage, n, rows, seconds, size in stage_costs(plan.days)
             ],
         ),
-        "## To run exactly this",
-        "",
-        "Run the same form again with **mode** `run`, the same days, a reason, and **plan**",
-        "",
-        f"```\n{plan.token}\n```",
-        "",
-        "It refuses if raw files, code or settings have moved since.",
     ]
-    return "\n".join(parts)
 
 
 def _table(heads: Sequence[str], texts: int, rows: Iterable[Sequence[str]]) -> list[str]:

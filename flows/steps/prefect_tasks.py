@@ -30,9 +30,9 @@ def flow(**options: Any) -> Callable[[Callable[P, R]], Flow[P, R]]:
     """Prefect's decorator, for a flow that fails without values."""
 
     def made_of(function: Callable[P, R]) -> Flow[P, R]:
-        made: Flow[P, R] = prefect.flow(**options)(function)
-        made.fn = failing_without_values(function)
-        return made
+        declared: Flow[P, R] = prefect.flow(**options)(function)
+        declared.fn = failing_without_values(function)
+        return declared
 
     return made_of
 
@@ -41,9 +41,9 @@ def task(**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
     """Prefect's decorator, for a task that fails without values."""
 
     def made_of(function: Callable[P, R]) -> Task[P, R]:
-        made: Task[P, R] = prefect.task(**options)(function)
-        made.fn = failing_without_values(function)
-        return made
+        declared: Task[P, R] = prefect.task(**options)(function)
+        declared.fn = failing_without_values(function)
+        return declared
 
     return made_of
 

@@ -182,10 +182,10 @@ def gate(night: Night, report: Mapping[str, Any]) -> str:
         alert(GATE_ASKS, text, model_id=str(report["model_id"]))
     withheld = report["gate"].get("champion_withheld", {})
     if withheld and model_id == report.get("champion"):
-        told = "; ".join(f"{name}: {found}" for name, found in withheld.items())
+        problems = "; ".join(f"{name}: {problem}" for name, problem in withheld.items())
         warn(
             f"champion {model_id} is not fit for all that it published, and these scores are not "
-            f"published any more: {told}",
+            f"published any more: {problems}",
             TASK_WITHHELD,
         )
     return model_id
@@ -208,19 +208,19 @@ def report(
     """
     shown: dict[str, Any] = {}
     with after_publication("the night's page"):
-        made = _night_report(night, trained, scored, audited, release)
-        path = write_report(made, night.settings.home_folder, trained["folder"])
+        page = _night_report(night, trained, scored, audited, release)
+        path = write_report(page, night.settings.home_folder, trained["folder"])
         say(f"report: {path}")
         shown = {
             "report": path,
-            "tonight": made.tonight,
-            "task_rows": made.task_rows,
-            "switched_off": dict(made.switched_off),
-            "sample": made.sample,
+            "tonight": page.tonight,
+            "task_rows": page.task_rows,
+            "switched_off": dict(page.switched_off),
+            "sample": page.sample,
         }
         with after_publication("its page in Prefect"):
             create_markdown_artifact(
-                as_markdown(made), key="night-report", description=f"The night of {night.as_of}"
+                as_markdown(page), key="night-report", description=f"The night of {night.as_of}"
             )
         if trained["run_id"] and any(s.recomputed for s in night.reports):
             with after_publication("its page in MLflow"):
