@@ -26,6 +26,7 @@ from contracts.train_config import TrainConfig
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL
 from flows.storage.permissions import make_private
+from flows.storage.storage import Storage
 from jobs.spark.config import SparkConfig
 from jobs.values.user_key import UserKey
 
@@ -216,6 +217,34 @@ class NightjarSettings(BaseSettings):
         return Home.of(self.home)
 
     @property
+    def has_raw_logs(self) -> bool:
+        """Whether the mapping and the folder of raw files are set, and lie where they are said
+        to."""
+        return (
+            self.source is not None
+            and self.raw is not None
+            and self.source.is_file()
+            and self.raw.is_dir()
+        )
+
+    def raw_logs(self, what: str) -> tuple[Path, Path]:
+        """The mapping, and the folder of raw files.
+
+        Args:
+            what: What needs them, such as "a run".
+
+        Raises:
+            UsageError: one is not set, or there is no such folder.
+        """
+        if self.source is None or self.raw is None:
+            raise UsageError(
+                f"{what} needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
+            )
+        if not self.raw.is_dir():
+            raise UsageError(f"{self.raw}: no such folder of raw files")
+        return self.source, self.raw.absolute()
+
+    @property
     def learning_days(self) -> LearningDays:
         """Which past days training uses."""
         return LearningDays(
@@ -359,4 +388,4 @@ def quiet_environment(home: Path) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+    Storage(os.environ["PREFECT_HOME"]).make_folder(os.environ["PREFECT_HOME"])

@@ -51,8 +51,10 @@ ROOMS = {
         "values", "mapping", "spark", "landing", "cleaning", "features", "one_pass", "market",
         "top",
     ),
+    "models": ("distributed", "data", "network", "artifact", "training", "evaluation", "top"),
 }  # fmt: skip
-"""Packages of each layer, from the ground up; `top` are the modules at its top."""
+"""Packages of each layer, and modules that belong below them, from the ground up; `top` are the
+other modules at its top."""
 
 
 def modules(layer: str) -> list[Path]:
@@ -200,3 +202,65 @@ def test_a_package_imports_only_those_before_it(layer: str) -> None:
 def test_every_package_has_its_place(layer: str) -> None:
     packages = {path.parent.name for path in (REPOSITORY / layer).glob("*/__init__.py")}
     assert packages == {name for name in ROOMS[layer] if (REPOSITORY / layer / name).is_dir()}
+
+
+OF_FILES = {
+    "os": {
+        "access", "chmod", "link", "listdir", "lstat", "makedirs", "mkdir", "open",
+        "path", "readlink", "remove", "removedirs", "rename", "replace", "rmdir", "scandir",
+        "stat", "symlink", "truncate", "unlink", "utime", "walk",
+    },
+    "Path": {
+        "chmod", "exists", "glob", "is_dir", "is_file", "is_symlink", "iterdir", "lstat", "mkdir",
+        "open", "read_bytes", "read_text", "readlink", "rename", "resolve", "rglob", "rmdir",
+        "stat", "symlink_to", "touch", "unlink", "write_bytes", "write_text",
+    },
+}  # fmt: skip
+"""Functions that look at files, of the module and of paths; `Path.replace` is text's as well."""
+OPENS_FILES_ITSELF = {
+    "flows/settings.py": "the settings, the mapping, raw files and keys are the user's",
+    "flows/server/up.py": "a template of `infra/`, which is installed with the code",
+    "flows/state/raw_file_hashes.py": "raw files are the user's",
+    "flows/engine/code_hash.py": "the code itself, wherever it is installed",
+    "flows/lifecycle/child_processes.py": "/proc",
+    "flows/state/writer_lock.py": "/proc",
+    "flows/lifecycle/signals.py": "/dev/null, to fall silent",
+    "flows/cli/terminal.py": "a folder of the machine's own, for commands that have no home",
+    "flows/mapping_check/trial.py": "a folder of the machine's own, for a check has no home",
+}
+"""Modules of flows outside of `flows/storage` that open files without it, and why they may."""
+
+
+def file_functions(path: Path) -> set[str]:
+    """What of a module's code opens, lists, measures or removes files without a `Storage`."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names if a.name in ("glob", "shutil", "tempfile")}
+        elif isinstance(node, ast.ImportFrom) and node.module in ("glob", "shutil", "tempfile"):
+            found.add(node.module)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found |= {"open"} & {node.func.id}
+        elif isinstance(node, ast.Attribute):
+            owner = ast.unparse(node.value)
+            if owner == "os" and node.attr in OF_FILES["os"]:
+                found.add(f"os.{node.attr}")
+            elif node.attr in OF_FILES["Path"] and not _is_storage(owner) and owner != "os":
+                found.add(f"{owner}.{node.attr}")
+    return found
+
+
+def _is_storage(owner: str) -> bool:
+    """Whether an expression is named as a `Storage`."""
+    return owner.rpartition(".")[2].lstrip("_") == "storage" or owner.startswith("Storage(")
+
+
+def test_files_of_the_home_are_opened_through_its_storage() -> None:
+    by_themselves = {
+        str(path.relative_to(REPOSITORY)): functions
+        for path in modules("flows")
+        if not path.is_relative_to(REPOSITORY / "flows/storage")
+        if (functions := file_functions(path))
+    }
+    assert {f: what for f, what in by_themselves.items() if f not in OPENS_FILES_ITSELF} == {}
+    assert OPENS_FILES_ITSELF.keys() - by_themselves.keys() == set(), "no longer needed"

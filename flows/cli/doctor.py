@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -140,16 +139,14 @@ def _mapping(settings: NightjarSettings) -> Check:
         how = "none set; give --source and --raw, or put source and raw into nightjar.toml"
         return Check("raw logs", True, how)
     text = f"{settings.source} over {settings.raw}"
-    passed = settings.source.is_file() and settings.raw.is_dir()
+    passed = settings.has_raw_logs
     return Check("raw logs", passed, text if passed else f"{text}: no such file or folder")
 
 
 def _disk(settings: NightjarSettings) -> Check:
-    folder = settings.home_folder.path
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free / 1e9
-    text = f"{free:.0f} GB free under {settings.home_folder}"
+    home = settings.home_folder
+    free = home.storage.free_bytes(home.root) / 1e9
+    text = f"{free:.0f} GB free under {home}"
     if free >= MIN_FREE_GB:
         return Check("disk", True, text)
     how = "free some, or set NIGHTJAR_HOME to a larger disk"

@@ -36,6 +36,7 @@ from flows.cli.terminal import (
 from flows.lifecycle import errors, signals
 from flows.release import duckdb_views
 from flows.settings import local_path, read_settings, shipped
+from flows.storage.permissions import create_private
 
 DEMO_KEY = "demo-key-for-simulated-users-only"
 DEMO_USERS, DEMO_DAYS, DEMO_SEED, DEMO_START = 1200, 330, 7, date(2025, 1, 1)
@@ -179,11 +180,9 @@ def new_key(
 ) -> None:
     """Make a user key in a file that only you can read."""
     try:
-        descriptor = os.open(local_path(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_private(local_path(path), secrets.token_hex(32) + "\n")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; a key is never overwritten") from None
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(secrets.token_hex(32) + "\n")
     out.print(
         f"{path}: a new key, mode 0600. Keep a copy: scores cannot be joined to users "
         f"without it.\n  export NIGHTJAR_KEY_FILE={path}"

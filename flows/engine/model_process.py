@@ -15,7 +15,8 @@ from contracts.errors import ContractError, UsageError
 from contracts.spec_json import encode
 from contracts.specs import Spec
 from flows.settings import WEIGHTS_VARIABLE, read_settings
-from flows.storage.permissions import write_private
+from flows.storage.permissions import open_log, write_private
+from flows.storage.storage import Storage
 
 
 def run_models(
@@ -35,10 +36,11 @@ def run_models(
         ContractError: it says that its data are not right, or it ended without a report.
     """
     what = spec.command
-    folder.mkdir(parents=True, exist_ok=True)
+    storage = Storage(str(folder))
+    storage.make_folder(str(folder))
     spec_path, report_path = folder / f"{what}.spec.json", folder / f"{what}.report.json"
     write_private(spec_path, encode(spec))
-    report_path.unlink(missing_ok=True)
+    storage.remove(str(report_path))
     threads = str(spec.threads)
     environment = {
         **os.environ,
@@ -52,9 +54,8 @@ def run_models(
     if key is not None:
         environment[WEIGHTS_VARIABLE] = key
     log = folder / f"{what}.log"
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with (
-        os.fdopen(descriptor, "wb") as complaints,
+        open_log(log, anew=True) as complaints,
         subprocess.Popen(
             [
                 sys.executable,
@@ -80,9 +81,9 @@ def run_models(
         except BaseException:
             process.send_signal(signal.SIGKILL)
             raise
-    if not report_path.exists():
+    if not storage.exists(str(report_path)):
         raise ContractError(f"{ending(what, process.returncode)}; what it said is in {log}")
-    report: dict[str, Any] = json.loads(report_path.read_text())
+    report: dict[str, Any] = json.loads(storage.read_text(str(report_path)))
     if "error" in report:
         raise (UsageError if report.get("is_call") else ContractError)(report["error"])
     return report

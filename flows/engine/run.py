@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from sqlalchemy import select
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.errors import ContractError, UsageError
+from contracts.errors import ContractError
 from contracts.history import Learnable, first_days_of, learnable, waiting
 from contracts.tables import LANDED
 from contracts.tasks import TASKS, Task, enabled_tasks, lacking
@@ -22,7 +22,8 @@ from flows.lake.home_binding import open_home, open_lake
 from flows.lake.lake import Lake
 from flows.release.releases import Releases
 from flows.settings import NightjarSettings
-from flows.state.receipts import RawFileHashes, Receipts
+from flows.state.raw_file_hashes import RawFileHashes
+from flows.state.receipts import Receipts
 from flows.state.schema import bind_home
 from flows.state.writer_lock import Lease, record_run
 from jobs.landing.lookup_files import read_whole
@@ -38,16 +39,10 @@ class Night:
     """What a run knows; all that landed before `as_of` is known."""
 
     def __init__(self, settings: NightjarSettings, as_of: date, run_id: str | None = None):
-        if settings.source is None or settings.raw is None:
-            raise UsageError(
-                "a run needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
-            )
-        if not settings.raw.is_dir():
-            raise UsageError(f"{settings.raw}: no such folder of raw files")
+        source, self.raw_folder = settings.raw_logs("a run")
         self.settings, self.as_of = settings, as_of
         self.key = settings.user_key()
-        self.raw_folder = settings.raw.absolute()
-        self.mapping: SourceMapping = read_whole(settings.source, self.raw_folder, as_of)
+        self.mapping: SourceMapping = read_whole(source, self.raw_folder, as_of)
         self.engine = open_home(settings)
         bind_home(self.engine, self.mapping.name, self.key.id)
         self.receipts = Receipts(self.engine)

@@ -53,8 +53,8 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
     expected = arrow_schema(table)
     problems = []
     days_of: dict[str, set[date]] = {}
-    for day, made in written.items():
-        for path in made.files:
+    for day, of_day in written.items():
+        for path in of_day.files:
             days_of.setdefault(path, set()).add(day)
     rows = 0
     for path, days in days_of.items():
@@ -69,9 +69,9 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
         stats = span_of(metadata, table.day)
         span = f"{min(days)} to {max(days)}" if len(days) > 1 else f"only {min(days)}"
         if stats != (min(days), max(days)):
-            found = f"{stats[0]} to {stats[1]}" if stats else "no statistics"
-            problems.append(f"  {path}: expected {table.day} of {span}, found {found}")
-    counted = sum(made.rows for made in written.values())
+            days_found = f"{stats[0]} to {stats[1]}" if stats else "no statistics"
+            problems.append(f"  {path}: expected {table.day} of {span}, found {days_found}")
+    counted = sum(of_day.rows for of_day in written.values())
     if rows != counted:
         problems.append(f"  {n_of(counted, 'row')} counted, {rows:,} in the files")
     raise_if(table, problems)
@@ -110,45 +110,45 @@ TOKEN = "nightjar.token"
 def token_of(snapshot: Snapshot) -> int | None:
     """The token of the run that made a snapshot; None of one made without."""
     summary = snapshot.summary
-    found = None if summary is None else summary.get(TOKEN)
-    return None if found is None else int(found)
+    token = None if summary is None else summary.get(TOKEN)
+    return None if token is None else int(token)
 
 
-def standing(found: IcebergTable, ref: str = "main") -> Snapshot | None:
+def standing(iceberg: IcebergTable, ref: str = "main") -> Snapshot | None:
     """The newest snapshot of a branch that counts: what a run has committed on top of a later
     run's work, after it had lost the right to write, does not."""
-    snapshot = found.snapshot_by_name(ref)
+    snapshot = iceberg.snapshot_by_name(ref)
     line: list[Snapshot] = []
     while snapshot is not None:
         line.append(snapshot)
         parent = snapshot.parent_snapshot_id
-        snapshot = None if parent is None else found.snapshot_by_id(parent)
+        snapshot = None if parent is None else iceberg.snapshot_by_id(parent)
     tip, highest = None, 0
-    for made in reversed(line):
-        token = token_of(made)
+    for snapshot in reversed(line):
+        token = token_of(snapshot)
         if token is None or token >= highest:
-            tip, highest = made, max(highest, token or 0)
+            tip, highest = snapshot, max(highest, token or 0)
     return tip
 
 
-def named_files(found: IcebergTable) -> Iterator[str]:
+def named_files(iceberg: IcebergTable) -> Iterator[str]:
     """Every file that a table's present metadata leads to, as it is named there."""
-    yield found.metadata_location
-    for logged in found.metadata.metadata_log:
+    yield iceberg.metadata_location
+    for logged in iceberg.metadata.metadata_log:
         yield logged.metadata_file
     manifests = set()
-    for snapshot in found.metadata.snapshots:
+    for snapshot in iceberg.metadata.snapshots:
         yield snapshot.manifest_list
-        for manifest in snapshot.manifests(found.io):
+        for manifest in snapshot.manifests(iceberg.io):
             if manifest.manifest_path not in manifests:
                 manifests.add(manifest.manifest_path)
                 yield manifest.manifest_path
-                for entry in manifest.fetch_manifest_entry(found.io, discard_deleted=True):
+                for entry in manifest.fetch_manifest_entry(iceberg.io, discard_deleted=True):
                     yield entry.data_file.file_path
 
 
-def spec_names(found: IcebergTable) -> set[str]:
-    return {field.name for field in found.spec().fields}
+def spec_names(iceberg: IcebergTable) -> set[str]:
+    return {field.name for field in iceberg.spec().fields}
 
 
 def iceberg_schema(table: Table) -> Schema:
@@ -204,9 +204,9 @@ def conflicts_said(table: Table) -> Iterator[None]:
 
 
 def planned_files(
-    found: IcebergTable, where: BooleanExpression, snapshot: int
+    iceberg: IcebergTable, where: BooleanExpression, snapshot: int
 ) -> tuple[DataFile, ...]:
-    tasks = found.scan(row_filter=where, snapshot_id=snapshot).plan_files()
+    tasks = iceberg.scan(row_filter=where, snapshot_id=snapshot).plan_files()
     files = []
     for task in tasks:
         if task.delete_files:

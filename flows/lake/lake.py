@@ -118,22 +118,22 @@ class Lake:
         Raises:
             LeaseLost: another run took over.
         """
-        found = self.table(table)
+        iceberg = self.table(table)
         if self._lease is None:
-            return found
+            return iceberg
         self._lease.check()
-        newest = max((token_of(s) or 0 for s in found.metadata.snapshots), default=0)
+        newest = max((token_of(s) or 0 for s in iceberg.metadata.snapshots), default=0)
         if newest > self._lease.token:
             raise LeaseLost(
                 f"{table.name} was written by a later run, {newest}, than this one, "
                 f"{self._lease.token}; nothing of it was changed. If the home's database is an "
                 "older copy, it does not fit its lake any more"
             )
-        counts = standing(found)
-        if counts is not None and counts.snapshot_id != self._tip(found, MAIN):
-            found.manage_snapshots().set_current_snapshot(counts.snapshot_id).commit()
-            found = self.table(table)
-        return found
+        valid = standing(iceberg)
+        if valid is not None and valid.snapshot_id != self._tip(iceberg, MAIN):
+            iceberg.manage_snapshots().set_current_snapshot(valid.snapshot_id).commit()
+            iceberg = self.table(table)
+        return iceberg
 
     @property
     def data_files(self) -> str:
@@ -160,13 +160,13 @@ class Lake:
                 partition_spec=partition_spec(table),
                 properties=_PROPERTIES,
             )
-        found = self._catalog.load_table(name)
-        absent = [c for c in table.columns if c.name not in found.schema().column_names]
+        iceberg = self._catalog.load_table(name)
+        absent = [c for c in table.columns if c.name not in iceberg.schema().column_names]
         if absent:
-            with found.update_schema() as update:
+            with iceberg.update_schema() as update:
                 for column in absent:
                     update.add_column(column.name, iceberg_type(column.type, 0), doc=column.doc)
-        return found
+        return iceberg
 
     def files(
         self,
@@ -183,13 +183,13 @@ class Lake:
         if end is not None:
             parts.append(LessThan(table.day, end.isoformat()))
         parts += [In(name, list(values)) for name, values in (where or {}).items()]
-        found = self.table(table)
+        iceberg = self.table(table)
         if snapshot is None:
-            counts = standing(found)
-            if counts is None:
+            valid = standing(iceberg)
+            if valid is None:
                 return ()
-            snapshot = counts.snapshot_id
-        return planned_files(found, all_of(parts), snapshot)
+            snapshot = valid.snapshot_id
+        return planned_files(iceberg, all_of(parts), snapshot)
 
     def files_of_days(
         self,
@@ -202,12 +202,12 @@ class Lake:
             return ()
         if len(as_ranges(days)) > MAX_RANGES:
             return self.files(table, min(days), max(days) + timedelta(days=1), where)
-        found = self.table(table)
-        counts = standing(found)
-        if counts is None:
+        iceberg = self.table(table)
+        valid = standing(iceberg)
+        if valid is None:
             return ()
         parts = [In(name, list(values)) for name, values in (where or {}).items()]
-        return planned_files(found, all_of([on_days(table, days), *parts]), counts.snapshot_id)
+        return planned_files(iceberg, all_of([on_days(table, days), *parts]), valid.snapshot_id)
 
     def commit(
         self,
@@ -237,9 +237,9 @@ class Lake:
             ]
         )
         with self._lock:
-            found = self._partitioned(table, by_month=len(paths) < len(listed))
-            with conflicts_said(table), found.transaction() as transaction:
-                if self._has_rows(found, replaced, branch):
+            iceberg = self._partitioned(table, by_month=len(paths) < len(listed))
+            with conflicts_said(table), iceberg.transaction() as transaction:
+                if self._has_rows(iceberg, replaced, branch):
                     transaction.delete(replaced, branch=branch, snapshot_properties=self.properties)
                 if paths:
                     transaction.add_files(
@@ -266,9 +266,9 @@ class Lake:
             ]
         )
         with self._lock:
-            found = self.writable(table)
-            with conflicts_said(table), found.transaction() as transaction:
-                if self._has_rows(found, replaced, MAIN):
+            iceberg = self.writable(table)
+            with conflicts_said(table), iceberg.transaction() as transaction:
+                if self._has_rows(iceberg, replaced, MAIN):
                     transaction.delete(replaced, snapshot_properties=self.properties)
                 transaction.append(data, snapshot_properties=self.properties)
             return self._tip(self.table(table), MAIN)
@@ -278,11 +278,11 @@ class Lake:
 
         Iceberg calls it evolving the partition spec; nothing is rewritten.
         """
-        found = self.writable(table)
+        iceberg = self.writable(table)
         month = f"{table.day}_month"
-        if not table.partition or by_month == (month in spec_names(found)):
-            return found
-        with found.update_spec() as update:
+        if not table.partition or by_month == (month in spec_names(iceberg)):
+            return iceberg
+        with iceberg.update_spec() as update:
             if by_month:
                 update.remove_field(table.day)
                 update.add_field(table.day, MonthTransform(), month)
@@ -293,21 +293,23 @@ class Lake:
 
     def snapshot(self, table: Table, ref: str = MAIN) -> int | None:
         """The snapshot that a branch points to; None for a table never written."""
-        found = standing(self.table(table), ref)
-        return None if found is None else found.snapshot_id
+        iceberg = standing(self.table(table), ref)
+        return None if iceberg is None else iceberg.snapshot_id
 
     def branch(self, table: Table, name: str) -> None:
         """A branch that starts at `main`, which starts as an empty snapshot if there is none."""
         with self._lock:
-            found = self.writable(table)
-            if found.current_snapshot() is None:
-                found.append(arrow_schema(table).empty_table(), snapshot_properties=self.properties)
-                found = self.table(table)
-            tip = self._tip(found, MAIN)
-            if found.snapshot_by_name(name) is not None:
-                found.manage_snapshots().remove_branch(name).commit()
-                found = self.table(table)
-            found.manage_snapshots().create_branch(tip, name).commit()
+            iceberg = self.writable(table)
+            if iceberg.current_snapshot() is None:
+                iceberg.append(
+                    arrow_schema(table).empty_table(), snapshot_properties=self.properties
+                )
+                iceberg = self.table(table)
+            tip = self._tip(iceberg, MAIN)
+            if iceberg.snapshot_by_name(name) is not None:
+                iceberg.manage_snapshots().remove_branch(name).commit()
+                iceberg = self.table(table)
+            iceberg.manage_snapshots().create_branch(tip, name).commit()
 
     def point_main(self, table: Table, snapshot: int) -> bool:
         """Make `main` be an audited snapshot. Whether it had to move.
@@ -316,12 +318,12 @@ class Lake:
             RuntimeError: the table has no such snapshot any more.
         """
         with self._lock:
-            found = self.writable(table)
-            if self._tip(found, MAIN) == snapshot:
+            iceberg = self.writable(table)
+            if self._tip(iceberg, MAIN) == snapshot:
                 return False
             if not self.has_snapshot(table, snapshot):
                 raise RuntimeError(f"{table.name} has no snapshot {snapshot}: it was expired")
-            found.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
+            iceberg.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
             return True
 
     def has_snapshot(self, table: Table, snapshot: int) -> bool:
@@ -335,21 +337,21 @@ class Lake:
     def drop_branch(self, table: Table, name: str) -> None:
         """Remove a branch, if it is there; its files stay as long as a snapshot reaches them."""
         with self._lock:
-            found = self.writable(table)
-            if found.snapshot_by_name(name) is not None:
-                found.manage_snapshots().remove_branch(name).commit()
+            iceberg = self.writable(table)
+            if iceberg.snapshot_by_name(name) is not None:
+                iceberg.manage_snapshots().remove_branch(name).commit()
 
     def tag(self, table: Table, snapshot: int, name: str) -> None:
         """Give a snapshot a name that keeps it."""
         with self._lock:
-            found = self.writable(table)
-            named = found.snapshot_by_name(name)
+            iceberg = self.writable(table)
+            named = iceberg.snapshot_by_name(name)
             if named is not None and named.snapshot_id == snapshot:
                 return
             if named is not None:
-                found.manage_snapshots().remove_tag(name).commit()
-                found = self.table(table)
-            found.manage_snapshots().create_tag(snapshot, name).commit()
+                iceberg.manage_snapshots().remove_tag(name).commit()
+                iceberg = self.table(table)
+            iceberg.manage_snapshots().create_tag(snapshot, name).commit()
 
     def clear_main(self, table: Table) -> bool:
         """Make `main` hold no row; earlier snapshots stay. Whether there was one, or a table."""
@@ -362,16 +364,16 @@ class Lake:
     def untag(self, table: Table, name: str) -> None:
         """Drop a name; the snapshot stays until it is expired."""
         with self._lock:
-            found = self.writable(table)
-            if found.snapshot_by_name(name) is not None:
-                found.manage_snapshots().remove_tag(name).commit()
+            iceberg = self.writable(table)
+            if iceberg.snapshot_by_name(name) is not None:
+                iceberg.manage_snapshots().remove_tag(name).commit()
 
     def drop_days(self, table: Table, days: Collection[date]) -> None:
         """Remove all rows of some days."""
         with self._lock:
-            found = self.writable(table)
-            if self._has_rows(found, on_days(table, days), MAIN):
-                found.delete(on_days(table, days), snapshot_properties=self.properties)
+            iceberg = self.writable(table)
+            if self._has_rows(iceberg, on_days(table, days), MAIN):
+                iceberg.delete(on_days(table, days), snapshot_properties=self.properties)
 
     def staging(self, run_id: str, stage: str) -> str:
         """Where one stage of one run writes its files; they stay there once committed."""
@@ -380,16 +382,18 @@ class Lake:
         )
 
     @staticmethod
-    def _has_rows(found: IcebergTable, where: BooleanExpression, branch: str) -> bool:
-        tip = found.snapshot_by_name(branch)
+    def _has_rows(iceberg: IcebergTable, where: BooleanExpression, branch: str) -> bool:
+        tip = iceberg.snapshot_by_name(branch)
         if tip is None:
             return False
         return (
-            next(iter(found.scan(row_filter=where, snapshot_id=tip.snapshot_id).plan_files()), None)
+            next(
+                iter(iceberg.scan(row_filter=where, snapshot_id=tip.snapshot_id).plan_files()), None
+            )
             is not None
         )
 
     @staticmethod
-    def _tip(found: IcebergTable, branch: str) -> int:
-        tip = found.snapshot_by_name(branch)
+    def _tip(iceberg: IcebergTable, branch: str) -> int:
+        tip = iceberg.snapshot_by_name(branch)
         return -1 if tip is None else tip.snapshot_id

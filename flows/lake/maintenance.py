@@ -54,15 +54,15 @@ def expirable(
 
     `dropped` are tags and branches that no longer count.
     """
-    found = lake.table(table)
-    refs = found.metadata.refs
+    iceberg = lake.table(table)
+    refs = iceberg.metadata.refs
     named = {ref.snapshot_id for name, ref in refs.items() if name not in dropped}
-    newest = sorted(found.snapshots(), key=lambda s: s.timestamp_ms)[-keep:] if keep else []
+    newest = sorted(iceberg.snapshots(), key=lambda s: s.timestamp_ms)[-keep:] if keep else []
     spared = named | set(needed) | {s.snapshot_id for s in newest}
     limit = before.timestamp() * 1000
     return [
         s.snapshot_id
-        for s in found.snapshots()
+        for s in iceberg.snapshots()
         if s.snapshot_id not in spared and s.timestamp_ms < limit
     ]
 
@@ -70,14 +70,14 @@ def expirable(
 def left_branches(lake: Lake, table: Table, before: datetime) -> list[str]:
     """Branches that nobody wrote to lately: of releases that failed their audit, or whose run was
     killed. Until then an operator can look at what is on them, and a run can take it up."""
-    found, limit = lake.table(table), before.timestamp() * 1000
-    made = []
-    for name, ref in found.metadata.refs.items():
-        snapshot = found.snapshot_by_id(ref.snapshot_id)
+    iceberg, limit = lake.table(table), before.timestamp() * 1000
+    branches = []
+    for name, ref in iceberg.metadata.refs.items():
+        snapshot = iceberg.snapshot_by_id(ref.snapshot_id)
         old = snapshot is None or snapshot.timestamp_ms < limit
         if ref.snapshot_ref_type == SnapshotRefType.BRANCH and name != MAIN and old:
-            made.append(name)
-    return sorted(made)
+            branches.append(name)
+    return sorted(branches)
 
 
 def expire(lake: Lake, table: Table, snapshots: Collection[int]) -> None:
@@ -219,11 +219,11 @@ def _partitions(lake: Lake, table: Table, start: date, end: date) -> list[dict[s
     if not rest:
         return [{}]
     (column,) = rest
-    found = set()
+    distinct = set()
     for file in lake.files(table, start, end):
         values = pq.read_table(file.path, columns=[column], partitioning=None).column(column)
-        found.update(values.unique().to_pylist())
-    return [{column: value} for value in sorted(found)]
+        distinct.update(values.unique().to_pylist())
+    return [{column: value} for value in sorted(distinct)]
 
 
 def _in_order(paths: list[str], table: Table) -> Iterator[tuple[date, pa.RecordBatch]]:
@@ -262,8 +262,8 @@ def compact_small_tables(lake: Lake) -> int:
     for table in SMALL:
         n = len(lake.files(table))
         if n > MAX_SMALL:
-            found = lake.writable(table)
-            found.overwrite(found.scan().to_arrow(), snapshot_properties=lake.properties)
+            iceberg = lake.writable(table)
+            iceberg.overwrite(iceberg.scan().to_arrow(), snapshot_properties=lake.properties)
             saved += n - 1
     return saved
 

@@ -82,11 +82,11 @@ def without(keys: Collection[str]) -> Change:
     wanted = pa.array(sorted(keys), pa.string())
 
     def change(rows: pa.Table) -> pa.Table | None:
-        said = pa.array([False] * rows.num_rows)
+        is_named = pa.array([False] * rows.num_rows)
         for column in rows.schema:
             if pa.types.is_string(column.type):
-                said = pc.or_(said, pc.is_in(rows[column.name], value_set=wanted))
-        kept = rows.filter(pc.invert(said))
+                is_named = pc.or_(is_named, pc.is_in(rows[column.name], value_set=wanted))
+        kept = rows.filter(pc.invert(is_named))
         return None if kept.num_rows == rows.num_rows else kept
 
     return change
@@ -105,31 +105,31 @@ def rewrite(
 
     Started again after a crash it does what is left.
     """
-    found = lake.writable(table)
-    known = {s.snapshot_id for s in found.snapshots()}
-    named = {ref.snapshot_id for ref in found.metadata.refs.values()}
-    main = found.metadata.refs[MAIN].snapshot_id if MAIN in found.metadata.refs else None
+    iceberg = lake.writable(table)
+    known = {s.snapshot_id for s in iceberg.snapshots()}
+    named = {ref.snapshot_id for ref in iceberg.metadata.refs.values()}
+    main = iceberg.metadata.refs[MAIN].snapshot_id if MAIN in iceberg.metadata.refs else None
     moved = Moved()
     written: dict[str, list[str]] = {}
     described: dict[str, DataFile] = {}
     seen: set[str] = set()
     for snapshot in sorted((named | set(needed)) & known):
-        files = {plain_path(f.file_path): f for f in _files(found, snapshot)}
+        files = {plain_path(f.file_path): f for f in _files(iceberg, snapshot)}
         for path in sorted(files.keys() - seen):
             rows = pq.read_table(path, partitioning=None) if concerns(path) else None
             changed = None if rows is None else change(rows)
             if rows is not None and changed is not None:
                 written[path] = _write(lake, table, changed, Path(path), staging)
-                described |= _described(found, written[path])
+                described |= _described(iceberg, written[path])
         seen |= files.keys()
         touched = files.keys() & written.keys()
         if not touched:
             continue
         new = [path for old in sorted(touched) for path in written[old]]
-        found = _follow(
+        iceberg = _follow(
             lake, table, snapshot, [files[p] for p in touched], [described[p] for p in new]
         )
-        moved.snapshots[snapshot] = _tip(found)
+        moved.snapshots[snapshot] = _tip(iceberg)
         if snapshot == main:
             moved.rows = sum(f.record_count for f in map(files.get, touched) if f) - sum(
                 pq.read_metadata(path).num_rows for path in new
@@ -140,13 +140,13 @@ def rewrite(
     return moved
 
 
-def _files(found: IcebergTable, snapshot: int) -> Iterator[DataFile]:
-    for task in found.scan(snapshot_id=snapshot).plan_files():
+def _files(iceberg: IcebergTable, snapshot: int) -> Iterator[DataFile]:
+    for task in iceberg.scan(snapshot_id=snapshot).plan_files():
         yield task.file
 
 
-def _tip(found: IcebergTable) -> int:
-    return found.metadata.refs[BRANCH].snapshot_id
+def _tip(iceberg: IcebergTable) -> int:
+    return iceberg.metadata.refs[BRANCH].snapshot_id
 
 
 def _write(lake: Lake, table: Table, rows: pa.Table, old: Path, staging: str) -> list[str]:
@@ -168,11 +168,11 @@ def _write(lake: Lake, table: Table, rows: pa.Table, old: Path, staging: str) ->
     return paths
 
 
-def _described(found: IcebergTable, paths: list[str]) -> dict[str, DataFile]:
+def _described(iceberg: IcebergTable, paths: list[str]) -> dict[str, DataFile]:
     """Files as manifests name them. Once for all snapshots: of a wide file it takes long."""
     uris = iter([uri_of(path) for path in paths])
-    made = parquet_files_to_data_files(found.io, found.metadata, uris)
-    return dict(zip(paths, made, strict=True))
+    described = parquet_files_to_data_files(iceberg.io, iceberg.metadata, uris)
+    return dict(zip(paths, described, strict=True))
 
 
 def _follow(
@@ -180,11 +180,11 @@ def _follow(
 ) -> IcebergTable:
     """A snapshot after `snapshot`, on a branch of its own, with files replaced."""
     lake.drop_branch(table, BRANCH)
-    found = lake.table(table)
-    found.manage_snapshots().create_branch(snapshot, BRANCH).commit()
-    found = lake.table(table)
+    iceberg = lake.table(table)
+    iceberg.manage_snapshots().create_branch(snapshot, BRANCH).commit()
+    iceberg = lake.table(table)
     with (
-        found.transaction() as transaction,
+        iceberg.transaction() as transaction,
         transaction.update_snapshot(
             branch=BRANCH, snapshot_properties=lake.properties
         ).overwrite() as producer,
@@ -216,8 +216,8 @@ def _point(lake: Lake, table: Table, moved: Mapping[int, int]) -> None:
 def expire_others(lake: Lake, table: Table, needed: Collection[int]) -> None:
     """Forget every snapshot that has no name and that nothing needs: any of them may reach a file
     that held such rows, also one that no kept snapshot reaches."""
-    found = lake.writable(table)
-    spared = {ref.snapshot_id for ref in found.metadata.refs.values()} | set(needed)
-    others = [s.snapshot_id for s in found.snapshots() if s.snapshot_id not in spared]
+    iceberg = lake.writable(table)
+    spared = {ref.snapshot_id for ref in iceberg.metadata.refs.values()} | set(needed)
+    others = [s.snapshot_id for s in iceberg.snapshots() if s.snapshot_id not in spared]
     if others:
-        found.maintenance.expire_snapshots().by_ids(others).commit()
+        iceberg.maintenance.expire_snapshots().by_ids(others).commit()

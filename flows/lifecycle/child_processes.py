@@ -89,11 +89,11 @@ def kill_children() -> None:
     """End everything that the run started, and is still there, at once."""
     unseen = 0
     for _ in range(100):
-        found = list(_children())
-        for pid in found:
+        children = list(_children())
+        for pid in children:
             _send(pid, signal.SIGKILL)
         # A process that is being started may not be seen the first time.
-        unseen = 0 if found else unseen + 1
+        unseen = 0 if children else unseen + 1
         if unseen == 2:
             return
         time.sleep(0.02)

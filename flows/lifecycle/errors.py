@@ -56,8 +56,8 @@ class ForeignError(NightjarError):
     (`flows/steps/prefect_tasks.py`).
     """
 
-    def __init__(self, told: str, is_foreseen: bool, may_pass: bool):
-        super().__init__(told)
+    def __init__(self, message: str, is_foreseen: bool, may_pass: bool):
+        super().__init__(message)
         self.is_foreseen = is_foreseen
         self.may_pass = may_pass
 
@@ -66,8 +66,8 @@ def as_nightjar_error(error: Exception) -> NightjarError:
     """The error, if it is one of ours; else what may be told of it, at the same place."""
     if isinstance(error, NightjarError):
         return error
-    told = ForeignError(sentence(error), is_foreseen(error), may_pass(error))
-    return told.with_traceback(error.__traceback__)
+    foreign = ForeignError(sentence(error), is_foreseen(error), may_pass(error))
+    return foreign.with_traceback(error.__traceback__)
 
 
 def exit_code(error: BaseException) -> int:
@@ -149,22 +149,22 @@ def _around_us(error: BaseException) -> str | None:
     """What is away; None where that is not what the error says."""
     names = {cls.__name__ for cls in type(error).__mro__}
     library = type(error).__module__.partition(".")[0]
-    for name, errors, told in _AROUND_US:
+    for name, errors, message in _AROUND_US:
         if library == name and names & errors:
-            return told
+            return message
     if library == "prefect" and str(error).startswith("Server error "):  # 500 and above
         return _PREFECT_FAILS
-    for beginning, told in _SAID_BY_PREFECT.items():
+    for beginning, message in _SAID_BY_PREFECT.items():
         if isinstance(error, RuntimeError) and str(error).startswith(beginning):
-            return told
+            return message
     frames = traceback.extract_tb(error.__traceback__)
     if frames and "/py4j/" in frames[-1].filename and "Py4JJavaError" not in names:
         return _SPARK  # half an answer, which it stumbles over in many ways
     if isinstance(error, ConnectionError):  # raised by the standard library on its behalf
         for frame in reversed(frames):
-            for name, _, told in _AROUND_US:
+            for name, _, message in _AROUND_US:
                 if f"/{name}/" in frame.filename:
-                    return told
+                    return message
     return None
 
 

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from flows.lifecycle.errors import is_foreseen, stack
 from flows.settings import own_code
+from flows.storage.permissions import open_log
 
 LOG = "log"
 _RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
@@ -75,16 +76,14 @@ def keep_for_ourselves(folder: Path, out: Console, err: Console) -> tuple[Path, 
 
     Only the two consoles still reach the terminal. Returns the log, and the terminal's own stderr.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log = folder / LOG
-    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    out.file, err.file = _again(1), _again(2)
-    for stream in (1, 2):
-        os.dup2(written, stream)
-    os.close(written)
-    return log, err.file.fileno()
+    path = folder / LOG
+    with open_log(path) as log:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        out.file, err.file = _again(1), _again(2)
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    return path, err.file.fileno()
 
 
 def _again(stream: int) -> TextIO:

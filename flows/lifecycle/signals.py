@@ -102,7 +102,7 @@ def _wake(number: int, frame: object) -> None:
     """A handler of our own, so that the interpreter wakes the thread and does nothing else."""
 
 
-def _start_nothing(event: str, told: tuple[object, ...]) -> None:
+def _start_nothing(event: str, arguments: tuple[object, ...]) -> None:
     """Refuse to start another process: nobody would end it."""
     if event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"):
         raise RuntimeError("the run is being stopped")

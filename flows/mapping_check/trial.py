@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
-from contracts.errors import ContractError, NightjarError, UsageError
+from contracts.errors import ContractError, NightjarError
 from contracts.history import Learnable, LearningDays, first_days_of, learnable
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE
@@ -77,18 +77,12 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     Raises:
         ContractError: what would stop a night before or while it cleans.
     """
-    if settings.source is None or settings.raw is None:
-        raise UsageError(
-            "a check needs a mapping and a folder of raw files: --source MAPPING.toml --raw DIR"
-        )
+    source, raw = settings.raw_logs("a check")
     today = midnight_before(datetime.now(UTC))
     # Of tonight: what says a day that has not begun anywhere is mistaken, and waits for no night.
     before = today + timedelta(days=2) if as_of is None else NEVER
     day = None if as_of is None else parse_day(as_of, "--as-of")
-    if not settings.raw.is_dir():
-        raise UsageError(f"{settings.raw}: no such folder of raw files")
-    raw = settings.raw.absolute()
-    mapping = read_whole(settings.source, raw, day or today)
+    mapping = read_whole(source, raw, day or today)
     gaps: list[str] = []
     if day is None:
         day = day_after(mapping, files_before(mapping, raw, today, []), today)

@@ -6,7 +6,6 @@ goes on from what it found, for blanked rows can no longer be told from others' 
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from contracts.tables import LANDED, RECONCILIATION
 from flows.engine.run import Night
 from flows.lake.rewrite import Change
 from flows.state.schema import ERASED
+from flows.storage.location import join, relative, resolved
 from jobs import erasure
 from jobs.cleaning import erased_rows
 from jobs.erasure import PLACE
@@ -123,7 +123,7 @@ def keep_first(
         engine,
         key,
         traces=found.as_json(),
-        reached=sorted(os.path.relpath(path, root) for path in reached),
+        reached=sorted(relative(path, str(root)) for path in reached),
     )
 
 
@@ -131,7 +131,7 @@ def reached_before(engine: Engine, key: str, root: Path) -> frozenset[str]:
     """Files that tables led to when the erasure began."""
     with engine.connect() as connection:
         kept = connection.execute(select(ERASED.c.reached).where(ERASED.c.user_key == key)).scalar()
-    return frozenset(os.path.normpath(root / path) for path in kept or ())
+    return frozenset(resolved(join(str(root), path)) for path in kept or ())
 
 
 def drop(engine: Engine, key: str) -> None:

@@ -26,7 +26,7 @@ from flows.settings import (
     shipped,
 )
 from flows.state.postgres import PREFECT_VARIABLE, make_databases
-from flows.storage.permissions import write_private
+from flows.storage.permissions import open_log, write_private
 
 POOLS = ("control", "spark", "gpu")
 """All of type process on one machine; elsewhere each may be of another type, or machine."""
@@ -125,7 +125,7 @@ def password_environment(settings: NightjarSettings, password: str) -> dict[str,
     password is always the one in the settings.
     """
     accounts = settings.home_folder.mlflow_accounts
-    accounts.unlink(missing_ok=True)
+    settings.home_folder.storage.remove(str(accounts))
     config = settings.home_folder.mlflow_accounts_settings
     write_private(
         config,
@@ -246,10 +246,7 @@ def start(
     name: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """A process that writes to its own log and is stopped with the stack, or when we die."""
-    logs.mkdir(parents=True, exist_ok=True)
-    path = logs / f"{name or '-'.join(command[2:4])}.log"
-    path.touch(mode=0o600)
-    log = stack.enter_context(path.open("ab"))
+    log = stack.enter_context(open_log(logs / f"{name or '-'.join(command[2:4])}.log"))
     process = subprocess.Popen(
         command,
         env={**os.environ, **environment},

@@ -97,7 +97,7 @@ def _create(wanted: URL) -> bool:
 
 def _has(engine: Engine, database: str | None) -> bool:
     with engine.connect() as connection:
-        found = connection.execute(
+        named = connection.execute(
             text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": database}
         )
-        return found.scalar() is not None
+        return named.scalar() is not None

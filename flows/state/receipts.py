@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, RowMapping, delete, insert, select
 
 from contracts.tables import EXAMPLES, LABELS
-from flows.state.schema import RAW_FILES, RECEIPTS, as_utc
+from flows.state.schema import RECEIPTS, as_utc
 
 WITHDRAWN = "withdrawn"
-"""Stands for the inputs of what a rollback took back: nothing equals it, so it is made again."""
+"""Stands for the inputs of what was rolled back: nothing equals it, so it is made again."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Receipts:
 
 def trained_on(receipts: Receipts, models: Collection[str] | None = None) -> dict[str, set[int]]:
     """Table to the snapshots that models were trained on: of `models`, or of all."""
-    made: dict[str, set[int]] = {}
+    snapshots: dict[str, set[int]] = {}
     for day in receipts.days("train"):
         receipt = receipts.get("train", day)
         if receipt is None or (models is not None and receipt.outputs["model_id"] not in models):
@@ -115,8 +113,8 @@ def trained_on(receipts: Receipts, models: Collection[str] | None = None) -> dic
         for table in (EXAMPLES, LABELS):
             snapshot = receipt.outputs.get(f"{table.name}_snapshot")
             if snapshot is not None:
-                made.setdefault(table.name, set()).add(int(snapshot))
-    return made
+                snapshots.setdefault(table.name, set()).add(int(snapshot))
+    return snapshots
 
 
 _PLAIN = (
@@ -146,42 +144,3 @@ def newest(engine: Engine, stage: str, limit: int) -> tuple[Receipt, ...]:
     with engine.connect() as connection:
         rows = connection.execute(asked.order_by(RECEIPTS.c.day.desc()).limit(limit)).mappings()
         return tuple(_receipt(row) for row in rows)[::-1]
-
-
-class RawFileHashes:
-    """SHA-256 of raw files; a file is read again when its size or time of change differs."""
-
-    def __init__(self, engine: Engine):
-        self._engine = engine
-        with engine.connect() as connection:
-            self._known = {
-                row["path"]: (row["size"], row["modified_ns"], row["sha256"])
-                for row in connection.execute(select(RAW_FILES)).mappings()
-            }
-
-    def of(self, paths: Iterable[Path]) -> dict[Path, str]:
-        """The hash of each file's bytes."""
-        hashes: dict[Path, str] = {}
-        new: list[dict[str, Any]] = []
-        for path in paths:
-            found = path.stat()
-            size, modified, sha256 = self._known.get(str(path), (-1, -1, ""))
-            if (size, modified) != (found.st_size, found.st_mtime_ns):
-                with path.open("rb") as stream:
-                    sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-                self._known[str(path)] = (found.st_size, found.st_mtime_ns, sha256)
-                new.append(
-                    {
-                        "path": str(path),
-                        "size": found.st_size,
-                        "modified_ns": found.st_mtime_ns,
-                        "sha256": sha256,
-                    }
-                )
-            hashes[path] = sha256
-        if new:
-            with self._engine.begin() as connection:
-                for row in new:
-                    connection.execute(delete(RAW_FILES).where(RAW_FILES.c.path == row["path"]))
-                connection.execute(insert(RAW_FILES), new)
-        return hashes

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -34,6 +33,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from contracts.errors import UsageError
 from flows.state.postgres import make_database
+from flows.storage.location import folder_of, resolved
+from flows.storage.storage import Storage
 
 METADATA = MetaData()
 
@@ -200,7 +201,7 @@ def open_database(url: str) -> Engine:
     if server.get_backend_name() == "sqlite":
         arguments["timeout"] = SECONDS_LOCKED
         if server.database:
-            Path(server.database).parent.mkdir(parents=True, exist_ok=True)
+            Storage(server.database).make_folder(folder_of(resolved(server.database)))
     elif server.get_backend_name() == "postgresql":
         make_database(url)
     engine = create_engine(
@@ -236,9 +237,9 @@ def _migrate(engine: Engine) -> None:
     """
     with engine.begin() as connection:
         METADATA.create_all(connection)
-        found = inspect(connection).get_multi_columns(filter_names=list(METADATA.tables))
+        columns = inspect(connection).get_multi_columns(filter_names=list(METADATA.tables))
         for table in METADATA.sorted_tables:
-            present = {one["name"]: one["type"] for one in found[table.schema, table.name]}
+            present = {one["name"]: one["type"] for one in columns[table.schema, table.name]}
             for column in table.columns:
                 type_ = column.type.compile(engine.dialect)
                 if column.name not in present:
@@ -319,9 +320,9 @@ def unfinished_erasures(engine: Engine) -> tuple[str, ...]:
 
 def trained_on_erased(engine: Engine) -> dict[str, int]:
     """Model to how many people it was trained on who were erased since."""
-    found = select(TRAINED_ON.c.model_id, func.count()).group_by(TRAINED_ON.c.model_id)
+    counts = select(TRAINED_ON.c.model_id, func.count()).group_by(TRAINED_ON.c.model_id)
     with engine.connect() as connection:
-        return {str(model): int(n) for model, n in connection.execute(found)}
+        return {str(model): int(n) for model, n in connection.execute(counts)}
 
 
 def as_utc(moment: datetime) -> datetime:

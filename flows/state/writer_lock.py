@@ -96,12 +96,12 @@ class Lease:
         It locks the writer's row until the end of the transaction, so that nobody takes over
         between this and the commit.
         """
-        kept = connection.execute(
+        renewed = connection.execute(
             update(WRITER)
             .where(WRITER.c.token == self.token)
             .values(beat_at=self.clock(connection))
         )
-        if kept.rowcount == 1:
+        if renewed.rowcount == 1:
             return
         other = connection.execute(select(WRITER)).mappings().first()
         who = (
@@ -168,8 +168,8 @@ def writing(
 
 def record_run(connection: Connection, run_id: str, what: str, at: datetime) -> int:
     """Remember a run that writes files: what it leaves may be cleaned up. Its token."""
-    made = connection.execute(insert(RUNS).values(run_id=run_id, what=what, started_at=at))
-    (token,) = made.inserted_primary_key or (0,)
+    recorded = connection.execute(insert(RUNS).values(run_id=run_id, what=what, started_at=at))
+    (token,) = recorded.inserted_primary_key or (0,)
     return int(token)
 
 
@@ -183,7 +183,7 @@ def _wait_and_take(
     clock: Clock,
 ) -> Lease:
     deadline, since = time.monotonic() + patience.total_seconds(), datetime.now(UTC)
-    told = False
+    is_said = False
     try:
         while True:
             try:
@@ -193,9 +193,9 @@ def _wait_and_take(
             except BusyError as busy:
                 if time.monotonic() >= deadline:
                     raise
-                if say is not None and not told:
+                if say is not None and not is_said:
                     say(f"waiting for its turn: {busy}")
-                told = True
+                is_said = True
                 time.sleep(POLL_SECONDS)
     finally:
         if patience:

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 _SIGNS = ("home.json", "lake", "nightjar.db", "nightjar.duckdb", "prefect", "runs")
 """What a home holds: a folder without any of it is not ours to close."""
@@ -15,7 +16,7 @@ def close_home(folder: Path) -> str | None:
     """Make the home, or close one that others may read: mode 0700.
 
     Returns:
-        What is to be said of it; None if there is nothing to say.
+        What is to be notice of it; None if there is nothing to say.
     """
     if not folder.exists():
         folder.mkdir(parents=True, mode=0o700)
@@ -32,13 +33,30 @@ def close_home(folder: Path) -> str | None:
 
 def make_private(folder: Path) -> None:
     """Make or close the home, and say so where others could read it."""
-    said = close_home(folder)
-    if said is not None:
-        print(said, file=sys.stderr, flush=True)
+    notice = close_home(folder)
+    if notice is not None:
+        print(notice, file=sys.stderr, flush=True)
 
 
 def write_private(path: Path, text: str) -> None:
     """Write a file of mode 0600, whatever there was."""
     path.unlink(missing_ok=True)
+    create_private(path, text)
+
+
+def create_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600.
+
+    Raises:
+        FileExistsError: there is one already.
+    """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
         stream.write(text)
+
+
+def open_log(path: Path, anew: bool = False) -> BinaryIO:
+    """A log of mode 0600, to be written on at its end or anew. Its folder is made where it is
+    missing, for nobody else to look into."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    how = os.O_TRUNC if anew else os.O_APPEND
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600), "wb")

@@ -8,6 +8,7 @@ our own do, asks for `local_path`.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -89,10 +90,10 @@ class Storage:
         Raises:
             FileNotFoundError: there is none.
         """
-        found = self._files.get_file_info(plain_path(location))
-        if found.type == fs.FileType.NotFound:
+        info = self._files.get_file_info(plain_path(location))
+        if info.type == fs.FileType.NotFound:
             raise FileNotFoundError(2, os.strerror(2), plain_path(location))
-        return _stored(found)
+        return _stored(info)
 
     def files(self, folder: str, recursive: bool = False) -> list[StoredFile]:
         """Files in a folder by location; none if there is no such folder. Links, and what lies
@@ -112,6 +113,13 @@ class Storage:
             if resolved(info.path) == join(resolved(path), relative_name(info.path, path))
         )
         return sorted(inside, key=lambda info: str(info.path))
+
+    def free_bytes(self, location: str) -> int:
+        """What is left on the disk that holds a location, or will hold it."""
+        folder = self.local_path(location)
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free
 
     def make_folder(self, location: str) -> str:
         """A folder, made with those above it where they are missing. The same location."""

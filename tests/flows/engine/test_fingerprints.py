@@ -11,7 +11,8 @@ import pytest
 from contracts.errors import UsageError
 from flows.engine.fingerprints import Outputs, Planner, decide
 from flows.settings import read_settings
-from flows.state.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
+from flows.state.raw_file_hashes import RawFileHashes
+from flows.state.receipts import Fingerprint, Receipt, Receipts
 from flows.state.schema import open_database
 from jobs.mapping.sources import SourceMapping
 from jobs.stage import Settings

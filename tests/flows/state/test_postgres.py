@@ -25,7 +25,8 @@ from flows.lake.lake import Lake
 from flows.release.releases import Releases
 from flows.settings import NightjarSettings, read_settings
 from flows.state.postgres import DATABASES, make_databases
-from flows.state.receipts import Fingerprint, RawFileHashes, Receipt, Receipts
+from flows.state.raw_file_hashes import RawFileHashes
+from flows.state.receipts import Fingerprint, Receipt, Receipts
 from flows.state.schema import RAW_FILES, open_database
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import PASSWORD, fresh_databases
