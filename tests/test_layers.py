@@ -245,6 +245,8 @@ def file_functions(path: Path) -> set[str]:
             owner = ast.unparse(node.value)
             if owner == "os" and node.attr in OF_FILES["os"]:
                 found.add(f"os.{node.attr}")
+            elif owner == "pq" and re.match("(read|write)_", node.attr):
+                found.add(f"pq.{node.attr}")
             elif node.attr in OF_FILES["Path"] and not _is_storage(owner) and owner != "os":
                 found.add(f"{owner}.{node.attr}")
     return found

@@ -35,6 +35,7 @@ from contracts.days import as_ranges
 from contracts.errors import BusyError
 from contracts.table import Table, raise_if
 from flows.storage.location import plain_path
+from flows.storage.parquet_files import read_metadata
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
 
@@ -58,7 +59,7 @@ def check_files(table: Table, written: Mapping[date, WrittenDay]) -> None:
             days_of.setdefault(path, set()).add(day)
     rows = 0
     for path, days in days_of.items():
-        metadata = pq.read_metadata(path)
+        metadata = read_metadata(path)
         rows += metadata.num_rows
         schema = metadata.schema.to_arrow_schema()
         if schema.names != expected.names or not all(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.table.refs import SnapshotRefType
 
 from contracts.counts import n_of
@@ -23,6 +22,7 @@ from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
 from flows.lake.iceberg import span_of
 from flows.lake.lake import MAIN, Lake
 from flows.storage.location import is_within, join, name_of, plain_path, relative, resolved
+from flows.storage.parquet_files import read_metadata, read_rows
 from flows.storage.storage import StoredFile
 from jobs.spark.files import WrittenDay
 from jobs.spark.parquet_writer import DayFiles, digest_text
@@ -165,7 +165,7 @@ def months_to_compact(lake: Lake, table: Table, until: date) -> list[date]:
         return []
     per_month: dict[date, int] = {}
     for file in lake.files(table, end=until):
-        span = span_of(pq.read_metadata(file.path), table.day)
+        span = span_of(read_metadata(file.path), table.day)
         if span is not None and span[0].replace(day=1) == span[1].replace(day=1):
             month = span[0].replace(day=1)
             per_month[month] = per_month.get(month, 0) + 1
@@ -221,7 +221,7 @@ def _partitions(lake: Lake, table: Table, start: date, end: date) -> list[dict[s
     (column,) = rest
     distinct = set()
     for file in lake.files(table, start, end):
-        values = pq.read_table(file.path, columns=[column], partitioning=None).column(column)
+        values = read_rows(file.path, columns=[column]).column(column)
         distinct.update(values.unique().to_pylist())
     return [{column: value} for value in sorted(distinct)]
 
@@ -230,7 +230,7 @@ def _in_order(paths: list[str], table: Table) -> Iterator[tuple[date, pa.RecordB
     """The rows of files of whole days, day after day, each sorted by grain."""
     of_day: dict[date, list[str]] = {}
     for path in paths:
-        span = span_of(pq.read_metadata(path), table.day)
+        span = span_of(read_metadata(path), table.day)
         if span is None:
             continue
         for day in Days(span[0], span[1] + timedelta(days=1)):
@@ -238,10 +238,7 @@ def _in_order(paths: list[str], table: Table) -> Iterator[tuple[date, pa.RecordB
     order = [(name, "ascending") for name in table.grain]
     for day in sorted(of_day):
         rows = pa.concat_tables(
-            [
-                pq.read_table(p, partitioning=None, filters=[(table.day, "=", day)])
-                for p in of_day[day]
-            ]
+            [read_rows(p, filters=[(table.day, "=", day)]) for p in of_day[day]]
         )
         if rows.num_rows:
             yield day, rows.sort_by(order).combine_chunks().to_batches()[0]

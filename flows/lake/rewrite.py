@@ -13,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyiceberg.io.pyarrow import parquet_files_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table as IcebergTable
@@ -21,6 +20,7 @@ from pyiceberg.table import Table as IcebergTable
 from contracts.table import Table
 from flows.lake.lake import MAIN, Lake
 from flows.storage.location import join, plain_path, uri_of
+from flows.storage.parquet_files import read_metadata, read_rows, read_schema, write_rows
 
 Change = Callable[[pa.Table], pa.Table | None]
 """The rows of a file as they are to be; None if they are so already."""
@@ -54,11 +54,11 @@ class Moved:
 def holding(keys: Collection[str], file: str) -> bool:
     """Whether a file may hold one of the keys, by its columns of text; row groups whose statistics
     exclude them are not read."""
-    schema = pq.read_schema(file)
+    schema = read_schema(file)
     texts = [f.name for f in schema if pa.types.is_string(f.type)]
     wanted = pa.array(sorted(keys), pa.string())
     return any(
-        pq.read_table(file, columns=[name], filters=pc.field(name).isin(wanted)).num_rows
+        read_rows(file, columns=[name], filters=pc.field(name).isin(wanted)).num_rows
         for name in texts
     )
 
@@ -72,7 +72,7 @@ def may_tell(keys: Collection[str], file: str) -> bool:
     if not file.endswith(".parquet"):
         return file.endswith(".avro")
     try:
-        return RAW_CELLS in pq.read_schema(file).names or holding(keys, file)
+        return RAW_CELLS in read_schema(file).names or holding(keys, file)
     except pa.ArrowInvalid:
         return True
 
@@ -116,7 +116,7 @@ def rewrite(
     for snapshot in sorted((named | set(needed)) & known):
         files = {plain_path(f.file_path): f for f in _files(iceberg, snapshot)}
         for path in sorted(files.keys() - seen):
-            rows = pq.read_table(path, partitioning=None) if concerns(path) else None
+            rows = read_rows(path) if concerns(path) else None
             changed = None if rows is None else change(rows)
             if rows is not None and changed is not None:
                 written[path] = _write(lake, table, changed, Path(path), staging)
@@ -132,7 +132,7 @@ def rewrite(
         moved.snapshots[snapshot] = _tip(iceberg)
         if snapshot == main:
             moved.rows = sum(f.record_count for f in map(files.get, touched) if f) - sum(
-                pq.read_metadata(path).num_rows for path in new
+                read_metadata(path).num_rows for path in new
             )
     moved.paths = {old: (new[0] if new else "") for old, new in written.items()}
     moved.files = len(written)
@@ -163,7 +163,7 @@ def _write(lake: Lake, table: Table, rows: pa.Table, old: Path, staging: str) ->
         path = join(staging, f"{old.stem}-{i}.parquet")
         if lake.storage.exists(path):
             path = join(staging, f"{old.parent.name}-{old.stem}-{i}.parquet")
-        pq.write_table(group, path, compression="zstd")
+        write_rows(group, path)
         paths.append(path)
     return paths
 

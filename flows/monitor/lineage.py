@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES
@@ -38,6 +37,7 @@ from flows.release.model_registry import Registry
 from flows.release.parquet_views import read_files
 from flows.release.releases import Release, Releases
 from flows.storage.duckdb_connections import in_memory
+from flows.storage.parquet_files import read_rows
 from jobs.spark.files import read_table, write_days
 from jobs.stages import job_named
 
@@ -121,9 +121,7 @@ def _row(
     night: Night, table: Table, day: date, who: str, release: Release
 ) -> dict[str, Any] | None:
     for file in night.lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
-        found = pq.read_table(
-            file.path, partitioning=None, filters=[("user_key", "=", who), ("as_of", "=", day)]
-        )
+        found = read_rows(file.path, filters=[("user_key", "=", who), ("as_of", "=", day)])
         if found.num_rows:
             row: dict[str, Any] = found.to_pylist()[0]
             return row
@@ -165,7 +163,7 @@ def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
     paths = [f.path for f in night.lake.files(USER_DAYS, first, day)]
     if not paths:
         return []
-    found = pq.read_table(paths, partitioning=None, filters=[("user_key", "=", who)])
+    found = read_rows(*paths, filters=[("user_key", "=", who)])
     return sorted(found.to_pylist(), key=lambda r: (r["day"], r["landed_on"]))
 
 
@@ -238,7 +236,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
     (path,) = write_days(
         night.spark, made.where(F.col("user_key") == who), USER_FEATURES, [day], folder
     )[day].files
-    again = pq.read_table(path).to_pylist()[0]
+    again = read_rows(path).to_pylist()[0]
     problems = [
         f"feature {name}: {origin.features.get(name)!r} in the lake, {value!r} made again"
         for name, value in again.items()
@@ -269,7 +267,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         withheld=withheld,
     )
     run_models(ScoreDaysSpec((spec,)), runs, say)
-    rescored = pq.read_table(spec.path).to_pylist()[0]
+    rescored = read_rows(spec.path).to_pylist()[0]
     for name, value in rescored.items():
         if name.startswith("percentile_") or name not in origin.scores:
             continue  # a rank among all users; a column that the row was published before

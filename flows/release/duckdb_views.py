@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow.parquet as pq
 
 from contracts.column_types import COLUMN_TYPES
 from contracts.counts import n_of
@@ -19,6 +18,7 @@ from contracts.table import Column, Table
 from contracts.tables import LATE_DATA, USER_SCORES
 from flows.release.parquet_views import as_pattern
 from flows.storage.duckdb_connections import lock_down, quoted, read_only, rebuilt
+from flows.storage.parquet_files import read_schema
 from flows.storage.storage import Storage
 
 NEWEST = "newest_scores"
@@ -131,7 +131,7 @@ def select_from(table: Table, paths: Sequence[str]) -> str:
     if not paths:
         empty = ", ".join(f"{_null(c)} AS {c.name}" for c in table.columns)
         return f"SELECT {empty} WHERE false"
-    found = [set(pq.read_schema(path).names) for path in paths]
+    found = [set(read_schema(path).names) for path in paths]
     somewhere, everywhere = set.union(*found), set.intersection(*found)
     columns = ", ".join(
         c.name if c.name in somewhere else f"{_null(c)} AS {c.name}" for c in table.columns

@@ -15,7 +15,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pyspark.sql import Row
 from sqlalchemy import Engine, null, select, update
 
@@ -27,6 +26,7 @@ from flows.engine.run import Night
 from flows.lake.rewrite import Change
 from flows.state.schema import ERASED
 from flows.storage.location import join, relative, resolved
+from flows.storage.parquet_files import read_rows
 from jobs import erasure
 from jobs.cleaning import erased_rows
 from jobs.erasure import PLACE
@@ -209,7 +209,7 @@ def _with_erased(night: Night, counts: Mapping[tuple[str, str, date], Counter[st
     """Adds how many rows of each place are counted as erased so far."""
     days = {day for _, _, day in counts}
     for file in night.lake.files_of_days(RECONCILIATION, days):
-        for row in pq.read_table(file.path, partitioning=None).to_pylist():
+        for row in read_rows(file.path).to_pylist():
             at = counts.get((row["table_name"], row["source"], row["landed_on"]))
             if at is not None:
                 at["erased"] = row.get("n_erased") or 0

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from contracts.errors import UsageError
 from contracts.kinds import MultiClass, MultiLabel
 from contracts.specs import ExplainSpec
@@ -24,6 +22,7 @@ from flows.report.charts import Bin
 from flows.settings import NightjarSettings
 from flows.state.receipts import newest
 from flows.storage.location import name_of
+from flows.storage.parquet_files import read_rows, write_rows
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 BINS = 20
@@ -236,12 +235,12 @@ class Pages:
             ]
         day = ("as_of", "=", release.as_of)
         for path in paths:
-            mine = pq.read_table(path, partitioning=None, filters=[("user_key", "=", key), day])
+            mine = read_rows(path, filters=[("user_key", "=", key), day])
             if mine.num_rows:
                 storage = self._home.storage
                 folder = storage.local_path(storage.make_folder(self._home.page_reasons))
                 row = folder / "row.parquet"
-                pq.write_table(mine, row)
+                write_rows(mine, str(row))
                 model = str(Registry(self._settings).fetch(release.model_id))
                 spec = ExplainSpec(str(row), (path,), model)
                 try:
