@@ -26,7 +26,6 @@ from contracts.train_config import TrainConfig
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL
 from flows.storage.permissions import make_private
-from flows.storage.storage import Storage
 from jobs.spark.config import SparkConfig
 from jobs.values.user_key import UserKey
 
@@ -375,11 +374,11 @@ def _check_address(url: str) -> None:
         )
 
 
-def quiet_environment(home: Path) -> None:
+def quiet_environment(home: Home) -> None:
     """Close the home; keep Prefect's and MLflow's files there, and their telemetry off."""
     make_private(home)
     defaults = {
-        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_HOME": str(home.prefect),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
@@ -388,4 +387,4 @@ def quiet_environment(home: Path) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
-    Storage(os.environ["PREFECT_HOME"]).make_folder(os.environ["PREFECT_HOME"])
+    home.storage.make_folder(os.environ["PREFECT_HOME"])

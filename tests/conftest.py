@@ -61,8 +61,9 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
         del os.environ[name]
     os.environ["NIGHTJAR_HOME"] = str(home)
     from flows.settings import quiet_environment
+    from flows.storage.home import Home
 
-    quiet_environment(home)
+    quiet_environment(Home.of(home))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from flows.cli import render
 from flows.cli.terminal import (
     Day,
     Format,
-    Home,
+    HomeOption,
     RawOption,
     ReleasedDay,
     SourceOption,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 def _night(settings: NightjarSettings) -> Night:
     """A run's context as of the newest released day, to read with."""
-    begin(settings.home_folder.path)
+    begin(settings.home_folder)
     from flows.engine import run
     from flows.lake.home_binding import open_home
     from flows.release.releases import Releases
@@ -52,7 +52,7 @@ def explain(
     as_of: ReleasedDay = None,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Where a user's scores come from: release, model, features, tiles, files; then recomputed."""
     from flows.monitor.lineage import explain as trace
@@ -72,7 +72,7 @@ def late_data(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 50,
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """What landed late: per arrival day, or of one day users, and scores computed without it."""
     database = read_settings(home=home).home_folder.analysts_file
@@ -97,7 +97,7 @@ def late_data_cost(
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """What late data costs: each task's AUC on features as they were, and as they are known now."""
     from flows.monitor.late_data import compare_clocks
@@ -132,7 +132,7 @@ def canary(
     ] = None,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Look for leakage: plant users whose future alone decides their labels; fail if it shows."""
     from flows.monitor.leakage import canary as plant_canaries
@@ -161,7 +161,7 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, help="Trials at most.")] = 1000,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Search for better training settings on the validation days; called again, it resumes."""
     from flows.learning.tuning import tune as search

@@ -21,7 +21,7 @@ from flows.cli.terminal import (
     RENAMED,
     Day,
     Format,
-    Home,
+    HomeOption,
     NoTrain,
     PlanOption,
     RawOption,
@@ -52,20 +52,20 @@ def run(
     no_train: NoTrain = False,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Run one night: clean, features, train, score, publish. What is up to date is reused."""
     settings = read_settings(home=home, source=source, raw=raw)
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
     parameters = (day, settings.source, settings.raw, plan, accept, no_train)
-    render.released(out, run_flow(settings.home_folder.path, _nightly, *parameters))
+    render.released(out, run_flow(settings.home_folder, _nightly, *parameters))
 
 
 @app.command()
 def demo(
     users: Annotated[int, typer.Option(min=300, help="Simulated users.")] = DEMO_USERS,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """A simulated market, one whole night on it, and what to look at next."""
     from datetime import timedelta
@@ -85,7 +85,7 @@ def demo(
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         out.print("user ids are hashed with the demo's key, which is no secret")
     mapping = shipped("sources/market.toml")
-    done = run_flow(settings.home_folder.path, _nightly, as_of, mapping, folder, None, None)
+    done = run_flow(settings.home_folder, _nightly, as_of, mapping, folder, None, None)
     home_folder = settings.home_folder
     variables = {"NIGHTJAR_HOME": home_folder, "NIGHTJAR_SOURCE": mapping, "NIGHTJAR_RAW": folder}
     shown = {name: shlex.quote(str(value)) for name, value in variables.items()}
@@ -126,7 +126,7 @@ def simulate(
 def sql(
     statement: Annotated[str, typer.Argument(help="One SELECT.")],
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Query the current release with SQL (DuckDB's). Read-only."""
     names, rows = duckdb_views.query(read_settings(home=home).home_folder.analysts_file, statement)
@@ -134,7 +134,7 @@ def sql(
 
 
 @app.command()
-def tables(home: Home = None) -> None:
+def tables(home: HomeOption = None) -> None:
     """The tables of the current release."""
     render.tables(out, read_settings(home=home).home_folder.analysts_file)
 
@@ -152,7 +152,7 @@ def quarantine(
     ] = None,
     reason: Annotated[str | None, typer.Option(help="Only reasons that contain this text.")] = None,
     samples: Annotated[int, typer.Option(min=0, help="Rows to show of each reason.")] = 2,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """What was dropped, why, its trend over two weeks, and samples with letters hidden."""
     asked = None if day is None else parse_day(day, "--day")
@@ -160,7 +160,7 @@ def quarantine(
 
 
 @app.command()
-def up(home: Home = None) -> None:
+def up(home: HomeOption = None) -> None:
     """Serve Prefect with its schedules, MLflow and the analysts' pages here, until Ctrl-C."""
     from flows.server.up import up as start
 
@@ -168,7 +168,7 @@ def up(home: Home = None) -> None:
 
 
 @app.command(name="doctor")
-def doctor_command(home: Home = None) -> None:
+def doctor_command(home: HomeOption = None) -> None:
     """What is missing on this machine, and how to get it."""
     if not doctor.print_checks(read_settings(home=home), out):
         raise typer.Exit(1)

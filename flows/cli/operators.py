@@ -14,7 +14,7 @@ from flows.cli import render
 from flows.cli.terminal import (
     Day,
     Format,
-    Home,
+    HomeOption,
     NoTrain,
     PlanOption,
     RawOption,
@@ -70,14 +70,14 @@ def plan(
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.table,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """What a backfill (--start, --end) or a night (--as-of) would do, why, and what it will cost.
 
     Nothing is computed. The token at the end runs exactly this plan.
     """
     settings = read_settings(home=home, source=source, raw=raw, no_train=no_train or None)
-    begin(settings.home_folder.path)
+    begin(settings.home_folder)
     if (start is None) != (end is None) or (start is not None and as_of is not None):
         raise UsageError("a plan is of a range (--start and --end), or of a night (--as-of)")
     planned, database = _plan(settings, start, end, as_of, stages, engine, force)
@@ -134,14 +134,14 @@ def backfill(
     force: Force = False,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Compute a range of as-of days, both ends included, and publish them as one release."""
     settings = read_settings(home=home, source=source, raw=raw)
     first, last = parse_day(start, "--start"), parse_day(end, "--end")
     settings.user_key()
     done = run_flow(
-        settings.home_folder.path,
+        settings.home_folder,
         _backfill,
         first,
         last,
@@ -160,7 +160,7 @@ def backfill(
     )
 
 
-def releases(home: Home = None) -> None:
+def releases(home: HomeOption = None) -> None:
     """Every release, newest first; the current one is marked."""
     render.releases(out, read_settings(home=home))
 
@@ -171,7 +171,7 @@ def _rollback() -> Any:
     return rollback
 
 
-def rollback(home: Home = None) -> None:
+def rollback(home: HomeOption = None) -> None:
     """Make the release before current again; the days of this one are recomputed next time."""
     settings = read_settings(home=home)
     from flows.lake.home_binding import open_home
@@ -180,7 +180,7 @@ def rollback(home: Home = None) -> None:
     current = Releases(open_home(settings)).current()
     if current is None:
         raise ContractError("there is no release to go back to: nothing was published yet")
-    done = run_flow(settings.home_folder.path, _rollback, current.release_id)
+    done = run_flow(settings.home_folder, _rollback, current.release_id)
     out.print(f"{done['withdrawn']} is withdrawn; {done['current']} is current")
 
 
@@ -189,7 +189,7 @@ def diff(
     after: Annotated[str, typer.Argument(help="Another one.")],
     as_of: ReleasedDay = None,
     format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """How two releases' scores differ, per task: moved deciles, top decile, shift of the mean."""
     from flows.release.diff import compare
@@ -205,12 +205,12 @@ def housekeeping(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Drop days past their retention, compact small files, expire snapshots, remove what nothing
     reaches. Nothing that a kept release or its model's training needs."""
     settings = read_settings(home=home)
-    begin(settings.home_folder.path)
+    begin(settings.home_folder)
     from flows.retention import cleanup
 
     result = cleanup.clean(settings, dry_run, cleanup.now(), out.print)
@@ -221,7 +221,7 @@ def housekeeping(
     render.rows(("what", "how many", "which"), result.lines, "table", out)
 
 
-def adopt(home: Home = None) -> None:
+def adopt(home: HomeOption = None) -> None:
     """Use a home that was moved for good; a link must stand where it was, for tables name files
     by their first place."""
     from flows.lake.home_binding import adopt as adopt_home

@@ -10,7 +10,7 @@ import typer
 from contracts.counts import n_of
 from contracts.days import parse_day
 from flows.cli import render
-from flows.cli.terminal import Home, RawOption, SourceOption, out, run_flow
+from flows.cli.terminal import HomeOption, RawOption, SourceOption, out, run_flow
 from flows.settings import read_settings
 
 
@@ -31,7 +31,7 @@ def replay(
     ] = False,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Clean the days of quarantined rows again, after a mapping, rule or file was corrected.
 
@@ -42,7 +42,7 @@ def replay(
     last = first if until is None else parse_day(until, "--until")
     settings.user_key()
     parameters = (first, last, reason, not no_publish, settings.source, settings.raw)
-    done = run_flow(settings.home_folder.path, _replay, *parameters)
+    done = run_flow(settings.home_folder, _replay, *parameters)
     if done["rows"]:
         heads = ("table", "reason", "in quarantine before", "now")
         render.rows(heads, done["rows"], "table", out)
@@ -61,7 +61,7 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     source: SourceOption = None,
     raw: RawOption = None,
-    home: Home = None,
+    home: HomeOption = None,
 ) -> None:
     """Remove a person from everything that is kept, in every release, and keep them out.
 
@@ -73,7 +73,7 @@ def erase(
     if not yes:
         typer.confirm(f"erase {user_key} from every release of {settings.home_folder}?", abort=True)
     parameters = (user_key, reason, settings.source, settings.raw)
-    done = run_flow(settings.home_folder.path, _erase, *parameters)
+    done = run_flow(settings.home_folder, _erase, *parameters)
     render.rows(("table", "rows removed"), sorted(done["rows"].items()), "table", out)
     out.print(
         f"{n_of(done['raw_rows'], 'raw row')} blanked, "

@@ -22,6 +22,7 @@ from flows.lifecycle.child_processes import leave_nothing_behind
 from flows.lifecycle.log_filters import following_runs, keep_for_ourselves
 from flows.settings import quiet_environment, read_settings
 from flows.state.postgres import PREFECT_VARIABLE, prefect_database
+from flows.storage.home import Home
 
 RENAMED = {"clean": "housekeeping", "late": "late-data", "clocks": "late-data-cost"}
 """Commands by the names that they had in earlier versions."""
@@ -51,7 +52,7 @@ out = console()
 err = console(stderr=True)
 
 
-Home = Annotated[
+HomeOption = Annotated[
     Path | None,
     typer.Option(
         help="Folder of the lake, catalogue and MLflow.",
@@ -94,13 +95,14 @@ _log: list[Path] = []
 """Where what libraries write goes, once a command has begun to work."""
 
 
-def begin(home: Path) -> None:
+def begin(home: Home) -> None:
     """Before a command works: libraries know where their files belong, what they write goes to a
     log, and nothing that they start outlives the command."""
     os.environ["NIGHTJAR_HOME"] = str(home)
     quiet_environment(home)
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "run")
-    _work(home / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}")
+    run = home.run(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}")
+    _work(home.storage.local_path(run))
 
 
 def begin_without_home() -> None:
@@ -158,7 +160,7 @@ before it: Prefect itself would go on for a minute with each."""
 
 
 def run_flow(
-    home: Path, flow: Callable[[], Callable[..., Any]], *parameters: Any
+    home: Home, flow: Callable[[], Callable[..., Any]], *parameters: Any
 ) -> dict[str, Any]:
     """Run a Prefect flow in this process; its lines are for a person to follow.
 

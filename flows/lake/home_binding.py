@@ -26,10 +26,10 @@ def open_home(settings: NightjarSettings) -> Engine:
     Raises:
         UsageError: the folder and the database do not belong together, or the home was moved.
     """
-    make_private(settings.home_folder.path)
+    make_private(settings.home_folder)
     engine = _open(settings)
     bind_folder(engine, settings.home_folder)
-    make_private(settings.home_folder.path)  # a folder that was there is a home from now on
+    make_private(settings.home_folder)  # a folder that was there is a home from now on
     return engine
 
 
@@ -157,5 +157,5 @@ def adopt(settings: NightjarSettings) -> str:
     with engine.begin() as connection:
         connection.execute(update(PLACES).values(root=home.root))
     bind_folder(engine, home)
-    make_private(home.path)  # a copy is open to others
+    make_private(home)  # a copy is open to others
     return before

@@ -49,7 +49,7 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
     Raises:
         ContractError: a part did not start.
     """
-    quiet_environment(settings.home_folder.path)
+    quiet_environment(settings.home_folder)
     if settings.postgres_url is not None:
         for name in make_databases(settings):
             say(f"PostgreSQL: created database {name}")

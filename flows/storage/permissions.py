@@ -8,22 +8,23 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-_SIGNS = ("home.json", "lake", "nightjar.db", "nightjar.duckdb", "prefect", "runs")
-"""What a home holds: a folder without any of it is not ours to close."""
+from flows.storage.home import Home
 
 
-def close_home(folder: Path) -> str | None:
-    """Make the home, or close one that others may read: mode 0700.
+def close_home(home: Home) -> str | None:
+    """Make the home, or close one that others may read: mode 0700. A folder that holds nothing of a
+    home is not ours to close.
 
     Returns:
         What is to be notice of it; None if there is nothing to say.
     """
+    folder = home.path
     if not folder.exists():
         folder.mkdir(parents=True, mode=0o700)
         return None
     about = folder.stat()
     mode = stat.S_IMODE(about.st_mode)
-    if not mode & 0o077 or mode & stat.S_ISVTX or not any((folder / s).exists() for s in _SIGNS):
+    if not mode & 0o077 or mode & stat.S_ISVTX or not _holds_a_home(home):
         return None
     if about.st_uid != os.geteuid():
         return None  # a shared volume, whose owner decides
@@ -31,9 +32,15 @@ def close_home(folder: Path) -> str | None:
     return f"{folder}: others could read it (mode {mode:04o}); its mode is 0700 from now on"
 
 
-def make_private(folder: Path) -> None:
+def _holds_a_home(home: Home) -> bool:
+    shared = (home.mark, home.lake, home.runs)
+    local = (home.database, home.analysts_file, home.prefect)
+    return any(home.storage.exists(location) for location in (*shared, *map(str, local)))
+
+
+def make_private(home: Home) -> None:
     """Make or close the home, and say so where others could read it."""
-    notice = close_home(folder)
+    notice = close_home(home)
     if notice is not None:
         print(notice, file=sys.stderr, flush=True)
 

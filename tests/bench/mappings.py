@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flows.settings import quiet_environment
+from flows.storage.home import Home
 from tests.flows.steps.simulated_scores import SETS, end_nights, heard, nights_in
 
 NIGHTS = 16
@@ -25,7 +26,7 @@ def main() -> None:
     sets = random.Random(0).sample(SETS, len(SETS))  # so that tasks come and go between nights
     for n in range(0, len(sets), NIGHTS):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            quiet_environment(Path(folder))
+            quiet_environment(Home.of(folder))
             heard(patch)
             end_nights(Path(folder), nights_in(Path(folder), patch), patch, sets[n : n + NIGHTS])
     seconds = round(time.monotonic() - started, 1)

@@ -20,6 +20,7 @@ from flows.retention import cleanup
 from flows.settings import quiet_environment, read_settings
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
+from flows.storage.home import Home
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.past import told
@@ -99,7 +100,7 @@ def main() -> None:
     o = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="nightjar-nights-"))
     os.environ |= ENVIRONMENT | {"NIGHTJAR_EXAMPLE_SPACING_DAYS": "14"}
-    quiet_environment(root)
+    quiet_environment(Home.of(root))
     try:
         if o.long:
             bench_history(root, o.users, o.short, o.long)

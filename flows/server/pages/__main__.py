@@ -12,7 +12,7 @@ HOST = "127.0.0.1"
 
 def main() -> None:
     settings = read_settings()
-    quiet_environment(settings.home_folder.path)
+    quiet_environment(settings.home_folder)
     uvicorn.run(make_app(settings), host=HOST, port=settings.pages_port, access_log=False)
 
 

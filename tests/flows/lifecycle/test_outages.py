@@ -199,7 +199,7 @@ from flows.cli import main, terminal
 
 @terminal.app.command()
 def wait() -> None:
-    terminal.run_flow(settings.read_settings().home_folder.path, waiting)
+    terminal.run_flow(settings.read_settings().home_folder, waiting)
 
 def waiting():
     from flows.steps.prefect_tasks import flow, say

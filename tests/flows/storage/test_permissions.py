@@ -15,6 +15,7 @@ from flows.server.up import (
     service_environment,
 )
 from flows.settings import NightjarSettings, quiet_environment
+from flows.storage.home import Home
 from flows.storage.permissions import close_home, write_private
 
 
@@ -23,13 +24,13 @@ def mode(path: Path) -> int:
 
 
 def test_a_home_is_made_closed_and_an_open_one_is_closed_and_says_so_once(tmp_path, capsys) -> None:
-    assert close_home(tmp_path / "deep/new") is None
+    assert close_home(Home.of(tmp_path / "deep/new")) is None
     assert mode(tmp_path / "deep/new") == 0o700
     old = tmp_path / "old"
     (old / "lake").mkdir(parents=True)
     old.chmod(0o755)
-    quiet_environment(old)
-    quiet_environment(old)
+    quiet_environment(Home.of(old))
+    quiet_environment(Home.of(old))
     assert mode(old) == 0o700
     assert capsys.readouterr().err == (
         f"{old}: others could read it (mode 0755); its mode is 0700 from now on\n"
@@ -54,7 +55,7 @@ def test_a_folder_that_is_no_home_of_ours_stays_open(tmp_path: Path) -> None:
     (scratch / "lake").mkdir(parents=True)
     others.chmod(0o755)
     scratch.chmod(0o1777)
-    assert close_home(others) is close_home(scratch) is None
+    assert close_home(Home.of(others)) is close_home(Home.of(scratch)) is None
     assert (mode(others), mode(scratch)) == (0o755, 0o1777)
 
 
