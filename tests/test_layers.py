@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,7 @@ ROOMS = {
 other modules at its top."""
 
 
+@cache
 def modules(layer: str) -> list[Path]:
     return sorted((REPOSITORY / layer).rglob("*.py"))
 
@@ -176,26 +179,35 @@ def room(module: str) -> str:
 
 def imports_within(layer: str, path: Path) -> set[str]:
     """Modules of the same layer that a module imports, also inside functions."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == layer:
-            found |= {f"{layer}.{alias.name}" for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return {name for name in found if name.startswith(f"{layer}.")}
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names & {module_name(other) for other in modules(layer)}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("layer", ROOMS)
 def test_a_package_imports_only_those_before_it(layer: str) -> None:
     upwards = set()
     for path in modules(layer):
-        here = ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+        here = module_name(path)
         for other in imports_within(layer, path):
             if ROOMS[layer].index(room(other)) > ROOMS[layer].index(room(here)):
                 upwards.add(f"{here} -> {other}")
     assert upwards == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    imports = {
+        module_name(path): imports_within(layer, path) for layer in ROOMS for path in modules(layer)
+    }
+    TopologicalSorter(imports).prepare()  # names the circle if there is one
 
 
 @pytest.mark.parametrize("layer", ROOMS)

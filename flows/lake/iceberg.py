@@ -115,7 +115,7 @@ def token_of(snapshot: Snapshot) -> int | None:
     return None if token is None else int(token)
 
 
-def standing(iceberg: IcebergTable, ref: str = "main") -> Snapshot | None:
+def newest_valid(iceberg: IcebergTable, ref: str = "main") -> Snapshot | None:
     """The newest snapshot of a branch that counts: what a run has committed on top of a later
     run's work, after it had lost the right to write, does not."""
     snapshot = iceberg.snapshot_by_name(ref)
@@ -193,7 +193,7 @@ class DataFile:
 
 
 @contextlib.contextmanager
-def conflicts_said(table: Table) -> Iterator[None]:
+def conflict_as_busy(table: Table) -> Iterator[None]:
     """Say in words that another writer was first."""
     try:
         yield

@@ -34,15 +34,15 @@ from flows.lake.iceberg import (
     DataFile,
     all_of,
     check_files,
-    conflicts_said,
+    conflict_as_busy,
     iceberg_schema,
     iceberg_type,
     named_files,
+    newest_valid,
     on_days,
     partition_spec,
     planned_files,
     spec_names,
-    standing,
     token_of,
 )
 from flows.state.writer_lock import Lease, LeaseLost
@@ -129,7 +129,7 @@ class Lake:
                 f"{self._lease.token}; nothing of it was changed. If the home's database is an "
                 "older copy, it does not fit its lake any more"
             )
-        valid = standing(iceberg)
+        valid = newest_valid(iceberg)
         if valid is not None and valid.snapshot_id != self._tip(iceberg, MAIN):
             iceberg.manage_snapshots().set_current_snapshot(valid.snapshot_id).commit()
             iceberg = self.table(table)
@@ -185,7 +185,7 @@ class Lake:
         parts += [In(name, list(values)) for name, values in (where or {}).items()]
         iceberg = self.table(table)
         if snapshot is None:
-            valid = standing(iceberg)
+            valid = newest_valid(iceberg)
             if valid is None:
                 return ()
             snapshot = valid.snapshot_id
@@ -203,7 +203,7 @@ class Lake:
         if len(as_ranges(days)) > MAX_RANGES:
             return self.files(table, min(days), max(days) + timedelta(days=1), where)
         iceberg = self.table(table)
-        valid = standing(iceberg)
+        valid = newest_valid(iceberg)
         if valid is None:
             return ()
         parts = [In(name, list(values)) for name, values in (where or {}).items()]
@@ -238,7 +238,7 @@ class Lake:
         )
         with self._lock:
             iceberg = self._partitioned(table, by_month=len(paths) < len(listed))
-            with conflicts_said(table), iceberg.transaction() as transaction:
+            with conflict_as_busy(table), iceberg.transaction() as transaction:
                 if self._has_rows(iceberg, replaced, branch):
                     transaction.delete(replaced, branch=branch, snapshot_properties=self.properties)
                 if paths:
@@ -267,7 +267,7 @@ class Lake:
         )
         with self._lock:
             iceberg = self.writable(table)
-            with conflicts_said(table), iceberg.transaction() as transaction:
+            with conflict_as_busy(table), iceberg.transaction() as transaction:
                 if self._has_rows(iceberg, replaced, MAIN):
                     transaction.delete(replaced, snapshot_properties=self.properties)
                 transaction.append(data, snapshot_properties=self.properties)
@@ -293,7 +293,7 @@ class Lake:
 
     def snapshot(self, table: Table, ref: str = MAIN) -> int | None:
         """The snapshot that a branch points to; None for a table never written."""
-        iceberg = standing(self.table(table), ref)
+        iceberg = newest_valid(self.table(table), ref)
         return None if iceberg is None else iceberg.snapshot_id
 
     def branch(self, table: Table, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Upkeep of Iceberg tables: what can go, and that nothing else does.
+"""Maintenance of Iceberg tables: what can go, and that nothing else does.
 
 pyiceberg expires snapshots without deleting their files, and looks for no orphans; both are done
 here, by reachability and age.

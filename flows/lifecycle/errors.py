@@ -169,7 +169,7 @@ def _around_us(error: BaseException) -> str | None:
 
 
 def stack(error: BaseException) -> str:
-    """Where an error came up, call by call, for who has to mend it: lines of code and no values."""
+    """Where an error came up, call by call, for its programmer: lines of code and no values."""
     return "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
 
 

@@ -196,7 +196,7 @@ def _clean(
     for table, days in made.days.items():
         if days:
             # The receipts go first: a receipt without rows would be untrue.
-            receipts.forget(_STAGES[table], days)
+            receipts.drop(_STAGES[table], days)
             lake.drop_days(table, days)
     for table, months in made.months.items():
         for month in months:

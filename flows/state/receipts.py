@@ -87,7 +87,7 @@ class Receipts:
         for r in receipts:
             self._known.setdefault(r.stage, {})[r.day] = r
 
-    def forget(self, stage: str, days: Iterable[date]) -> None:
+    def drop(self, stage: str, days: Iterable[date]) -> None:
         """Drop the receipts of days whose rows are dropped."""
         wanted = tuple(days)
         with self._engine.begin() as connection:
