@@ -296,7 +296,7 @@ class NightjarSettings(BaseSettings):
         return _read_secret(self.weights_key_file, "weights' key")
 
 
-def local_path(path: Path) -> Path:
+def given_path(path: Path) -> Path:
     """A path that is given to a command beside the settings.
 
     Raises:

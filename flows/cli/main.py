@@ -35,7 +35,7 @@ from flows.cli.terminal import (
 )
 from flows.lifecycle import errors, signals
 from flows.release import duckdb_views
-from flows.settings import local_path, read_settings, shipped
+from flows.settings import given_path, read_settings, shipped
 from flows.storage.permissions import create_private
 
 DEMO_KEY = "demo-key-for-simulated-users-only"
@@ -115,7 +115,7 @@ def simulate(
     market = Market(users, parse_day(start, "--start"), days, seed)
     mapping, here = shipped("sources/market.toml"), Path.cwd()
     mapping = mapping.relative_to(here) if mapping.is_relative_to(here) else mapping
-    n = write(market, local_path(out_folder), _progress, truth_every)
+    n = write(market, given_path(out_folder), _progress, truth_every)
     out.print(
         f"{n_of(n, 'raw row')} in {out_folder}; run a night on them with\n"
         f"  nightjar run --source {shlex.quote(str(mapping))} --raw {shlex.quote(str(out_folder))}"
@@ -180,7 +180,7 @@ def new_key(
 ) -> None:
     """Make a user key in a file that only you can read."""
     try:
-        create_private(local_path(path), secrets.token_hex(32) + "\n")
+        create_private(given_path(path), secrets.token_hex(32) + "\n")
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}; a key is never overwritten") from None
     out.print(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import load_catalog
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from contracts.errors import ContractError, UsageError
 from contracts.tables import (
@@ -207,6 +207,15 @@ def test_a_folder_is_the_home_of_one_database(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "other" / "home.json", folder / "home.json")
     with pytest.raises(UsageError, match="is the home of another database"):
         bind_folder(first, Home.of(folder))
+
+
+def test_a_database_names_its_folder_as_a_uri_and_earlier_ones_by_its_path(tmp_path: Path) -> None:
+    engine, home = open_database(f"sqlite:///{tmp_path}/n.db"), Home.of(tmp_path / "home")
+    bind_folder(engine, home)
+    with engine.begin() as connection:
+        assert connection.execute(select(PLACES.c.root)).scalar() == f"file://{tmp_path}/home"
+        connection.execute(update(PLACES).values(root=f"{tmp_path}/home"))
+    bind_folder(engine, home)
 
 
 def test_another_catalogue_than_the_homes_is_refused(tmp_path: Path, monkeypatch) -> None:
