@@ -101,8 +101,7 @@ def begin(home: Home) -> None:
     os.environ["NIGHTJAR_HOME"] = str(home)
     quiet_environment(home)
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "run")
-    run = home.run(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}")
-    _work(home.storage.local_path(run))
+    _work(home.process_folder(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}"))
 
 
 def begin_without_home() -> None:

@@ -88,7 +88,7 @@ def not_trained(night: Night) -> dict[str, Any]:
     """What stands for training's report on a night that leaves it out."""
     why = "nothing was trained: no_train is set"
     home = night.settings.home_folder
-    folder = home.storage.local_path(home.run(night.run_id, "train"))
+    folder = home.process_folder(night.run_id, "train")
     return untrained({}, why, str(folder))
 
 

@@ -33,7 +33,7 @@ def train_spec(
         settle_days=inputs.settle_days,
         tasks=inputs.tasks,
         config=inputs.config,
-        folder=str(home.storage.local_path(home.run(night.run_id, "train"))),
+        folder=str(home.process_folder(night.run_id, "train")),
         first_as_of=inputs.first_as_of,
         champion=champion,
         champion_withheld=inputs.champion_withheld,

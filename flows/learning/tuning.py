@@ -42,7 +42,7 @@ def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
         ]
     )
     home = night.settings.home_folder
-    folder = home.storage.local_path(home.run(night.run_id))
+    folder = home.process_folder(night.run_id)
     train = TrainSpec(
         files=tuple(files),
         as_ofs=tuple(days),

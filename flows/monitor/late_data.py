@@ -53,7 +53,7 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
     now = write_days(night.spark, rows, USER_FEATURES, [day], folder)[day].files
     files = {"as_was": tuple(was), "as_now": tuple(now)}
     home = night.settings.home_folder
-    runs = home.storage.local_path(home.run(night.run_id))
+    runs = home.process_folder(night.run_id)
     model = str(Registry(night.settings).fetch(current.model_id))
     days = tuple(
         ScoreSpec(

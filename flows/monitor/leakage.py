@@ -158,7 +158,7 @@ def _scored(
     if current is None or current.model_id == NO_MODEL:
         return {}
     home = night.settings.home_folder
-    folder = home.storage.local_path(home.run(night.run_id))
+    folder = home.process_folder(night.run_id)
     spec = ScoreSpec(
         files=tuple(files),
         as_of=cut,

@@ -245,7 +245,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
     if origin.scores["model_id"] == NO_MODEL:
         return problems
     home = night.settings.home_folder
-    runs = home.storage.local_path(home.run(night.run_id))
+    runs = home.process_folder(night.run_id)
     model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
     base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
     withheld = {  # by the model itself, or as a later night found

@@ -103,7 +103,7 @@ def compare(night: Night, days: Sequence[date], say: Say) -> list[dict[str, Any]
     started = time.monotonic()
     fingerprints = {day: scoreboard_fingerprint(night, day) for day in days}
     home = night.settings.home_folder
-    folder = home.storage.local_path(home.run(night.run_id))
+    folder = home.process_folder(night.run_id)
     compared = run_models(ScoreboardSpec(_days(night, days)), folder, say)["days"]
     rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
     snapshot = night.lake.replace_rows(SCOREBOARD, rows, days, {})

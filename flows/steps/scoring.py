@@ -49,7 +49,7 @@ def score(night: Night, request: Request) -> Answer:
         processes=score_processes(night.settings, rows),
     )
     home = night.settings.home_folder
-    reports = run_models(spec, home.storage.local_path(home.run(night.run_id)), say)["days"]
+    reports = run_models(spec, home.process_folder(night.run_id), say)["days"]
     return Answer(
         rows,
         {

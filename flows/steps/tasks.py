@@ -118,7 +118,7 @@ def train(night: Night) -> dict[str, Any]:
     checkpoints = home.storage.local_path(stopped)
     spec = train_spec(night, inputs, [file.path for file in files], champion, checkpoints)
     secrets = {TRACKING_VARIABLE: night.settings.mlflow_url}
-    report = run_models(spec, home.storage.local_path(home.run(night.run_id)), say, secrets)
+    report = run_models(spec, home.process_folder(night.run_id), say, secrets)
     report["learns"], report["champion"] = tasks_and_features(night), inputs.champion
     report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
     report["labels_snapshot"] = night.lake.snapshot(LABELS)

@@ -144,6 +144,10 @@ class Home:
         """Of what `nightjar up` starts."""
         return self.path / "logs"
 
+    def process_folder(self, run_id: str, *names: str) -> Path:
+        """The folder of a run, for its processes, which write there by themselves."""
+        return self.storage.local_path(self.run(run_id, *names))
+
     @property
     def scratch(self) -> Path:
         """Of Spark and of Java out of a wheel."""
