@@ -137,8 +137,8 @@ def unfound(keys: Unfound) -> str:
     return (
         f"{keys.table} from {keys.source}: {n_of(keys.rows, 'row has a key', 'rows have keys')} "
         f"that lookup {keys.lookup} has no row for, so that its columns are null there. If it "
-        "should have one: are both written alike (not 26.0 and 26, or Abc and abc), and does one hold on "
-        "that day?"
+        "should have one: are both written alike (not 26.0 and 26, or Abc and abc), and does one "
+        "hold on that day?"
     )
 
 
