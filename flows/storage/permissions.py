@@ -16,7 +16,7 @@ def close_home(home: Home) -> str | None:
     home is not ours to close.
 
     Returns:
-        What is to be notice of it; None if there is nothing to say.
+        What is to be said of it; None if there is nothing to say.
     """
     folder = home.path
     if not folder.exists():
