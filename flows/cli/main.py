@@ -210,9 +210,9 @@ def main() -> None:
     try:
         code, message = run_command(sys.argv[1:])
     except BaseException:
-        signals.leave_it_to_the_stop()
+        signals.wait_if_stopping()
         raise
-    signals.leave_it_to_the_stop()
+    signals.wait_if_stopping()
     if message:
         err.print(message, style="red", markup=False, soft_wrap=True)
     end_soon(code)

@@ -18,8 +18,8 @@ import typer
 from rich.console import Console
 
 from flows.lifecycle import errors, signals
-from flows.lifecycle.child_processes import leave_nothing_behind
-from flows.lifecycle.log_filters import following_runs, keep_for_ourselves
+from flows.lifecycle.child_processes import end_children_with_this_process
+from flows.lifecycle.log_filters import following_runs, send_output_to_log
 from flows.settings import quiet_environment, read_settings
 from flows.state.postgres import PREFECT_VARIABLE, prefect_database
 from flows.storage.home import Home
@@ -108,21 +108,21 @@ def begin_without_home() -> None:
     """The same for a command that leaves nothing behind, not even a log, unless it crashes."""
     if signals.is_listening():
         folder = Path(tempfile.mkdtemp(prefix="nightjar-"))
-        signals.at_the_end(partial(shutil.rmtree, folder, ignore_errors=True))
+        signals.clean_up_at_end(partial(shutil.rmtree, folder, ignore_errors=True))
         _work(folder)
     else:
-        leave_nothing_behind()
+        end_children_with_this_process()
 
 
 def _work(folder: Path) -> None:
     """Libraries write to a log in `folder`, if this is a process of ours alone."""
-    leave_nothing_behind()
+    end_children_with_this_process()
     if not signals.is_listening() or _log:
         return
-    log, terminal = keep_for_ourselves(folder, out, err)
+    log, terminal = send_output_to_log(folder, out, err)
     _log.append(log)
     signals.say_when_stopped(signals.KEPT, terminal)
-    signals.silence_by(_say_no_more)
+    signals.silence_first(_say_no_more)
 
 
 def _say_no_more() -> None:
@@ -131,7 +131,7 @@ def _say_no_more() -> None:
 
 def kept_log() -> Path | None:
     """Where what libraries wrote can be read from now on, whatever a command's end removes."""
-    signals.keep_what_is_there()
+    signals.cancel_cleanup()
     return _log[0] if _log else None
 
 
@@ -185,7 +185,7 @@ def end_soon(code: int) -> None:
     """Leave with an exit code; who waits for a server that is gone is not waited for."""
     sys.stdout.flush()
     sys.stderr.flush()
-    signals.end()
+    signals.clean_up()
     last = threading.Timer(END_SECONDS, os._exit, (code,))
     last.daemon = True
     last.start()

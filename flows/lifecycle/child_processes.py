@@ -51,7 +51,7 @@ _watching: list[subprocess.Popen[bytes]] = []
 """Kept, because the pipe closes with it."""
 
 
-def leave_nothing_behind() -> None:
+def end_children_with_this_process() -> None:
     """Mark this process's children, and have them ended some seconds after it has ended.
 
     Linux only, where another process's environment can be read; elsewhere it does nothing.

@@ -71,7 +71,7 @@ def following_runs(console: Console) -> Iterator[None]:
             logging.getLogger(name).removeHandler(ours)
 
 
-def keep_for_ourselves(folder: Path, out: Console, err: Console) -> tuple[Path, int]:
+def send_output_to_log(folder: Path, out: Console, err: Console) -> tuple[Path, int]:
     """Send what anything in this process, or a child, writes to a log in `folder`, from now on.
 
     Only the two consoles still reach the terminal. Returns the log, and the terminal's own stderr.
@@ -80,11 +80,11 @@ def keep_for_ourselves(folder: Path, out: Console, err: Console) -> tuple[Path, 
     with open_log(path) as log:
         sys.stdout.flush()
         sys.stderr.flush()
-        out.file, err.file = _again(1), _again(2)
+        out.file, err.file = _duplicate(1), _duplicate(2)
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
     return path, err.file.fileno()
 
 
-def _again(stream: int) -> TextIO:
+def _duplicate(stream: int) -> TextIO:
     return os.fdopen(os.dup(stream), "w", encoding="utf-8", errors="replace", buffering=1)

@@ -127,7 +127,7 @@ def say_when_stopped(sentence: str, stderr: int | None = None) -> None:
             _listener.stderr = stderr
 
 
-def silence_by(act: Callable[[], object]) -> None:
+def silence_first(act: Callable[[], object]) -> None:
     """Have `act` done before anything else, so that nobody speaks but us."""
     _silenced.append(act)
 
@@ -137,19 +137,19 @@ def silence() -> None:
         act()
 
 
-def at_the_end(act: Callable[[], object]) -> None:
+def clean_up_at_end(act: Callable[[], object]) -> None:
     """Have `act` done when the process ends, stopped or not."""
     if _listener is not None:
         _listener.at_stop.append(act)
 
 
-def keep_what_is_there() -> None:
+def cancel_cleanup() -> None:
     """Do nothing of that after all: somebody will want to look at it."""
     if _listener is not None:
         _listener.at_stop.clear()
 
 
-def end() -> None:
+def clean_up() -> None:
     """Do what was to be done at the end, of a process that nobody asked to stop."""
     while _listener is not None and _listener.at_stop:
         _listener.at_stop.pop()()
@@ -168,7 +168,7 @@ def stop_with(sentence: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def undone_when_stopped(act: Callable[[], object]) -> Iterator[None]:
+def cleaned_up_when_stopped(act: Callable[[], object]) -> Iterator[None]:
     """Have `act` done should the process be asked to stop while the block runs."""
     if _listener is None:
         yield
@@ -181,7 +181,7 @@ def undone_when_stopped(act: Callable[[], object]) -> Iterator[None]:
             _listener.at_stop.remove(act)
 
 
-def leave_it_to_the_stop() -> None:
+def wait_if_stopping() -> None:
     """Return unless the process was asked to stop; then wait for its end, which is under way."""
     if _listener is not None and _listener.is_asked():
         _wait_for_the_end()

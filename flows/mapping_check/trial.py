@@ -26,7 +26,7 @@ from contracts.history import Learnable, LearningDays, first_days_of, learnable
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, Task, lacking
-from flows.lifecycle.signals import undone_when_stopped
+from flows.lifecycle.signals import cleaned_up_when_stopped
 from flows.mapping_check.expected_night import (
     files_of,
     is_cut_off,
@@ -89,7 +89,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
     files = files_before(mapping, raw, day, gaps)
     with (
         tempfile.TemporaryDirectory(prefix="nightjar-check-") as folder,
-        undone_when_stopped(partial(shutil.rmtree, folder, ignore_errors=True)),
+        cleaned_up_when_stopped(partial(shutil.rmtree, folder, ignore_errors=True)),
     ):
         spark = start_session(settings.spark, Path(folder), max_rows is not None)
         try:

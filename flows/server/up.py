@@ -57,7 +57,7 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
     os.environ.update(environment)
     started: dict[str, subprocess.Popen[bytes]] = {}
     signals.say_when_stopped(STOPPED)
-    with ExitStack() as stack, signals.undone_when_stopped(lambda: stop_all(started.values())):
+    with ExitStack() as stack, signals.cleaned_up_when_stopped(lambda: stop_all(started.values())):
         for name, command, address in (
             ("Prefect server", server_command(settings), f"{api_url(settings)}/health"),
             ("MLflow", mlflow_command(settings), f"http://{HOST}:{settings.mlflow_port}/health"),

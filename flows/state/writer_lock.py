@@ -28,7 +28,7 @@ from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from contracts.errors import BusyError
-from flows.lifecycle.signals import stop_with, undone_when_stopped
+from flows.lifecycle.signals import cleaned_up_when_stopped, stop_with
 from flows.state.schema import RUNS, WAITING, WRITER, as_utc
 
 BEAT_SECONDS = 10
@@ -159,7 +159,7 @@ def writing(
 
     try:
         # A stop comes while the block still works: the next run is to treat it as one that lives.
-        with undone_when_stopped(lambda: leave(update(WRITER).values(token=GIVEN_UP))):
+        with cleaned_up_when_stopped(lambda: leave(update(WRITER).values(token=GIVEN_UP))):
             yield lease
     finally:
         leave(delete(WRITER))

@@ -47,7 +47,7 @@ def test_a_command_without_a_home_has_a_log_only_until_it_ends(
     ends: list[Callable[[], None]] = []
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(signals, "is_listening", lambda: True)
-    monkeypatch.setattr(signals, "at_the_end", ends.append)
+    monkeypatch.setattr(signals, "clean_up_at_end", ends.append)
     monkeypatch.setattr(terminal, "_work", worked.append)
     terminal.begin_without_home()
     assert worked == [*tmp_path.iterdir()]

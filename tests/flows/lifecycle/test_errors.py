@@ -177,7 +177,7 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NIGHTJAR_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PREFECT_HOME", os.environ["PREFECT_HOME"])
-    monkeypatch.setattr(terminal, "leave_nothing_behind", lambda: None)
+    monkeypatch.setattr(terminal, "end_children_with_this_process", lambda: None)
     before = os.umask(0o022)
     yield tmp_path
     os.umask(before)

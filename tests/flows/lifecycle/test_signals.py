@@ -24,7 +24,7 @@ WORKS = f"""
 import signal, subprocess, sys, threading, time
 from flows.lifecycle import child_processes, signals
 signals.listen()
-child_processes.leave_nothing_behind()
+child_processes.end_children_with_this_process()
 ends, ignores = "import time; time.sleep(60)", (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); "
     "time.sleep(60)")
@@ -43,7 +43,7 @@ try:
     time.sleep(60)
 finally:
     print("words of a library", file=sys.stderr, flush=True)
-    signals.leave_it_to_the_stop()
+    signals.wait_if_stopping()
 """
 
 

@@ -148,7 +148,7 @@ def test_a_writer_that_is_asked_to_stop_commits_no_more_and_is_taken_over_from_a
         acts.append(act)
         yield
 
-    monkeypatch.setattr(writer_lock, "undone_when_stopped", asked)
+    monkeypatch.setattr(writer_lock, "cleaned_up_when_stopped", asked)
     mine, theirs = Lake(tmp_path / "lake"), Lake(tmp_path / "lake")
     mine.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 1, "before")})
     url = f"sqlite:///{tmp_path}/n.db"
