@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.clean_tables import CLEAN_TABLES
@@ -15,10 +16,11 @@ from contracts.measures import (
     LAST_MOMENTS,
     LIFETIME,
     MEASURES,
+    N_EVENTS,
     SEQUENCE_LENGTH,
     THINGS,
 )
-from contracts.source_table import LANDED_ON, USER_KEY
+from contracts.source_table import LANDED_ON, USER_KEY, SourceTable
 from contracts.table import Column, Table
 from contracts.tasks import TASKS
 
@@ -106,7 +108,8 @@ RECONCILIATION = Table(
 
 USER_DAYS = Table(
     name="user_days",
-    doc="Tiles: what a user did and got on a UTC day, by the day on which it landed.",
+    doc="Tiles: what a user did and got on a UTC day, by the day on which it landed. The sum of "
+    "`TILES`, which are what is kept.",
     grain=("user_key", "day", "landed_on"),
     day="landed_on",
     partition=("landed_on",),
@@ -117,6 +120,28 @@ USER_DAYS = Table(
         *(Column(m.name, "bigint", f"{m.doc} that day.", minimum=0) for m in MEASURES),
     ),
 )
+
+
+def _tiles_of(table: SourceTable) -> Table:
+    measures = (N_EVENTS, *table.measures, *table.received)
+    return Table(
+        name=f"user_days_{table.name}",
+        doc=f"Tiles of {table.name}: what a user did and got on a UTC day, by the day on which it "
+        "landed.",
+        grain=USER_DAYS.grain,
+        day=USER_DAYS.day,
+        partition=USER_DAYS.partition,
+        columns=(
+            *(column for column in USER_DAYS.columns if column.name in USER_DAYS.grain),
+            *(USER_DAYS[measure.name] for measure in measures),
+        ),
+    )
+
+
+TILES: Mapping[str, Table] = {
+    table.name: _tiles_of(table) for table in CLEAN_TABLES if table.event is not None
+}
+"""Clean table of what users did to its tiles: a new measure makes only those of its table anew."""
 
 USER_ITEM_DAYS = Table(
     name="user_item_days",
@@ -341,7 +366,7 @@ TABLES: tuple[Table, ...] = tuple(
             QUARANTINE,
             RECONCILIATION,
             *CLEAN_TABLES,
-            USER_DAYS,
+            *TILES.values(),
             USER_ITEM_DAYS,
             ITEM_DAYS,
             LATE_DATA,

@@ -92,6 +92,9 @@ class Job(Stage):
     """A stage that Spark computes."""
 
     compute: Compute
+    declared: Any = None
+    """What its rows depend on of the declarations of source tables, as lists and texts; part of the
+    fingerprint of its code."""
     settings: Callable[[Settings, date], Any] = field(default=lambda settings, day: None)
     """What of the settings its rows of one day depend on; part of the fingerprint."""
     lookups: Callable[[Settings, date], Mapping[str, str]] = field(default=lambda settings, day: {})

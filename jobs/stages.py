@@ -34,7 +34,7 @@ from contracts.tables import (
     QUARANTINE,
     RECONCILIATION,
     SCOREBOARD,
-    USER_DAYS,
+    TILES,
     USER_FEATURES,
     USER_ITEM_DAYS,
     USER_SCORES,
@@ -48,7 +48,15 @@ from jobs.cleaning.rules import rules
 from jobs.cleaning.verdicts import Rules
 from jobs.features.events import events, narrowed
 from jobs.features.item_features import item_features
-from jobs.features.user_days import AUTHOR_DAYS, item_days, late_data, user_days, user_item_days
+from jobs.features.user_days import (
+    AUTHOR_DAYS,
+    item_days,
+    late_data,
+    tiles_of,
+    united,
+    user_days,
+    user_item_days,
+)
 from jobs.features.user_features import user_features
 from jobs.features.user_state import user_state
 from jobs.mapping.sources import Source
@@ -89,7 +97,6 @@ def _clean_job(table: SourceTable) -> Job:
         judging = [setting.name for setting in SOURCE_SETTINGS if setting.cleaning]
         return [
             settings.key.id,
-            content((table.fields, table.cleaning)),
             repr(settings.mapping.money or NO_MONEY),
             repr((settings.mapping.text, settings.mapping.bots.get(table.name))),
             *(repr((s.name, t, *(getattr(s, name) for name in judging))) for s, t in feeds),
@@ -113,25 +120,49 @@ def _clean_job(table: SourceTable) -> Job:
         reads=(Read(LANDED, -back, 1),),
         writes=(table, QUARANTINE, RECONCILIATION),
         compute=compute,
+        declared=content((table.fields, table.cleaning)),
         settings=depends,
         lookups=lookups,
     )
 
 
-def _user_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    facts = narrowed(inputs, lambda rows: rows.where(cleaning.in_days("landed_on", days)))
-    posts = inputs[POSTS.name]
-    return Output(
-        {
-            USER_DAYS.name: user_days(facts, posts),
-            USER_ITEM_DAYS.name: user_item_days(facts, posts),
-            ITEM_DAYS.name: item_days(facts),
-        }
+def _tiles_job(table: SourceTable) -> Job:
+    tiles = TILES[table.name]
+
+    def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
+        rows = inputs[table.name].where(cleaning.in_days("landed_on", days))
+        return Output({tiles.name: tiles_of(table, rows, inputs.get(POSTS.name))})
+
+    engaged_with = (Read(POSTS, -AUTHOR_DAYS, 1),) if table.received else ()
+    return Job(
+        tiles.name,
+        f"Tiles of {table.name}: counts and sums per user and day.",
+        reads=(Read(table, 0, 1), *engaged_with),
+        writes=(tiles,),
+        compute=compute,
+        declared=content((table.measures, table.received)),
     )
 
 
+def _user_item_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
+    facts = narrowed(inputs, lambda rows: rows.where(cleaning.in_days("landed_on", days)))
+    return Output({USER_ITEM_DAYS.name: user_item_days(facts, inputs[POSTS.name])})
+
+
+def _item_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
+    facts = {
+        table.name: inputs[table.name].where(cleaning.in_days("landed_on", days))
+        for table in _ITEM_FACTS
+    }
+    return Output({ITEM_DAYS.name: item_days(facts)})
+
+
+def _tiles(inputs: Inputs) -> list[DataFrame]:
+    return [inputs[table.name] for table in TILES.values()]
+
+
 def _late_data(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    tiles = inputs[USER_DAYS.name].where(cleaning.in_days("landed_on", days))
+    tiles = user_days(_tiles(inputs)).where(cleaning.in_days("landed_on", days))
     return Output({LATE_DATA.name: late_data(tiles)})
 
 
@@ -142,7 +173,7 @@ def _user_state(inputs: Inputs, days: Sequence[date], settings: Settings) -> Out
         {
             USER_STATE.name: user_state(
                 base,
-                inputs[USER_DAYS.name],
+                user_days(_tiles(inputs)),
                 inputs[USER_ITEM_DAYS.name],
                 inputs[USERS.name],
                 events(inputs),
@@ -167,7 +198,7 @@ def _user_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> 
         {
             USER_FEATURES.name: user_features(
                 state,
-                inputs[USER_DAYS.name],
+                united(_tiles(inputs)),
                 inputs[USER_ITEM_DAYS.name],
                 inputs[USERS.name],
                 inputs[ITEM_FEATURES.name],
@@ -184,7 +215,7 @@ def _user_features_in_one_pass(
 ) -> DataFrame:
     return features_in_one_pass(
         inputs[USER_STATE.name],
-        inputs[USER_DAYS.name],
+        user_days(_tiles(inputs)),
         inputs[USER_ITEM_DAYS.name],
         inputs[USERS.name],
         inputs[ITEM_FEATURES.name],
@@ -197,7 +228,10 @@ def _user_features_in_one_pass(
 
 
 def _labels(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    known = labelling.Known(**{table.name: inputs[table.name] for table in _LABELLED_FROM})
+    known = labelling.Known(
+        user_days=united(_tiles(inputs)),
+        **{table.name: inputs[table.name] for table in _LABELLED_FROM},
+    )
     return Output(
         {
             LABELS.name: labelling.labels(
@@ -230,7 +264,6 @@ def _examples(inputs: Inputs, days: Sequence[date], settings: Settings) -> Outpu
 
 _WIDEST = max(WINDOWS)
 _LABELLED_FROM = (
-    USER_DAYS,
     USER_ITEM_DAYS,
     ORDERS,
     REVIEWS,
@@ -243,26 +276,35 @@ _LABELS_SINCE: Mapping[Table, int | None] = {ITEMS: None, ORDERS: -2}
 the order, and so before midnight, that it undoes."""
 
 _FACTS = tuple(table for table in CLEAN_TABLES if table.event is not None)
+_ITEM_FACTS = tuple(table for table in CLEAN_TABLES if table.item_measures)
 _STATE = tuple(
-    Read(table, None, 0, carried=True) for table in (USER_DAYS, USER_ITEM_DAYS, USERS, *_FACTS)
+    Read(table, None, 0, carried=True)
+    for table in (*TILES.values(), USER_ITEM_DAYS, USERS, *_FACTS)
 )
 
 SPARK_JOBS: tuple[Job, ...] = (
     *(_clean_job(table) for table in CLEAN_TABLES),
+    *(_tiles_job(table) for table in _FACTS),
     Job(
-        "user_days",
-        "Tiles: counts and sums per user, thing or item and day.",
+        "user_item_days",
+        "Orders, items, other users and devices that each user had to do with, per day.",
         reads=tuple(Read(t, -AUTHOR_DAYS if t is POSTS else 0, 1) for t in _FACTS),
-        writes=(USER_DAYS, USER_ITEM_DAYS, ITEM_DAYS),
-        compute=_user_days,
-        settings=lambda settings, day: content(
-            [(t.measures, t.received, t.things, t.item_measures) for t in CLEAN_TABLES]
-        ),
+        writes=(USER_ITEM_DAYS,),
+        compute=_user_item_days,
+        declared=content([(t.name, t.things) for t in CLEAN_TABLES]),
+    ),
+    Job(
+        "item_days",
+        "Tiles of items: counts and sums per item and day.",
+        reads=tuple(Read(table, 0, 1) for table in _ITEM_FACTS),
+        writes=(ITEM_DAYS,),
+        compute=_item_days,
+        declared=content([(t.name, t.things, t.item_measures) for t in _ITEM_FACTS]),
     ),
     Job(
         "late_data",
         "What landed after its day had ended.",
-        reads=(Read(USER_DAYS, 0, 1),),
+        reads=tuple(Read(tiles, 0, 1) for tiles in TILES.values()),
         writes=(LATE_DATA,),
         compute=_late_data,
     ),
@@ -288,7 +330,7 @@ SPARK_JOBS: tuple[Job, ...] = (
         reads=(
             *_STATE,
             Read(USERS, None, 0),
-            Read(USER_DAYS, -_WIDEST - 1, 0),
+            *(Read(tiles, -_WIDEST - 1, 0) for tiles in TILES.values()),
             Read(USER_ITEM_DAYS, -_WIDEST - 1, 0),
             Read(ITEM_FEATURES, 0, 1),
             Read(FOLLOWS, None, 0),
@@ -304,7 +346,10 @@ SPARK_JOBS: tuple[Job, ...] = (
         "What then happened, where it is known.",
         reads=(
             Read(USER_FEATURES, 0, 1),
-            *(Read(t, _LABELS_SINCE.get(t, -1), None, within=LABEL_REACH) for t in _LABELLED_FROM),
+            *(
+                Read(t, _LABELS_SINCE.get(t, -1), None, within=LABEL_REACH)
+                for t in (*TILES.values(), *_LABELLED_FROM)
+            ),
         ),
         writes=(LABELS,),
         compute=_labels,

@@ -30,7 +30,7 @@ DECLARATIONS = (
 )
 SOURCE_TABLES = "contracts.source_tables."
 """Not followed, and nor are the modules of source tables: what a stage needs of them is in its
-tables' own fingerprint, and in its configuration."""
+tables' own fingerprint, and in what its job says is declared."""
 BY_VALUE = ("contracts.measures", "contracts.sources")
 """Modules that collect what source tables declare: what they name counts by its value, without
 prose, and not by how it comes about."""

@@ -187,7 +187,8 @@ class Planner:
         if job.name not in self._code:
             computing = [name_of(f) for f in (job.compute, job.one_pass) if f is not None]
             written = code_fingerprint([*computing, *CODE_OF_FILES])
-            self._code[job.name] = written + table_shape(job.writes)
+            declared = "" if job.declared is None else hash_of(job.declared)
+            self._code[job.name] = written + table_shape(job.writes) + declared
         return self._code[job.name]
 
     def configuration(self, job: Job, day: date) -> str:

@@ -20,6 +20,7 @@ from contracts.tables import (
     ITEM_FEATURES,
     LANDED,
     NO_MODEL,
+    TILES,
     USER_DAYS,
     USER_FEATURES,
     USER_ITEM_DAYS,
@@ -160,11 +161,17 @@ def mlflow_of(registry: Registry, model_id: str, run_id: str | None = None) -> d
 def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
     """The user's tiles in the widest window, as known at `day`."""
     first = day - timedelta(days=max(WINDOWS) + 1)
-    paths = [f.path for f in night.lake.files(USER_DAYS, first, day)]
-    if not paths:
-        return []
-    found = read_rows(*paths, filters=[("user_key", "=", who)])
-    return sorted(found.to_pylist(), key=lambda r: (r["day"], r["landed_on"]))
+    nothing = dict.fromkeys((n for n in USER_DAYS.names if n not in USER_DAYS.grain), 0)
+    tiles: dict[tuple[date, date], dict[str, Any]] = {}
+    for table in TILES.values():
+        paths = [f.path for f in night.lake.files(table, first, day)]
+        if not paths:
+            continue
+        for row in read_rows(*paths, filters=[("user_key", "=", who)]).to_pylist():
+            of = {name: row[name] for name in table.grain}
+            tile = tiles.setdefault((row["day"], row["landed_on"]), of | nothing)
+            tile |= {name: tile[name] + row[name] for name in row.keys() - of.keys()}
+    return [tiles[days] for days in sorted(tiles)]
 
 
 def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date, date]]:
@@ -227,7 +234,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
     for name, rows in frames.items():
         if name == FOLLOWS.name:
             frames[name] = rows.where(pair)
-        elif name in (USER_DAYS.name, USER_ITEM_DAYS.name):
+        elif name in (*(tiles.name for tiles in TILES.values()), USER_ITEM_DAYS.name):
             frames[name] = rows.where(F.col("user_key").isin([who, *followed]))
         elif USER_KEY.name in rows.columns and name != ITEM_FEATURES.name:
             frames[name] = rows.where(F.col("user_key") == who)

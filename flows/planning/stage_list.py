@@ -13,13 +13,13 @@ from datetime import date
 from enum import StrEnum
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.tables import NO_MODEL, ON_BRANCH
+from contracts.tables import NO_MODEL, ON_BRANCH, TILES
 from flows.engine.fingerprints import landing_stage
 from flows.engine.run import Night
 from flows.learning.gate import model_of_night
 from flows.monitor.scoreboard import due
 from flows.release.releases import Release
-from jobs.mapping.sources import Source
+from jobs.mapping.sources import Source, SourceMapping
 from jobs.stage import Engine
 
 Days = Callable[[Night], Sequence[date]]
@@ -132,9 +132,18 @@ def cleaning(night: Night, days: Mapping[str, Sequence[date]] | None = None) -> 
         of_tiles = fixed(sorted({day for listed in days.values() for day in listed}))
     return (
         SideBySide(tuple(StageDays(f"clean_{name}", of) for name, of in by_table.items())),
-        StageDays("user_days", of_tiles),
+        SideBySide(tuple(StageDays(name, of_tiles) for name in tiles_of(night.mapping))),
         StageDays("late_data", of_tiles),
     )
+
+
+def tiles_of(mapping: SourceMapping) -> tuple[str, ...]:
+    """Stages of the tiles that the mapping's tables have a part in."""
+    mapped = [table for table in CLEAN_TABLES if table.name in mapping.mapped_tables]
+    of_users = tuple(TILES[table.name].name for table in mapped if table.event is not None)
+    things = ("user_item_days",) if any(table.things for table in mapped) else ()
+    of_items = ("item_days",) if any(table.item_measures for table in mapped) else ()
+    return (*of_users, *things, *of_items)
 
 
 def backfill(

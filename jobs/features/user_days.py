@@ -8,11 +8,13 @@ from functools import reduce
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import CLEAN_TABLES
+from contracts.clean_tables import CLEAN_TABLES, clean_table_named
 from contracts.measures import ITEM_MEASURES, MEASURES, N_EVENTS
 from contracts.source_table import Measure, SourceTable
 from contracts.source_tables.engagements import ENGAGEMENTS
-from contracts.tables import ITEM_DAYS, LATE_DATA, USER_DAYS, USER_ITEM_DAYS
+from contracts.source_tables.posts import POSTS
+from contracts.table import Table
+from contracts.tables import ITEM_DAYS, LATE_DATA, TILES, USER_DAYS, USER_ITEM_DAYS
 from jobs.features.events import Facts, done
 
 AUTHOR_DAYS = 90
@@ -20,47 +22,60 @@ AUTHOR_DAYS = 90
 known: a bound on what a tile reads."""
 
 
-def user_days(facts: Facts, posts: DataFrame) -> DataFrame:
-    """One row per user, UTC day on which something happened, and day on which it landed.
+def tiles_of(table: SourceTable, rows: DataFrame, posts: DataFrame | None = None) -> DataFrame:
+    """One row per user, UTC day on which something in the table happened, and day on which it
+    landed.
 
-    A row that lands late makes a tile of its own, so no earlier tile is ever rebuilt. `posts` also
-    has those of the `AUTHOR_DAYS` before.
+    A row that lands late makes a tile of its own, so no earlier tile is ever rebuilt. `posts`, of
+    tables with `received` measures, also has those of the `AUTHOR_DAYS` before.
     """
-    return merged(
-        tiles
-        for table in CLEAN_TABLES
-        if table.event is not None
-        for tiles in _tiles_of(table, facts[table.name], posts)
+    contract, measures = TILES[table.name], (N_EVENTS, *table.measures)
+    tiles = _counted(done(rows), measures)
+    if table.received and posts is not None:
+        got = _counted(received(rows, posts), table.received)
+        tiles = _added((tiles, got), contract, (*measures, *table.received))
+    return tiles.select(*contract.names)
+
+
+def tiles_of_all(facts: Facts) -> list[DataFrame]:
+    """The tiles of every table; `facts` have all posts that may be engaged with."""
+    return [tiles_of(clean_table_named(name), facts[name], facts[POSTS.name]) for name in TILES]
+
+
+def united(tiles: Iterable[DataFrame]) -> DataFrame:
+    """Tiles of several tables with the columns of `USER_DAYS`: as many rows per user, day and
+    landing day as tables have one, which is the same to a sum."""
+    return reduce(DataFrame.unionByName, (_with_all(rows, USER_DAYS) for rows in tiles))
+
+
+def user_days(tiles: Iterable[DataFrame]) -> DataFrame:
+    """One row per user, UTC day on which something happened, and day on which it landed: tiles of
+    several tables in one."""
+    return _added(tiles, USER_DAYS, MEASURES)
+
+
+def _counted(rows: DataFrame, measures: Iterable[Measure]) -> DataFrame:
+    return rows.groupBy("user_key", F.to_date("occurred_at").alias("day"), "landed_on").agg(
+        *(F.expr(measure.sql).cast("bigint").alias(measure.name) for measure in measures)
     )
 
 
-def merged(tiles: Iterable[DataFrame]) -> DataFrame:
-    """Tiles of several tables, which have some measures each, as one per user and days."""
+def _added(tiles: Iterable[DataFrame], table: Table, measures: Iterable[Measure]) -> DataFrame:
     return (
-        reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), tiles)
-        .groupBy("user_key", "day", "landed_on")
-        .agg(
-            *(
-                F.coalesce((F.sum if m.combine == "sum" else F.max)(m.name), F.lit(0))
-                .cast("bigint")
-                .alias(m.name)
-                for m in MEASURES
-            )
-        )
-        .select(*USER_DAYS.names)
+        reduce(DataFrame.unionByName, (_with_all(rows, table) for rows in tiles))
+        .groupBy(*table.grain)
+        .agg(*((F.sum if m.combine == "sum" else F.max)(m.name).alias(m.name) for m in measures))
+        .select(*table.names)
     )
 
 
-def _tiles_of(table: SourceTable, rows: DataFrame, posts: DataFrame) -> Iterable[DataFrame]:
-    """Of what users did, and of what was done to them or their posts."""
-    yield _tiles(done(rows), (N_EVENTS, *table.measures))
-    if table.received:
-        yield _tiles(received(rows, posts), table.received)
-
-
-def _tiles(facts: DataFrame, measures: Iterable[Measure]) -> DataFrame:
-    return facts.groupBy("user_key", F.to_date("occurred_at").alias("day"), "landed_on").agg(
-        *(F.expr(measure.sql).alias(measure.name) for measure in measures)
+def _with_all(tiles: DataFrame, table: Table) -> DataFrame:
+    """Tiles with all columns of a table; what they do not count is 0."""
+    return tiles.select(
+        *(
+            F.col(name) if name in tiles.columns else F.lit(0).cast("bigint").alias(name)
+            for name in table.names
+        )
     )
 
 

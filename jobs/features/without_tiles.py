@@ -16,7 +16,7 @@ from contracts.source_tables.users import USERS
 from contracts.tables import USER_STATE
 from jobs.features.events import events
 from jobs.features.item_features import item_features
-from jobs.features.user_days import item_days, user_days, user_item_days
+from jobs.features.user_days import item_days, tiles_of_all, user_days, user_item_days
 from jobs.features.user_features import user_features
 from jobs.features.user_state import user_state
 from jobs.spark.schema import spark_schema
@@ -26,7 +26,7 @@ def features_from_clean(clean: Mapping[str, DataFrame], as_ofs: Sequence[date]) 
     """One row per user ever seen and `as_of`; `clean` has all rows from the beginning of time."""
     posts = clean[POSTS.name]
     spark = posts.sparkSession
-    tiles, met = user_days(clean, posts), user_item_days(clean, posts)
+    tiles, met = user_days(tiles_of_all(clean)), user_item_days(clean, posts)
     state = user_state(
         spark.createDataFrame([], spark_schema(USER_STATE)),
         tiles,

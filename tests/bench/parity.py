@@ -25,7 +25,7 @@ from contracts.tables import USER_FEATURES
 from flows.engine.run import Night
 from flows.engine.spark_stages import compute, land, write
 from flows.planning.planner import chunks_of
-from flows.planning.stage_list import StageDays, fixed
+from flows.planning.stage_list import StageDays, fixed, tiles_of
 from flows.settings import read_settings
 from jobs.market.files import simulate
 from jobs.market.traits import Market
@@ -53,7 +53,8 @@ def prepare(home: Path, raw: Path, mapping: str, until: date) -> Night:
     for table in CLEAN_TABLES:
         if table.name in night.mapping.mapped_tables:
             compute(night, f"clean_{table.name}", days, print)
-    compute(night, "user_days", days, print)
+    for name in tiles_of(night.mapping):
+        compute(night, name, days, print)
     return night
 
 

@@ -28,7 +28,7 @@ from contracts.measures import TEXT_BUCKETS
 from contracts.source_tables.items import ITEMS
 from contracts.source_tables.users import USERS
 from contracts.table import Table
-from contracts.tables import USER_DAYS, USER_FEATURES, USER_STATE
+from contracts.tables import ITEM_DAYS, TILES, USER_FEATURES, USER_ITEM_DAYS, USER_STATE
 from flows.backfill import Backfill, EngineName, Stage, plan_of_backfill
 from flows.engine.run import Night
 from flows.settings import read_settings
@@ -55,6 +55,11 @@ _SQL = {"string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "boolean": "B
 def told(**line: Any) -> None:
     print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}),
           flush=True)  # fmt: skip
+
+
+TILE_JOBS = [
+    job.name for job in SPARK_JOBS if set(job.writes) & {*TILES.values(), USER_ITEM_DAYS, ITEM_DAYS}
+]
 
 
 class Peak:
@@ -273,8 +278,10 @@ def bench(o: argparse.Namespace, root: Path) -> None:
     b = Bench(spark, root / "out", clean, end)
     every = [START + timedelta(days=n) for n in range(o.days + 25)]
     with Peak() as tiles:
-        b.run("user_days", every)
-    rows = sum(pq.read_metadata(p).num_rows for p in b.inputs[USER_DAYS.name])
+        for name in TILE_JOBS:
+            b.run(name, every)
+    paths = [path for tiles in TILES.values() for path in b.inputs[tiles.name]]
+    rows = sum(pq.read_metadata(path).num_rows for path in paths)
     told(bench="tiles", events=o.events, tiles=rows, seconds=tiles.seconds, peak_gb=tiles.gb)
     first = end - timedelta(days=o.range - 1)
     days = [first + timedelta(days=n) for n in range(o.range)]
@@ -299,10 +306,12 @@ def bench(o: argparse.Namespace, root: Path) -> None:
     chosen = days[: o.single]
     states = base
     equal = True
-    tiles_of_all = {t.name: b.inputs[t.name] for t in job_named("user_days").writes}
+    written = [table.name for name in TILE_JOBS for table in job_named(name).writes]
+    tiles_of_all = {name: b.inputs[name] for name in written}
     for day in chosen:
         with Peak() as one:
-            b.run("user_days", [day - timedelta(days=1)])  # what landed on the day before
+            for name in TILE_JOBS:
+                b.run(name, [day - timedelta(days=1)])  # what landed on the day before
             b.inputs |= tiles_of_all
             if day != first:
                 b.run("user_state", [day], user_state=states)

@@ -194,8 +194,8 @@ def test_a_night_that_a_limit_stops_prints_its_own_lines_and_the_reason_once(
         "  clean_posts: 2 days, 2025-01-10 to 2025-01-11",
         "  clean_posts: 120 rows in, 40 clean, 0 duplicate, 80 quarantined, SPEED; "
         "never computed (2)",
-        "  user_days: 2 days, 2025-01-10 to 2025-01-11",
-        "  user_days: 40 rows in, 40 out, SPEED; never computed (2)",
+        "  user_days_posts: 2 days, 2025-01-10 to 2025-01-11",
+        "  user_days_posts: 40 rows in, 40 out, SPEED; never computed (2)",
         "  late_data: 2 days, 2025-01-10 to 2025-01-11",
         "  late_data: 40 rows in, 0 out, SPEED; never computed (2)",
         "cleaning dropped more rows than the limits allow:",

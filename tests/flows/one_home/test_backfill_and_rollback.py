@@ -156,8 +156,8 @@ def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_r
     corrected = str(FIRST + timedelta(days=1))
     assert ("land_orders", corrected, "input moved") in moved
     assert ("clean_orders", corrected, "cascaded from land_orders") in moved
-    assert ("user_features", str(LAST), "cascaded from user_days") in moved
-    assert ("user_features", str(FIRST), "cascaded from user_days") not in moved
+    assert ("user_features", str(LAST), "cascaded from user_days_orders") in moved
+    assert ("user_features", str(FIRST), "cascaded from user_days_orders") not in moved
     with pytest.raises(ContractError) as error:
         backfill(FIRST, LAST, plan=planned["token"], mode=Mode.run)
     assert str(error.value).startswith(
@@ -175,10 +175,10 @@ def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_r
     day = date.fromisoformat(corrected)
     days = made(backfill(FIRST, LAST, mode=Mode.run))
     assert days["clean_orders"] == [day + timedelta(n) for n in range(8)]
-    assert not {"user_days", "user_state", "user_features"} & days.keys()
+    assert not {"user_days_orders", "user_state", "user_features"} & days.keys()
     append(last.replace("l", "another-l", 1))
     days = made(backfill(FIRST, LAST, mode=Mode.run))
-    assert days["user_days"] == [day]
+    assert days["user_days_orders"] == [day]
     assert days["user_features"] == [day + timedelta(n) for n in (1, 2)]
     monkeypatch.undo()
 

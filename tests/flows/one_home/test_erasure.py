@@ -126,7 +126,7 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
     made = erase(key, reason="request 7")
 
     assert made["raw_rows"] > 0
-    for name in ("orders", "follows", "users", "user_days", "user_state", "user_features"):
+    for name in ("orders", "follows", "users", "user_days_orders", "user_state", "user_features"):
         assert made["rows"][name] > 0, name
     assert not files_that_say(home, key)
     assert not files_that_say(home, raw_id)

@@ -14,7 +14,7 @@ from flows.settings import NightjarSettings
 from flows.state.schema import CURRENT, RECEIPTS, RELEASES, open_database
 
 FIRST, NIGHTS = date(2020, 1, 1), 400
-STAGES = ("train", "score", "labels", "examples", "user_days")
+STAGES = ("train", "score", "labels", "examples", "user_days_orders")
 
 
 def test_a_page_reads_the_nights_that_it_shows_and_no_others(tmp_path: Path) -> None:

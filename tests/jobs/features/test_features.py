@@ -29,7 +29,7 @@ from contracts.tables import USER_FEATURES, USER_STATE
 from jobs.features.events import events
 from jobs.features.item_features import FROM_ITEM, item_features
 from jobs.features.point_in_time import newest_version
-from jobs.features.user_days import item_days, user_days, user_item_days
+from jobs.features.user_days import item_days, tiles_of_all, user_days, user_item_days
 from jobs.features.user_features import user_features
 from jobs.features.user_state import user_state
 from jobs.one_pass import features, task_rows
@@ -54,7 +54,7 @@ def state_of(
     f = world.frames(spark)
     facts = f
     empty = spark.createDataFrame([], spark_schema(USER_STATE))
-    tiles = user_days(facts, f["posts"]).localCheckpoint()
+    tiles = user_days(tiles_of_all(facts)).localCheckpoint()
     return user_state(
         empty if base is None else base,
         tiles,
@@ -71,7 +71,7 @@ def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> di
     facts = f
     made = user_features(
         state_of(spark, world, as_ofs).localCheckpoint(),
-        user_days(facts, f["posts"]).localCheckpoint(),
+        user_days(tiles_of_all(facts)).localCheckpoint(),
         user_item_days(facts, f["posts"]).localCheckpoint(),
         f["users"],
         item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
@@ -86,7 +86,7 @@ def read_in_one_pass(f: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[An
     """What one pass reads besides the state that it starts from, and its days."""
     facts = f
     return [
-        user_days(facts, f["posts"]).localCheckpoint(),
+        user_days(tiles_of_all(facts)).localCheckpoint(),
         user_item_days(facts, f["posts"]).localCheckpoint(),
         f["users"],
         item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
@@ -200,7 +200,7 @@ def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monke
     facts = f
     given = (
         spark.createDataFrame([], spark_schema(USER_STATE)),
-        user_days(facts, f["posts"]).localCheckpoint(),
+        user_days(tiles_of_all(facts)).localCheckpoint(),
         user_item_days(facts, f["posts"]).localCheckpoint(),
         f["users"],
         item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
@@ -363,7 +363,7 @@ def test_midnight_starts_a_day_and_a_late_row_makes_its_own_tile(spark, table) -
         "account_events": table("event_id", ACCOUNT_EVENTS),
         **{contract.name: table(id_, contract) for id_, contract in none.items()},
     }
-    made = user_days(facts, facts["posts"])
+    made = user_days(tiles_of_all(facts))
     assert rows_of(made, "day", "landed_on", "n_views", "n_likes") == [
         (date(2025, 1, 31), date(2025, 1, 31), 1, 0),
         (date(2025, 1, 31), date(2025, 2, 2), 0, 1),
