@@ -382,6 +382,11 @@ TABLES: tuple[Table, ...] = tuple(
 """Every table, in the order in which the data flow; each once."""
 
 
+RETIRED = ("user_days",)
+"""Tables, and stages of the same name, of earlier versions. Nothing reads them and erasure does not
+know them: the next run that writes drops them."""
+
+
 def table_named(name: str) -> Table:
     """The table of that name.
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError
 from contracts.history import Learnable, first_days_of, learnable, waiting
-from contracts.tables import LANDED
+from contracts.tables import LANDED, RETIRED
 from contracts.tasks import TASKS, Task, enabled_tasks, lacking
 from flows.engine.accounting import StageReport, Work, receipts_of, summary
 from flows.engine.fingerprints import Decision, Planner, decide, land_fingerprint, landing_stage
@@ -33,6 +33,13 @@ from jobs.spark.session import start_session
 from jobs.stage import Settings
 
 Say = Callable[[str], None]
+
+
+def drop_retired(lake: Lake, receipts: Receipts) -> None:
+    """Drop tables of earlier versions; their receipts first, which would be untrue without rows."""
+    for name in RETIRED:
+        receipts.forget(name, receipts.days(name))
+        lake.drop(name)
 
 
 class Night:
@@ -87,6 +94,7 @@ class Night:
         """Read the receipts again and write by this lease: nobody else writes from now on."""
         self.lake.hold(lease)
         self.reload_receipts()
+        drop_retired(self.lake, self.receipts)
 
     def reload_receipts(self) -> None:
         """Read the receipts again, after they were changed elsewhere."""

@@ -145,6 +145,11 @@ class Lake:
         listed = {name for _, name in self._catalog.list_tables(NAMESPACE)}
         return tuple(table for table in TABLES if table.name in listed)
 
+    def drop(self, name: str) -> None:
+        """Drop a table that nothing reads any more, with all of its files."""
+        if self._catalog.table_exists(f"{NAMESPACE}.{name}"):
+            self._catalog.purge_table(f"{NAMESPACE}.{name}")
+
     def named_files(self) -> Iterator[str]:
         """Every file that a table of ours leads to, of those too that the code knows no more."""
         for name in self._catalog.list_tables(NAMESPACE):
