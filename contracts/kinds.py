@@ -141,45 +141,52 @@ def kind_columns(kind: Kind, score: str, about: str) -> tuple[Column, ...]:
                 ),
             )
         case Ordinal(levels=levels):
-            return (
-                Column(
-                    f"{score}_expected",
-                    "float",
-                    f"Expected level, 1 to {levels}. {about}",
-                    nullable=True,
-                    minimum=1,
-                    maximum=levels,
-                ),
-                *(
-                    _probability(f"{score}_is_{level}", f"Probability of level {level}. {about}")
-                    for level in range(1, levels + 1)
-                ),
-            )
+            return _levels(levels, score, about)
         case MultiClass(classes=classes):
             return tuple(
                 _probability(f"{score}_is_{name}", f"Probability of {name}. {about}")
                 for name in classes
             )
         case MultiLabel():
-            return (
-                Column(
-                    f"{score}_classes",
-                    "array<string>",
-                    f"What the model can tell, the same for every user. {about}",
-                    nullable=True,
-                ),
-                Column(
-                    f"{score}_probabilities",
-                    "array<float>",
-                    f"Probability of each, in the order of {score}_classes. {about}",
-                    nullable=True,
-                    minimum=0,
-                    maximum=1,
-                ),
-                Column(
-                    f"{score}_top", "string", f"The most probable of them. {about}", nullable=True
-                ),
-            )
+            return _classes(score, about)
+
+
+def _levels(levels: int, score: str, about: str) -> tuple[Column, ...]:
+    expected = Column(
+        f"{score}_expected",
+        "float",
+        f"Expected level, 1 to {levels}. {about}",
+        nullable=True,
+        minimum=1,
+        maximum=levels,
+    )
+    return (
+        expected,
+        *(
+            _probability(f"{score}_is_{level}", f"Probability of level {level}. {about}")
+            for level in range(1, levels + 1)
+        ),
+    )
+
+
+def _classes(score: str, about: str) -> tuple[Column, ...]:
+    return (
+        Column(
+            f"{score}_classes",
+            "array<string>",
+            f"What the model can tell, the same for every user. {about}",
+            nullable=True,
+        ),
+        Column(
+            f"{score}_probabilities",
+            "array<float>",
+            f"Probability of each, in the order of {score}_classes. {about}",
+            nullable=True,
+            minimum=0,
+            maximum=1,
+        ),
+        Column(f"{score}_top", "string", f"The most probable of them. {about}", nullable=True),
+    )
 
 
 def _probability(name: str, doc: str) -> Column:

@@ -56,11 +56,14 @@ def labels(
 
     Nothing that was unknown at midnight `known_until` is used. Tasks other than `tasks` are null.
     """
-    found = outcomes(known, as_ofs, known_until, tasks)
-    aggregated = found.groupBy("user_key", "as_of").agg(
-        *(_BY_KIND[type(task.kind)].aggregate(task).alias(task.name) for task in tasks),
-        *(_is_given(task).alias(f"given_{task.name}") for task in tasks if task.given),
-        F.lit(True).alias("_any"),
+    aggregated = (
+        outcomes(known, as_ofs, known_until, tasks)
+        .groupBy("user_key", "as_of")
+        .agg(
+            *(_BY_KIND[type(task.kind)].aggregate(task).alias(task.name) for task in tasks),
+            *(_is_given(task).alias(f"given_{task.name}") for task in tasks if task.given),
+            F.lit(True).alias("_any"),
+        )
     )
     everybody = user_features.where(F.col("as_of").isin(list(as_ofs)))
     joined = everybody.join(aggregated, ["user_key", "as_of"], "left")
@@ -138,6 +141,24 @@ _BY_KIND: dict[type[Kind], _Label] = {
 KINDS = tuple(_BY_KIND)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Where outcomes are looked for: in what is known, within the longest horizon of each day."""
+
+    known: Known
+    as_ofs: Sequence[date]
+    known_until: date
+    within: int
+
+    def until(self, rows: DataFrame, day: Column) -> DataFrame:
+        """The rows that are known."""
+        return _known(rows, day, self.known_until)
+
+    def after(self, rows: DataFrame) -> DataFrame:
+        """Each row once per `as_of` after which its `day` lies."""
+        return _after(rows, F.col("day"), self.as_ofs, self.within)
+
+
 def outcomes(
     known: Known, as_ofs: Sequence[date], known_until: date, tasks: Sequence[Task]
 ) -> DataFrame:
@@ -146,71 +167,82 @@ def outcomes(
     `target` is what it is, `offset` the days from `as_of` to it, `value` its amount, `place` its
     order in time, `thing` what it was about. Tiles have no target, but their measures.
     """
-    wanted = {task.target for task in tasks}
+    targets = {task.target for task in tasks} & set(_OUTCOMES)
     measures = {t for task in tasks for t in (task.target, task.given) if t} - set(OUTCOMES)
     longest = max((task.horizon for task in tasks), default=1)
-
-    def after(rows: DataFrame) -> DataFrame:
-        return _after(rows, F.col("day"), as_ofs, longest)
-
-    on, one = F.to_date("occurred_at"), F.lit(1).cast("bigint")
-    tiles = _known(known.user_days, F.col("day"), known_until)
-    rated = _known(known.reviews, on, known_until)
-    places = F.array_position(F.array(*map(F.lit, SENTIMENTS)), F.col("sentiment"))
-    made: dict[str, Callable[[], DataFrame]] = {
-        "order": lambda: _shaped(
-            after(
-                standing_orders(_known(known.orders, on, known_until), as_ofs)
-                .withColumnRenamed("as_of", "for")
-                .withColumn("day", on)
-            ).where("as_of = for"),
-            one,
-            "order_id",
-        ),
-        "net_spend_minor": lambda: _shaped(
-            after(tiles.where("spend_minor > 0 or undone_minor > 0")),
-            F.col("spend_minor") - F.col("undone_minor"),
-        ),
-        "stars": lambda: _shaped(after(rated.withColumn("day", on)), F.col("stars"), "review_id"),
-        "sentiment": lambda: _shaped(after(rated.withColumn("day", on)), places, "review_id"),
-        "category": lambda: _shaped(
-            _categories(
-                after(_known(known.user_item_days.where("kind = 'item'"), F.col("day"),
-                             known_until)),
-                known.items, as_ofs, known_until,
-            ),
-            one,
-            thing="category_id",
-        ),
-        **{
-            f"{kind}_fraud": lambda kind=kind: _shaped(  # type: ignore[misc]
-                after(_frauds(known, kind, known_until)).where(
-                    F.col("marked") < F.date_add("as_of", LABEL_REACH)
-                ),
-                one,
-            )
-            for kind in ("payment", "login", "transfer")
-        },
-    }  # fmt: skip
+    asked = _Asked(known, as_ofs, known_until, longest)
+    tiles = asked.after(asked.until(known.user_days, F.col("day"))).select(
+        "user_key",
+        "as_of",
+        "day",
+        F.lit(None).cast("string").alias("target"),
+        *sorted(measures),
+    )
     every = reduce(
         lambda a, b: a.unionByName(b, allowMissingColumns=True),
-        (
-            made[target]().withColumn("target", F.lit(target))
-            for target in sorted(wanted & set(made))
-        ),
-        after(tiles).select(
-            "user_key",
-            "as_of",
-            "day",
-            F.lit(None).cast("string").alias("target"),
-            *sorted(measures),
-        ),
+        (_OUTCOMES[name](asked).withColumn("target", F.lit(name)) for name in sorted(targets)),
+        tiles,
     )
     named = {"value": "bigint", "thing": "string", "place": "struct<at:timestamp,id:string>"}
     for name, type_ in named.items():
         if name not in every.columns:
             every = every.withColumn(name, F.lit(None).cast(type_))
     return every.withColumn("offset", F.datediff("day", "as_of"))
+
+
+def _orders(asked: _Asked) -> DataFrame:
+    on = F.to_date("occurred_at")
+    standing = standing_orders(asked.until(asked.known.orders, on), asked.as_ofs)
+    placed = asked.after(standing.withColumnRenamed("as_of", "for").withColumn("day", on))
+    return _shaped(placed.where("as_of = for"), F.lit(1), "order_id")
+
+
+def _net_spend(asked: _Asked) -> DataFrame:
+    tiles = asked.until(asked.known.user_days, F.col("day"))
+    spent = asked.after(tiles.where("spend_minor > 0 or undone_minor > 0"))
+    return _shaped(spent, F.col("spend_minor") - F.col("undone_minor"))
+
+
+def _stars(asked: _Asked) -> DataFrame:
+    return _reviews(asked, F.col("stars"))
+
+
+def _sentiments(asked: _Asked) -> DataFrame:
+    return _reviews(asked, F.array_position(F.array(*map(F.lit, SENTIMENTS)), F.col("sentiment")))
+
+
+def _reviews(asked: _Asked, value: Column) -> DataFrame:
+    on = F.to_date("occurred_at")
+    reviews = asked.until(asked.known.reviews, on).withColumn("day", on)
+    return _shaped(asked.after(reviews), value, "review_id")
+
+
+def _interests(asked: _Asked) -> DataFrame:
+    met = asked.until(asked.known.user_item_days.where("kind = 'item'"), F.col("day"))
+    categories = _categories(asked.after(met), asked.known.items, asked.as_ofs, asked.known_until)
+    return _shaped(categories, F.lit(1), thing="category_id")
+
+
+def _fraud(kind: str) -> Callable[[_Asked], DataFrame]:
+    def found(asked: _Asked) -> DataFrame:
+        marked = asked.after(_frauds(asked.known, kind, asked.known_until))
+        in_time = F.col("marked") < F.date_add("as_of", LABEL_REACH)
+        return _shaped(marked.where(in_time), F.lit(1))
+
+    return found
+
+
+_OUTCOMES: dict[str, Callable[[_Asked], DataFrame]] = {
+    "order": _orders,
+    "net_spend_minor": _net_spend,
+    "stars": _stars,
+    "sentiment": _sentiments,
+    "category": _interests,
+    "payment_fraud": _fraud("payment"),
+    "login_fraud": _fraud("login"),
+    "transfer_fraud": _fraud("transfer"),
+}
+"""What is looked for in windows besides measures, and where it is found."""
 
 
 def _after(rows: DataFrame, day: Column, as_ofs: Sequence[date], within: int) -> DataFrame:

@@ -81,16 +81,8 @@ def _clean_job(table: SourceTable) -> Job:
             DEDUP_DAYS,
             settings.mapping.bots.get(table.name),
         )
-        return Output(
-            shared=rows,
-            tables={
-                table.name: cleaning.clean(rows, table),
-                QUARANTINE.name: cleaning.quarantine(rows, table),
-                RECONCILIATION.name: cleaning.reconciliation(
-                    rows, table, [lookup.name for lookup in settings.mapping.lookups]
-                ),
-            },
-        )
+        names_of_lookups = [lookup.name for lookup in settings.mapping.lookups]
+        return _cleaned(table, rows, names_of_lookups)
 
     def depends(settings: Settings, day: date) -> Any:
         feeds = settings.mapping.feeding(table.name)
@@ -123,6 +115,18 @@ def _clean_job(table: SourceTable) -> Job:
         declared=content((table.fields, table.cleaning)),
         settings=depends,
         lookups=lookups,
+    )
+
+
+def _cleaned(table: SourceTable, rows: DataFrame, lookups: Sequence[str]) -> Output:
+    """What became of judged rows; they are computed once for all of it."""
+    return Output(
+        shared=rows,
+        tables={
+            table.name: cleaning.clean(rows, table),
+            QUARANTINE.name: cleaning.quarantine(rows, table),
+            RECONCILIATION.name: cleaning.reconciliation(rows, table, lookups),
+        },
     )
 
 

@@ -193,22 +193,10 @@ def with_verdict(
     rows = rows.withColumn("_id", _or_alone(F.col("_valid"), F.col(rules.id)))
     valid = F.col("reason").isNull()
     if rules.dimension:
-        same_day = Window.partitionBy("_id", "landed_on")
-        newest = F.struct("occurred_at", "_content")
-        rows = rows.withColumn("_kept", F.max(F.when(valid, newest)).over(same_day))
-        first = F.min(F.when(newest == F.col("_kept"), F.col("_place"))).over(same_day)
-        rows = rows.withColumn("_first", first)
+        rows = _with_newest(rows, valid)
         clash = "superseded on the same day"
     else:
-        of_id = Window.partitionBy("_id").orderBy("_day")
-        # those of a busy day that were kept are known by their repeats, in `_first`
-        before = F.min(F.when(F.col("_valid") & ~F.col("_is_busy"), here))
-        kept = F.least(
-            before.over(of_id.rangeBetween(-dedup_days, -1)),
-            F.min(F.when(valid, here)).over(of_id.rangeBetween(0, 0)),
-            "_first",
-        )
-        rows = rows.withColumn("_kept", kept).withColumn("_first", F.col("_kept._place"))
+        rows = _with_first(rows, valid, here, dedup_days)
         clash = f"{rules.id}: conflicts with an earlier row of the same id"
     same = F.col("_content") == F.col("_kept._content")
     rows = rows.withColumn("reason", F.when(valid & ~same, F.lit(clash)).otherwise(F.col("reason")))
@@ -219,6 +207,28 @@ def with_verdict(
         .when(F.col("_place") == F.col("_first"), "clean")
         .otherwise("duplicate"),
     )
+
+
+def _with_newest(rows: DataFrame, valid: Column) -> DataFrame:
+    """Adds `_kept`, what the newest row of the id says on that day, and `_first`, where it does."""
+    same_day = Window.partitionBy("_id", "landed_on")
+    newest = F.struct("occurred_at", "_content")
+    rows = rows.withColumn("_kept", F.max(F.when(valid, newest)).over(same_day))
+    first = F.min(F.when(newest == F.col("_kept"), F.col("_place"))).over(same_day)
+    return rows.withColumn("_first", first)
+
+
+def _with_first(rows: DataFrame, valid: Column, here: Column, dedup_days: int) -> DataFrame:
+    """Adds `_kept`, what the first row of the id in the look-back says, and `_first`, where."""
+    of_id = Window.partitionBy("_id").orderBy("_day")
+    # those of a busy day that were kept are known by their repeats, in `_first`
+    before = F.min(F.when(F.col("_valid") & ~F.col("_is_busy"), here))
+    kept = F.least(
+        before.over(of_id.rangeBetween(-dedup_days, -1)),
+        F.min(F.when(valid, here)).over(of_id.rangeBetween(0, 0)),
+        "_first",
+    )
+    return rows.withColumn("_kept", kept).withColumn("_first", F.col("_kept._place"))
 
 
 def _or_alone(wanted: Column, value: Column) -> Column:

@@ -100,8 +100,31 @@ def graph_changes(
     that day. `day` is in days since 1970. An edge holds from a day to a day, and so does what a
     tile adds to a window; where both hold, the tile counts for who follows.
     """
-    span = (F.unix_date(F.lit(first)), F.unix_date(F.lit(last)) + 1)
-    held = _held(follows, *span)
+    end = F.unix_date(F.lit(last)) + 1
+    holding = _holding(follows, tiles, met, F.unix_date(F.lit(first)), end)
+
+    def change(day: str, sign: int) -> Column:
+        return F.struct(
+            F.col(day).alias("day"), *((F.col(name) * sign).alias(name) for name in _NAMES)
+        )
+
+    return (
+        holding.select(
+            "user_key", F.explode(F.array(change("start", 1), change("end", -1))).alias("c")
+        )
+        .select("user_key", "c.*")
+        .where(F.col("day") < end)
+        .groupBy("user_key", "day")
+        .agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in _NAMES))
+    )
+
+
+def _holding(
+    follows: DataFrame, tiles: DataFrame, met: DataFrame, first: Column, end: Column
+) -> DataFrame:
+    """One row per stretch `[start, end)` of as-of days on which something adds to columns of
+    `GRAPH`: what it adds."""
+    held = _held(follows, first, end)
     back = held.select(
         F.col("followed_key").alias("user_key"),
         F.col("user_key").alias("followed_key"),
@@ -117,7 +140,7 @@ def graph_changes(
             "user_key", "start", "end", one.alias("n_mutual")
         ),
     ]  # fmt: skip
-    pieces = _pieces(tiles, met.where("kind = 'order'"), *span).select(
+    pieces = _pieces(tiles, met.where("kind = 'order'"), first, end).select(
         F.col("user_key").alias("followed_key"),
         F.col("start").alias("start_"),
         F.col("end").alias("end_"),
@@ -128,22 +151,7 @@ def graph_changes(
             "user_key", "start", "end", *_FOLLOWED
         )
     )
-    every = reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
-
-    def change(day: str, sign: int) -> Column:
-        return F.struct(
-            F.col(day).alias("day"), *((F.col(name) * sign).alias(name) for name in _NAMES)
-        )
-
-    return (
-        every.select(
-            "user_key", F.explode(F.array(change("start", 1), change("end", -1))).alias("c")
-        )
-        .select("user_key", "c.*")
-        .where(F.col("day") < span[1])
-        .groupBy("user_key", "day")
-        .agg(*(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in _NAMES))
-    )
+    return reduce(lambda a, b: a.unionByName(b, allowMissingColumns=True), parts)
 
 
 _FOLLOWED = tuple(name for name in _NAMES if name.startswith("followed_"))

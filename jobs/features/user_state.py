@@ -49,15 +49,8 @@ def user_state(
     )
     later = F.filter(_days(as_ofs), lambda a: a >= F.col("segment"))
     spread = parts.withColumn("as_of", F.explode(later)).drop("segment")
-    carried = base.select(
-        "user_key",
-        *(m for m, _ in LAST_MOMENTS),
-        *(m.name for m in MEASURES),
-        *(d.hashes for d in LIFETIME),
-        F.arrays_zip(*EVENT).alias("events"),
-    ).withColumn("as_of", F.explode(_days(as_ofs)))
     merged = (
-        spread.unionByName(carried, allowMissingColumns=True)
+        spread.unionByName(_carried(base, as_ofs), allowMissingColumns=True)
         .groupBy("user_key", "as_of")
         .agg(
             F.min("first_seen_at").alias("first_seen_at"),
@@ -75,6 +68,17 @@ def user_state(
         .withColumns({name: F.col(f"events.{name}") for name in EVENT})
         .select(*USER_STATE.names)
     )
+
+
+def _carried(base: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
+    """What the state has, once for each of `as_ofs`."""
+    return base.select(
+        "user_key",
+        *(m for m, _ in LAST_MOMENTS),
+        *(m.name for m in MEASURES),
+        *(d.hashes for d in LIFETIME),
+        F.arrays_zip(*EVENT).alias("events"),
+    ).withColumn("as_of", F.explode(_days(as_ofs)))
 
 
 def _combined() -> list[Column]:

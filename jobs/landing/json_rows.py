@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from contracts.values import masked
@@ -54,12 +54,11 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
     is_any_good = False
     for number, raw, n in lines(data):
         if isinstance(raw, LongLine):
-            elements, n_found = Elements(raw, data), 0
-            for found in elements.read(""):
-                yield picked.row(number + n_more + n_found, found)
-                n_found += 1
-            n_more += max(n_found - 1, 0)
-            data.n_skipped += raw.n_bytes - elements.n_fed
+            n_objects = 0
+            for row in _long_line_rows(raw, number + n_more, data, picked):
+                yield row
+                n_objects += 1
+            n_more += max(n_objects - 1, 0)
             continue
         try:
             text = raw.decode(encoding)
@@ -68,34 +67,21 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
         except (ValueError, StopIteration, RecursionError):
             is_one = False
         if not is_one:
-            n_found = 0
+            n_objects = 0
             between = "" if is_array else _between(raw, encoding)
             for row, value in _line_rows((number + n_more, raw, n), between, data, picked):
                 yield row
-                n_found += 1
+                n_objects += 1
                 is_any_good |= row.problem is None
                 if isinstance(value, list) and sum(isinstance(one, dict) for one in value) > 1:
                     joined = joined or ARRAY.format(row.line, len(value))
-            n_more += max(n_found - 1, 0)
+            n_more += max(n_objects - 1, 0)
             continue
         is_any_good = True
         if picked.is_looking:
             picked.look(record)
         try:
-            if picked.nested:
-                fields = picked.fields(record)
-            else:
-                fields = [
-                    (
-                        None
-                        if value.strip(BLANKS) in nulls
-                        or (not value.isascii() and is_null_in_disguise(value, nulls))
-                        else value
-                    )
-                    if isinstance(value, str)
-                    else as_text(value)
-                    for value in map(record.get, columns)
-                ]
+            fields = picked.fields(record) if picked.nested else _texts(record, columns, nulls)
         except RecursionError:
             yield Row(number + n_more, row_hash(raw), None, TOO_DEEP, n)
             continue
@@ -106,6 +92,31 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
     if joined and is_any_good:
         raise UnreadableError(joined)
     picked.check()
+
+
+def _texts(
+    record: Mapping[str, Any], columns: Sequence[str], nulls: Collection[str]
+) -> list[str | None]:
+    """The values of an object's own keys as texts, null where they mean that there is none."""
+    return [
+        (
+            None
+            if value.strip(BLANKS) in nulls
+            or (not value.isascii() and is_null_in_disguise(value, nulls))
+            else value
+        )
+        if isinstance(value, str)
+        else as_text(value)
+        for value in map(record.get, columns)
+    ]
+
+
+def _long_line_rows(line: LongLine, number: int, data: RawBytes, picked: Picked) -> Iterator[Row]:
+    """The objects of a line that is read in pieces."""
+    elements = Elements(line, data)
+    for place, element in enumerate(elements.read("")):
+        yield picked.row(number + place, element)
+    data.n_skipped += line.n_bytes - elements.n_fed
 
 
 _SEPARATOR = b"\x1e"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -77,54 +77,85 @@ def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Itera
     Raises:
         UnreadableError: bytes are in no row, no row is good, or too much of the file is not.
     """
-    n_rows = n_bad = claimed = bad_bytes = long_bytes = rest_bytes = 0
-    first: Row | None = None
+    counts = _Counts()
     for row in rows:
-        n_rows += row.problem != HEADER_AGAIN
-        claimed += row.n_bytes
-        if row.problem is not None and row.problem != HEADER_AGAIN:
-            n_bad += 1
-            first = first or row
-            if row.problem.startswith(TOO_LONG):
-                long_bytes += row.n_bytes
-            else:
-                bad_bytes += row.n_bytes
-            if source.format == "json" and row.problem in (NOT_JSON_TO_THE_END, CUT_OFF):
-                rest_bytes = row.n_bytes
+        counts.add(row, source)
         yield row
-    if data is not None and claimed + data.n_skipped != data.n_read:
+    if data is not None and counts.claimed + data.n_skipped != data.n_read:
         raise UnreadableError(
-            f"has {data.n_read:,} bytes, of which {claimed:,} are in rows and {data.n_skipped:,} "
-            "in none: its reader has a fault, please report it"
+            f"has {data.n_read:,} bytes, of which {counts.claimed:,} are in rows and "
+            f"{data.n_skipped:,} in none: its reader has a fault, please report it"
         )
-    if first is None:
-        return
-    told = f"the first is line {first.line}: {first.problem}"
-    told += encoding_advice(first.problem or "", source)
+    if counts.first is not None:
+        _check_counts(counts, counts.first, source, data)
+
+
+@dataclass
+class _Counts:
+    """Rows and bytes of a file, and how many of them cannot be decoded."""
+
+    n_rows: int = 0
+    n_bad: int = 0
+    claimed: int = 0
+    """Bytes that rows stand for."""
+    bad_bytes: int = 0
+    long_bytes: int = 0
+    """Bytes of rows that are too long, which are none of `bad_bytes`."""
+    rest_bytes: int = 0
+    """Bytes of a last row that may be all the rest of the file."""
+    first: Row | None = None
+    """The first row that cannot be decoded."""
+
+    def add(self, row: Row, source: Source) -> None:
+        self.claimed += row.n_bytes
+        if row.problem == HEADER_AGAIN:
+            return
+        self.n_rows += 1
+        if row.problem is None:
+            return
+        self.n_bad += 1
+        self.first = self.first or row
+        if row.problem.startswith(TOO_LONG):
+            self.long_bytes += row.n_bytes
+        else:
+            self.bad_bytes += row.n_bytes
+        if source.format == "json" and row.problem in (NOT_JSON_TO_THE_END, CUT_OFF):
+            self.rest_bytes = row.n_bytes
+
+
+def _check_counts(counts: _Counts, first: Row, source: Source, data: RawBytes | None) -> None:
+    """Refuse a file of which no row is good, or too much is not; `first` is the first that is not.
+
+    Raises:
+        UnreadableError: how much cannot be decoded, what the file looks like, and the first row.
+    """
+    n_rows, n_bad = counts.n_rows, counts.n_bad
+    example = f"the first is line {first.line}: {first.problem}"
+    example += encoding_advice(first.problem or "", source)
     kind = data.unlike(source.format) if data is not None else None
-    found = data.seems if data is not None else None
-    seems = f"it looks like {kind}; " if kind else f"it {found}; " if found else ""
+    guess = data.seems if data is not None else None
+    seems = f"it looks like {kind}; " if kind else f"it {guess}; " if guess else ""
     if n_bad == n_rows:
         raise UnreadableError(
-            f"its only row cannot be decoded; {seems}{told}"
+            f"its only row cannot be decoded; {seems}{example}"
             if n_rows == 1
-            else f"none of its {n_rows} rows can be decoded; {seems}{told}"
+            else f"none of its {n_rows} rows can be decoded; {seems}{example}"
         )
     if kind is not None and n_bad * 2 >= n_rows:
-        raise UnreadableError(f"{n_bad} of {n_rows} rows cannot be decoded; {seems}{told}")
-    lost_bytes = bad_bytes if bad_bytes > MIN_UNDECODABLE_BYTES else rest_bytes
-    if lost_bytes:
-        # a line may be all the rest of the file, and is as many rows as good ones have its length
-        of_good = max(claimed - bad_bytes - long_bytes, 1) / (n_rows - n_bad)
-        n_lost = lost_bytes / of_good
-        if n_lost > MIN_UNDECODABLE and n_lost > source.max_undecodable_share * (
-            n_lost + n_rows - n_bad
-        ):
-            raise UnreadableError(
-                f"{lost_bytes:,} of {claimed:,} bytes cannot be decoded, as much as "
-                f"{n_lost:,.0f} rows, more than max_undecodable_share = "
-                f"{source.max_undecodable_share:g} allows; {told}"
-            )
+        raise UnreadableError(f"{n_bad} of {n_rows} rows cannot be decoded; {seems}{example}")
+    is_much = counts.bad_bytes > MIN_UNDECODABLE_BYTES
+    lost_bytes = counts.bad_bytes if is_much else counts.rest_bytes
+    if not lost_bytes:
+        return
+    # a line may be all the rest of the file, and is as many rows as good ones have its length
+    n_good = n_rows - n_bad
+    n_lost = lost_bytes / (max(counts.claimed - counts.bad_bytes - counts.long_bytes, 1) / n_good)
+    if n_lost > MIN_UNDECODABLE and n_lost > source.max_undecodable_share * (n_lost + n_good):
+        raise UnreadableError(
+            f"{lost_bytes:,} of {counts.claimed:,} bytes cannot be decoded, as much as "
+            f"{n_lost:,.0f} rows, more than max_undecodable_share = "
+            f"{source.max_undecodable_share:g} allows; {example}"
+        )
 
 
 def absent_from_first(path: Path, source: Source, max_rows: int) -> str | None:

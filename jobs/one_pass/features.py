@@ -92,20 +92,7 @@ def task_rows(
     does not grow with the catalogue, nor with the users.
     """
     since, first, last = _as_of(user_state), min(as_ofs), max(as_ofs)
-    n_tiles, n_things = user_days.count(), user_item_days.count()
-    item_days = item_features.where(F.col("as_of").isin(list(as_ofs))).count()
-    n_tasks = max(
-        math.ceil(user_state.count() / USERS_PER_TASK),
-        math.ceil(n_tiles / TILES_PER_TASK),
-        math.ceil(n_things / THINGS_PER_TASK),
-        math.ceil(events.count() / EVENTS_PER_TASK),
-        math.ceil(posts.count() / POSTS_PER_TASK),
-        # A task has the days of no more items than its users met, nor than there are.
-        math.ceil(n_things * len(as_ofs) / ITEM_DAYS_PER_TASK)
-        if item_days > ITEM_DAYS_PER_TASK
-        else 1,
-        2 if n_tiles > 10_000 else 1,
-    )
+    n_tasks = _n_tasks(user_state, user_days, user_item_days, item_features, posts, events, as_ofs)
     new = F.lit(True) if since is None else F.col("known") >= F.unix_date(F.lit(since))
     in_window = F.col("day") >= F.unix_date(F.date_sub(F.lit(first), max(WINDOWS)))
     seen = F.col("known") < F.unix_date(F.lit(last))
@@ -127,17 +114,40 @@ def task_rows(
         ),
     )
     part = F.pmod(F.xxhash64("user_key"), F.lit(n_tasks)).cast("int")
-    items = (
-        carried.where("thing <> ''")
-        .unionByName(done.where("thing <> ''"))
-        .unionByName(met.where("name = 'item'"))
-        .select(part.alias("part"), F.col("thing").alias("item_id"))
-        .distinct()
+    with_items = [*(e.where("thing <> ''") for e in (carried, done)), met.where("name = 'item'")]
+    items = reduce(DataFrame.unionByName, with_items).select(
+        part.alias("part"), F.col("thing").alias("item_id")
     )
     return (
         of_users.withColumn("part", part)
-        .unionByName(item_rows(items, item_features.where(_one_of(as_ofs)), as_ofs))
+        .unionByName(item_rows(items.distinct(), item_features.where(_one_of(as_ofs)), as_ofs))
         .repartition(n_tasks, "part")
+    )
+
+
+def _n_tasks(
+    user_state: DataFrame,
+    user_days: DataFrame,
+    user_item_days: DataFrame,
+    item_features: DataFrame,
+    posts: DataFrame,
+    events: DataFrame,
+    as_ofs: Sequence[date],
+) -> int:
+    """As many as keep what each task holds within its bounds."""
+    n_tiles, n_things = user_days.count(), user_item_days.count()
+    n_item_days = item_features.where(_one_of(as_ofs)).count()
+    return max(
+        math.ceil(user_state.count() / USERS_PER_TASK),
+        math.ceil(n_tiles / TILES_PER_TASK),
+        math.ceil(n_things / THINGS_PER_TASK),
+        math.ceil(events.count() / EVENTS_PER_TASK),
+        math.ceil(posts.count() / POSTS_PER_TASK),
+        # A task has the days of no more items than its users met, nor than there are.
+        math.ceil(n_things * len(as_ofs) / ITEM_DAYS_PER_TASK)
+        if n_item_days > ITEM_DAYS_PER_TASK
+        else 1,
+        2 if n_tiles > 10_000 else 1,
     )
 
 

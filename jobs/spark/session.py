@@ -64,36 +64,9 @@ def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> Sp
         # Workers otherwise pick a Python of their own, without pyarrow.
         os.environ["PYSPARK_PYTHON"] = sys.executable
         if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit brings a JVM and a master
-            java = find_java(config.java_home, scratch / "java")
-            os.environ["JAVA_HOME"] = str(java)
             builder = builder.master(config.master)
-            if config.is_local:
-                # Tasks run in this process: nobody else has to reach it.
-                os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-                settings |= {
-                    "spark.driver.host": "127.0.0.1",
-                    "spark.driver.bindAddress": "127.0.0.1",
-                    # Elsewhere it may be that only tasks know us.
-                    "spark.python.daemon.module": "jobs.spark.python_daemon",
-                }
-        settings |= {
-            "spark.driver.memory": config.memory,
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.local.dir": str(own_folder(scratch / "spark")),
-            "spark.sql.warehouse.dir": str(scratch / "warehouse"),
-            "spark.driver.extraJavaOptions": " ".join(
-                [
-                    # HotSpot otherwise interprets the large methods that Spark generates.
-                    "-XX:-DontCompileHugeMethods",
-                    # Code that runs for seconds is not worth the time to optimise it.
-                    *(["-XX:TieredStopAtLevel=1"] if brief else []),
-                    f'"-Dderby.system.home={scratch / "derby"}"',
-                    f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
-                ]
-            ),
-            LOG_LEVEL: "ERROR",
-        }
+            settings |= _start_of_jvm(config, scratch)
+        settings |= _of_driver(config, scratch, brief)
     # It writes each refused query as JSON, stack and all; who asked says what is wrong. By its
     # level, for whoever configures logging later on enables all that were disabled.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
@@ -102,6 +75,42 @@ def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> Sp
     session = builder.getOrCreate()
     check_secrecy(session.conf.get)
     return session
+
+
+def _start_of_jvm(config: SparkConfig, scratch: Path) -> dict[str, str]:
+    """Finds Java for a JVM of our own, and gives the settings that it starts with."""
+    os.environ["JAVA_HOME"] = str(find_java(config.java_home, scratch / "java"))
+    if not config.is_local:
+        return {}
+    # Tasks run in this process: nobody else has to reach it.
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    return {
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        # Elsewhere it may be that only tasks know us.
+        "spark.python.daemon.module": "jobs.spark.python_daemon",
+    }
+
+
+def _of_driver(config: SparkConfig, scratch: Path, brief: bool) -> dict[str, str]:
+    """Settings of the driver, where it is not a Connect server's."""
+    java_options = [
+        # HotSpot otherwise interprets the large methods that Spark generates.
+        "-XX:-DontCompileHugeMethods",
+        # Code that runs for seconds is not worth the time to optimise it.
+        *(["-XX:TieredStopAtLevel=1"] if brief else []),
+        f'"-Dderby.system.home={scratch / "derby"}"',
+        f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
+    ]
+    return {
+        "spark.driver.memory": config.memory,
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.local.dir": str(own_folder(scratch / "spark")),
+        "spark.sql.warehouse.dir": str(scratch / "warehouse"),
+        "spark.driver.extraJavaOptions": " ".join(java_options),
+        LOG_LEVEL: "ERROR",
+    }
 
 
 def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
