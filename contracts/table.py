@@ -97,7 +97,7 @@ class Table:
         return next((name for name in ("day", "occurred_at") if name in self.names), None)
 
 
-def check_columns(table: Table, found: Mapping[str, str]) -> None:
+def check_columns(table: Table, types: Mapping[str, str]) -> None:
     """Compare column names and types with the contract.
 
     Raises:
@@ -105,13 +105,13 @@ def check_columns(table: Table, found: Mapping[str, str]) -> None:
     """
     problems = [
         f"  {column.name}: expected {column.type}, found "
-        + (found.get(column.name, "no such column"))
+        + (types.get(column.name, "no such column"))
         for column in table.columns
-        if found.get(column.name) != column.type
+        if types.get(column.name) != column.type
     ]
     problems += [
         f"  {name}: found {type_}, expected no such column"
-        for name, type_ in found.items()
+        for name, type_ in types.items()
         if name not in table.names
     ]
     raise_if(table, problems)

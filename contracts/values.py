@@ -152,8 +152,8 @@ def has_zone(pattern: str) -> bool:
 def _offset_of_all(pattern: str) -> int | None:
     """The digits of an offset that stands at a pattern's end as it is, so that all times have the
     same; None if none does."""
-    found = re.search(r"[+-](\d{1,2})(?::?(\d{2}))?'?$", pattern)
-    return None if found is None else int(found[1] + (found[2] or "00"))
+    offset = re.search(r"[+-](\d{1,2})(?::?(\d{2}))?'?$", pattern)
+    return None if offset is None else int(offset[1] + (offset[2] or "00"))
 
 
 def _unquoted(pattern: str) -> str:

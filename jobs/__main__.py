@@ -32,8 +32,8 @@ def main() -> int:
     parser.add_argument("name", choices=[job.name for job in SPARK_JOBS])
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
-    told = parser.parse_args()
-    spec = json.loads(told.spec.read_text())
+    arguments = parser.parse_args()
+    spec = json.loads(arguments.spec.read_text())
     try:
         path = Path(spec["mapping"])
         settings = Settings(
@@ -45,7 +45,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as scratch:
             result = run_job(
                 start_session(SparkConfig(), Path(scratch)),
-                job_named(told.name),
+                job_named(arguments.name),
                 spec["inputs"],
                 [date.fromisoformat(day) for day in spec["days"]],
                 spec["folder"],
@@ -57,14 +57,14 @@ def main() -> int:
     report = {
         "written": {
             table: {
-                str(day): {"rows": made.rows, "digest": made.digest, "files": made.files}
-                for day, made in days.items()
+                str(day): {"rows": written.rows, "digest": written.digest, "files": written.files}
+                for day, written in days.items()
             }
             for table, days in result.written.items()
         },
         "reconciled": result.reconciled,
     }
-    told.report.write_text(json.dumps(report, indent=1, default=str))
+    arguments.report.write_text(json.dumps(report, indent=1, default=str))
     return 0
 
 

@@ -153,7 +153,7 @@ def check_reconciled(
     """
     table = job.writes[0].name
     whole = {source.name for source, feed in settings.mapping.feeding(table) if feed.where is None}
-    there = {
+    n_landed = {
         (row.source, row.landed_on): row.n
         for row in landed_rows.groupBy("source", "landed_on").agg(F.count("*").alias("n")).collect()
     }
@@ -163,9 +163,9 @@ def check_reconciled(
         kept = row["n_clean"] + row["n_duplicate"] + row["n_quarantined"] + row["n_erased"]
         if row["n_in"] != kept:
             problems.append(f"  {place}: {n_of(row['n_in'], 'row')} in, {kept:,} accounted for")
-        if row["source"] in whole and row[N_ROWS] != there[row["source"], row["landed_on"]]:
+        if row["source"] in whole and row[N_ROWS] != n_landed[row["source"], row["landed_on"]]:
             problems.append(
-                f"  {place}: {n_of(there[row['source'], row['landed_on']], 'row')} landed, "
+                f"  {place}: {n_of(n_landed[row['source'], row['landed_on']], 'row')} landed, "
                 f"{row[N_ROWS]:,} judged"
             )
     for name, column in ((table, "n_clean"), ("quarantine", "n_quarantined")):

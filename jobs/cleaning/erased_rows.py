@@ -38,8 +38,8 @@ def said_of(problem: Column, table: str) -> Column:
     """What it says of a table, word by word; null if nothing."""
     entries = F.split(F.regexp_replace(problem, f"^({ROW}|{ELEMENTS})", ""), ", ")
     words = F.transform(entries, lambda entry: F.split(entry, " "))
-    found = F.get(F.filter(words, lambda word: F.get(word, F.lit(0)) == table), F.lit(0))
-    return F.slice(found, 2, F.greatest(F.size(found) - 1, F.lit(0)))
+    place = F.get(F.filter(words, lambda word: F.get(word, F.lit(0)) == table), F.lit(0))
+    return F.slice(place, 2, F.greatest(F.size(place) - 1, F.lit(0)))
 
 
 def n_rows(problem: Column, table: str) -> Column:
@@ -80,21 +80,21 @@ def _spans(cell: str) -> list[tuple[int, int]] | None:
         return None
     spans: list[tuple[int, int]] = []
     depth, start = 0, 0
-    for found in _SIGN.finditer(cell):
-        sign = found.group()
+    for match in _SIGN.finditer(cell):
+        sign = match.group()
         if len(sign) > 1:  # a text
             continue
         if sign in "[{":
             depth += 1
-            start = found.end() if depth == 1 else start
+            start = match.end() if depth == 1 else start
         elif sign in "]}":
             depth -= 1
         if depth == (1 if sign == "," else 0):
-            element = cell[start : found.start()].strip()
+            element = cell[start : match.start()].strip()
             start = cell.index(element, start)
             spans.append((start, start + len(element)))
-            start = found.end()
+            start = match.end()
         if depth == 0:
-            is_whole = not cell[found.end() :].strip() and all(low < high for low, high in spans)
+            is_whole = not cell[match.end() :].strip() and all(low < high for low, high in spans)
             return spans if is_whole else None
     return None

@@ -189,7 +189,7 @@ class Amount:
     given: Context
     times: str | None = None
     """The column that it is multiplied by."""
-    there: Column | None = None
+    where: Column | None = None
     """Rows that have one; all, if it is not said."""
 
     @property
@@ -216,7 +216,7 @@ class Amount:
             ("_rate", F.try_element_at(rates, text_id("currency"))),
             ("_exact", exact),
             ("_beyond", F.col("_exact") % F.col("_rate.unit")),
-            ("amount_minor", valued if self.there is None else F.when(self.there, valued)),
+            ("amount_minor", valued if self.where is None else F.when(self.where, valued)),
         )
 
     @property
@@ -230,7 +230,7 @@ class Amount:
         off = F.abs(F.col("_beyond") - F.col("_rate.half"))
         _, e = self.given.money.factors.get(reporting, (1, 0))
         tolerance = F.lit(Decimal(10 ** max(e + DECIMALS - 6, 0)))
-        found = (
+        checks = (
             missing(self.name),
             Check(f"{self.name}: not a number", F.col("_number").isNull()),
             Check(f"{self.name}: below 0", F.col("_price") < 0),
@@ -242,9 +242,9 @@ class Amount:
                 (text_id("currency") == reporting) & (off > tolerance),
             ),
         )
-        if self.there is None:
-            return found
-        return tuple(Check(c.reason, self.there & c.fails) for c in found)
+        if self.where is None:
+            return checks
+        return tuple(Check(c.reason, self.where & c.fails) for c in checks)
 
 
 def _rate(significand: int, e: int) -> Column:

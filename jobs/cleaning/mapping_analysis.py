@@ -107,13 +107,13 @@ def _problems(nothing: DataFrame, source: Source) -> Iterator[str]:
 
 
 def _wrong(rows: DataFrame, of: Sequence[Expression], where: str) -> Iterator[str]:
-    for expression, found in zip(of, examined(rows, of), strict=True):
-        if isinstance(found, str):
-            yield f"  {where}.{found}"
-        elif (expected := _expected(expression, found)) is not None:
+    for expression, type_ in zip(of, examined(rows, of), strict=True):
+        if isinstance(type_, str):
+            yield f"  {where}.{type_}"
+        elif (expected := _expected(expression, type_)) is not None:
             yield (
                 f"  {where}.{expression.place}: {shown(expression.text)}: expected {expected}, "
-                f"found one that gives {found.simpleString()}"
+                f"found one that gives {type_.simpleString()}"
             )
 
 

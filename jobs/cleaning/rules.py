@@ -91,8 +91,8 @@ def _amount(rule: cleaning.Amount, given: Context) -> Amount:
     """The amount, or the price of one unit where that is what the source says."""
     where = None if rule.where is None else F.expr(rule.where)
     if rule.unit_price is None or given.line_totals:
-        return Amount(rule.field, given, there=where)
-    return Amount(rule.unit_price, given, times=rule.units, there=where)
+        return Amount(rule.field, given, where=where)
+    return Amount(rule.unit_price, given, times=rule.units, where=where)
 
 
 def attributes() -> Column:
@@ -100,8 +100,8 @@ def attributes() -> Column:
     values = F.transform(
         "in_attributes", lambda a: F.struct(a["name"], trimmed(a["value"]).alias("value"))
     )
-    there = F.filter(values, lambda a: a["value"].isNotNull())
-    texts = F.transform(there, lambda a: F.concat(a["name"], F.lit("="), a["value"]))
+    given = F.filter(values, lambda a: a["value"].isNotNull())
+    texts = F.transform(given, lambda a: F.concat(a["name"], F.lit("="), a["value"]))
     return F.nullif(F.array_sort(texts), F.array().cast("array<string>"))
 
 

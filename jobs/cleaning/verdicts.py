@@ -65,18 +65,18 @@ class Rules:
 
 def expressions_of(mapping: TableMap) -> list[Expression]:
     """All that the mapping says of the table."""
-    made = [Expression(name, text, f"in_{name}") for name, text in mapping.fields.items()]
+    expressions = [Expression(name, text, f"in_{name}") for name, text in mapping.fields.items()]
     if mapping.where is not None:
-        made.append(Expression("where", mapping.where, "_where"))
-    made += [
+        expressions.append(Expression("where", mapping.where, "_where"))
+    expressions += [
         Expression(f"reject[{i}]", rule.when, f"reject_{i}")
         for i, rule in enumerate(mapping.rejects)
     ]
-    made += [
+    expressions += [
         Expression(f"attributes.{name}", text, f"attribute_{name}")
         for name, text in mapping.attributes.items()
     ]
-    return made
+    return expressions
 
 
 def _as_meant(expression: Expression, table: SourceTable) -> Expression:
@@ -133,10 +133,10 @@ def considered(landed: DataFrame, source: Source, mapping: TableMap, rules: Rule
             for i, rule in enumerate(mapping.rejects)
         ),
     )
-    made = [c.name for c in rules.table.columns if c.name != "landed_on"]
+    columns = [c.name for c in rules.table.columns if c.name != "landed_on"]
     places = ("landed_on", "source", "file", "line", "element", "row_hash")
     return rows.select(
-        *made,
+        *columns,
         *(F.col(f"_landed.{name}") for name in places),
         reason.alias("reason"),
         _is_meant(mapping).alias("meant"),
@@ -306,8 +306,8 @@ def verdicts(
 
     `landed` must also hold the `dedup_days` before each of `days`.
     """
-    made = [make(source) for source, _ in feeds]
-    rules = made[0]
+    rules_of_feeds = [make(source) for source, _ in feeds]
+    rules = rules_of_feeds[0]
     back = 0 if rules.dimension else dedup_days
     wanted = {d - timedelta(days=n) for d in days for n in range(back + 1)}
     rows = reduce(
@@ -319,7 +319,7 @@ def verdicts(
                 mapping,
                 of_source,
             )
-            for (source, mapping), of_source in zip(feeds, made, strict=True)
+            for (source, mapping), of_source in zip(feeds, rules_of_feeds, strict=True)
         ),
     )
     return with_verdict(rows, rules, dedup_days, max_rows).where(in_days("landed_on", days))

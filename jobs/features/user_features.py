@@ -60,16 +60,16 @@ def user_features(
         .join(recent_items(state, items), _KEY, "left")
         .join(recent_text(posts, as_ofs), _KEY, "left")
     )
-    made = joined.select(
+    features = joined.select(
         *_KEY,
         *(_COLUMNS[f.aggregate](f).alias(f.name) for f in FEATURES if f.aggregate != "ratio"),
     )
     ratios = [f for f in FEATURES if f.aggregate == "ratio"]
     while ratios:  # a ratio may divide another
         ready = [f for f in ratios if not {r.name for r in ratios} & set(f.source)]
-        made = made.withColumns({f.name: _ratio(f) for f in ready})
+        features = features.withColumns({f.name: _ratio(f) for f in ready})
         ratios = [f for f in ratios if f not in ready]
-    return made.select(*USER_FEATURES.names)
+    return features.select(*USER_FEATURES.names)
 
 
 def window_measures(user_days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:

@@ -73,7 +73,7 @@ def with_canaries(
     seen the future.
     """
     bucket = F.pmod(F.xxhash64("user_key", F.lit(seed)), F.lit(1000))
-    made = dict(clean)
+    twinned = dict(clean)
     for name, rows in clean.items():
         if name not in EVENTS and name != USERS.name:
             continue
@@ -83,16 +83,16 @@ def with_canaries(
         ids += ["order_id"] if "order_id" in rows.columns else []
         for twin, mine in ((0, chosen.where(~later)), (1, chosen)):
             renamed = {c: F.concat(c, F.lit(f"-{twin}")) for c in ["user_key", *ids]}
-            made[name] = made[name].unionByName(
+            twinned[name] = twinned[name].unionByName(
                 mine.withColumns({"user_key": F.concat("user_key", F.lit(f"-{twin}")), **renamed})
             )
-    return made
+    return twinned
 
 
 def altered_after(clean: Mapping[str, DataFrame], cut: date, seed: int) -> dict[str, DataFrame]:
     """The same rows before `cut`; of later ones some are gone, some are other people's, all are
     worth something else."""
-    made = dict(clean)
+    altered = dict(clean)
     for name, rows in clean.items():
         if name not in EVENTS:
             continue
@@ -108,10 +108,10 @@ def altered_after(clean: Mapping[str, DataFrame], cut: date, seed: int) -> dict[
                 "stars", F.when(later, 6 - F.col("stars")).otherwise(F.col("stars"))
             )
         stranger = F.concat(F.lit("stranger-"), luck.cast("string"))
-        made[name] = changed.withColumn(
+        altered[name] = changed.withColumn(
             "user_key", F.when(later & (luck == 1), stranger).otherwise(F.col("user_key"))
         )
-    return made
+    return altered
 
 
 def _later(rows: DataFrame, cut: date) -> Column:

@@ -49,8 +49,8 @@ def separator_of_row(text: str, source: Source, width: int) -> str | None:
 
 def separator_said(text: str) -> str | None:
     """What a first line says to Excel, and to nobody else, about what stands between cells."""
-    found = re.fullmatch(r'"?sep=(.)"?', text.strip(" \r"), re.IGNORECASE)
-    return None if found is None else found[1]
+    match = re.fullmatch(r'"?sep=(.)"?', text.strip(" \r"), re.IGNORECASE)
+    return None if match is None else match[1]
 
 
 def _advice(

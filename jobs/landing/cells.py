@@ -57,16 +57,16 @@ def splitter(separator: str, quote: str) -> Callable[[str], list[str]]:
             text = text.strip(" \t")
         cells, at = [], 0
         while True:
-            found = quoted.match(text, at)
-            if found is not None:
-                cells.append(found[1].replace(quote + quote, quote))
+            match = quoted.match(text, at)
+            if match is not None:
+                cells.append(match[1].replace(quote + quote, quote))
             else:
-                found = plain.match(text, at)
-                if found is None:
+                match = plain.match(text, at)
+                if match is None:
                     raise StrayQuoteError
-                cells.append(found[1])
-            at = found.end()
-            if not found[2]:
+                cells.append(match[1])
+            at = match.end()
+            if not match[2]:
                 return cells
 
     return split

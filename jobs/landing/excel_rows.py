@@ -69,9 +69,9 @@ def _check_archive(path: Path) -> None:
             if head
             else "is empty, where even a workbook without rows has some bytes"
         ) from None
-    for part, told in _OTHER_ARCHIVES.items():
+    for part, kind in _OTHER_ARCHIVES.items():
         if part in names:
-            raise UnreadableError(f"is {told}; save it as .xlsx")
+            raise UnreadableError(f"is {kind}; save it as .xlsx")
     if size > MAX_UNPACKED:
         raise UnreadableError(
             f"has {size:,} bytes when unpacked, more than {MAX_UNPACKED:,}: save it as CSV"

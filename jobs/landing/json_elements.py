@@ -179,8 +179,8 @@ class Elements:
 
     def _after_blanks(self, at: int) -> int:
         while True:
-            found = _BLANK.match(self._text, at)
-            at = at if found is None else found.end()
+            match = _BLANK.match(self._text, at)
+            at = at if match is None else match.end()
             if at < len(self._text) or not self._more():
                 return at
 

@@ -51,17 +51,17 @@ class Nesting:
                 self._in_text = False
                 at += 1
                 continue
-            found = _SIGN.match(text, at)
-            kind = found and found.lastindex
-            if not found or (not kind and found.end() < len(text)):
+            match = _SIGN.match(text, at)
+            kind = match and match.lastindex
+            if not match or (not kind and match.end() < len(text)):
                 raise UnclearError
             if kind:
-                sign = found[kind]
+                sign = match[kind]
                 if not self._open and self._ends_before(kind, sign):
                     # a comma with no value before it is all that stands there: no row is nothing
-                    return found.start(kind) if self._has_begun else found.end(), True
-                self._take(kind, sign, is_next=found.start(kind) == at)
-            at = found.end()
+                    return match.start(kind) if self._has_begun else match.end(), True
+                self._take(kind, sign, is_next=match.start(kind) == at)
+            at = match.end()
             self._in_word = kind == _WORD and at == len(text)
         return at, False
 

@@ -132,18 +132,18 @@ def _line_rows(
     rest = raw.lstrip(_SEPARATOR)
     data.n_skipped += len(raw) - len(rest)
     elements = Elements((rest,), data)
-    n_found = claimed = 0
-    for found in elements.read(between):
-        if found.is_unfinished and n_ends == 0:
-            found = found._replace(problem=CUT_OFF)
-        yield picked.row(number + n_found, found, n_ends), found.value
-        claimed += found.n_bytes + n_ends
-        n_found += 1
+    n_elements = claimed = 0
+    for element in elements.read(between):
+        if element.is_unfinished and n_ends == 0:
+            element = element._replace(problem=CUT_OFF)
+        yield picked.row(number + n_elements, element, n_ends), element.value
+        claimed += element.n_bytes + n_ends
+        n_elements += 1
         n_ends = 0
     data.n_skipped += n_ends  # of a line that holds nothing, such as a byte-order mark
     left = n - n_ends - claimed - (data.n_skipped - n_before)
     if left > 0:  # behind a bracket that closes no array
-        yield Row(number + n_found, row_hash(raw[-left:]), None, NOT_JSON, left), None
+        yield Row(number + n_elements, row_hash(raw[-left:]), None, NOT_JSON, left), None
 
 
 def _between(raw: bytes, encoding: str) -> str:
@@ -173,14 +173,14 @@ def json_rows(data: RawBytes, source: Source, picked: Picked | None = None) -> I
     in_array = opening == "["
     if in_array:
         elements.skip_opening()
-    for number, found in enumerate(elements.read("," if in_array else ""), start=1):
-        if found.is_rest:
-            found = found._replace(problem=NOT_JSON_TO_THE_END)
-        elif found.is_unfinished and not in_array:
-            found = found._replace(problem=CUT_OFF)
-        elif found.problem == LONG_LINE:
-            found = found._replace(problem=LONG_OBJECT)
-        yield picked.row(number, found)
+    for number, element in enumerate(elements.read("," if in_array else ""), start=1):
+        if element.is_rest:
+            element = element._replace(problem=NOT_JSON_TO_THE_END)
+        elif element.is_unfinished and not in_array:
+            element = element._replace(problem=CUT_OFF)
+        elif element.problem == LONG_LINE:
+            element = element._replace(problem=LONG_OBJECT)
+        yield picked.row(number, element)
     if in_array and not elements.is_closed:
         raise UnreadableError("its array is never closed: the file is cut off")
     if elements.opening():
@@ -219,20 +219,22 @@ class Picked:
         """In how many rows a key was: what it stands in, or nothing, and the key."""
         self._n_records = 0
 
-    def row(self, line: int, found: Element, n_ends: int = 0) -> Row:
-        fields, problem = None, found.problem
+    def row(self, line: int, element: Element, n_ends: int = 0) -> Row:
+        fields, problem = None, element.problem
         if problem is None:
             if self.is_looking:
-                self.look(found.value)
+                self.look(element.value)
             try:
-                fields = self.fields(found.value)
+                fields = self.fields(element.value)
             except RecursionError:
-                return Row(line, found.row_hash, None, TOO_DEEP, found.n_bytes + n_ends)
-            if found.has_escapes and not _is_unicode(fields):
+                return Row(line, element.row_hash, None, TOO_DEEP, element.n_bytes + n_ends)
+            if element.has_escapes and not _is_unicode(fields):
                 fields, problem = None, HALF_PAIR
-            elif found.n_bytes > MAX_CELL and max(len(field or "") for field in fields) > MAX_CELL:
+            elif (
+                element.n_bytes > MAX_CELL and max(len(field or "") for field in fields) > MAX_CELL
+            ):
                 fields, problem = None, LONG_CELL
-        return Row(line, found.row_hash, fields, problem, found.n_bytes + n_ends)
+        return Row(line, element.row_hash, fields, problem, element.n_bytes + n_ends)
 
     def fields(self, record: dict[str, Any]) -> list[str | None]:
         texts = [as_text(reach(record, column)[0]) for column in self._columns]
@@ -276,13 +278,13 @@ class Picked:
 
     def check(self) -> None:
         """Refuse a file of which no row, or no element, has a key that the mapping names."""
-        told = told_absent(self.elements)
-        if told is not None:
-            raise UnreadableError(told)
-        told = self.told("no row") or self._told_none()
-        if told is not None:
+        absent = told_absent(self.elements)
+        if absent is not None:
+            raise UnreadableError(absent)
+        absent = self.told("no row") or self._told_none()
+        if absent is not None:
             kind = self._data.unlike(self._format) if self._format == "jsonl" else None
-            raise UnreadableError(told + (f"; it looks like {kind}" if kind else ""))
+            raise UnreadableError(absent + (f"; it looks like {kind}" if kind else ""))
 
     def told(self, none: str) -> str | None:
         """Which keys none of the rows had, which they had, and what to do; None if none is absent,

@@ -237,9 +237,9 @@ def _check_elements(schema: pa.Schema, source: Source) -> None:
             elements[column] = SeenKeys(p for p in paths if _lacks(type_.value_type, p))
             # as if there were two: a key of one alone may be somebody's name
             elements[column].look([_outline(type_.value_type)] * 2)
-    told = told_absent(elements)
-    if told is not None:
-        raise UnreadableError(told)
+    absent = told_absent(elements)
+    if absent is not None:
+        raise UnreadableError(absent)
 
 
 def _is_list(type_: pa.DataType) -> bool:

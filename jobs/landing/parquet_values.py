@@ -44,11 +44,11 @@ def texts(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
         return [None if value is None else _of_binary(value) for value in values.to_pylist()]
     if any(is_bytes(type_) for is_bytes in _BYTES):
         return [_decoded(value) for value in values.to_pylist()]
-    told = values.cast(pa.string())
+    as_texts = values.cast(pa.string())
     try:
-        return list(told.to_pylist())
+        return list(as_texts.to_pylist())
     except UnicodeDecodeError:
-        return [_decoded(value) for value in told.cast(pa.binary()).to_pylist()]
+        return [_decoded(value) for value in as_texts.cast(pa.binary()).to_pylist()]
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -68,12 +68,12 @@ def _of_timestamps(values: pa.Array, is_instant: bool) -> pa.Array:
     most = min(_MAX_SECONDS * _PER_SECOND[unit], 2**63 - 1)
     is_time = pc.and_(pc.greater_equal(numbers, -most), pc.less_equal(numbers, most))
     times = pc.if_else(is_time, values, pa.scalar(None, values.type))
-    told = pc.strftime(
+    as_texts = pc.strftime(
         times.cast(pa.timestamp("us", "UTC"), safe=False), format=f"%Y-%m-%dT%H:%M:%S{ends}"
     )
     if pc.all(is_time).as_py() is False:
-        told = pc.if_else(is_time, told, _out_of_range(numbers))
-    return told
+        as_texts = pc.if_else(is_time, as_texts, _out_of_range(numbers))
+    return as_texts
 
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -99,15 +99,15 @@ def _of_decimal(value: Decimal) -> str:
 
 def _of_durations(values: pa.Array) -> list[str | None]:
     per_second = _PER_SECOND[values.type.unit]
-    told: list[str | None] = []
+    as_texts: list[str | None] = []
     for number in values.cast(pa.int64()).to_pylist():
         try:
-            told.append(
+            as_texts.append(
                 None if number is None else str(timedelta(0, 0, number * 10**6 // per_second))
             )
         except OverflowError:
-            told.append(f"<value out of range: {number}>")
-    return told
+            as_texts.append(f"<value out of range: {number}>")
+    return as_texts
 
 
 def _of_floats(values: pa.Array) -> pa.Array:
@@ -116,8 +116,8 @@ def _of_floats(values: pa.Array) -> pa.Array:
         values = values.cast(pa.float32())
     is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), EXACT))
     whole = pc.if_else(is_whole, values, pa.scalar(0, values.type)).cast(pa.int64())
-    told = pc.if_else(is_whole, whole.cast(pa.string()), values.cast(pa.string()))
-    return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.string()), told)
+    as_texts = pc.if_else(is_whole, whole.cast(pa.string()), values.cast(pa.string()))
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, pa.string()), as_texts)
 
 
 def _decoded(value: bytes | None) -> str | bytes | None:
@@ -177,8 +177,8 @@ def _nested(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
         if pa.types.is_time32(type_):
             values = values.cast(pa.time64("us"), safe=False)
         is_instant = any(leaf == path or leaf.startswith(f"{path}.") for leaf in instants)
-        told = texts(values, path, {path} if is_instant else set())
-        return [_without_zeros(text) for text in told]
+        as_texts = texts(values, path, {path} if is_instant else set())
+        return [_without_zeros(text) for text in as_texts]
     if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         try:
             return list(values.to_pylist())
@@ -190,10 +190,10 @@ def _nested(values: pa.Array, path: str, instants: Set[str]) -> list[Any]:
 
 def _object(pairs: list[tuple[str, Any]], path: str) -> dict[str, Any]:
     """A map, as everybody writes it in JSON."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise UnreadableError(f"a map in {path} has a key twice")
-    return made
+    return members
 
 
 def _structs(values: pa.StructArray, path: str, instants: Set[str]) -> list[Any]:

@@ -28,8 +28,8 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
     """
     parts = re.split(r"(\{day\}|\*)", source.files)
     pattern = "".join(_GLOBS.get(part, glob.escape(part)) for part in parts)
-    found = sorted(path for path in folder.glob(pattern) if not _is_mark(path, source, folder))
-    if not found:
+    paths = sorted(path for path in folder.glob(pattern) if not _is_mark(path, source, folder))
+    if not paths:
         raise ContractError(f"{source.name}: no file matches {folder / source.files}")
     shape = re.compile(
         "".join(
@@ -38,7 +38,7 @@ def raw_files(source: Source, folder: Path) -> tuple[RawFile, ...]:
         )
     )
     files, problems = [], []
-    for path in found:
+    for path in paths:
         name = path.relative_to(folder).as_posix()
         day = None
         why = _no_file(path, source)
@@ -103,7 +103,7 @@ def files_before(
         ContractError: there is none, or a day is missing of a source that says to stop; all
             sources are named.
     """
-    found: dict[str, tuple[RawFile, ...]] = {}
+    by_source: dict[str, tuple[RawFile, ...]] = {}
     problems = []
     for source in mapping.sources:
         try:
@@ -112,7 +112,7 @@ def files_before(
             problems.append(f"  {error}")
             continue
         here = tuple(f for f in files if f.landed_on is None or f.landed_on < as_of)
-        found[source.name] = here
+        by_source[source.name] = here
         if not here:
             problems.append(
                 f"  {source.name}: its first file landed on {files[0].landed_on}, "
@@ -121,25 +121,27 @@ def files_before(
         gaps = missing_days(source, here, as_of)
         if gaps and source.missing == "stop":
             ranges = as_ranges(gaps)
-            told = ", ".join(
+            missing = ", ".join(
                 str(r.start) if len(r) == 1 else f"{r.start} to {r.end - timedelta(days=1)}"
                 for r in ranges[:SHOWN]
             ) + (" and others" if len(ranges) > SHOWN else "")
             (problems if gaps_found is None else gaps_found).append(
-                f"  {source.name}: no file for {n_of(len(gaps), 'day')}: {told}; if such "
+                f"  {source.name}: no file for {n_of(len(gaps), 'day')}: {missing}; if such "
                 'days are normal, say missing = "empty" in the mapping'
             )
     if problems:
         raise ContractError("\n".join(["raw files are missing:", *problems]))
-    return found
+    return by_source
 
 
 def missing_days(source: Source, files: tuple[RawFile, ...], as_of: date) -> tuple[date, ...]:
     """Days from the source's first file up to `as_of` on which no file landed."""
-    there = {file.landed_on for file in files if file.landed_on is not None}
-    if not there:
+    landed_days = {file.landed_on for file in files if file.landed_on is not None}
+    if not landed_days:
         return ()
-    first = min(there)
+    first = min(landed_days)
     return tuple(
-        day for n in range((as_of - first).days) if (day := first + timedelta(days=n)) not in there
+        day
+        for n in range((as_of - first).days)
+        if (day := first + timedelta(days=n)) not in landed_days
     )

@@ -70,10 +70,10 @@ class Header:
         Raises:
             UnreadableError: it is one with the columns in another order: rows would be misread.
         """
-        told = [canonical_id(cell) for cell in cells]
-        if [told[at] for at in self._places] == self._names:
+        names = [canonical_id(cell) for cell in cells]
+        if [names[at] for at in self._places] == self._names:
             return True
-        if set(self._names) <= set(told):
+        if set(self._names) <= set(names):
             raise UnreadableError(
                 f"line {line} is a header with the columns in another order, by which the rows "
                 "behind it would be misread; split the file there, or say header = true if it is "
@@ -116,8 +116,8 @@ def is_among(columns: Iterable[str], names: Iterable[str]) -> bool:
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Which of the names a misspelt one may be; None if none is like it."""
     folded = {other.casefold(): other for other in names}
-    found = get_close_matches(name.casefold(), folded, 1, _LIKENESS)
-    return folded[found[0]] if found else None
+    matches = get_close_matches(name.casefold(), folded, 1, _LIKENESS)
+    return folded[matches[0]] if matches else None
 
 
 def _header(columns: Sequence[str], names: Sequence[str]) -> str:

@@ -120,6 +120,6 @@ class SeenKeys:
 
 def told_absent(elements: Mapping[str, SeenKeys]) -> str | None:
     """Which keys no element of some column has, and what to do; None if none is absent."""
-    told = "; ".join(keys.told(column) for column, keys in elements.items() if keys.are_absent)
+    absent = "; ".join(keys.told(column) for column, keys in elements.items() if keys.are_absent)
     hint = 'if elements may lack it, say missing_key = "null" in the mapping'
-    return f"{told}; {hint}" if told else None
+    return f"{absent}; {hint}" if absent else None

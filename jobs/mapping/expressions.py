@@ -149,7 +149,7 @@ def evaluated(rows: DataFrame, of: Sequence[Expression], where: str) -> DataFram
         UsageError: an expression is not valid over the raw columns.
     """
     types = examined(rows, of)
-    problems = [f"{where}.{told}" for told in types if isinstance(told, str)]
+    problems = [f"{where}.{problem}" for problem in types if isinstance(problem, str)]
     if problems:
         raise UsageError("\n".join(problems))
     texts = texts_of(rows.schema)
@@ -193,13 +193,13 @@ def _examined(
         why += _as_constant(expression, columns)
     else:
         try:
-            found = type_ or _analysed(rows, [expression.text])[0]
+            result = type_ or _analysed(rows, [expression.text])[0]
         except (ParseException, AnalysisException) as error:
             why = told(error, expression, columns)
         else:
             word = clock_word_read(rows, expression.text)
             if word is None:
-                return found
+                return result
             why = f"{word} {CLOCK_WORD}"
     return f"{expression.place}: {shown(expression.text)}: {why}"
 
@@ -244,8 +244,8 @@ def told(
         )
     is_explosion = condition.startswith("DATATYPE_MISMATCH") and not words.isdisjoint(_EXPLODING)
     if condition.startswith("UNSUPPORTED_GENERATOR") or is_explosion:
-        made = "makes several rows of one; an expression gives one value"
-        return made + _as_each(expression, columns)
+        several = "makes several rows of one; an expression gives one value"
+        return several + _as_each(expression, columns)
     if condition == "INVALID_WHERE_CONDITION" or "AGGREGATE" in condition:
         return "counts or looks at several rows; an expression sees one row"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -132,13 +132,13 @@ class Source:
     def element_paths(self) -> dict[str, frozenset[KeyPath]]:
         """What expressions reach for in the elements of each raw column that some `each` is."""
         named = {column.lower(): column for column in self.columns}
-        found: dict[str, frozenset[KeyPath]] = {}
+        of_columns: dict[str, frozenset[KeyPath]] = {}
         for table in self.tables:
             column = named.get((column_of(table.each or "") or "").lower())
             if column is not None:
                 paths = frozenset(paths_of(keys_of(self.texts_of(table))))
-                found[column] = found.get(column, frozenset()) | paths
-        return found
+                of_columns[column] = of_columns.get(column, frozenset()) | paths
+        return of_columns
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,9 @@ def read_mapping(path: Path) -> SourceMapping:
     mapping = mapping_of(raw, path.stem, problems)
     if mapping is None or problems:
         raise UsageError(
-            "\n".join([f"{path} is not a valid mapping:", *(f"  {told}" for told in problems)])
+            "\n".join(
+                [f"{path} is not a valid mapping:", *(f"  {problem}" for problem in problems)]
+            )
         )
     return mapping
 

@@ -56,14 +56,14 @@ def texts_of(schema: T.StructType) -> frozenset[Path]:
 
 
 def _texts(schema: T.StructType, above: Path) -> list[Path]:
-    found: list[Path] = []
+    paths: list[Path] = []
     for field in schema.fields:
         path = (*above, field.name.lower())
         if isinstance(field.dataType, T.StructType):
-            found += _texts(field.dataType, path)
+            paths += _texts(field.dataType, path)
         elif isinstance(field.dataType, T.StringType):
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def cannot_fail(text: str, texts: Collection[Path]) -> bool:

@@ -142,15 +142,15 @@ def adds_intervals(expression: str) -> bool:
 
 
 def _with_stand_ins(expression: str) -> str:
-    made, done = "", 0
+    replaced, done = "", 0
     for call in _calls(expression):
         if call.start < done or not all(call.arguments):
             continue
         of = [_with_stand_ins(expression[a[0].at : a[-1].end]) for a in call.arguments]
         stand_in = _stand_in(call, of)
         if stand_in is not None:
-            made, done = made + expression[done : call.start] + stand_in, call.end
-    return made + expression[done:]
+            replaced, done = replaced + expression[done : call.start] + stand_in, call.end
+    return replaced + expression[done:]
 
 
 def _stand_in(call: _Call, of: Sequence[str]) -> str | None:
@@ -196,14 +196,14 @@ def _without_intervals(expression: str) -> str:
     """The expression without intervals that are added or taken away: so many hours after an instant
     are an instant, and after a local time a local time."""
     listed = tokens(expression)
-    made, done, i = "", 0, 0
+    kept, done, i = "", 0, 0
     while i < len(listed) - 1:
         end = _end_of_interval(listed, i + 1) if listed[i].text in ("+", "-") else None
         if end is None:
             i += 1
             continue
-        made, done, i = made + expression[done : listed[i].at], listed[end - 1].end, end
-    return made + expression[done:]
+        kept, done, i = kept + expression[done : listed[i].at], listed[end - 1].end, end
+    return kept + expression[done:]
 
 
 def _end_of_interval(listed: tuple[Token, ...], first: int) -> int | None:
@@ -229,7 +229,7 @@ _AS_UTC = "reads what has no offset as UTC, not as of the source's timezone"
 
 
 def _replaced(expression: str, local: Callable[[str], str]) -> str:
-    made, done = "", 0
+    replaced, done = "", 0
     for call in _calls(expression):
         if call.start < done:
             continue
@@ -240,8 +240,8 @@ def _replaced(expression: str, local: Callable[[str], str]) -> str:
             new = f"concat({text}, 'Z')"
         else:
             continue
-        made, done = made + expression[done : call.start] + new, call.end
-    return made + expression[done:]
+        replaced, done = replaced + expression[done : call.start] + new, call.end
+    return replaced + expression[done:]
 
 
 def _is_local(call: _Call) -> bool:

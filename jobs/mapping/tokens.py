@@ -31,7 +31,7 @@ class Token:
 def tokens(text: str) -> tuple[Token, ...]:
     """Its words, names in backticks, strings, numbers and signs; comments and blanks left out."""
     return tuple(
-        Token(found.lastgroup, found.group(), found.start())
-        for found in _TOKEN.finditer(text)
-        if found.lastgroup is not None
+        Token(match.lastgroup, match.group(), match.start())
+        for match in _TOKEN.finditer(text)
+        if match.lastgroup is not None
     )

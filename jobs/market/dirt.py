@@ -36,7 +36,7 @@ def code(fate: str) -> int:
     return FATES.index(fate)
 
 
-def draw_fates(n: int, dirt: Dirt, log: lines.Log, made: np.random.Generator) -> Fates:
+def draw_fates(n: int, dirt: Dirt, log: lines.Log, rng: np.random.Generator) -> Fates:
     """(n,): what becomes of each row."""
     shares = np.array(
         [
@@ -46,16 +46,16 @@ def draw_fates(n: int, dirt: Dirt, log: lines.Log, made: np.random.Generator) ->
             for fate in FATES[1:-1]
         ]
     )
-    place = np.searchsorted(np.cumsum(shares), made.random(n), side="right") + 1
+    place = np.searchsorted(np.cumsum(shares), rng.random(n), side="right") + 1
     return np.where(place < len(FATES) - 1, place, CLEAN).astype(np.int8)
 
 
 def faults_of(fates: Fates) -> npt.NDArray[np.int8]:
     """(n,): what is wrong with each row's values, as `jobs/market/lines.py` names it."""
-    made = np.zeros(len(FATES), np.int8)
+    faults = np.zeros(len(FATES), np.int8)
     for fate, fault in _VALUE_FAULTS.items():
-        made[code(fate)] = fault
-    return made[fates]
+        faults[code(fate)] = fault
+    return faults[fates]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def altered(texts: pa.Array) -> pa.Array:
     return pa.array(changed, pa.binary())
 
 
-def land(parts: list[Landing], made: np.random.Generator) -> tuple[pa.Array, Fates]:
+def land(parts: list[Landing], rng: np.random.Generator) -> tuple[pa.Array, Fates]:
     """All that lands on a day, in a random order, with the fate of each line.
 
     Of two lines that are the same, the later one is the duplicate and the first is clean.
@@ -111,10 +111,10 @@ def land(parts: list[Landing], made: np.random.Generator) -> tuple[pa.Array, Fat
     for part in parts:
         twins.append(np.where(part.twins < 0, -1, part.twins + offset))
         offset += len(part.lines)
-    order = made.permutation(len(text))
+    order = rng.permutation(len(text))
     fates, twin = fates[order].copy(), np.concatenate(twins)[order]
-    there = np.flatnonzero(twin >= 0)
-    _, first = np.unique(twin[there], return_index=True)
-    fates[there] = code("duplicate")
-    fates[there[first]] = CLEAN
+    repeated = np.flatnonzero(twin >= 0)
+    _, first = np.unique(twin[repeated], return_index=True)
+    fates[repeated] = code("duplicate")
+    fates[repeated[first]] = CLEAN
     return text.take(pa.array(order)), fates

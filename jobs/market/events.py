@@ -124,66 +124,66 @@ def _counts(
     market: Market, traits: Block, day: int, kind: str, what: int
 ) -> tuple[Ints, np.random.Generator]:
     """The users of a day's events of one kind, and chance to go on with."""
-    made = market.rng(what, traits.first, day)
+    rng = market.rng(what, traits.first, day)
     awake = np.flatnonzero(traits.awake(day))
     rate = traits.rate(kind)[awake] * season(market.day(day))
-    return np.repeat(awake, made.poisson(rate)), made
+    return np.repeat(awake, rng.poisson(rate)), rng
 
 
-def _seconds(made: np.random.Generator, n: int) -> Ints:
-    return made.integers(0, 86_400, n)
+def _seconds(rng: np.random.Generator, n: int) -> Ints:
+    return rng.integers(0, 86_400, n)
 
 
-def pick_items(users: Ints, traits: Block, made: np.random.Generator) -> Ints:
+def pick_items(users: Ints, traits: Block, rng: np.random.Generator) -> Ints:
     """An item per row: a category by the user's interests, then one by popularity."""
     if not len(users):
         return np.zeros(0, np.int64)
     shares = np.cumsum(traits.interests[users], axis=1)
-    category = (made.random(len(users))[:, None] > shares).sum(1).clip(max=N_CATEGORIES - 1)
-    rank = np.searchsorted(np.cumsum(popularity()), made.random(len(users)))
+    category = (rng.random(len(users))[:, None] > shares).sum(1).clip(max=N_CATEGORIES - 1)
+    rank = np.searchsorted(np.cumsum(popularity()), rng.random(len(users)))
     return rank.clip(max=PER_CATEGORY - 1) * N_CATEGORIES + category
 
 
-def pick_peers(users: Ints, traits: Block, made: np.random.Generator, stray: float) -> Ints:
+def pick_peers(users: Ints, traits: Block, rng: np.random.Generator, stray: float) -> Ints:
     """Another user per row: of the same community, or now and then anyone of the block."""
     start = users // COMMUNITY * COMMUNITY
     size = np.minimum(start + COMMUNITY, traits.n) - start
-    near = start + (made.random(len(users)) * size).astype(np.int64)
-    far = made.integers(0, traits.n, len(users))
-    picked = np.where(made.random(len(users)) < stray, far, near)
+    near = start + (rng.random(len(users)) * size).astype(np.int64)
+    far = rng.integers(0, traits.n, len(users))
+    picked = np.where(rng.random(len(users)) < stray, far, near)
     return np.where(picked == users, (users + 1) % traits.n, picked)
 
 
 def engagements_of(market: Market, traits: Block, day: int) -> Engagements:
     """Views, likes, comments, shares, searches, clicks, ads seen and clicked, and what bots do."""
-    made = market.rng(4, traits.first, day)
+    rng = market.rng(4, traits.first, day)
     awake = np.flatnonzero(traits.awake(day))
     columns = np.array([list(RATES).index(verb) for verb in VERBS])
-    counts = made.poisson(traits.rates[np.ix_(awake, columns)] * season(market.day(day)))
+    counts = rng.poisson(traits.rates[np.ix_(awake, columns)] * season(market.day(day)))
     user = np.repeat(np.repeat(awake, len(VERBS)), counts.ravel())
     verb = np.repeat(np.tile(np.arange(len(VERBS)), len(awake)), counts.ravel())
     bots = np.flatnonzero(traits.bot & (traits.signed_up <= day))
-    bots = bots[made.random(len(bots)) < 0.5]
-    n_bot = np.exp(made.normal(*BOT_ROWS, len(bots))).astype(np.int64)
+    bots = bots[rng.random(len(bots)) < 0.5]
+    n_bot = np.exp(rng.normal(*BOT_ROWS, len(bots))).astype(np.int64)
     user = np.concatenate([user, np.repeat(bots, n_bot)])
     verb = np.concatenate([verb, np.zeros(n_bot.sum(), np.int64)])
     n = len(user)
-    chance = made.random(n)
+    chance = rng.random(n)
     kind = np.where(
         chance < ON_POST[verb], POST, np.where(chance < (ON_POST + ON_ITEM)[verb], ITEM, USER)
     )
     kind = np.where(verb == VERBS.index("search"), NOTHING, kind)
     kind = np.where(verb == VERBS.index("ad_view"), AD, kind)
-    back = made.integers(1, 3, n)
+    back = rng.integers(1, 3, n)
     n_posts = np.array([0, *(len(posts_of(market, traits, day - k)) for k in (1, 2))])[back]
     kind = np.where((kind == POST) & (n_posts == 0), ITEM, kind)
-    target = pick_items(user, traits, made)
-    target = np.where(kind == POST, (made.random(n) * n_posts).astype(np.int64), target)
+    target = pick_items(user, traits, rng)
+    target = np.where(kind == POST, (rng.random(n) * n_posts).astype(np.int64), target)
     peers = kind == USER
-    target[peers] = pick_peers(user[peers], traits, made, 0.2)
-    target = np.where(kind == AD, made.integers(0, N_ADS, n), target)
-    second = _seconds(made, n)
-    clicked = np.flatnonzero((kind == AD) & (made.random(n) < traits.ad_liking[user]))
+    target[peers] = pick_peers(user[peers], traits, rng, 0.2)
+    target = np.where(kind == AD, rng.integers(0, N_ADS, n), target)
+    second = _seconds(rng, n)
+    clicked = np.flatnonzero((kind == AD) & (rng.random(n) < traits.ad_liking[user]))
     rows = np.concatenate([np.arange(n), clicked])
     verb = np.concatenate([verb, np.full(len(clicked), AD_CLICK)])
     return Engagements(
@@ -200,21 +200,21 @@ def engagements_of(market: Market, traits: Block, day: int) -> Engagements:
 
 def posts_of(market: Market, traits: Block, day: int) -> Posts:
     """What is posted; none before the market starts."""
-    user, made = _counts(market, traits, day, "post", 5)
+    user, rng = _counts(market, traits, day, "post", 5)
     if day < 0:
         user = user[:0]
     n = len(user)
     shares = np.cumsum(traits.interests[user], axis=1)
-    category = (made.random(n)[:, None] > shares).sum(1).clip(max=N_CATEGORIES - 1)
-    happy = made.random(n) < 1 / (1 + np.exp(-1.5 * traits.mood[user]))
+    category = (rng.random(n)[:, None] > shares).sum(1).clip(max=N_CATEGORIES - 1)
+    happy = rng.random(n) < 1 / (1 + np.exp(-1.5 * traits.mood[user]))
     return Posts(
         user,
-        _seconds(made, n),
+        _seconds(rng, n),
         np.arange(n),
         category,
         happy,
-        made.integers(0, 1 << 16, (n, 8)),
-        made.integers(0, 12, n),
+        rng.integers(0, 1 << 16, (n, 8)),
+        rng.integers(0, 12, n),
     )
 
 
@@ -224,8 +224,8 @@ def follows_of(market: Market, traits: Block, day: int) -> Follows:
         _new_follows(market, traits, day),
         _new_follows(market, traits, day - UNFOLLOWED_AFTER),
     )
-    made = market.rng(15, traits.first, day)
-    gone = old.take(made.random(len(old)) < (P_UNFOLLOWED if day >= UNFOLLOWED_AFTER else 0))
+    rng = market.rng(15, traits.first, day)
+    gone = old.take(rng.random(len(old)) < (P_UNFOLLOWED if day >= UNFOLLOWED_AFTER else 0))
     both = [
         np.concatenate([getattr(part, f.name) for part in (new, gone)]) for f in fields(Follows)
     ]
@@ -234,13 +234,13 @@ def follows_of(market: Market, traits: Block, day: int) -> Follows:
 
 
 def _new_follows(market: Market, traits: Block, day: int) -> Follows:
-    user, made = _counts(market, traits, day, "follow", 6)
+    user, rng = _counts(market, traits, day, "follow", 6)
     n = len(user)
     return Follows(
         user,
-        _seconds(made, n),
+        _seconds(rng, n),
         np.arange(n),
-        pick_peers(user, traits, made, 0.2),
+        pick_peers(user, traits, rng, 0.2),
         np.full(n, day),
         np.zeros(n, bool),
     )
@@ -248,28 +248,28 @@ def _new_follows(market: Market, traits: Block, day: int) -> Follows:
 
 def reviews_of(market: Market, traits: Block, items: Items, day: int) -> Reviews:
     """Reviews of goods: quality, mood and chance make the stars."""
-    user, made = _counts(market, traits, day, "review", 7)
-    n, item = len(user), pick_items(user, traits, made)
-    level = STARS_AT + traits.mood[user] + items.quality[item] + made.normal(0, STARS_SPREAD, n)
+    user, rng = _counts(market, traits, day, "review", 7)
+    n, item = len(user), pick_items(user, traits, rng)
+    level = STARS_AT + traits.mood[user] + items.quality[item] + rng.normal(0, STARS_SPREAD, n)
     stars = np.clip(np.round(level), 1, 5).astype(np.int64)
     return Reviews(
-        user, _seconds(made, n), np.arange(n), item, stars, made.integers(0, 1 << 16, (n, 4))
+        user, _seconds(rng, n), np.arange(n), item, stars, rng.integers(0, 1 << 16, (n, 4))
     )
 
 
 def orders_of(market: Market, traits: Block, day: int) -> Orders:
     """What is ordered, line by line."""
-    buyer, made = _counts(market, traits, day, "order", 8)
-    lines = 1 + made.poisson(MORE_LINES, len(buyer))
+    buyer, rng = _counts(market, traits, day, "order", 8)
+    lines = 1 + rng.poisson(MORE_LINES, len(buyer))
     user, order = np.repeat(buyer, lines), np.repeat(np.arange(len(buyer)), lines)
     n = len(user)
     return Orders(
         user,
-        np.repeat(_seconds(made, len(buyer)), lines),
+        np.repeat(_seconds(rng, len(buyer)), lines),
         np.arange(n),
         order,
-        pick_items(user, traits, made),
-        1 + made.poisson(traits.basket[user]),
+        pick_items(user, traits, rng),
+        1 + rng.poisson(traits.basket[user]),
     )
 
 
@@ -278,27 +278,27 @@ def cancelled_of(market: Market, traits: Block, day: int) -> Orders:
     if day < CANCELLED_AFTER:
         return orders_of(market, traits, day).take(np.zeros(0, np.int64))
     old = orders_of(market, traits, day - CANCELLED_AFTER)
-    made = market.rng(18, traits.first, day)
+    rng = market.rng(18, traits.first, day)
     n_orders = int(old.order.max()) + 1 if len(old) else 0
-    return old.take((made.random(n_orders) < P_CANCELLED)[old.order])
+    return old.take((rng.random(n_orders) < P_CANCELLED)[old.order])
 
 
 def account_events_of(market: Market, traits: Block, day: int) -> AccountEvents:
     """Logins, payments and transfers of users, and of those who attack them."""
     parts = [frauds_of(market, traits, day)]
     for kind, name in enumerate(("login", "payment", "transfer")):
-        user, made = _counts(market, traits, day, name, 9 + kind)
+        user, rng = _counts(market, traits, day, name, 9 + kind)
         n = len(user)
         parts.append(
             AccountEvents(
                 user,
-                _seconds(made, n),
+                _seconds(rng, n),
                 np.zeros(n, np.int64),
                 np.full(n, kind),
-                made.random(n) > (0.04 if kind == 0 else 0.01),
-                (made.random(n) * (1 + user % 3)).astype(np.int64),
-                pick_peers(user, traits, made, 0.1),
-                _cents(traits.wealth[user], made, n),
+                rng.random(n) > (0.04 if kind == 0 else 0.01),
+                (rng.random(n) * (1 + user % 3)).astype(np.int64),
+                pick_peers(user, traits, rng, 0.1),
+                _cents(traits.wealth[user], rng, n),
                 np.zeros(n, np.int64),
             )
         )
@@ -313,8 +313,8 @@ def _numbered(parts: list[AccountEvents]) -> AccountEvents:
     return AccountEvents(**columns | {"number": np.arange(len(columns["user"]))})
 
 
-def _cents(mean: Floats, made: np.random.Generator, n: int) -> Ints:
-    return np.maximum(100 * mean * np.exp(made.normal(0, 0.5, n)), 1).astype(np.int64)
+def _cents(mean: Floats, rng: np.random.Generator, n: int) -> Ints:
+    return np.maximum(100 * mean * np.exp(rng.normal(0, 0.5, n)), 1).astype(np.int64)
 
 
 def frauds_of(market: Market, traits: Block, day: int) -> AccountEvents:
@@ -322,34 +322,34 @@ def frauds_of(market: Market, traits: Block, day: int) -> AccountEvents:
 
     They come first among the day's account events, so their numbers do not depend on the rest.
     """
-    made = market.rng(12, traits.first, day)
-    hit = made.random(traits.n) < traits.vulnerability
+    rng = market.rng(12, traits.first, day)
+    hit = rng.random(traits.n) < traits.vulnerability
     victims = np.flatnonzero(hit & (traits.signed_up <= day) & ~traits.bot)
     n = len(victims)
     counts = np.stack(
         [
-            3 + made.poisson(4, n),
+            3 + rng.poisson(4, n),
             np.ones(n, np.int64),
-            made.poisson(FRAUD_PAYMENTS, n),
-            made.poisson(FRAUD_TRANSFERS, n),
+            rng.poisson(FRAUD_PAYMENTS, n),
+            rng.poisson(FRAUD_TRANSFERS, n),
         ],
         axis=1,
     )
     user = np.repeat(np.repeat(victims, 4), counts.ravel())
     step = np.repeat(np.tile(np.arange(4), n), counts.ravel())
     m = len(user)
-    start = np.repeat(made.integers(0, 80_000, n), counts.sum(1))
-    marked = (step > 0) & (made.random(m) < P_MARKED)
+    start = np.repeat(rng.integers(0, 80_000, n), counts.sum(1))
+    marked = (step > 0) & (rng.random(m) < P_MARKED)
     return AccountEvents(
         user,
-        start + step * 1200 + made.integers(0, 600, m),
+        start + step * 1200 + rng.integers(0, 600, m),
         np.arange(m),
         np.maximum(step - 1, 0),
         step > 0,
-        100 + np.repeat(made.integers(0, 1 << 20, n), counts.sum(1)),
-        pick_peers(user, traits, made, 1.0),
-        _cents(4 * traits.wealth[user], made, m),
-        np.where(marked, made.integers(MARKED_AFTER[0], MARKED_AFTER[1] + 1, m), 0),
+        100 + np.repeat(rng.integers(0, 1 << 20, n), counts.sum(1)),
+        pick_peers(user, traits, rng, 1.0),
+        _cents(4 * traits.wealth[user], rng, m),
+        np.where(marked, rng.integers(MARKED_AFTER[0], MARKED_AFTER[1] + 1, m), 0),
     )
 
 

@@ -132,9 +132,9 @@ class Simulation:
 
     def _happening(self, name: str, traits: Block, day: int) -> Landing:
         """The lines of what happens on a day that land on it; the others are put by."""
-        made = self.market.rng(40 + STREAMS.index(name), traits.first, day)
+        rng = self.market.rng(40 + STREAMS.index(name), traits.first, day)
         n, make, bots, immune = self._stream(name, traits, day)
-        fates = draw_fates(n, self.market.dirt, LOGS[name], made)
+        fates = draw_fates(n, self.market.dirt, LOGS[name], rng)
         for fate, rows in immune.items():
             fates[rows & (fates == code(fate))] = CLEAN
         fates[bots] = code("bot")
@@ -189,9 +189,9 @@ class Simulation:
             w = events.follows_of(market, traits, day)
             return len(w), lambda f: lines.follow_lines(market, traits, day, w, f)
         if name == "fraud_marks":
-            found = list(events.marks_of(market, traits, day))
-            n = sum(len(frauds) for _, frauds in found)
-            return n, lambda f: lines.mark_lines(market, traits, day, found, f)
+            marks = list(events.marks_of(market, traits, day))
+            n = sum(len(frauds) for _, frauds in marks)
+            return n, lambda f: lines.mark_lines(market, traits, day, marks, f)
         new = events.orders_of(market, traits, day)
         gone = events.cancelled_of(market, traits, day)
         then, n = day - events.CANCELLED_AFTER, len(new)

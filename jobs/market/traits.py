@@ -158,24 +158,24 @@ class Block:
 def block(market: Market, first: int) -> Block:
     """The users from number `first` on."""
     n = min(BLOCK, market.users - first)
-    made = market.rng(1, first, 0)
+    rng = market.rng(1, first, 0)
     groups = np.arange(BLOCK) // COMMUNITY
-    centre = made.dirichlet(np.full(N_CATEGORIES, 0.35), BLOCK // COMMUNITY + 1)
-    zeal = made.normal(0, 0.6, BLOCK // COMMUNITY + 1)
+    centre = rng.dirichlet(np.full(N_CATEGORIES, 0.35), BLOCK // COMMUNITY + 1)
+    zeal = rng.normal(0, 0.6, BLOCK // COMMUNITY + 1)
     # Drawn for a whole block, so that a market with more users begins as a smaller one.
-    before, after = -1 - made.integers(0, 60, BLOCK), made.integers(0, SIGN_UP_DAYS, BLOCK)
-    signed_up = np.where(made.random(BLOCK) < 0.6, before, after)
-    leave = 1 / np.exp(made.normal(np.log(18), 0.6, BLOCK)).clip(6, 400)
-    wake = 1 / np.exp(made.normal(np.log(20), 0.8, BLOCK)).clip(5, 2000)
+    before, after = -1 - rng.integers(0, 60, BLOCK), rng.integers(0, SIGN_UP_DAYS, BLOCK)
+    signed_up = np.where(rng.random(BLOCK) < 0.6, before, after)
+    leave = 1 / np.exp(rng.normal(np.log(18), 0.6, BLOCK)).clip(6, 400)
+    wake = 1 / np.exp(rng.normal(np.log(20), 0.8, BLOCK)).clip(5, 2000)
     lengths = np.empty((BLOCK, SPELLS), np.int64)
-    lengths[:, 0::2] = made.geometric(leave[:, None], (BLOCK, SPELLS // 2))
-    lengths[:, 1::2] = made.geometric(wake[:, None], (BLOCK, SPELLS // 2))
-    activity = made.normal(0, 0.6, BLOCK)
-    own = made.normal(0, 0.55, (BLOCK, len(RATES)))
+    lengths[:, 0::2] = rng.geometric(leave[:, None], (BLOCK, SPELLS // 2))
+    lengths[:, 1::2] = rng.geometric(wake[:, None], (BLOCK, SPELLS // 2))
+    activity = rng.normal(0, 0.6, BLOCK)
+    own = rng.normal(0, 0.55, (BLOCK, len(RATES)))
     log_rates = np.log(list(RATES.values())) + own + activity[:, None]
     order = list(RATES).index("order")
     log_rates[:, order] += zeal[groups] + 0.4 * own[:, 0] - 0.5 * activity
-    own_taste = made.dirichlet(np.full(N_CATEGORIES, 0.3), BLOCK)
+    own_taste = rng.dirichlet(np.full(N_CATEGORIES, 0.3), BLOCK)
     every = Block(
         first,
         signed_up.astype(np.int64),
@@ -184,13 +184,13 @@ def block(market: Market, first: int) -> Block:
         wake,
         np.exp(log_rates.clip(None, 2.0)),
         0.65 * centre[groups] + 0.35 * own_taste,
-        made.normal(0.0, 0.8, BLOCK),
-        np.exp(made.normal(-0.9, 0.6, BLOCK)),
-        made.beta(1.2, 9.0, BLOCK),
-        (made.gamma(0.45, 0.006, BLOCK)).clip(0, 0.2),
-        np.exp(made.normal(3.4, 0.6, BLOCK)),
-        made.choice(len(COUNTRIES), BLOCK, p=COUNTRY_SHARES),
-        made.random(BLOCK) < market.dirt.bots,
+        rng.normal(0.0, 0.8, BLOCK),
+        np.exp(rng.normal(-0.9, 0.6, BLOCK)),
+        rng.beta(1.2, 9.0, BLOCK),
+        (rng.gamma(0.45, 0.006, BLOCK)).clip(0, 0.2),
+        np.exp(rng.normal(3.4, 0.6, BLOCK)),
+        rng.choice(len(COUNTRIES), BLOCK, p=COUNTRY_SHARES),
+        rng.random(BLOCK) < market.dirt.bots,
     )
     columns = [f.name for f in fields(Block) if f.name not in ("first", "_awake")]
     return Block(first, *(getattr(every, name)[:n] for name in columns))
@@ -211,11 +211,11 @@ class Items:
 
     @staticmethod
     def of(market: Market) -> Items:
-        made = market.rng(2, 0, 0)
+        rng = market.rng(2, 0, 0)
         return Items(
             np.arange(N_ITEMS) % N_CATEGORIES,
-            np.round(made.lognormal(2.8, 0.7, N_ITEMS), 2),
-            made.normal(0.0, 0.6, N_ITEMS),
+            np.round(rng.lognormal(2.8, 0.7, N_ITEMS), 2),
+            rng.normal(0.0, 0.6, N_ITEMS),
         )
 
 

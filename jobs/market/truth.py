@@ -89,7 +89,7 @@ def truth_of(market: Market, traits: Block, items: Items, day: int) -> dict[str,
     rate = {name: traits.rate(name)[known] for name in RATES}
     taste, attacks = traits.interests[known], traits.vulnerability[known]
     standing = rate["order"] * (1 - P_CANCELLED)
-    made: dict[str, np.ndarray] = {
+    columns: dict[str, np.ndarray] = {
         "user_id": np.char.add("u", (known + traits.first).astype(str)),
         "awake": out.awake.astype(bool),
         "purchase_7d": 1 - out.nothing(standing, 7),
@@ -97,26 +97,26 @@ def truth_of(market: Market, traits: Block, items: Items, day: int) -> dict[str,
         "spend_30d": out.exposure(30) * standing * _order_value(traits, items, known),
     }
     for verb in ("view", "like", "comment", "share", "search"):
-        made[f"{verb}_7d"] = out.exposure(7) * rate[verb]
+        columns[f"{verb}_7d"] = out.exposure(7) * rate[verb]
     seen = out.nothing(rate["ad_view"], 7)
     unclicked = out.nothing(rate["ad_view"] * traits.ad_liking[known], 7)
-    made["ad_click_7d"] = (1 - unclicked) / (1 - seen)
+    columns["ad_click_7d"] = (1 - unclicked) / (1 - seen)
     stars = star_shares(market, traits, known)
-    made["next_rating_90d"] = stars @ np.arange(1, 6)
+    columns["next_rating_90d"] = stars @ np.arange(1, 6)
     for k, name in enumerate(("negative", "neutral", "positive")):
-        made[f"sentiment_next_30d_is_{name}"] = stars[:, k == _SENTIMENT].sum(axis=1)
+        columns[f"sentiment_next_30d_is_{name}"] = stars[:, k == _SENTIMENT].sum(axis=1)
     engaged = sum(rate[verb] * share for verb, share in zip(VERBS, ON_ITEM, strict=True))
     a_line = 1 - (1 - taste) * np.exp(-MORE_LINES * taste)
     met = (engaged + rate["review"])[:, None] * taste + rate["order"][:, None] * a_line
     interest = 1 - out.nothing(met, 30)
     for c in range(N_CATEGORIES):
-        made[f"interests_30d_is_c{c}"] = interest[:, c]
+        columns[f"interests_30d_is_c{c}"] = interest[:, c]
     quiet = np.sum(list(rate.values()), axis=0)
-    made["churn_28d"] = out.nothing(quiet, 28) * (1 - attacks) ** 28
-    made["return_90d"] = 1 - out.nothing(quiet, 90) * (1 - attacks) ** 90
+    columns["churn_28d"] = out.nothing(quiet, 28) * (1 - attacks) ** 28
+    columns["return_90d"] = 1 - out.nothing(quiet, 90) * (1 - attacks) ** 90
     for kind, chance in FRAUD_CHANCES.items():
-        made[f"{kind}_fraud_30d"] = 1 - (1 - attacks * chance) ** 30
-    return made
+        columns[f"{kind}_fraud_30d"] = 1 - (1 - attacks * chance) ** 30
+    return columns
 
 
 FRAUD_CHANCES: Mapping[str, float] = {
@@ -162,11 +162,11 @@ def star_shares(market: Market, traits: Block, known: np.ndarray) -> Floats:
     right to 1e-5) and looked up.
     """
     mood = traits.mood[known]
-    made = np.zeros((len(known), 5))
+    shares = np.zeros((len(known), 5))
     for c, columns in enumerate(_stars_below(market)):
         below = np.stack([np.interp(mood, _MOODS, column) for column in columns], axis=1)
-        made += traits.interests[known, c, None] * np.diff(below, axis=1, prepend=0, append=1)
-    return made
+        shares += traits.interests[known, c, None] * np.diff(below, axis=1, prepend=0, append=1)
+    return shares
 
 
 def write_truth(market: Market, items: Items, day: int, folder: Path) -> Path:

@@ -68,8 +68,8 @@ def features_in_one_pass(
     def work(rows: pa.Table) -> pa.Table:
         # Several groups may be in one task, hence the group's number in the names.
         files = DayFiles(USER_FEATURES, folder, part=rows["part"][0].as_py())
-        for day, made in sweep(rows, days, start):
-            files.write(date.fromordinal(day + _EPOCH), made)
+        for day, features in sweep(rows, days, start):
+            files.write(date.fromordinal(day + _EPOCH), features)
         return pa.Table.from_batches([files.report()])
 
     return rows.groupBy("part").applyInArrow(work, REPORT_SQL)
@@ -152,8 +152,8 @@ def _n_tasks(
 
 
 def _as_of(user_state: DataFrame) -> date | None:
-    found: date | None = user_state.agg(F.max("as_of")).collect()[0][0]
-    return found
+    newest: date | None = user_state.agg(F.max("as_of")).collect()[0][0]
+    return newest
 
 
 def _one_of(as_ofs: Sequence[date]) -> Column:

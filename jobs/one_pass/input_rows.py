@@ -255,7 +255,7 @@ def changes(known: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     days = F.array(*(F.lit(day) for day in sorted(as_ofs)))
     by_day = Window.partitionBy(id_).orderBy("as_of")
     place = F.array_position(days, F.col("as_of")).cast("int")  # from 1
-    told = F.struct(*rest)
+    known_then = F.struct(*rest)
     nothing = F.struct(
         *(
             F.lit(None if types[name] == "string" else 0).cast(types[name]).alias(name)
@@ -267,7 +267,7 @@ def changes(known: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
         day = F.unix_date(F.element_at(days, at)).alias("day")
         return F.struct(day, *(what[name].alias(name) for name in rest))
 
-    placed = known.withColumns({"place": place, "told": told})
+    placed = known.withColumns({"place": place, "told": known_then})
     placed = placed.withColumns(
         {
             "before": F.lag("told").over(by_day),
@@ -279,7 +279,7 @@ def changes(known: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
         F.col("before")
     )
     ends = (F.col("next_place") != F.col("place") + 1) & (F.col("place") < len(as_ofs))
-    found = F.filter(
+    changed = F.filter(
         F.array(
             F.when(is_new, from_day(F.col("place"), F.col("told"))),
             F.when(ends, from_day(F.col("place") + 1, nothing)),
@@ -287,7 +287,7 @@ def changes(known: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
         lambda change: change.isNotNull(),
     )
     return (
-        placed.select(id_, F.explode(found).alias("change"))
+        placed.select(id_, F.explode(changed).alias("change"))
         .groupBy(id_)
         .agg(F.sort_array(F.collect_list("change")).alias("changes"))
     )

@@ -85,9 +85,9 @@ def _ratio(
     valid: Flags = divisor != 0
     for _, flags in (over, under):
         valid = valid if flags is None else valid & flags
-    made = np.zeros(len(divisor))
-    np.divide(over[0].astype(np.float64), divisor, out=made, where=valid)
-    return made, valid
+    ratio = np.zeros(len(divisor))
+    np.divide(over[0].astype(np.float64), divisor, out=ratio, where=valid)
+    return ratio, valid
 
 
 def _named(codes: Ints, names: pa.Array, who: Ints) -> pa.Array:

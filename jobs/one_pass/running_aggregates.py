@@ -124,8 +124,8 @@ class Categories:
         if self._of_items is None or not np.array_equal(self._of_items, of_items):
             self._of_items = of_items
             category = np.full(len(self._item), -1, np.int64)
-            there = self._item >= 0
-            category[there] = of_items[self._item[there]]
+            is_item = self._item >= 0
+            category[is_item] = of_items[self._item[is_item]]
             rows = np.flatnonzero(category >= 0)
             keys = self._pairs.user[rows] * n + category[rows]
             order = np.argsort(keys, kind="stable")

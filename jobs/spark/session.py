@@ -122,9 +122,9 @@ def check_secrecy(setting: Callable[[str, str], str | None]) -> None:
         UsageError: naming the settings to change.
     """
     problems = []
-    found = setting(REDACTION, "nothing")
-    if found != HEX_DIGITS:
-        problems.append(f"  {REDACTION}: expected {HEX_DIGITS}, found {found}")
+    redaction = setting(REDACTION, "nothing")
+    if redaction != HEX_DIGITS:
+        problems.append(f"  {REDACTION}: expected {HEX_DIGITS}, found {redaction}")
     if setting(EVENT_LOG, "false") != "false":
         problems.append(f"  {EVENT_LOG}: expected false, for plans stand in it unredacted")
     level = setting(LOG_LEVEL, "INFO")

@@ -20,10 +20,10 @@ class UndecodableError(ValueError):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise UndecodableError("a JSON key is there twice")
-    return made
+    return members
 
 
 def _no_constant(name: str) -> None:
@@ -48,10 +48,10 @@ def as_whole(text: str) -> str:
 
 
 def _without_exponent(text: str) -> str:
-    found = _parts(text)
-    if found is None:
+    parts = _parts(text)
+    if parts is None:
         return text
-    sign, digits, decimals, exponent = found.groups("")
+    sign, digits, decimals, exponent = parts.groups("")
     decimals = decimals.rstrip("0")
     digits, scale = digits + decimals, int(exponent) - len(decimals)
     if scale < 0 and digits[scale:].strip("0"):

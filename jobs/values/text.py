@@ -153,11 +153,11 @@ def normalised(column: str, text: Column, rules: TextRules) -> Steps:
     few texts have a sign of one: it is looked for first. What is read twice is a step of its own,
     lest it be computed twice.
     """
-    made: list[tuple[str, Column]] = []
+    steps: list[tuple[str, Column]] = []
 
     def step(value: Column) -> Column:
-        made.append((f"_{column}_{len(made)}", value))
-        return F.col(made[-1][0])
+        steps.append((f"_{column}_{len(steps)}", value))
+        return F.col(steps[-1][0])
 
     if rules.escapes:
         text = step(F.when(text.contains("\\u"), _unescaped(text)).otherwise(text))
@@ -191,7 +191,7 @@ def normalised(column: str, text: Column, rules: TextRules) -> Steps:
     if rules.lower:
         text = F.lower(text)
     one_line = F.trim(F.regexp_replace(text, r"[\s\p{Z}\p{Cc}]+", " "))
-    return (*made, (column, F.when(trimmed(one_line).isNotNull(), one_line)))
+    return (*steps, (column, F.when(trimmed(one_line).isNotNull(), one_line)))
 
 
 def _replaced(text: Column, pattern: str, choice: str, what: str) -> Column:
@@ -241,12 +241,12 @@ def _without_entities(text: Column) -> Column:
 
     def decode(pattern: str, base: int) -> None:
         nonlocal text
-        found = F.array_distinct(F.regexp_extract_all(text, F.lit(pattern), F.lit(1)))
+        entities = F.array_distinct(F.regexp_extract_all(text, F.lit(pattern), F.lit(1)))
         if base == 0:
-            found = F.array_remove(found, "amp")  # most of them
+            entities = F.array_remove(entities, "amp")  # most of them
         opening = {0: "&", 10: "&#", 16: "&#x"}[base]
         text = F.aggregate(
-            found,
+            entities,
             text,
             lambda made, name: F.replace(
                 made,
@@ -277,5 +277,5 @@ makes a map of them wherever it computes over the text, so that all of HTML 5 wo
 def _character(digits: Column, base: int) -> Column:
     """The character of a code point; null where there is none."""
     point = F.conv(digits, base, 10).cast("bigint")
-    there = point.between(1, 0x10FFFF) & ~point.between(0xD800, 0xDFFF)
-    return F.when(there, F.decode(F.unhex(F.lpad(F.hex(point), 8, "0")), "UTF-32"))
+    is_character = point.between(1, 0x10FFFF) & ~point.between(0xD800, 0xDFFF)
+    return F.when(is_character, F.decode(F.unhex(F.lpad(F.hex(point), 8, "0")), "UTF-32"))

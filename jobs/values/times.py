@@ -98,9 +98,9 @@ def written_day(text: Column) -> Column:
 
 def day_written_in(text: str) -> date | None:
     """The same of a text of Python."""
-    found = re.fullmatch(WRITTEN_DAY, text.strip(INVISIBLE), re.ASCII)
+    match = re.fullmatch(WRITTEN_DAY, text.strip(INVISIBLE), re.ASCII)
     try:
-        return date(*map(int, found[1].split("-"))) if found else None
+        return date(*map(int, match[1].split("-"))) if match else None
     except ValueError:
         return None
 

@@ -20,10 +20,10 @@ def composed(cells: pa.ListArray) -> pa.ListArray:
     Other texts in ASCII are composed, and are not looked at one by one. Spark has no function for
     it, and Arrow's, called NFC, takes apart but does not compose.
     """
-    found = cells.values
-    texts = _changed(found, pc.invert(pc.string_is_ascii(found)), _nfc)
+    values = cells.values
+    texts = _changed(values, pc.invert(pc.string_is_ascii(values)), _nfc)
     texts = _changed(texts, pc.match_substring(texts, "\\u"), composed_escapes)
-    if texts is found:
+    if texts is values:
         return cells
     return pa.ListArray.from_arrays(cells.offsets, texts, mask=cells.is_null())
 
@@ -33,8 +33,8 @@ def _changed(texts: pa.Array, which: pa.Array, change: Callable[[str], str]) -> 
     which = pc.fill_null(which, False)
     if not pc.any(which).as_py():
         return texts
-    made = [change(text) for text in texts.filter(which).to_pylist()]
-    return pc.replace_with_mask(texts, which, pa.array(made, texts.type))
+    changed = [change(text) for text in texts.filter(which).to_pylist()]
+    return pc.replace_with_mask(texts, which, pa.array(changed, texts.type))
 
 
 def _nfc(text: str) -> str:
@@ -47,15 +47,15 @@ def composed_escapes(text: str) -> str:
     return _ESCAPED.sub(_composed_run, text)
 
 
-def _composed_run(found: re.Match[str]) -> str:
-    before, run = found[1], found[2]
+def _composed_run(match: re.Match[str]) -> str:
+    before, run = match[1], match[2]
     if run is None:
-        return found[0]
+        return match[0]
     letters = bytes.fromhex(run.replace("\\u", "")).decode("utf-16-be", "surrogatepass")
     apart = before + letters
     together = _nfc(apart)
     if together == apart:
-        return found[0]
+        return match[0]
     kept = before if together.startswith(before) else ""
     units = together[len(kept) :].encode("utf-16-be", "surrogatepass").hex()
     return kept + re.sub("(.{4})", r"\\u\1", units)
