@@ -22,7 +22,7 @@ def without_values(text: str) -> str:
     return _VALUE.sub(_HIDDEN, text)
 
 
-def told_by_library(error: BaseException) -> str:
+def library_message(error: BaseException) -> str:
     """What an error says, on one line and without values; its kind where it says nothing else."""
     if isinstance(error, OSError) and error.strerror is not None:
         return error.strerror

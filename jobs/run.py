@@ -74,7 +74,7 @@ def run_landing(
             {LANDED.name: write_days(spark, blank(rows), LANDED, days, folder, files_per_day)}
         )
     except PySparkException as error:
-        raise _for_a_person(f"source {source.name}", error) from None
+        raise _contract_error(f"source {source.name}", error) from None
     finally:
         rows.unpersist()
 
@@ -119,7 +119,7 @@ def run_job(
         if counts:
             check_reconciled(job, counts, written, frames[LANDED.name], settings)
     except PySparkException as error:
-        raise _for_a_person(job.name, error) from None
+        raise _contract_error(job.name, error) from None
     finally:
         if output is not None and output.shared is not None:
             output.shared.unpersist()
@@ -179,6 +179,6 @@ def check_reconciled(
         raise ContractError("\n".join([f"{job.name} does not reconcile:", *problems]))
 
 
-def _for_a_person(what: str, error: PySparkException) -> ContractError:
+def _contract_error(what: str, error: PySparkException) -> ContractError:
     """Spark's error without its stack and without values."""
     return ContractError(f"{what} failed in Spark: {spark_sentence(error)}")

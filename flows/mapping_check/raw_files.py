@@ -64,9 +64,9 @@ def absent_keys(mapping: SourceMapping, landings: Mapping[str, Result]) -> tuple
         for column, paths in source.element_paths.items():
             seen = SeenKeys(paths)
             for cell in _cells(landings[source.name], source.columns.index(column)):
-                seen.look(_parsed(cell))
+                seen.note(_parsed(cell))
             if seen.are_absent:
-                lines.append(f"{source.name}: {seen.told(column)}")
+                lines.append(f"{source.name}: {seen.absent_message(column)}")
     return tuple(lines)
 
 

@@ -15,7 +15,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.types import SecretDict
 
 from contracts.errors import UsageError
-from contracts.foreign import told_by_library
+from contracts.foreign import library_message
 from flows.engine.alerts import EVERY_ALERT
 from flows.settings import NightjarSettings
 
@@ -130,7 +130,7 @@ def notification_block(settings: NightjarSettings) -> UUID | None:
         try:
             block = Block.load(settings.alert_block)
         except ValueError as error:
-            why = told_by_library(error)
+            why = library_message(error)
             raise UsageError(f"alert_block = {settings.alert_block!r}: {why}") from None
         return cast(UUID, block._block_document_id)
     if settings.alert_webhook is None:

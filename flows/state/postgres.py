@@ -9,7 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from contracts.errors import ContractError
-from contracts.foreign import told_by_library
+from contracts.foreign import library_message
 from flows.settings import NightjarSettings
 
 DATABASES = ("nightjar", "nightjar_prefect", "nightjar_mlflow")
@@ -56,13 +56,13 @@ def make_database(url: str) -> bool:
         except ProgrammingError as error:
             raise ContractError(
                 f"{_shown(wanted)}: there is no such database, and {wanted.username} may not make "
-                f"it: {told_by_library(error.orig or error)}"
+                f"it: {library_message(error.orig or error)}"
             ) from None
 
 
 def unreachable(url: URL, error: OperationalError) -> str:
     """What a person is told of a server that does not answer, without its password."""
-    why = told_by_library(error.orig or error)
+    why = library_message(error.orig or error)
     return f"the database {_shown(url)} cannot be reached: {why}"
 
 

@@ -47,7 +47,7 @@ def separator_of_row(text: str, source: Source, width: int) -> str | None:
     return _advice(text, source, likely, lambda cells: len(cells) == width > 1)
 
 
-def separator_said(text: str) -> str | None:
+def declared_separator(text: str) -> str | None:
     """What a first line says to Excel, and to nobody else, about what stands between cells."""
     match = re.fullmatch(r'"?sep=(.)"?', text.strip(" \r"), re.IGNORECASE)
     return None if match is None else match[1]

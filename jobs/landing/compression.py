@@ -226,7 +226,7 @@ class Decompressed:
         with path.open("rb") as plain:
             magic = plain.read(_HEAD)
         self._kind, opened = _kind_of(path, magic)
-        self._stream: Any = self._told(lambda: opened(path))
+        self._stream: Any = self._or_unreadable(lambda: opened(path))
         try:
             self.head = self._first = self.read(_HEAD)
             """What it begins with."""
@@ -243,12 +243,12 @@ class Decompressed:
     def read(self, size: int) -> bytes:
         """At most `size` bytes; none at the end."""
         first = self.__dict__.pop("_first", b"")
-        return first or bytes(self._told(lambda: self._stream.read(size)))
+        return first or bytes(self._or_unreadable(lambda: self._stream.read(size)))
 
     def close(self) -> None:
         self._stream.close()
 
-    def _told(self, do: Callable[[], Any]) -> Any:
+    def _or_unreadable(self, do: Callable[[], Any]) -> Any:
         """What a codec gives; or that the stream is cut, or damaged, whichever codec says so."""
         try:
             return do()

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from contracts.counts import n_of
 from jobs.landing.advice import (
+    declared_separator,
     encoding_advice,
     separator_of_header,
     separator_of_row,
-    separator_said,
 )
 from jobs.landing.cells import StrayQuoteError, blank_separated, padded_edges, splitter
 from jobs.landing.file_kind import HTML, looks_like
@@ -155,7 +155,7 @@ class _Reader:
             self.indented = are_indented(map(self._split, texts), self.source.quote)
         if len(first) == 1 and not isinstance(first[0][1], LongLine):
             first += islice(every, 1)
-        if first and self.source.header and self._says_separator(first[0][1]):
+        if first and self.source.header and self._declares_separator(first[0][1]):
             self.data.n_skipped += first.pop(0)[2]
         if first and (self.source.header or len(first) == 1):
             raw = first[0][1]
@@ -165,14 +165,14 @@ class _Reader:
                 check_first_line(self.data.head, b"")
         return chain(first, every)
 
-    def _says_separator(self, raw: bytes | LongLine) -> bool:
+    def _declares_separator(self, raw: bytes | LongLine) -> bool:
         """Whether a line only says to Excel what stands between cells.
 
         Raises:
             UnreadableError: it is another separator than the source's.
         """
         text = raw.decode(self.data.encoding, "replace") if isinstance(raw, bytes) else ""
-        said = separator_said(text)
+        said = declared_separator(text)
         if said is not None and said != self.source.separator:
             raise UnreadableError(
                 f"its first line says {text}; separator = {json.dumps(said)} reads it"

@@ -98,7 +98,7 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
     places: list[int] | None = None if source.header else list(range(len(source.columns)))
     width = len(source.columns)
     header = Header(source.columns, source.columns, range(width))
-    every = enumerate(_told(sheet.iter_rows(values_only=True)), start=1)
+    every = enumerate(_or_unreadable(sheet.iter_rows(values_only=True)), start=1)
     for number, values in every:
         cells = [_text(value) for value in values]
         if not any(cells):
@@ -136,7 +136,7 @@ def _width(cells: Sequence[str | None]) -> int:
     return n
 
 
-def _told(rows: Iterator[Any]) -> Iterator[Any]:
+def _or_unreadable(rows: Iterator[Any]) -> Iterator[Any]:
     """The rows; what a damaged sheet makes the parser raise is a sentence."""
     while True:
         with warnings.catch_warnings():

@@ -99,9 +99,9 @@ class Elements:
             problem, end = NOT_JSON, -1
         if end < 0:
             return self._broken(at, in_array, problem or NOT_JSON)
-        return self._made(at, end, value, problem)
+        return self._element_of(at, end, value, problem)
 
-    def _made(self, at: int, end: int, value: Any, problem: str | None) -> Element:
+    def _element_of(self, at: int, end: int, value: Any, problem: str | None) -> Element:
         text = self._text[at:end]
         raw = self._bytes(text)
         n_bytes = len(raw) + len(self._bytes(self._text[self._at : at]))
@@ -156,7 +156,7 @@ class Elements:
             self._text, self._at, at, to = self._text[to:], 0, 0, 0
         if not hashed.n_bytes:
             end = at + len(self._text[at:to].rstrip(_BLANKS))
-            return self._made(at, end, None, problem)
+            return self._element_of(at, end, None, problem)
         hashed.add(self._bytes(self._text[at:to]))
         self._at = to
         return Element(None, LONG_LINE, str(hashed), n_before + hashed.n_bytes)

@@ -11,7 +11,7 @@ from jobs.landing.file_kind import looks_like
 from jobs.landing.json_elements import NOT_JSON, TOO_DEEP, Element, Elements
 from jobs.landing.lines import LongLine, RawBytes, lines
 from jobs.mapping.columns import is_among, listed
-from jobs.mapping.element_keys import SeenKeys, told_absent
+from jobs.mapping.element_keys import SeenKeys, absent_message
 from jobs.mapping.raw_row import (
     BLANKS,
     CUT_OFF,
@@ -78,8 +78,8 @@ def json_line_rows(data: RawBytes, source: Source, picked: Picked | None = None)
             n_more += max(n_objects - 1, 0)
             continue
         is_any_good = True
-        if picked.is_looking:
-            picked.look(record)
+        if picked.is_noting:
+            picked.note(record)
         try:
             fields = picked.fields(record) if picked.nested else _texts(record, columns, nulls)
         except RecursionError:
@@ -213,7 +213,7 @@ class Picked:
             else {}
         )
         """Of columns with an array the keys of its elements."""
-        self.is_looking = self._is_looking()
+        self.is_noting = self._must_note()
         """Whether a key is still to be seen."""
         self._keys: Counter[tuple[str, str]] = Counter()
         """In how many rows a key was: what it stands in, or nothing, and the key."""
@@ -222,8 +222,8 @@ class Picked:
     def row(self, line: int, element: Element, n_ends: int = 0) -> Row:
         fields, problem = None, element.problem
         if problem is None:
-            if self.is_looking:
-                self.look(element.value)
+            if self.is_noting:
+                self.note(element.value)
             try:
                 fields = self.fields(element.value)
             except RecursionError:
@@ -240,19 +240,19 @@ class Picked:
         texts = [as_text(reach(record, column)[0]) for column in self._columns]
         return without_nulls(texts, self.nulls)
 
-    def look(self, record: dict[str, Any]) -> None:
+    def note(self, record: dict[str, Any]) -> None:
         """Note which keys a row has."""
         for column, keys in self.elements.items():
-            keys.look(reach(record, column)[0])
+            keys.note(reach(record, column)[0])
         if self.unseen or self._none_seen:
-            self._look(record)
-        self.is_looking = self._is_looking()
+            self._note(record)
+        self.is_noting = self._must_note()
 
-    def _is_looking(self) -> bool:
+    def _must_note(self) -> bool:
         is_absent = bool(self.unseen) or self._none_seen
         return is_absent or any(keys.unseen for keys in self.elements.values())
 
-    def _look(self, record: dict[str, Any]) -> None:
+    def _note(self, record: dict[str, Any]) -> None:
         if self._n_records == 0 and _is_by_columns([record.get(name) for name in self._columns]):
             raise UnreadableError(BY_COLUMNS)
         self._n_records += 1
@@ -278,15 +278,15 @@ class Picked:
 
     def check(self) -> None:
         """Refuse a file of which no row, or no element, has a key that the mapping names."""
-        absent = told_absent(self.elements)
+        absent = absent_message(self.elements)
         if absent is not None:
             raise UnreadableError(absent)
-        absent = self.told("no row") or self._told_none()
+        absent = self.absent_columns("no row") or self._nothing_message()
         if absent is not None:
             kind = self._data.unlike(self._format) if self._format == "jsonl" else None
             raise UnreadableError(absent + (f"; it looks like {kind}" if kind else ""))
 
-    def told(self, none: str) -> str | None:
+    def absent_columns(self, none: str) -> str | None:
         """Which keys none of the rows had, which they had, and what to do; None if none is absent,
         or there was no row."""
         absent = self.unseen & self._absent
@@ -297,7 +297,7 @@ class Picked:
             f'{self._all_shown()}; if rows may lack it, say missing_key = "null" in the mapping'
         )
 
-    def _told_none(self) -> str | None:
+    def _nothing_message(self) -> str | None:
         """That no row had any of the keys, though each may be missing."""
         if not self._none_seen or not self._n_records:
             return None

@@ -17,7 +17,7 @@ from jobs.landing.compression import packing_of
 from jobs.landing.file_kind import resemblance
 from jobs.landing.parquet_values import is_list_of_views, texts, view_ends
 from jobs.mapping.columns import MAX_NAMES, absent_columns, check_once, listed
-from jobs.mapping.element_keys import KeyPath, SeenKeys, told_absent
+from jobs.mapping.element_keys import KeyPath, SeenKeys, absent_message
 from jobs.mapping.raw_row import LONG_CELL, MAX_CELL, Row, UnreadableError, row_hash, without_nulls
 from jobs.mapping.sources import Source
 
@@ -236,8 +236,8 @@ def _check_elements(schema: pa.Schema, source: Source) -> None:
         if type_ is not None and _is_list(type_):
             elements[column] = SeenKeys(p for p in paths if _lacks(type_.value_type, p))
             # as if there were two: a key of one alone may be somebody's name
-            elements[column].look([_outline(type_.value_type)] * 2)
-    absent = told_absent(elements)
+            elements[column].note([_outline(type_.value_type)] * 2)
+    absent = absent_message(elements)
     if absent is not None:
         raise UnreadableError(absent)
 

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from contracts.counts import n_of
-from contracts.foreign import told_by_library
+from contracts.foreign import library_message
 from jobs.landing.advice import encoding_advice
 from jobs.landing.compression import Decompressed
 from jobs.landing.csv_rows import csv_rows
@@ -48,11 +48,11 @@ def raw_rows(path: Path, source: Source) -> Iterator[Row]:
     """Every row of the file; fields in the order of `source.columns`."""
     try:
         if source.format in _OF_FILES:
-            yield from _judged(_OF_FILES[source.format](path, source), source, None)
+            yield from _checked(_OF_FILES[source.format](path, source), source, None)
             return
         with closing(Decompressed(path)) as file:
             data = RawBytes(file, source.encoding)
-            yield from _judged(_OF_BYTES[source.format](data, source), source, data)
+            yield from _checked(_OF_BYTES[source.format](data, source), source, data)
     except UnreadableError as error:
         yield Row(WHOLE_FILE, "", None, str(error))
     except MemoryError:
@@ -62,13 +62,13 @@ def raw_rows(path: Path, source: Source) -> Iterator[Row]:
             WHOLE_FILE,
             "",
             None,
-            f"not a Parquet file that can be read: {told_by_library(error)}",
+            f"not a Parquet file that can be read: {library_message(error)}",
         )
     except OSError as error:
-        yield Row(WHOLE_FILE, "", None, f"cannot be read: {told_by_library(error)}")
+        yield Row(WHOLE_FILE, "", None, f"cannot be read: {library_message(error)}")
 
 
-def _judged(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Iterator[Row]:
+def _checked(rows: Iterator[Row], source: Source, data: RawBytes | None) -> Iterator[Row]:
     """The rows, unless the file as a whole is not what the source says.
 
     What was read is counted where it is read, and what rows stand for is added up here: a reader
@@ -172,7 +172,7 @@ def absent_from_first(path: Path, source: Source, max_rows: int) -> str | None:
                     return None
     except (UnreadableError, MemoryError, OSError):
         return None
-    return picked.told(f"none of the first {n_of(max_rows, 'row')}")
+    return picked.absent_columns(f"none of the first {n_of(max_rows, 'row')}")
 
 
 # Arrow batches, for Spark's workers
@@ -205,7 +205,7 @@ def reader(
             for entry in batch.to_pylist():
                 chunk: list[Row] = []
                 size = 0
-                for row in islice(_told(raw_rows(Path(entry["path"]), source)), max_rows):
+                for row in islice(_with_faults(raw_rows(Path(entry["path"]), source)), max_rows):
                     chunk.append(row)
                     size += row.n_bytes
                     if len(chunk) == CHUNK_ROWS or size > CHUNK_BYTES:
@@ -217,7 +217,7 @@ def reader(
     return read
 
 
-def _told(rows: Iterator[Row]) -> Iterator[Row]:
+def _with_faults(rows: Iterator[Row]) -> Iterator[Row]:
     """The rows; where a reader makes an error that nobody foresaw, that as the last of its file."""
     try:
         yield from rows

@@ -61,14 +61,14 @@ class SeenKeys:
         self._found: Counter[KeyPath] = Counter()
         """In how many of them a key was that stands where one was looked for."""
 
-    def look(self, elements: object) -> None:
+    def note(self, elements: object) -> None:
         """Note the keys of an array's elements, if it is one."""
         for element in elements if isinstance(elements, list) else ():
             if self.unseen and isinstance(element, dict):
                 self.n_elements += 1
-                self._look(element)
+                self._note(element)
 
-    def _look(self, element: dict[str, object]) -> None:
+    def _note(self, element: dict[str, object]) -> None:
         beside: set[KeyPath] = set()
         for path in sorted(self.unseen):
             value: object = element
@@ -90,7 +90,7 @@ class SeenKeys:
         """Whether there are elements, of which none has some key."""
         return bool(self.unseen) and self.n_elements > 0
 
-    def told(self, column: str) -> str:
+    def absent_message(self, column: str) -> str:
         """Which keys no element had, what they may have been meant to be, and what is there."""
         known = {path for path in self._found if self._is_known(path)}
         names = [".".join(path) for path in sorted(known)]
@@ -118,8 +118,10 @@ class SeenKeys:
         return is_among(expected, beside) or (n > 1 and n * 2 >= self.n_elements)
 
 
-def told_absent(elements: Mapping[str, SeenKeys]) -> str | None:
+def absent_message(elements: Mapping[str, SeenKeys]) -> str | None:
     """Which keys no element of some column has, and what to do; None if none is absent."""
-    absent = "; ".join(keys.told(column) for column, keys in elements.items() if keys.are_absent)
+    absent = "; ".join(
+        keys.absent_message(column) for column, keys in elements.items() if keys.are_absent
+    )
     hint = 'if elements may lack it, say missing_key = "null" in the mapping'
     return f"{absent}; {hint}" if absent else None

@@ -195,7 +195,7 @@ def _examined(
         try:
             result = type_ or _analysed(rows, [expression.text])[0]
         except (ParseException, AnalysisException) as error:
-            why = told(error, expression, columns)
+            why = explanation(error, expression, columns)
         else:
             word = clock_word_read(rows, expression.text)
             if word is None:
@@ -215,7 +215,7 @@ def _analysed(rows: DataFrame, texts: Sequence[str]) -> list[T.DataType]:
     return [field.dataType for field in rows.select(*map(F.expr, texts)).schema]
 
 
-def told(
+def explanation(
     error: ParseException | AnalysisException, expression: Expression, columns: Sequence[str]
 ) -> str:
     """Spark's complaint in a sentence, and what to write instead."""

@@ -21,7 +21,7 @@ def check_reading(
         for setting in settings
         if setting.name in given and given.get("format", setting.formats[0]) not in setting.formats
     ]
-    twice = _said_twice(given.get("columns", ()))
+    twice = _repeated(given.get("columns", ()))
     if twice:
         problems.append(
             f"{at}columns: {', '.join(twice)}: expressions cannot tell them apart, for case does "
@@ -54,6 +54,6 @@ def check_source(given: Mapping[str, Any], at: str, problems: list[str]) -> None
     check_reading(given, SOURCE_SETTINGS, at, problems)
 
 
-def _said_twice(columns: Sequence[str]) -> list[str]:
+def _repeated(columns: Sequence[str]) -> list[str]:
     folded = [column.lower() for column in columns]
     return [column for column in columns if folded.count(column.lower()) > 1]

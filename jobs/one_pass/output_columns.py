@@ -19,7 +19,7 @@ _MOMENT = {name: i for i, (name, _) in enumerate(LAST_MOMENTS)}
 
 
 @dataclass(frozen=True)
-class Made:
+class Aggregates:
     """What is known of U users as of a day."""
 
     present: Flags
@@ -38,9 +38,11 @@ class Made:
     """Lengths (U,), all values, and what they stand for if they are codes."""
 
 
-def columns_of(features: Sequence[Feature], made: Made, keys: pa.Array, day: int) -> pa.RecordBatch:
+def columns_of(
+    features: Sequence[Feature], aggregates: Aggregates, keys: pa.Array, day: int
+) -> pa.RecordBatch:
     """`user_key`, `as_of` and the features of the users who are known, in the order of keys."""
-    who = np.flatnonzero(made.present)
+    who = np.flatnonzero(aggregates.present)
     columns: dict[str, pa.Array] = {
         "user_key": keys.take(pa.array(who)),
         "as_of": pa.array(np.full(len(who), day, np.int32)).cast(pa.date32()),
@@ -48,14 +50,14 @@ def columns_of(features: Sequence[Feature], made: Made, keys: pa.Array, day: int
     numbers: dict[str, tuple[npt.NDArray[np.float64] | Ints, Flags | None]] = {}
     for feature in features:
         if feature.aggregate == "latest":
-            columns[feature.name] = _named(*made.latest[feature.source[0]], who)
+            columns[feature.name] = _named(*aggregates.latest[feature.source[0]], who)
         elif feature.aggregate in ("sequence", "text"):
-            columns[feature.name] = _listed(feature, made, who)
+            columns[feature.name] = _listed(feature, aggregates, who)
         else:
             value, valid = (
                 _ratio(numbers[feature.source[0]], numbers[feature.source[1]])
                 if feature.aggregate == "ratio"
-                else _number(feature, made, who, day)
+                else _number(feature, aggregates, who, day)
             )
             numbers[feature.name] = value, valid
             columns[feature.name] = pa.array(
@@ -64,17 +66,19 @@ def columns_of(features: Sequence[Feature], made: Made, keys: pa.Array, day: int
     return pa.RecordBatch.from_pydict(columns)
 
 
-def _number(feature: Feature, made: Made, who: Ints, day: int) -> tuple[Ints, Flags | None]:
+def _number(
+    feature: Feature, aggregates: Aggregates, who: Ints, day: int
+) -> tuple[Ints, Flags | None]:
     source, window = feature.source[0], feature.window
     at = len(WINDOWS) if window is None else WINDOWS.index(window)
     if feature.aggregate == "measure":
-        return made.measures[at, _MEASURE[source]][who], None
+        return aggregates.measures[at, _MEASURE[source]][who], None
     if feature.aggregate == "distinct":
-        return made.distincts[source][at][who], None
+        return aggregates.distincts[source][at][who], None
     if feature.aggregate == "since":
-        on = made.moments[_MOMENT[source]][who]
+        on = aggregates.moments[_MOMENT[source]][who]
         return day - on, on != NEVER
-    return made.joined[feature.name][who], None
+    return aggregates.joined[feature.name][who], None
 
 
 def _ratio(
@@ -97,9 +101,9 @@ def _named(codes: Ints, names: pa.Array, who: Ints) -> pa.Array:
     return names.take(pa.array(mine, mask=mine < 0))
 
 
-def _listed(feature: Feature, made: Made, who: Ints) -> pa.Array:
+def _listed(feature: Feature, aggregates: Aggregates, who: Ints) -> pa.Array:
     """Lists of the users who are known; nobody else has a value in them."""
-    lengths, values, names = made.lists[feature.source[0]]
+    lengths, values, names = aggregates.lists[feature.source[0]]
     offsets = np.concatenate([[0], np.cumsum(lengths[who])]).astype(np.int32)
     element = arrow_type(feature.type).value_type
     if names is None:

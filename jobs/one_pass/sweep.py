@@ -27,7 +27,7 @@ from contracts.measures import (
 from contracts.source_table import AD_VIEW
 from jobs.features.item_features import FROM_ITEM
 from jobs.features.user_state import LAST
-from jobs.one_pass.output_columns import Made, columns_of
+from jobs.one_pass.output_columns import Aggregates, columns_of
 from jobs.one_pass.running_aggregates import (
     NEVER,
     Buckets,
@@ -256,7 +256,7 @@ class Sweep:
         self._posts = LastRows(users[order], rows.enters(POST)[order], rows.n_users, TEXT_POSTS)
         self._post_users, self._post_day = users[order], rows.ints(POST, "day")[order]
 
-    def advance(self, k: int) -> Made:
+    def advance(self, k: int) -> Aggregates:
         """Everything as of day `k`, users that are not known yet included."""
         day = int(self._days[k])
         n, m = self._rows.n_users, len(MEASURES)
@@ -275,7 +275,7 @@ class Sweep:
         self._advance_items(k)
         sequence = self._sequence.at(k)
         items, last = self._recent_items(k, sequence.rows)
-        return Made(
+        return Aggregates(
             present=self._present_from <= k,
             measures=measures,
             distincts=self._distincts(k, day),

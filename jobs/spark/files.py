@@ -123,7 +123,7 @@ def explain_broken(rows: DataFrame, table: Table) -> None:
     ).collect()
     problems += [
         f"  grain ({', '.join(table.grain)}): expected one row, found {row['count']} of "
-        + ", ".join(_told(types[name], row[name]) for name in table.grain)
+        + ", ".join(_shown(types[name], row[name]) for name in table.grain)
         for row in repeated
     ]
     unexplained = [
@@ -137,7 +137,7 @@ NAMED_BY_US = ("table_name", "source", "file", "task", "segment")
 """String columns of which a message may show the values: others hold ids of people and things."""
 
 
-def _told(column: TableColumn, value: object) -> str:
+def _shown(column: TableColumn, value: object) -> str:
     """A value as a message shows it."""
     is_open = column.type != "string" or column.values is not None or column.name in NAMED_BY_US
     return str(value) if is_open or value is None else masked(str(value))

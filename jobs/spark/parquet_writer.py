@@ -78,15 +78,15 @@ class DayFiles:
         self._prefix = uri.removesuffix(self._root) if "://" in folder else ""
         self._system.create_dir(self._root, recursive=True)
         self._table, self._schema, self._by_month = table, arrow_schema(table), by_month
-        self._made: list[_Day] = []
+        self._written: list[_Day] = []
         self._pending: list[pa.RecordBatch] = []
         self._writer: pq.ParquetWriter | None = None
 
     def write(self, day: date, rows: pa.RecordBatch) -> None:
         """Rows of one day, with the contract's columns; texts may be dictionaries."""
-        if not self._made or self._made[-1].day != day:
+        if not self._written or self._written[-1].day != day:
             self._start(day)
-        _account(self._made[-1], rows, self._table)
+        _account(self._written[-1], rows, self._table)
         self._pending.append(rows.cast(self._schema))
         if sum(p.num_rows for p in self._pending) >= ROW_GROUP:
             self._flush()
@@ -94,12 +94,12 @@ class DayFiles:
     def _start(self, day: date) -> None:
         name = f"{day:%Y-%m}" if self._by_month else day.isoformat()
         path = f"{self._root}/{name}-{self._task}.parquet"
-        if not self._made or self._made[-1].path != self._prefix + path:
+        if not self._written or self._written[-1].path != self._prefix + path:
             self._close()
             self._writer = pq.ParquetWriter(
                 path, self._schema, filesystem=self._system, compression="zstd"
             )
-        self._made.append(_Day(day, self._prefix + path))
+        self._written.append(_Day(day, self._prefix + path))
 
     def _flush(self) -> None:
         if self._pending and self._writer is not None:
@@ -127,7 +127,7 @@ class DayFiles:
                     "is_broken": f.is_broken,
                     "n_repeated": f.n_repeated,
                 }
-                for f in self._made
+                for f in self._written
             ],
             schema=REPORT,
         )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import zipimport
 
 
-def _know_still(_: zipimport.zipimporter) -> None:
+def _keep_caches(_: zipimport.zipimporter) -> None:
     pass
 
 
-zipimport.zipimporter.invalidate_caches = _know_still  # type: ignore[method-assign, assignment]
+zipimport.zipimporter.invalidate_caches = _keep_caches  # type: ignore[method-assign, assignment]
 
 from pyspark.daemon import manager  # noqa: E402  after it, for its imports come from the zip
 

@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from contracts.errors import ContractError
-from contracts.foreign import told_by_library, without_values
+from contracts.foreign import library_message, without_values
 from contracts.splits import Split
 from contracts.tasks import Task, task_named
 from contracts.train_config import TrainConfig
@@ -157,11 +157,11 @@ def load_model(folder: Path) -> Model:
         about = json.loads((folder / "model.json").read_text())
         about["classes"]
     except (OSError, ValueError, KeyError) as error:
-        raise ContractError(f"{folder} holds no model: {told_by_library(error)}") from None
+        raise ContractError(f"{folder} holds no model: {library_message(error)}") from None
     try:
         config = TrainConfig(**{"wide": False, **about["config"]})  # before there was a choice
     except TypeError as error:
-        raise ContractError(f"{folder}: {_OTHER_VERSION} ({told_by_library(error)})") from None
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({library_message(error)})") from None
     layout = Layout(
         tuple(task_named(name) for name in about["tasks"]),
         {name: tuple(classes) for name, classes in about["classes"].items()},

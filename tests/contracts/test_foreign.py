@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from contracts.foreign import told_by_library, without_values
+from contracts.foreign import library_message, without_values
 
 
 @pytest.mark.parametrize(
@@ -39,4 +39,4 @@ def test_quoted_texts_mails_and_numbers_are_hidden(text: str, told: str) -> None
     ids=["file", "text", "key", "nothing", "json", "lines"],
 )  # fmt: skip
 def test_an_error_is_told_on_one_line(error: Exception, told: str) -> None:
-    assert told_by_library(error) == told
+    assert library_message(error) == told

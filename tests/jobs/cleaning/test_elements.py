@@ -224,19 +224,19 @@ def test_a_key_that_no_element_has_stops_the_run_with_those_that_are_there(
 
 def test_keys_of_elements_are_seen_wherever_they_first_are() -> None:
     seen = SeenKeys([("sku",), ("price", "amount")])
-    seen.look("no array")
-    seen.look([])
+    seen.note("no array")
+    seen.note([])
     assert not seen.are_absent
-    seen.look([{"SKU": 1}, None, "x", {"sku": None}])
+    seen.note([{"SKU": 1}, None, "x", {"sku": None}])
     assert seen.are_absent
-    seen.look([{"price": "2.50"}, {"price": {"amount": None}}])
+    seen.note([{"price": "2.50"}, {"price": {"amount": None}}])
     assert (seen.are_absent, seen.unseen) == (False, set())
 
 
 def test_keys_of_elements_that_may_be_people_are_told_by_their_shape() -> None:
     seen = SeenKeys([("sku",)])
-    seen.look([{"Ann Miller": 1, "id": 2}, {"Bob": 1, "id": 3}, {"id": 4}])
-    assert seen.told("lines") == (
+    seen.note([{"Ann Miller": 1, "id": 2}, {"Bob": 1, "id": 3}, {"id": 4}])
+    assert seen.absent_message("lines") == (
         "no element of lines has the key sku; the keys there are aaa aaaaaa, aaa, id"
     )
 
