@@ -16,7 +16,7 @@ from contracts.tasks import Task
 
 @dataclass(frozen=True)
 class LearningDays:
-    """Which past as-of days are learnt from: the settings of that name."""
+    """Which past as-of days are trained on: the settings of that name."""
 
     example_spacing_days: int
     example_max_days: int
@@ -40,7 +40,7 @@ class LearningDays:
 
 @dataclass(frozen=True)
 class Learnable:
-    """Whether a task can be learnt as of a night."""
+    """Whether a task can be trained as of a night."""
 
     task: Task
     split: Split | None
@@ -49,7 +49,7 @@ class Learnable:
     """The first night, this one or a later one, on which it can; None: on none, because
     `example_max_days` of `example_spacing_days` do not reach back as far as its horizon."""
     by_time_from: date | None
-    """The first such night on which it is tested on later days than it learnt from."""
+    """The first such night on which it is tested on later days than it was trained on."""
 
 
 def first_days_of(tasks: Sequence[Task], first_days: Mapping[str, date | None]) -> dict[str, date]:
@@ -106,7 +106,7 @@ def _first_nights(
 
 
 def waiting(tasks: Sequence[Learnable]) -> list[str]:
-    """A line for each day from which tasks can be learnt that cannot be learnt yet."""
+    """A line for each day from which tasks can be trained that cannot be yet."""
     return _by_night([(f.task.name, f.from_day) for f in tasks if f.split is None])
 
 

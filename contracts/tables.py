@@ -309,7 +309,7 @@ SCOREBOARD = Table(
         Column("n_users", "bigint", "Users with a score and a label.", minimum=1),
         Column("metric", "string", "The task's main metric."),
         Column("value", "double", "Its value; null if all did, or none.", nullable=True),
-        Column("mean_predicted", "double", "Mean of what was foretold.", nullable=True),
+        Column("mean_predicted", "double", "Mean of the published predictions.", nullable=True),
         Column("mean_observed", "double", "Mean of what then happened.", nullable=True),
         Column(
             "standard_error",

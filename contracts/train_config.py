@@ -112,7 +112,7 @@ class TrainConfig:
     input_dropout: float = 0.2
     """Share of inputs dropped while training."""
     sequence_dropout: float = 0.5
-    """Share of rows that are learnt from without their events, and without their words: both know
+    """Share of rows that are trained on without their events, and without their words: both know
     a user well enough to memorise labels."""
     event_dropout: float = 0.0
     """Share of events left out of each sequence while training."""

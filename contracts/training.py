@@ -1,5 +1,5 @@
 """The report of a training that came to no model: a flow says it where nobody wanted one, and
-`models/train.py` where nothing could be learnt. It alone writes the report of any other."""
+`models/train.py` where nothing could be trained. It alone writes the report of any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows about people who are to be forgotten: found by key, blanked where they land.
+"""Rows about people who are to be erased: found by key, blanked where they land.
 
 Where a raw column is an array in JSON and only elements of it name the person, only these are
 blanked; the row is where the person is named outside of them, or an expression makes the array.

@@ -59,7 +59,7 @@ def run_landing(
 ) -> Result:
     """Land `files`; `days` are all the days their rows may fall on, found out if empty.
 
-    `blank` takes out what rows say about people who are forgotten. `max_rows` of a file are enough
+    `blank` takes out what rows say about people who were erased. `max_rows` of a file are enough
     for a trial. Rows that say a day that is not `before` have that as their problem.
 
     Raises:

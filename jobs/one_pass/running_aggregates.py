@@ -61,7 +61,7 @@ class Sums:
 
 
 class Maxima:
-    """The largest over windows and all time, (W + 1, M * U): none of them can be taken back, so
+    """The largest over windows and all time, (W + 1, M * U): none of them can be undone, so
     each day looks at all that is in its windows. Few values are."""
 
     def __init__(

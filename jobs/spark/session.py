@@ -22,7 +22,7 @@ EVENT_LOG = "spark.eventLog.enabled"
 LOG_LEVEL = "spark.log.level"
 _QUIET_LEVELS = frozenset({"WARN", "ERROR", "FATAL", "OFF"})
 HEX_DIGITS = "(?i)[0-9a-f]{32,}"
-"""What is blotted out of plans wherever Spark writes them: the pads of the user key stand in them,
+"""What is redacted in plans wherever Spark writes them: the pads of the user key stand in them,
 128 digits each, which an abbreviated plan may cut."""
 
 
