@@ -19,8 +19,8 @@ from jobs.cleaning import erased_rows
 from jobs.cleaning.verdicts import Rules, considered, user_key, verdicts
 from jobs.mapping.element_keys import column_of
 from jobs.mapping.sources import Source, TableMap
+from jobs.source_table_stages import rules_for
 from jobs.stage import Settings
-from jobs.stages import rules_for
 from jobs.values.trimming import trimmed
 
 PLACE = ("landed_on", "source", "file", "line")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.clean_tables import CLEAN_TABLES, clean_table_named
-from contracts.days import DEDUP_DAYS, MAX_DAYS_EARLY, label_is_closed
+from contracts.clean_tables import CLEAN_TABLES
+from contracts.days import label_is_closed
 from contracts.errors import ContractError
-from contracts.mapping import SOURCE_SETTINGS
 from contracts.measures import WINDOWS
-from contracts.source_table import SourceTable, content
+from contracts.source_table import content
 from contracts.source_tables.account_events import ACCOUNT_EVENTS
 from contracts.source_tables.follows import FOLLOWS
 from contracts.source_tables.fraud_marks import FRAUD_MARKS
@@ -29,10 +28,7 @@ from contracts.tables import (
     ITEM_DAYS,
     ITEM_FEATURES,
     LABELS,
-    LANDED,
     LATE_DATA,
-    QUARANTINE,
-    RECONCILIATION,
     SCOREBOARD,
     TILES,
     USER_FEATURES,
@@ -43,109 +39,21 @@ from contracts.tables import (
 from contracts.tasks import LABEL_REACH, enabled_tasks
 from jobs import labels as labelling
 from jobs.cleaning import verdicts as cleaning
-from jobs.cleaning.fields import NO_MONEY, Context
-from jobs.cleaning.rules import rules
-from jobs.cleaning.verdicts import Rules
 from jobs.features.events import events, narrowed
 from jobs.features.item_features import item_features
 from jobs.features.user_days import (
     AUTHOR_DAYS,
     item_days,
     late_data,
-    tiles_of,
     united,
     user_days,
     user_item_days,
 )
 from jobs.features.user_features import user_features
 from jobs.features.user_state import user_state
-from jobs.mapping.sources import Source
 from jobs.one_pass.features import features_in_one_pass
+from jobs.source_table_stages import clean_job, tiles_job
 from jobs.stage import Inputs, Job, Output, Process, Read, Settings, Stage
-
-
-def rules_for(table: str, settings: Settings) -> Callable[[Source], Rules]:
-    """The rules of a clean table for the rows of a source."""
-    declared = clean_table_named(table)
-    return lambda source: rules(declared, Context.of(settings.key, settings.mapping, source, table))
-
-
-def _clean_job(table: SourceTable) -> Job:
-    def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-        feeds = settings.mapping.feeding(table.name)
-        rows = cleaning.verdicts(
-            inputs[LANDED.name],
-            feeds,
-            rules_for(table.name, settings),
-            days,
-            DEDUP_DAYS,
-            settings.mapping.bots.get(table.name),
-        )
-        names_of_lookups = [lookup.name for lookup in settings.mapping.lookups]
-        return _cleaned(table, rows, names_of_lookups)
-
-    def depends(settings: Settings, day: date) -> Any:
-        feeds = settings.mapping.feeding(table.name)
-        judging = [setting.name for setting in SOURCE_SETTINGS if setting.cleaning]
-        return [
-            settings.key.id,
-            repr(settings.mapping.money or NO_MONEY),
-            repr((settings.mapping.text, settings.mapping.bots.get(table.name))),
-            *(repr((s.name, t, *(getattr(s, name) for name in judging))) for s, t in feeds),
-            *(
-                repr((s.name, use.lookup.name, use.key, use.on))
-                for s, t in feeds
-                for use in s.lookups_of(t)
-            ),
-        ]
-
-    def lookups(settings: Settings, day: date) -> dict[str, str]:
-        feeds = settings.mapping.feeding(table.name)
-        uses = (use for source, feed in feeds for use in source.lookups_of(feed))
-        latest = day + timedelta(days=MAX_DAYS_EARLY)
-        return {use.lookup.name: use.lookup.content(latest) for use in uses}
-
-    back = 0 if "landed_on" in table.grain else DEDUP_DAYS
-    return Job(
-        f"clean_{table.name}",
-        f"Keep, count or quarantine every row meant for {table.name}.",
-        reads=(Read(LANDED, -back, 1),),
-        writes=(table, QUARANTINE, RECONCILIATION),
-        compute=compute,
-        declared=content((table.fields, table.cleaning)),
-        settings=depends,
-        lookups=lookups,
-    )
-
-
-def _cleaned(table: SourceTable, rows: DataFrame, lookups: Sequence[str]) -> Output:
-    """What became of judged rows; they are computed once for all of it."""
-    return Output(
-        shared=rows,
-        tables={
-            table.name: cleaning.clean(rows, table),
-            QUARANTINE.name: cleaning.quarantine(rows, table),
-            RECONCILIATION.name: cleaning.reconciliation(rows, table, lookups),
-        },
-    )
-
-
-def _tiles_job(table: SourceTable) -> Job:
-    tiles = TILES[table.name]
-
-    def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-        rows = inputs[table.name].where(cleaning.in_days("landed_on", days))
-        return Output({tiles.name: tiles_of(table, rows, inputs.get(POSTS.name))})
-
-    engaged_with = (Read(POSTS, -AUTHOR_DAYS, 1),) if table.received else ()
-    return Job(
-        tiles.name,
-        f"Tiles of {table.name}: counts and sums per user and day.",
-        reads=(Read(table, 0, 1), *engaged_with),
-        writes=(tiles,),
-        compute=compute,
-        declared=content((table.measures, table.received)),
-    )
 
 
 def _user_item_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
@@ -287,8 +195,8 @@ _STATE = tuple(
 )
 
 SPARK_JOBS: tuple[Job, ...] = (
-    *(_clean_job(table) for table in CLEAN_TABLES),
-    *(_tiles_job(table) for table in _FACTS),
+    *(clean_job(table) for table in CLEAN_TABLES),
+    *(tiles_job(table) for table in _FACTS),
     Job(
         "user_item_days",
         "Orders, items, other users and devices that each user had to do with, per day.",

@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 def drop_retired(lake: Lake, receipts: Receipts) -> None:
     """Drop tables of earlier versions; their receipts first, which would be untrue without rows."""
     for name in RETIRED:
-        receipts.forget(name, receipts.days(name))
+        receipts.drop(name, receipts.days(name))
         lake.drop(name)
 
 

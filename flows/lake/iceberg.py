@@ -17,6 +17,7 @@ from pyiceberg.expressions import (
     AlwaysTrue,
     And,
     BooleanExpression,
+    EqualTo,
     GreaterThanOrEqual,
     In,
     LessThan,
@@ -179,6 +180,14 @@ def partition_spec(table: Table) -> PartitionSpec:
             for i, name in enumerate(table.partition)
         )
     )
+
+
+def rows_of(
+    table: Table, days: Iterable[date], where: Mapping[str, str] | None
+) -> BooleanExpression:
+    """Rows of these days that have these values in other columns."""
+    others = (EqualTo(name, value) for name, value in (where or {}).items())
+    return all_of([on_days(table, days), *others])
 
 
 def all_of(parts: Sequence[BooleanExpression]) -> BooleanExpression:

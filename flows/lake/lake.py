@@ -15,7 +15,6 @@ import pyarrow as pa
 from pyiceberg.expressions import (
     AlwaysTrue,
     BooleanExpression,
-    EqualTo,
     GreaterThanOrEqual,
     In,
     LessThan,
@@ -42,6 +41,7 @@ from flows.lake.iceberg import (
     on_days,
     partition_spec,
     planned_files,
+    rows_of,
     spec_names,
     token_of,
 )
@@ -235,12 +235,7 @@ class Lake:
         listed = [path for day in written.values() for path in day.files]
         paths = sorted(set(listed))
         check_files(table, written)
-        replaced = all_of(
-            [
-                on_days(table, written),
-                *(EqualTo(name, value) for name, value in (where or {}).items()),
-            ]
-        )
+        replaced = rows_of(table, written, where)
         with self._lock:
             iceberg = self._partitioned(table, by_month=len(paths) < len(listed))
             with conflict_as_busy(table), iceberg.transaction() as transaction:
@@ -264,12 +259,7 @@ class Lake:
     ) -> int:
         """Replace the rows of some days of a small table, which has no partitions."""
         data = pa.Table.from_pylist([dict(row) for row in rows], schema=arrow_schema(table))
-        replaced = all_of(
-            [
-                on_days(table, days),
-                *(EqualTo(name, value) for name, value in where.items()),
-            ]
-        )
+        replaced = rows_of(table, days, where)
         with self._lock:
             iceberg = self.writable(table)
             with conflict_as_busy(table), iceberg.transaction() as transaction:

@@ -32,10 +32,10 @@ from jobs.landing.landing import landed
 from jobs.landing.read import raw_rows
 from jobs.mapping.raw_row import WHOLE_FILE
 from jobs.mapping.sources import Money, RawFile, Source, SourceMapping, TableMap
+from jobs.source_table_stages import rules_for
 from jobs.spark.config import SparkConfig
 from jobs.spark.session import start_session
 from jobs.stage import Settings
-from jobs.stages import rules_for
 from jobs.values.user_key import UserKey, canonical_id
 from tests.jobs.landing.broken_files import COLUMNS, broken, torture
 from tests.jobs.landing.coverage_of_bytes import decoded, uncovered

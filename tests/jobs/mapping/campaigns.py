@@ -16,8 +16,8 @@ from jobs.landing.landing import landed
 from jobs.landing.lookup_files import read_whole
 from jobs.landing.raw_folder import raw_files
 from jobs.mapping.sources import SourceMapping
+from jobs.source_table_stages import rules_for
 from jobs.stage import Settings
-from jobs.stages import rules_for
 from jobs.values.user_key import UserKey
 
 KEY = UserKey(b"a key for the tests alone")
