@@ -6,9 +6,17 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from contracts.cleaning import Amount, Cleaning, Time
-from contracts.errors import ContractError
-from contracts.table import Column, Table
+from contracts.cleaning import (
+    Amount,
+    Attributes,
+    Cleaning,
+    ColumnRule,
+    KeyedId,
+    KeyedUser,
+    Sql,
+    Time,
+)
+from contracts.table import Column, Table, raise_if
 
 USER_KEY = Column("user_key", "string", "The user: 32 hex digits of a keyed hash (HMAC-SHA256).")
 OCCURRED_AT = Column("occurred_at", "timestamp", "When it happened, UTC.")
@@ -102,10 +110,32 @@ class SourceTable(Table):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.measures and self.event is None:
-            raise ContractError(f"{self.name}: has measures, but no event: nobody did anything")
+        made = {_column_of(rule) for rule in self.cleaning.columns}
+        named = {field.name for field in self.fields}
+        read = {_field_of(rule) for rule in self.cleaning.columns} - {None}
+        problems = [
+            f"  {name}: no rule of its cleaning makes it"
+            for name in self.names
+            if name not in made | {"landed_on"}
+        ]
+        problems += [
+            f"  {name}: its cleaning reads this field, which it does not declare"
+            for name in sorted(name for name in read if name is not None and name not in named)
+        ]
+        columns = {"its cleaning's id": self.cleaning.id}
+        if self.event is not None:
+            columns["its event's id"] = self.event.id
+        columns |= {f"its thing {thing.kind}": thing.column for thing in self.things}
+        problems += [
+            f"  {name}: {what} is no column of it"
+            for what, name in columns.items()
+            if name not in self.names
+        ]
+        if self.event is None and (self.measures or self.received):
+            problems.append("  it has measures, but no event: nobody did anything")
         if self.item_measures and "item" not in {thing.kind for thing in self.things}:
-            raise ContractError(f"{self.name}: measures items, but has no thing of kind item")
+            problems.append("  it measures items, but has no thing of kind item")
+        raise_if(self, problems)
 
     @property
     def time_fields(self) -> frozenset[str]:
@@ -121,6 +151,29 @@ class SourceTable(Table):
     def has_money(self) -> bool:
         """Whether rows have amounts: a mapping that feeds it needs `[money]`."""
         return any(isinstance(rule, Amount) for rule in self.cleaning.columns)
+
+
+def _column_of(rule: ColumnRule) -> str:
+    match rule:
+        case Amount():
+            return "amount_minor"
+        case Time():
+            return rule.name
+        case _:
+            return rule.column
+
+
+def _field_of(rule: ColumnRule) -> str | None:
+    """The field that a rule reads; None if it says so in SQL, or reads none."""
+    match rule:
+        case Sql() | Attributes():
+            return None
+        case KeyedId(column, _, field):
+            return field or column
+        case Amount(field) | Time(field) | KeyedUser(_, field):
+            return field
+        case _:
+            return rule.column
 
 
 def content(declaration: Any) -> Any:

@@ -82,6 +82,11 @@ class Table:
                 )
 
     def __getitem__(self, name: str) -> Column:
+        """The column of that name.
+
+        Raises:
+            KeyError: it has none.
+        """
         for column in self.columns:
             if column.name == name:
                 return column

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 
 from contracts.__main__ import tables_page, with_tables
-from contracts.clean_tables import CLEAN_TABLES
-from contracts.cleaning import Time
 from contracts.errors import ContractError
 from contracts.features import FEATURES
 from contracts.kinds import (
@@ -59,14 +57,6 @@ def test_every_table_and_stage_that_writes_on_branches_is_declared_once() -> Non
     assert len(set(RELEASED_TABLES)) == len(RELEASED_TABLES)
     assert len({released.stage for released in ON_BRANCH}) == len(ON_BRANCH)
     assert set(RELEASED_TABLES) <= set(TABLES)
-
-
-def test_every_column_of_a_clean_table_is_made_by_its_rules() -> None:
-    for table in CLEAN_TABLES:
-        made = {getattr(rule, "column", "") for rule in table.cleaning.columns}
-        made |= {rule.name for rule in table.cleaning.columns if isinstance(rule, Time)}
-        made |= {"amount_minor"} if table.has_money else set()
-        assert set(table.names) - made == {"landed_on"}
 
 
 def test_names_are_declared_once() -> None:
