@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pickle
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
@@ -21,34 +23,49 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 REAL_DATA = REPOSITORY.parent / "shared" / "data"
 
 
+T = TypeVar("T")
+
+
 # Prefect reads its settings when it is first imported, before any fixture.
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 
 
-class Together(LoadScopeScheduling):
-    """What shares fixtures stays with one worker, in order: the tests of a file, and those of all
-    files in `flows/one_home` and in `models/one_model`."""
+class ByFile(LoadScopeScheduling):
+    """The tests of a file stay with one worker, in order, for they share fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return str(Path(file).parent) if "/one_" in file else file
+        return nodeid.split("::")[0]
 
 
 SLOW_FIXTURES = frozenset({"server", "page", "connect_server"})
 """PostgreSQL, a browser, a Connect server: what a test waits for long before it can begin."""
 
 
+LONGEST = (
+    "flows/one_home/test_backfill_and_rollback.py",
+    "flows/server/test_schedule.py",
+    "models/one_model/test_train.py",
+    "models/training/test_lightning_fit.py",
+    "flows/retention/test_erasing_elements.py",
+)
+"""Files that begin before all others, so that no worker is left alone with one of them at the end.
+Only one of them needs the first night, for which others would wait."""
+
+
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start such a server are slow, whoever forgets to say so."""
+    """Tests that start such a server are slow, whoever forgets to say so; the longest come first,
+    and those of flows before the many short ones of jobs."""
     for item in items:
         if SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
+    order = {REPOSITORY / "tests" / name: n for n, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(LONGEST)))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
-    config.option.loadscopereorder = False  # the longest, `flows/one_home`, is collected first
-    return Together(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -66,11 +83,42 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     quiet_environment(Home.of(home))
 
 
+class Once(Protocol):
+    """Makes something once in a test run, in whichever worker needs it first."""
+
+    def __call__(self, name: str, make: Callable[[Path], T]) -> T: ...
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
+    """What `make` returned for a name, given a folder that all workers of the run share."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+
+    def made(name: str, make: Callable[[Path], T]) -> T:
+        folder, kept, failed = (shared / f"{name}{end}" for end in ("", ".pickle", ".failed"))
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if failed.exists():
+                pytest.fail(f"{name}: another worker tried in vain: {failed.read_text()}")
+            if not kept.exists():
+                folder.mkdir()
+                try:
+                    kept.write_bytes(pickle.dumps(make(folder)))
+                except BaseException as error:
+                    failed.write_text(repr(error))
+                    raise
+        thing: T = pickle.loads(kept.read_bytes())  # noqa: S301
+        return thing
+
+    return made
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one session; two shuffle partitions, because inputs are tiny."""
     config = SparkConfig(master="local[2]", memory="1500m", shuffle_partitions=2)
-    session = start_session(config, tmp_path_factory.mktemp("spark"))
+    session = start_session(config, tmp_path_factory.mktemp("spark"), brief=True)
     # Compiling and re-planning a query for a dozen rows takes longer than running it.
     session.conf.set("spark.sql.adaptive.enabled", "false")
     session.conf.set("spark.sql.codegen.wholeStage", "false")

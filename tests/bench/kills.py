@@ -29,7 +29,8 @@ from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.contents import contents, untrue_receipts
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import DAYS, ENVIRONMENT, NIGHT, START
+from tests.flows.conftest import ENVIRONMENT
+from tests.flows.first_night import DAYS, NIGHT, START
 
 MARK = "NIGHTJAR_KILL_TEST"
 LAST = NIGHT - timedelta(days=1)

@@ -24,7 +24,8 @@ from flows.storage.home import Home
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.past import told
-from tests.flows.conftest import ENVIRONMENT, START
+from tests.flows.conftest import ENVIRONMENT
+from tests.flows.first_night import START
 
 TRAINING = ("train", "score")
 

@@ -44,7 +44,8 @@ from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.kills import MARK, marked
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import DAYS, ENVIRONMENT, START
+from tests.flows.conftest import ENVIRONMENT
+from tests.flows.first_night import DAYS, START
 
 HISTORY = DAYS
 TRUNCATED, MOVED, KILLED, AUDIT = 5, 12, 18, 24

@@ -38,7 +38,8 @@ from jobs.market.traits import Market
 from tests.bench.contents import contents
 from tests.bench.kills import environment, marked, watches
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import DAYS, NIGHT, START, no_postgres, postgres_server
+from tests.flows.conftest import no_postgres, postgres_server
+from tests.flows.first_night import DAYS, NIGHT, START
 from tests.flows.server_outage import doorway
 
 COMMAND = [sys.executable, "-c", "from flows.cli.start import main; main()"]

@@ -34,7 +34,8 @@ from flows.state.schema import open_database
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import DAYS, ENVIRONMENT, NIGHT, START
+from tests.flows.conftest import ENVIRONMENT
+from tests.flows.first_night import DAYS, NIGHT, START
 
 PREFECT, MLFLOW, PAGES = 4410, 5410, 4510
 

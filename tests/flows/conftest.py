@@ -1,8 +1,7 @@
-"""One home with one released night on a tiny market, which the tests of flows share."""
+"""Copies of one released night on a tiny market, and a PostgreSQL server."""
 
 from __future__ import annotations
 
-import io
 import os
 import pwd
 import shutil
@@ -12,26 +11,18 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from rich.console import Console
 from sqlalchemy import create_engine, text
 
 from flows.engine import run
-from flows.lifecycle.log_filters import following_runs
-from flows.nightly import nightly
 from flows.state.postgres import DATABASES
-from jobs.market.files import simulate
-from jobs.market.traits import Market
-from tests.conftest import REPOSITORY
-from tests.flows.executed import Executed, recorded
+from tests.conftest import REPOSITORY, Once
+from tests.flows.first_night import HOME, FirstNight, build, copied, show_release
 
-START, DAYS = date(2025, 1, 1), 132
-NIGHT = START + timedelta(days=DAYS)
 ENVIRONMENT = {
     "NIGHTJAR_KEY": "a key for the tests alone",
     "NIGHTJAR_EXAMPLE_SPACING_DAYS": "8",
@@ -157,58 +148,44 @@ def fresh_databases(server: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def market_home(spark: SparkSession, tmp_path_factory) -> Path:
-    """A folder with two days of raw logs more than the first night sees."""
-    root = tmp_path_factory.mktemp("night")
-    simulate(Market(150, START, DAYS + 2, 3), root / "raw", lambda done, total: None)
-    return root / "Anns Häuschen"  # names with a space and an umlaut are as good as others
+def original(spark: SparkSession, once: Once) -> FirstNight:
+    """The first night as it was run, by whichever worker came first. It is only to be copied."""
+
+    def run(folder: Path) -> FirstNight:
+        root = folder / "original"
+        root.mkdir()
+        with settings_of(root, spark):
+            return build(root)
+
+    return once("nights", run)
 
 
 @pytest.fixture(scope="module")
-def home(spark: SparkSession, market_home: Path) -> Iterator[Path]:
-    """The home, with its settings in the environment for the whole module."""
-    patch = pytest.MonkeyPatch()
-    own = {"NIGHTJAR_HOME": str(market_home), "NIGHTJAR_RAW": str(market_home.parent / "raw")}
-    for name, value in (ENVIRONMENT | own).items():
-        patch.setenv(name, value)
-    patch.setattr(run, "start_session", lambda config, scratch: spark)
-    yield market_home
-    patch.undo()
-
-
-_DONE: dict[Path, dict[str, Any]] = {}
-_SAID: dict[Path, list[str]] = {}
-_EXECUTED: dict[Path, Executed] = {}
-
-
-@pytest.fixture(scope="module")
-def first(home: Path) -> dict[str, Any]:
-    """What the first night returned; it runs once for all modules."""
-    if home not in _DONE:
-        with lines_at_a_terminal() as said, recorded() as executed:
-            _DONE[home] = nightly(NIGHT)
-        _SAID[home] = said
-        _EXECUTED[home] = executed
-    return _DONE[home]
-
-
-@pytest.fixture(scope="module")
-def first_lines(home: Path, first: dict[str, Any]) -> list[str]:
-    """The lines that a person at a terminal would have seen of it."""
-    return _SAID[home]
-
-
-@pytest.fixture(scope="module")
-def executed(home: Path, first: dict[str, Any]) -> Executed:
-    """What of our code its stages ran."""
-    return _EXECUTED[home]
+def first_night(spark: SparkSession, original: FirstNight) -> Iterator[FirstNight]:
+    """The first night in a home of the module's own, whose settings are in the environment."""
+    night = copied(original)
+    with settings_of(night.root, spark):
+        show_release(night.home)
+        yield night
 
 
 @contextmanager
-def lines_at_a_terminal() -> Iterator[list[str]]:
-    """The lines of runs in this process that a terminal shows, once they have ended."""
-    console, lines = Console(file=io.StringIO(), width=1000), list[str]()
-    with following_runs(console):
-        yield lines
-    assert isinstance(console.file, io.StringIO)
-    lines += console.file.getvalue().splitlines()
+def settings_of(root: Path, spark: SparkSession) -> Iterator[None]:
+    """The settings of a first night in the environment."""
+    own = {"NIGHTJAR_HOME": str(root / HOME), "NIGHTJAR_RAW": str(root / "raw")}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (ENVIRONMENT | own).items():
+            patch.setenv(name, value)
+        patch.setattr(run, "start_session", lambda config, scratch: spark)
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(first_night: FirstNight) -> Path:
+    return first_night.home
+
+
+@pytest.fixture(scope="module")
+def first(first_night: FirstNight) -> dict[str, Any]:
+    """What the first night returned."""
+    return first_night.result

@@ -6,7 +6,7 @@ from flows.engine.code_hash import name_of, reached
 from flows.engine.fingerprints import CODE_OF_FILES, CODE_OF_LANDING
 from jobs.stages import SPARK_JOBS
 from tests.flows.conftest import QUIET
-from tests.flows.executed import Executed
+from tests.flows.first_night import FirstNight
 
 pytestmark = QUIET
 
@@ -26,7 +26,8 @@ SETTINGS = ("jobs.stages._closed_tasks",)
 """What they give is the fingerprint's configuration."""
 
 
-def test_what_a_stage_executes_is_in_its_fingerprint(executed: Executed) -> None:
+def test_what_a_stage_executes_is_in_its_fingerprint(original: FirstNight) -> None:
+    executed = original.executed
     roots = {
         job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None]
         for job in SPARK_JOBS

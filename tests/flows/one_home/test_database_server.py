@@ -28,7 +28,8 @@ from flows.settings import read_settings
 from flows.state.postgres import DATABASES
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from tests.flows.conftest import NIGHT, PASSWORD, QUIET, fresh_databases
+from tests.flows.conftest import PASSWORD, QUIET, fresh_databases
+from tests.flows.first_night import NIGHT
 
 pytestmark = QUIET
 SECRETS = {

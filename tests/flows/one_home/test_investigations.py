@@ -29,7 +29,8 @@ from flows.settings import read_settings
 from flows.state.schema import RUNS, open_database
 from flows.state.writer_lock import writing
 from tests.bench.contents import contents, untrue_receipts
-from tests.flows.conftest import NIGHT, QUIET
+from tests.flows.conftest import QUIET
+from tests.flows.first_night import NIGHT
 
 pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
 CUT = NIGHT - timedelta(days=24)

@@ -27,7 +27,9 @@ from flows.state.schema import CURRENT, open_database
 from flows.steps import prefect_tasks, publish
 from flows.steps import tasks as steps
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import NIGHT, QUIET, START, lines_at_a_terminal
+from tests.flows.conftest import QUIET
+from tests.flows.first_night import NIGHT, START
+from tests.flows.terminal_lines import lines_at_a_terminal
 
 pytestmark = QUIET
 
@@ -119,22 +121,21 @@ OURS = re.compile(
 )
 
 
-def test_a_good_night_says_lines_of_its_own_and_no_library_s(first_lines) -> None:
+def test_a_good_night_says_lines_of_its_own_and_no_library_s(first_night) -> None:
+    first_lines = first_night.lines
     assert len(first_lines) > 20
     assert [line for line in first_lines if not OURS.match(line)] == []
     assert [line for line in first_lines if "Finished in state" in line] == []
 
 
-def test_the_same_night_again_recomputes_nothing_and_finds_the_same(
-    home: Path, first, first_lines
-) -> None:
+def test_the_same_night_again_recomputes_nothing_and_finds_the_same(first, first_night) -> None:
     with lines_at_a_terminal() as lines:
         again = nightly(NIGHT)
     assert again["recomputed"] == 0
     assert again["release_id"] == first["release_id"]
     # What is judged again is compared with what it was compared with, and never with itself.
     gate, audited = verdicts = verdicts_of(lines)
-    assert verdicts == verdicts_of(first_lines)
+    assert verdicts == verdicts_of(first_night.lines)
     assert "there was no champion to compare with" in gate
     assert audited.endswith(" checks passed")
 

@@ -15,7 +15,8 @@ from flows.engine.spark_stages import compute
 from flows.monitor import scoreboard
 from flows.release.duckdb_views import query
 from flows.settings import read_settings
-from tests.flows.conftest import NIGHT, QUIET
+from tests.flows.conftest import QUIET
+from tests.flows.first_night import NIGHT
 
 pytestmark = QUIET
 

@@ -13,6 +13,7 @@ from contracts.tasks import TASKS
 from contracts.train_config import TrainConfig
 from models.artifact.model import load_model, save_model
 from models.train import train
+from tests.conftest import Once
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig(
@@ -27,25 +28,29 @@ def spec_of(folder: Path, files: tuple[str, ...], **given: Any) -> TrainSpec:
 
 
 @pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    return write_examples(tmp_path_factory.mktemp("examples"))
+def files(once: Once) -> tuple[str, ...]:
+    return once("examples", write_examples)
 
 
 @pytest.fixture(scope="session")
-def trained(files, tmp_path_factory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("run")
-    run = RunSpec(
-        "tests",
-        (folder / "artifacts").as_uri(),
-        "one",
-        (DatasetSpec("examples", "77", "/lake"),),
-        {"as_of": "x"},
-    )
-    return train(spec_of(folder, files, run=run), f"sqlite:///{folder}/mlflow.db")
+def trained(files: tuple[str, ...], once: Once) -> dict[str, Any]:
+    """What the training said, whose artifact all workers of a test run share: it is only read."""
+
+    def of(folder: Path) -> dict[str, Any]:
+        run = RunSpec(
+            "tests",
+            (folder / "artifacts").as_uri(),
+            "one",
+            (DatasetSpec("examples", "77", "/lake"),),
+            {"as_of": "x"},
+        )
+        return train(spec_of(folder, files, run=run), f"sqlite:///{folder}/mlflow.db")
+
+    return once("trained", of)
 
 
 @pytest.fixture(scope="session")
-def whole(trained, tmp_path_factory) -> str:
+def whole(trained: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> str:
     """The artifact with every task published, whatever the gate says of the rare ones."""
     folder = tmp_path_factory.mktemp("whole")
     save_model(replace(load_model(Path(trained["folder"]) / "model"), withheld={}), folder)

@@ -368,6 +368,7 @@ def test_two_ranks_make_one_model_and_a_failing_rank_is_seen(files, tmp_path) ->
     assert {n: t.shape for n, t in weights.items()} == {n: t.shape for n, t in alone.items()}
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_is_seen(files, tmp_path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import os, threading\n"
