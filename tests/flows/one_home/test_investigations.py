@@ -40,6 +40,7 @@ def run(*words: str) -> Any:
     return CliRunner().invoke(app, list(words), catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
     found = canary(Night(read_settings(), NIGHT), CUT, print)
     assert found.problems == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -167,14 +168,21 @@ def left(night: Night) -> list[tuple[str | None, str]]:
     return [(row["fields"] and row["fields"][3], row["problem"]) for row in found]
 
 
-def test_one_of_several_people_in_a_raw_row_is_erased(night: Night, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "killed_behind",
+    [(1, len(TABLES)), pytest.param(range(1, len(TABLES) + 1), marks=pytest.mark.slow)],
+    ids=["killed at the ends", "killed behind each table"],
+)
+def test_one_of_several_people_in_a_raw_row_is_erased(
+    night: Night, monkeypatch, killed_behind: Sequence[int]
+) -> None:
     assert counts(night) == {
         "posts": (11, 8, 0, 3, 0), "engagements": (9, 5, 0, 4, 0), "users": (3, 2, 1, 0, 0),
     }  # fmt: skip
 
-    for n in range(len(TABLES)):  # killed behind each table, and begun again
+    for n in killed_behind:  # and begun again
         with monkeypatch.context() as patch:
-            kill_after(patch, "flows.lake.rewrite.rewrite", n + 1)
+            kill_after(patch, "flows.lake.rewrite.rewrite", n)
             with pytest.raises(Killed):
                 erasure.take_out(night, night.key.of("ann"), None)
     made = erasure.take_out(night, night.key.of("ann"), None)

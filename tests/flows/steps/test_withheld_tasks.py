@@ -22,23 +22,11 @@ from tests.flows.steps.simulated_scores import (
     USERS,
     Made,
     NightOf,
-    heard,
-    nights_in,
     statuses,
     trained,
 )
 
 pytestmark = QUIET
-
-
-@pytest.fixture
-def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    return heard(monkeypatch)
-
-
-@pytest.fixture
-def night_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NightOf:
-    return nights_in(tmp_path, monkeypatch)
 
 
 @pytest.fixture
