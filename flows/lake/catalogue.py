@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError
 from pyiceberg.utils.config import Config
 
 from contracts.errors import UsageError
 from flows.state.postgres import make_database
-from flows.state.schema import make_at_once
+from flows.state.schema import close_when_dropped, make_at_once
 from flows.storage.home import catalogue_database
 from flows.storage.location import plain_path
 
@@ -46,6 +47,9 @@ def _with_namespace(properties: Mapping[str, Any]) -> Catalog:
     if str(properties.get("uri", "")).startswith("postgresql"):
         make_database(str(properties["uri"]))
     catalog = load_catalog(NAMESPACE, **properties)
+    if isinstance(catalog, SqlCatalog):
+        close_when_dropped(catalog.engine)
+        catalog.engine.dispose()  # with what it looked for its tables
     with contextlib.suppress(NamespaceAlreadyExistsError):
         catalog.create_namespace(NAMESPACE)
     return catalog

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from sqlalchemy import (
     String,
     Table,
     create_engine,
+    event,
     func,
     insert,
     inspect,
@@ -212,8 +214,18 @@ def open_database(url: str) -> Engine:
         hide_parameters=True,  # in errors: they may be personal
         pool_pre_ping=True,  # a server that was away meanwhile has broken what was open
     )
+    close_when_dropped(engine)
     make_at_once(lambda: _migrate(engine))
     return engine
+
+
+def close_when_dropped(engine: Engine) -> None:
+    """Have its connections closed as soon as nobody has the engine any more, at the latest when the
+    process ends: whoever opens a database need not say when all that read with it are done."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, entry: Any) -> None:
+        weakref.finalize(entry, connection.close)  # the pool's entry for it goes with the engine
 
 
 def make_at_once(make: Callable[[], Made]) -> Made:

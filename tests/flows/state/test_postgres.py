@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -33,18 +31,7 @@ from tests.flows.conftest import PASSWORD, fresh_databases
 from tests.flows.lakes import day_file, release_of, rows_per_day
 from tests.flows.state.writers import check_that_the_sleeper_adds_nothing
 
-pytestmark = [  # pools of connections are closed when the process ends
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
 D1 = date(2025, 1, 1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _pools_are_gone() -> Iterator[None]:
-    """What is said of connections that are still open is said here, not in another file's test."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture
