@@ -22,7 +22,7 @@ RUNNER = (
     "jobs.stages.job_named",
 )
 """What asks for a stage and counts what came of it, and what is in tables' own fingerprints."""
-SETTINGS = ("jobs.stages._closed_tasks",)
+SETTINGS = ("jobs.stages._closed_tasks", "contracts.source_table.content")
 """What they give is the fingerprint's configuration."""
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import update
 from contracts.errors import ContractError, UsageError
 from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
 from flows.cli.main import app
+from flows.engine import spark_stages
 from flows.engine.accounting import StageReport
 from flows.engine.run import Night
 from flows.lake.lake import Lake
@@ -86,6 +87,7 @@ def test_the_pages_queries_run(home: Path, first, page: str, least: int) -> None
         assert rows or "label_" in statement or "AS was" in statement, statement
 
 
+@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 def test_the_pages_python_runs(home: Path, first) -> None:
     text = (REPOSITORY / "docs/analysts.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
@@ -345,7 +347,7 @@ def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path
         settings = read_settings(home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path)
         made = Night(settings, date(2025, 2, 1))
         made.look_at_files()
-        return made, made.land(made.mapping.sources[0], print)
+        return made, spark_stages.land(made, made.mapping.sources[0], print)
 
     def digests(made: Night) -> dict[date, Any]:
         return made.planner.digests("land_posts", "landed")
