@@ -9,7 +9,7 @@ import pytest
 
 from contracts.errors import UsageError
 from flows.settings import read_settings
-from flows.storage.home import Home
+from flows.storage.home import Home, catalogue_database, data_files, staging_folder
 from flows.storage.location import is_within, join, plain_path
 from flows.storage.storage import Storage
 
@@ -131,3 +131,42 @@ def test_a_location_is_within_a_folder_by_where_it_really_lies(home: Home) -> No
     assert is_within(f"{home.root}/runs/../lake", home.lake.rpartition("/")[0])
     assert not is_within(f"{home.root}/../lake", home.root)
     assert not is_within(f"{home.root}er/lake", home.root)
+
+
+def test_everything_lies_where_earlier_versions_put_it(tmp_path: Path) -> None:
+    """A place that moves leaves files behind that no housekeeping looks for."""
+    home = Home.of(tmp_path)
+    uris = {
+        home.lake: "lake",
+        data_files(home.lake): "lake/files",
+        staging_folder(home.lake, "r1"): "lake/files/r1",
+        home.runs: "runs",
+        home.run("r1", "train"): "runs/r1/train",
+        home.checkpoints("ab12"): "runs/training-ab12",
+        home.scoring: "runs/scoring",
+        home.page_reasons: "runs/pages",
+        home.models: "models",
+        home.model("m1"): "models/m1",
+        home.reports: "reports",
+        home.report(date(2025, 1, 1)): "reports/2025-01-01.html",
+        home.mlflow_artifacts: "mlartifacts",
+        home.mark: "home.json",
+        home.simulated_logs(300): "demo/300-users",
+    }
+    assert {uri: f"file://{tmp_path}/{name}" for uri, name in uris.items()} == {u: u for u in uris}
+    paths = {
+        home.analysts_file: "nightjar.duckdb",
+        home.database: "nightjar.db",
+        catalogue_database(home.lake): "lake/catalogue.db",
+        home.mlflow_database: "mlflow.db",
+        home.tuning_database: "tune.db",
+        home.mlflow_accounts: "mlflow_accounts.db",
+        home.mlflow_accounts_settings: "mlflow_accounts.ini",
+        home.prefect: "prefect",
+        home.logs: "logs",
+        home.scratch: "scratch",
+        home.process_folder("r1"): "runs/r1",
+    }
+    assert {path: tmp_path / name for path, name in paths.items()} == {p: p for p in paths}
+    assert home.mlflow_artifacts_uri == (tmp_path / "mlartifacts").as_uri()
+    assert str(home) == str(tmp_path)
