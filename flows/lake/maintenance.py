@@ -21,7 +21,15 @@ from contracts.table import Table
 from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
 from flows.lake.iceberg import span_of
 from flows.lake.lake import MAIN, Lake
-from flows.storage.location import is_within, join, name_of, plain_path, relative, resolved
+from flows.storage.location import (
+    folder_of,
+    is_within,
+    join,
+    name_of,
+    plain_path,
+    relative,
+    resolved,
+)
 from flows.storage.parquet_files import read_metadata, read_rows
 from flows.storage.storage import StoredFile
 from jobs.spark.files import WrittenDay
@@ -156,7 +164,9 @@ def remove(lake: Lake, stale: Stale) -> None:
     """Delete files, then the folders of runs that they leave empty."""
     for file in stale.files:
         lake.storage.remove(file.location)
-        lake.storage.remove_empty_folders(file.location, resolved(lake.data_files))
+    root = resolved(lake.data_files)
+    for folder in sorted({resolved(folder_of(file.location)) for file in stale.files}):
+        lake.storage.remove_empty_folders(folder, root)
 
 
 def months_to_compact(lake: Lake, table: Table, until: date) -> list[date]:

@@ -178,10 +178,10 @@ class Storage:
         with suppress(OSError):
             self._files.delete_dir(plain_path(location))
 
-    def remove_empty_folders(self, location: str, root: str) -> None:
-        """Remove the folder that something was removed from if that left it empty, and so on up to
-        `root`, which stays."""
-        folder, top = folder_of(plain_path(location)), plain_path(root).rstrip("/")
+    def remove_empty_folders(self, lowest: str, root: str) -> None:
+        """Remove a folder if it is empty, then the one that it was in, and so on up to `root`,
+        which stays."""
+        folder, top = plain_path(lowest).rstrip("/"), plain_path(root).rstrip("/")
         while folder.startswith(f"{top}/"):
             inside = fs.FileSelector(folder, allow_not_found=True)
             if self._files.get_file_info(inside):

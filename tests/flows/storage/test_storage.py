@@ -72,7 +72,7 @@ def test_folders_that_a_removal_leaves_empty_go_up_to_the_root(home: Home) -> No
         file = home.run(run, "x", "file")
         home.storage.remove(file)
         home.storage.remove(file)
-        home.storage.remove_empty_folders(file, home.runs)
+        home.storage.remove_empty_folders(home.run(run, "x"), home.runs)
     assert [folder.location for folder in home.storage.folders(home.runs)] == [home.run("two")]
     assert home.storage.folders(home.run("two")) == []
 
