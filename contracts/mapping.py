@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.clean_tables import clean_table_named
+from contracts.cleaning import Attributes, Stars
 from contracts.sources import NULL_VALUES
 from contracts.values import (
     EPOCHS,
@@ -360,10 +362,12 @@ USER_SETTINGS = (
         cleaning=True,
     ),
 )
-"""What only the table `users` may say."""
+"""What only a table with further attributes may say: `users`."""
 
 
 def table_settings(table: str) -> tuple[Setting, ...]:
     """What may be said of a clean table besides its fields."""
-    own = {"users": USER_SETTINGS, "reviews": (STARS_SCALE,)}
-    return (*TABLE_SETTINGS, *own.get(table, ()))
+    rules = {type(rule) for rule in clean_table_named(table).cleaning.columns}
+    attributes = USER_SETTINGS if Attributes in rules else ()
+    stars = (STARS_SCALE,) if Stars in rules else ()
+    return (*TABLE_SETTINGS, *attributes, *stars)

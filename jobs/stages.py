@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import date
 from typing import Any
 
@@ -14,13 +15,10 @@ from contracts.days import label_is_closed
 from contracts.errors import ContractError
 from contracts.measures import WINDOWS
 from contracts.source_table import content
-from contracts.source_tables.account_events import ACCOUNT_EVENTS
 from contracts.source_tables.follows import FOLLOWS
-from contracts.source_tables.fraud_marks import FRAUD_MARKS
 from contracts.source_tables.items import ITEMS
 from contracts.source_tables.orders import ORDERS
 from contracts.source_tables.posts import POSTS
-from contracts.source_tables.reviews import REVIEWS
 from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import (
@@ -35,6 +33,7 @@ from contracts.tables import (
     USER_ITEM_DAYS,
     USER_SCORES,
     USER_STATE,
+    table_named,
 )
 from contracts.tasks import LABEL_REACH, enabled_tasks
 from jobs import labels as labelling
@@ -175,13 +174,8 @@ def _examples(inputs: Inputs, days: Sequence[date], settings: Settings) -> Outpu
 
 
 _WIDEST = max(WINDOWS)
-_LABELLED_FROM = (
-    USER_ITEM_DAYS,
-    ORDERS,
-    REVIEWS,
-    ACCOUNT_EVENTS,
-    FRAUD_MARKS,
-    ITEMS,
+_LABELLED_FROM = tuple(
+    table_named(known.name) for known in fields(labelling.Known) if known.name != "user_days"
 )
 _LABELS_SINCE: Mapping[Table, int | None] = {ITEMS: None, ORDERS: -2}
 """From where on labels read, if not from the day before: a cancellation may be stamped just before
