@@ -15,7 +15,7 @@ import pytest
 
 from flows.settings import quiet_environment
 from flows.storage.home import Home
-from tests.flows.steps.simulated_scores import SETS, end_nights, heard, nights_in
+from tests.flows.steps.simulated_scores import SETS, finish_nights, nights_in, steps_without_servers
 
 NIGHTS = 16
 """In one home: each is compared with the one before, and what a night costs grows with them."""
@@ -27,8 +27,8 @@ def main() -> None:
     for n in range(0, len(sets), NIGHTS):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
             quiet_environment(Home.of(folder))
-            heard(patch)
-            end_nights(Path(folder), nights_in(Path(folder), patch), patch, sets[n : n + NIGHTS])
+            steps_without_servers(patch)
+            finish_nights(Path(folder), nights_in(Path(folder), patch), patch, sets[n : n + NIGHTS])
     seconds = round(time.monotonic() - started, 1)
     print(json.dumps({"benchmark": "mappings", "sets": len(sets), "seconds": seconds}))
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.steps.simulated_scores import NightOf, heard, nights_in
+from tests.flows.steps.simulated_scores import NightOf, nights_in, steps_without_servers
 
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    return heard(monkeypatch)
+    return steps_without_servers(monkeypatch)
 
 
 @pytest.fixture

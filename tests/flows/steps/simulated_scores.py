@@ -54,15 +54,15 @@ USERS = [f"{n:032x}" for n in range(3)]
 
 
 @dataclass(frozen=True)
-class Followed:
+class Outcome:
     """All that the last steps see of a mapping's tables, but for counts of their rows."""
 
     tasks: tuple[str, ...]
     switched_off: tuple[tuple[str, str], ...]
 
 
-def what_follows(night: Night) -> Followed:
-    return Followed(
+def outcome_of(night: Night) -> Outcome:
+    return Outcome(
         tuple(task.name for task in night.tasks), tuple(sorted(night.switched_off.items()))
     )
 
@@ -80,9 +80,9 @@ def whole(tables: frozenset[str]) -> frozenset[str]:
     return tables | {field for task in TASKS for field in task.needs_fields}
 
 
-def ways() -> dict[Followed, list[frozenset[str]]]:
+def sets_by_outcome() -> dict[Outcome, list[frozenset[str]]]:
     """What may follow from a mapping, with all sets of tables that it follows from."""
-    found: dict[Followed, list[frozenset[str]]] = {}
+    found: dict[Outcome, list[frozenset[str]]] = {}
     for tables in SETS:
         mapped = whole(tables)
         on = enabled_tasks(mapped)
@@ -91,12 +91,12 @@ def ways() -> dict[Followed, list[frozenset[str]]]:
             for task in TASKS
             if task not in on
         }
-        like = Followed(tuple(task.name for task in on), tuple(sorted(off.items())))
+        like = Outcome(tuple(task.name for task in on), tuple(sorted(off.items())))
         found.setdefault(like, []).append(tables)
     return found
 
 
-class Made(Night):
+class SimulatedNight(Night):
     """A night whose data, training and scores are made up."""
 
     users: Sequence[str] = USERS
@@ -175,7 +175,7 @@ class Made(Night):
         return Candidate((Written(scores, snapshot, outputs),))
 
 
-NightOf = Callable[[int, frozenset[str]], Made]
+NightOf = Callable[[int, frozenset[str]], SimulatedNight]
 
 
 def _value(column: Column) -> Any:
@@ -221,7 +221,7 @@ def trained(folder: Path, tasks: Sequence[Task], skipped: Sequence[Task]) -> dic
     }
 
 
-class MadeRegistry(FakeRegistry):
+class SimulatedRegistry(FakeRegistry):
     def __init__(self, settings: object):
         pass
 
@@ -229,7 +229,7 @@ class MadeRegistry(FakeRegistry):
         return Path(model_id)
 
 
-def heard(patch: pytest.MonkeyPatch) -> list[str]:
+def steps_without_servers(patch: pytest.MonkeyPatch) -> list[str]:
     """What the steps say from now on; Prefect and MLflow are not there."""
     lines: list[str] = []
     for module in (publish, steps, candidate, scoring):
@@ -237,14 +237,14 @@ def heard(patch: pytest.MonkeyPatch) -> list[str]:
     for module in (publish, steps):
         patch.setattr(module, "warn", lambda problem, event: lines.append(f"{event}: {problem}"))
     for module in (publish, steps, scoring):
-        patch.setattr(module, "Registry", MadeRegistry)
+        patch.setattr(module, "Registry", SimulatedRegistry)
     patch.setattr(prefect_tasks, "warn", lambda problem, event: lines.append(f"{event}: {problem}"))
     patch.setattr(publish, "announce", lambda release_id, as_of: None)
     patch.setattr(steps, "create_markdown_artifact", lambda text, **told: lines.append(text))
     return lines
 
 
-def end(night: Made, learnt: Sequence[Task], folder: Path) -> dict[str, Any]:
+def end(night: SimulatedNight, learnt: Sequence[Task], folder: Path) -> dict[str, Any]:
     """The night's last steps."""
     written = night.commit(learnt)
     told = trained(folder, learnt, [task for task in night.tasks if task not in learnt])
@@ -269,22 +269,22 @@ def nights_in(folder: Path, patch: pytest.MonkeyPatch) -> NightOf:
     patch.setenv("NIGHTJAR_HOME", str(folder / "home"))
     patch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
     settings, whole = read_settings(source=path, raw=folder / "raw"), read_mapping(path)
-    first = Made(settings, FIRST)
+    first = SimulatedNight(settings, FIRST)
 
-    def made(n: int, tables: frozenset[str]) -> Made:
-        night = first if n == 0 else Made(settings, FIRST + timedelta(days=n))
+    def made(n: int, tables: frozenset[str]) -> SimulatedNight:
+        night = first if n == 0 else SimulatedNight(settings, FIRST + timedelta(days=n))
         night.mapping = only(whole, tables)
         return night
 
     return made
 
 
-def learnt_of(night: Night, n: int) -> list[Task]:
+def trained_tasks(night: Night, n: int) -> list[Task]:
     """All tasks, or on every other night a part of them: not each has enough history."""
     return list(night.tasks) if n % 2 == 0 else list(night.tasks)[::2]
 
 
-def end_nights(
+def finish_nights(
     folder: Path, night_of: NightOf, patch: pytest.MonkeyPatch, sets: Sequence[frozenset[str]]
 ) -> None:
     """A night for each of the sets, one after the other in one home: each is compared with the
@@ -292,14 +292,14 @@ def end_nights(
     patch.setattr(duckdb_views, "_comment", lambda *told: None)  # takes longer than all the rest
     for n, tables in enumerate(sets):
         night = night_of(n, tables)
-        learnt = learnt_of(night, n)
+        learnt = trained_tasks(night, n)
         done = end(night, learnt, folder)
         check_shown(night, done, learnt)
         paths = ["/", f"/users/{USERS[0]}", f"/tasks/{TASKS[n % len(TASKS)].name}"]
         assert statuses(night, paths) == dict.fromkeys(paths, 200), sorted(tables)
 
 
-def show_files(night: Made, files: dict[Table, WrittenDay]) -> None:
+def show_files(night: SimulatedNight, files: dict[Table, WrittenDay]) -> None:
     """Let analysts see these files."""
     duckdb_views.build_database(
         night.settings.home_folder.analysts_file,
@@ -309,7 +309,7 @@ def show_files(night: Made, files: dict[Table, WrittenDay]) -> None:
     )
 
 
-def check_shown(night: Made, done: dict[str, Any], learnt: Sequence[Task]) -> None:
+def check_shown(night: SimulatedNight, done: dict[str, Any], learnt: Sequence[Task]) -> None:
     """What page and terminal must show."""
     page = done["report"].read_text()
     for task in TASKS:
@@ -325,7 +325,7 @@ def check_shown(night: Made, done: dict[str, Any], learnt: Sequence[Task]) -> No
     render.night(out, told)
 
 
-def statuses(night: Made, paths: Sequence[str]) -> dict[str, int]:
+def statuses(night: SimulatedNight, paths: Sequence[str]) -> dict[str, int]:
     """What the pages answer."""
 
     async def asked() -> dict[str, int]:

@@ -35,13 +35,13 @@ from tests.flows.steps.simulated_scores import (
     NightOf,
     check_shown,
     end,
-    end_nights,
-    learnt_of,
+    finish_nights,
+    outcome_of,
+    sets_by_outcome,
     show_files,
     statuses,
     trained,
-    ways,
-    what_follows,
+    trained_tasks,
     whole,
 )
 
@@ -72,7 +72,7 @@ def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
 
 def test_what_follows_from_the_511_sets_of_tables_is_64_things(night_of: NightOf) -> None:
     """Whether users, posts and follows are mapped changes no task and no reason: only counts."""
-    known = ways()
+    known = sets_by_outcome()
     assert (len(SETS), len(known)) == (511, 64)
     assert sum(map(len, known.values())) == 511
     assert {f.tasks for f in known} == {
@@ -82,7 +82,7 @@ def test_what_follows_from_the_511_sets_of_tables_is_64_things(night_of: NightOf
         told_apart = {tables - {"users", "posts", "follows"} for tables in sets}
         assert len(told_apart) == 1
         for tables in sets:
-            assert what_follows(night_of(0, tables)) == like, sorted(tables)
+            assert outcome_of(night_of(0, tables)) == like, sorted(tables)
 
 
 @pytest.mark.parametrize("n_things", [8, pytest.param(64, marks=pytest.mark.slow)])
@@ -96,10 +96,10 @@ def test_whatever_is_mapped_can_be_shown(
     )  # takes longer than all the rest
     night_of(0, SETS[-1]).commit_data()
     features = night_of(0, SETS[-1]).write_features()
-    chosen = random.Random(5).sample(list(ways().values()), n_things)
+    chosen = random.Random(5).sample(list(sets_by_outcome().values()), n_things)
     for n, sets in enumerate(chosen):
         night = night_of(0, random.Random(n).choice(sets))
-        learnt = learnt_of(night, n)
+        learnt = trained_tasks(night, n)
         scores = night.write_scores(learnt)
         counts, dropped = (
             night.write(table, rows)
@@ -125,9 +125,9 @@ def test_whatever_is_mapped_ends_a_night(
 ) -> None:
     """With all that publishes, and the analysts' pages. Of the 64 things that may follow a sample
     of eight; `make bench-mappings` does it with all 511 sets."""
-    chosen = random.Random(7).sample(list(ways().values()), 8)
+    chosen = random.Random(7).sample(list(sets_by_outcome().values()), 8)
     sets = [random.Random(n).choice(alike) for n, alike in enumerate(chosen)]
-    end_nights(tmp_path, night_of, monkeypatch, sets)
+    finish_nights(tmp_path, night_of, monkeypatch, sets)
 
 
 def test_a_night_without_a_model_can_be_shown(

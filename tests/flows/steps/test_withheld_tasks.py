@@ -20,8 +20,8 @@ from tests.flows.steps.simulated_scores import (
     FIRST,
     SETS,
     USERS,
-    Made,
     NightOf,
+    SimulatedNight,
     statuses,
     trained,
 )
@@ -39,7 +39,7 @@ def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[Sc
     def run_models(spec: Any, folder: Path, say: Any) -> dict[str, Any]:
         (day,) = spec.days
         days.append(day)
-        night = Made(settings, day.as_of, "made-scores")
+        night = SimulatedNight(settings, day.as_of, "made-scores")
         known = [t for t in TASKS if t.name in ("purchase_7d", "churn_28d", "view_7d")]
         own = {"m1": ["churn_28d"], "unfit": [t.name for t in known]}.get(day.model, [])
         held = dict(day.withheld) | dict.fromkeys(own, "it loses to the constant")
@@ -55,7 +55,7 @@ def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[Sc
     return days
 
 
-def gated(night: Made, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def gated(night: SimulatedNight, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The night from its gate to its end: what scoring said, and what is shown."""
     night.commit_data()
     made = Fingerprint("code", "config", "inputs")
@@ -67,7 +67,7 @@ def gated(night: Made, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str
     return scored, tasks.report.fn(night, report, scored, audited, release)
 
 
-def methods(night: Made) -> dict[str, Any]:
+def methods(night: SimulatedNight) -> dict[str, Any]:
     """Where analysts read that the newest scores come from."""
     names = ("purchase_7d", "churn_28d", "view_7d")
     columns = ", ".join(f"any_value(method_{n}), count(score_{n}{_SUFFIX[n]})" for n in names)
