@@ -46,16 +46,19 @@ LONGEST = (
     "flows/server/test_schedule.py",
     "models/one_model/test_train.py",
     "models/training/test_lightning_fit.py",
+    "flows/one_home/test_database_server.py",
+    "flows/one_home/test_erasure.py",
+    "flows/one_home/test_investigations.py",
+    "flows/one_home/test_night.py",
     "flows/retention/test_erasing_elements.py",
 )
 """Files that begin before all others, so that no worker is left alone with one of them at the end.
-Only one of them needs the first night, for which others would wait."""
+The first runs the first night, which others need only once it is there."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start such a server are slow, whoever forgets to say so; the longest come first,
-    and those of flows before the many short ones of jobs."""
+    """Tests that start such a server are slow, whoever forgets to say so; the longest come first."""
     for item in items:
         if SLOW_FIXTURES & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.slow)
