@@ -1,14 +1,20 @@
-"""`python -m contracts` writes docs/tables.md and the tables of the README from declarations."""
+"""`python -m contracts` writes docs/tables.md and tables of other pages from declarations."""
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from contracts import train_config
 from contracts.lookups import LOOKUP_SETTINGS, USE_SETTINGS
 from contracts.mapping import FORMATS, SOURCE_SETTINGS, TABLE_SETTINGS, USER_SETTINGS, Setting
 from contracts.sources import FIELDS
 from contracts.tables import RELEASED_TABLES, TABLES
+from contracts.train_config import MAIN, PATHS, TrainConfig
 
 
 def tables_page() -> str:
@@ -86,24 +92,63 @@ def fields_page() -> str:
     return "\n".join(lines)
 
 
-READ_ME = {"settings": settings_page, "fields": fields_page}
-"""Tables of the README, which stand between comments of these names."""
+def training_page(names: Iterable[str]) -> str:
+    """Settings of training, as a Markdown table."""
+    defaults, sentences = TrainConfig().flat, _sentences()
+    lines = ["| setting | default | what it does |", "|---|---|---|"]
+    for name in names:
+        default = defaults[name]
+        shown = "none" if default is None else f"`{json.dumps(default).strip(chr(34))}`"
+        lines.append(f"| `train.{PATHS[name]}` | {shown} | {sentences[name]} |")
+    return "\n".join(lines)
 
 
-def with_tables(read_me: str) -> str:
-    """The README with its tables as they are declared now."""
-    for name, page in READ_ME.items():
+def _sentences() -> dict[str, str]:
+    """What stands below each setting of training where it is declared."""
+    sentences = {}
+    for group in ast.parse(inspect.getsource(train_config)).body:
+        if isinstance(group, ast.ClassDef):
+            for field, below in itertools.pairwise(group.body):
+                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+                    text = _text_of(below)
+                    if text is not None:
+                        sentences[field.target.id] = " ".join(text.split())
+    return sentences
+
+
+def _text_of(statement: ast.stmt) -> str | None:
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    return str(value.value) if isinstance(value, ast.Constant) else None
+
+
+PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "README.md": {
+        "training": lambda: training_page(MAIN),
+        "settings": settings_page,
+        "fields": fields_page,
+    },
+    "docs/model.md": {
+        "training": lambda: training_page([*MAIN, *(n for n in PATHS if n not in MAIN)]),
+    },
+}
+"""Tables of pages, which stand between comments of these names."""
+
+
+def with_tables(path: str, text: str) -> str:
+    """A page with its tables as they are declared now."""
+    for name, page in PAGES[path].items():
         start, end = f"<!-- {name}: written by make docs -->", f"<!-- end of {name} -->"
-        head, _, rest = read_me.partition(start)
-        read_me = f"{head}{start}\n\n{page()}\n\n{end}{rest.partition(end)[2]}"
-    return read_me
+        head, _, rest = text.partition(start)
+        text = f"{head}{start}\n\n{page()}\n\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 def main() -> None:
     """Write the pages into the folder where it is called."""
     Path("docs/tables.md").write_text(tables_page())
-    read_me = Path("README.md")
-    read_me.write_text(with_tables(read_me.read_text()))
+    for path in PAGES:
+        page = Path(path)
+        page.write_text(with_tables(path, page.read_text()))
 
 
 if __name__ == "__main__":

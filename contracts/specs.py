@@ -89,11 +89,11 @@ class TrainSpec(Spec):
 
     @property
     def threads(self) -> int:
-        return self.config.threads
+        return self.config.machine.threads
 
     @property
     def processes(self) -> int:
-        return self.config.devices
+        return self.config.machine.devices
 
     def as_ofs_of(self, task: Task) -> tuple[date, ...]:
         """The days that have history enough of what a task is labelled from."""

@@ -1,10 +1,13 @@
-"""How the model is built and trained. Saved beside every artifact."""
+"""How the model is built and trained. Saved beside every artifact.
+
+No two groups have a setting of the same name, so that a name alone says which is meant.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal
 
 from contracts.errors import ContractError
 
@@ -46,8 +49,6 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
             "tower_epochs",
             "weight_decay",
             "l1",
-            "tie",
-            "consistency",
             "gate_max_worse",
             "folds",
             "checkpoint_seconds",
@@ -70,57 +71,15 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Few dials; what can be derived from them is a property."""
+class InputConfig:
+    """How columns become numbers that the network takes in."""
 
-    trunk: Literal["shared_bottom", "mmoe", "ple", "ensemble"] = "mmoe"
-    """What the tasks share: one network, a gated mixture of experts (Ma et al., 2018), levels of
-    shared and own experts (Tang et al., 2020), or members that share weights (TabM, 2025)."""
     numbers: Literal["standard", "piecewise"] = "piecewise"
     """How numeric features enter: standardised, or as piecewise-linear embeddings on quantiles."""
     events: Literal["attention", "recurrent", "none"] = "attention"
     """How the sequence of events is read; none: not at all."""
     text: Literal["mean", "convolution", "none"] = "mean"
     """How hashed words are read; none: not at all."""
-    balance: Literal[
-        "fixed",
-        "uncertainty",
-        "upgrad",
-        "pcgrad",
-        "mgda",
-        "aligned_mtl",
-        "imtl_g",
-        "cagrad",
-        "nash_mtl",
-    ] = "fixed"
-    """How the tasks' losses become one step (`models/training/loss_balance.py`)."""
-    wide: bool = True
-    """Whether each tower sees the inputs themselves as well, by one linear layer, beside what the
-    trunk made of them (wide and deep: Cheng et al., 2016)."""
-    width: int = 128
-    """Units of the trunk's layers; experts and towers follow from it."""
-    depth: int = 2
-    """Residual blocks in the trunk; with none, a mixture's experts see the inputs themselves."""
-    n_experts: int = 4
-    """Experts of a mixture, shared experts of ple; unused by others."""
-    members: int = 8
-    """Members of an ensemble; unused by other trunks."""
-    normalisation: Literal["layer", "batch"] = "layer"
-    """Of the residual blocks; an ensemble's are always by layer."""
-    dropout: float = 0.3
-    """Share of activations dropped while training."""
-    input_dropout: float = 0.2
-    """Share of inputs dropped while training."""
-    sequence_dropout: float = 0.5
-    """Share of rows that are trained on without their events, and without their words: both know
-    a user well enough to memorise labels."""
-    event_dropout: float = 0.0
-    """Share of events left out of each sequence while training."""
-    tie: float = 0.0
-    """Weight in the loss of how far the towers of related tasks lie apart
-    (`models/training/task_relations.py`)."""
-    consistency: float = 0.0
-    """Weight in the loss of how far two answers to one question lie apart."""
     id_width: int = 8
     """Dimensions of an id's embedding."""
     numeric_width: int = 4
@@ -133,57 +92,148 @@ class TrainConfig:
     """Hash buckets of an id feature that has too many ids for a vocabulary."""
     id_buckets: int = 4096
     """Hash buckets for the items of the event sequence."""
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.3
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What the tasks share, and what each has of its own."""
+
+    trunk: Literal["shared_bottom", "mmoe", "ple", "ensemble"] = "mmoe"
+    """What the tasks share: one network, a gated mixture of experts (Ma et al., 2018), levels of
+    shared and own experts (Tang et al., 2020), or members that share weights (TabM, 2025)."""
+    width: int = 128
+    """Units of the trunk's layers; experts and towers follow from it."""
+    depth: int = 2
+    """Residual blocks in the trunk; with none, a mixture's experts see the inputs themselves."""
+    dropout: float = 0.3
+    """Share of activations dropped while training."""
+    input_dropout: float = 0.2
+    """Share of inputs dropped while training."""
+    sequence_dropout: float = 0.5
+    """Share of rows that are trained on without their events, and without their words: on both a
+    network overfits, for they tell users apart."""
+    event_dropout: float = 0.0
+    """Share of events left out of each sequence while training."""
+    n_experts: int = 4
+    """Experts of a mixture, shared experts of ple; unused by others."""
+    members: int = 8
+    """Members of an ensemble; unused by other trunks."""
+    wide: bool = True
+    """Whether each tower sees the inputs themselves as well, by one linear layer, beside what the
+    trunk made of them (wide and deep: Cheng et al., 2016)."""
+    normalisation: Literal["layer", "batch"] = "layer"
+    """Of the residual blocks; an ensemble's are always by layer."""
+
+    @property
+    def tower_width(self) -> int:
+        """Units of each task's own layer."""
+        return max(self.width // 2, 8)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """What is made smaller."""
+
+    balance: Literal[
+        "fixed",
+        "uncertainty",
+        "upgrad",
+        "pcgrad",
+        "mgda",
+        "aligned_mtl",
+        "imtl_g",
+        "cagrad",
+        "nash_mtl",
+    ] = "fixed"
+    """How the tasks' losses become one step (`models/training/loss_balance.py`)."""
     l1: float = 0.0
     """Weight of the mean absolute value of the inputs' weights in the loss."""
+    student_width: int | None = None
+    """Width of a smaller network that learns from the first and scores in its place; none: off."""
+    student_soft: float = 0.5
+    """Share of the student's loss that is the distance from what the first network says."""
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """How it is made smaller, and for how long."""
+
+    learning_rate: float = 1e-3
+    """Of all weights but the embeddings'."""
+    batch_size: int = 512
+    """Rows per step."""
+    max_epochs: int = 30
+    """Passes over the training rows, at most."""
+    patience: int = 4
+    """Epochs without a better validation loss after which a task stops early; training ends when
+    all have."""
+    weight_decay: float = 0.3
+    """Decoupled weight decay (AdamW: Loshchilov and Hutter, 2019), of all weights but biases."""
     id_learning_rate: float = 0.02
     """Of the embeddings of ids, items, categories and words, each of which few rows teach."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Of the learning rate: one cycle rises over a third of the epochs and falls over the rest."""
     average: float = 0.99
     """Decay of the running mean of the weights, which is what is validated and kept; 0: off."""
-    batch_size: int = 512
-    max_epochs: int = 30
-    patience: int = 4
-    """Epochs without a better validation loss before a task rests; when all do, training stops."""
     tower_epochs: int = 10
-    """Epochs, at most, in which towers go on learning when the trunk is finished; 0: none."""
+    """Epochs, at most, in which towers are trained further on the frozen trunk; 0: none."""
     max_grad_norm: float | None = 1.0
     """Gradients are clipped to this norm; None turns clipping off."""
-    seed: int = 0
-    threads: int = 1
-    """Torch threads. More than one makes sums depend on the machine."""
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     warm_start: bool = False
     """Whether training begins with the champion's weights, where that gives nothing away."""
-    student_width: int | None = None
-    """Width of a smaller network that learns from the first and scores in its place; none: off."""
-    student_soft: float = 0.5
-    """Share of the student's loss that is the distance from what the first network says."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a model is judged, and beside what."""
+
+    gate_max_worse: float = 0.01
+    """Relative loss by which a task may be worse than the champion's, or than the constant's."""
+    min_rows: int = 100
+    """A task with fewer labelled rows in training, validation or test is left out."""
+    single_task_twins: Literal["never", "weekly", "always"] = "weekly"
+    """When each task is trained alone as well, to see whether sharing helps it: on Sundays, and
+    when tasks or features have changed since the last training; never; or each time."""
+    gate_min_rows: int = 200
+    """A task with fewer test rows that neither model used says nothing to the gate."""
+    twin_max_rows: int = 200_000
+    """Training rows that a LightGBM twin sees at most, sampled by a hash of the row."""
+    test_max_rows: int = 200_000
+    """Rows that each task is tested on, or calibrated on, at most, sampled by a hash of the row."""
+    folds: int = 0
+    """Earlier midnights at which the whole training is repeated, to see how steady it is."""
+    bootstrap_samples: int = 200
+    """Resamples of users behind each interval."""
+
+
+@dataclass(frozen=True)
+class MachineConfig:
+    """What it is trained on."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where training and scoring run; auto: on a GPU where there is one."""
+    threads: int = 1
+    """Torch threads. More than one makes sums depend on the machine."""
     devices: int = 1
     """Processes that train one model together, each on its part of every batch: GPUs, or cores."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the products while training; float32 where the processor has no other."""
     checkpoint_seconds: float = 300.0
     """Between two states from which a training that was killed can go on."""
-    min_rows: int = 100
-    """A task with fewer labelled rows in training, validation or test is left out."""
-    twin_max_rows: int = 200_000
-    """Training rows that a LightGBM twin sees at most, sampled by a hash of the row."""
-    test_max_rows: int = 200_000
-    """Rows that each task is tested on, or calibrated on, at most, sampled by a hash of the row."""
-    single_task_twins: Literal["never", "weekly", "always"] = "weekly"
-    """When each task is trained alone as well, to see whether sharing helps it: on Sundays, and
-    when tasks or features have changed since the last training; never; or each time."""
-    folds: int = 0
-    """Earlier midnights at which the whole training is repeated, to see how steady it is."""
-    bootstrap_samples: int = 200
-    """Resamples of users behind each interval."""
-    gate_max_worse: float = 0.01
-    """Relative loss by which a task may be worse than the champion's, or than the constant's."""
-    gate_min_rows: int = 200
-    """A task with fewer test rows that neither model used says nothing to the gate."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Every setting of training, by what it is about. What can be derived is a property."""
+
+    inputs: InputConfig = InputConfig()
+    network: NetworkConfig = NetworkConfig()
+    losses: LossConfig = LossConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    machine: MachineConfig = MachineConfig()
+    seed: int = 0
+    """Of first weights, of the order of rows and of random masks."""
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be.
@@ -191,16 +241,101 @@ class TrainConfig:
         Raises:
             ContractError: naming every one of them.
         """
+        values = self.flat
         problems = [
-            f"train.{name}: expected {expected}, found {getattr(self, name)}"
+            f"train.{PATHS[name]}: expected {expected}, found {values[name]}"
             for expected, is_right, names in _RANGES
             for name in names
-            if not is_right(getattr(self, name))
+            if not is_right(values[name])
         ]
         if problems:
             raise ContractError("; ".join(problems))
 
     @property
-    def tower_width(self) -> int:
-        """Units of each task's own layer."""
-        return max(self.width // 2, 8)
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its name alone."""
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if is_dataclass(value):
+                values |= {f.name: getattr(value, f.name) for f in fields(value)}
+            else:
+                values[field.name] = value
+        return values
+
+    def changed(self, **values: Any) -> TrainConfig:
+        """The same but for some settings, by their names alone.
+
+        Raises:
+            ContractError: there is no such setting, or it cannot have that value.
+        """
+        unknown = sorted(set(values) - set(PATHS))
+        if unknown:
+            raise ContractError(f"train: there is no setting {', '.join(unknown)}")
+        groups: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            group, _, _ = PATHS[name].rpartition(".")
+            groups.setdefault(group, {})[name] = value
+        alone = groups.pop("", {})
+        return replace(
+            self,
+            **alone,
+            **{group: replace(getattr(self, group), **given) for group, given in groups.items()},
+        )
+
+
+def _paths() -> dict[str, str]:
+    groups = {f.name: f.default for f in fields(TrainConfig)}
+    return {
+        f.name: f"{group}.{f.name}"
+        for group, default in groups.items()
+        if is_dataclass(default)
+        for f in fields(default)
+    } | {name: name for name, default in groups.items() if not is_dataclass(default)}
+
+
+PATHS: Mapping[str, str] = _paths()
+"""A setting's name to its place below `train`: `width` to `network.width`."""
+
+MAIN = (
+    "trunk", "width", "dropout", "balance", "learning_rate", "max_epochs", "patience",
+    "gate_max_worse", "single_task_twins", "accelerator",
+)  # fmt: skip
+"""The settings that one would turn first, and which documentation names first."""
+
+_USELESS = "it made no model better (docs/decisions/relations-between-tasks.md)"
+REMOVED: Mapping[str, str] = {"tie": _USELESS, "consistency": _USELESS}
+"""Settings that there were, and why there are none any more."""
+
+
+def check_names(given: Mapping[str, Any]) -> None:
+    """Refuse settings by the places that they had before there were groups.
+
+    Raises:
+        ContractError: naming the new place of each.
+    """
+    problems = [
+        f"train.{name} is now train.{PATHS[name]}"
+        for name in given
+        if PATHS.get(name, name) != name
+    ]
+    problems += [f"train.{name} is gone: {REMOVED[name]}" for name in given if name in REMOVED]
+    if problems:
+        raise ContractError("; ".join(problems))
+
+
+def regrouped(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of an artifact from before there were groups, as they are written now.
+
+    Raises:
+        ContractError: there is no such setting.
+    """
+    unknown = sorted(set(saved) - set(PATHS) - set(REMOVED))
+    if unknown:
+        raise ContractError(f"train: there is no setting {', '.join(unknown)}")
+    groups: dict[str, Any] = {}
+    for name, value in saved.items():
+        if name in PATHS:
+            group, _, _ = PATHS[name].rpartition(".")
+            (groups.setdefault(group, {}) if group else groups)[name] = value
+    return groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import UsageError
 from contracts.history import LearningDays
-from contracts.train_config import TrainConfig
+from contracts.train_config import TrainConfig, check_names
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL
 from flows.storage.permissions import make_private
@@ -194,6 +195,13 @@ class NightjarSettings(BaseSettings):
     def _is_on_a_file_system(cls, given: object) -> object:
         if _ADDRESS.match(str(given)):
             raise PydanticCustomError("address", ONLY_LOCAL, {"given": str(given)})
+        return given
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _is_in_its_group(cls, given: object) -> object:
+        if isinstance(given, Mapping):
+            check_names(given)
         return given
 
     @field_validator("home")

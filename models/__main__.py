@@ -53,7 +53,10 @@ COMMANDS: Mapping[str, Command] = {
     command.spec.command: command
     for command in (
         Command(
-            TrainSpec, "models.train:train", "train.devices", {"tracking_uri": TRACKING_VARIABLE}
+            TrainSpec,
+            "models.train:train",
+            "train.machine.devices",
+            {"tracking_uri": TRACKING_VARIABLE},
         ),
         Command(ScoreDaysSpec, "models.score:score_days", "score_processes"),
         Command(ScoreboardSpec, "models.evaluation.scoreboard:compare_days"),

@@ -21,6 +21,7 @@ from contracts.column_types import COLUMN_TYPES
 from contracts.errors import ContractError
 from contracts.specs import TRACKING_VARIABLE, RunSpec
 from contracts.tables import USER_FEATURES
+from contracts.train_config import PATHS
 from contracts.training import ARTIFACT
 from models.artifact.model import Model
 from models.evaluation.plots import draw_curves
@@ -50,7 +51,8 @@ def log_run(
         else client.create_experiment(spec.experiment, artifact_location=spec.artifact_location)
     )
     run_id: str = client.create_run(experiment, run_name=spec.name).info.run_id
-    params = [Param(f"train.{name}", str(value)) for name, value in report["config"].items()]
+    settings = model.config.flat
+    params = [Param(f"train.{PATHS[name]}", str(value)) for name, value in settings.items()]
     params += [
         Param(f"{name}.{part}_days", f"{len(days)}: {days[0]} to {days[-1]}")
         for name, split in report["splits"].items()

@@ -34,7 +34,7 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     started = time.monotonic()
     config, folder = spec.config, Path(spec.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.machine.threads)
     try:
         chosen = choose_tasks(spec)
     except NothingToLearn as nothing:
@@ -54,7 +54,8 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     trained = time.monotonic()
     print("the model is calibrated; testing it beside its LightGBM twins", flush=True)
     champion = _champion(spec)
-    held = held_rows(spec.files, chosen.layout, chosen.cuts("test", config.test_max_rows))
+    cuts = chosen.cuts("test", config.evaluation.test_max_rows)
+    held = held_rows(spec.files, chosen.layout, cuts)
     said = held.said_by(model, spec.files)
     report = examine(model, chosen.labels, held, said, spec.files, champion, folder)
     model = replace(model, withheld=report["gate"]["withheld"])
@@ -65,7 +66,7 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
         for name, twin in single_task_twins(spec, chosen, held, said).items():
             report["tasks"][name]["single_task"] = twin
         draw_sharing(report["tasks"], folder / "sharing.png")
-    if config.folds:
+    if config.evaluation.folds:
         report["folds"] = cross_validate(spec)
     report |= {
         "model_id": model_id,

@@ -28,7 +28,7 @@ from tests.models.simulated_examples import DAYS, NIGHT, write_examples, write_f
 
 folder, task = Path(sys.argv[1]), task_named("post_7d")
 assert LABELS["label_post_7d"].type == "bigint"
-config = TrainConfig(width=16, depth=1, n_experts=2, id_buckets=16, max_epochs=2, min_rows=50,
+config = TrainConfig().changed(width=16, depth=1, n_experts=2, id_buckets=16, max_epochs=2, min_rows=50,
                      bootstrap_samples=5, n_bins=4, numeric_width=2)
 files = write_examples(folder, n=60)
 report = train(TrainSpec(files, DAYS, NIGHT, 2, ("post_7d",), config, str(folder)))

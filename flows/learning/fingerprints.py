@@ -64,7 +64,7 @@ def tasks_and_features(night: Night) -> str:
 
 def _twins_are_due(night: Night) -> bool:
     """Whether tasks are trained alone as well: see `TrainConfig.single_task_twins`."""
-    when = night.settings.train.single_task_twins
+    when = night.settings.train.evaluation.single_task_twins
     if when != "weekly":
         return when == "always"
     before = [day for day in night.receipts.days("train") if day < night.as_of]

@@ -102,7 +102,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
                 Path(folder),
                 settings.learning_days,
                 Limits(settings.max_quarantined_share, settings.max_quarantine_jump),
-                settings.train.min_rows,
+                settings.train.evaluation.min_rows,
                 before,
             )
             return replace(checked, gaps=tuple(gap.strip() for gap in gaps))

@@ -131,6 +131,7 @@ def _rescored(night: Night, releases: Sequence[Release]) -> set[str]:
 def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
     """The model card: what scored tonight, what it learnt from, and what it is not for."""
     config, splits = trained.get("config", {}), trained.get("splits", {})
+    network, inputs = config.get("network", {}), config.get("inputs", {})
     days = sorted({day for cut in splits.values() for day in cut.get("train", ())})
     tests = sorted({day for cut in splits.values() for day in cut.get("test", ())})
     rows = trained.get("rows", {})
@@ -144,8 +145,8 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
          else f"{model_id}, trained on an earlier night; tonight's {trained['model_id']} was not "
          "promoted, and the figures below are its"),
         ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
-        ("network", f"{config.get('trunk')} of width {config.get('width')}, events by "
-         f"{config.get('events')}, text by {config.get('text')}; one head per question"),
+        ("network", f"{network.get('trunk')} of width {network.get('width')}, events by "
+         f"{inputs.get('events')}, text by {inputs.get('text')}; one head per question"),
         ("learnt from", f"{n_of(len(days), 'as-of day')}, {days[0]} to {days[-1]}; up to "
          f"{n_of(max(rows.values(), default=0), 'row')} per question" if days else "unknown"),
         ("tested on", f"{n_of(len(tests), 'day')}, {tests[0]} to {tests[-1]}, looked at once: "

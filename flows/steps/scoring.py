@@ -39,8 +39,8 @@ def score(night: Night, request: Request) -> Answer:
                 release_id=request.release_id,
                 path=f"{request.staging}/{day}.parquet",
                 scratch=str(scratch_of(night.settings, request.fingerprints[day])),
-                threads=night.settings.train.threads,
-                accelerator=night.settings.train.accelerator,
+                threads=night.settings.train.machine.threads,
+                accelerator=night.settings.train.machine.accelerator,
                 failed_tasks=night.settings.failed_tasks,
                 withheld=withheld,
             )
@@ -68,7 +68,7 @@ def scratch_of(settings: NightjarSettings, fingerprint: Fingerprint) -> Path:
     """Where a scoring that is killed leaves its shards, and one of the same code, model and
     features goes on: after any of them has changed, nothing of before is mixed in."""
     home = settings.home_folder
-    name = short_hash(hash_of([asdict(fingerprint), settings.train.accelerator]))
+    name = short_hash(hash_of([asdict(fingerprint), settings.train.machine.accelerator]))
     return home.storage.local_path(join(home.scoring, name))
 
 

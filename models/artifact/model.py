@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from contracts.errors import ContractError
+from contracts.errors import ContractError, NightjarError
 from contracts.foreign import library_message, without_values
+from contracts.spec_json import from_plain, to_plain
 from contracts.splits import Split
 from contracts.tasks import Task, task_named
-from contracts.train_config import TrainConfig
+from contracts.train_config import TrainConfig, regrouped
 from models.artifact import encryption
 from models.data.batches import to_batch
 from models.data.encoders import Encoder
@@ -120,7 +121,7 @@ def save_model(model: Model, folder: Path) -> str:
     about = {
         "tasks": [task.name for task in model.tasks],
         "classes": dict(model.layout.classes),
-        "config": asdict(model.config),
+        "config": to_plain(model.config),
         "encoder": model.encoder.to_json(),
         "calibrations": {name: c.to_json() for name, c in model.calibrations.items()},
         "splits": {
@@ -159,9 +160,9 @@ def load_model(folder: Path) -> Model:
     except (OSError, ValueError, KeyError) as error:
         raise ContractError(f"{folder} holds no model: {library_message(error)}") from None
     try:
-        config = TrainConfig(**{"wide": False, **about["config"]})  # before there was a choice
-    except TypeError as error:
-        raise ContractError(f"{folder}: {_OTHER_VERSION} ({library_message(error)})") from None
+        config = _config(about["config"])
+    except NightjarError as error:
+        raise ContractError(f"{folder}: {_OTHER_VERSION} ({error})") from None
     layout = Layout(
         tuple(task_named(name) for name in about["tasks"]),
         {name: tuple(classes) for name, classes in about["classes"].items()},
@@ -194,6 +195,13 @@ def load_model(folder: Path) -> Model:
         about.get("withheld", {}),
         about.get("base_rates", {}),
     )
+
+
+def _config(saved: Mapping[str, Any]) -> TrainConfig:
+    """The settings that an artifact was trained with, also of one from before there were groups."""
+    if "network" not in saved:
+        saved = regrouped({"wide": False, **saved})
+    return from_plain(TrainConfig, dict(saved))
 
 
 def _days(texts: Sequence[str]) -> tuple[date, ...]:

@@ -33,7 +33,7 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
     A fold without history enough for any task ends the row of folds.
     """
     folds = []
-    for k in range(1, spec.config.folds + 1):
+    for k in range(1, spec.config.evaluation.folds + 1):
         known_until = spec.known_until - timedelta(days=k * FOLD_DAYS)
         folder = Path(spec.folder, f"fold-{k}")
         as_ofs = tuple(day for day in spec.as_ofs if day < known_until)
@@ -48,7 +48,8 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
         with contextlib.redirect_stdout(io.StringIO()):
             model = fit_model(told, chosen).model
         tasks: dict[str, dict[str, Any]] = {}
-        held = held_rows(told.files, chosen.layout, chosen.cuts("test", told.config.test_max_rows))
+        cuts = chosen.cuts("test", told.config.evaluation.test_max_rows)
+        held = held_rows(told.files, chosen.layout, cuts)
         said = held.said_by(model, told.files)
         for name, rows in held.tasks.items():
             (task,) = (t for t in model.tasks if t.name == name)

@@ -98,7 +98,7 @@ def twin_scores(
                 "verbosity": -1,
                 "deterministic": True,
                 "force_row_wise": True,
-                "num_threads": config.threads,
+                "num_threads": config.machine.threads,
                 "seed": config.seed,
                 **objective,
             },

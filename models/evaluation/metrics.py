@@ -299,9 +299,8 @@ def gain_over(
     sign = 1.0 if MAIN_METRIC[type(task.kind)] in HIGHER_IS_BETTER else -1.0
     mine, other = (main_metric(task, labels, s) for s in (ours, theirs))
     every = np.ones(len(labels))
-    low, high = bootstrap(
-        users, lambda w: sign * (mine(w) - other(w)), config.bootstrap_samples, config.seed
-    )
+    samples = config.evaluation.bootstrap_samples
+    low, high = bootstrap(users, lambda w: sign * (mine(w) - other(w)), samples, config.seed)
     return Gain(sign * (mine(every) - other(every)), low, high)
 
 

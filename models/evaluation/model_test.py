@@ -228,9 +228,9 @@ def _verdict(
     """What the gate says, and the comparisons that it went by."""
     if champion is None:
         return decide_first(mine.against_constant, mine.ranks), mine.against_constant
-    config, published = model.config, {task.name for task in champion.published}
+    limits, published = model.config.evaluation, {task.name for task in champion.published}
     verdict = decide_next(
-        mine, theirs, against, published, config.gate_max_worse, config.gate_min_rows
+        mine, theirs, against, published, limits.gate_max_worse, limits.gate_min_rows
     )
     no_champion = published <= set(verdict.champion_withheld)
     return verdict, mine.against_constant if no_champion else against
@@ -258,7 +258,7 @@ def _rank(model: Model, task: Task, rows: Tested, scores: Scores) -> Rank | None
     if order is None:
         return None
     config = model.config
-    low, high = bootstrap(rows.users, order, config.bootstrap_samples, config.seed)
+    low, high = bootstrap(rows.users, order, config.evaluation.bootstrap_samples, config.seed)
     return Rank(order(np.ones(len(rows.labels))), low, high)
 
 
@@ -270,8 +270,9 @@ def as_arrays(scores: Mapping[str, Tensor]) -> Scores:
 def lightgbm_scores(model: Model, task: Task, files: Sequence[str], tested: Cut) -> Scores:
     """Scores of the task's LightGBM twin for its test rows."""
     split, config, layout = model.splits[task.name], model.config, model.layout.only(task)
+    max_rows = config.evaluation.twin_max_rows
     train, valid = (
-        twin_rows(files, layout, {task.name: split.cut(part)}, model.encoder, config.twin_max_rows)
+        twin_rows(files, layout, {task.name: split.cut(part)}, model.encoder, max_rows)
         for part in ("train", "valid")
     )
     test, _ = twin_rows(files, layout, {task.name: tested}, model.encoder, None)
@@ -314,7 +315,7 @@ def _compare(rows: Tested, ours: Array, theirs: Array, model: Model) -> Comparis
     low, high = bootstrap(
         rows.users,
         lambda w: relative_change(float(ours @ w), float(theirs @ w)),
-        model.config.bootstrap_samples,
+        model.config.evaluation.bootstrap_samples,
         model.config.seed,
     )
     return Comparison(len(rows.labels), float(ours.mean()), float(theirs.mean()), low, high)

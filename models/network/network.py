@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from contracts.tasks import Task
-from contracts.train_config import TrainConfig
+from contracts.train_config import InputConfig, NetworkConfig, TrainConfig
 from models.data.batches import Batch
 from models.data.encoders import Encoder
 from models.data.label_layout import Layout
@@ -36,7 +36,7 @@ class StandardNumbers(nn.Module):
     owners: list[int]
     """The feature that each column is of, by its place."""
 
-    def __init__(self, config: TrainConfig, edges: Sequence[Sequence[float]]):
+    def __init__(self, config: InputConfig, edges: Sequence[Sequence[float]]):
         super().__init__()
         self.width = 3 * len(edges)
         self.owners = [*range(len(edges))] * 3
@@ -59,7 +59,7 @@ class PiecewiseNumbers(nn.Module):
     width: int
     owners: list[int]
 
-    def __init__(self, config: TrainConfig, edges: Sequence[Sequence[float]]):
+    def __init__(self, config: InputConfig, edges: Sequence[Sequence[float]]):
         super().__init__()
         n_bins = max([len(e) - 1 for e in edges] + [1])
         left, rise = torch.zeros(2, len(edges), 1, n_bins)
@@ -101,7 +101,7 @@ class Tower(nn.Module):
     """A task's own layers; members of an ensemble share the first but for scales."""
 
     def __init__(
-        self, config: TrainConfig, n_inputs: int, members: int, n_outputs: int, n_wide: int
+        self, config: NetworkConfig, n_inputs: int, members: int, n_outputs: int, n_wide: int
     ):
         super().__init__()
         self.wide = nn.Linear(n_wide, n_outputs, bias=False) if config.wide else None
@@ -131,26 +131,27 @@ class Network(nn.Module):
         self.layout, self.tasks = layout, layout.tasks
         tasks, inputs = layout.tasks, encoder.inputs
         self.heads = {t.name: head_of(t.kind, layout.classes.get(t.name, ())) for t in tasks}
-        self.numbers = NUMBERS[config.numbers](config, encoder.edges)
-        self.ids = table_of(max(sum(part.size for part in encoder.parts), 1), config.id_width)
-        events, text = EVENT_ENCODERS.get(config.events), TEXT_ENCODERS.get(config.text)
-        self.events = events(config) if events is not None and inputs.events else None
+        given = config.inputs
+        self.numbers = NUMBERS[given.numbers](given, encoder.edges)
+        self.ids = table_of(max(sum(part.size for part in encoder.parts), 1), given.id_width)
+        events, text = EVENT_ENCODERS.get(given.events), TEXT_ENCODERS.get(given.text)
+        self.events = events(given) if events is not None and inputs.events else None
         self.text = text() if text is not None and inputs.text else None
         self.owners = [inputs.numeric[f][0] for f in self.numbers.owners]
-        self.owners += [part.feature for part in encoder.parts for _ in range(config.id_width)]
+        self.owners += [part.feature for part in encoder.parts for _ in range(given.id_width)]
         for name, part in (("events", self.events), ("text", self.text)):
             self.owners += [name] * (part.width if part is not None else 0)
         self.owners += [name for name, width in inputs.vectors for _ in range(width)]
         self.owners += [name for name, _ in inputs.vectors]
         self.n_padding = -len(self.owners) % ALIGNMENT
         self.owners += [PADDING] * self.n_padding
-        self.input_dropout = Dropout(config.input_dropout)
-        self.sequence_dropout = config.sequence_dropout
-        self.trunk = TRUNKS[config.trunk](config, len(self.owners), len(tasks))
+        self.input_dropout = Dropout(config.network.input_dropout)
+        self.sequence_dropout = config.network.sequence_dropout
+        self.trunk = TRUNKS[config.network.trunk](config.network, len(self.owners), len(tasks))
         self.towers = nn.ModuleDict(
             {
                 task.name: Tower(
-                    config,
+                    config.network,
                     self.trunk.width,
                     self.trunk.members,
                     self.heads[task.name].n_outputs,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from contracts.measures import EVENT_VERBS, TEXT_BUCKETS
-from contracts.train_config import TrainConfig
+from contracts.train_config import InputConfig
 from models.data.columns import CATEGORY_BUCKETS
 from models.network.embedding_tables import table_of
 
@@ -24,7 +24,7 @@ TEXT_WIDTH = 16
 class EventInputs(nn.Module):
     """Each event as a vector: what was done, to which item, of which category, when, how much."""
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: InputConfig):
         super().__init__()
         self.verb = nn.Embedding(len(EVENT_VERBS) + 1, EVENT_WIDTH, padding_idx=0)
         self.item = table_of(config.id_buckets + 1, config.id_width)
@@ -59,7 +59,7 @@ class AttentionEvents(nn.Module):
 
     width: int
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: InputConfig):
         super().__init__()
         self.inputs, self.mix = EventInputs(config), CategoryMix()
         self.query = nn.Linear(EVENT_WIDTH, 2)
@@ -81,7 +81,7 @@ class RecurrentEvents(nn.Module):
 
     width: int
 
-    def __init__(self, config: TrainConfig):
+    def __init__(self, config: InputConfig):
         super().__init__()
         self.inputs, self.mix = EventInputs(config), CategoryMix()
         self.cell = nn.GRU(EVENT_WIDTH, 2 * EVENT_WIDTH, batch_first=True)

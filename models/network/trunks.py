@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from contracts.train_config import TrainConfig
+from contracts.train_config import NetworkConfig
 from models.network.dropout import Dropout
 
 
@@ -51,7 +51,7 @@ def _normalisation(name: str, width: int) -> nn.Module:
     return nn.BatchNorm1d(width) if name == "batch" else nn.LayerNorm(width)
 
 
-def _residual(config: TrainConfig, n_inputs: int) -> nn.Sequential:
+def _residual(config: NetworkConfig, n_inputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(n_inputs, config.width),
         *(
@@ -65,7 +65,7 @@ def _residual(config: TrainConfig, n_inputs: int) -> nn.Sequential:
 class SharedBottom(Trunk):
     """One network for all tasks (Caruana, 1997)."""
 
-    def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
+    def __init__(self, config: NetworkConfig, n_inputs: int, n_tasks: int):
         super().__init__()
         self.n_tasks, self.width = n_tasks, config.width
         self.layers = _residual(config, n_inputs)
@@ -84,7 +84,7 @@ class MixtureOfExperts(Trunk):
     All experts' layers are one matrix product, and so are all gates.
     """
 
-    def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
+    def __init__(self, config: NetworkConfig, n_inputs: int, n_tasks: int):
         super().__init__()
         self.n_tasks, self.n_experts, self.width = n_tasks, config.n_experts, config.width
         self.below = _residual(config, n_inputs) if config.depth else nn.Identity()
@@ -135,7 +135,7 @@ class ExtractionLevel(nn.Module):
 class ProgressiveExtraction(Trunk):
     """PLE (Tang et al., 2020): levels of experts, some shared and some of one task alone."""
 
-    def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
+    def __init__(self, config: NetworkConfig, n_inputs: int, n_tasks: int):
         super().__init__()
         self.n_tasks, self.width = n_tasks, config.width
         self.below = _residual(config, n_inputs)
@@ -199,7 +199,7 @@ class Ensemble(Trunk):
     """Members that share nearly all weights and are trained together, each on its own loss (TabM:
     Gorishniy et al., 2025). They differ from the start by random signs."""
 
-    def __init__(self, config: TrainConfig, n_inputs: int, n_tasks: int):
+    def __init__(self, config: NetworkConfig, n_inputs: int, n_tasks: int):
         super().__init__()
         self.n_tasks, self.members, self.width = n_tasks, config.members, config.width
         self.first = nn.Linear(n_inputs, config.width)
@@ -225,7 +225,7 @@ class Ensemble(Trunk):
         return shared.unsqueeze(1).expand(-1, self.n_tasks, -1, -1)
 
 
-TRUNKS: Mapping[str, Callable[[TrainConfig, int, int], Trunk]] = {
+TRUNKS: Mapping[str, Callable[[NetworkConfig, int, int], Trunk]] = {
     "shared_bottom": SharedBottom,
     "mmoe": MixtureOfExperts,
     "ple": ProgressiveExtraction,

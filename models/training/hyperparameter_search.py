@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import io
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import Callback
 
 from contracts.errors import ContractError
 from contracts.specs import TrainSpec, TuneSpec
-from contracts.train_config import TrainConfig
+from contracts.train_config import PATHS, TrainConfig
 from models.training.lightning_module import MultiTaskModule
 from models.training.multi_task import choose_tasks, fit_model
 
@@ -55,7 +55,7 @@ def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig
         found["members"] = trial.suggest_categorical("members", [4, 8, 16])
     elif trunk in ("mmoe", "ple"):
         found["n_experts"] = trial.suggest_int("n_experts", 2, 6)
-    return replace(config, **found)
+    return config.changed(**found)
 
 
 SEARCHED = frozenset(
@@ -72,15 +72,15 @@ SEARCHED = frozenset(
 def study_of(name: str, config: TrainConfig) -> str:
     """The study that a search belongs to: losses under other settings than those that are searched,
     of more epochs say, cannot be compared."""
-    kept = sorted((k, v) for k, v in asdict(config).items() if k not in SEARCHED)
+    kept = sorted((k, v) for k, v in config.flat.items() if k not in SEARCHED)
     return f"{name}-{hashlib.sha256(repr(kept).encode()).hexdigest()[:8]}"
 
 
 def as_trial(config: TrainConfig) -> dict[str, Any]:
     """The settings in use as the first trial, as far as the search can say them."""
-    fixed = optuna.trial.FixedTrial(asdict(config))
+    fixed = optuna.trial.FixedTrial(config.flat)
     try:
-        return {k: v for k, v in asdict(suggested(fixed, config)).items() if k in fixed.params}
+        return {k: v for k, v in suggested(fixed, config).flat.items() if k in fixed.params}
     except ValueError:
         return {}
 
@@ -111,7 +111,7 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
     Raises:
         ContractError: no task can be learnt, or no trial came to its end in time.
     """
-    torch.set_num_threads(spec.config.threads)
+    torch.set_num_threads(spec.config.machine.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     chosen = choose_tasks(spec)
     study = optuna.create_study(
@@ -151,13 +151,13 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
         raise ContractError(
             f"no trial came to its end in {seconds:.0f} seconds; the next call goes on"
         )
-    in_use = as_trial(spec.config)
-    same = [t.value for t in done if t.params == in_use and t.value is not None]
+    first = as_trial(spec.config)
+    same = [t.value for t in done if t.params == first and t.value is not None]
     best = suggested(optuna.trial.FixedTrial(study.best_params), spec.config)
-    now = asdict(spec.config)
+    in_use = spec.config.flat
     return {
         "trials": len(study.trials),
-        "best": {k: v for k, v in asdict(best).items() if v != now[k]},
+        "best": {PATHS[k]: v for k, v in best.flat.items() if v != in_use[k]},
         "valid_loss": study.best_value,
         "valid_loss_in_use": min(same) if same else None,
     }

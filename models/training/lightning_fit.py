@@ -80,7 +80,7 @@ class Resumable(Callback):
 
 def precision_of(config: TrainConfig) -> Any:
     """Lightning's word for the precision, as far as the processor has it."""
-    if config.precision == "float32":
+    if config.machine.precision == "float32":
         return "32-true"
     able = torch.cpu.get_capabilities()
     has = (
@@ -118,23 +118,24 @@ def fit(
         filename="best", enable_version_counter=False,
         save_on_train_epoch_end=False,  # while the mean of the weights is in their place
     )  # fmt: skip
-    _run(module, data, config, config.max_epochs, folder, [
-        OwnPace(config.patience), best, EpochLines(), *watching])  # fmt: skip
+    _run(module, data, config, config.optimiser.max_epochs, folder, [
+        OwnPace(config.optimiser.patience), best, EpochLines(), *watching])  # fmt: skip
     saved = torch.load(best.best_model_path, weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.network.cpu()
     falls = [row["best_loss"] for row in module.history]
     trunk_epoch = int(module.history[falls.index(min(falls))]["epoch"])
-    towers, pace = TowerModule(module), OwnPace(min(config.patience, config.tower_epochs))
+    steps = config.optimiser
+    towers, pace = TowerModule(module), OwnPace(min(steps.patience, steps.tower_epochs))
     rank, n_ranks = data.valid.rank, data.valid.n_ranks
     data.valid.rank, data.valid.n_ranks = 0, 1
     towers.start(data.valid)
     pace.keep(towers)
-    if config.tower_epochs:
+    if steps.tower_epochs:
         say(f"the trunk is that of epoch {trunk_epoch}; towers go on learning")
         data.valid.rank, data.valid.n_ranks = rank, n_ranks
         data.train.start_at(0, 0)
-        _run(towers, data, config, config.tower_epochs, folder / "towers", [pace, EpochLines()])
+        _run(towers, data, config, steps.tower_epochs, folder / "towers", [pace, EpochLines()])
         data.valid.rank, data.valid.n_ranks = 0, 1
     made = refitted(module, towers, pace, trunk_epoch)
     module.network.eval().cpu()
@@ -157,8 +158,8 @@ def _run(
         warnings.filterwarnings("ignore", ".*GPU available but not used.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*")  # Lightning's own
         trainer = pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
+            accelerator=config.machine.accelerator,
+            devices=config.machine.devices,
             strategy=_strategy(config),
             precision=precision_of(config),
             max_epochs=max_epochs,
@@ -168,7 +169,7 @@ def _run(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            callbacks=[*callbacks, Resumable(resume, config.checkpoint_seconds)],
+            callbacks=[*callbacks, Resumable(resume, config.machine.checkpoint_seconds)],
         )
         # Asking for determinism makes torch fill all fresh memory, a quarter of a step's time here;
         # nothing of ours reads memory that it has not written.
@@ -182,11 +183,11 @@ def _run(
 
 
 def _on_gpu(config: TrainConfig) -> bool:
-    return torch.cuda.is_available() and config.accelerator != "cpu"
+    return torch.cuda.is_available() and config.machine.accelerator != "cpu"
 
 
 def _strategy(config: TrainConfig) -> Any:
-    if config.devices == 1:
+    if config.machine.devices == 1:
         return "auto"
     # A batch, or a rank's part of it, may have no label of some task; nothing in buffers differs.
     return DDPStrategy(

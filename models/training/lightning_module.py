@@ -19,7 +19,6 @@ from models.data.label_layout import labelled, task_labels
 from models.network.network import Network
 from models.training.early_stopping import best_loss
 from models.training.loss_balance import balance_of
-from models.training.task_relations import apart, at_odds
 from models.training.weight_average import RunningMean
 
 
@@ -42,7 +41,7 @@ class MultiTaskModule(pl.LightningModule):
         super().__init__()
         self._hidden = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
         self.network, self.tasks, self.config, self.scales = network, network.tasks, config, scales
-        self.balance = balance_of(config.balance, network.tasks)
+        self.balance = balance_of(config.losses.balance, network.tasks)
         self.history: list[dict[str, float]] = []
         """Per epoch: training loss, validation loss, that of each task, and the mean over tasks of
         the best so far."""
@@ -58,8 +57,8 @@ class MultiTaskModule(pl.LightningModule):
         return self._hidden[0] if self._hidden else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if self.config.event_dropout:
-            batch = without_events(batch, self.config.event_dropout)
+        if self.config.network.event_dropout:
+            batch = without_events(batch, self.config.network.event_dropout)
         inputs = self.network.entered(batch)
         shared = self.network.trunk.shared(inputs)
         leaf = shared
@@ -72,12 +71,8 @@ class MultiTaskModule(pl.LightningModule):
         self.check_finite(losses)
         self._add("train_loss", self.balance.mean(losses).detach(), 1)
         loss = self.taught(self.balance(losses, shared, leaf), batch, outputs)
-        if self.config.l1:
-            loss = loss + self.config.l1 * self.network.l1()
-        if self.config.tie:
-            loss = loss + self.config.tie * apart(self.network)
-        if self.config.consistency:
-            loss = loss + self.config.consistency * at_odds(self.tasks, outputs)
+        if self.config.losses.l1:
+            loss = loss + self.config.losses.l1 * self.network.l1()
         return loss
 
     def check_finite(self, losses: Mapping[str, Tensor | float]) -> None:
@@ -92,14 +87,14 @@ class MultiTaskModule(pl.LightningModule):
         }
         broken = [name for name, loss in values.items() if not math.isfinite(loss)]
         if broken:
-            config = self.config
-            clipped = "none" if config.max_grad_norm is None else f"{config.max_grad_norm:g}"
+            steps = self.config.optimiser
+            clipped = "none" if steps.max_grad_norm is None else f"{steps.max_grad_norm:g}"
             raise ContractError(
                 f"training has diverged: the loss of {', '.join(broken)} is not a finite number in "
                 f"epoch {len(self.history) + 1}, step {self.trainer.global_step + 1}; try a lower "
-                f"learning rate (train.learning_rate is {config.learning_rate:g}, "
-                f"train.id_learning_rate {config.id_learning_rate:g}) or clip more "
-                f"(train.max_grad_norm is {clipped})"
+                f"learning rate (train.optimiser.learning_rate is {steps.learning_rate:g}, "
+                f"train.optimiser.id_learning_rate {steps.id_learning_rate:g}) or clip more "
+                f"(train.optimiser.max_grad_norm is {clipped})"
             )
 
     def scaled_losses(self, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
@@ -117,7 +112,7 @@ class MultiTaskModule(pl.LightningModule):
         """The loss, of which a teacher's part is how far the network lies from what it says."""
         if self.teacher is None:
             return loss
-        soft = self.config.student_soft
+        soft = self.config.losses.student_soft
         return (1 - soft) * loss + soft * self._distance(self.teacher, batch, outputs)
 
     def let_rest(self, name: str, best: Mapping[str, Tensor] | None) -> None:
@@ -229,8 +224,8 @@ class MultiTaskModule(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Begin the mean of the weights; or go on as if nothing had happened."""
-        if self.config.average:
-            self._mean = RunningMean(self.network, self.config.average)
+        if self.config.optimiser.average:
+            self._mean = RunningMean(self.network, self.config.optimiser.average)
         if self._resumed is not None:
             if self._mean is not None:
                 self._mean.go_on(self._resumed["steps"], self._resumed["means"])
@@ -250,20 +245,21 @@ class MultiTaskModule(pl.LightningModule):
     def optimizer_step(self, *told: Any, **named: Any) -> None:
         """One step of the optimizer, and one of the tables that are updated by row."""
         super().optimizer_step(*told, **named)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"] / self.config.learning_rate
+        steps = self.config.optimiser
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"] / steps.learning_rate
         for table in self.network.tables:
-            table.step(self.config.id_learning_rate * rate)
+            table.step(steps.id_learning_rate * rate)
         if self._mean is not None:
             self._mean.update()
 
     def configure_gradient_clipping(self, optimizer: Any, *told: Any, **named: Any) -> None:
         """By the norm of all that the optimizer moves."""
-        if self.config.max_grad_norm is not None:
+        if self.config.optimiser.max_grad_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(parameters, self.config.optimiser.max_grad_norm)
 
     def configure_optimizers(self) -> Any:
-        config = self.config
+        steps = self.config.optimiser
         learnt = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         # A bias has the base rate of its task in it, which decay would draw towards one half.
         biases = [p for name, p in learnt if p.ndim == 1 or name.rpartition(".")[2] == "bias"]
@@ -273,19 +269,19 @@ class MultiTaskModule(pl.LightningModule):
             {"params": [p for _, p in learnt if id(p) not in others]},
             {"params": biases, "weight_decay": 0.0},
             # A row of a table learns from the few rows of a batch that have its id.
-            {"params": tables, "lr": config.id_learning_rate},
+            {"params": tables, "lr": steps.id_learning_rate},
         ]
         optimizer = torch.optim.AdamW(
             groups,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
+            lr=steps.learning_rate,
+            weight_decay=steps.weight_decay,
             fused=True,
         )
-        if config.schedule == "constant":
+        if steps.schedule == "constant":
             return optimizer
         # Per epoch, because the number of steps of a stream is known only at its end.
         cycle = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda epoch: one_cycle(epoch / config.max_epochs)
+            optimizer, lambda epoch: one_cycle(epoch / steps.max_epochs)
         )
         return {"optimizer": optimizer, "lr_scheduler": cycle}
 

@@ -130,7 +130,7 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
             classes[task.name] = frequent_classes(
                 task,
                 (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
-                spec.config.min_rows // 10,
+                spec.config.evaluation.min_rows // 10,
             )
         layout = Layout((task,), {n: c for n, c in classes.items() if n == task.name})
         parts = (
@@ -141,7 +141,7 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
             if len(classes.get(task.name, "..")) > 1
             else {}
         )
-        few = too_few({part: n for part, (n, _) in parts.items()}, spec.config.min_rows)
+        few = too_few({part: n for part, (n, _) in parts.items()}, spec.config.evaluation.min_rows)
         if few is not None:
             skipped[task.name] = few
         elif not parts or any(not differ for _, differ in parts.values()):
@@ -194,25 +194,25 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
     and is the model.
     """
     config = spec.config
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.machine.threads)
     pl.seed_everything(config.seed, workers=False, verbose=False)
     learnt_on = chosen.train_cuts
     columns = ("user_key", "as_of", *spec.inputs.flat)
     batches = read_batches(spec.files, days_of(learnt_on), columns)
     encoder = encoders.fit(
         (batch.filter(pa.array(in_cuts(batch, {*learnt_on.values()}))) for batch in batches),
-        config.id_buckets,
+        config.inputs.id_buckets,
         spec.inputs,
-        config.n_bins,
-        config.hash_buckets,
-        config.n_values,
+        config.inputs.n_bins,
+        config.inputs.hash_buckets,
+        config.inputs.n_values,
     )
     data = _data(spec, chosen, encoder)
     network, history, towers = _network(spec, chosen, encoder, data, watching)
     teacher: dict[str, float] | None = None
-    if config.student_width is not None:
+    if config.losses.student_width is not None:
         config = student_of(config)
-        say(f"a student of width {config.width} learns from it")
+        say(f"a student of width {config.network.width} learns from it")
         learnt = history[-1]["best_loss"]
         small, history, towers = _network(
             replace(spec, config=config), chosen, encoder, data, watching, network
@@ -224,12 +224,12 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
             "valid_loss": history[-1]["best_loss"],
             "share_of_weights": sizes[1] / sizes[0],
         }
-    held, held_cuts = [], chosen.cuts("valid", config.test_max_rows)
+    held, held_cuts = [], chosen.cuts("valid", config.evaluation.test_max_rows)
     for day in days_of(held_cuts):
         cuts = {
             name: replace(cut, days=tuple({day} & {*cut.days})) for name, cut in held_cuts.items()
         }
-        rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.batch_size)
+        rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.optimiser.batch_size)
         held += _outputs(network, rows)
     calibrations = calibrate(chosen.layout, network.heads, held)
     model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
@@ -238,14 +238,17 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
 
 def student_of(config: TrainConfig) -> TrainConfig:
     """The settings of a smaller network for scoring: one trunk for all tasks, one block deep."""
-    return replace(
-        config, trunk="shared_bottom", width=config.student_width or config.width, depth=1,
-        balance="fixed", student_width=None,
-    )  # fmt: skip
+    return config.changed(
+        trunk="shared_bottom",
+        width=config.losses.student_width or config.network.width,
+        depth=1,
+        balance="fixed",
+        student_width=None,
+    )
 
 
 def _data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> ExampleData:
-    size, files = spec.config.batch_size, spec.files
+    size, files = spec.config.optimiser.batch_size, spec.files
     learn = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, spec.config.seed)
     return ExampleData(learn, Examples(files, chosen.layout, chosen.valid_cuts, encoder, 4 * size))
 
@@ -265,7 +268,7 @@ def _network(
     scales = {
         task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
     }
-    if config.warm_start and spec.champion is not None and teacher is None:
+    if config.optimiser.warm_start and spec.champion is not None and teacher is None:
         _warm(network, spec, chosen, encoder)
     for part in (data.train, data.valid):
         part.rank, part.n_ranks = rank(), n_ranks()

@@ -12,7 +12,7 @@ Tasks of which one lies within another have one pace, for they share their loss.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -72,7 +72,7 @@ class TowerModule(MultiTaskModule):
     """Towers alone learn; what lies before them is fixed, though its dropout stays."""
 
     def __init__(self, module: MultiTaskModule):
-        config = replace(module.config, balance="fixed", schedule="constant")
+        config = module.config.changed(balance="fixed", schedule="constant")
         super().__init__(module.network, config, module.scales, module.teacher)
         self.network.requires_grad_(False)
         self.network.towers.requires_grad_(True)
@@ -83,8 +83,8 @@ class TowerModule(MultiTaskModule):
                 part.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        if self.config.event_dropout:
-            batch = without_events(batch, self.config.event_dropout)
+        if self.config.network.event_dropout:
+            batch = without_events(batch, self.config.network.event_dropout)
         with torch.no_grad():
             inputs = self.network.entered(batch)
             split = self.network.trunk.split(self.network.trunk.shared(inputs))

@@ -83,7 +83,7 @@ def share(found: dict[str, Any]) -> float:
 
 def read(name: str, value: str) -> Any:
     """A setting as its type wants it."""
-    kind = type(getattr(TrainConfig(), name))
+    kind = type(TrainConfig().flat[name])
     return value == "true" if kind is bool else kind(value)
 
 
@@ -110,13 +110,13 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
     """What the twins say of the validation rows."""
     learnt = days_of(chosen.train_cuts)
     columns = ("user_key", "as_of", *spec.inputs.flat)
-    encoder = encoders.fit(read_batches(spec.files, learnt, columns), spec.config.id_buckets)
+    encoder = encoders.fit(read_batches(spec.files, learnt, columns), spec.config.inputs.id_buckets)
     made = {}
     for task in chosen.tasks:
         split, layout = chosen.splits[task.name], chosen.layout.only(task)
         train, valid = (
             twin_rows(
-                spec.files, layout, {task.name: split.cut(part)}, encoder, spec.config.twin_max_rows
+                spec.files, layout, {task.name: split.cut(part)}, encoder, spec.config.evaluation.twin_max_rows
             )
             for part in ("train", "valid")
         )
@@ -137,7 +137,7 @@ def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int
     took = []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as temporary:
-            told = replace(spec, config=replace(spec.config, seed=seed), folder=temporary)
+            told = replace(spec, config=spec.config.changed(seed=seed), folder=temporary)
             started = time.process_time()
             with contextlib.redirect_stdout(io.StringIO()):
                 model = fit_model(told, chosen).model
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--valid", action="store_true", help="validation days, to choose by")
     o = parser.parse_args()
     given = dict(x.split("=", 1) for x in o.set)
-    config = replace(TrainConfig(), **{name: read(name, value) for name, value in given.items()})
+    config = TrainConfig().changed(**{name: read(name, value) for name, value in given.items()})
     files, days, night = examples_of(o.home.absolute())
     spec = TrainSpec(files, days, night, 2, tuple(t.name for t in TASKS), config, "")
     if o.valid:
@@ -182,7 +182,7 @@ def main() -> None:
     for seed in range(o.seeds):
         with tempfile.TemporaryDirectory() as temporary:
             told = replace(
-                spec, config=replace(config, seed=seed), folder=temporary, single_task_twins=o.alone
+                spec, config=config.changed(seed=seed), folder=temporary, single_task_twins=o.alone
             )
             started = time.process_time()
             with contextlib.redirect_stdout(io.StringIO()):

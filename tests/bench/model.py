@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ INPUTS = Inputs(
     events=False,
     text=False,
 )
-CONFIG = TrainConfig(
+CONFIG = TrainConfig().changed(
     trunk="mmoe", depth=0, n_experts=4, width=128, id_width=16, dropout=0.0, input_dropout=0.0,
     batch_size=BATCH,
     max_grad_norm=None, max_epochs=9, accelerator="cpu", numbers="standard", wide=False,
@@ -104,7 +103,7 @@ def network_of(path: Path, n_ids: int) -> tuple[Network, encoders.Encoder]:
     torch.manual_seed(0)
     encoders.MAX_WORDS = 0  # all fields are hashed: as many rows of the table as the peers have
     sample = next(iter(read_batches([str(path)], [DAY])))
-    encoder = encoders.fit([sample], CONFIG.id_buckets, INPUTS, hash_buckets=n_ids)
+    encoder = encoders.fit([sample], CONFIG.inputs.id_buckets, INPUTS, hash_buckets=n_ids)
     return Network(CONFIG, Layout(TASKS), encoder), encoder
 
 
@@ -112,7 +111,7 @@ def train(path: Path, n_ids: int, folder: Path, streamed: bool, **changed: Any) 
     """Samples per second of processor time of our trainer."""
     if streamed:
         data_module.KEPT_BYTES = 0
-    config = replace(CONFIG, **changed)
+    config = CONFIG.changed(**changed)
     network, encoder = network_of(path, n_ids)
     cuts = {task.name: Cut((DAY,)) for task in TASKS}
     examples = Examples([str(path)], Layout(TASKS), cuts, encoder, BATCH, 0)

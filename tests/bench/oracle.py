@@ -62,7 +62,7 @@ def main() -> None:
         x = {part: latent_inputs(rows) for part, rows in parts.items()}
         y = {part: label_values(task, rows) for part, rows in parts.items()}
         oracle = metrics(task, y["test"], truth_scores(task, parts["test"], y["train"]))
-        config = TrainConfig(threads=2)
+        config = TrainConfig().changed(threads=2)
         ceiling = metrics(
             task,
             y["test"],

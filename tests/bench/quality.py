@@ -51,13 +51,13 @@ COLLEGE = (
     "Prof school degree (MD DDS DVM LLB JD)",
     "Doctorate degree(PhD EdD)",
 )
-CENSUS = TrainConfig(
+CENSUS = TrainConfig().changed(
     trunk="ensemble", numbers="piecewise", members=8, width=192, depth=1, dropout=0.25,
     input_dropout=0.05, id_width=4, numeric_width=8, n_bins=32, n_values=2000, schedule="one_cycle",
     max_epochs=10, patience=10, tower_epochs=3, learning_rate=2e-3, id_learning_rate=2e-3, weight_decay=3e-4, batch_size=1024,
     precision="bfloat16", min_rows=1, wide=False,
 )  # fmt: skip
-SETTINGS = {1: CENSUS, 2: replace(CENSUS, n_values=0, id_width=8, max_epochs=14, patience=14)}
+SETTINGS = {1: CENSUS, 2: CENSUS.changed(n_values=0, id_width=8, max_epochs=14, patience=14)}
 """By group of tasks, chosen on validation rows of the first split."""
 
 
@@ -116,7 +116,7 @@ def fit_ours(
         (str(path),), (LEARN, CHOOSE, TEST), TEST, 0, tuple(names), config, str(folder),
         inputs=inputs,
     )  # fmt: skip
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(config.machine.threads)
     model = fit_model(spec, chosen).model
     made = []
     for day in (TEST, CHOOSE):
@@ -161,7 +161,7 @@ def one(call: tuple[int, int, TrainConfig, bool, bool]) -> list[dict[str, Any]]:
         inputs = write(rows, group, seed, path)
         table = pq.read_table(path, filters=[("as_of", "=", TEST)])
         started = time.process_time()
-        ours, chosen_on = fit_ours(path, inputs, names, replace(config, seed=seed), folder / "ours")
+        ours, chosen_on = fit_ours(path, inputs, names, config.changed(seed=seed), folder / "ours")
         took = time.process_time() - started
         held = pq.read_table(path, filters=[("as_of", "=", CHOOSE)])
         for name in names:
@@ -177,7 +177,7 @@ def one(call: tuple[int, int, TrainConfig, bool, bool]) -> list[dict[str, Any]]:
                 line["lightgbm_auc"] = roc_auc_score(y, fit_lightgbm(rows, path, inputs, name))
             if with_single:
                 alone, _ = fit_ours(
-                    path, inputs, [name], replace(config, seed=seed), folder / f"alone-{name}"
+                    path, inputs, [name], config.changed(seed=seed), folder / f"alone-{name}"
                 )
                 line["single_task_auc"] = roc_auc_score(y, alone[name])
             made.append(line)

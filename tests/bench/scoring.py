@@ -62,7 +62,7 @@ class Scorer(mlflow.pyfunc.PythonModel):
 def made_model(path: str, folder: Path) -> Model:
     """The nightly network, untrained: scoring takes as long."""
     config = TrainConfig()
-    encoder = encoders.fit(pq.read_table(path).to_batches(), config.id_buckets)
+    encoder = encoders.fit(pq.read_table(path).to_batches(), config.inputs.id_buckets)
     classes = tuple(f"c{k:02d}" for k in range(12))
     layout = Layout(TASKS, {t.name: classes for t in TASKS if isinstance(t.kind, MultiLabel)})
     network = Network(config, layout, encoder).eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.__main__ import tables_page, with_tables
+from contracts.__main__ import PAGES, tables_page, with_tables
 from contracts.errors import ContractError
 from contracts.features import FEATURES
 from contracts.kinds import (
@@ -111,6 +111,7 @@ def test_the_page_of_tables_is_up_to_date() -> None:
     assert (REPOSITORY / "docs/tables.md").read_text() == tables_page(), "run `make docs`"
 
 
-def test_the_readme_lists_what_a_mapping_may_say() -> None:
-    read_me = (REPOSITORY / "README.md").read_text()
-    assert read_me == with_tables(read_me), "run `make docs`"
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_lists_what_is_declared(path: str) -> None:
+    page = (REPOSITORY / path).read_text()
+    assert page == with_tables(path, page), "run `make docs`"

@@ -100,7 +100,7 @@ def test_what_json_cannot_say_is_not_written() -> None:
 
 def test_settings_in_a_spec_are_checked_as_anywhere() -> None:
     raw = json.loads(encode(TRAIN))
-    raw["config"]["width"] = 0
+    raw["config"]["network"]["width"] = 0
     with pytest.raises(ContractError) as error:
         decode(TrainSpec, json.dumps(raw))
-    assert str(error.value) == "train.width: expected 1 or more, found 0"
+    assert str(error.value) == "train.network.width: expected 1 or more, found 0"

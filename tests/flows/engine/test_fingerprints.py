@@ -105,15 +105,29 @@ def test_a_setting_that_is_none_of_ours_or_out_of_range_is_named(monkeypatch, tm
 def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nightjar.toml").write_text(
-        "settle_days = 3\nmlflow_port = 1\n[train]\nwidth = 16\n"
+        "settle_days = 3\nmlflow_port = 1\n[train]\nnetwork.width = 16\n"
     )
     monkeypatch.setenv("NIGHTJAR_SETTLE_DAYS", "4")
-    monkeypatch.setenv("NIGHTJAR_TRAIN__DEPTH", "3")
-    monkeypatch.setenv("NIGHTJAR_TRAIN__MAX_GRAD_NORM", "none")
+    monkeypatch.setenv("NIGHTJAR_TRAIN__NETWORK__DEPTH", "3")
+    monkeypatch.setenv("NIGHTJAR_TRAIN__OPTIMISER__MAX_GRAD_NORM", "none")
     found = read_settings(home=tmp_path / "x")
     assert (found.settle_days, found.mlflow_port, found.home) == (4, 1, tmp_path / "x")
-    assert (found.train.width, found.train.depth) == (16, 3)
-    assert found.train.max_grad_norm is None
+    assert (found.train.network.width, found.train.network.depth) == (16, 3)
+    assert found.train.optimiser.max_grad_norm is None
+
+
+def test_a_setting_by_its_old_name_is_refused_with_the_new_one(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nightjar.toml").write_text("[train]\nwidth = 16\ntie = 0.1\n")
+    monkeypatch.setenv("NIGHTJAR_TRAIN__MAX_EPOCHS", "2")
+    with pytest.raises(UsageError) as error:
+        read_settings(home=tmp_path / "x")
+    assert str(error.value) == (
+        "the settings are not valid:\n"
+        "  train: Value error, train.max_epochs is now train.optimiser.max_epochs; "
+        "train.width is now train.network.width; train.tie is gone: it made no model better "
+        "(docs/decisions/relations-between-tasks.md)"
+    )
 
 
 def test_a_key_is_needed_and_must_be_ones_own(tmp_path: Path) -> None:

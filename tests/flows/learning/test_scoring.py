@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,7 +73,7 @@ def scratch(
     **train: Any,
 ) -> Path:
     settings = NightjarSettings(home=tmp_path, failed_tasks=failed_tasks)
-    settings = settings.model_copy(update={"train": replace(settings.train, **train)})
+    settings = settings.model_copy(update={"train": settings.train.changed(**train)})
     planner = SimpleNamespace(digests=lambda stage, table: {DAY: digest})
     context: Any = SimpleNamespace(
         planner=planner, settings=settings, receipts=nights(*found), as_of=DAY

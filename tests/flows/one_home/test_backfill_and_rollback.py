@@ -95,7 +95,7 @@ def test_a_plan_of_the_night_sees_other_training(home: Path, monkeypatch) -> Non
     day = str(released(home).current().as_of)
     before = todo(plan_of(home, "--as-of", day))
     assert not {"train", "score"} & {stage for stage, _, _ in before}
-    monkeypatch.setenv("NIGHTJAR_TRAIN__WIDTH", "8")
+    monkeypatch.setenv("NIGHTJAR_TRAIN__NETWORK__WIDTH", "8")
     assert todo(plan_of(home, "--as-of", day)) - before == {
         ("train", day, "configuration changed"),
         ("score", day, "cascaded from train"),

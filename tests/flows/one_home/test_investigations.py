@@ -50,7 +50,8 @@ def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
 
 
 def test_settings_are_searched_on_the_lakes_examples(home: Path, monkeypatch) -> None:
-    for name, value in {"MAX_EPOCHS": "1", "WIDTH": "32", "DEPTH": "1"}.items():
+    settings = {"OPTIMISER__MAX_EPOCHS": "1", "NETWORK__WIDTH": "32", "NETWORK__DEPTH": "1"}
+    for name, value in settings.items():
         monkeypatch.setenv(f"NIGHTJAR_TRAIN__{name}", value)
     done = run("tune", "--minutes", "10", "--trials", "1")
     assert done.exit_code == 0, done.output

@@ -199,13 +199,13 @@ def test_a_process_that_would_do_a_share_unseen_reports_it(tmp_path: Path, monke
 
 
 def test_processes_that_would_each_do_a_share_unseen_stop(monkeypatch) -> None:
-    check_world(1, "train.devices")
+    check_world(1, "train.machine.devices")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    check_world(2, "train.devices")
+    check_world(2, "train.machine.devices")
     with pytest.raises(ContractError) as error:
-        check_world(1, "train.devices")
+        check_world(1, "train.machine.devices")
     assert str(error.value) == (
-        "WORLD_SIZE is 2, but train.devices is 1: each process would do its share of the work and "
-        "the others' would be lost. Start it without torchrun, with train.devices = 2 for as many "
+        "WORLD_SIZE is 2, but train.machine.devices is 1: each process would do its share of the work and "
+        "the others' would be lost. Start it without torchrun, with train.machine.devices = 2 for as many "
         "processes"
     )

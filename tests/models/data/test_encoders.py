@@ -103,7 +103,7 @@ def test_frequent_numbers_get_an_embedding_of_their_own_where_asked() -> None:
     turned = table.take(np.random.default_rng(1).permutation(50))
     assert encoders.fit(turned.to_batches(), 16, inputs, n_values=2).values == encoder.values
     assert encoders.Encoder.from_json(json.loads(json.dumps(more.to_json())), inputs) == more
-    config = TrainConfig(width=8, depth=1, numbers="standard")
+    config = TrainConfig().changed(width=8, depth=1, numbers="standard")
     network = Network(config, Layout((task_named("churn_28d"),)), encoder)
     made = network.inputs(to_batch(encoder.encode(table), np.ones((50, 1))))
     assert len(network.owners) == made.shape[1]
@@ -127,7 +127,7 @@ def test_precomputed_vectors_enter_as_they_are_with_the_missing_marked() -> None
     assert made[:, 3].astype(bool).tolist() == [False, True, False]
     sliced = encoder.encode(table.slice(2)).vectors * 6.0**0.5
     np.testing.assert_allclose(sliced[:, :3], [[0, 4, 4]], rtol=1e-6)
-    config = TrainConfig(width=8, depth=1)
+    config = TrainConfig().changed(width=8, depth=1)
     task = task_named("churn_28d")
     network = Network(config, Layout((task,)), encoder)
     batch = to_batch(encoder.encode(table), np.ones((3, 1)))

@@ -27,11 +27,10 @@ from models.network.network import ALIGNMENT, PADDING, Network, PiecewiseNumbers
 from models.network.trunks import TRUNKS
 from models.training.lightning_module import MultiTaskModule, one_cycle, without_events
 from models.training.loss_balance import AGGREGATORS, balance_of
-from models.training.task_relations import apart, asked_twice, at_odds, related
 from models.training.weight_average import RunningMean
 from tests.models.simulated_examples import features
 
-CONFIG = TrainConfig(width=16, depth=1, n_experts=2, members=3, id_buckets=32, dropout=0.0)
+CONFIG = TrainConfig().changed(width=16, depth=1, n_experts=2, members=3, id_buckets=32, dropout=0.0)
 LAYOUT = Layout(TASKS, {t.name: ("a", "b") for t in TASKS if isinstance(t.kind, MultiLabel)})
 N = 40
 
@@ -43,7 +42,7 @@ def rows(seed: int = 1) -> pa.Table:
 
 @pytest.fixture(scope="module")
 def encoder() -> encoders.Encoder:
-    return encoders.fit(rows().to_batches(), CONFIG.id_buckets)
+    return encoders.fit(rows().to_batches(), CONFIG.inputs.id_buckets)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,7 @@ def batch(encoder: encoders.Encoder) -> Batch:
 
 def network_of(encoder: encoders.Encoder, **changed: Any) -> Network:
     torch.manual_seed(0)
-    return Network(replace(CONFIG, **changed), LAYOUT, encoder)
+    return Network(CONFIG.changed(**changed), LAYOUT, encoder)
 
 
 @pytest.mark.parametrize("trunk", TRUNKS)
@@ -99,7 +98,7 @@ def test_a_short_task_stays_within_the_long_one_for_every_member(encoder, batch)
 
 
 def test_a_number_fills_the_bins_below_it() -> None:
-    numbers = PiecewiseNumbers(replace(CONFIG, numeric_width=2), [(-1.0, 0.0, 2.0), ()])
+    numbers = PiecewiseNumbers(CONFIG.changed(numeric_width=2).inputs, [(-1.0, 0.0, 2.0), ()])
     with torch.no_grad():
         numbers.weight.zero_()
         numbers.weight[0, 0, 0] = 1.0  # the first bin of the first feature
@@ -152,7 +151,7 @@ def gradients(encoder: encoders.Encoder, batch: Batch, balance: str) -> dict[str
 
 
 def network_config(balance: str) -> TrainConfig:
-    return replace(CONFIG, trunk="shared_bottom", balance=balance)
+    return CONFIG.changed(trunk="shared_bottom", balance=balance)
 
 
 def test_a_direction_that_is_the_mean_is_the_plain_gradient(encoder, batch, monkeypatch) -> None:
@@ -239,32 +238,6 @@ def test_gini_is_one_for_the_right_order_and_none_for_a_constant() -> None:
     assert gini(amounts, np.ones(5)) == pytest.approx(0.0)
 
 
-def test_related_towers_are_drawn_together_and_one_question_gets_one_answer(encoder, batch) -> None:
-    pairs = {(one.name, two.name) for one, two in related(TASKS)}
-    assert ("purchase_7d", "purchase_30d") in pairs
-    assert ("view_7d", "like_7d") in pairs
-    assert ("purchase_30d", "churn_28d") not in pairs
-    assert [(a.name, b.name) for a, b in asked_twice(TASKS)] == [("spend_30d", "purchase_30d")]
-    at_odds_labels = batch.labels.clone()
-    at_odds_labels[:, LAYOUT.slices["spend_30d"]] *= 0.0  # all buy, and nobody spends
-    batch = replace(batch, labels=at_odds_labels)
-    for name in ("tie", "consistency"):
-        gaps = {}
-        for weight in (0.0, 1000.0):
-            network = network_of(encoder)
-            module = MultiTaskModule(
-                network, replace(CONFIG, **{name: weight}), dict.fromkeys(LAYOUT.slices, 1.0)
-            )
-            optimizer = torch.optim.Adam(network.parameters(), 0.01)
-            for _ in range(30):
-                optimizer.zero_grad()
-                module.training_step(batch, 0).backward()
-                optimizer.step()
-            gap = apart(network) if name == "tie" else at_odds(TASKS, network.members(batch))
-            gaps[weight] = float(gap.detach())
-        assert gaps[1000.0] < 0.5 * gaps[0.0], name
-
-
 def test_the_mean_of_weights_reaches_back_over_the_last_steps() -> None:
     layer = torch.nn.Linear(1, 1, bias=False)
     mean = RunningMean(layer, 0.5)
@@ -311,7 +284,7 @@ def test_some_rows_are_learnt_without_their_sequences(encoder, batch) -> None:
 
 def test_an_item_that_training_has_not_seen_says_nothing(encoder, batch) -> None:
     network = network_of(encoder).eval()
-    other = replace(batch, items=(batch.items * 7) % (CONFIG.id_buckets - 1) + (batch.items > 0))
+    other = replace(batch, items=(batch.items * 7) % (CONFIG.inputs.id_buckets - 1) + (batch.items > 0))
     torch.testing.assert_close(network.inputs(batch), network.inputs(other))
 
 
@@ -325,7 +298,7 @@ def test_biases_do_not_decay(encoder) -> None:
     network = network_of(encoder)
     module = MultiTaskModule(network, CONFIG, {t.name: 1.0 for t in TASKS})
     decays, stays, tables = module.configure_optimizers().param_groups
-    assert (decays["weight_decay"], stays["weight_decay"]) == (CONFIG.weight_decay, 0.0)
+    assert (decays["weight_decay"], stays["weight_decay"]) == (CONFIG.optimiser.weight_decay, 0.0)
     kept = {id(p) for p in stays["params"]}
     assert all(id(tower.bias) in kept for tower in network.towers.values())
     assert all(id(tower.weight) not in kept for tower in network.towers.values())
@@ -334,7 +307,7 @@ def test_biases_do_not_decay(encoder) -> None:
 
 
 def test_embeddings_learn_at_a_rate_of_their_own(encoder) -> None:
-    config = replace(CONFIG, learning_rate=1e-3, id_learning_rate=0.03)
+    config = CONFIG.changed(learning_rate=1e-3, id_learning_rate=0.03)
     network = Network(config, LAYOUT, encoder)
     module = MultiTaskModule(network, config, {t.name: 1.0 for t in TASKS})
     made = module.configure_optimizers()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from contracts.train_config import TrainConfig
+from contracts.train_config import InputConfig
 from models.network.dropout import Dropout
 from models.network.sequences import EVENT_ENCODERS, TEXT_ENCODERS
 
-CONFIG = TrainConfig(id_buckets=32)
+CONFIG = InputConfig(id_buckets=32)
 
 
 @pytest.mark.parametrize("name", EVENT_ENCODERS)

@@ -16,7 +16,7 @@ from models.train import train
 from tests.conftest import Once
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
-CONFIG = TrainConfig(
+CONFIG = TrainConfig().changed(
     width=32, depth=1, n_experts=2, n_bins=8, numeric_width=2, id_buckets=64, batch_size=256,
     max_epochs=8, tower_epochs=2, learning_rate=5e-3, min_rows=50, bootstrap_samples=40,
 )  # fmt: skip

@@ -60,7 +60,7 @@ def test_what_is_shuffled_is_missed_if_it_says_something(trained) -> None:
 
 
 def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -> None:
-    short = replace(CONFIG, max_epochs=2)
+    short = CONFIG.changed(max_epochs=2)
     ids = [
         train(spec_of(tmp_path / n, files, config=short, tasks=("purchase_30d", "spend_30d")))[
             "model_id"
@@ -120,7 +120,7 @@ def test_windows_of_one_part_never_reach_into_the_next(trained) -> None:
 
 
 def test_a_task_without_room_or_labels_is_left_out_with_the_reason(files, tmp_path: Path) -> None:
-    few = spec_of(tmp_path, files, as_ofs=DAYS[-8:], config=replace(CONFIG, max_epochs=1))
+    few = spec_of(tmp_path, files, as_ofs=DAYS[-8:], config=CONFIG.changed(max_epochs=1))
     few = replace(few, tasks=("purchase_7d", "return_90d"))
     skipped = choose_tasks(replace(few, as_ofs=DAYS[-4:])).skipped
     assert skipped["return_90d"] == (
@@ -147,7 +147,7 @@ def test_a_task_is_split_by_the_days_that_have_history_of_it(files, tmp_path: Pa
 
 
 def test_a_task_with_too_few_days_is_measured_on_other_users(files, tmp_path: Path) -> None:
-    told = replace(CONFIG, max_epochs=4, min_rows=40)
+    told = CONFIG.changed(max_epochs=4, min_rows=40)
     spec = spec_of(
         tmp_path, files, as_ofs=DAYS[-8:], config=told, tasks=("purchase_7d", "return_90d")
     )
@@ -175,7 +175,7 @@ def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(tr
     folder = Path(trained["folder"])
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
     run = client.get_run(trained["run_id"])
-    assert run.data.params["train.trunk"] == "mmoe"
+    assert run.data.params["train.network.trunk"] == "mmoe"
     assert run.data.metrics["churn_28d/auc"] == trained["tasks"]["churn_28d"]["model"]["auc"]
     assert len(client.get_metric_history(trained["run_id"], "valid_loss")) == len(
         trained["history"]
@@ -196,7 +196,7 @@ def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(tr
 
 
 def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -> None:
-    told = replace(CONFIG, trunk="shared_bottom", max_epochs=3, folds=1)
+    told = CONFIG.changed(trunk="shared_bottom", max_epochs=3, folds=1)
     names = ("purchase_7d", "purchase_30d")
     spec = spec_of(tmp_path, files, config=told, tasks=names, single_task_twins=True)
     report = train(spec)
@@ -241,7 +241,7 @@ def test_what_only_an_attribute_tells_is_learnt_by_the_model_and_its_twin_and_na
                                    isinstance(values, list) else values)  # fmt: skip
         paths.append(str(tmp_path / Path(path).name))
         pq.write_table(rows, paths[-1])
-    config = replace(CONFIG, max_epochs=4)
+    config = CONFIG.changed(max_epochs=4)
     made = train(spec_of(tmp_path / "run", tuple(paths), config=config, tasks=("purchase_30d",)))
     found = made["tasks"]["purchase_30d"]
     assert found["model"]["auc"] > 0.85

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -15,7 +14,7 @@ from models.training import hyperparameter_search as tune_module
 from models.training.hyperparameter_search import SEARCHED, as_trial, study_of, suggested, tune
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
-CONFIG = TrainConfig(
+CONFIG = TrainConfig().changed(
     width=64, depth=1, n_experts=2, id_buckets=32, batch_size=512, max_epochs=2, min_rows=20,
     dropout=0.3, n_bins=4, numeric_width=2,
 )  # fmt: skip
@@ -31,18 +30,18 @@ def test_the_settings_in_use_are_the_first_trial() -> None:
     assert trial["width"] == 64
     assert "members" not in trial  # an ensemble's alone
     assert suggested(optuna.trial.FixedTrial(trial), CONFIG) == CONFIG
-    assert as_trial(replace(CONFIG, width=77)) == {}  # outside of what is searched
+    assert as_trial(CONFIG.changed(width=77)) == {}  # outside of what is searched
 
 
 @pytest.mark.parametrize("trunk", ["shared_bottom", "mmoe", "ple", "ensemble"])
 def test_a_search_goes_on_only_under_the_settings_that_it_does_not_search(trunk: str) -> None:
-    trial = optuna.trial.FixedTrial(asdict(CONFIG) | {"trunk": trunk, "members": 4, "n_experts": 2})
-    found = suggested(trial, replace(CONFIG, seed=9))
+    trial = optuna.trial.FixedTrial(CONFIG.flat | {"trunk": trunk, "members": 4, "n_experts": 2})
+    found = suggested(trial, CONFIG.changed(seed=9))
     assert set(trial.params) <= SEARCHED
-    assert study_of("one", found) == study_of("one", replace(CONFIG, seed=9))
+    assert study_of("one", found) == study_of("one", CONFIG.changed(seed=9))
     assert study_of("one", found) != study_of("one", CONFIG)
-    assert study_of("one", replace(CONFIG, max_epochs=3)) != study_of("one", CONFIG)
-    assert asdict(CONFIG).keys() >= SEARCHED
+    assert study_of("one", CONFIG.changed(max_epochs=3)) != study_of("one", CONFIG)
+    assert CONFIG.flat.keys() >= SEARCHED
 
 
 def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
@@ -57,14 +56,14 @@ def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
     again = tune(spec, storage, "one", seconds=600, trials=1)
     assert again["trials"] == 3
     assert again["valid_loss"] <= first["valid_loss"]
-    assert set(again["best"]) <= {"dropout"}
+    assert set(again["best"]) <= {"network.dropout"}
     told = capsys.readouterr().out
     assert "going on with 2 trials" in told
     assert "the best so far" in told
     tried = [
         t.params["dropout"] for t in optuna.load_study(study_name="one", storage=storage).trials
     ]
-    assert tried[0] == CONFIG.dropout
+    assert tried[0] == CONFIG.network.dropout
     assert len(set(tried)) > 1
     assert not list(tmp_path.glob("trial-*"))
     with pytest.raises(ContractError, match="no trial came to its end"):
@@ -73,11 +72,11 @@ def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
 
 def only_dropout(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig:
     found: dict[str, Any] = {"dropout": trial.suggest_float("dropout", 0.0, 0.5, step=0.05)}
-    return replace(config, **found)
+    return config.changed(**found)
 
 
 def test_every_setting_that_is_searched_is_one_of_training() -> None:
     study = optuna.create_study()
     for _ in range(20):
         found = suggested(study.ask(), CONFIG)
-        assert set(asdict(found)) == set(asdict(CONFIG))
+        assert set(found.flat) == set(CONFIG.flat)

@@ -42,7 +42,7 @@ from models.training.tower_refit import OwnPace
 from models.training.warm_start import may_start_from, start_from
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
-CONFIG = TrainConfig(
+CONFIG = TrainConfig().changed(
     trunk="mmoe", width=16, depth=1, n_experts=2, id_buckets=32, batch_size=128, max_epochs=2,
     tower_epochs=2, min_rows=20, event_dropout=0.2, accelerator="cpu", checkpoint_seconds=0.0,
     n_bins=4, numeric_width=2,
@@ -57,7 +57,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def spec_of(files: tuple[str, ...], folder: Path, **changed: Any) -> TrainSpec:
-    return TrainSpec(files, DAYS, NIGHT, 2, TASKS, replace(CONFIG, **changed), str(folder))
+    return TrainSpec(files, DAYS, NIGHT, 2, TASKS, CONFIG.changed(**changed), str(folder))
 
 
 def fitted(spec: TrainSpec) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
@@ -179,10 +179,10 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> N
     assert torch.equal(network.ids.weight[fresh], before[fresh])
     after = [sum(p.size for p in e.parts[: place + 1]) for e in (grown, champion.encoder)]
     assert torch.equal(network.ids.weight[after[0] :], champion.network.ids.weight[after[1] :])
-    wider = Network(replace(CONFIG, width=24), chosen.layout, grown)
+    wider = Network(CONFIG.changed(width=24), chosen.layout, grown)
     assert 0 < len(start_from(wider, chosen.layout, grown, champion)) < len(taken)
 
-    other = replace(spec, config=replace(spec.config, seed=5))
+    other = replace(spec, config=spec.config.changed(seed=5))
     warm = replace(
         other, champion=str(tmp_path / "champion"), config=replace(other.config, warm_start=True)
     )
@@ -216,8 +216,8 @@ def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) ->
     for soft in (0.0, 1.0):
         told = spec_of(files, tmp_path / f"s{soft}", **changed, student_width=8, student_soft=soft)
         made = fit_model(told, choose_tasks(told))
-        assert made.model.config.width == 8
-        assert made.model.config.trunk == "shared_bottom"
+        assert made.model.config.network.width == 8
+        assert made.model.config.network.trunk == "shared_bottom"
         assert made.student is not None
         assert 0 < made.student["share_of_weights"] < 1
         held = held_rows(files, chosen.layout, chosen.cuts("test"))
@@ -238,8 +238,8 @@ def test_a_training_that_diverges_says_so_and_what_to_try(files, tmp_path) -> No
     assert re.fullmatch(
         r"training has diverged: the loss of (purchase_7d|purchase_30d|view_7d)"
         r"(, (purchase_30d|view_7d))* is not a finite number in epoch 1, step \d+; try a lower "
-        r"learning rate \(train.learning_rate is 1e\+30, train.id_learning_rate 0.02\) or clip "
-        r"more \(train.max_grad_norm is none\)",
+        r"learning rate \(train.optimiser.learning_rate is 1e\+30, train.optimiser.id_learning_rate 0.02\) or clip "
+        r"more \(train.optimiser.max_grad_norm is none\)",
         str(stopped.value),
     )
 
@@ -254,7 +254,7 @@ def test_test_rows_are_held_without_their_features_and_no_more_than_asked_for(fi
         arrays = [rows.labels, rows.users, *rows.segments.values()]
         assert sum(a.nbytes for a in arrays) <= 24 * len(rows.labels)  # a row of features: 3,000
     some = held_rows(files, chosen.layout, chosen.cuts("test", 40))
-    encoder = fit_encoder(data_module.read_batches(files, DAYS), CONFIG.id_buckets)
+    encoder = fit_encoder(data_module.read_batches(files, DAYS), CONFIG.inputs.id_buckets)
     for task in chosen.tasks:
         cut, labels = some.cuts[task.name], some.tasks[task.name].labels
         assert 20 <= len(labels) <= 60  # a share of the rows, by their hash
@@ -307,7 +307,7 @@ def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> N
     spec = spec_of(files, Path("unused"))
     chosen = choose_tasks(spec)
     batches = data_module.read_batches(files, DAYS)
-    encoder = fit_encoder(batches, CONFIG.id_buckets)
+    encoder = fit_encoder(batches, CONFIG.inputs.id_buckets)
 
     def examples(**told: Any) -> Examples:
         return Examples(files, chosen.layout, chosen.train_cuts, encoder, 128, 5, **told)
@@ -340,7 +340,7 @@ def test_bfloat16_learns_and_falls_back(files, tmp_path, monkeypatch, capsys) ->
     _, history = fitted(spec_of(files, tmp_path, precision="bfloat16"))
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    assert precision_of(replace(CONFIG, precision="bfloat16")) == "32-true"
+    assert precision_of(CONFIG.changed(precision="bfloat16")) == "32-true"
     assert "no bfloat16" in capsys.readouterr().out
 
 

@@ -38,7 +38,7 @@ def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
     labels = {task.name: torch.from_numpy(y[:800]).float()}
     split = Split((DAYS[0],), (DAYS[1],), (DAYS[2],))
     chosen = Chosen(Layout((task,)), {task.name: split}, {}, labels)
-    config = TrainConfig(
+    config = TrainConfig().changed(
         width=16, depth=1, n_experts=2, batch_size=128, max_epochs=30, patience=30, tower_epochs=2,
         learning_rate=0.01, weight_decay=0.01, min_rows=20, accelerator="cpu", n_bins=4,
         numeric_width=2,
