@@ -28,6 +28,7 @@ from contracts.specs import (
 )
 from models.artifact import encryption
 from models.distributed import check_world, is_rank, rank, run_ranks
+from models.progress import show_progress
 
 _SET_PARENT_DEATH_SIGNAL = 1
 ENDED = 143
@@ -79,6 +80,7 @@ def main() -> int:
     given = _arguments()
     die_with_parent(os.getppid() if is_rank() else given.parent)
     command = COMMANDS[given.command]
+    show_progress()
     try:
         spec = decode(command.spec, given.spec.read_text())
         if spec.processes > 1 and not is_rank():

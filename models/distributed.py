@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from contracts.errors import ContractError
+
+_LOG = logging.getLogger(__name__)
 
 
 def rank() -> int:
@@ -20,12 +23,6 @@ def local_rank() -> int:
 
 def n_ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def say(line: str) -> None:
-    """A line for the person who waits, said once."""
-    if rank() == 0:
-        print(line, flush=True)
 
 
 def is_rank() -> bool:
@@ -61,6 +58,6 @@ def run_ranks(n: int, words: Sequence[str], report: Path) -> int:
     except ChildFailedError as error:
         if report.exists() and '"error"' not in report.read_text():
             report.unlink()
-        print(f"rank {error.get_first_failure()[0]} of {n} failed", flush=True)
+        _LOG.error(f"rank {error.get_first_failure()[0]} of {n} failed")
         return 1
     return 0

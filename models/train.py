@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
 from contracts.training import untrained
 from models.artifact.model import Model, load_model, save_model
-from models.distributed import rank, say
+from models.distributed import rank
 from models.evaluation.cross_validation import cross_validate
 from models.evaluation.metrics import constant_scores
 from models.evaluation.model_test import examine, held_rows
@@ -23,6 +24,8 @@ from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
 from models.training.multi_task import Chosen, NothingToLearn, choose_tasks, fit_model
 from models.training.tower_refit import told
+
+_LOG = logging.getLogger(__name__)
 
 
 def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
@@ -38,21 +41,23 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     try:
         chosen = choose_tasks(spec)
     except NothingToLearn as nothing:
-        say(str(nothing))
+        _LOG.info(str(nothing))
         return untrained(nothing.skipped, "no task can be learnt", spec.folder)
     for name, why in chosen.skipped.items():
-        say(f"task {name} is off tonight: {why}")
+        _LOG.info(f"task {name} is off tonight: {why}")
     by_user = [name for name, split in chosen.splits.items() if split.by_user]
     if by_user:
-        say(f"too little history to be tested on later days: {', '.join(by_user)}; these learn "
-            "from some users and are tested on others of the same days")  # fmt: skip
-    say(f"training {n_of(len(chosen.tasks), 'task')} on {_span(chosen)}")
+        _LOG.info(
+            f"too little history to be tested on later days: {', '.join(by_user)}; these learn "
+            "from some users and are tested on others of the same days"
+        )
+    _LOG.info(f"training {n_of(len(chosen.tasks), 'task')} on {_span(chosen)}")
     fitted = fit_model(spec, chosen)
     if rank():
         return {}  # the first one goes on
     model = replace(fitted.model, base_rates=base_rates(chosen))
     trained = time.monotonic()
-    print("the model is calibrated; testing it beside its LightGBM twins", flush=True)
+    _LOG.info("the model is calibrated; testing it beside its LightGBM twins")
     champion = _champion(spec)
     cuts = chosen.cuts("test", config.evaluation.test_max_rows)
     held = held_rows(spec.files, chosen.layout, cuts)
@@ -61,7 +66,7 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     model = replace(model, withheld=report["gate"]["withheld"])
     model_id = save_model(model, folder / "model")
     for name, why in model.withheld.items():
-        print(f"task {name} is not fit to be published: {why}", flush=True)
+        _LOG.info(f"task {name} is not fit to be published: {why}")
     if spec.single_task_twins:
         for name, twin in single_task_twins(spec, chosen, held, said).items():
             report["tasks"][name]["single_task"] = twin
@@ -123,5 +128,5 @@ def _champion(spec: TrainSpec) -> Model | None:
     try:
         return load_model(Path(spec.champion)).without(spec.champion_withheld)
     except NightjarError as error:
-        print(f"the champion cannot be compared with: {error}", flush=True)
+        _LOG.info(f"the champion cannot be compared with: {error}")
         return None

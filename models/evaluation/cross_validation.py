@@ -6,8 +6,7 @@ closed then (rolling origin: Tashman, 2000). No fold sees a day later than its t
 
 from __future__ import annotations
 
-import contextlib
-import io
+import logging
 import shutil
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +20,10 @@ from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
 from models.evaluation.metrics import MAIN_METRIC, gain_over, metrics
 from models.evaluation.model_test import held_rows, lightgbm_scores
+from models.progress import without_progress
 from models.training.multi_task import choose_tasks, fit_model
+
+_LOG = logging.getLogger(__name__)
 
 FOLD_DAYS = 28
 """Days between the midnights at which two folds stand."""
@@ -43,9 +45,9 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
         try:
             chosen = choose_tasks(told, by_user=False)
         except NightjarError as error:
-            print(f"fold {k}, as of {known_until}: {error}", flush=True)
+            _LOG.info(f"fold {k}, as of {known_until}: {error}")
             break
-        with contextlib.redirect_stdout(io.StringIO()):
+        with without_progress():
             model = fit_model(told, chosen).model
         tasks: dict[str, dict[str, Any]] = {}
         cuts = chosen.cuts("test", told.config.evaluation.test_max_rows)
@@ -63,6 +65,8 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
         shutil.rmtree(folder, ignore_errors=True)
         folds.append({"known_until": known_until.isoformat(), "tasks": tasks})
         mean = float(np.mean([t["gain_over_twin"] > 0 for t in tasks.values()]))
-        print(f"fold {k}, as of {known_until}: {n_of(len(tasks), 'task')}, better than LightGBM in "
-              f"{mean:.0%}", flush=True)  # fmt: skip
+        _LOG.info(
+            f"fold {k}, as of {known_until}: {n_of(len(tasks), 'task')}, better than LightGBM in "
+            f"{mean:.0%}"
+        )
     return folds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,8 @@ from models.evaluation.metrics import (
 )
 from models.evaluation.plots import draw_importance, draw_reliability
 from models.evaluation.segments import SEEN, SEGMENT_ROWS, segments_of
+
+_LOG = logging.getLogger(__name__)
 
 TWINS_AT_ONCE = max(os.cpu_count() or 1, 1)
 """LightGBM works outside Python's lock; each twin has its own threads, so results do not change."""
@@ -198,7 +201,7 @@ def examine(
                     _judge(theirs, model, task, rows, there.scores, other, constant)
             if "" in scores:
                 reliability[task.name] = (scores[""], rows.labels)
-            print(_line(task, tasks[task.name]), flush=True)
+            _LOG.info(_line(task, tasks[task.name]))
     draw_reliability(reliability, folder / "reliability.png")
     leant_on = importance(model, files, held.cuts, model.config.seed)
     draw_importance(leant_on, folder / "importance.png")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +12,10 @@ from typing import Any
 from contracts.specs import TrainSpec
 from models.evaluation.metrics import Gain, gain_over, metrics
 from models.evaluation.model_test import Held, Said
+from models.progress import without_progress
 from models.training.multi_task import Chosen, fit_model
+
+_LOG = logging.getLogger(__name__)
 
 HELPS, SAME, ALONE = "sharing helps", "no difference", "train it alone"
 
@@ -28,7 +30,7 @@ def single_task_twins(
     for task in chosen.tasks:
         folder = Path(spec.folder, "alone", task.name)
         told = replace(spec, folder=str(folder), checkpoints=None)
-        with contextlib.redirect_stdout(io.StringIO()):
+        with without_progress():
             twin = fit_model(told, chosen.only(task.name)).model
         rows, ours = held.tasks[task.name], shared[task.name].scores
         theirs = held.said_by(twin, spec.files)[task.name].scores
@@ -40,10 +42,9 @@ def single_task_twins(
             "high": gain.high,
             "verdict": verdict(gain),
         }
-        print(
+        _LOG.info(
             f"  {task.name:<18} beside its single-task twin: {verdict(gain)} "
-            f"({gain.gain:+.4g}, {gain.low:+.4g} to {gain.high:+.4g})",
-            flush=True,
+            f"({gain.gain:+.4g}, {gain.low:+.4g} to {gain.high:+.4g})"
         )
         shutil.rmtree(folder, ignore_errors=True)
     return made

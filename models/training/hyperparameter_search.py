@@ -7,9 +7,8 @@ days are not looked at.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,11 @@ from pytorch_lightning.callbacks import Callback
 from contracts.errors import ContractError
 from contracts.specs import TrainSpec, TuneSpec
 from contracts.train_config import PATHS, TrainConfig
+from models.progress import without_progress
 from models.training.lightning_module import MultiTaskModule
 from models.training.multi_task import choose_tasks, fit_model
+
+_LOG = logging.getLogger(__name__)
 
 
 def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig:
@@ -127,7 +129,7 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
         study.sampler = optuna.samplers.TPESampler(
             seed=spec.config.seed + before, n_startup_trials=max(8 - before, 0)
         )
-        print(f"going on with {before} trials", flush=True)
+        _LOG.info(f"going on with {before} trials")
     elif first := as_trial(spec.config):
         study.enqueue_trial(first)
 
@@ -137,7 +139,7 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
             spec, config=suggested(trial, spec.config), folder=str(folder), checkpoints=None
         )
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with without_progress():
                 history = fit_model(told, chosen, [Watch(trial)]).history
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -166,10 +168,10 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
 def _tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     """A line per trial."""
     if trial.value is None:
-        print(f"trial {trial.number}: given up", flush=True)
+        _LOG.info(f"trial {trial.number}: given up")
     else:
         best = "  the best so far" if study.best_trial.number == trial.number else ""
-        print(f"trial {trial.number}: validation loss {trial.value:.4f}{best}", flush=True)
+        _LOG.info(f"trial {trial.number}: validation loss {trial.value:.4f}{best}")
 
 
 def search(spec: TuneSpec) -> dict[str, Any]:

@@ -18,9 +18,10 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from contracts.train_config import TrainConfig
-from models.distributed import say
 from models.training.lightning_module import ExampleData, MultiTaskModule
 from models.training.tower_refit import OwnPace, Refitted, TowerModule, refitted
+
+_LOG = logging.getLogger(__name__)
 
 RESUME = "resume.ckpt"
 CHECK_BATCHES = 50
@@ -31,17 +32,12 @@ class EpochLines(Callback):
     """One line per epoch for the person who waits."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if (
-            trainer.is_global_zero
-            and not trainer.sanity_checking
-            and isinstance(pl_module, MultiTaskModule)
-        ):
+        if not trainer.sanity_checking and isinstance(pl_module, MultiTaskModule):
             last = pl_module.history[-1]
-            print(
+            _LOG.info(
                 f"epoch {last['epoch']:>3.0f}  training loss {last['train_loss']:.4f}  "
                 f"validation loss {last['valid_loss']:.4f}  best of each {last['best_loss']:.4f}  "
-                f"learning {len(pl_module.tasks) - len(pl_module.rests)}",
-                flush=True,
+                f"learning {len(pl_module.tasks) - len(pl_module.rests)}"
             )
 
 
@@ -74,8 +70,8 @@ class Resumable(Callback):
         if isinstance(exception, SIGTERMException):
             if not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
                 trainer.save_checkpoint(self.path)
-            if trainer.is_global_zero and self.path.exists():
-                print(f"asked to end; training can go on from {self.path}", flush=True)
+            if self.path.exists():
+                _LOG.info(f"asked to end; training can go on from {self.path}")
 
 
 def precision_of(config: TrainConfig) -> Any:
@@ -96,7 +92,7 @@ def precision_of(config: TrainConfig) -> Any:
 @cache
 def _say_no_bfloat16() -> None:
     """Once per process, though two trainings ask."""
-    print("this processor has no bfloat16: training goes on in float32", flush=True)
+    _LOG.info("this processor has no bfloat16: training goes on in float32")
 
 
 def fit(
@@ -132,7 +128,7 @@ def fit(
     towers.start(data.valid)
     pace.keep(towers)
     if steps.tower_epochs:
-        say(f"the trunk is that of epoch {trunk_epoch}; towers go on learning")
+        _LOG.info(f"the trunk is that of epoch {trunk_epoch}; towers go on learning")
         data.valid.rank, data.valid.n_ranks = rank, n_ranks
         data.train.start_at(0, 0)
         _run(towers, data, config, steps.tower_epochs, folder / "towers", [pace, EpochLines()])
@@ -175,8 +171,8 @@ def _run(
         # nothing of ours reads memory that it has not written.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         going_on = resume.exists()
-        if going_on and trainer.is_global_zero:
-            print("going on with a training that was stopped", flush=True)
+        if going_on:
+            _LOG.info("going on with a training that was stopped")
         trainer.fit(
             module, datamodule=data, ckpt_path=str(resume) if going_on else None, weights_only=True
         )

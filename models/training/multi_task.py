@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,13 +33,15 @@ from models.data.label_layout import (
     in_cuts,
     labelled,
 )
-from models.distributed import n_ranks, rank, say
+from models.distributed import n_ranks, rank
 from models.network.network import Network
 from models.training.calibration_fit import calibrate
 from models.training.lightning_fit import fit
 from models.training.lightning_module import ExampleData, MultiTaskModule
 from models.training.tower_refit import Refitted
 from models.training.warm_start import may_start_from, start_from
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -212,7 +215,7 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
     teacher: dict[str, float] | None = None
     if config.losses.student_width is not None:
         config = student_of(config)
-        say(f"a student of width {config.network.width} learns from it")
+        _LOG.info(f"a student of width {config.network.width} learns from it")
         learnt = history[-1]["best_loss"]
         small, history, towers = _network(
             replace(spec, config=config), chosen, encoder, data, watching, network
@@ -285,13 +288,16 @@ def _warm(network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.E
     try:
         champion = load_model(Path(spec.champion or ""))
     except NightjarError as error:
-        say(f"no warm start: {error}")
+        _LOG.info(f"no warm start: {error}")
         return
     if not may_start_from(champion, chosen.splits):
-        say("no warm start: the champion has seen days that tonight's model is chosen or tested by")
+        _LOG.info(
+            "no warm start: the champion has seen days that tonight's model is chosen or tested by"
+        )
         return
     taken = start_from(network, chosen.layout, encoder, champion)
-    say(f"a warm start: {len(taken)} of {len(network.state_dict())} weights are the champion's")
+    n_weights = len(network.state_dict())
+    _LOG.info(f"a warm start: {len(taken)} of {n_weights} weights are the champion's")
 
 
 @dataclass(frozen=True)

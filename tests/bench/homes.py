@@ -13,8 +13,6 @@ both stop, and test days stay unseen.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import tempfile
 import time
@@ -139,8 +137,7 @@ def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int
         with tempfile.TemporaryDirectory() as temporary:
             told = replace(spec, config=spec.config.changed(seed=seed), folder=temporary)
             started = time.process_time()
-            with contextlib.redirect_stdout(io.StringIO()):
-                model = fit_model(told, chosen).model
+            model = fit_model(told, chosen).model
             took.append(time.process_time() - started)
         for task in chosen.tasks:
             scores = model.scores(model.outputs(rows[task.name][0]))
@@ -185,8 +182,7 @@ def main() -> None:
                 spec, config=config.changed(seed=seed), folder=temporary, single_task_twins=o.alone
             )
             started = time.process_time()
-            with contextlib.redirect_stdout(io.StringIO()):
-                reports.append(train(told))
+            reports.append(train(told))
             took.append(time.process_time() - started)
     _tell(reports, given, float(np.mean(took)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import optuna
@@ -45,8 +46,9 @@ def test_a_search_goes_on_only_under_the_settings_that_it_does_not_search(trunk:
 
 
 def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
-    files, tmp_path, monkeypatch, capsys
+    files, tmp_path, monkeypatch, caplog
 ) -> None:
+    caplog.set_level(logging.INFO, "models")
     spec = TrainSpec(files, DAYS, NIGHT, 2, ("view_7d",), CONFIG, str(tmp_path))
     monkeypatch.setattr(tune_module, "suggested", lambda trial, config: only_dropout(trial, config))
     storage = f"sqlite:///{tmp_path}/tune.db"
@@ -57,9 +59,9 @@ def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
     assert again["trials"] == 3
     assert again["valid_loss"] <= first["valid_loss"]
     assert set(again["best"]) <= {"network.dropout"}
-    told = capsys.readouterr().out
-    assert "going on with 2 trials" in told
-    assert "the best so far" in told
+    assert "going on with 2 trials" in caplog.text
+    assert "the best so far" in caplog.text
+    assert "epoch" not in caplog.text
     tried = [
         t.params["dropout"] for t in optuna.load_study(study_name="one", storage=storage).trials
     ]

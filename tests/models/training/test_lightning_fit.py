@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -152,7 +153,8 @@ def test_towers_go_on_alone_and_end_at_their_best(files, tmp_path) -> None:
     assert all(made.towers[n].after <= made.towers[n].before for n in apart)
 
 
-def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> None:
+def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO, "models")
     spec = spec_of(files, tmp_path / "then", max_epochs=1, n_values=3)
     earlier = replace(spec, known_until=NIGHT - timedelta(days=120), as_ofs=DAYS[:-8])
     champion = fit_model(earlier, choose_tasks(earlier)).model
@@ -186,9 +188,9 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> N
     warm = replace(
         other, champion=str(tmp_path / "champion"), config=replace(other.config, warm_start=True)
     )
-    capsys.readouterr()
+    caplog.clear()
     begun = fit_model(replace(warm, folder=str(tmp_path / "warm")), chosen)
-    assert "weights are the champion's" in capsys.readouterr().out
+    assert "weights are the champion's" in caplog.text
     cold = fit_model(replace(other, folder=str(tmp_path / "cold")), chosen)
     far, near = (
         (made.model.network.trunk.experts.weight - champion.network.trunk.experts.weight)
@@ -199,7 +201,7 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, capsys) -> N
     assert near < 0.3 * far
     save_model(cold.model, tmp_path / "champion")  # has seen tonight's days
     fit_model(replace(warm, folder=str(tmp_path / "again")), chosen)
-    assert "no warm start" in capsys.readouterr().out
+    assert "no warm start" in caplog.text
 
 
 def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) -> None:
@@ -280,8 +282,9 @@ def whole(files, tmp_path_factory) -> tuple[dict[str, torch.Tensor], list[dict[s
 
 @pytest.mark.parametrize("epoch", [1, 3], ids=["while all learn", "while towers go on"])
 def test_a_training_that_was_stopped_goes_on_to_the_bit(
-    epoch, whole, files, tmp_path, monkeypatch, capsys
+    epoch, whole, files, tmp_path, monkeypatch, caplog
 ) -> None:
+    caplog.set_level(logging.INFO, "models")
     monkeypatch.setattr(rows_module, "DENSE_ROWS", 1)
     monkeypatch.setattr(fit_module, "CHECK_BATCHES", 1)
     weights, history, per_epoch = whole
@@ -297,7 +300,7 @@ def test_a_training_that_was_stopped_goes_on_to_the_bit(
         with pytest.raises(Stopped):
             fitted(spec_of(files, tmp_path / "stopped"))
     again, told = fitted(spec_of(files, tmp_path / "stopped"))
-    assert "going on with a training that was stopped" in capsys.readouterr().out
+    assert "going on with a training that was stopped" in caplog.text
     assert told == history
     assert set(again) == set(weights)
     assert [name for name in weights if not torch.equal(weights[name], again[name])] == []
@@ -336,12 +339,13 @@ def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> N
         assert n - 3 * len(epochs[0]) < sum(len(x) for part in parts for x in part) <= n
 
 
-def test_bfloat16_learns_and_falls_back(files, tmp_path, monkeypatch, capsys) -> None:
+def test_bfloat16_learns_and_falls_back(files, tmp_path, monkeypatch, caplog) -> None:
+    caplog.set_level(logging.INFO, "models")
     _, history = fitted(spec_of(files, tmp_path, precision="bfloat16"))
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     assert precision_of(CONFIG.changed(precision="bfloat16")) == "32-true"
-    assert "no bfloat16" in capsys.readouterr().out
+    assert "no bfloat16" in caplog.text
 
 
 def started(spec: TrainSpec, folder: Path, **environment: str) -> subprocess.Popen[str]:
