@@ -37,9 +37,8 @@ def test_of_several_processes_the_first_alone_has_lines(ours, capsys, monkeypatc
 
 def test_a_training_within_another_piece_of_work_has_no_lines(ours, caplog) -> None:
     caplog.set_level(logging.INFO, "models")
-    with pytest.raises(KeyError), without_progress():
+    with without_progress():
         logging.getLogger("models.training.lightning_fit").info("epoch 1")
         logging.getLogger("models.evaluation.single_task_twins").info("sharing helps")
-        raise KeyError
     logging.getLogger("models.training.lightning_fit").info("epoch 2")
     assert caplog.messages == ["sharing helps", "epoch 2"]
