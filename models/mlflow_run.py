@@ -19,7 +19,7 @@ from mlflow.types.schema import Array as ArrayType
 
 from contracts.column_types import COLUMN_TYPES
 from contracts.errors import ContractError
-from contracts.specs import TRACKING_VARIABLE, RunSpec
+from contracts.specs import TRACKING_VARIABLE, DatasetSpec, RunSpec
 from contracts.tables import USER_FEATURES
 from contracts.train_config import PATHS
 from contracts.training import ARTIFACT
@@ -44,13 +44,39 @@ def log_run(
     if url is None:
         raise ContractError(f"{TRACKING_VARIABLE} does not say where MLflow's database is")
     client = client_of(url)
-    found = client.get_experiment_by_name(spec.experiment)
-    experiment = (
-        found.experiment_id
-        if found is not None
-        else client.create_experiment(spec.experiment, artifact_location=spec.artifact_location)
+    run_id: str = client.create_run(_experiment(client, spec), run_name=spec.name).info.run_id
+    tags = {
+        **spec.tags,
+        "model_id": report["model_id"],
+        "gate": report["gate"]["decision"],
+    }
+    client.log_batch(
+        run_id,
+        list(_metrics(report)),
+        _parameters(report, model),
+        [RunTag(name, value) for name, value in tags.items()],
     )
-    run_id: str = client.create_run(experiment, run_name=spec.name).info.run_id
+    client.log_inputs(run_id, [_dataset(dataset) for dataset in spec.datasets])
+    draw_curves(report["history"], folder / "curves.png")
+    for picture in ("curves.png", "reliability.png", "importance.png", "sharing.png"):
+        if (folder / picture).exists():
+            client.log_artifact(run_id, str(folder / picture))
+    client.log_dict(run_id, dict(report), "report.json")
+    _log_model(client, run_id, report["model_id"], model, folder / "model")
+    client.set_terminated(run_id)
+    return run_id
+
+
+def _experiment(client: MlflowClient, spec: RunSpec) -> str:
+    """The id of the experiment, which is created if there is none."""
+    known = client.get_experiment_by_name(spec.experiment)
+    if known is not None:
+        return str(known.experiment_id)
+    return str(client.create_experiment(spec.experiment, artifact_location=spec.artifact_location))
+
+
+def _parameters(report: Mapping[str, Any], model: Model) -> list[Param]:
+    """The settings, and which days each task was trained, validated and tested on."""
     settings = model.config.flat
     params = [Param(f"train.{PATHS[name]}", str(value)) for name, value in settings.items()]
     params += [
@@ -59,50 +85,34 @@ def log_run(
         for part, days in split.items()
     ]
     params += [
-        Param(f"{name}.measured_on", made["measured_on"]) for name, made in report["tasks"].items()
+        Param(f"{name}.measured_on", task["measured_on"]) for name, task in report["tasks"].items()
     ]
-    tags = [
-        RunTag(name, value)
-        for name, value in {
-            **spec.tags,
-            "model_id": report["model_id"],
-            "gate": report["gate"]["decision"],
-        }.items()
-    ]
-    client.log_batch(run_id, list(_metrics(report)), params, tags)
-    client.log_inputs(
-        run_id,
-        [
-            DatasetInput(
-                Dataset(
-                    name=d.name,
-                    digest=d.snapshot,
-                    source_type="local",
-                    source=json.dumps({"uri": d.location}),
-                ),
-                [InputTag("mlflow.data.context", "training")],
-            )
-            for d in spec.datasets
-        ],
+    return params
+
+
+def _dataset(dataset: DatasetSpec) -> DatasetInput:
+    source = json.dumps({"uri": dataset.location})
+    return DatasetInput(
+        Dataset(dataset.name, dataset.snapshot, source_type="local", source=source),
+        [InputTag("mlflow.data.context", "training")],
     )
-    draw_curves(report["history"], folder / "curves.png")
-    for picture in ("curves.png", "reliability.png", "importance.png", "sharing.png"):
-        if (folder / picture).exists():
-            client.log_artifact(run_id, str(folder / picture))
-    client.log_dict(run_id, dict(report), "report.json")
+
+
+def _log_model(
+    client: MlflowClient, run_id: str, model_id: str, model: Model, folder: Path
+) -> None:
+    """The artifact, with MLflow's description of it."""
     with tempfile.TemporaryDirectory() as temporary:
         about = MlflowModel(
             artifact_path=ARTIFACT,
             run_id=run_id,
             signature=signature(model),
-            metadata={"model_id": report["model_id"]},
+            metadata={"model_id": model_id},
         )
         about.add_flavor(FLAVOR, weights="model.safetensors", about="model.json")
         about.save(str(Path(temporary, "MLmodel")))
         client.log_artifact(run_id, str(Path(temporary, "MLmodel")), ARTIFACT)
-    client.log_artifacts(run_id, str(folder / "model"), ARTIFACT)
-    client.set_terminated(run_id)
-    return run_id
+    client.log_artifacts(run_id, str(folder), ARTIFACT)
 
 
 def client_of(url: str) -> MlflowClient:

@@ -17,13 +17,13 @@ from contracts.training import untrained
 from models.artifact.model import Model, load_model, save_model
 from models.distributed import rank
 from models.evaluation.cross_validation import cross_validate
+from models.evaluation.held_out import held_out_rows
 from models.evaluation.metrics import constant_scores
-from models.evaluation.model_test import examine, held_rows
+from models.evaluation.model_test import evaluate_model
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
-from models.training.multi_task import Chosen, NothingToLearn, choose_tasks, fit_model
-from models.training.tower_refit import told
+from models.training.multi_task import Chosen, Fitted, NothingToLearn, choose_tasks, fit_model
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,62 +35,25 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     there is no model, and the report says why.
     """
     started = time.monotonic()
-    config, folder = spec.config, Path(spec.folder)
+    folder = Path(spec.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(config.machine.threads)
+    torch.set_num_threads(spec.config.machine.threads)
     try:
         chosen = choose_tasks(spec)
     except NothingToLearn as nothing:
         _LOG.info(str(nothing))
         return untrained(nothing.skipped, "no task can be learnt", spec.folder)
-    for name, why in chosen.skipped.items():
-        _LOG.info(f"task {name} is off tonight: {why}")
-    by_user = [name for name, split in chosen.splits.items() if split.by_user]
-    if by_user:
-        _LOG.info(
-            f"too little history to be tested on later days: {', '.join(by_user)}; these learn "
-            "from some users and are tested on others of the same days"
-        )
-    _LOG.info(f"training {n_of(len(chosen.tasks), 'task')} on {_span(chosen)}")
+    _log_tasks(chosen)
     fitted = fit_model(spec, chosen)
     if rank():
         return {}  # the first one goes on
-    model = replace(fitted.model, base_rates=base_rates(chosen))
     trained = time.monotonic()
-    _LOG.info("the model is calibrated; testing it beside its LightGBM twins")
-    champion = _champion(spec)
-    cuts = chosen.cuts("test", config.evaluation.test_max_rows)
-    held = held_rows(spec.files, chosen.layout, cuts)
-    said = held.said_by(model, spec.files)
-    report = examine(model, chosen.labels, held, said, spec.files, champion, folder)
-    model = replace(model, withheld=report["gate"]["withheld"])
+    model, report = _evaluated(spec, chosen, fitted)
     model_id = save_model(model, folder / "model")
-    for name, why in model.withheld.items():
-        _LOG.info(f"task {name} is not fit to be published: {why}")
-    if spec.single_task_twins:
-        for name, twin in single_task_twins(spec, chosen, held, said).items():
-            report["tasks"][name]["single_task"] = twin
-        draw_sharing(report["tasks"], folder / "sharing.png")
-    if config.evaluation.folds:
-        report["folds"] = cross_validate(spec)
-    report |= {
+    report |= _description(chosen, fitted, model) | {
         "model_id": model_id,
-        "skipped": chosen.skipped,
-        "history": fitted.history,
-        "student": fitted.student,
-        "towers": told(fitted.towers),
-        "calibrations": {name: c.method for name, c in model.calibrations.items()},
         "seconds_training": round(trained - started, 3),
         "seconds_testing": round(time.monotonic() - trained, 3),
-        "rows": {name: n["train"] for name, n in chosen.rows.items()},
-        "splits": {
-            name: {
-                part: [d.isoformat() for d in getattr(s, part)]
-                for part in ("train", "valid", "test")
-            }
-            for name, s in chosen.splits.items()
-        },
-        "config": asdict(model.config),
         "folder": str(folder),
         "run_id": None,
     }
@@ -101,6 +64,63 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
             ours = isinstance(error, NightjarError)  # what a library says may quote values
             report["tracking_error"] = str(error) if ours else type(error).__name__
     return report
+
+
+def _log_tasks(chosen: Chosen) -> None:
+    """What is trained, and what is not."""
+    for name, why in chosen.skipped.items():
+        _LOG.info(f"task {name} is off tonight: {why}")
+    by_user = [name for name, split in chosen.splits.items() if split.by_user]
+    if by_user:
+        _LOG.info(
+            f"too little history to be tested on later days: {', '.join(by_user)}; these learn "
+            "from some users and are tested on others of the same days"
+        )
+    _LOG.info(f"training {n_of(len(chosen.tasks), 'task')} on {_span(chosen)}")
+
+
+def _evaluated(spec: TrainSpec, chosen: Chosen, fitted: Fitted) -> tuple[Model, dict[str, Any]]:
+    """The model, with the tasks that are withheld, and what its test came to."""
+    config, folder = spec.config, Path(spec.folder)
+    model = replace(fitted.model, base_rates=base_rates(chosen))
+    _LOG.info("the model is calibrated; testing it beside its LightGBM twins")
+    champion = _champion(spec)
+    cuts = chosen.cuts("test", config.evaluation.test_max_rows)
+    held_out = held_out_rows(spec.files, chosen.layout, cuts)
+    predictions = held_out.predictions_of(model, spec.files)
+    report = evaluate_model(
+        model, chosen.labels, held_out, predictions, spec.files, champion, folder
+    )
+    model = replace(model, withheld=report["gate"]["withheld"])
+    for name, why in model.withheld.items():
+        _LOG.info(f"task {name} is not fit to be published: {why}")
+    if spec.single_task_twins:
+        for name, twin in single_task_twins(spec, chosen, held_out, predictions).items():
+            report["tasks"][name]["single_task"] = twin
+        draw_sharing(report["tasks"], folder / "sharing.png")
+    if config.evaluation.folds:
+        report["folds"] = cross_validate(spec)
+    return model, report
+
+
+def _description(chosen: Chosen, fitted: Fitted, model: Model) -> dict[str, Any]:
+    """How the model came about, for the report."""
+    return {
+        "skipped": chosen.skipped,
+        "history": fitted.history,
+        "student": fitted.student,
+        "towers": {name: asdict(refit) for name, refit in fitted.towers.items()},
+        "calibrations": {name: c.method for name, c in model.calibrations.items()},
+        "rows": {name: n["train"] for name, n in chosen.rows.items()},
+        "splits": {
+            name: {
+                part: [d.isoformat() for d in getattr(s, part)]
+                for part in ("train", "valid", "test")
+            }
+            for name, s in chosen.splits.items()
+        },
+        "config": asdict(model.config),
+    }
 
 
 def base_rates(chosen: Chosen) -> dict[str, dict[str, Any]]:

@@ -244,67 +244,107 @@ def fit(
 
     Whatever the order of rows, the same rows give the same encoder, but for the last bits of sums.
     """
-    width = len(inputs.numeric)
-    n, total, square = np.zeros(width), np.zeros(width), np.zeros(width)
-    counters: dict[str, Counter[str] | None] = {name: Counter() for name in inputs.ids}
-    norms = np.zeros((2, len(inputs.vectors)))
-    sample, chosen = np.zeros((0, width)), np.zeros(0, np.uint64)
+    statistics = _Statistics(inputs)
     for batch in batches:
-        values = numeric_values(batch, inputs)
-        n += (~np.isnan(values)).sum(0)
-        total += np.nansum(values, axis=0)
-        square += np.nansum(values**2, axis=0)
-        named = {name: batch.column(name) for name in inputs.ids}
-        for name, column in (named | attribute_columns(batch, inputs.attributes)).items():
-            counter = counters.setdefault(name, Counter())
-            if counter is not None:
-                found = pc.value_counts(column.drop_null())
-                words, counts = (found.field(i).to_pylist() for i in (0, 1))
-                for word, count in zip(words, counts, strict=True):
-                    counter[word] += count
-                counters[name] = counter if len(counter) <= MAX_WORDS else None
-        for k, (name, _) in enumerate(inputs.vectors):
-            numbers = batch.column(name).flatten().to_numpy(zero_copy_only=False)
-            norms[:, k] += (numbers.astype(np.float64) ** 2).sum(), len(numbers)
-        sample = np.concatenate([sample, values])
-        chosen = np.concatenate([chosen, row_hashes(batch)])
-        if len(sample) > 2 * SAMPLE_ROWS:
-            sample, chosen = _smallest(sample, chosen)
-    if not n.any() and not any(c is None or c for c in counters.values()):
+        statistics.add(batch)
+    if statistics.is_empty:
         raise ContractError("there are no training rows to fit encoders on")
-    mean = total / np.maximum(n, 1)
-    spread = np.sqrt(np.maximum(square / np.maximum(n, 1) - mean**2, 0.0))
-    spread = np.where(spread > 1e-6, spread, 1.0)
-    sample, _ = _smallest(sample, chosen)
+    mean, spread = statistics.moments()
+    sample = statistics.sample()
     scaled = np.clip((sample - mean) / spread, -CLIP, CLIP)
-    parts = {
-        name: Part(
-            name,
-            tuple(sorted(word for word, count in (counter or {}).items() if count >= MIN_COUNT)),
-            hash_buckets if counter is None else 0,
-        )
-        for name, counter in counters.items()
-    }
+    parts = statistics.parts(hash_buckets)
     ids = [parts.pop(name) for name in inputs.ids]
     return Encoder(
         inputs,
         tuple(mean.tolist()),
         tuple(spread.tolist()),
         tuple(
-            quantiles(column, n_bins, apart)
-            for column, apart in zip(scaled.T, (sample == 0).T, strict=True)
+            quantiles(column, n_bins, is_zero)
+            for column, is_zero in zip(scaled.T, (sample == 0).T, strict=True)
         ),
         tuple(part.words for part in ids),
         id_buckets,
         tuple(part.buckets for part in ids),
-        tuple(np.sqrt(np.maximum(norms[0] / np.maximum(norms[1], 1), 1e-12)).tolist()),
+        statistics.vector_scales(),
         tuple(frequent_values(column, n_values) for column in sample.T) if n_values else (),
         tuple(part for _, part in sorted(parts.items()) if part.words or part.buckets),
     )
 
 
+class _Statistics:
+    """What one pass over training rows gathers, in memory that does not grow with their number."""
+
+    def __init__(self, inputs: Inputs):
+        self._inputs = inputs
+        self._n, self._total, self._square = np.zeros((3, len(inputs.numeric)))
+        self._counters: dict[str, Counter[str] | None] = {name: Counter() for name in inputs.ids}
+        """Per id or attribute, how often each word stands in the rows; None: there are too many."""
+        self._norms = np.zeros((2, len(inputs.vectors)))
+        """Per vector, the sum of squares, and of how many numbers."""
+        self._sample = np.zeros((0, len(inputs.numeric)))
+        self._hashes = np.zeros(0, np.uint64)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        values = numeric_values(batch, self._inputs)
+        self._n += (~np.isnan(values)).sum(0)
+        self._total += np.nansum(values, axis=0)
+        self._square += np.nansum(values**2, axis=0)
+        self._count_words(batch)
+        for k, (name, _) in enumerate(self._inputs.vectors):
+            numbers = batch.column(name).flatten().to_numpy(zero_copy_only=False)
+            self._norms[:, k] += (numbers.astype(np.float64) ** 2).sum(), len(numbers)
+        self._sample = np.concatenate([self._sample, values])
+        self._hashes = np.concatenate([self._hashes, row_hashes(batch)])
+        if len(self._sample) > 2 * SAMPLE_ROWS:
+            self._sample, self._hashes = _smallest(self._sample, self._hashes)
+
+    def _count_words(self, batch: pa.RecordBatch) -> None:
+        ids = {name: batch.column(name) for name in self._inputs.ids}
+        for name, column in (ids | attribute_columns(batch, self._inputs.attributes)).items():
+            counter = self._counters.setdefault(name, Counter())
+            if counter is not None:
+                counted = pc.value_counts(column.drop_null())
+                words, counts = (counted.field(i).to_pylist() for i in (0, 1))
+                for word, count in zip(words, counts, strict=True):
+                    counter[word] += count
+                self._counters[name] = counter if len(counter) <= MAX_WORDS else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is neither a number nor a word."""
+        return not self._n.any() and not any(c is None or c for c in self._counters.values())
+
+    def moments(self) -> tuple[Doubles, Doubles]:
+        """Mean and standard deviation of each numeric feature, (F,); of a constant the latter is
+        1."""
+        mean = self._total / np.maximum(self._n, 1)
+        spread = np.sqrt(np.maximum(self._square / np.maximum(self._n, 1) - mean**2, 0.0))
+        return mean, np.where(spread > 1e-6, spread, 1.0)
+
+    def sample(self) -> Doubles:
+        """Numeric values of up to `SAMPLE_ROWS` rows, (rows, F)."""
+        return _smallest(self._sample, self._hashes)[0]
+
+    def parts(self, hash_buckets: int) -> dict[str, Part]:
+        """Of each id and attribute, its frequent words, or buckets where there are too many."""
+        return {
+            name: Part(
+                name,
+                tuple(sorted(w for w, count in (counter or {}).items() if count >= MIN_COUNT)),
+                hash_buckets if counter is None else 0,
+            )
+            for name, counter in self._counters.items()
+        }
+
+    def vector_scales(self) -> tuple[float, ...]:
+        """Per vector, the root mean square of its numbers."""
+        squares = self._norms[0] / np.maximum(self._norms[1], 1)
+        return tuple(np.sqrt(np.maximum(squares, 1e-12)).tolist())
+
+
 def _smallest(
-    sample: Doubles, chosen: npt.NDArray[np.uint64]
+    sample: Doubles, hashes: npt.NDArray[np.uint64]
 ) -> tuple[Doubles, npt.NDArray[np.uint64]]:
-    kept = np.argsort(chosen, kind="stable")[:SAMPLE_ROWS]
-    return sample[kept], chosen[kept]
+    """The rows of the smallest hashes."""
+    kept = np.argsort(hashes, kind="stable")[:SAMPLE_ROWS]
+    return sample[kept], hashes[kept]

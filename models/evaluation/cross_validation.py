@@ -18,8 +18,9 @@ import numpy as np
 from contracts.counts import n_of
 from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
+from models.evaluation.held_out import held_out_rows
 from models.evaluation.metrics import MAIN_METRIC, gain_over, metrics
-from models.evaluation.model_test import held_rows, lightgbm_scores
+from models.evaluation.model_test import lightgbm_scores
 from models.progress import without_progress
 from models.training.multi_task import choose_tasks, fit_model
 
@@ -39,24 +40,24 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
         known_until = spec.known_until - timedelta(days=k * FOLD_DAYS)
         folder = Path(spec.folder, f"fold-{k}")
         as_ofs = tuple(day for day in spec.as_ofs if day < known_until)
-        told = replace(
+        fold = replace(
             spec, known_until=known_until, as_ofs=as_ofs, folder=str(folder), checkpoints=None
         )
         try:
-            chosen = choose_tasks(told, by_user=False)
+            chosen = choose_tasks(fold, by_user=False)
         except NightjarError as error:
             _LOG.info(f"fold {k}, as of {known_until}: {error}")
             break
         with without_progress():
-            model = fit_model(told, chosen).model
+            model = fit_model(fold, chosen).model
         tasks: dict[str, dict[str, Any]] = {}
-        cuts = chosen.cuts("test", told.config.evaluation.test_max_rows)
-        held = held_rows(told.files, chosen.layout, cuts)
-        said = held.said_by(model, told.files)
-        for name, rows in held.tasks.items():
+        cuts = chosen.cuts("test", fold.config.evaluation.test_max_rows)
+        held_out = held_out_rows(fold.files, chosen.layout, cuts)
+        predictions = held_out.predictions_of(model, fold.files)
+        for name, rows in held_out.tasks.items():
             (task,) = (t for t in model.tasks if t.name == name)
-            ours = said[name].scores
-            twin = lightgbm_scores(model, task, told.files, held.cuts[name])
+            ours = predictions[name].scores
+            twin = lightgbm_scores(model, task, fold.files, held_out.cuts[name])
             gain = gain_over(task, rows.labels, rows.users, ours, twin, spec.config)
             tasks[name] = {
                 "value": metrics(task, rows.labels, ours).get(MAIN_METRIC[type(task.kind)]),

@@ -82,7 +82,7 @@ class Verdict:
 
 
 @dataclass
-class Judged:
+class Evidence:
     """What says whether a model's tasks are fit to be published, task by task."""
 
     against_constant: dict[str, Comparison] = field(default_factory=dict)
@@ -125,8 +125,8 @@ def decide_first(
 
 
 def decide_next(
-    challenger: Judged,
-    champion: Judged,
+    challenger: Evidence,
+    champion: Evidence,
     against_champion: Mapping[str, Comparison],
     published: Collection[str],
     max_worse: float,

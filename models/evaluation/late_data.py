@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from contracts.kinds import Kind, MultiClass, MultiLabel, Ordinal
 from contracts.specs import LateDataSpec
 from contracts.tasks import TASKS, Task
-from models.evaluation.metrics import auc_of
+from models.evaluation.metrics import Array, auc_of
 
 SAMPLES = 400
 MIN_ROWS = 50
@@ -27,47 +27,46 @@ def compare_features(spec: LateDataSpec) -> dict[str, Any]:
     What is told apart is whether anything happened: a label above 0, or for ratings above the
     middle. The interval is that of a bootstrap over users, paired: both see the same users.
     """
-    asked = [task for task in TASKS if task.name in spec.tasks and _orders(task)]
-    scores = [task.score_columns()[0].name for task in asked]
-    tables = {
-        name: _read(paths, ["user_key", *scores])
-        for name, paths in (("was", spec.as_was), ("now", spec.as_now))
-    }
-    tables["labels"] = _read(spec.labels, ["user_key", *(task.label for task in asked)])
-    users = tables["labels"]["user_key"]
-    for name in ("was", "now"):
-        users = users.filter(pc.is_in(users, value_set=tables[name]["user_key"].combine_chunks()))
+    tasks = [task for task in TASKS if task.name in spec.tasks and _orders(task)]
+    scores = [task.score_columns()[0].name for task in tasks]
+    as_was, as_now = (_read(paths, ["user_key", *scores]) for paths in (spec.as_was, spec.as_now))
+    labels = _read(spec.labels, ["user_key", *(task.label for task in tasks)])
+    users = labels["user_key"]
+    for table in (as_was, as_now):
+        users = users.filter(pc.is_in(users, value_set=table["user_key"].combine_chunks()))
     users = users.combine_chunks()
-    made = {}
-    for task in asked:
-        column = task.score_columns()[0]
-        labels = _column(tables["labels"], users, task.label)
-        known = ~np.isnan(labels)
-        middle = _MIDDLE.get(type(task.kind), 0.0)
-        happened = (labels > middle)[known].astype(float)
+    report = {}
+    for task in tasks:
+        label = _column(labels, users, task.label)
+        known = ~np.isnan(label)
+        happened = (label > _MIDDLE.get(type(task.kind), 0.0))[known].astype(float)
         if known.sum() < MIN_ROWS or happened.min() == happened.max():
             continue
-        was, now = (_column(tables[n], users, column.name)[known] for n in ("was", "now"))
-        of_was, of_now = auc_of(happened, was), auc_of(happened, now)
-        rng = np.random.default_rng(0)
-        gains = []
-        for _ in range(SAMPLES):
-            weights = np.bincount(
-                rng.integers(0, len(happened), len(happened)), minlength=len(happened)
-            ).astype(float)
-            gains.append(of_now(weights) - of_was(weights))
-        one = np.ones(len(happened))
-        low, high = np.nanquantile(gains, [0.025, 0.975])
-        made[task.name] = {
-            "users": int(known.sum()),
-            "was": float(of_was(one)),
-            "now": float(of_now(one)),
-            "gain": float(of_now(one) - of_was(one)),
-            "low": float(low),
-            "high": float(high),
-            "moved": int((was != now).sum()),
-        }
-    return made
+        name = task.score_columns()[0].name
+        was, now = (_column(table, users, name)[known] for table in (as_was, as_now))
+        report[task.name] = _compared(happened, was, now)
+    return report
+
+
+def _compared(happened: Array, was: Array, now: Array) -> dict[str, Any]:
+    """Both AUCs over users, (n,) each, and the interval of their difference."""
+    of_was, of_now = auc_of(happened, was), auc_of(happened, now)
+    n, rng = len(happened), np.random.default_rng(0)
+    gains = []
+    for _ in range(SAMPLES):
+        weights = np.bincount(rng.integers(0, n, n), minlength=n).astype(float)
+        gains.append(of_now(weights) - of_was(weights))
+    low, high = np.nanquantile(gains, [0.025, 0.975])
+    once = np.ones(n)
+    return {
+        "users": n,
+        "was": float(of_was(once)),
+        "now": float(of_now(once)),
+        "gain": float(of_now(once) - of_was(once)),
+        "low": float(low),
+        "high": float(high),
+        "moved": int((was != now).sum()),
+    }
 
 
 def _orders(task: Task) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import lightgbm as lgb
 import numpy as np
@@ -81,67 +81,73 @@ def twin_scores(
 
     The last `n_ids` columns are codes of categories.
     """
-    categorical = list(range(train[0].shape[1] - n_ids, train[0].shape[1]))
-
-    def fit(objective: dict[str, object], target: Array, valid_target: Array) -> Array:
-        data = lgb.Dataset(train[0], target, categorical_feature=categorical, free_raw_data=False)
-        stop = lgb.Dataset(valid[0], valid_target, reference=data)
-        booster = lgb.train(
-            {
-                "learning_rate": 0.05,
-                "num_leaves": 15,
-                "min_data_in_leaf": 40,
-                "feature_fraction": 0.7,
-                "bagging_fraction": 0.8,
-                "bagging_freq": 1,
-                "lambda_l2": 1.0,
-                "verbosity": -1,
-                "deterministic": True,
-                "force_row_wise": True,
-                "num_threads": config.machine.threads,
-                "seed": config.seed,
-                **objective,
-            },
-            data,
-            num_boost_round=400,
-            valid_sets=[stop],
-            callbacks=[lgb.early_stopping(25, verbose=False)],
-        )
-        return np.asarray(booster.predict(test), np.float64)
-
+    fit = _Booster(train, valid, test, n_ids, config)
+    y, y_valid = train[1], valid[1]
     match task.kind:
         case Binary():
-            return {"": fit({"objective": "binary"}, train[1], valid[1])}
+            return {"": fit({"objective": "binary"}, y, y_valid)}
         case ZeroInflatedLogNormal():
-            some = fit(
-                {"objective": "binary"},
-                (train[1] > 0).astype(np.float64),
-                (valid[1] > 0).astype(np.float64),
-            )
-            amount = fit(
-                {"objective": "tweedie", "tweedie_variance_power": 1.5}, train[1], valid[1]
-            )
-            return {"_probability": some, "_expected": amount}
+            some = (y > 0).astype(np.float64), (y_valid > 0).astype(np.float64)
+            tweedie = {"objective": "tweedie", "tweedie_variance_power": 1.5}
+            return {
+                "_probability": fit({"objective": "binary"}, *some),
+                "_expected": fit(tweedie, y, y_valid),
+            }
         case Count():
-            return {"_expected": fit({"objective": "poisson"}, train[1], valid[1])}
+            return {"_expected": fit({"objective": "poisson"}, y, y_valid)}
         case Regression():
-            return {"_expected": fit({"objective": "regression"}, train[1], valid[1])}
+            return {"_expected": fit({"objective": "regression"}, y, y_valid)}
         case Ordinal(levels=levels):
-            chances = fit(
-                {"objective": "multiclass", "num_class": levels}, train[1] - 1, valid[1] - 1
-            )
+            chances = fit({"objective": "multiclass", "num_class": levels}, y - 1, y_valid - 1)
             return {
                 "_expected": chances @ np.arange(1, levels + 1),
                 **{f"_is_{k + 1}": chances[:, k] for k in range(levels)},
             }
         case MultiClass(classes=classes):
-            chances = fit(
-                {"objective": "multiclass", "num_class": len(classes)}, train[1] - 1, valid[1] - 1
-            )
+            n = len(classes)
+            chances = fit({"objective": "multiclass", "num_class": n}, y - 1, y_valid - 1)
             return {f"_is_{name}": chances[:, k] for k, name in enumerate(classes)}
         case MultiLabel():
             columns = [
-                fit({"objective": "binary"}, train[1][:, k], valid[1][:, k])
-                for k in range(train[1].shape[1])
+                fit({"objective": "binary"}, y[:, k], y_valid[:, k]) for k in range(y.shape[1])
             ]
             return {"_probabilities": np.stack(columns, axis=1)}
+
+
+class _Booster:
+    """Trains boosted trees on the same rows for one target after the other."""
+
+    def __init__(self, train: Rows, valid: Rows, test: Floats, n_ids: int, config: TrainConfig):
+        self._train, self._valid, self._test = train[0], valid[0], test
+        n_columns = train[0].shape[1]
+        self._categorical = list(range(n_columns - n_ids, n_columns))
+        self._settings = {
+            "learning_rate": 0.05,
+            "num_leaves": 15,
+            "min_data_in_leaf": 40,
+            "feature_fraction": 0.7,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "lambda_l2": 1.0,
+            "verbosity": -1,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": config.machine.threads,
+            "seed": config.seed,
+        }
+
+    def __call__(
+        self, objective: Mapping[str, object], target: Array, valid_target: Array
+    ) -> Array:
+        """What it predicts of the test rows."""
+        data = lgb.Dataset(
+            self._train, target, categorical_feature=self._categorical, free_raw_data=False
+        )
+        booster = lgb.train(
+            {**self._settings, **objective},
+            data,
+            num_boost_round=400,
+            valid_sets=[lgb.Dataset(self._valid, valid_target, reference=data)],
+            callbacks=[lgb.early_stopping(25, verbose=False)],
+        )
+        return np.asarray(booster.predict(self._test), np.float64)

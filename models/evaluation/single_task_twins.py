@@ -10,32 +10,32 @@ from pathlib import Path
 from typing import Any
 
 from contracts.specs import TrainSpec
+from models.evaluation.held_out import HeldOut, Predictions
 from models.evaluation.metrics import Gain, gain_over, metrics
-from models.evaluation.model_test import Held, Said
 from models.progress import without_progress
 from models.training.multi_task import Chosen, fit_model
 
 _LOG = logging.getLogger(__name__)
 
-HELPS, SAME, ALONE = "sharing helps", "no difference", "train it alone"
+SHARING_HELPS, NO_DIFFERENCE, TRAIN_ALONE = "sharing helps", "no difference", "train it alone"
 
 
 def single_task_twins(
-    spec: TrainSpec, chosen: Chosen, held: Held, shared: Mapping[str, Said]
+    spec: TrainSpec, chosen: Chosen, held_out: HeldOut, shared: Mapping[str, Predictions]
 ) -> dict[str, dict[str, Any]]:
     """Per task how much better the shared network is in the main metric, with its interval over
     users, and what follows from it. Twins have the rows, days and settings of the shared one.
     """
-    made = {}
+    twins = {}
     for task in chosen.tasks:
-        folder = Path(spec.folder, "alone", task.name)
-        told = replace(spec, folder=str(folder), checkpoints=None)
+        folder = Path(spec.folder, "single_task", task.name)
+        twin_spec = replace(spec, folder=str(folder), checkpoints=None)
         with without_progress():
-            twin = fit_model(told, chosen.only(task.name)).model
-        rows, ours = held.tasks[task.name], shared[task.name].scores
-        theirs = held.said_by(twin, spec.files)[task.name].scores
+            twin = fit_model(twin_spec, chosen.only(task.name)).model
+        rows, ours = held_out.tasks[task.name], shared[task.name].scores
+        theirs = held_out.predictions_of(twin, spec.files)[task.name].scores
         gain = gain_over(task, rows.labels, rows.users, ours, theirs, spec.config)
-        made[task.name] = {
+        twins[task.name] = {
             "metrics": metrics(task, rows.labels, theirs),
             "gain": gain.gain,
             "low": gain.low,
@@ -47,11 +47,11 @@ def single_task_twins(
             f"({gain.gain:+.4g}, {gain.low:+.4g} to {gain.high:+.4g})"
         )
         shutil.rmtree(folder, ignore_errors=True)
-    return made
+    return twins
 
 
 def verdict(gain: Gain) -> str:
     """What the interval of the shared network's gain says."""
     if gain.low > 0:
-        return HELPS
-    return ALONE if gain.high < 0 else SAME
+        return SHARING_HELPS
+    return TRAIN_ALONE if gain.high < 0 else NO_DIFFERENCE

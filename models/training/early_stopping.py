@@ -15,21 +15,21 @@ History = Sequence[Mapping[str, float]]
 
 
 def chains(tasks: Sequence[Task]) -> list[list[str]]:
-    """Names of tasks that lie within one another, together; each of the others alone."""
-    made: dict[str, list[str]] = {}
+    """Names of tasks that lie within one another, together; each of the others by itself."""
+    by_outermost: dict[str, list[str]] = {}
     names = {task.name: task for task in tasks}
     for task in tasks:
         outermost = task
         while outermost.within in names:
             outermost = names[outermost.within or ""]
-        made.setdefault(outermost.name, []).append(task.name)
-    return list(made.values())
+        by_outermost.setdefault(outermost.name, []).append(task.name)
+    return list(by_outermost.values())
 
 
-def bests(history: History, tasks: Sequence[Task]) -> dict[str, tuple[int, float]]:
+def best_epochs(history: History, tasks: Sequence[Task]) -> dict[str, tuple[int, float]]:
     """Per task its best epoch so far, and the loss of its chain then; nothing of a task without
     validation rows."""
-    made: dict[str, tuple[int, float]] = {}
+    best_of: dict[str, tuple[int, float]] = {}
     for chain in chains(tasks):
         best: tuple[int, float] | None = None
         for row in history:
@@ -38,23 +38,23 @@ def bests(history: History, tasks: Sequence[Task]) -> dict[str, tuple[int, float
             if loss < (best[1] - MIN_GAIN if best is not None else float("inf")):
                 best = int(row["epoch"]), loss
         if best is not None:
-            made |= dict.fromkeys(chain, best)
-    return made
+            best_of |= dict.fromkeys(chain, best)
+    return best_of
 
 
-def resting(history: History, tasks: Sequence[Task], patience: int) -> list[str]:
-    """Tasks that have not got better for `patience` epochs, or have nothing to tell it by."""
+def stopped_early(history: History, tasks: Sequence[Task], patience: int) -> list[str]:
+    """Tasks that have not got better for `patience` epochs, or have no validation rows."""
     if not history:
         return []
-    last, found = int(history[-1]["epoch"]), bests(history, tasks)
+    last, best_of = int(history[-1]["epoch"]), best_epochs(history, tasks)
     return [
         task.name
         for task in tasks
-        if task.name not in found or last - found[task.name][0] >= patience
+        if task.name not in best_of or last - best_of[task.name][0] >= patience
     ]
 
 
 def best_loss(history: History, tasks: Sequence[Task]) -> float:
     """The mean over tasks of the best loss of each so far: falls when some task gets better."""
-    found = [loss for _, loss in bests(history, tasks).values()]
-    return sum(found) / len(found) if found else float("inf")
+    losses = [loss for _, loss in best_epochs(history, tasks).values()]
+    return sum(losses) / len(losses) if losses else float("inf")

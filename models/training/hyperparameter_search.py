@@ -116,6 +116,26 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
     torch.set_num_threads(spec.config.machine.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     chosen = choose_tasks(spec)
+    study = _study(spec, storage, name)
+
+    def objective(trial: optuna.Trial) -> float:
+        folder = Path(spec.folder, f"trial-{trial.number}")
+        told = replace(
+            spec, config=suggested(trial, spec.config), folder=str(folder), checkpoints=None
+        )
+        try:
+            with without_progress():
+                history = fit_model(told, chosen, [Watch(trial)]).history
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return history[-1]["best_loss"]
+
+    study.optimize(objective, n_trials=trials, timeout=seconds, callbacks=[_log_trial])
+    return _outcome(study, spec.config, seconds)
+
+
+def _study(spec: TrainSpec, storage: str, name: str) -> optuna.Study:
+    """The study of that name, new or with its earlier trials. The settings in use are the first."""
     study = optuna.create_study(
         storage=storage,
         study_name=name,
@@ -132,31 +152,20 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
         _LOG.info(f"going on with {before} trials")
     elif first := as_trial(spec.config):
         study.enqueue_trial(first)
+    return study
 
-    def objective(trial: optuna.Trial) -> float:
-        folder = Path(spec.folder, f"trial-{trial.number}")
-        told = replace(
-            spec, config=suggested(trial, spec.config), folder=str(folder), checkpoints=None
-        )
-        try:
-            with without_progress():
-                history = fit_model(told, chosen, [Watch(trial)]).history
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return history[-1]["best_loss"]
 
-    study.optimize(
-        objective, n_trials=trials, timeout=seconds, callbacks=[lambda s, t: _tell(s, t)]
-    )
+def _outcome(study: optuna.Study, config: TrainConfig, seconds: float) -> dict[str, Any]:
+    """What the trials so far came to."""
     done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
     if not done:
         raise ContractError(
             f"no trial came to its end in {seconds:.0f} seconds; the next call goes on"
         )
-    first = as_trial(spec.config)
+    first = as_trial(config)
     same = [t.value for t in done if t.params == first and t.value is not None]
-    best = suggested(optuna.trial.FixedTrial(study.best_params), spec.config)
-    in_use = spec.config.flat
+    best = suggested(optuna.trial.FixedTrial(study.best_params), config)
+    in_use = config.flat
     return {
         "trials": len(study.trials),
         "best": {PATHS[k]: v for k, v in best.flat.items() if v != in_use[k]},
@@ -165,7 +174,7 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
     }
 
 
-def _tell(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+def _log_trial(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
     """A line per trial."""
     if trial.value is None:
         _LOG.info(f"trial {trial.number}: given up")

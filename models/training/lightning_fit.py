@@ -19,7 +19,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from contracts.train_config import TrainConfig
 from models.training.lightning_module import ExampleData, MultiTaskModule
-from models.training.tower_refit import OwnPace, Refitted, TowerModule, refitted
+from models.training.tower_refit import Refitted, TaskEarlyStopping, TowerModule, refitted
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class EpochLines(Callback):
             _LOG.info(
                 f"epoch {last['epoch']:>3.0f}  training loss {last['train_loss']:.4f}  "
                 f"validation loss {last['valid_loss']:.4f}  best of each {last['best_loss']:.4f}  "
-                f"learning {len(pl_module.tasks) - len(pl_module.rests)}"
+                f"learning {len(pl_module.tasks) - len(pl_module.stopped)}"
             )
 
 
@@ -100,14 +100,13 @@ def fit(
     data: ExampleData,
     config: TrainConfig,
     folder: Path,
-    watching: Sequence[Callback] = (),
+    callbacks: Sequence[Callback] = (),
 ) -> dict[str, Refitted]:
-    """Train until no task's validation loss falls any more; then fix the trunk as it was when the
-    last task was at its best, and let each tower go on to its own best
-    (`models/training/tower_refit.py`).
+    """Train until every task has stopped early; then restore and freeze the trunk of the last
+    task's best epoch, and train each tower further to its own (`models/training/tower_refit.py`).
 
-    `folder` keeps checkpoints. Where one is there that an earlier training of the same kind left,
-    training goes on from it. `watching` are the caller's callbacks.
+    `folder` keeps checkpoints. Where an earlier training of the same kind has left one, training
+    resumes from it. `callbacks` are the caller's.
     """
     best = ModelCheckpoint(
         dirpath=folder, monitor="best_loss", mode="min", save_top_k=1, save_weights_only=True,
@@ -115,27 +114,30 @@ def fit(
         save_on_train_epoch_end=False,  # while the mean of the weights is in their place
     )  # fmt: skip
     _run(module, data, config, config.optimiser.max_epochs, folder, [
-        OwnPace(config.optimiser.patience), best, EpochLines(), *watching])  # fmt: skip
+        TaskEarlyStopping(config.optimiser.patience), best, EpochLines(), *callbacks])  # fmt: skip
     saved = torch.load(best.best_model_path, weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.network.cpu()
     falls = [row["best_loss"] for row in module.history]
     trunk_epoch = int(module.history[falls.index(min(falls))]["epoch"])
     steps = config.optimiser
-    towers, pace = TowerModule(module), OwnPace(min(steps.patience, steps.tower_epochs))
+    towers, stopping = (
+        TowerModule(module),
+        TaskEarlyStopping(min(steps.patience, steps.tower_epochs)),
+    )
     rank, n_ranks = data.valid.rank, data.valid.n_ranks
     data.valid.rank, data.valid.n_ranks = 0, 1
     towers.start(data.valid)
-    pace.keep(towers)
+    stopping.keep(towers)
     if steps.tower_epochs:
         _LOG.info(f"the trunk is that of epoch {trunk_epoch}; towers go on learning")
         data.valid.rank, data.valid.n_ranks = rank, n_ranks
         data.train.start_at(0, 0)
-        _run(towers, data, config, steps.tower_epochs, folder / "towers", [pace, EpochLines()])
+        _run(towers, data, config, steps.tower_epochs, folder / "towers", [stopping, EpochLines()])
         data.valid.rank, data.valid.n_ranks = 0, 1
-    made = refitted(module, towers, pace, trunk_epoch)
+    refits = refitted(module, towers, stopping, trunk_epoch)
     module.network.eval().cpu()
-    return made
+    return refits
 
 
 def _run(
@@ -170,11 +172,14 @@ def _run(
         # Asking for determinism makes torch fill all fresh memory, a quarter of a step's time here;
         # nothing of ours reads memory that it has not written.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        going_on = resume.exists()
-        if going_on:
+        is_resumed = resume.exists()
+        if is_resumed:
             _LOG.info("going on with a training that was stopped")
         trainer.fit(
-            module, datamodule=data, ckpt_path=str(resume) if going_on else None, weights_only=True
+            module,
+            datamodule=data,
+            ckpt_path=str(resume) if is_resumed else None,
+            weights_only=True,
         )
 
 

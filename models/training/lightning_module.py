@@ -45,15 +45,15 @@ class MultiTaskModule(pl.LightningModule):
         self.history: list[dict[str, float]] = []
         """Per epoch: training loss, validation loss, that of each task, and the mean over tasks of
         the best so far."""
-        self.rests: set[str] = set()
-        """Tasks that no longer get better (`models/training/tower_refit.py`)."""
+        self.stopped: set[str] = set()
+        """Tasks that have stopped early (`models/training/tower_refit.py`)."""
         self._sums: dict[str, list[Tensor]] = {}
         self._resumed: dict[str, Any] | None = None
         self._mean: RunningMean | None = None
 
     @property
     def teacher(self) -> Network | None:
-        """No part of this module: neither learnt nor kept."""
+        """No part of this module: neither trained nor kept."""
         return self._hidden[0] if self._hidden else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -62,7 +62,7 @@ class MultiTaskModule(pl.LightningModule):
         inputs = self.network.entered(batch)
         shared = self.network.trunk.shared(inputs)
         leaf = shared
-        if self.balance.cuts:  # what lies before the cut learns from the balanced direction alone
+        if self.balance.cuts:  # what lies before the cut gets the balanced direction alone
             leaf, inputs = shared.detach().requires_grad_(), inputs.detach()
         outputs = self.network.of_tasks(self.network.trunk.split(leaf), inputs)
         losses = self.scaled_losses(outputs, batch.labels)
@@ -98,14 +98,14 @@ class MultiTaskModule(pl.LightningModule):
             )
 
     def scaled_losses(self, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
-        """Loss over the constant's of each task that has labels and does not rest.
+        """Loss over the constant's of each task that has labels and has not stopped.
 
         The mean is over a task's own labelled rows, so that rare labels count as common ones do.
         """
         return {
             name: loss / self.scales[name]
             for name, (loss, _) in self.losses(outputs, labels).items()
-            if name not in self.rests
+            if name not in self.stopped
         }
 
     def taught(self, loss: Tensor, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
@@ -115,23 +115,23 @@ class MultiTaskModule(pl.LightningModule):
         soft = self.config.losses.student_soft
         return (1 - soft) * loss + soft * self._distance(self.teacher, batch, outputs)
 
-    def let_rest(self, name: str, best: Mapping[str, Tensor] | None) -> None:
-        """Put a task's tower back to its best, if it ever was validated, and leave it and its
-        labels alone from here on."""
+    def stop_task(self, name: str, best: Mapping[str, Tensor] | None) -> None:
+        """Restore a task's tower to its best, if it ever was validated, freeze it, and leave its
+        loss out from here on."""
         tower = self.network.towers[name]
         if best is not None:
             tower.load_state_dict(best)
         tower.requires_grad_(False)
         if self._mean is not None:
-            self._mean.settle(tower.parameters())
-        self.rests.add(name)
+            self._mean.reset(tower.parameters())
+        self.stopped.add(name)
 
     def _distance(self, teacher: Network, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
         """Mean square between both networks' outputs over rows, labelled or not, and tasks, ()."""
         with torch.no_grad():
-            says = teacher.to(self.device)(batch)
+            targets = teacher.to(self.device)(batch)
         gaps = [
-            (outputs[task.name].float() - says[task.name].float().unsqueeze(1)).square().mean()
+            (outputs[task.name].float() - targets[task.name].float().unsqueeze(1)).square().mean()
             for task in self.tasks
         ]
         return torch.stack(gaps).mean()
@@ -143,20 +143,20 @@ class MultiTaskModule(pl.LightningModule):
 
         Outputs are (B, M, K), or (B, K) of the ensemble as a whole.
         """
-        made = {}
+        losses = {}
         for task in self.tasks:
-            mine = task_labels(labels, self.network.layout.slices[task.name])
-            there = labelled(mine).nonzero()[:, 0]
-            n = len(there)
+            known = task_labels(labels, self.network.layout.slices[task.name])
+            rows = labelled(known).nonzero()[:, 0]
+            n = len(rows)
             if n:
-                given, kept = outputs[task.name].float(), mine
-                if n < len(mine):
-                    given, kept = given.index_select(0, there), mine.index_select(0, there)
-                if given.ndim == 3:
-                    kept = kept.repeat_interleave(given.shape[1], dim=0)
-                    given = given.flatten(0, 1)
-                made[task.name] = (self.network.heads[task.name].loss(given, kept).mean(), n)
-        return made
+                predicted = outputs[task.name].float()
+                if n < len(known):
+                    predicted, known = predicted.index_select(0, rows), known.index_select(0, rows)
+                if predicted.ndim == 3:
+                    known = known.repeat_interleave(predicted.shape[1], dim=0)
+                    predicted = predicted.flatten(0, 1)
+                losses[task.name] = (self.network.heads[task.name].loss(predicted, known).mean(), n)
+        return losses
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         for name, (loss, n) in self.losses(self.network(batch), batch.labels).items():
@@ -206,8 +206,8 @@ class MultiTaskModule(pl.LightningModule):
         self.history.append(row)
 
     def _add(self, name: str, value: Tensor, n: int) -> None:
-        made = value.detach().double()
-        self._sums.setdefault(name, []).append(torch.stack([made, torch.full_like(made, n)]))
+        total = value.detach().double()
+        self._sums.setdefault(name, []).append(torch.stack([total, torch.full_like(total, n)]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["nightjar"] = {
@@ -216,35 +216,35 @@ class MultiTaskModule(pl.LightningModule):
             "steps": self._mean.steps if self._mean is not None else 0,
             "means": [mean.cpu() for mean in self._mean.means] if self._mean is not None else [],
             "rng_state": torch.get_rng_state(),
-            "cuda_dice": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda_rng_states": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._resumed = checkpoint["nightjar"]
 
     def on_fit_start(self) -> None:
-        """Begin the mean of the weights; or go on as if nothing had happened."""
+        """Begin the mean of the weights; or resume as if nothing had happened."""
         if self.config.optimiser.average:
             self._mean = RunningMean(self.network, self.config.optimiser.average)
         if self._resumed is not None:
             if self._mean is not None:
-                self._mean.go_on(self._resumed["steps"], self._resumed["means"])
+                self._mean.resume(self._resumed["steps"], self._resumed["means"])
             self.history = self._resumed["history"]
             self._sums = {
                 name: list(parts.to(self.device)) for name, parts in self._resumed["sums"].items()
             }
 
     def on_train_start(self) -> None:
-        """Go on with the same numbers still to be drawn."""
+        """Resume with the same random numbers still to be drawn."""
         if self._resumed is not None:
             torch.set_rng_state(self._resumed["rng_state"])
-            if self._resumed["cuda_dice"]:
-                torch.cuda.set_rng_state_all(self._resumed["cuda_dice"])
+            if self._resumed["cuda_rng_states"]:
+                torch.cuda.set_rng_state_all(self._resumed["cuda_rng_states"])
             self._resumed = None
 
-    def optimizer_step(self, *told: Any, **named: Any) -> None:
+    def optimizer_step(self, *positional: Any, **named: Any) -> None:
         """One step of the optimizer, and one of the tables that are updated by row."""
-        super().optimizer_step(*told, **named)
+        super().optimizer_step(*positional, **named)
         steps = self.config.optimiser
         rate = self.trainer.optimizers[0].param_groups[0]["lr"] / steps.learning_rate
         for table in self.network.tables:
@@ -252,7 +252,7 @@ class MultiTaskModule(pl.LightningModule):
         if self._mean is not None:
             self._mean.update()
 
-    def configure_gradient_clipping(self, optimizer: Any, *told: Any, **named: Any) -> None:
+    def configure_gradient_clipping(self, optimizer: Any, *positional: Any, **named: Any) -> None:
         """By the norm of all that the optimizer moves."""
         if self.config.optimiser.max_grad_norm is not None:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -260,15 +260,15 @@ class MultiTaskModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         steps = self.config.optimiser
-        learnt = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
+        trained = [(name, p) for name, p in self.named_parameters() if p.requires_grad]
         # A bias has the base rate of its task in it, which decay would draw towards one half.
-        biases = [p for name, p in learnt if p.ndim == 1 or name.rpartition(".")[2] == "bias"]
+        biases = [p for name, p in trained if p.ndim == 1 or name.rpartition(".")[2] == "bias"]
         tables = [p for p in embeddings(self.network) if p.requires_grad]
         others = {id(p) for p in (*biases, *tables)}
         groups: list[dict[str, Any]] = [
-            {"params": [p for _, p in learnt if id(p) not in others]},
+            {"params": [p for _, p in trained if id(p) not in others]},
             {"params": biases, "weight_decay": 0.0},
-            # A row of a table learns from the few rows of a batch that have its id.
+            # A row of a table gets its gradient from the few rows of a batch that have its id.
             {"params": tables, "lr": steps.id_learning_rate},
         ]
         optimizer = torch.optim.AdamW(

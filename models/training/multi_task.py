@@ -1,4 +1,4 @@
-"""Which tasks can be learnt, and fitting one network to them: encoders, weights, calibration."""
+"""Which tasks can be trained, and fitting one network to them: encoders, weights, calibration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class Chosen:
-    """Tasks that can be learnt tonight, with their days; and why the others cannot."""
+    """Tasks that can be trained tonight, with their days; and why the others cannot."""
 
     layout: Layout
     splits: dict[str, Split]
@@ -71,12 +71,12 @@ class Chosen:
     def cuts(self, part: str, max_rows: int | None = None) -> Cuts:
         """The rows of a part; with `max_rows` no more than about so many of any task, chosen by a
         hash of user and day."""
-        made = {}
+        cuts = {}
         for task in self.tasks:
             n = self.rows.get(task.name, {}).get(part, 0)
             share = 1.0 if max_rows is None or n <= max_rows else max_rows / n
-            made[task.name] = self.splits[task.name].cut(part, share)
-        return made
+            cuts[task.name] = self.splits[task.name].cut(part, share)
+        return cuts
 
     def only(self, name: str) -> Chosen:
         """The same rows and labels of one task. It no longer stays within another."""
@@ -108,16 +108,14 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
     Raises:
         NothingToLearn: that leaves no task.
     """
-    splits: dict[str, Split] = {}
-    classes: dict[str, tuple[str, ...]] = {}
-    skipped: dict[str, str] = {}
-    labels: dict[str, Tensor] = {}
-    rows: dict[str, dict[str, int]] = {}
+    tasks = [task_named(name) for name in spec.tasks]
     possible = {
         task.name: split_days(task, spec.as_ofs_of(task), spec.known_until, spec.settle_days)
-        for task in map(task_named, spec.tasks)
+        for task in tasks
     }
-    for task in map(task_named, spec.tasks):
+    usable: list[Usable] = []
+    skipped: dict[str, str] = {}
+    for task in tasks:
         split = possible[task.name]
         if split is None or (split.by_user and not by_user):
             times = "once" if split is None else "three times"
@@ -126,39 +124,70 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
                 f"{spec.settle_days} for late rows, do not fit {times} behind an example day"
             )
             continue
-        split = split.within(possible.get(task.within or ""))
-        if isinstance(task.kind, MultiLabel):
-            cut = split.cut("train")
-            batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])
-            classes[task.name] = frequent_classes(
-                task,
-                (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
-                spec.config.evaluation.min_rows // 10,
-            )
-        layout = Layout((task,), {n: c for n, c in classes.items() if n == task.name})
-        parts = (
-            {
-                part: _counted(spec.files, layout, task, split.cut(part))
-                for part in ("train", "valid", "test")
-            }
-            if len(classes.get(task.name, "..")) > 1
-            else {}
-        )
-        few = too_few({part: n for part, (n, _) in parts.items()}, spec.config.evaluation.min_rows)
-        if few is not None:
-            skipped[task.name] = few
-        elif not parts or any(not differ for _, differ in parts.values()):
-            skipped[task.name] = "its labels are all the same"
+        outcome = _usable(spec, task, split.within(possible.get(task.within or "")))
+        if isinstance(outcome, Usable):
+            usable.append(outcome)
         else:
-            splits[task.name] = split
-            rows[task.name] = {part: n for part, (n, _) in parts.items()}
-            share = min(1.0, MAX_LABELS / rows[task.name]["train"])
-            labels[task.name] = _labels(spec.files, layout, task, split.cut("train", share))
-    tasks = tuple(task for task in map(task_named, spec.tasks) if task.name in splits)
-    if not tasks:
+            skipped[task.name] = outcome
+    if not usable:
         raise NothingToLearn(skipped)
-    kept = Layout(tasks, {name: c for name, c in classes.items() if name in splits})
-    return Chosen(kept, splits, skipped, labels, rows)
+    layout = Layout(
+        tuple(u.task for u in usable),
+        {u.task.name: u.classes for u in usable if u.classes is not None},
+    )
+    return Chosen(
+        layout,
+        {u.task.name: u.split for u in usable},
+        skipped,
+        {u.task.name: u.labels for u in usable},
+        {u.task.name: u.rows for u in usable},
+    )
+
+
+@dataclass(frozen=True)
+class Usable:
+    """A task with labels enough in every part; see `Chosen`."""
+
+    task: Task
+    split: Split
+    labels: Tensor
+    rows: dict[str, int]
+    classes: tuple[str, ...] | None
+    """Of a multi-label task."""
+
+
+def _usable(spec: TrainSpec, task: Task, split: Split) -> Usable | str:
+    """The task with its labels; or why it has too few, or none that differ."""
+    classes = _classes(spec, task, split) if isinstance(task.kind, MultiLabel) else None
+    layout = Layout((task,), {} if classes is None else {task.name: classes})
+    counts = (
+        {
+            part: _counted(spec.files, layout, task, split.cut(part))
+            for part in ("train", "valid", "test")
+        }
+        if classes is None or len(classes) > 1
+        else {}
+    )
+    rows = {part: n for part, (n, _) in counts.items()}
+    few = too_few(rows, spec.config.evaluation.min_rows)
+    if few is not None:
+        return few
+    if not counts or any(not differ for _, differ in counts.values()):
+        return "its labels are all the same"
+    share = min(1.0, MAX_LABELS / rows["train"])
+    labels = _labels(spec.files, layout, task, split.cut("train", share))
+    return Usable(task, split, labels, rows, classes)
+
+
+def _classes(spec: TrainSpec, task: Task, split: Split) -> tuple[str, ...]:
+    """Classes that are frequent enough among training labels."""
+    cut = split.cut("train")
+    batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])
+    return frequent_classes(
+        task,
+        (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
+        spec.config.evaluation.min_rows // 10,
+    )
 
 
 MAX_LABELS = 1_000_000
@@ -190,8 +219,8 @@ def _labels(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> Tenso
     return kept if task.name in layout.classes else kept[:, 0]
 
 
-def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()) -> Fitted:
-    """Fit encoders, network and calibration; `watching` are callbacks of its training.
+def fit_model(spec: TrainSpec, chosen: Chosen, callbacks: Sequence[Callback] = ()) -> Fitted:
+    """Fit encoders, network and calibration; `callbacks` are called during training.
 
     With `student_width` a smaller network is then fitted to labels and to what the first one says,
     and is the model.
@@ -199,11 +228,11 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
     config = spec.config
     torch.set_num_threads(config.machine.threads)
     pl.seed_everything(config.seed, workers=False, verbose=False)
-    learnt_on = chosen.train_cuts
+    train_cuts = chosen.train_cuts
     columns = ("user_key", "as_of", *spec.inputs.flat)
-    batches = read_batches(spec.files, days_of(learnt_on), columns)
+    batches = read_batches(spec.files, days_of(train_cuts), columns)
     encoder = encoders.fit(
-        (batch.filter(pa.array(in_cuts(batch, {*learnt_on.values()}))) for batch in batches),
+        (batch.filter(pa.array(in_cuts(batch, {*train_cuts.values()}))) for batch in batches),
         config.inputs.id_buckets,
         spec.inputs,
         config.inputs.n_bins,
@@ -211,19 +240,19 @@ def fit_model(spec: TrainSpec, chosen: Chosen, watching: Sequence[Callback] = ()
         config.inputs.n_values,
     )
     data = _data(spec, chosen, encoder)
-    network, history, towers = _network(spec, chosen, encoder, data, watching)
+    network, history, towers = _network(spec, chosen, encoder, data, callbacks)
     teacher: dict[str, float] | None = None
     if config.losses.student_width is not None:
         config = student_of(config)
         _LOG.info(f"a student of width {config.network.width} learns from it")
-        learnt = history[-1]["best_loss"]
+        teacher_loss = history[-1]["best_loss"]
         small, history, towers = _network(
-            replace(spec, config=config), chosen, encoder, data, watching, network
+            replace(spec, config=config), chosen, encoder, data, callbacks, network
         )
         sizes = [sum(p.numel() for p in n.parameters()) for n in (network, small)]
         network = small
         teacher = {
-            "teacher_valid_loss": learnt,
+            "teacher_valid_loss": teacher_loss,
             "valid_loss": history[-1]["best_loss"],
             "share_of_weights": sizes[1] / sizes[0],
         }
@@ -252,8 +281,8 @@ def student_of(config: TrainConfig) -> TrainConfig:
 
 def _data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> ExampleData:
     size, files = spec.config.optimiser.batch_size, spec.files
-    learn = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, spec.config.seed)
-    return ExampleData(learn, Examples(files, chosen.layout, chosen.valid_cuts, encoder, 4 * size))
+    train = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, spec.config.seed)
+    return ExampleData(train, Examples(files, chosen.layout, chosen.valid_cuts, encoder, 4 * size))
 
 
 def _network(
@@ -261,7 +290,7 @@ def _network(
     chosen: Chosen,
     encoder: encoders.Encoder,
     data: ExampleData,
-    watching: Sequence[Callback],
+    callbacks: Sequence[Callback],
     teacher: Network | None = None,
 ) -> tuple[Network, list[dict[str, float]], dict[str, Refitted]]:
     """A fitted network, its losses per epoch, and how its towers came about."""
@@ -272,19 +301,21 @@ def _network(
         task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
     }
     if config.optimiser.warm_start and spec.champion is not None and teacher is None:
-        _warm(network, spec, chosen, encoder)
+        _start_warm(network, spec, chosen, encoder)
     for part in (data.train, data.valid):
         part.rank, part.n_ranks = rank(), n_ranks()
         part.start_at(0, 0)
     module = MultiTaskModule(network, config, scales, teacher)
     checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
     folder = checkpoints / "student" if teacher is not None else checkpoints
-    towers = fit(module, data, config, folder, watching)
+    towers = fit(module, data, config, folder, callbacks)
     return network, module.history, towers
 
 
-def _warm(network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> None:
-    """Begin with the champion's weights, if nothing is given away by it."""
+def _start_warm(
+    network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder
+) -> None:
+    """Begin with the champion's weights, unless it has seen held-out days."""
     try:
         champion = load_model(Path(spec.champion or ""))
     except NightjarError as error:
@@ -295,9 +326,9 @@ def _warm(network: Network, spec: TrainSpec, chosen: Chosen, encoder: encoders.E
             "no warm start: the champion has seen days that tonight's model is chosen or tested by"
         )
         return
-    taken = start_from(network, chosen.layout, encoder, champion)
+    copied = start_from(network, chosen.layout, encoder, champion)
     n_weights = len(network.state_dict())
-    _LOG.info(f"a warm start: {len(taken)} of {n_weights} weights are the champion's")
+    _LOG.info(f"a warm start: {len(copied)} of {n_weights} weights are the champion's")
 
 
 @dataclass(frozen=True)

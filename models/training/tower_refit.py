@@ -1,18 +1,17 @@
-"""Each task learns for as long as it gets better, and ends with the tower that was best.
+"""Early stopping per task, and towers that are trained further on the frozen trunk.
 
-Tasks peak at different epochs: rare labels are memorised while frequent ones still teach. So
-a task whose validation loss has not fallen for `patience` epochs rests: its tower is put back to
-its best epoch, and it no longer pulls at the trunk. When all rest, the trunk is that of the last
-epoch at which some task was better than ever. That trunk is then fixed, and every tower goes on
-learning on it until its own best epoch, which costs no task anything.
+Tasks peak at different epochs: a network overfits rare labels while it still learns from frequent
+ones. So a task whose validation loss has not fallen for `patience` epochs stops early: its tower is
+restored to its best epoch and frozen, and its loss no longer counts for the trunk. When all have
+stopped, the trunk is restored to the last epoch at which some task was better than ever, and
+frozen. On it every tower is trained further until its own best epoch, which costs no task anything.
 
-Tasks of which one lies within another have one pace, for they share their loss.
+Tasks of which one lies within another stop together, for they share their loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,14 +21,15 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.data.batches import Batch, Examples
-from models.training.early_stopping import bests, resting
+from models.training.early_stopping import best_epochs, stopped_early
 from models.training.lightning_module import MultiTaskModule, without_events
 
 State = dict[str, Tensor]
 
 
-class OwnPace(Callback):
-    """Keeps the tower of each task's best epoch, lets tasks rest, and ends when all do."""
+class TaskEarlyStopping(Callback):
+    """Keeps the tower of each task's best epoch, stops tasks early, and ends training when all have
+    stopped."""
 
     def __init__(self, patience: int):
         self.patience = patience
@@ -38,7 +38,7 @@ class OwnPace(Callback):
     def keep(self, module: MultiTaskModule) -> None:
         """Keep the towers that are better than ever."""
         now = int(module.history[-1]["epoch"])
-        for name, (epoch, _) in bests(module.history, module.tasks).items():
+        for name, (epoch, _) in best_epochs(module.history, module.tasks).items():
             if epoch == now:
                 tower = module.network.towers[name].state_dict()
                 self.towers[name] = {k: v.detach().cpu().clone() for k, v in tower.items()}
@@ -48,18 +48,20 @@ class OwnPace(Callback):
             self.keep(pl_module)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.let_rest(pl_module)
+        self.stop_tasks(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.let_rest(pl_module)
-        if isinstance(pl_module, MultiTaskModule) and len(pl_module.rests) == len(pl_module.tasks):
+        self.stop_tasks(pl_module)
+        if isinstance(pl_module, MultiTaskModule) and len(pl_module.stopped) == len(
+            pl_module.tasks
+        ):
             trainer.should_stop = True
 
-    def let_rest(self, module: pl.LightningModule) -> None:
+    def stop_tasks(self, module: pl.LightningModule) -> None:
         if isinstance(module, MultiTaskModule):
-            for name in resting(module.history, module.tasks, self.patience):
-                if name not in module.rests:
-                    module.let_rest(name, self.towers.get(name))
+            for name in stopped_early(module.history, module.tasks, self.patience):
+                if name not in module.stopped:
+                    module.stop_task(name, self.towers.get(name))
 
     def state_dict(self) -> dict[str, Any]:
         return {"towers": self.towers}
@@ -69,7 +71,7 @@ class OwnPace(Callback):
 
 
 class TowerModule(MultiTaskModule):
-    """Towers alone learn; what lies before them is fixed, though its dropout stays."""
+    """Trains the towers alone; what lies before them is frozen, though its dropout stays."""
 
     def __init__(self, module: MultiTaskModule):
         config = module.config.changed(balance="fixed", schedule="constant")
@@ -91,14 +93,14 @@ class TowerModule(MultiTaskModule):
         outputs = self.network.of_tasks(split, inputs)
         losses = self.scaled_losses(outputs, batch.labels)
         if not losses:
-            return torch.stack([made.sum() for made in outputs.values()]).sum() * 0.0
+            return torch.stack([output.sum() for output in outputs.values()]).sum() * 0.0
         self.check_finite(losses)
         loss = self.balance.mean(losses)
         self._add("train_loss", loss.detach(), 1)
         return self.taught(loss, batch, outputs)
 
     def start(self, valid: Examples) -> None:
-        """Note what the towers are worth before they go on, as epoch 0."""
+        """Note the losses of the towers before they are trained further, as epoch 0."""
         self.network.eval()
         with torch.inference_mode():
             for i, batch in enumerate(valid):
@@ -112,7 +114,7 @@ class Refitted:
     """How a task's tower came about. Losses are validation losses over the constant's."""
 
     epoch: int
-    """At which the task was best while the trunk learnt."""
+    """At which the task was best while the trunk was trained."""
     trunk_epoch: int
     before: float
     """With the tower that came with the trunk."""
@@ -121,22 +123,19 @@ class Refitted:
 
 
 def refitted(
-    module: MultiTaskModule, towers: TowerModule, kept: OwnPace, trunk_epoch: int
+    module: MultiTaskModule, towers: TowerModule, kept: TaskEarlyStopping, trunk_epoch: int
 ) -> dict[str, Refitted]:
-    """Give every task its best tower on the fixed trunk."""
+    """Give every task its best tower on the frozen trunk."""
     for name, state in kept.towers.items():
         module.network.towers[name].load_state_dict(state)
-    first, found = towers.history[0], bests(towers.history, module.tasks)
-    told_at = {int(row["epoch"]): row for row in towers.history}
-    own = bests(module.history, module.tasks)
-    made = {}
+    first, best_of = towers.history[0], best_epochs(towers.history, module.tasks)
+    losses_at = {int(row["epoch"]): row for row in towers.history}
+    best_with_trunk = best_epochs(module.history, module.tasks)
+    refits = {}
     for task in module.tasks:
         key = f"valid_loss/{task.name}"
-        if task.name in found and task.name in own and key in first:
-            after = told_at[found[task.name][0]][key]
-            made[task.name] = Refitted(own[task.name][0], trunk_epoch, first[key], after)
-    return made
-
-
-def told(of: Mapping[str, Refitted]) -> dict[str, dict[str, Any]]:
-    return {name: asdict(found) for name, found in of.items()}
+        if task.name in best_of and task.name in best_with_trunk and key in first:
+            after = losses_at[best_of[task.name][0]][key]
+            epoch, _ = best_with_trunk[task.name]
+            refits[task.name] = Refitted(epoch, trunk_epoch, first[key], after)
+    return refits

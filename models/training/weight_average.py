@@ -1,4 +1,4 @@
-"""The running mean of the weights while they are learnt, which is steadier than the last of them
+"""The running mean of the weights during training, which is steadier than the last of them
 (Polyak and Juditsky, 1992; with exponential decay as in Tarvainen and Valpola, 2017)."""
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class RunningMean:
                 weight.copy_(mean)
                 mean.copy_(own)
 
-    def settle(self, parameters: Iterable[nn.Parameter]) -> None:
+    def reset(self, parameters: Iterable[nn.Parameter]) -> None:
         """Let the mean of these be what they are now."""
         places = {id(p): k for k, p in enumerate(self._weights)}
         for parameter in parameters:
             if id(parameter) in places:
                 self.means[places[id(parameter)]].copy_(parameter.detach())
 
-    def go_on(self, steps: int, means: Sequence[Tensor]) -> None:
+    def resume(self, steps: int, means: Sequence[Tensor]) -> None:
         """As it was when a training was stopped."""
         self.steps = steps
         for mean, kept in zip(self.means, means, strict=True):

@@ -39,9 +39,9 @@ from models.data import encoders
 from models.data.batches import read_batches
 from models.data.label_layout import Layout, days_of, labelled, task_labels
 from models.evaluation import model_test
+from models.evaluation.held_out import as_arrays
 from models.evaluation.lightgbm_twins import twin_rows, twin_scores
 from models.evaluation.metrics import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
-from models.evaluation.model_test import as_arrays
 from models.train import train
 from models.training.multi_task import Chosen, choose_tasks, fit_model
 

@@ -8,7 +8,7 @@ import pytest
 
 from models.evaluation.gate import (
     Comparison,
-    Judged,
+    Evidence,
     Rank,
     decide,
     decide_first,
@@ -75,8 +75,8 @@ def test_a_challenger_that_is_worse_somewhere_is_kept_out_or_asked_about() -> No
 def test_the_champion_is_judged_again_by_the_same_rule() -> None:
     """Of its tasks a, b and c it is fit for a alone; that the challenger is worse than it for b,
     and not fit for c either, says nothing against the challenger."""
-    champion = Judged({"a": BETTER, "b": LOSES, "c": BETTER}, {"c": UPSIDE_DOWN})
-    challenger = Judged({"a": BETTER, "b": BETTER, "c": WORSE}, {"a": GOOD})
+    champion = Evidence({"a": BETTER, "b": LOSES, "c": BETTER}, {"c": UPSIDE_DOWN})
+    challenger = Evidence({"a": BETTER, "b": BETTER, "c": WORSE}, {"a": GOOD})
     unfit = {
         "b": "it loses to the constant: loss +1.0% (-1.0% to +3.0%)",
         "c": "it ranks users worse than chance: AUC 0.445 (0.410 to 0.480)",
@@ -96,23 +96,23 @@ def test_the_champion_is_judged_again_by_the_same_rule() -> None:
 
 
 def test_a_champion_that_is_fit_for_nothing_is_none() -> None:
-    champion = Judged({"a": LOSES}, {})
-    made = decide_next(Judged({"a": BETTER}, {}), champion, {"a": WORSE}, "a", 0.01, 200)
+    champion = Evidence({"a": LOSES}, {})
+    made = decide_next(Evidence({"a": BETTER}, {}), champion, {"a": WORSE}, "a", 0.01, 200)
     assert (made.decision, set(made.champion_withheld)) == ("promote", {"a"})
     assert made.reasons[:2] == (
         "no task of the champion is fit to be published",
         "1 of 1 task is fit to be published",
     )
-    neither = decide_next(Judged({"a": LOSES}, {}), champion, {"a": BETTER}, "a", 0.01, 200)
+    neither = decide_next(Evidence({"a": LOSES}, {}), champion, {"a": BETTER}, "a", 0.01, 200)
     assert (neither.decision, set(neither.champion_withheld)) == ("stop", {"a"})
-    nothing = decide_next(Judged({"a": BETTER}, {}), Judged(), {}, "", 0.01, 200)
+    nothing = decide_next(Evidence({"a": BETTER}, {}), Evidence(), {}, "", 0.01, 200)
     assert (nothing.decision, nothing.champion_withheld) == ("promote", {})
 
 
 def test_what_the_champion_cannot_be_judged_of_stands() -> None:
     """The test days of b are some that the champion has seen."""
-    champion = Judged({"a": LOSES}, {})
-    challenger = Judged({"a": BETTER, "b": WORSE}, {})
+    champion = Evidence({"a": LOSES}, {})
+    challenger = Evidence({"a": BETTER, "b": WORSE}, {})
     made = decide_next(challenger, champion, {"a": BETTER}, "ab", 0.01, 200)
     assert (made.decision, set(made.champion_withheld)) == ("keep", {"a"})
     assert made.reasons[0] == (

@@ -29,8 +29,8 @@ from models.artifact.model import save_model
 from models.data import batches as data_module
 from models.data.batches import Examples
 from models.data.encoders import fit as fit_encoder
+from models.evaluation.held_out import held_out_rows
 from models.evaluation.lightgbm_twins import twin_rows
-from models.evaluation.model_test import held_rows
 from models.network import embedding_tables as rows_module
 from models.network.embedding_tables import RowTable, table_of
 from models.network.network import Network
@@ -39,7 +39,7 @@ from models.training.early_stopping import chains
 from models.training.lightning_fit import RESUME, precision_of
 from models.training.lightning_module import MultiTaskModule
 from models.training.multi_task import choose_tasks, fit_model
-from models.training.tower_refit import OwnPace
+from models.training.tower_refit import TaskEarlyStopping
 from models.training.warm_start import may_start_from, start_from
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
@@ -112,26 +112,26 @@ def test_a_task_rests_when_it_no_longer_gets_better_and_the_others_go_on(files, 
     chosen = choose_tasks(spec)
     made = fit_model(spec, chosen).model
     module = MultiTaskModule(made.network, CONFIG, dict.fromkeys(TASKS, 1.0))
-    pace = OwnPace(2)
+    stopping = TaskEarlyStopping(2)
     told = {"purchase_7d": [0.9, 1.5, 1.6], "purchase_30d": [0.8, 1.4, 1.5]}
     for epoch in range(3):
         told_now = dict.fromkeys(TASKS, 0.9 - 0.1 * epoch)
         told_now |= {name: losses[epoch] for name, losses in told.items()}
         module.note(epoch + 1, 0.5, told_now)
-        pace.keep(module)
+        stopping.keep(module)
         with torch.no_grad():
             for tower in module.network.towers.values():
                 tower.bias += 1.0
-        pace.let_rest(module)
-    assert module.rests == {"purchase_7d", "purchase_30d"}
+        stopping.stop_tasks(module)
+    assert module.stopped == {"purchase_7d", "purchase_30d"}
     for name in TASKS:
-        tower, kept = module.network.towers[name], pace.towers[name]
-        rests = name in module.rests
+        tower, kept = module.network.towers[name], stopping.towers[name]
+        rests = name in module.stopped
         assert torch.equal(tower.bias, kept["bias"] + (0.0 if rests else 1.0)), name
         assert tower.bias.requires_grad is not rests
     batch = next(iter(Examples(files, chosen.layout, chosen.train_cuts, made.encoder, 64)))
     learning = module.scaled_losses(module.network.members(batch), batch.labels)
-    assert set(learning) == set(TASKS) - module.rests
+    assert set(learning) == set(TASKS) - module.stopped
 
 
 def test_towers_go_on_alone_and_end_at_their_best(files, tmp_path) -> None:
@@ -222,9 +222,9 @@ def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) ->
         assert made.model.config.network.trunk == "shared_bottom"
         assert made.student is not None
         assert 0 < made.student["share_of_weights"] < 1
-        held = held_rows(files, chosen.layout, chosen.cuts("test"))
+        held = held_out_rows(files, chosen.layout, chosen.cuts("test"))
         says = [
-            held.said_by(model, files)["purchase_30d"].outputs for model in (made.model, teacher)
+            held.predictions_of(model, files)["purchase_30d"].outputs for model in (made.model, teacher)
         ]
         gap = says[0] - says[1]
         gaps.append(float(gap.square().mean()))
@@ -250,12 +250,12 @@ def test_test_rows_are_held_without_their_features_and_no_more_than_asked_for(fi
     spec = spec_of(files, Path("unused"))
     chosen = choose_tasks(spec)
     n_users, n_days = 80, 2
-    whole = held_rows(files, chosen.layout, chosen.cuts("test"))
+    whole = held_out_rows(files, chosen.layout, chosen.cuts("test"))
     for name, rows in whole.tasks.items():
         assert len(rows.labels) == chosen.rows[name]["test"] <= n_users * n_days
         arrays = [rows.labels, rows.users, *rows.segments.values()]
         assert sum(a.nbytes for a in arrays) <= 24 * len(rows.labels)  # a row of features: 3,000
-    some = held_rows(files, chosen.layout, chosen.cuts("test", 40))
+    some = held_out_rows(files, chosen.layout, chosen.cuts("test", 40))
     encoder = fit_encoder(data_module.read_batches(files, DAYS), CONFIG.inputs.id_buckets)
     for task in chosen.tasks:
         cut, labels = some.cuts[task.name], some.tasks[task.name].labels

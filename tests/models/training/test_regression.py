@@ -14,9 +14,9 @@ from contracts.splits import Split
 from contracts.tasks import Mask, Task
 from contracts.train_config import TrainConfig
 from models.data.label_layout import Layout
+from models.evaluation.held_out import as_arrays
 from models.evaluation.lightgbm_twins import twin_scores
 from models.evaluation.metrics import metrics
-from models.evaluation.model_test import as_arrays
 from models.training.multi_task import Chosen, fit_model
 from tests.models.simulated_examples import DAYS, NIGHT
 
