@@ -139,15 +139,15 @@ def _metrics(report: Mapping[str, Any]) -> Iterator[Metric]:
         for name, value in row.items():
             if name != "epoch" and value == value:
                 yield Metric(name, value, now, int(row["epoch"]))
-    for task, made in report["tasks"].items():
+    for task, results in report["tasks"].items():
         for who in ("model", "twin", "constant"):
-            for name, value in made[who].items():
+            for name, value in results[who].items():
                 yield Metric(
                     f"{task}/{name}" + ("" if who == "model" else f"_{who}"), value, now, 0
                 )
-        yield Metric(f"{task}/gain_over_twin", made["gain_over_twin"]["gain"], now, 0)
-        if "single_task" in made:
-            yield Metric(f"{task}/gain_over_single_task", made["single_task"]["gain"], now, 0)
+        yield Metric(f"{task}/gain_over_twin", results["gain_over_twin"]["gain"], now, 0)
+        if "single_task" in results:
+            yield Metric(f"{task}/gain_over_single_task", results["single_task"]["gain"], now, 0)
 
 
 def signature(model: Model) -> ModelSignature:

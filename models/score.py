@@ -53,7 +53,7 @@ class Shard:
 
 def shards_of(files: Sequence[str]) -> list[Shard]:
     """The day's rows in shards of about equal size; one, empty, if there are none."""
-    made: list[Shard] = []
+    shards: list[Shard] = []
     groups: list[tuple[str, int]] = []
     rows = 0
     for path in files:
@@ -62,11 +62,11 @@ def shards_of(files: Sequence[str]) -> list[Shard]:
             groups.append((path, i))
             rows += about.row_group(i).num_rows
             if rows >= SHARD_ROWS:
-                made.append(Shard(len(made), tuple(groups), rows))
+                shards.append(Shard(len(shards), tuple(groups), rows))
                 groups, rows = [], 0
-    if groups or not made:
-        made.append(Shard(len(made), tuple(groups), rows))
-    return made
+    if groups or not shards:
+        shards.append(Shard(len(shards), tuple(groups), rows))
+    return shards
 
 
 def score_days(spec: ScoreDaysSpec) -> dict[str, Any]:
@@ -90,13 +90,13 @@ def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
         model = load_model(Path(spec.model))
     if model is not None:
         model = model.without(spec.withheld)
-    learnt = () if model is None else model.published
+    tasks = () if model is None else model.published
     if model is not None:
         model.network.to(device_of(spec.accelerator))
     shards, scratch = shards_of(spec.files), _scratch(spec)
     scratch.mkdir(parents=True, exist_ok=True)
-    mine = shards[rank() :: n_ranks()]
-    for shard in mine:
+    own_shards = shards[rank() :: n_ranks()]
+    for shard in own_shards:
         if not (scratch / f"{shard.number}.done").exists():
             if model is None:
                 _keys_only(spec, shard, scratch)
@@ -104,10 +104,10 @@ def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
                 _first_pass(spec, model, shard, scratch)
             (scratch / f"{shard.number}.done").touch()
     _wait()
-    for i in range(rank(), len(learnt), n_ranks()):
+    for i in range(rank(), len(tasks), n_ranks()):
         _rank_users(i, shards, scratch)
     _wait()
-    for shard in mine:
+    for shard in own_shards:
         _write(spec, model, shard, scratch)
     _wait()
     return {
@@ -115,7 +115,7 @@ def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
         "model_id": _model_id(spec),
         "path": spec.path,
         "paths": [shard.path_of(spec.path) for shard in shards],
-        "tasks": [task.name for task in learnt],
+        "tasks": [task.name for task in tasks],
         "base_rates": [task.name for task in _by_base_rate(spec, model)],
         "withheld": {} if model is None else dict(model.withheld),
     }
@@ -131,8 +131,8 @@ def device_of(accelerator: str) -> torch.device:
 def _scratch(spec: ScoreSpec) -> Path:
     """A folder for just these inputs and this model."""
     about = [(path, os.path.getsize(path)) for path in spec.files]
-    told = repr((about, spec.as_of, _model_id(spec), sorted(spec.withheld), BATCH, SHARD_ROWS))
-    return Path(spec.scratch, hashlib.sha256(told.encode()).hexdigest()[:16])
+    key = repr((about, spec.as_of, _model_id(spec), sorted(spec.withheld), BATCH, SHARD_ROWS))
+    return Path(spec.scratch, hashlib.sha256(key.encode()).hexdigest()[:16])
 
 
 def _model_id(spec: ScoreSpec) -> str:
@@ -154,10 +154,10 @@ def _wait() -> None:
 
 def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:
     """The network over a shard: its scores, and the values that users are ranked by."""
-    learnt = model.published
-    columns = [c.name for task in learnt for c in task.score_columns()[:-1]]
+    tasks = model.published
+    columns = [c.name for task in tasks for c in task.score_columns()[:-1]]
     schema = pa.schema([USER_SCORES_SCHEMA.field(name) for name in ("user_key", *columns)])
-    ranks = np.empty((len(learnt), shard.rows), np.float32)
+    ranking_values = np.empty((len(tasks), shard.rows), np.float32)
     done = 0
     # What is between the passes is read once and soon: it is not worth compressing.
     with pq.ParquetWriter(
@@ -166,19 +166,19 @@ def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> N
         for batch in _feature_batches(spec, shard):
             outputs = model.outputs(batch)
             values: dict[str, Any] = {"user_key": batch.column("user_key")}
-            for i, task in enumerate(learnt):
+            for i, task in enumerate(tasks):
                 ranked = model.network.heads[task.name].rank(outputs[task.name]).numpy()
-                ranks[i, done : done + len(ranked)] = ranked
+                ranking_values[i, done : done + len(ranked)] = ranked
             scores = model.scores(outputs)
-            for task in learnt:
-                made = {
+            for task in tasks:
+                columns_of_task = {
                     f"score_{task.name}{suffix}": v.numpy()
                     for suffix, v in scores[task.name].items()
                 }
-                broken = [name for name, v in made.items() if not np.isfinite(v).all()]
+                broken = [name for name, v in columns_of_task.items() if not np.isfinite(v).all()]
                 if broken:
                     raise ContractError(f"{', '.join(broken)}: some scores are not finite numbers")
-                values |= made
+                values |= columns_of_task
                 if task.name in model.layout.classes:
                     values |= class_columns(task, model.layout.classes[task.name], values)
             writer.write_table(
@@ -187,7 +187,7 @@ def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> N
                 )
             )
             done += batch.num_rows
-    np.save(scratch / f"{shard.number}.ranks.npy", ranks)
+    np.save(scratch / f"{shard.number}.ranks.npy", ranking_values)
 
 
 def _keys_only(spec: ScoreSpec, shard: Shard, scratch: Path) -> None:
@@ -245,37 +245,41 @@ def percentiles(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     ordered = scores[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     ends = np.r_[starts[1:], len(scores)]
-    made = np.empty(len(scores), np.float32)
-    made[order] = np.repeat((starts + ends) / (2 * len(scores)), ends - starts)
-    return made
+    mid_ranks = np.empty(len(scores), np.float32)
+    mid_ranks[order] = np.repeat((starts + ends) / (2 * len(scores)), ends - starts)
+    return mid_ranks
 
 
 def _write(spec: ScoreSpec, model: Model | None, shard: Shard, scratch: Path) -> None:
     """A shard's rows of the table."""
-    learnt: Sequence[Task] = () if model is None else model.published
+    tasks: Sequence[Task] = () if model is None else model.published
     constant = {
         "as_of": spec.as_of,
         "model_id": _model_id(spec),
         "release_id": spec.release_id,
         "retrospective": model is not None and model.known_until > spec.as_of,
-        **{task.method: BY_MODEL for task in learnt},
+        **{task.method: BY_MODEL for task in tasks},
     }
     if model is not None:
         for task in _by_base_rate(spec, model):
             constant |= base_rate_columns(task, model)
-    ranks = [np.load(scratch / f"percentiles-{i}.npy", mmap_mode="r") for i in range(len(learnt))]
+    percentiles_of = [
+        np.load(scratch / f"percentiles-{i}.npy", mmap_mode="r") for i in range(len(tasks))
+    ]
     path = shard.path_of(spec.path)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     done = sum(s.rows for s in shards_of(spec.files)[: shard.number])
     with pq.ParquetWriter(path, USER_SCORES_SCHEMA, compression="zstd") as writer:
         for batch in pq.ParquetFile(scratch / f"{shard.number}.parquet").iter_batches(BATCH):
             n = batch.num_rows
-            made: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
-            made |= {t.percentile: r[done : done + n] for t, r in zip(learnt, ranks, strict=True)}
+            values: dict[str, Any] = {name: batch.column(name) for name in batch.schema.names}
+            values |= {
+                t.percentile: r[done : done + n] for t, r in zip(tasks, percentiles_of, strict=True)
+            }
             columns = []
             for field in USER_SCORES_SCHEMA:
-                if field.name in made:
-                    columns.append(pa.array(made[field.name], field.type))
+                if field.name in values:
+                    columns.append(pa.array(values[field.name], field.type))
                 elif constant.get(field.name) is None:
                     columns.append(pa.nulls(n, field.type))
                 else:
@@ -288,14 +292,14 @@ def base_rate_columns(task: Task, model: Model) -> dict[str, Any]:
     """The columns of a task that are its base rate, marked as such. It ranks nobody: there is no
     percentile."""
     score, rates = f"score_{task.name}", model.base_rates[task.name]
-    made = {f"{score}{suffix}": value for suffix, value in rates.items()} | {
+    values = {f"{score}{suffix}": value for suffix, value in rates.items()} | {
         task.method: BY_BASE_RATE
     }
     if task.name in model.layout.classes:
         classes, chances = model.layout.classes[task.name], rates["_probabilities"]
-        made[f"{score}_classes"] = list(classes)
-        made[f"{score}_top"] = classes[int(np.argmax(chances))]
-    return made
+        values[f"{score}_classes"] = list(classes)
+        values[f"{score}_top"] = classes[int(np.argmax(chances))]
+    return values
 
 
 USER_SCORES_SCHEMA = arrow_schema(USER_SCORES)

@@ -82,9 +82,9 @@ class Model:
         batch = to_batch(self.encoder.encode(rows), labels)
         step = CPU_ROWS if device.type == "cpu" else max(len(batch), 1)
         with torch.inference_mode():
-            made = [self.network(part.to(device)) for part in batch.parts(step)]
+            parts = [self.network(part.to(device)) for part in batch.parts(step)]
             return {
-                task.name: torch.cat([outputs[task.name].float().cpu() for outputs in made])
+                task.name: torch.cat([outputs[task.name].float().cpu() for outputs in parts])
                 for task in self.tasks
             }
 
@@ -94,16 +94,18 @@ class Model:
         Calibration is per task, so it is here that a task stays within the one it implies.
         """
         with torch.inference_mode():
-            made = {
+            scores = {
                 task.name: self.network.heads[task.name].predict(
                     outputs[task.name], self.calibrations[task.name]
                 )
                 for task in self.tasks
             }
             for task in self.tasks:
-                if task.within in made:
-                    made[task.name][""] = torch.minimum(made[task.name][""], made[task.within][""])
-        return made
+                if task.within in scores:
+                    scores[task.name][""] = torch.minimum(
+                        scores[task.name][""], scores[task.within][""]
+                    )
+        return scores
 
 
 def save_model(model: Model, folder: Path) -> str:

@@ -153,9 +153,9 @@ class Examples:
                 picks = torch.from_numpy(self._dice(epoch, 1 + k).permutation(len(pool)))
             starts = range(0, len(pool), self.batch_size)
             for start in starts[skipped:]:
-                mine = self._mine(picks[start : start + self.batch_size])
-                if len(mine):
-                    yield pool.take(mine)
+                rows = self._mine(picks[start : start + self.batch_size])
+                if len(rows):
+                    yield pool.take(rows)
             skipped = max(skipped - len(starts), 0)
 
     def _mine(self, rows: Tensor) -> Tensor:
@@ -178,15 +178,15 @@ class Examples:
     def _groups(self) -> tuple[tuple[str, int, int], ...]:
         """File, row group and its rows, of those that may hold a day that counts."""
         days = days_of(self.cuts)
-        made = []
+        groups = []
         for path in self.files:
             file = pq.ParquetFile(path)
-            made += [
+            groups += [
                 (path, i, file.metadata.row_group(i).num_rows)
                 for i in range(file.num_row_groups)
                 if _may_hold(file, i, days)
             ]
-        return tuple(made)
+        return tuple(groups)
 
     def _pools(self, epoch: int | None) -> Iterator[Batch]:
         groups: Sequence[tuple[str, int, int]] = self._groups

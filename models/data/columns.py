@@ -25,7 +25,7 @@ def attribute_columns(
     rows: pa.RecordBatch | pa.Table, columns: Sequence[str]
 ) -> dict[str, pa.Array]:
     """Texts `name=value` as an id per row and name, (B,) each, called `column: name`."""
-    made = {}
+    columns_of = {}
     for column in columns:
         lists = rows.column(column)
         lists = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
@@ -35,17 +35,17 @@ def attribute_columns(
         names = pc.list_element(pairs, 0).dictionary_encode()
         values, name = pc.list_element(pairs, 1), _numbers(names.indices)
         for k, text in enumerate(names.dictionary.to_pylist()):
-            mine = np.flatnonzero(name == k)
+            entries = np.flatnonzero(name == k)
             place = np.full(rows.num_rows, -1, np.int64)
-            place[row[mine]] = mine
-            made[f"{column}: {text}"] = values.take(pa.array(place, mask=place < 0))
-    return made
+            place[row[entries]] = entries
+            columns_of[f"{column}: {text}"] = values.take(pa.array(place, mask=place < 0))
+    return columns_of
 
 
 def word_codes(column: pa.Array | pa.ChunkedArray, words: Sequence[str]) -> Ints:
     """(B,): the place of each id in a vocabulary, from 1; 0 is unseen or missing."""
-    found = pc.index_in(column, value_set=pa.array(words, pa.string()))
-    return _numbers(pc.fill_null(pc.add(found, 1), 0))
+    places = pc.index_in(column, value_set=pa.array(words, pa.string()))
+    return _numbers(pc.fill_null(pc.add(places, 1), 0))
 
 
 def hash_codes(column: pa.Array | pa.ChunkedArray, buckets: int) -> Ints:
@@ -73,22 +73,22 @@ def vectors(
     Raises:
         ContractError: a vector has another number of numbers than it is said to have.
     """
-    made, missing = [], []
+    parts, missing = [], []
     for (name, width), scale in zip(names, scales, strict=True):
         column = rows.column(name)
         column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        there = column.is_valid().to_numpy(zero_copy_only=False)
+        known = column.is_valid().to_numpy(zero_copy_only=False)
         lengths = pc.list_value_length(column.drop_null()).unique().to_pylist()
         if lengths not in ([], [width]):
             raise ContractError(f"{name}: expected vectors of {width}, found {lengths}")
         values = np.zeros((len(column), width), np.float32)
-        flat = column.drop_null().flatten().to_numpy(zero_copy_only=False)
-        values[there] = flat.reshape(-1, width) / scale
-        made.append(values)
-        missing.append(~there)
-    if not made:
+        numbers = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+        values[known] = numbers.reshape(-1, width) / scale
+        parts.append(values)
+        missing.append(~known)
+    if not parts:
         return np.zeros((rows.num_rows, 0), np.float32)
-    return np.concatenate([*made, np.stack(missing, axis=1)], axis=1).astype(np.float32)
+    return np.concatenate([*parts, np.stack(missing, axis=1)], axis=1).astype(np.float32)
 
 
 def sequences(rows: pa.RecordBatch | pa.Table, buckets: int) -> tuple[Ints, Ints, Ints, Floats]:
@@ -113,8 +113,8 @@ def _hashed(named: pa.Array, buckets: int) -> Ints:
     dictionary = named.dictionary_encode()
     words = dictionary.dictionary.to_pylist()
     places = [0 if word == "" else 1 + zlib.crc32(word.encode()) % buckets for word in words]
-    found: Ints = np.array([*places, 0], np.int64)[dictionary.indices.to_numpy()]
-    return found
+    codes: Ints = np.array([*places, 0], np.int64)[dictionary.indices.to_numpy()]
+    return codes
 
 
 def words(rows: pa.RecordBatch | pa.Table) -> Ints:

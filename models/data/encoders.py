@@ -127,7 +127,7 @@ class Encoder:
         if self.attributes:
             columns |= attribute_columns(rows, self.inputs.attributes)
         nothing = pa.nulls(rows.num_rows, pa.string())
-        made = [
+        coded = [
             hash_codes(columns.get(part.feature, nothing), part.buckets)
             if part.buckets
             else word_codes(columns.get(part.feature, nothing), part.words)
@@ -135,9 +135,9 @@ class Encoder:
         ]
         if values is not None:
             valued = zip(values.T, self.values, strict=False)
-            made += [value_codes(column, known) for column, known in valued if known]
-        starts = np.cumsum([0, *(part.size for part in self.parts)])[: len(made)]
-        return np.stack(made, axis=1) + starts if made else np.zeros((rows.num_rows, 0), np.int64)
+            coded += [value_codes(column, known) for column, known in valued if known]
+        starts = np.cumsum([0, *(part.size for part in self.parts)])[: len(coded)]
+        return np.stack(coded, axis=1) + starts if coded else np.zeros((rows.num_rows, 0), np.int64)
 
     def encode(self, rows: pa.RecordBatch | pa.Table) -> Encoded:
         """Rows of `user_features` as arrays.
@@ -145,8 +145,8 @@ class Encoder:
         Raises:
             ContractError: `rows` lacks a feature the encoder was fitted on.
         """
-        there = set(rows.schema.names)
-        absent = [name for name in self.inputs.flat if name not in there]
+        names = set(rows.schema.names)
+        absent = [name for name in self.inputs.flat if name not in names]
         if absent:
             raise ContractError(
                 f"the rows lack features that the model was fitted on: {', '.join(absent)}"
@@ -179,16 +179,16 @@ class Encoder:
     def unseen(self, rows: pa.RecordBatch | pa.Table) -> dict[str, float]:
         """Share of rows, by id feature, whose id has no embedding of its own though it is there; of
         features with a vocabulary."""
-        made = {}
+        shares = {}
         for name, known, buckets in zip(
             self.inputs.ids, self.vocabularies, self.hashed, strict=True
         ):
             if buckets:
                 continue
-            there = rows.column(name).drop_null()
-            found = pc.sum(pc.is_in(there, value_set=pa.array(known, pa.string()))).as_py() or 0
-            made[name] = 1 - found / len(there) if len(there) else 0.0
-        return made
+            words = rows.column(name).drop_null()
+            n_known = pc.sum(pc.is_in(words, value_set=pa.array(known, pa.string()))).as_py() or 0
+            shares[name] = 1 - n_known / len(words) if len(words) else 0.0
+        return shares
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -39,12 +39,12 @@ class Layout:
     @property
     def slices(self) -> dict[str, slice]:
         """Task to its columns: one, or one per class."""
-        made, start = {}, 0
+        slices, start = {}, 0
         for task in self.tasks:
             width = len(self.classes[task.name]) if task.name in self.classes else 1
-            made[task.name] = slice(start, start + width)
+            slices[task.name] = slice(start, start + width)
             start += width
-        return made
+        return slices
 
     @property
     def width(self) -> int:
@@ -55,18 +55,18 @@ class Layout:
 
     def counted(self, rows: pa.RecordBatch | pa.Table, cuts: Cuts) -> Labels:
         """(B, W): labels of the rows that count for each task, else NaN."""
-        made = np.full((rows.num_rows, self.width), np.nan)
+        labels = np.full((rows.num_rows, self.width), np.nan)
         known = _Known(rows)
         for task in self.tasks:
             column = rows.column(task.label)
-            there = known.in_cut(cuts[task.name]) & as_numpy(pc.is_valid(column)).astype(bool)
+            counts = known.in_cut(cuts[task.name]) & as_numpy(pc.is_valid(column)).astype(bool)
             place = self.slices[task.name]
             if task.name in self.classes:
-                made[there, place] = _members(column, there, self.classes[task.name])
+                labels[counts, place] = _members(column, counts, self.classes[task.name])
             else:
-                kept = column.filter(pa.array(there)).cast(pa.float64())
-                made[there, place.start] = as_numpy(kept)
-        return made
+                kept = column.filter(pa.array(counts)).cast(pa.float64())
+                labels[counts, place.start] = as_numpy(kept)
+        return labels
 
 
 class _Known:
@@ -89,14 +89,14 @@ class _Known:
         return as_numpy(pc.is_in(self._rows.column("as_of"), value_set=listed)).astype(bool)
 
     def in_cut(self, cut: Cut) -> npt.NDArray[np.bool_]:
-        there = self._on(cut.days)
+        inside = self._on(cut.days)
         if cut.folds is not None:
-            there &= np.isin(self._folds, sorted(cut.folds))
+            inside &= np.isin(self._folds, sorted(cut.folds))
         if cut.spared:
-            there &= ~(self._on(cut.spared) & np.isin(self._folds, sorted(FOLDS_OF["test"])))
+            inside &= ~(self._on(cut.spared) & np.isin(self._folds, sorted(FOLDS_OF["test"])))
         if cut.share < 1:
-            there &= self._places < cut.share
-        return there
+            inside &= self._places < cut.share
+        return inside
 
 
 def in_cuts(rows: pa.RecordBatch | pa.Table, cuts: Collection[Cut]) -> npt.NDArray[np.bool_]:
@@ -142,11 +142,11 @@ def _members(
     if isinstance(kept, pa.ChunkedArray):
         kept = kept.combine_chunks()
     row = np.repeat(np.arange(len(kept)), as_numpy(pc.list_value_length(kept)).astype(np.int64))
-    found = pc.index_in(kept.flatten(), value_set=pa.array(classes, pa.string()))
-    known = as_numpy(pc.is_valid(found)).astype(bool)
-    made = np.zeros((len(kept), len(classes)))
-    made[row[known], as_numpy(found.drop_null()).astype(np.int64)] = 1.0
-    return made
+    places = pc.index_in(kept.flatten(), value_set=pa.array(classes, pa.string()))
+    known = as_numpy(pc.is_valid(places)).astype(bool)
+    members = np.zeros((len(kept), len(classes)))
+    members[row[known], as_numpy(places.drop_null()).astype(np.int64)] = 1.0
+    return members
 
 
 def frequent_classes(

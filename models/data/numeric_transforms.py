@@ -40,7 +40,7 @@ def numeric_values(rows: pa.RecordBatch | pa.Table, inputs: Inputs) -> Doubles:
 
 
 def quantiles(
-    values: Doubles, n_bins: int, apart: npt.NDArray[np.bool_] | None = None
+    values: Doubles, n_bins: int, is_zero: npt.NDArray[np.bool_] | None = None
 ) -> tuple[float, ...]:
     """Edges of bins that hold equally many of (n,) values, NaN left out; equal edges are one.
 
@@ -48,15 +48,15 @@ def quantiles(
     count: where nearly all are zero, the bins tell the others from one another.
     """
     known = ~np.isnan(values)
-    kept = known if apart is None else known & ~apart
+    kept = known if is_zero is None else known & ~is_zero
     if not known.any():
         return ()
     edges: Doubles = np.zeros(0)
     if kept.any():
         edges = np.quantile(values[kept], np.linspace(0, 1, n_bins + 1), method="lower")
     zero = values[known & ~kept][:1]
-    made = np.unique(np.append(edges, zero).astype(np.float32))
-    return tuple(made.tolist()) if len(made) > 1 else ()
+    distinct = np.unique(np.append(edges, zero).astype(np.float32))
+    return tuple(distinct.tolist()) if len(distinct) > 1 else ()
 
 
 def frequent_values(values: Doubles, at_most: int) -> tuple[float, ...]:
@@ -64,14 +64,14 @@ def frequent_values(values: Doubles, at_most: int) -> tuple[float, ...]:
 
     Compared in float32, so that the last bits of a logarithm do not matter.
     """
-    there = values[~np.isnan(values)].astype(np.float32)
-    found, counts = np.unique(there, return_counts=True)
+    numbers = values[~np.isnan(values)].astype(np.float32)
+    distinct, counts = np.unique(numbers, return_counts=True)
     often = np.argsort(-counts, kind="stable")[:at_most]
-    return tuple(np.sort(found[often[counts[often] >= MIN_COUNT]]).tolist())
+    return tuple(np.sort(distinct[often[counts[often] >= MIN_COUNT]]).tolist())
 
 
 def value_codes(values: Doubles, known: Sequence[float]) -> Ints:
     """(B,): the place of each number among those that are known, from 1; 0 is any other, or NaN."""
-    words, mine = np.asarray(known, np.float32), values.astype(np.float32)
-    place = np.searchsorted(words, mine).clip(max=len(words) - 1)
-    return np.where(words[place] == mine, place + 1, 0)
+    words, numbers = np.asarray(known, np.float32), values.astype(np.float32)
+    place = np.searchsorted(words, numbers).clip(max=len(words) - 1)
+    return np.where(words[place] == numbers, place + 1, 0)

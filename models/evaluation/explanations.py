@@ -53,7 +53,7 @@ def reasons(
         ContractError: the contributions do not add up.
     """
     network = model.network
-    made: list[dict[str, Reasons]] = [{} for _ in range(rows.num_rows)]
+    by_row: list[dict[str, Reasons]] = [{} for _ in range(rows.num_rows)]
     with torch.no_grad():
         inputs, others = (network.inputs(_batch(model, x)) for x in (rows, background))
     baseline = others.mean(dim=0, keepdim=True)
@@ -66,14 +66,16 @@ def reasons(
             ranked: Tensor = head.rank(network.of_inputs(x)[name])
             return ranked
 
-        found = IntegratedGradients(rank).attribute(
+        contributions = IntegratedGradients(rank).attribute(
             inputs, baseline, n_steps=STEPS, internal_batch_size=4096
         )
-        per_feature = torch.zeros(len(inputs), len(names)).index_add_(1, place, found.float())
+        per_feature = torch.zeros(len(inputs), len(names)).index_add_(
+            1, place, contributions.float()
+        )
         with torch.no_grad():
             score, mean_user = rank(inputs), rank(baseline)
         gaps = score - mean_user - per_feature.sum(dim=1)
-        for i, row in enumerate(made):
+        for i, row in enumerate(by_row):
             allowed = MAX_GAP * max(float(per_feature[i].abs().sum()), 0.1)
             if abs(float(gaps[i])) > allowed:
                 raise ContractError(
@@ -87,7 +89,7 @@ def reasons(
                 tuple((names[k], float(per_feature[i, k])) for k in top.tolist()),
                 float(gaps[i]),
             )
-    return made
+    return by_row
 
 
 def _batch(model: Model, rows: pa.Table) -> Any:
@@ -100,10 +102,10 @@ def explain(spec: ExplainSpec) -> dict[str, Any]:
     torch.set_num_threads(spec.threads)
     model = load_model(Path(spec.model)).without(spec.withheld)
     row = pq.ParquetFile(spec.rows).read().slice(0, 1)
-    found = reasons(model, row, sample(spec.background), spec.n)[0]
+    explained = reasons(model, row, sample(spec.background), spec.n)[0]
     return {
         name: {"score": r.score, "mean_user": r.mean_user, "features": r.features, "gap": r.gap}
-        for name, r in found.items()
+        for name, r in explained.items()
     }
 
 

@@ -47,8 +47,8 @@ def importance(
             for name, loss in _losses(model, shuffled, labels).items():
                 worse[name][feature] = loss / base[name] - 1
     return {
-        name: dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
-        for name, found in worse.items()
+        name: dict(sorted(features.items(), key=lambda item: (-item[1], item[0])))
+        for name, features in worse.items()
     }
 
 
@@ -56,8 +56,8 @@ def _chosen(model: Model, files: Sequence[str], cuts: Cuts) -> pa.Table:
     """Rows that some task is tested on, those with the smallest hashes; never many more at once."""
     kept: pa.Table | None = None
     for batch in read_batches(files, days_of(cuts)):
-        there = ~np.isnan(model.layout.counted(batch, cuts)).all(axis=1)
-        both = pa.Table.from_batches([batch.filter(pa.array(there))])
+        known = ~np.isnan(model.layout.counted(batch, cuts)).all(axis=1)
+        both = pa.Table.from_batches([batch.filter(pa.array(known))])
         both = both if kept is None else pa.concat_tables([kept, both])
         kept = both.take(pa.array(row_hashes(both).argsort(kind="stable")[:MAX_ROWS]))
     if kept is None:
@@ -68,12 +68,12 @@ def _chosen(model: Model, files: Sequence[str], cuts: Cuts) -> pa.Table:
 def _losses(model: Model, inputs: Tensor, labels: Tensor) -> dict[str, float]:
     """Mean calibrated loss of each task with labels."""
     outputs = model.network.of_inputs(inputs)
-    made = {}
+    losses = {}
     for task in model.tasks:
-        mine = task_labels(labels, model.layout.slices[task.name])
-        there = labelled(mine)
-        if there.any():
+        values = task_labels(labels, model.layout.slices[task.name])
+        known = labelled(values)
+        if known.any():
             head = model.network.heads[task.name]
-            given = head.calibrated(outputs[task.name][there], model.calibrations[task.name])
-            made[task.name] = float(head.loss(given, mine[there]).double().mean())
-    return made
+            given = head.calibrated(outputs[task.name][known], model.calibrations[task.name])
+            losses[task.name] = float(head.loss(given, values[known]).double().mean())
+    return losses

@@ -99,14 +99,14 @@ def withheld(
 ) -> dict[str, str]:
     """Tasks that are not published, and why: they lose to the constant, or rank users worse than
     chance. Each task is judged by itself, of a first model as of any later one."""
-    made = {}
+    reasons = {}
     for name, comparison in against_constant.items():
         rank = ranks.get(name)
         if not comparison.change < 0:
-            made[name] = f"it loses to the constant: {comparison}"
+            reasons[name] = f"it loses to the constant: {comparison}"
         elif rank is not None and rank.is_worse_than_chance:
-            made[name] = f"it ranks users worse than chance: {rank}"
-    return made
+            reasons[name] = f"it ranks users worse than chance: {rank}"
+    return reasons
 
 
 def decide_first(
@@ -115,13 +115,13 @@ def decide_first(
     why: str = "there was no champion to compare with",
 ) -> Verdict:
     """A first model is published if any of its tasks is fit, with those that are."""
-    held = withheld(against_constant, ranks)
-    told = tuple(f"{name} is not published: {why}" for name, why in held.items())
+    unfit = withheld(against_constant, ranks)
+    sentences = tuple(f"{name} is not published: {why}" for name, why in unfit.items())
     n = len(against_constant)
-    if len(held) == n:
-        return Verdict("stop", ("no task is fit to be published", *told), held)
-    fit = f"{n - len(held)} of {n_of(n, 'task is', 'tasks are')} fit to be published"
-    return Verdict("promote", (why, fit, *told), held)
+    if len(unfit) == n:
+        return Verdict("stop", ("no task is fit to be published", *sentences), unfit)
+    fit = f"{n - len(unfit)} of {n_of(n, 'task is', 'tasks are')} fit to be published"
+    return Verdict("promote", (why, fit, *sentences), unfit)
 
 
 def decide_next(
@@ -138,14 +138,14 @@ def decide_next(
     What it is not fit for says nothing for it. A champion that is fit for nothing is none.
     """
     unfit = champion.withheld
-    told = tuple(
+    sentences = tuple(
         f"the champion's {name} is not published any more: {w}" for name, w in unfit.items()
     )
     if not set(published) - set(unfit):
         why = "no task of the champion is fit to be published"
-        made = decide_first(challenger.against_constant, challenger.ranks, why)
+        verdict = decide_first(challenger.against_constant, challenger.ranks, why)
     else:
-        made = decide(
+        verdict = decide(
             {name: c for name, c in against_champion.items() if name not in unfit},
             max_worse,
             min_rows,
@@ -153,7 +153,7 @@ def decide_next(
             challenger.ranks,
             set(published) - set(unfit),
         )
-    return replace(made, reasons=(*made.reasons, *told), champion_withheld=unfit)
+    return replace(verdict, reasons=(*verdict.reasons, *sentences), champion_withheld=unfit)
 
 
 def decide(
@@ -172,35 +172,35 @@ def decide(
     too.
     """
     constant, ranks = against_constant or {}, ranks or {}
-    held = withheld(constant, ranks)
-    told = {name: c for name, c in against_champion.items() if c.rows >= min_rows}
-    if constant and len(held) == len(constant):
-        return Verdict("keep", ("no task is fit to be published",), held)
-    if not told:
+    unfit = withheld(constant, ranks)
+    compared = {name: c for name, c in against_champion.items() if c.rows >= min_rows}
+    if constant and len(unfit) == len(constant):
+        return Verdict("keep", ("no task is fit to be published",), unfit)
+    if not compared:
         return Verdict(
             "keep",
             (f"no task has {min_rows} test rows later than every day that either model used",),
-            held,
+            unfit,
         )
-    mean = sum(c.change for c in told.values()) / len(told)
+    mean = sum(c.change for c in compared.values()) / len(compared)
     worse = [
         f"{name} is worse: {comparison}"
-        for name, comparison in told.items()
+        for name, comparison in compared.items()
         if comparison.is_surely_above(max_worse)
     ]
     worse += [
         f"{name} would no longer be published: {why}"
-        for name, why in held.items()
+        for name, why in unfit.items()
         if name in published and _surely(constant[name], ranks.get(name))
     ]
-    said = f"{mean:+.2%}" if math.isfinite(mean) else "is not a finite number"
-    summary = f"mean loss against the champion {said} over {n_of(len(told), 'task')}"
+    change = f"{mean:+.2%}" if math.isfinite(mean) else "is not a finite number"
+    summary = f"mean loss against the champion {change} over {n_of(len(compared), 'task')}"
     if worse:
-        return Verdict("ask" if mean < 0 else "keep", (summary, *worse), held)
+        return Verdict("ask" if mean < 0 else "keep", (summary, *worse), unfit)
     if not mean <= 0:  # nor where it is no number
-        return Verdict("keep", (summary,), held)
-    told_too = tuple(f"{name} is not published: {why}" for name, why in held.items())
-    return Verdict("promote", (summary, *told_too), held)
+        return Verdict("keep", (summary,), unfit)
+    sentences = tuple(f"{name} is not published: {why}" for name, why in unfit.items())
+    return Verdict("promote", (summary, *sentences), unfit)
 
 
 def _surely(constant: Comparison, rank: Rank | None) -> bool:

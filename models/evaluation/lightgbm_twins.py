@@ -46,8 +46,8 @@ def twin_rows(
     columns = ("user_key", "as_of", *encoder.inputs.flat, task.label)
     for batch in read_batches(files, cuts[task.name].days, columns):
         label = task_labels(layout.counted(batch, cuts), layout.slices[task.name])
-        there = labelled(label)
-        kept = batch.filter(pa.array(there))
+        known = labelled(label)
+        kept = batch.filter(pa.array(known))
         inputs.append(
             np.concatenate(
                 [
@@ -57,7 +57,7 @@ def twin_rows(
                 axis=1,
             ).astype(np.float32)
         )
-        labels.append(label[there])
+        labels.append(label[known])
         hashes.append(row_hashes(kept))
         if max_rows is not None and sum(map(len, labels)) > 2 * max_rows:
             inputs, labels, hashes = _sample(inputs, labels, hashes, max_rows)

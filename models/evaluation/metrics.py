@@ -61,19 +61,19 @@ def metrics(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
 
 def _binary(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     p = np.clip(scores[""], 1e-7, 1 - 1e-7)
-    made = {
+    metrics = {
         "log_loss": log_loss(labels, p, labels=[0, 1]),
         "brier": np.mean((p - labels) ** 2),
         "ece": ece(labels, scores[""]),
         "base_rate": labels.mean(),
     }
     if 0 < labels.mean() < 1:
-        made |= {
+        metrics |= {
             "auc": roc_auc_score(labels, p),
             "pr_auc": average_precision_score(labels, p),
             **decided(labels, p),
         }
-    return made
+    return metrics
 
 
 def decided(labels: Array, scores: Array) -> dict[str, float]:
@@ -121,27 +121,27 @@ def ece(labels: Array, scores: Array, n_bins: int = 10) -> float:
 
 
 def _errors(labels: Array, expected: Array) -> dict[str, float]:
-    made = {
+    errors = {
         "mae": np.abs(expected - labels).mean(),
         "rmse": np.sqrt(((expected - labels) ** 2).mean()),
     }
     if np.ptp(expected) > 0 and np.ptp(labels) > 0:
-        made["spearman"] = spearmanr(expected, labels).statistic
-        made["gini"] = gini(labels, expected)
-    return made
+        errors["spearman"] = spearmanr(expected, labels).statistic
+        errors["gini"] = gini(labels, expected)
+    return errors
 
 
 def _count(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     expected = scores["_expected"]
     some = (labels > 0).astype(float)
-    made = _errors(labels, expected) | {
+    metrics = _errors(labels, expected) | {
         "deviance": poisson_deviance(labels, expected).mean(),
         "total_ratio": expected.sum() / max(labels.sum(), 1.0),
         "base_rate": some.mean(),
     }
     if 0 < some.mean() < 1:
-        made["auc"] = roc_auc_score(some, expected)
-    return made
+        metrics["auc"] = roc_auc_score(some, expected)
+    return metrics
 
 
 def poisson_deviance(labels: Array, expected: Array) -> Array:
@@ -158,14 +158,14 @@ def tweedie_deviance(labels: Array, expected: Array) -> Array:
 
 def _amount(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
     expected, some = scores["_expected"], (labels > 0).astype(float)
-    made = _errors(labels, expected) | {
+    metrics = _errors(labels, expected) | {
         "deviance": tweedie_deviance(labels, expected).mean(),
         "total_ratio": expected.sum() / max(labels.sum(), 1.0),
         "base_rate": some.mean(),
     }
     if 0 < some.mean() < 1:
-        made["auc"] = roc_auc_score(some, scores["_probability"])
-    return made
+        metrics["auc"] = roc_auc_score(some, scores["_probability"])
+    return metrics
 
 
 def _regression(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
@@ -297,11 +297,11 @@ def gain_over(
 ) -> Gain:
     """How much better our scores of some rows are than others' of the same rows."""
     sign = 1.0 if MAIN_METRIC[type(task.kind)] in HIGHER_IS_BETTER else -1.0
-    mine, other = (main_metric(task, labels, s) for s in (ours, theirs))
+    own, other = (main_metric(task, labels, s) for s in (ours, theirs))
     every = np.ones(len(labels))
     samples = config.evaluation.bootstrap_samples
-    low, high = bootstrap(users, lambda w: sign * (mine(w) - other(w)), samples, config.seed)
-    return Gain(sign * (mine(every) - other(every)), low, high)
+    low, high = bootstrap(users, lambda w: sign * (own(w) - other(w)), samples, config.seed)
+    return Gain(sign * (own(every) - other(every)), low, high)
 
 
 def mean_of(values: Array) -> Statistic:

@@ -64,16 +64,16 @@ def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> No
 def draw_sharing(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     """Per task the gain over its single-task and its LightGBM twin, with intervals, as shares of
     the widest interval of the task: right of the line is better."""
-    shown = {name: found for name, found in tasks.items() if "single_task" in found}
+    shown = {name: report for name, report in tasks.items() if "single_task" in report}
     figure, axes = plt.subplots(figsize=(8, 1.2 + 0.35 * len(shown)), layout="constrained")
     for offset, key, label in (
         (-0.12, "single_task", "over the same network for this task alone"),
         (0.12, "gain_over_twin", "over LightGBM"),
     ):
-        for row, found in enumerate(shown.values()):
-            gain, low, high = (found[key][k] for k in ("gain", "low", "high"))
+        for row, report in enumerate(shown.values()):
+            gain, low, high = (report[key][k] for k in ("gain", "low", "high"))
             reach = max(
-                abs(found[of][k]) for of in ("single_task", "gain_over_twin")
+                abs(report[of][k]) for of in ("single_task", "gain_over_twin")
                 for k in ("low", "high")
             ) or 1.0  # fmt: skip
             axes.errorbar(
@@ -92,16 +92,21 @@ def draw_sharing(tasks: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int = 25) -> None:
+def draw_importance(
+    importances: Mapping[str, Mapping[str, float]], path: Path, n: int = 25
+) -> None:
     """The features whose loss is felt most over all tasks, and by which."""
     means: dict[str, float] = {}
-    for of_task in found.values():
+    for of_task in importances.values():
         for feature, worse in of_task.items():
-            means[feature] = means.get(feature, 0.0) + max(worse, 0.0) / len(found)
+            means[feature] = means.get(feature, 0.0) + max(worse, 0.0) / len(importances)
     top = sorted(means, key=lambda feature: (-means[feature], feature))[:n]
-    shares = np.array([[100 * found[task][feature] for task in found] for feature in top])
+    shares = np.array(
+        [[100 * importances[task][feature] for task in importances] for feature in top]
+    )
     figure, axes = plt.subplots(
-        figsize=(max(2.5 + 0.5 * len(found), 4.0), 1.5 + 0.27 * len(top)), layout="constrained"
+        figsize=(max(2.5 + 0.5 * len(importances), 4.0), 1.5 + 0.27 * len(top)),
+        layout="constrained",
     )
     image = axes.imshow(np.maximum(shares, 0) ** 0.5, aspect="auto", cmap="Blues")
     darkest = max(float(np.sqrt(np.maximum(shares, 0)).max(initial=0)), 1.0)
@@ -113,7 +118,7 @@ def draw_importance(found: Mapping[str, Mapping[str, float]], path: Path, n: int
                 k, i, f"{share:.1f}", ha="center", va="center", fontsize=6,
                 color="white" if dark else "black",
             )  # fmt: skip
-    axes.set_xticks(range(len(found)), list(found), rotation=60, ha="right", fontsize=7)
+    axes.set_xticks(range(len(importances)), list(importances), rotation=60, ha="right", fontsize=7)
     axes.set_yticks(range(len(top)), top, fontsize=7)
     figure.suptitle("By how many per cent the loss grows\nwhen a feature is shuffled", fontsize=9)
     figure.savefig(path, dpi=110)

@@ -68,14 +68,14 @@ def _task_rows(
     scores, labels, seen = (t.filter(answered) for t in (scores, labels, seen))
     if labels.num_rows < SEGMENT_ROWS:
         return []
-    found = _scores(task, scores)
+    predicted = _scores(task, scores)
     truth = _labels(task, as_of, labels, scores)
-    there = labelled(truth)
+    known = labelled(truth)
     rows = []
-    for segment, mine in {ALL: np.ones(len(there), dtype=bool), **segments_of(seen)}.items():
-        picked = mine & there
+    for segment, in_segment in {ALL: np.ones(len(known), dtype=bool), **segments_of(seen)}.items():
+        picked = in_segment & known
         if picked.sum() >= SEGMENT_ROWS:
-            kept = {suffix: values[picked] for suffix, values in found.items()}
+            kept = {suffix: values[picked] for suffix, values in predicted.items()}
             rows.append({"segment": segment, **compared(task, truth[picked], kept)})
     return rows
 
@@ -85,7 +85,7 @@ def compared(task: Task, labels: Array, scores: Scores) -> dict[str, Any]:
     beside what happened, with the standard error of their difference."""
     n = len(labels)
     value = main_metric(task, labels, scores)(np.ones(n))
-    made: dict[str, Any] = {
+    row: dict[str, Any] = {
         "n_users": n,
         "metric": MAIN_METRIC[type(task.kind)],
         "value": value if np.isfinite(value) else None,
@@ -95,30 +95,30 @@ def compared(task: Task, labels: Array, scores: Scores) -> dict[str, Any]:
         "calibration_error": ece(labels, scores[""]) if isinstance(task.kind, Binary) else None,
     }
     if isinstance(task.kind, MultiClass):
-        return made  # classes have no mean
+        return row  # classes have no mean
     if isinstance(task.kind, MultiLabel):
         expected, observed = scores["_probabilities"].sum(axis=1), labels.sum(axis=1)
     else:
         expected, observed = scores.get("_expected", scores.get("")), labels
-    made |= {
+    row |= {
         "mean_predicted": float(expected.mean()),
         "mean_observed": float(observed.mean()),
         "standard_error": float(np.std(expected - observed) / np.sqrt(n)),
     }
-    return made
+    return row
 
 
 def _scores(task: Task, rows: pa.Table) -> dict[str, Array]:
     """Score columns by suffix, (n,) or (n, C)."""
-    made = {}
+    by_suffix = {}
     for column in task.score_columns():
         suffix = column.name.removeprefix(f"score_{task.name}")
         if column.type == "array<float>":
-            flat = rows[column.name].combine_chunks().flatten()
-            made[suffix] = as_numpy(flat).astype(np.float64).reshape(rows.num_rows, -1)
+            numbers = rows[column.name].combine_chunks().flatten()
+            by_suffix[suffix] = as_numpy(numbers).astype(np.float64).reshape(rows.num_rows, -1)
         elif column.type in ("float", "double") and column.name != task.percentile:
-            made[suffix] = as_numpy(rows[column.name].cast(pa.float64()))
-    return made
+            by_suffix[suffix] = as_numpy(rows[column.name].cast(pa.float64()))
+    return by_suffix
 
 
 def _labels(task: Task, as_of: date, labels: pa.Table, scores: pa.Table) -> npt.NDArray[Any]:

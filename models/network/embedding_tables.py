@@ -33,11 +33,11 @@ class RowTable(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Ids of any shape to (…, D)."""
-        flat = ids.reshape(-1)
-        rows = self.weight.index_select(0, flat)
+        places = ids.reshape(-1)
+        rows = self.weight.index_select(0, places)
         if self.training and torch.is_grad_enabled():
             rows.requires_grad_()
-            self._read.append((flat, rows))
+            self._read.append((places, rows))
         return rows.view(*ids.shape, self.width)
 
     @torch.no_grad()

@@ -87,8 +87,8 @@ class PiecewiseNumbers(nn.Module):
         filled, missing = channels[:, :, : self.n_bins], given[:, :, 1:2]
         torch.sub(given[:, :, :1], self.left, out=filled)
         filled.mul_(self.rise).clamp_(0, 1).mul_(1 - missing)
-        made = torch.baddbmm(self.bias, channels, self.weight)
-        return made.transpose(0, 1).flatten(1)
+        output = torch.baddbmm(self.bias, channels, self.weight)
+        return output.transpose(0, 1).flatten(1)
 
 
 NUMBERS: Mapping[str, type[StandardNumbers] | type[PiecewiseNumbers]] = {
@@ -119,8 +119,8 @@ class Tower(nn.Module):
         """What the trunk gave, (B, M, D), and what the wide part made of its inputs, (B, K), to
         (B, M, K)."""
         hidden = self.dropout(torch.relu(self.first(x)))
-        made = torch.einsum("bmh,mhk->bmk", hidden, self.weight) + self.bias
-        return made if wide is None else made + wide.unsqueeze(1)
+        output = torch.einsum("bmh,mhk->bmk", hidden, self.weight) + self.bias
+        return output if wide is None else output + wide.unsqueeze(1)
 
 
 class Network(nn.Module):
@@ -229,8 +229,8 @@ class Network(nn.Module):
         weights: list[Tensor] = [weight for name, weight in towers if name.endswith(".wide.weight")]
         if not weights:
             return [None] * len(self.towers)
-        made = nnf.linear(inputs, torch.cat(weights))
-        return made.split([len(weight) for weight in weights], dim=1)
+        products = nnf.linear(inputs, torch.cat(weights))
+        return products.split([len(weight) for weight in weights], dim=1)
 
     def bound(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Outputs in which a task stays within the one that it implies."""
@@ -252,8 +252,8 @@ class Network(nn.Module):
 
     def of_inputs(self, inputs: Tensor) -> dict[str, Tensor]:
         """Outputs per task, each (B, K), of what the trunk is given."""
-        made = self.of_tasks(self.trunk.split(self.trunk.shared(inputs)), inputs)
-        return {name: outputs.mean(dim=1) for name, outputs in made.items()}
+        by_member = self.of_tasks(self.trunk.split(self.trunk.shared(inputs)), inputs)
+        return {name: outputs.mean(dim=1) for name, outputs in by_member.items()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs per task, each (B, K): the mean over members."""

@@ -42,8 +42,8 @@ class EventInputs(nn.Module):
 
     def _items(self, items: Tensor) -> Tensor:
         """(B, L) to (B, L, id_width); zeros where there is no item."""
-        made: Tensor = self.item(items) * (items > 0).unsqueeze(2)
-        return made
+        embedded: Tensor = self.item(items) * (items > 0).unsqueeze(2)
+        return embedded
 
 
 class CategoryMix(nn.EmbeddingBag):
@@ -68,9 +68,9 @@ class AttentionEvents(nn.Module):
     def forward(self, verbs: Tensor, items: Tensor, categories: Tensor, times: Tensor) -> Tensor:
         """(B, L), (B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
         events = self.inputs(verbs, items, categories, times)
-        there = (verbs > 0).unsqueeze(2)
-        weights = self.query(events).masked_fill(~there, -1e9).softmax(dim=1)
-        weights = torch.where(there, weights, torch.zeros_like(weights))
+        is_present = (verbs > 0).unsqueeze(2)
+        weights = self.query(events).masked_fill(~is_present, -1e9).softmax(dim=1)
+        weights = torch.where(is_present, weights, torch.zeros_like(weights))
         pooled = torch.einsum("blq,bld->bqd", weights, events).flatten(1)
         return torch.cat([pooled, self.mix(categories)], dim=1)
 
@@ -89,11 +89,11 @@ class RecurrentEvents(nn.Module):
 
     def forward(self, verbs: Tensor, items: Tensor, categories: Tensor, times: Tensor) -> Tensor:
         """(B, L), (B, L), (B, L), (B, L, 2) to (B, width); zeros for users without events."""
-        there = verbs > 0
-        lengths = there.sum(dim=1)
+        is_present = verbs > 0
+        lengths = is_present.sum(dim=1)
         events = self.inputs(verbs, items, categories, times)
         # Packing wants events at the start, in their order, and at least one of them.
-        order = torch.argsort((~there).int(), dim=1, stable=True).unsqueeze(2)
+        order = torch.argsort((~is_present).int(), dim=1, stable=True).unsqueeze(2)
         moved = events.gather(1, order.expand_as(events))
         packed = nn.utils.rnn.pack_padded_sequence(
             moved, lengths.clamp_min(1).cpu(), batch_first=True, enforce_sorted=False
@@ -138,10 +138,10 @@ class ConvolvedText(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, K) to (B, width); zeros for users without words."""
-        there = (tokens > 0).unsqueeze(1)
+        is_present = (tokens > 0).unsqueeze(1)
         phrases = torch.relu(self.phrases(self.words(tokens).transpose(1, 2)))
-        strongest = torch.where(there, phrases, torch.zeros_like(phrases)).amax(dim=2)
-        return torch.cat([strongest, there.to(phrases.dtype).mean(dim=2)], dim=1)
+        strongest = torch.where(is_present, phrases, torch.zeros_like(phrases)).amax(dim=2)
+        return torch.cat([strongest, is_present.to(phrases.dtype).mean(dim=2)], dim=1)
 
 
 EVENT_ENCODERS: Mapping[str, type[AttentionEvents] | type[RecurrentEvents]] = {

@@ -71,8 +71,8 @@ class SharedBottom(Trunk):
         self.layers = _residual(config, n_inputs)
 
     def shared(self, inputs: Tensor) -> Tensor:
-        made: Tensor = self.layers(inputs).unsqueeze(1)
-        return made
+        representation: Tensor = self.layers(inputs).unsqueeze(1)
+        return representation
 
     def split(self, shared: Tensor) -> Tensor:
         return shared.unsqueeze(1).expand(-1, self.n_tasks, -1, -1)
@@ -93,8 +93,8 @@ class MixtureOfExperts(Trunk):
         self.gates = nn.Linear(n_below, n_tasks * config.n_experts)
 
     def shared(self, inputs: Tensor) -> Tensor:
-        made: Tensor = self.below(inputs).unsqueeze(1)
-        return made
+        representation: Tensor = self.below(inputs).unsqueeze(1)
+        return representation
 
     def split(self, shared: Tensor) -> Tensor:
         x = shared.squeeze(1)
@@ -116,20 +116,20 @@ class ExtractionLevel(nn.Module):
         self.gates = nn.Parameter(torch.zeros(n_tasks, width, n_own + n_shared))
         self.common_gate = None if last else nn.Linear(width, n_tasks * n_own + n_shared)
 
-    def forward(self, mine: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, of_tasks: Tensor, common: Tensor) -> tuple[Tensor, Tensor]:
         """(T, B, D) of the tasks and (B, D) of all to the same of the next level."""
         n = common.shape[0]
-        own = torch.relu(torch.baddbmm(self.own_bias, mine, self.own))
+        own = torch.relu(torch.baddbmm(self.own_bias, of_tasks, self.own))
         own = own.view(self.n_tasks, n, self.n_own, self.width)
         shared = torch.relu(self.common(common)).view(n, self.n_shared, self.width)
         every = torch.cat([own, shared.expand(self.n_tasks, -1, -1, -1)], dim=2)
-        gates = torch.bmm(mine, self.gates).softmax(dim=2).unsqueeze(2)
-        made = (gates @ every).squeeze(2)
+        gates = torch.bmm(of_tasks, self.gates).softmax(dim=2).unsqueeze(2)
+        mixed = (gates @ every).squeeze(2)
         if self.common_gate is None:
-            return made, common
+            return mixed, common
         whole = torch.cat([own.permute(1, 0, 2, 3).flatten(1, 2), shared], dim=1)
         gate = self.common_gate(common).softmax(dim=1).unsqueeze(1)
-        return made, (gate @ whole).squeeze(1)
+        return mixed, (gate @ whole).squeeze(1)
 
 
 class ProgressiveExtraction(Trunk):
@@ -145,15 +145,15 @@ class ProgressiveExtraction(Trunk):
         )
 
     def shared(self, inputs: Tensor) -> Tensor:
-        made: Tensor = self.below(inputs).unsqueeze(1)
-        return made
+        representation: Tensor = self.below(inputs).unsqueeze(1)
+        return representation
 
     def split(self, shared: Tensor) -> Tensor:
         common = shared.squeeze(1)
-        mine = common.expand(self.n_tasks, -1, -1)
+        of_tasks = common.expand(self.n_tasks, -1, -1)
         for level in self.levels:
-            mine, common = level(mine, common)
-        return mine.transpose(0, 1).unsqueeze(2)
+            of_tasks, common = level(of_tasks, common)
+        return of_tasks.transpose(0, 1).unsqueeze(2)
 
 
 class EnsembleLinear(nn.Module):
@@ -218,8 +218,8 @@ class Ensemble(Trunk):
 
     def shared(self, inputs: Tensor) -> Tensor:
         x = self.first(inputs).unsqueeze(1) * self.signs + self.shifts
-        made: Tensor = self.blocks(self.dropout(torch.relu(x)))
-        return made
+        representation: Tensor = self.blocks(self.dropout(torch.relu(x)))
+        return representation
 
     def split(self, shared: Tensor) -> Tensor:
         return shared.unsqueeze(1).expand(-1, self.n_tasks, -1, -1)

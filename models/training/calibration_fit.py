@@ -43,18 +43,18 @@ def fit_calibration(task: Task, head: Head, days: Sequence[Rows]) -> Calibration
     if len(methods) > 1:
         losses = {
             name: sum(
-                float(head.loss(head.calibrated(x, fit(head, *learnt)), y).sum())
-                for learnt, (x, y) in _held_out(days)
+                float(head.loss(head.calibrated(x, fit(head, *fold)), y).sum())
+                for fold, (x, y) in _held_out(days)
             )
             for name, fit in methods.items()
         }
         best = methods[min(losses, key=lambda name: (losses[name], name))]
-    made = best(head, outputs, labels)
+    fitted = best(head, outputs, labels)
     if isinstance(task.kind, ZeroInflatedLogNormal | Count):
-        expected = head.predict(outputs, made)["_expected"].sum()
+        expected = head.predict(outputs, fitted)["_expected"].sum()
         factor = float(labels.double().sum() / expected.clamp_min(1e-9))
-        made = Calibration(made.slope, made.shift, float(np.clip(factor, 0.2, 5.0)))
-    return made
+        fitted = Calibration(fitted.slope, fitted.shift, float(np.clip(factor, 0.2, 5.0)))
+    return fitted
 
 
 Fit = Callable[[Head, Tensor, Tensor], Calibration]
@@ -63,8 +63,8 @@ Fit = Callable[[Head, Tensor, Tensor], Calibration]
 def _methods(task: Task, n: int) -> Mapping[str, Fit]:
     if not isinstance(task.kind, Binary):
         return {"Platt": platt}
-    made: dict[str, Fit] = {"Platt": platt, "temperature": temperature, "beta": beta}
-    return made | ({"isotonic": isotonic} if n >= MIN_ISOTONIC else {})
+    methods: dict[str, Fit] = {"Platt": platt, "temperature": temperature, "beta": beta}
+    return methods | ({"isotonic": isotonic} if n >= MIN_ISOTONIC else {})
 
 
 def _held_out(days: Sequence[Rows]) -> list[tuple[Rows, Rows]]:
@@ -99,11 +99,11 @@ def temperature(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
 def beta(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
     """A slope for either side, and a shift."""
 
-    def made(x: np.ndarray) -> Calibration:
+    def calibration_of(x: np.ndarray) -> Calibration:
         slope, fall = np.clip(np.exp(x[:2]), 0.01, 5.0)
         return Calibration(float(slope), float(np.clip(x[2], -5.0, 5.0)), fall=float(fall))
 
-    return made(_smallest(head, outputs, labels, 3, made))
+    return calibration_of(_smallest(head, outputs, labels, 3, calibration_of))
 
 
 def isotonic(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
@@ -125,21 +125,25 @@ def isotonic(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
 
 
 def _smallest(
-    head: Head, outputs: Tensor, labels: Tensor, n: int, made: Callable[[np.ndarray], Calibration]
+    head: Head,
+    outputs: Tensor,
+    labels: Tensor,
+    n: int,
+    calibration_of: Callable[[np.ndarray], Calibration],
 ) -> np.ndarray:
     """Where the loss is smallest, with a little pull towards no change, (n,)."""
 
     def loss(x: np.ndarray) -> float:
-        value = _losses(head, head.calibrated(outputs, made(x)), labels).mean()
+        value = _losses(head, head.calibrated(outputs, calibration_of(x)), labels).mean()
         return float(value) + 1e-3 * float((x**2).sum())
 
-    found = minimize(
+    optimum = minimize(
         loss,
         np.zeros(n),
         method="Nelder-Mead",
         options={"xatol": 1e-4, "fatol": 1e-7, "maxiter": 400},
     )
-    x: np.ndarray = found.x
+    x: np.ndarray = optimum.x
     return x
 
 
@@ -160,13 +164,13 @@ def calibrate(
 ) -> dict[str, Calibration]:
     """Fit every task on its labelled rows: per validation day outputs by task and labels (n, W)."""
     with torch.inference_mode():
-        made = {}
+        calibrations = {}
         for task in layout.tasks:
             rows = []
             for outputs, labels in days:
-                mine = task_labels(labels, layout.slices[task.name])
-                there = labelled(mine)
-                if there.any():
-                    rows.append((outputs[task.name][there], mine[there]))
-            made[task.name] = fit_calibration(task, heads[task.name], rows)
-        return made
+                values = task_labels(labels, layout.slices[task.name])
+                known = labelled(values)
+                if known.any():
+                    rows.append((outputs[task.name][known], values[known]))
+            calibrations[task.name] = fit_calibration(task, heads[task.name], rows)
+        return calibrations

@@ -32,7 +32,7 @@ _LOG = logging.getLogger(__name__)
 def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig:
     """The settings of a trial; what is not searched stays as it is."""
     trunk = trial.suggest_categorical("trunk", ["shared_bottom", "mmoe", "ple", "ensemble"])
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "trunk": trunk,
         "numbers": trial.suggest_categorical("numbers", ["standard", "piecewise"]),
         "wide": trial.suggest_categorical("wide", [False, True]),
@@ -54,10 +54,10 @@ def suggested(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig
         "balance": trial.suggest_categorical("balance", ["fixed", "uncertainty", "upgrad"]),
     }
     if trunk == "ensemble":
-        found["members"] = trial.suggest_categorical("members", [4, 8, 16])
+        values["members"] = trial.suggest_categorical("members", [4, 8, 16])
     elif trunk in ("mmoe", "ple"):
-        found["n_experts"] = trial.suggest_int("n_experts", 2, 6)
-    return config.changed(**found)
+        values["n_experts"] = trial.suggest_int("n_experts", 2, 6)
+    return config.changed(**values)
 
 
 SEARCHED = frozenset(
@@ -120,12 +120,12 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
 
     def objective(trial: optuna.Trial) -> float:
         folder = Path(spec.folder, f"trial-{trial.number}")
-        told = replace(
+        trial_spec = replace(
             spec, config=suggested(trial, spec.config), folder=str(folder), checkpoints=None
         )
         try:
             with without_progress():
-                history = fit_model(told, chosen, [Watch(trial)]).history
+                history = fit_model(trial_spec, chosen, [Watch(trial)]).history
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return history[-1]["best_loss"]

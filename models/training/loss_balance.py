@@ -23,8 +23,8 @@ def _of_torchjd(name: str) -> Callable[[], Callable[[Tensor], Tensor]]:
     def make() -> Callable[[Tensor], Tensor]:
         import torchjd.aggregation as jd
 
-        made: Callable[[Tensor], Tensor] = getattr(jd, name)()
-        return made
+        aggregator: Callable[[Tensor], Tensor] = getattr(jd, name)()
+        return aggregator
 
     return make
 
@@ -34,15 +34,15 @@ def _with_solver(
 ) -> Callable[[], Callable[[Tensor], Tensor]]:
     """Of those that solve a convex problem for each step."""
 
-    def made() -> Callable[[Tensor], Tensor]:
+    def make_with_solver() -> Callable[[Tensor], Tensor]:
         if any(importlib.util.find_spec(name) is None for name in ("cvxpy", "ecos")):
             raise UsageError(
-                "train.balance: cagrad and nash_mtl need convex solvers: "
+                "train.losses.balance: cagrad and nash_mtl need convex solvers: "
                 "pip install 'nightjar[solvers]'"
             )
         return make()
 
-    return made
+    return make_with_solver
 
 
 def _cagrad() -> Callable[[Tensor], Tensor]:
@@ -57,10 +57,12 @@ def _nash_mtl() -> Callable[[Tensor], Tensor]:
     from torchjd.aggregation import NashMTL
 
     def direction(jacobian: Tensor) -> Tensor:
-        made = NashMTL(n_tasks=len(jacobian), max_norm=1, update_weights_every=1, optim_niter=20)
+        aggregator = NashMTL(
+            n_tasks=len(jacobian), max_norm=1, update_weights_every=1, optim_niter=20
+        )
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*parameterized problem that is not DPP.*")
-            return made(jacobian)
+            return aggregator(jacobian)
 
     return direction
 

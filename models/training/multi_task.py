@@ -256,14 +256,15 @@ def fit_model(spec: TrainSpec, chosen: Chosen, callbacks: Sequence[Callback] = (
             "valid_loss": history[-1]["best_loss"],
             "share_of_weights": sizes[1] / sizes[0],
         }
-    held, held_cuts = [], chosen.cuts("valid", config.evaluation.test_max_rows)
-    for day in days_of(held_cuts):
+    outputs, cuts_of_valid = [], chosen.cuts("valid", config.evaluation.test_max_rows)
+    for day in days_of(cuts_of_valid):
         cuts = {
-            name: replace(cut, days=tuple({day} & {*cut.days})) for name, cut in held_cuts.items()
+            name: replace(cut, days=tuple({day} & {*cut.days}))
+            for name, cut in cuts_of_valid.items()
         }
         rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.optimiser.batch_size)
-        held += _outputs(network, rows)
-    calibrations = calibrate(chosen.layout, network.heads, held)
+        outputs += _outputs(network, rows)
+    calibrations = calibrate(chosen.layout, network.heads, outputs)
     model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
     return Fitted(model, history, towers, teacher)
 

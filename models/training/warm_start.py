@@ -55,9 +55,9 @@ def start_from(network: Network, layout: Layout, encoder: Encoder, champion: Mod
 
 def _ids_fit(network: Network, champion: Model) -> bool:
     """Whether both keep their ids in a table of one kind and width, whatever its length."""
-    mine, theirs = network.state_dict(), champion.network.state_dict()
-    names = [name for name in mine if name.startswith("ids.")]
-    return all(name in theirs and mine[name].shape[1:] == theirs[name].shape[1:] for name in names)
+    ours, theirs = network.state_dict(), champion.network.state_dict()
+    names = [name for name in ours if name.startswith("ids.")]
+    return all(name in theirs and ours[name].shape[1:] == theirs[name].shape[1:] for name in names)
 
 
 def _by_word(weight: Tensor, before: Tensor, now: Encoder, then: Encoder) -> None:
