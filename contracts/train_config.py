@@ -170,7 +170,7 @@ class OptimiserConfig:
     weight_decay: float = 0.3
     """Decoupled weight decay (AdamW: Loshchilov and Hutter, 2019), of all weights but biases."""
     id_learning_rate: float = 0.02
-    """Of the embeddings of ids, items, categories and words, each of which few rows teach."""
+    """Of the embeddings of ids, items, categories and words, each of which stands in few rows."""
     schedule: Literal["constant", "one_cycle"] = "constant"
     """Of the learning rate: one cycle rises over a third of the epochs and falls over the rest."""
     average: float = 0.99

@@ -1,7 +1,7 @@
 """Score every user of a day: Parquet in, Parquet out, in bounded memory, by one process or several.
 
 The day's rows are cut into shards, whose bounds do not depend on who scores them. Three passes: the
-network over each shard, the ranks of each task over all users, the table. Between them lie the
+network over each shard, the ranks of each task over all users, the table. Between them are the
 shards' scores and one float per user and task on disk, and one task's floats at a time in memory.
 What is there of a shard is not made again, so that scoring goes on where it was killed.
 """
@@ -75,7 +75,7 @@ def score_days(spec: ScoreDaysSpec) -> dict[str, Any]:
 
 
 def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
-    """Write one row per user; tasks that the model has not learnt, or that are not fit to be
+    """Write one row per user; tasks that the model was not trained for, or that are not fit to be
     published, are null or their base rate.
 
     With several ranks each takes its shards; all return the same. `model` stands in for loading it.

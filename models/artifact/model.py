@@ -49,7 +49,7 @@ class Model:
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Tasks that are not fit to be published, as their test days showed, and why. It is the one
     thing that test days decide of an artifact. What later nights find is not part of it: whoever
-    loads it is told (`without`)."""
+    loads it says so (`without`)."""
     base_rates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task to the best answer that is the same for everybody: a value per suffix of its score
     columns, a list for a multi-label task."""
@@ -143,7 +143,7 @@ def save_model(model: Model, folder: Path) -> str:
 
 
 def model_id(folder: Path) -> str:
-    """The id of the artifact that lies in `folder`."""
+    """The id of the artifact in `folder`."""
     digest = hashlib.sha256()
     for name in _FILES:
         digest.update(encryption.read(folder / name))

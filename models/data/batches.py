@@ -150,7 +150,7 @@ class Examples:
         for k, pool in enumerate(pools):
             picks = torch.arange(len(pool))
             if self.seed is not None:
-                picks = torch.from_numpy(self._dice(epoch, 1 + k).permutation(len(pool)))
+                picks = torch.from_numpy(self._random(epoch, 1 + k).permutation(len(pool)))
             starts = range(0, len(pool), self.batch_size)
             for start in starts[skipped:]:
                 rows = self._mine(picks[start : start + self.batch_size])
@@ -163,7 +163,7 @@ class Examples:
         even = len(rows) - len(rows) % self.n_ranks if self.seed is not None else len(rows)
         return rows[:even][self.rank :: self.n_ranks]
 
-    def _dice(self, *what: int) -> np.random.Generator:
+    def _random(self, *what: int) -> np.random.Generator:
         return np.random.default_rng((self.seed or 0, *what))
 
     def _fits(self) -> bool:
@@ -191,7 +191,7 @@ class Examples:
     def _pools(self, epoch: int | None) -> Iterator[Batch]:
         groups: Sequence[tuple[str, int, int]] = self._groups
         if epoch is not None and self.seed is not None:
-            groups = [groups[i] for i in self._dice(epoch, 0).permutation(len(groups))]
+            groups = [groups[i] for i in self._random(epoch, 0).permutation(len(groups))]
         tables: list[pa.Table] = []
         for table in self._tables(groups):
             tables.append(table)

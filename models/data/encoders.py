@@ -76,7 +76,7 @@ class Part:
 
     feature: str
     words: tuple[Any, ...]
-    """What has a row of its own, in order; before them lies the row of all else."""
+    """What has a row of its own, in order; before them is the row of all else."""
     buckets: int = 0
     """Rows of hashed ids instead of words."""
 
@@ -87,7 +87,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Encoder:
-    """What was learnt of the features: means, spreads, quantiles, vocabularies."""
+    """What was fitted to the features: means, spreads, quantiles, vocabularies."""
 
     inputs: Inputs
     means: tuple[float, ...]

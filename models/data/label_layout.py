@@ -128,7 +128,7 @@ def labelled(labels: Any) -> Any:
 
 
 def as_numpy(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """A column as an array, wherever its memory lies."""
+    """A column as an array, wherever its memory is."""
     if isinstance(column, pa.ChunkedArray):
         return column.to_numpy()
     return column.to_numpy(zero_copy_only=False)
@@ -154,7 +154,7 @@ def frequent_classes(
 ) -> tuple[str, ...]:
     """The most frequent names among a multi-label task's labels, sorted by name.
 
-    Names that stand in `max_rare` rows or fewer cannot be learnt and are left out.
+    Names that stand in `max_rare` rows or fewer cannot be learned and are left out.
     """
     counted: Counter[str] = Counter()
     for batch in batches:

@@ -1,4 +1,4 @@
-"""Cross-validation over as-of days: the same model as it would have been learnt earlier.
+"""Cross-validation over as-of days: the same model as it would have been trained earlier.
 
 Each fold knows labels up to an earlier midnight only, and is tested on the newest days that were
 closed then (rolling origin: Tashman, 2000). No fold sees a day later than its test days.

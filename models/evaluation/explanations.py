@@ -2,7 +2,7 @@
 
 Sundararajan, Taly and Yan, "Axiomatic attribution for deep networks", 2017. The path leads from the
 mean user of the day to the one who is explained; what the features contributed adds up to how far
-the ranking score lies from the mean user's (completeness), which is checked.
+the ranking score is from the mean user's (completeness), which is checked.
 """
 
 from __future__ import annotations

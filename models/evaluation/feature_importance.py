@@ -21,7 +21,7 @@ from models.data.row_hashes import row_hashes
 from models.network.network import PADDING
 
 MAX_ROWS, TOP = 1500, 10
-"""Rows that are shuffled, chosen by a hash of user and day; features that are told per task."""
+"""Rows that are shuffled, chosen by a hash of user and day; features that are named per task."""
 
 
 def importance(

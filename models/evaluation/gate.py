@@ -38,7 +38,7 @@ class Comparison:
 
 
 def relative_change(ours: float, theirs: float) -> float:
-    """How far a mean loss lies above another, as a share of it; below 0 is better.
+    """How far a mean loss is above another, as a share of it; below 0 is better.
 
     A loss that is not finite is worse than any other. The loss of amounts is that of a density,
     and may be negative.
@@ -72,8 +72,8 @@ class Rank:
 @dataclass(frozen=True)
 class Verdict:
     decision: Literal["promote", "keep", "ask", "stop"]
-    """`ask`: better over all and worse somewhere, so that a person must weigh one against the
-    other; `stop`: there is nothing to keep, and no task of the challenger is fit."""
+    """`ask`: better over all and worse somewhere, so that promoting it needs approval;
+    `stop`: there is nothing to keep, and no task of the challenger is fit."""
     reasons: tuple[str, ...]
     withheld: Mapping[str, str] = field(default_factory=dict)
     """Tasks of the challenger that are not fit to be published, and why."""
@@ -166,7 +166,7 @@ def decide(
 ) -> Verdict:
     """Promote what is no worse over all and significantly worse nowhere.
 
-    What is better over all and worse somewhere is for a person to decide. Fewer than `min_rows`
+    What is better over all and worse somewhere needs approval. Fewer than `min_rows`
     common test rows say nothing about a task. A task that is not fit is not published, whoever
     wins; if it is one that the champion publishes, and by more than chance not fit, that is worse
     too.

@@ -24,7 +24,7 @@ _MIDDLE: dict[type[Kind], float] = {Ordinal: 3.0}
 def compare_features(spec: LateDataSpec) -> dict[str, Any]:
     """The AUC of each task with an ordered score, as was and as now, and the difference.
 
-    What is told apart is whether anything happened: a label above 0, or for ratings above the
+    The AUC is of whether anything happened: a label above 0, or for ratings above the
     middle. The interval is that of a bootstrap over users, paired: both see the same users.
     """
     tasks = [task for task in TASKS if task.name in spec.tasks and _orders(task)]

@@ -43,12 +43,12 @@ MAIN_METRIC: Mapping[type[Kind], str] = {
     MultiClass: "auc",
     MultiLabel: "auc",
 }
-"""What a person looks at first. Higher is better for an AUC (the mean over classes where there are
-several), lower for an error and for the deviance of counts and amounts: their scores are means, and
+"""The metric that stands for a task. Higher is better for an AUC (the mean over classes where there
+are several), lower for an error and for the deviance of counts and amounts: their scores are means, and
 the mean absolute error of skewed amounts is smallest for scores that are too low."""
 HIGHER_IS_BETTER = frozenset({"auc"})
 MIN_TOLD_APART = 20
-"""Rows that must lie on either side before an order among them says anything."""
+"""Rows that must be on either side before an order among them says anything."""
 
 
 def metrics(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
@@ -110,7 +110,7 @@ def gini(labels: Array, scores: Array) -> float:
 
 def ece(labels: Array, scores: Array, n_bins: int = 10) -> float:
     """Expected calibration error (Naeini, Cooper, Hauskrecht, 2015) over bins of equally many rows:
-    how far, on average, the share that happened lies from the score."""
+    how far, on average, the share that happened is from the score."""
     order = np.argsort(scores, kind="stable")
     gaps = [
         len(rows) * abs(scores[rows].mean() - labels[rows].mean())

@@ -81,7 +81,7 @@ def _task_rows(
 
 
 def compared(task: Task, labels: Array, scores: Scores) -> dict[str, Any]:
-    """What (n,) or (n, C) labels say of scores: the main metric, and what was foretold on average
+    """What (n,) or (n, C) labels say of scores: the main metric, and what was predicted on average
     beside what happened, with the standard error of their difference."""
     n = len(labels)
     value = main_metric(task, labels, scores)(np.ones(n))

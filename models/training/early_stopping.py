@@ -15,7 +15,7 @@ History = Sequence[Mapping[str, float]]
 
 
 def chains(tasks: Sequence[Task]) -> list[list[str]]:
-    """Names of tasks that lie within one another, together; each of the others by itself."""
+    """Names of tasks that are within one another, together; each of the others by itself."""
     by_outermost: dict[str, list[str]] = {}
     names = {task.name: task for task in tasks}
     for task in tasks:

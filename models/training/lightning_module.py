@@ -27,7 +27,7 @@ class MultiTaskModule(pl.LightningModule):
 
     `scales` holds, per task, the loss of the constant that fits the training labels best; dividing
     by it makes tasks of different kinds comparable, and `Task.weight` then says what matters more.
-    With a `teacher`, part of the loss is how far the network lies from what that one says
+    With a `teacher`, part of the loss is the distance from what that one predicts
     (Hinton, Vinyals, Dean, 2015; on logits as in Ba and Caruana, 2014).
     """
 
@@ -109,7 +109,7 @@ class MultiTaskModule(pl.LightningModule):
         }
 
     def taught(self, loss: Tensor, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
-        """The loss, of which a teacher's part is how far the network lies from what it says."""
+        """The loss, of which a teacher's part is the distance from what it predicts."""
         if self.teacher is None:
             return loss
         soft = self.config.losses.student_soft

@@ -1,4 +1,4 @@
-"""How the tasks' losses become one step: fixed weights, learnt ones, or gradients that agree.
+"""How the tasks' losses become one step: fixed weights, learned ones, or gradients that agree.
 
 Letters: T tasks, P numbers of the shared representation of a batch.
 """
@@ -106,7 +106,7 @@ class Balance(nn.Module):
 
 
 class Uncertainty(Balance):
-    """Weights that are learnt as each task's noise (Kendall, Gal, Cipolla, 2018)."""
+    """Weights that are learned as each task's noise (Kendall, Gal, Cipolla, 2018)."""
 
     def __init__(self, tasks: Sequence[Task]):
         super().__init__(tasks)

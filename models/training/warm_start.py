@@ -17,7 +17,7 @@ from models.network.network import Network
 def may_start_from(champion: Model, splits: dict[str, Split]) -> bool:
     """Whether the champion has seen nothing that the new network is chosen or tested by.
 
-    All days that it learnt from, stopped on or was calibrated on must lie before every validation
+    All days that it was trained, validated or calibrated on must come before every validation
     and test day of tonight; else what is held out would not be.
     """
     seen = max(max(split.used) for split in champion.splits.values())
