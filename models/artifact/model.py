@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -158,25 +159,39 @@ def load_model(folder: Path) -> Model:
     """
     try:
         about = json.loads((folder / "model.json").read_text())
-        about["classes"]
-    except (OSError, ValueError, KeyError) as error:
+        weights = load(encryption.read(folder / "model.safetensors"))
+    except NightjarError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
         raise ContractError(f"{folder} holds no model: {library_message(error)}") from None
     try:
-        config = _config(about["config"])
-    except NightjarError as error:
-        raise ContractError(f"{folder}: {_OTHER_VERSION} ({error})") from None
+        return _from_json(about, weights)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[1:2] or [str(error)]
+        why = without_values(first[0].strip())
+    except NightjarError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        why = library_message(error)
+    raise ContractError(f"{folder}: {_OTHER_VERSION} ({why})")
+
+
+def _from_json(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
+    """The model that `save_model` has described, with its weights.
+
+    Raises:
+        RuntimeError: the weights are of another network.
+        NightjarError: it was fitted on other features or tasks, or with other settings.
+        KeyError, TypeError, AttributeError, ValueError: what is described is something else.
+    """
+    config = _config(about["config"])
     layout = Layout(
         tuple(task_named(name) for name in about["tasks"]),
         {name: tuple(classes) for name, classes in about["classes"].items()},
     )
     encoder = Encoder.from_json(about["encoder"])
     network = Network(config, layout, encoder)
-    try:
-        network.load_state_dict(load(encryption.read(folder / "model.safetensors")))
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[1:2] or [str(error)]
-        why = without_values(first[0].strip())
-        raise ContractError(f"{folder}: {_OTHER_VERSION} ({why})") from None
+    network.load_state_dict(weights)
     network.eval()
     return Model(
         network,
@@ -200,10 +215,17 @@ def load_model(folder: Path) -> Model:
 
 
 def _config(saved: Mapping[str, Any]) -> TrainConfig:
-    """The settings that an artifact was trained with, also of one from before there were groups."""
-    if "network" not in saved:
-        saved = regrouped({"wide": False, **saved})
-    return from_plain(TrainConfig, dict(saved))
+    """The settings that an artifact was trained with, also of one from before there were groups.
+
+    Raises:
+        ContractError: there are no such settings any more.
+    """
+    try:
+        if "network" not in saved:
+            saved = regrouped({"wide": False, **saved})
+        return from_plain(TrainConfig, dict(saved))
+    except NightjarError as error:
+        raise ContractError(f"{_OTHER_VERSION} ({error})") from None
 
 
 def _days(texts: Sequence[str]) -> tuple[date, ...]:

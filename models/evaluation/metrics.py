@@ -44,8 +44,8 @@ MAIN_METRIC: Mapping[type[Kind], str] = {
     MultiLabel: "auc",
 }
 """The metric that stands for a task. Higher is better for an AUC (the mean over classes where there
-are several), lower for an error and for the deviance of counts and amounts: their scores are means, and
-the mean absolute error of skewed amounts is smallest for scores that are too low."""
+are several), lower for an error and for the deviance of counts and amounts: their scores are means,
+and the mean absolute error of skewed amounts is smallest for scores that are too low."""
 HIGHER_IS_BETTER = frozenset({"auc"})
 MIN_TOLD_APART = 20
 """Rows that must be on either side before an order among them says anything."""

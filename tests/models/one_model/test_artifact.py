@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from contracts.errors import ContractError
+from contracts.spec_json import to_plain
 from models.artifact import encryption
 from models.artifact.model import load_model, model_id, save_model
 
@@ -51,9 +52,12 @@ def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path)
     whole = Path(trained["folder"]) / "model"
     about = json.loads((whole / "model.json").read_text())
     weights = (whole / "model.safetensors").read_bytes()
+    wider = load_model(whole).config.changed(width=24)
     for name, changed in (
         ("config", about | {"config": about["config"] | {"no_such_dial": 1}}),
-        ("weights", about | {"config": about["config"] | {"width": 24}}),
+        ("weights", about | {"config": to_plain(wider)}),
+        ("splits", {key: value for key, value in about.items() if key != "splits"}),
+        ("known_until", about | {"known_until": "a while ago"}),
     ):
         folder = tmp_path / name
         folder.mkdir()
@@ -61,3 +65,23 @@ def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path)
         (folder / "model.safetensors").write_bytes(weights)
         with pytest.raises(ContractError, match="fitted by another version; train it anew"):
             load_model(folder)
+
+
+def test_a_model_from_before_settings_had_groups_is_the_same_model(trained, tmp_path: Path) -> None:
+    whole = Path(trained["folder"]) / "model"
+    about = json.loads((whole / "model.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes())
+    flat = load_model(whole).config.flat | {"tie": 0.0, "consistency": 0.0}
+    (tmp_path / "model.json").write_text(json.dumps(about | {"config": flat}))
+    assert load_model(tmp_path).config == load_model(whole).config
+
+
+def test_a_folder_without_a_model_is_said_to_be(trained, tmp_path: Path) -> None:
+    with pytest.raises(ContractError) as error:
+        load_model(tmp_path)
+    assert str(error.value) == f"{tmp_path} holds no model: No such file or directory"
+    whole = Path(trained["folder"]) / "model"
+    (tmp_path / "model.json").write_bytes((whole / "model.json").read_bytes())
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ContractError, match="holds no model: "):
+        load_model(tmp_path)
