@@ -268,7 +268,7 @@ def test_what_is_validated_is_the_mean_and_training_goes_on_from_the_weights(enc
     assert torch.equal(weight, before + 1.0)
 
 
-def test_some_rows_are_learnt_without_their_sequences(encoder, batch) -> None:
+def test_some_rows_are_trained_on_without_their_sequences(encoder, batch) -> None:
     network = network_of(encoder, sequence_dropout=0.5, input_dropout=0.0)
     told = [k for k, owner in enumerate(network.owners) if owner in ("events", "text")]
     with torch.no_grad():

@@ -107,17 +107,17 @@ def test_training_with_tables_by_row_learns_them(files, tmp_path, monkeypatch) -
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
 
 
-def test_a_task_rests_when_it_no_longer_gets_better_and_the_others_go_on(files, tmp_path) -> None:
+def test_a_task_that_no_longer_gets_better_stops_early_and_the_others_train_on(files, tmp_path) -> None:
     spec = spec_of(files, tmp_path)
     chosen = choose_tasks(spec)
     made = fit_model(spec, chosen).model
     module = MultiTaskModule(made.network, CONFIG, dict.fromkeys(TASKS, 1.0))
     stopping = TaskEarlyStopping(2)
-    told = {"purchase_7d": [0.9, 1.5, 1.6], "purchase_30d": [0.8, 1.4, 1.5]}
+    rising = {"purchase_7d": [0.9, 1.5, 1.6], "purchase_30d": [0.8, 1.4, 1.5]}
     for epoch in range(3):
-        told_now = dict.fromkeys(TASKS, 0.9 - 0.1 * epoch)
-        told_now |= {name: losses[epoch] for name, losses in told.items()}
-        module.note(epoch + 1, 0.5, told_now)
+        losses = dict.fromkeys(TASKS, 0.9 - 0.1 * epoch)
+        losses |= {name: by_epoch[epoch] for name, by_epoch in rising.items()}
+        module.note(epoch + 1, 0.5, losses)
         stopping.keep(module)
         with torch.no_grad():
             for tower in module.network.towers.values():
@@ -126,15 +126,15 @@ def test_a_task_rests_when_it_no_longer_gets_better_and_the_others_go_on(files, 
     assert module.stopped == {"purchase_7d", "purchase_30d"}
     for name in TASKS:
         tower, kept = module.network.towers[name], stopping.towers[name]
-        rests = name in module.stopped
-        assert torch.equal(tower.bias, kept["bias"] + (0.0 if rests else 1.0)), name
-        assert tower.bias.requires_grad is not rests
+        is_stopped = name in module.stopped
+        assert torch.equal(tower.bias, kept["bias"] + (0.0 if is_stopped else 1.0)), name
+        assert tower.bias.requires_grad is not is_stopped
     batch = next(iter(Examples(files, chosen.layout, chosen.train_cuts, made.encoder, 64)))
     learning = module.scaled_losses(module.network.members(batch), batch.labels)
     assert set(learning) == set(TASKS) - module.stopped
 
 
-def test_towers_go_on_alone_and_end_at_their_best(files, tmp_path) -> None:
+def test_towers_are_trained_further_on_the_frozen_trunk_to_their_best(files, tmp_path) -> None:
     told = spec_of(files, tmp_path / "none", max_epochs=2, tower_epochs=0)
     without = fit_model(told, choose_tasks(told))
     more = spec_of(files, tmp_path / "more", max_epochs=2, tower_epochs=4)
