@@ -316,10 +316,10 @@ def check_names(given: Mapping[str, Any]) -> None:
     """
     problems = [
         f"train.{name} is now train.{PATHS[name]}"
-        for name in given
+        for name in sorted(given)
         if PATHS.get(name, name) != name
     ]
-    problems += [f"train.{name} is gone: {REMOVED[name]}" for name in given if name in REMOVED]
+    problems += [f"train.{name} is gone: {why}" for name, why in REMOVED.items() if name in given]
     if problems:
         raise ContractError("; ".join(problems))
 

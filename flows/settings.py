@@ -21,7 +21,7 @@ from pydantic_settings import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from contracts.errors import UsageError
+from contracts.errors import ContractError, UsageError
 from contracts.history import LearningDays
 from contracts.train_config import TrainConfig, check_names
 from flows.storage.home import Home
@@ -200,8 +200,10 @@ class NightjarSettings(BaseSettings):
     @field_validator("train", mode="before")
     @classmethod
     def _is_in_its_group(cls, given: object) -> object:
-        if isinstance(given, Mapping):
-            check_names(given)
+        try:
+            check_names(given if isinstance(given, Mapping) else {})
+        except ContractError as error:
+            raise PydanticCustomError("moved", "{why}", {"why": str(error)}) from None
         return given
 
     @field_validator("home")

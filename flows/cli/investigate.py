@@ -100,10 +100,10 @@ def late_data_cost(
     home: HomeOption = None,
 ) -> None:
     """What late data costs: each task's AUC on features as they were, and as they are known now."""
-    from flows.monitor.late_data import compare_clocks
+    from flows.monitor.late_data import compare_features
 
     settings = read_settings(home=home, source=source, raw=raw)
-    by_task = compare_clocks(_night(settings), parse_day(as_of, "--as-of"), out.print)
+    by_task = compare_features(_night(settings), parse_day(as_of, "--as-of"), out.print)
     render.rows(
         ("task", "users", "AUC as was", "AUC as now", "difference", "95 % interval", "moved"),
         [

@@ -35,10 +35,10 @@ def run_models(
         UsageError: the process says that a setting is wrong.
         ContractError: it says that its data are not right, or it ended without a report.
     """
-    what = spec.command
+    command = spec.command
     storage = Storage(str(folder))
     storage.make_folder(str(folder))
-    spec_path, report_path = folder / f"{what}.spec.json", folder / f"{what}.report.json"
+    spec_path, report_path = folder / f"{command}.spec.json", folder / f"{command}.report.json"
     write_private(spec_path, encode(spec))
     storage.remove(str(report_path))
     threads = str(spec.threads)
@@ -53,7 +53,7 @@ def run_models(
     key = read_settings().key_of_weights()
     if key is not None:
         environment[WEIGHTS_VARIABLE] = key
-    log = folder / f"{what}.log"
+    log = folder / f"{command}.log"
     with (
         open_log(log, anew=True) as complaints,
         subprocess.Popen(
@@ -61,7 +61,7 @@ def run_models(
                 sys.executable,
                 "-m",
                 "models",
-                what,
+                command,
                 str(spec_path),
                 str(report_path),
                 "--parent",
@@ -77,22 +77,22 @@ def run_models(
         try:
             for line in process.stdout or ():
                 if line.strip():
-                    say(f"{what}: {line.rstrip()}")
+                    say(f"{command}: {line.rstrip()}")
         except BaseException:
             process.send_signal(signal.SIGKILL)
             raise
     if not storage.exists(str(report_path)):
-        raise ContractError(f"{ending(what, process.returncode)}; what it said is in {log}")
+        raise ContractError(f"{ending(command, process.returncode)}; its log is {log}")
     report: dict[str, Any] = json.loads(storage.read_text(str(report_path)))
     if "error" in report:
         raise (UsageError if report.get("is_call") else ContractError)(report["error"])
     return report
 
 
-def ending(what: str, code: int) -> str:
+def ending(command: str, code: int) -> str:
     """How a process ended that did not say why."""
     if code == -signal.SIGKILL:
-        return f"the process that was to {what} was killed, most often for lack of memory"
+        return f"the process `{command}` was killed, most often for lack of memory"
     if code < 0:
-        return f"the process that was to {what} was ended by {signal.Signals(-code).name}"
-    return f"the process that was to {what} ended with {code}, which nobody foresaw"
+        return f"the process `{command}` was ended by {signal.Signals(-code).name}"
+    return f"the process `{command}` ended with {code}, which nobody foresaw"

@@ -98,15 +98,15 @@ def withheld_since(night: Night, model_id: str | None, until: date) -> dict[str,
     A model is judged again each night that compares it with a challenger, on test days that it has
     not seen. What a night found stands until another model scores, or the night is rolled back.
     """
-    made: dict[str, str] = {}
+    withheld: dict[str, str] = {}
     for day in night.receipts.days("train"):
         receipt = night.receipts.get("train", day)
         if receipt is None or day >= until or receipt.fingerprint.inputs == WITHDRAWN:
             continue
         if model_id is not None and receipt.outputs.get("champion") == model_id:
-            found = receipt.outputs["gate"].get("champion_withheld", {})
-            made = {name: f"{why}, as of {day}" for name, why in found.items()} | made
-    return made
+            of_night = receipt.outputs["gate"].get("champion_withheld", {})
+            withheld = {name: f"{why}, as of {day}" for name, why in of_night.items()} | withheld
+    return withheld
 
 
 def withheld_tonight(night: Night, model_id: str | None) -> dict[str, str]:

@@ -18,14 +18,14 @@ from flows.state.schema import ACCEPTED
 
 
 def accept(engine: Engine, trained: Mapping[str, Any] | None, model_id: str) -> None:
-    """Let a model pass that the gate asks about; `trained` is what its night's training said.
+    """Let a model pass that the gate asks about; `trained` is the report of its night's training.
 
     Raises:
         UsageError: the night has trained another model, or none; or the gate does not ask.
     """
-    found = trained["model_id"] if trained is not None else "none"
-    if trained is None or found != model_id:
-        raise UsageError(f"accept: the night has trained model {found}, not {model_id}")
+    of_night = trained["model_id"] if trained is not None else "none"
+    if trained is None or of_night != model_id:
+        raise UsageError(f"accept: the night has trained model {of_night}, not {model_id}")
     decision = trained["gate"]["decision"]
     if decision != "ask":
         raise UsageError(
@@ -41,8 +41,8 @@ def accept(engine: Engine, trained: Mapping[str, Any] | None, model_id: str) -> 
 def accepted(engine: Engine, model_id: str) -> bool:
     """Whether a person has let the model pass."""
     with engine.connect() as connection:
-        found = connection.execute(select(ACCEPTED).where(ACCEPTED.c.model_id == model_id))
-        return found.first() is not None
+        rows = connection.execute(select(ACCEPTED).where(ACCEPTED.c.model_id == model_id))
+        return rows.first() is not None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def model_of_night(night: Night) -> str | None:
 
 
 def training_report(night: Night) -> dict[str, Any] | None:
-    """What tonight's training said; None if there was none yet."""
+    """The report of tonight's training; None if there was none yet."""
     if night.settings.no_train:
         return not_trained(night)
     receipt = night.receipts.get("train", night.as_of)
@@ -70,7 +70,7 @@ def training_report(night: Night) -> dict[str, Any] | None:
 
 
 def trained_tonight(night: Night) -> dict[str, Any]:
-    """What tonight's training said.
+    """The report of tonight's training.
 
     Raises:
         ContractError: there was none.

@@ -1,4 +1,5 @@
-"""Two clocks: features as they were known at a midnight, and as they are known of it now."""
+"""What late data cost: features as they were known at a midnight, and as they are known of it
+now."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from jobs.features.without_tiles import as_now, features_from_clean
 from jobs.spark.files import read_table, write_days
 
 
-def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
+def compare_features(night: Night, day: date, say: Say) -> dict[str, Any]:
     """Per task: the AUC of the current model as of `day`, `as_was` and `as_now`.
 
     Features `as_now` take each row to have landed when it happened, if it has landed by now; what
@@ -41,7 +42,7 @@ def compare_clocks(night: Night, day: date, say: Say) -> dict[str, Any]:
             f"there are no {missing} as of {day}; "
             f"nightjar backfill --start {day} --end {day} --stages labels"
         )
-    say(f"clocks: features as of {day}, as known before {night.as_of}")
+    say(f"late data: features as of {day}, as known before {night.as_of}")
     clean = {
         table.name: read_table(
             night.spark, table, [f.path for f in night.lake.files(table, end=night.as_of)]

@@ -67,11 +67,11 @@ class Origin:
     reasons: Mapping[str, Any] = field(default_factory=dict)
     """Per task, the features that moved the score most (`models/evaluation/explanations.py`)."""
     mismatches: list[str] = field(default_factory=list)
-    """What came out differently when it was made again; nothing if all of it matched."""
+    """What came out differently when it was recomputed; nothing if all of it matched."""
 
 
 def explain(night: Night, who: str, day: date, say: Say) -> Origin:
-    """The origin of a user's scores as of a day, with features and scores made again.
+    """The origin of a user's scores as of a day, with features and scores recomputed.
 
     `who` is a `user_key`, or a raw user id, which is hashed.
 
@@ -114,7 +114,7 @@ def explain(night: Night, who: str, day: date, say: Say) -> Origin:
         rows,
         _files(night, rows),
     )
-    origin.mismatches += _made_again(night, origin, say)
+    origin.mismatches += _mismatches(night, origin, say)
     return origin
 
 
@@ -122,9 +122,9 @@ def _row(
     night: Night, table: Table, day: date, who: str, release: Release
 ) -> dict[str, Any] | None:
     for file in night.lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
-        found = read_rows(file.path, filters=[("user_key", "=", who), ("as_of", "=", day)])
-        if found.num_rows:
-            row: dict[str, Any] = found.to_pylist()[0]
+        rows = read_rows(file.path, filters=[("user_key", "=", who), ("as_of", "=", day)])
+        if rows.num_rows:
+            row: dict[str, Any] = rows.to_pylist()[0]
             return row
     return None
 
@@ -149,7 +149,7 @@ def _model(night: Night, model_id: str) -> dict[str, Any]:
 
 
 def mlflow_of(registry: Registry, model_id: str, run_id: str | None = None) -> dict[str, Any]:
-    """What MLflow knows of a model; whatever it does not, the rest is told all the same."""
+    """What MLflow knows of a model; of what it does not, the rest is shown all the same."""
     try:
         tags, version = registry.tags(run_id), registry.version(model_id)
     except Exception as error:
@@ -175,7 +175,7 @@ def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
 
 
 def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date, date]]:
-    made = []
+    counts = []
     with in_memory() as connection:
         for table in CLEAN_TABLES:
             paths = [f.path for f in night.lake.files(table, end=day)]
@@ -189,13 +189,13 @@ def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date,
                 [who, day],
             )
             if row[0]:
-                made.append((table.name, int(row[0]), row[1], row[2]))
-    return made
+                counts.append((table.name, int(row[0]), row[1], row[2]))
+    return counts
 
 
 def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tuple[str, str, int]]:
     """Raw files that landed between a user's first and last row of a table, newest first."""
-    made: set[tuple[str, str, int]] = set()
+    raw_files: set[tuple[str, str, int]] = set()
     with in_memory() as connection:
         for table, _, first, last in rows:
             sources = [source.name for source, _ in night.mapping.feeding(table)]
@@ -204,54 +204,69 @@ def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tu
             ]
             if paths:
                 read_files(connection, paths).create_view("landed", replace=True)
-                made.update(
+                raw_files.update(
                     connection.execute(
                         "SELECT source, file, count(*) FROM landed "
                         "WHERE landed_on BETWEEN ? AND ? GROUP BY ALL",
                         [first, last],
                     ).fetchall()
                 )
-    return sorted(made, key=lambda f: (f[1], f[0]), reverse=True)
+    return sorted(raw_files, key=lambda f: (f[1], f[0]), reverse=True)
 
 
-def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
-    """Make the user's features from tiles and score them with the artifact: what differs."""
+def _mismatches(night: Night, origin: Origin, say: Say) -> list[str]:
+    """Recompute the user's features from tiles, and the scores with the artifact: what differs."""
+    path = _recomputed_features(night, origin, say)
+    recomputed = read_rows(path).to_pylist()[0]
+    problems = [
+        f"feature {name}: {origin.features.get(name)!r} in the lake, {value!r} recomputed"
+        for name, value in recomputed.items()
+        if origin.features.get(name) != value
+    ]
+    if origin.scores["model_id"] == NO_MODEL:
+        return problems
+    for name, value in _recomputed_scores(night, origin, path, say).items():
+        if name.startswith("percentile_") or name not in origin.scores:
+            continue  # a rank among all users; a column that the row was published before
+        if not _alike(origin.scores[name], value):
+            problems.append(f"{name}: {origin.scores[name]!r} published, {value!r} recomputed")
+    return problems
+
+
+def _recomputed_features(night: Night, origin: Origin, say: Say) -> str:
+    """The file of the user's row of features, from tiles."""
     job, day, who = job_named("user_features"), origin.as_of, origin.user_key
     say(f"explain: the features of {who[:8]} as of {day} again, from tiles")
     inputs, _ = inputs_of(night, job, [day])
     frames = {
         name: read_table(night.spark, table_named(name), files) for name, files in inputs.items()
     }
-    pair = (F.col("user_key") == who) | (F.col("followed_key") == who)
+    is_of_user = F.col("user_key") == who
     followed = [
         row[0]
         for row in frames[FOLLOWS.name]
-        .where(F.col("user_key") == who)
+        .where(is_of_user)
         .select("followed_key")
         .distinct()
         .collect()
     ]
     for name, rows in frames.items():
         if name == FOLLOWS.name:
-            frames[name] = rows.where(pair)
+            frames[name] = rows.where(is_of_user | (F.col("followed_key") == who))
         elif name in (*(tiles.name for tiles in TILES.values()), USER_ITEM_DAYS.name):
             frames[name] = rows.where(F.col("user_key").isin([who, *followed]))
         elif USER_KEY.name in rows.columns and name != ITEM_FEATURES.name:
-            frames[name] = rows.where(F.col("user_key") == who)
-    made = job.compute(frames, [day], night.job_settings).tables[USER_FEATURES.name]
+            frames[name] = rows.where(is_of_user)
+    features = job.compute(frames, [day], night.job_settings).tables[USER_FEATURES.name]
     folder = night.scratch_files("explain")
-    (path,) = write_days(
-        night.spark, made.where(F.col("user_key") == who), USER_FEATURES, [day], folder
-    )[day].files
-    again = read_rows(path).to_pylist()[0]
-    problems = [
-        f"feature {name}: {origin.features.get(name)!r} in the lake, {value!r} made again"
-        for name, value in again.items()
-        if origin.features.get(name) != value
-    ]
-    if origin.scores["model_id"] == NO_MODEL:
-        return problems
-    home = night.settings.home_folder
+    written = write_days(night.spark, features.where(is_of_user), USER_FEATURES, [day], folder)
+    (path,) = written[day].files
+    return path
+
+
+def _recomputed_scores(night: Night, origin: Origin, path: str, say: Say) -> dict[str, Any]:
+    """The row of scores of the features in `path`; what moved them is noted in `origin`."""
+    home, day = night.settings.home_folder, origin.as_of
     runs = home.process_folder(night.run_id)
     model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
     base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
@@ -260,8 +275,7 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         for task in TASKS
         if origin.scores.get(task.method, BY_MODEL) != BY_MODEL
     }
-    everybody = night.lake.files(USER_FEATURES, day, day + _ONE)
-    background = tuple(f.path for f in everybody)
+    background = tuple(f.path for f in night.lake.files(USER_FEATURES, day, day + _ONE))
     origin.reasons = run_models(ExplainSpec(path, background, model, withheld), runs, say)
     spec = ScoreSpec(
         files=(path,),
@@ -274,13 +288,8 @@ def _made_again(night: Night, origin: Origin, say: Say) -> list[str]:
         withheld=withheld,
     )
     run_models(ScoreDaysSpec((spec,)), runs, say)
-    rescored = read_rows(spec.path).to_pylist()[0]
-    for name, value in rescored.items():
-        if name.startswith("percentile_") or name not in origin.scores:
-            continue  # a rank among all users; a column that the row was published before
-        if not _alike(origin.scores[name], value):
-            problems.append(f"{name}: {origin.scores[name]!r} published, {value!r} made again")
-    return problems
+    row: dict[str, Any] = read_rows(spec.path).to_pylist()[0]
+    return row
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -109,9 +109,9 @@ def compare(night: Night, days: Sequence[date], say: Say) -> list[dict[str, Any]
     snapshot = night.lake.replace_rows(SCOREBOARD, rows, days, {})
     outputs = {}
     for day in days:
-        mine = [row for row in rows if row["as_of"] == day]
+        of_day = [row for row in rows if row["as_of"] == day]
         outputs[day] = {
-            SCOREBOARD.name: {"digest": hash_of(mine), "rows": len(mine), "snapshot": snapshot}
+            SCOREBOARD.name: {"digest": hash_of(of_day), "rows": len(of_day), "snapshot": snapshot}
         }
     rows_in = sum(row["n_users"] for row in rows if row["segment"] == ALL)
     seconds = time.monotonic() - started
@@ -161,13 +161,13 @@ def drifted(rows: Sequence[Mapping[str, Any]], max_drift: float | None) -> tuple
     and by more than `MIN_ERRORS` standard errors. None turns it off."""
     if max_drift is None:
         return ()
-    found = []
+    drifts = []
     for row in rows:
         if row["segment"] != ALL or row["mean_predicted"] is None:
             continue
         off = abs(row["mean_predicted"] - row["mean_observed"])
         if off > max_drift * row["mean_observed"] and off > MIN_ERRORS * row["standard_error"]:
-            found.append(
+            drifts.append(
                 Drift(row["task"], row["as_of"], row["mean_predicted"], row["mean_observed"])
             )
-    return tuple(found)
+    return tuple(drifts)

@@ -124,7 +124,7 @@ def test_a_setting_by_its_old_name_is_refused_with_the_new_one(monkeypatch, tmp_
         read_settings(home=tmp_path / "x")
     assert str(error.value) == (
         "the settings are not valid:\n"
-        "  train: Value error, train.max_epochs is now train.optimiser.max_epochs; "
+        "  train: train.max_epochs is now train.optimiser.max_epochs; "
         "train.width is now train.network.width; train.tie is gone: it made no model better "
         "(docs/decisions/relations-between-tasks.md)"
     )

@@ -23,7 +23,7 @@ def test_a_process_that_ends_without_a_word_is_one_sentence_and_a_log(tmp_path: 
     absent = str(tmp_path / "absent.parquet")
     day = ScoreSpec((absent,), date(2025, 1, 1), None, "r", f"{tmp_path}/s.parquet", str(tmp_path))
     assert str(error_of(tmp_path, ScoreDaysSpec((day,)))) == (
-        "the process that was to score ended with 1, which nobody foresaw; what it said is in "
+        "the process `score` ended with 1, which nobody foresaw; its log is "
         f"{tmp_path / 'score.log'}"
     )
     log = tmp_path / "score.log"
@@ -44,9 +44,9 @@ def test_a_setting_that_a_process_finds_wrong_is_the_callers(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        (-9, "the process that was to train was killed, most often for lack of memory"),
-        (-11, "the process that was to train was ended by SIGSEGV"),
-        (3, "the process that was to train ended with 3, which nobody foresaw"),
+        (-9, "the process `train` was killed, most often for lack of memory"),
+        (-11, "the process `train` was ended by SIGSEGV"),
+        (3, "the process `train` ended with 3, which nobody foresaw"),
     ],
 )
 def test_the_ending_says_who_ended_it(code: int, sentence: str) -> None:
