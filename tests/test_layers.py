@@ -53,7 +53,9 @@ ROOMS = {
         "values", "mapping", "spark", "landing", "cleaning", "features", "one_pass", "market",
         "top",
     ),
-    "models": ("distributed", "data", "network", "artifact", "training", "evaluation", "top"),
+    "models": (
+        "distributed", "progress", "data", "network", "artifact", "training", "evaluation", "top",
+    ),
 }  # fmt: skip
 """Packages of each layer, and modules that belong below them, from the ground up; `top` are the
 other modules at its top."""
