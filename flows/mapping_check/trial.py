@@ -144,11 +144,7 @@ def tried(
     results = _together(
         lambda table: _cleaned(spark, settings, table, landings, as_of, folder), tables
     )
-    with in_memory(BESIDE_SPARK) as connection:
-        checked_tables = tuple(
-            _counted(connection, table, result, landings)
-            for table, result in zip(tables, results, strict=True)
-        )
+    checked_tables = _counted_tables(tables, results, landings)
     sources = tuple(
         _source(s, files[s.name], chosen[s.name], landings[s.name], as_of) for s in mapping.sources
     )
@@ -171,8 +167,6 @@ def tried(
         over_limits=over_the_limits(results, as_of, limits),
         read_whole=max_rows is None or (chosen == files and not is_cut_off(of_sources, max_rows)),
     )
-    if checked.first_day is None or checked.first_day >= as_of:
-        return checked
     by_dates = _tasks_by_dates(checked, mapping, learning)
     too_few = tasks_with_too_few(by_dates, tables, results, min_rows) if checked.read_whole else ()
     return replace(checked, tasks=by_dates, too_few=too_few)
@@ -181,7 +175,10 @@ def tried(
 def _tasks_by_dates(
     checked: Checked, mapping: SourceMapping, learning: LearningDays
 ) -> tuple[Learnable, ...]:
-    """Which tasks that are not off a night could learn, going by days alone."""
+    """Which tasks that are not off a night could learn, going by days alone; none before the first
+    row lands."""
+    if checked.first_day is None or checked.first_day >= checked.as_of:
+        return ()
     off = dict(checked.switched_off)
     first_days = {source.name: source.first_day or checked.as_of for source in checked.sources}
     of_tables = {
@@ -284,6 +281,16 @@ def _cleaned(
     return run_job(
         spark, job, {LANDED.name: sorted(paths)}, sorted(days), f"{folder}/clean", settings
     )
+
+
+def _counted_tables(
+    tables: Sequence[Table], results: Sequence[Result], landings: dict[str, Result]
+) -> tuple[CheckedTable, ...]:
+    with in_memory(BESIDE_SPARK) as connection:
+        return tuple(
+            _counted(connection, table, result, landings)
+            for table, result in zip(tables, results, strict=True)
+        )
 
 
 def _counted(
