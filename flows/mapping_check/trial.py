@@ -168,7 +168,8 @@ def tried(
         read_whole=max_rows is None or (chosen == files and not is_cut_off(of_sources, max_rows)),
     )
     by_dates = _tasks_by_dates(checked, mapping, learning)
-    too_few = tasks_with_too_few(by_dates, tables, results, min_rows) if checked.read_whole else ()
+    is_known = checked.read_whole and bool(by_dates)
+    too_few = tasks_with_too_few(by_dates, tables, results, min_rows) if is_known else ()
     return replace(checked, tasks=by_dates, too_few=too_few)
 
 
