@@ -160,6 +160,29 @@ class ScoreboardSpec(Spec):
 
 
 @dataclass(frozen=True)
+class TableDay:
+    """A day of a released table that declares a function for its rows."""
+
+    as_of: date
+    files: Mapping[str, tuple[str, ...]]
+    """Table to the Parquet files with its rows as of that day, of each that is read."""
+    release_id: str
+    """The release that first publishes the rows."""
+    path: str
+    """The Parquet file to write."""
+
+
+@dataclass(frozen=True)
+class TableSpec(Spec):
+    """Write days of a released table with the function that it declares."""
+
+    command: ClassVar[str] = "table"
+
+    table: str
+    days: tuple[TableDay, ...]
+
+
+@dataclass(frozen=True)
 class LateDataSpec(Spec):
     """Compare one model's scores on features as they were and as they are known now."""
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError
@@ -20,6 +19,8 @@ from contracts.measures import (
     SEQUENCE_LENGTH,
     THINGS,
 )
+from contracts.released_table import ReleasedTable
+from contracts.segments import ACTIVE_DAYS, ALL, NEW_DAYS
 from contracts.source_table import LANDED_ON, USER_KEY, SourceTable
 from contracts.table import Column, Table
 from contracts.tasks import TASKS
@@ -301,10 +302,10 @@ SCOREBOARD = Table(
         Column(
             "segment",
             "string",
-            "Which users: all; new, first seen in the 30 days before; active, seen in the 28 days "
-            "before; dormant, the rest.",
+            f"Which users: {ALL}; new, first seen in the {NEW_DAYS} days before; active, seen in "
+            f"the {ACTIVE_DAYS} days before; dormant, the rest.",
         ),
-        Column("model_id", "string", "Model that made the scores."),
+        Column("model_id", "string", "Model that the scores are of."),
         Column("release_id", "string", "Release that first published them."),
         Column("n_users", "bigint", "Users with a score and a label.", minimum=1),
         Column("metric", "string", "The task's main metric."),
@@ -327,20 +328,6 @@ SCOREBOARD = Table(
         ),
     ),
 )
-
-
-@dataclass(frozen=True)
-class ReleasedTable:
-    """A table that a release names by one of its snapshots; analysts read these and no others."""
-
-    table: Table
-    stage: str | None = None
-    """The stage whose process writes it on the release's branch, which nobody reads before its
-    audits have passed. None: Spark's stages write it on `main`, and have checked every row against
-    its contract before they commit it."""
-    audits: tuple[str, ...] = ("contract",)
-    """Audits of each day that is written on the branch, in their order, by their names in
-    `flows/release/audits.py`."""
 
 
 RELEASED: tuple[ReleasedTable, ...] = (
@@ -385,6 +372,19 @@ TABLES: tuple[Table, ...] = tuple(
 RETIRED = ("user_days",)
 """Tables, and stages of the same name, of earlier versions. Nothing reads them and erasure does not
 know them: the next run that writes drops them."""
+
+
+def released_named(name: str) -> ReleasedTable:
+    """The released table of that name.
+
+    Raises:
+        ContractError: there is none.
+    """
+    for released in RELEASED:
+        if released.table.name == name:
+            return released
+    listed = ", ".join(table.name for table in RELEASED_TABLES)
+    raise ContractError(f"{name}: no such released table; expected one of {listed}")
 
 
 def table_named(name: str) -> Table:

@@ -27,6 +27,7 @@ from contracts.tables import (
     ITEM_FEATURES,
     LABELS,
     LATE_DATA,
+    ON_BRANCH,
     SCOREBOARD,
     TILES,
     USER_FEATURES,
@@ -284,6 +285,16 @@ PROCESSES = (
         reads=(Read(USER_FEATURES, 0, 1),),
         writes=(USER_SCORES,),
         after=("train",),
+    ),
+    *(
+        Process(
+            str(released.stage),
+            released.table.doc,
+            reads=tuple(Read(table, 0, 1) for table in released.reads),
+            writes=(released.table,),
+        )
+        for released in ON_BRANCH
+        if released.rows is not None
     ),
     Process(
         "scoreboard",

@@ -23,6 +23,7 @@ from contracts.specs import (
     ScoreboardSpec,
     ScoreDaysSpec,
     Spec,
+    TableSpec,
     TrainSpec,
     TuneSpec,
 )
@@ -60,6 +61,7 @@ COMMANDS: Mapping[str, Command] = {
             {"tracking_uri": TRACKING_VARIABLE},
         ),
         Command(ScoreDaysSpec, "models.score:score_days", "score_processes"),
+        Command(TableSpec, "models.released_table:write_days"),
         Command(ScoreboardSpec, "models.evaluation.scoreboard:compare_days"),
         Command(LateDataSpec, "models.evaluation.late_data:compare_features"),
         Command(ExplainSpec, "models.evaluation.explanations:explain"),

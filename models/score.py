@@ -8,7 +8,6 @@ What is there of a shard is not made again, so that scoring goes on where it was
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import torch
 import torch.distributed as dist
 
 from contracts.errors import ContractError
+from contracts.hashes import text_hash
 from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, Task
@@ -132,7 +132,7 @@ def _scratch(spec: ScoreSpec) -> Path:
     """A folder for just these inputs and this model."""
     about = [(path, os.path.getsize(path)) for path in spec.files]
     key = repr((about, spec.as_of, _model_id(spec), sorted(spec.withheld), BATCH, SHARD_ROWS))
-    return Path(spec.scratch, hashlib.sha256(key.encode()).hexdigest()[:16])
+    return Path(spec.scratch, text_hash(key))
 
 
 def _model_id(spec: ScoreSpec) -> str:

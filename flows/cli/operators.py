@@ -199,6 +199,8 @@ def diff(
     if format is Format.table:
         out.print(comparison.title)
     render.rows(comparison.names, comparison.rows, format.value, out)
+    if comparison.tables and format is Format.table:
+        render.rows(comparison.table_names, comparison.tables, format.value, out)
 
 
 def housekeeping(

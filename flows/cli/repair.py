@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import typer
 
 from contracts.counts import n_of
 from contracts.days import parse_day
+from contracts.user_keys import is_user_key
 from flows.cli import render
 from flows.cli.terminal import HomeOption, RawOption, SourceOption, out, run_flow
 from flows.settings import read_settings
@@ -69,7 +69,7 @@ def erase(
     """
     settings = read_settings(home=home, source=source, raw=raw)
     key = settings.user_key()
-    user_key = user if re.fullmatch("[0-9a-f]{32}", user) else key.of(user)
+    user_key = user if is_user_key(user) else key.of(user)
     if not yes:
         typer.confirm(f"erase {user_key} from every release of {settings.home_folder}?", abort=True)
     parameters = (user_key, reason, settings.source, settings.raw)

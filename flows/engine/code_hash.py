@@ -7,7 +7,6 @@ nothing; see docs/decisions/code-fingerprints.md.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib
 import json
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.hashes import text_hash
 from contracts.source_table import content
 from flows.engine.definitions import Imported, Module, Statement, read_module
 
@@ -53,7 +53,7 @@ def code_fingerprint(names: Iterable[str]) -> str:
 @functools.lru_cache(None)
 def _fingerprint(names: tuple[str, ...]) -> str:
     with _parsing:
-        return _short("\n".join(sorted(set(_hashes(_reached(map(_named, names)))))))
+        return text_hash("\n".join(sorted(set(_hashes(_reached(map(_named, names)))))))
 
 
 def reached(names: Iterable[str]) -> set[str]:
@@ -129,7 +129,7 @@ def _meant(what: Imported) -> Meant:
     if what.module in BY_VALUE and what.name is not None and what.name not in module.imports:
         value = getattr(importlib.import_module(what.module), what.name)
         if not callable(value):
-            return Meant(_short(json.dumps(content(value))), ())
+            return Meant(text_hash(json.dumps(content(value))), ())
     if what.name is not None and what.name in module.imports:
         return _meant(module.imports[what.name])
     defining = tuple(s for s in module.statements if what.name in s.defines)
@@ -147,11 +147,11 @@ def _hashes(edges: Edges) -> list[str]:
     Refined until no two statements that differ are alike (Weisfeiler and Leman 1968), since
     definitions may name each other in circles.
     """
-    own = {statement: _short(statement.text) for statement in edges}
+    own = {statement: text_hash(statement.text) for statement in edges}
     hashes = own
     while True:
         refined = {
-            statement: _short(
+            statement: text_hash(
                 own[statement]
                 + "".join(
                     f";{meant.label}:{','.join(hashes[s] for s in meant.statements)}"
@@ -163,10 +163,6 @@ def _hashes(edges: Edges) -> list[str]:
         if len(set(refined.values())) == len(set(hashes.values())):
             return list(refined.values())
         hashes = refined
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @functools.lru_cache(None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,6 +10,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from contracts.clean_tables import clean_table_named
+from contracts.hashes import hash_of, text_hash
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.source_table import content
 from contracts.table import Table
@@ -83,15 +82,6 @@ def _parts(inputs: str) -> tuple[str, dict[str, str]]:
     return tables, dict(lookup.split("=") for lookup in lookups)
 
 
-def hash_of(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def short_hash(*parts: str) -> str:
-    """Eight hex digits of a SHA-256, for names that people read."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
-
-
 LANDING = "land_"
 
 
@@ -125,7 +115,7 @@ class Outputs:
         self._firsts = [written[day][1] for day in self._days]
         self._prefixes = [""]
         for item in self._items:
-            self._prefixes.append(_short(self._prefixes[-1] + item))
+            self._prefixes.append(text_hash(self._prefixes[-1] + item))
         self.digests = {day: written[day][0] for day in self._days}
 
     def places(self, start: date | None, end: date) -> tuple[int, int]:
@@ -142,8 +132,8 @@ class Outputs:
         if before is None:
             if start is None:
                 return self._prefixes[last]
-            return _short("".join(self._items[first:last]))
-        return _short(
+            return text_hash("".join(self._items[first:last]))
+        return text_hash(
             "".join(self._items[i] for i in range(first, last) if self._firsts[i] < before)
         )
 
@@ -153,10 +143,6 @@ class Outputs:
         return [
             self._days[i] for i in range(first, last) if before is None or self._firsts[i] < before
         ]
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class Planner:

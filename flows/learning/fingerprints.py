@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from contracts.hashes import hash_of
 from contracts.spec_json import to_plain
 from contracts.tables import EXAMPLES, USER_FEATURES, USER_SCORES
 from contracts.train_config import TrainConfig
 from contracts.training import untrained
 from flows.engine.code_hash import code_fingerprint
-from flows.engine.fingerprints import hash_of, table_shape
+from flows.engine.fingerprints import table_shape
 from flows.engine.run import Night
 from flows.release.releases import Releases
 from flows.state.receipts import WITHDRAWN, Fingerprint

@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.errors import ContractError
+from contracts.hashes import hash_of, short_hash
 from contracts.specs import TrainSpec, TuneSpec
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import code_fingerprint
-from flows.engine.fingerprints import hash_of, short_hash, table_shape
+from flows.engine.fingerprints import table_shape
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
 from flows.learning.fingerprints import first_as_of

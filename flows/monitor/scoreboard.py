@@ -10,12 +10,14 @@ from typing import Any
 
 from contracts.days import label_is_closed
 from contracts.errors import ContractError
+from contracts.hashes import hash_of
+from contracts.segments import ALL
 from contracts.specs import ScoreboardDay, ScoreboardSpec
 from contracts.tables import LABELS, SCOREBOARD, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
 from flows.engine.accounting import Work
 from flows.engine.code_hash import code_fingerprint
-from flows.engine.fingerprints import decide, hash_of, table_shape
+from flows.engine.fingerprints import decide, table_shape
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
 from flows.lifecycle.progress import Say
@@ -26,7 +28,6 @@ STAGE = SCOREBOARD.name
 CATCH_UP_DAYS = 31
 """Nights that may fail or be left out before a window that closes goes unseen."""
 _ONE = timedelta(days=1)
-ALL = "all"
 MIN_ERRORS = 3.0
 """Standard errors that a mean must be off before it counts as more than chance."""
 

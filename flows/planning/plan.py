@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, insert, select
 
 from contracts.errors import ContractError, UsageError
-from flows.engine.fingerprints import hash_of
+from contracts.hashes import hash_of
 from flows.state.receipts import Receipts
 from flows.state.schema import PLANS
 

@@ -13,7 +13,8 @@ from dataclasses import asdict, replace
 from datetime import date, timedelta
 from typing import Any
 
-from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide, hash_of
+from contracts.hashes import hash_of
+from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide
 from flows.engine.run import Night
 from flows.planning.plan import Plan, Planned, cost_of, plan_of
 from flows.planning.process_fingerprints import FINGERPRINTS

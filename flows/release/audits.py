@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from contracts.tables import USER_FEATURES, ReleasedTable
+from contracts.released_table import ReleasedTable
+from contracts.tables import USER_FEATURES
 from flows.release.audit import Audit, Audited, DayToAudit
 from flows.release.score_audits import audit_drift, audit_scores
 from flows.release.table_audits import audit_contract, audit_users

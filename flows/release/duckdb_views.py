@@ -51,12 +51,12 @@ RELEASE_FILES = View(
     ("path",),
     (
         Column("table_name", "string", "The table."),
-        Column("path", "string", "Where the file lies."),
+        Column("path", "string", "Where the file is."),
     ),
 )
 STALE_SCORES = View(
     "stale_scores",
-    "Scores that were made without rows that landed too late for them.",
+    "Scores that were computed without rows that landed too late for them.",
     ("user_key", "as_of", "day", "landed_on"),
     (
         USER_SCORES["user_key"],
@@ -80,7 +80,9 @@ LATE_LEDGER = View(
         Column("first_day", "date", "The earliest day on which one happened."),
         Column("last_day", "date", "The latest."),
         Column("max_days_late", "int", "Days from the earliest to its landing.", minimum=1),
-        Column("n_scores", "bigint", "Published scores that were made without them.", minimum=0),
+        Column(
+            "n_scores", "bigint", "Published scores that were computed without them.", minimum=0
+        ),
     ),
     f"""
     SELECT l.landed_on, sum(l.n_events)::BIGINT AS n_events,
@@ -131,8 +133,8 @@ def select_from(table: Table, paths: Sequence[str]) -> str:
     if not paths:
         empty = ", ".join(f"{_null(c)} AS {c.name}" for c in table.columns)
         return f"SELECT {empty} WHERE false"
-    found = [set(read_schema(path).names) for path in paths]
-    somewhere, everywhere = set.union(*found), set.intersection(*found)
+    names = [set(read_schema(path).names) for path in paths]
+    somewhere, everywhere = set.union(*names), set.intersection(*names)
     columns = ", ".join(
         c.name if c.name in somewhere else f"{_null(c)} AS {c.name}" for c in table.columns
     )
@@ -214,8 +216,8 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
                 duckdb.StatementType.EXPLAIN,
             ):
                 raise UsageError("expected one SELECT: the release is read-only")
-            made = connection.execute(statements[0])
-            return [d[0] for d in made.description or ()], made.fetchall()
+            rows = connection.execute(statements[0])
+            return [d[0] for d in rows.description or ()], rows.fetchall()
         except duckdb.Error as error:
             gone = [path for path in _files(connection) if not _is_there(path)]
             if gone:
@@ -226,10 +228,10 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
                 ) from None
             if isinstance(error, _NOT_THE_CALL):
                 raise ContractError(str(error).strip()) from None
-            told = str(error).strip()
-            if told.startswith("Catalog Error: Table with name"):
-                told = f"{told.partition('!')[0]}; `nightjar tables` lists those there are"
-            raise UsageError(told) from None
+            message = str(error).strip()
+            if message.startswith("Catalog Error: Table with name"):
+                message = f"{message.partition('!')[0]}; `nightjar tables` lists those there are"
+            raise UsageError(message) from None
 
 
 def _files(connection: duckdb.DuckDBPyConnection) -> list[str]:

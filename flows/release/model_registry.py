@@ -38,19 +38,19 @@ class Registry:
         return MlflowClient(tracking_uri=self._settings.mlflow_url)
 
     def register(self, model_id: str, run_id: str) -> int:
-        """The version of the artifact, made if there is none yet."""
-        found = self.version(model_id)
-        if found is not None:
-            return found
+        """The version of the artifact, registered if there is none yet."""
+        version = self.version(model_id)
+        if version is not None:
+            return version
         try:
             self._client.create_registered_model(NAME)
         except MlflowException:
             self._client.get_registered_model(NAME)
         source = f"{self._client.get_run(run_id).info.artifact_uri}/{ARTIFACT}"
-        made = self._client.create_model_version(
+        registered = self._client.create_model_version(
             NAME, source, run_id=run_id, tags={"model_id": model_id}
         )
-        return int(made.version)
+        return int(registered.version)
 
     def version(self, model_id: str) -> int | None:
         return next((int(v.version) for v in self._versions() if _model_of(v) == model_id), None)
@@ -116,9 +116,9 @@ class Registry:
     def _run_of(self, model_id: str) -> str | None:
         """The run that trained a model, by its tag; it outlives a version that was deleted."""
         experiments = [e.experiment_id for e in self._client.search_experiments()]
-        told = f"tags.model_id = '{model_id}'"
-        found = self._client.search_runs(experiments, told, max_results=1)
-        return str(found[0].info.run_id) if found else None
+        tag = f"tags.model_id = '{model_id}'"
+        runs = self._client.search_runs(experiments, tag, max_results=1)
+        return str(runs[0].info.run_id) if runs else None
 
     def point_champion(self, model_id: str) -> bool:
         """Move the alias to the artifact's version, which is made again if it was deleted. Whether
@@ -147,14 +147,14 @@ class Registry:
     def mark_erased(self, people: Mapping[str, int]) -> list[str]:
         """Say of models how many people they were trained on who were erased since. Those of which
         it was not said yet; a model without a version has nothing to say it of."""
-        made = []
+        marked = []
         for version in self._versions():
             model_id = _model_of(version) or ""
             n = people.get(model_id, 0)
             if n > int(version.tags.get(TRAINED_ON_ERASED, 0)):
                 self._client.set_model_version_tag(NAME, version.version, TRAINED_ON_ERASED, str(n))
-                made.append(model_id)
-        return made
+                marked.append(model_id)
+        return marked
 
     def log_file(self, run_id: str, path: Path) -> None:
         """Put a file beside the run's artifacts."""

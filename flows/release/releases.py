@@ -41,15 +41,15 @@ class Release:
     withdrawn_at: datetime | None = None
     """When it was rolled back; None if it was not, or is published again."""
     reason: str | None = None
-    """Why it was made, if a person said so."""
+    """Why it was published, if a person said so."""
 
 
 def _release(row: Mapping[str, Any]) -> Release:
-    made = {name: value for name, value in row.items() if name != "number"}
-    made["days"] = tuple(date.fromisoformat(day) for day in row["days"] or ())
+    values = {name: value for name, value in row.items() if name != "number"}
+    values["days"] = tuple(date.fromisoformat(day) for day in row["days"] or ())
     for name in ("published_at", "withdrawn_at"):
-        made[name] = None if row[name] is None else as_utc(row[name])
-    return Release(**made)
+        values[name] = None if row[name] is None else as_utc(row[name])
+    return Release(**values)
 
 
 def _standing(before: date) -> Select[Any]:
@@ -79,35 +79,35 @@ class Releases:
 
     def of(self, release_id: str | None) -> Release | None:
         """The release of an id; None if there is none."""
-        found = self._some(select(RELEASES).where(RELEASES.c.release_id == release_id))
-        return found[0] if found else None
+        releases = self._some(select(RELEASES).where(RELEASES.c.release_id == release_id))
+        return releases[0] if releases else None
 
     def current(self) -> Release | None:
         """What analysts see; None before the first night."""
-        found = self._some(
+        releases = self._some(
             select(RELEASES).join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
         )
-        return found[0] if found else None
+        return releases[0] if releases else None
 
     def unannounced(self) -> Release | None:
-        """The current release, if downstream was not told yet that it is current."""
-        found = self._some(
+        """The current release, if it was not announced downstream yet."""
+        releases = self._some(
             select(RELEASES)
             .join(CURRENT, CURRENT.c.release_id == RELEASES.c.release_id)
             .where(CURRENT.c.announced_at.is_(None))
         )
-        return found[0] if found else None
+        return releases[0] if releases else None
 
     def mark_announced(self, release_id: str) -> None:
-        """Remember that downstream was told that this release is current."""
+        """Remember that this release was announced downstream."""
         with self._engine.begin() as connection:
-            told = update(CURRENT).where(CURRENT.c.release_id == release_id)
-            connection.execute(told.values(announced_at=now()))
+            change = update(CURRENT).where(CURRENT.c.release_id == release_id)
+            connection.execute(change.values(announced_at=now()))
 
     def before(self, as_of: date) -> Release | None:
         """The current line's newest release of an earlier day."""
-        found = self._some(_standing(as_of))
-        return found[0] if found else None
+        releases = self._some(_standing(as_of))
+        return releases[0] if releases else None
 
     def _some(self, asked: Select[Any]) -> tuple[Release, ...]:
         with self._engine.connect() as connection:
@@ -116,8 +116,8 @@ class Releases:
 
     def champion(self, as_of: date) -> str | None:
         """The model of the current line's newest release of an earlier day that has one."""
-        found = self._some(_standing(as_of).where(RELEASES.c.model_id != NO_MODEL))
-        return found[0].model_id if found else None
+        releases = self._some(_standing(as_of).where(RELEASES.c.model_id != NO_MODEL))
+        return releases[0].model_id if releases else None
 
     def publish(self, release: Release) -> None:
         """Add the release and make it current: one transaction, and it is the truth."""
@@ -146,12 +146,12 @@ class Releases:
         Raises:
             UsageError: there is none, or more than one.
         """
-        found = [r for r in self.all() if r.release_id.startswith(text)]
-        exact = [r for r in found if r.release_id == text]
-        if len(exact or found) != 1:
-            what = "no release" if not found else f"{len(found)} releases"
+        matching = [r for r in self.all() if r.release_id.startswith(text)]
+        exact = [r for r in matching if r.release_id == text]
+        if len(exact or matching) != 1:
+            what = "no release" if not matching else f"{len(matching)} releases"
             raise UsageError(f"{text}: {what} of that name; `nightjar releases` lists them")
-        return (exact or found)[0]
+        return (exact or matching)[0]
 
     def rollback(self, lake: Lake) -> tuple[Release, Release]:
         """Make the release before current again, and what the current one computed of its days
@@ -225,41 +225,41 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     """Derive from the current release's row what a crash may have left behind.
 
     What only shows it, MLflow's alias and tags and the file of views, stops nobody when it cannot
-    be made: it is tried again by every run. New scores are written on top of `main`, though.
+    be shown: it is tried again by every run. New scores are written on top of `main`, though.
 
     Raises:
         ContractError: `main` cannot be pointed to the release, whose snapshot is gone.
     """
-    made = Healed()
-    _mark_erased(releases, registry, made)
+    healed = Healed()
+    _mark_erased(releases, registry, healed)
     current = releases.current()
     if current is None:
-        return made
-    _point_tables(lake, current, made)
+        return healed
+    _point_tables(lake, current, healed)
     try:
         if current.model_id != NO_MODEL and registry.point_champion(current.model_id):
-            made.mended.append(f"champion is model {current.model_id}")
+            healed.mended.append(f"champion is model {current.model_id}")
     except Exception as error:
-        made.problems.append(
+        healed.problems.append(
             f"MLflow does not show model {current.model_id} as champion: {sentence(error)}. "
             "Nothing else depends on it; the next run tries again"
         )
-    # The file of views is made last: if it shows the release, all that stands before is done.
+    # The file of views is written last: if it shows the release, all that stands before is done.
     if database_release(database) != current.release_id:
         try:
             _show_first(releases, lake, database, current)
-            made.mended.append(f"{database.name} shows release {current.release_id}")
+            healed.mended.append(f"{database.name} shows release {current.release_id}")
         except LeaseLost:
             raise
         except Exception as error:
-            made.problems.append(
+            healed.problems.append(
                 f"{database.name} does not show release {current.release_id} yet, and analysts "
                 f"read what it showed before: {sentence(error)}. The next run tries again"
             )
-    return made
+    return healed
 
 
-def _point_tables(lake: Lake, current: Release, made: Healed) -> None:
+def _point_tables(lake: Lake, current: Release, healed: Healed) -> None:
     """Point `main` of each table that was written on the release's branch to what the release has
     of it; of a table that the release does not have yet, there is nothing."""
     for released in ON_BRANCH:
@@ -267,20 +267,22 @@ def _point_tables(lake: Lake, current: Release, made: Healed) -> None:
         snapshot = current.snapshots.get(table.name)
         if snapshot is None:
             if lake.clear_main(table):
-                made.mended.append(f"{table.name} is empty: {current.release_id} does not have it")
+                healed.mended.append(
+                    f"{table.name} is empty: release {current.release_id} has none"
+                )
         elif lake.point_main(table, snapshot):
-            made.mended.append(f"{table.name} points to release {current.release_id}")
+            healed.mended.append(f"{table.name} points to release {current.release_id}")
 
 
-def _mark_erased(releases: Releases, registry: Registry, made: Healed) -> None:
+def _mark_erased(releases: Releases, registry: Registry, healed: Healed) -> None:
     people = releases.trained_on_erased
     if not people:
         return
     try:
         for model_id in registry.mark_erased(people):
-            made.mended.append(f"model {model_id} is marked as trained on people who were erased")
+            healed.mended.append(f"model {model_id} is marked as trained on people who were erased")
     except Exception as error:
-        made.problems.append(
+        healed.problems.append(
             f"MLflow does not show that {n_of(len(people), 'model was', 'models were')} trained on "
             f"people who were erased: {sentence(error)}. The database's table {TRAINED_ON.name} "
             "does; the next run tries again"

@@ -21,7 +21,7 @@ _BLUE, _GREY, _GREEN = "#1f5fa8", "#6b7280", "#1b7f4b"
 
 @dataclass(frozen=True)
 class Bin:
-    """Users whose score lies in `[low, high)`."""
+    """Users whose score is in `[low, high)`."""
 
     low: float
     high: float
@@ -67,9 +67,9 @@ def histogram(task: Task, bins: Sequence[Bin]) -> str | None:
     return _svg(figure)
 
 
-def drifts(found: Sequence[Drifted]) -> str | None:
+def drifts(drifted: Sequence[Drifted]) -> str | None:
     """The two columns that moved most: shares of users in bins, before and now."""
-    shown = [d for d in found if d.index > 0][:2]
+    shown = [d for d in drifted if d.index > 0][:2]
     if not shown:
         return None
     figure = Figure(figsize=(10, 3), layout="constrained")

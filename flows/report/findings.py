@@ -32,7 +32,7 @@ class Findings:
     late: Rows = ()
     """Arrival day, events, users, first and last day that they belong to, scores that lack them."""
     scoreboard: Rows = ()
-    """Task, day scored, metric, value, foretold and seen mean, users; the newest day of each."""
+    """Task, day scored, metric, value, means of predicted and seen, users; newest days."""
     history: Mapping[str, Sequence[tuple[Any, float]]] = field(default_factory=dict)
     """Task to its value by day scored, oldest first."""
     changed: Comparison | None = None
@@ -43,7 +43,7 @@ class Findings:
 
 
 def find(night: Night, release: Release, trained: Mapping[str, Any], model_id: str) -> Findings:
-    """Look at the release that was just published, and the one before it."""
+    """What there is to say of the release that was just published, beside the one before it."""
     before = Releases(night.engine).of(release.replaces)
     return Findings(
         trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(night.lake)[:20]],
@@ -51,14 +51,14 @@ def find(night: Night, release: Release, trained: Mapping[str, Any], model_id: s
         scoreboard=_scoreboard(night),
         history=_history(night),
         changed=compare(night.settings, before.release_id, release.release_id, None)
-        if before is not None and before.withdrawn_at is None and _there(night, before)
+        if before is not None and before.withdrawn_at is None and _is_kept(night, before)
         else None,
         drifted=_drifted(night, before, release) if before is not None else (),
         card=card(night, trained, model_id),
     )
 
 
-def _there(night: Night, release: Release) -> bool:
+def _is_kept(night: Night, release: Release) -> bool:
     return all(
         night.lake.has_snapshot(table, release.snapshots[table.name])
         for table in DRIFTING
@@ -84,21 +84,21 @@ def _scoreboard(night: Night) -> Rows:
 
 
 def _history(night: Night) -> dict[str, list[tuple[Any, float]]]:
-    made: dict[str, list[tuple[Any, float]]] = {}
+    history: dict[str, list[tuple[Any, float]]] = {}
     for task, day, value in query(
         night.settings.home_folder.analysts_file,
         f"SELECT task, as_of, value FROM {SCOREBOARD.name} "
         "WHERE segment = 'all' AND value IS NOT NULL ORDER BY task, as_of",
     )[1]:
-        made.setdefault(task, []).append((day, value))
-    return made
+        history.setdefault(task, []).append((day, value))
+    return history
 
 
 def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
-    found: list[Drifted] = []
+    drifted: list[Drifted] = []
     both = (before, release)
-    if not _there(night, before):
-        return found
+    if not _is_kept(night, before):
+        return drifted
     for table in DRIFTING:
         old, new = (
             [
@@ -112,8 +112,8 @@ def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
             for r in (before, release)
         )
         if old != new:
-            found += [d for d in drift(table, old, new) if d.column not in _rescored(night, both)]
-    return sorted(found, key=lambda d: -d.index)[:WORST]
+            drifted += [d for d in drift(table, old, new) if d.column not in _rescored(night, both)]
+    return sorted(drifted, key=lambda d: -d.index)[:WORST]
 
 
 def _rescored(night: Night, releases: Sequence[Release]) -> set[str]:
@@ -129,7 +129,7 @@ def _rescored(night: Night, releases: Sequence[Release]) -> set[str]:
 
 
 def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
-    """The model card: what scored tonight, what it learnt from, and what it is not for."""
+    """The model card: what scored tonight, what it was trained on, and what it is not for."""
     config, splits = trained.get("config", {}), trained.get("splits", {})
     network, inputs = config.get("network", {}), config.get("inputs", {})
     days = sorted({day for cut in splits.values() for day in cut.get("train", ())})
@@ -138,7 +138,7 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
     on = sorted({task.get("measured_on", LATER_DAYS) for task in trained["tasks"].values()})
     if model_id == NO_MODEL:
         return [("model", "none: nobody is scored in this release")]
-    made = [
+    rows_of_card = [
         ("model", model_id if model_id == trained["model_id"]
          else f"{model_id}, trained on an earlier night; tonight nothing was trained"
          if trained["model_id"] == NO_MODEL
@@ -147,17 +147,18 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
         ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
         ("network", f"{network.get('trunk')} of width {network.get('width')}, events by "
          f"{inputs.get('events')}, text by {inputs.get('text')}; one head per question"),
-        ("learnt from", f"{n_of(len(days), 'as-of day')}, {days[0]} to {days[-1]}; up to "
+        ("trained on", f"{n_of(len(days), 'as-of day')}, {days[0]} to {days[-1]}; up to "
          f"{n_of(max(rows.values(), default=0), 'row')} per question" if days else "unknown"),
-        ("tested on", f"{n_of(len(tests), 'day')}, {tests[0]} to {tests[-1]}, looked at once: "
+        ("tested on", f"{n_of(len(tests), 'day')}, {tests[0]} to {tests[-1]}, used once: "
          + ", ".join(on) if tests else "unknown"),
         ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country, "
          "attributes; never a name, an address or the user's key"),
         ("not for", "decisions about a single person without a human look: scores are averages "
-         "over people who behaved alike; of whom a question was not learnt, its score says little"),
+         "over people who behaved alike; of those whom a question was not trained on, its score "
+         "says little"),
         ("users", f"{night.mapping.name}; keyed hashes under key {night.key.id}"),
     ]  # fmt: skip
-    return made
+    return rows_of_card
 
 
 TREND = f"course over {TREND_DAYS} days"

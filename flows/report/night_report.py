@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from contracts.counts import n_of
+from contracts.segments import SEGMENTS
 from contracts.splits import LATER_DAYS
 from contracts.tables import RELEASED_TABLES
 from flows.engine.run import StageReport
@@ -24,8 +25,6 @@ from flows.report.findings import TREND, Findings
 from flows.storage.home import Home
 from flows.storage.location import join
 
-SEGMENTS = ("new", "active", "dormant")
-"""Users that each task is looked at apart for (`models/evaluation/model_test.py`)."""
 MUCH_QUARANTINED, MUCH_DRIFT = 0.1, 0.25
 """Shares and stability indices that a page points at."""
 
@@ -96,28 +95,28 @@ class NightReport:
     @property
     def attention(self) -> list[str]:
         """What somebody should look at, the gravest first; empty on a good night."""
-        made = [f"Audit: {a.check}: {a.found}." for a in self.audited if not a.passed]
+        lines = [f"Audit: {a.check}: {a.found}." for a in self.audited if not a.passed]
         if self.trained["tasks"] and self.trained["model_id"] != self.model_id:
-            made.append("The model that was trained tonight is not in use; see the gate.")
-        made += [
-            f"{name} does worse than its LightGBM twin: {interval(found['gain_over_twin'])}."
-            for name, found in self.trained["tasks"].items()
-            if found["gain_over_twin"]["high"] < 0
+            lines.append("The model that was trained tonight is not in use; see the gate.")
+        lines += [
+            f"{name} does worse than its LightGBM twin: {interval(report['gain_over_twin'])}."
+            for name, report in self.trained["tasks"].items()
+            if report["gain_over_twin"]["high"] < 0
         ]
-        made += [
+        lines += [
             f"{table} from {source}: {bad:,} of {n:,} rows are quarantined ({bad / n:.0%})."
             for source, table, n, _, _, bad, _ in self.tonight.rows
             if n >= MIN_ROWS and bad > MUCH_QUARANTINED * n
         ]
-        made += [f"{cut_off_line(*of)}." for of in self.tonight.cut_off]
-        made += [f"{one.advice}." for one in self.null_like]
-        made += [
-            f"{d.column} of {d.table} lies elsewhere than in the release before: stability index "
-            f"{d.index:.2f}, much is {MUCH_DRIFT:g}."
+        lines += [f"{cut_off_line(*of)}." for of in self.tonight.cut_off]
+        lines += [f"{one.advice}." for one in self.null_like]
+        lines += [
+            f"{d.column} of {d.table} is distributed differently than in the release before: "
+            f"stability index {d.index:.2f}, much is {MUCH_DRIFT:g}."
             for d in self.findings.drifted
             if d.index > MUCH_DRIFT
         ]
-        return made
+        return lines
 
     @property
     def trend_rows(self) -> list[tuple[str, ...]]:
@@ -157,44 +156,48 @@ class NightReport:
     @property
     def task_rows(self) -> list[tuple[str, ...]]:
         """Per task: name, metric, model, twin, constant, gain and its interval, test rows."""
-        made = []
-        for name, found in self.trained["tasks"].items():
-            main, gain = found["main"], found["gain_over_twin"]
-            made.append(
+        rows = []
+        for name, report in self.trained["tasks"].items():
+            main, gain = report["main"], report["gain_over_twin"]
+            rows.append(
                 (
                     name,
                     main,
-                    *(number(found[who].get(main)) for who in ("model", "twin", "constant")),
+                    *(number(report[who].get(main)) for who in ("model", "twin", "constant")),
                     interval(gain),
-                    f"{found['test_rows']:,}",
+                    f"{report['test_rows']:,}",
                 )
             )
-        return made
+        return rows
 
     @property
     def by_user(self) -> list[str]:
         """Tasks with too little history to be tested on later days."""
         return [
             name
-            for name, found in self.trained["tasks"].items()
-            if found.get("measured_on", LATER_DAYS) != LATER_DAYS
+            for name, report in self.trained["tasks"].items()
+            if report.get("measured_on", LATER_DAYS) != LATER_DAYS
         ]
 
     @property
     def segment_rows(self) -> list[tuple[str, ...]]:
         """Per task: name, metric, then rows, model and twin of each segment."""
-        made = []
-        for name, found in self.trained["tasks"].items():
+        rows = []
+        for name, report in self.trained["tasks"].items():
             cells = []
             for segment in SEGMENTS:
-                there = found.get("segments", {}).get(segment)
+                metrics = report.get("segments", {}).get(segment)
                 cells += (
-                    [f"{there['rows']:,}", number(there.get("model")), number(there.get("twin"))]
-                    if there
+                    [
+                        f"{metrics['rows']:,}",
+                        number(metrics.get("model")),
+                        number(metrics.get("twin")),
+                    ]
+                    if metrics
                     else ["0", "—", "—"]
                 )
-            made.append((name, found["main"], *cells))
-        return made
+            rows.append((name, report["main"], *cells))
+        return rows
 
     @property
     def sharing_rows(self) -> list[tuple[str, ...]]:
@@ -202,14 +205,14 @@ class NightReport:
         return [
             (
                 name,
-                found["main"],
-                number(found["model"].get(found["main"])),
-                number(alone["metrics"].get(found["main"])),
+                report["main"],
+                number(report["model"].get(report["main"])),
+                number(alone["metrics"].get(report["main"])),
                 interval(alone),
                 alone["verdict"],
             )
-            for name, found in self.trained["tasks"].items()
-            if (alone := found.get("single_task"))
+            for name, report in self.trained["tasks"].items()
+            if (alone := report.get("single_task"))
         ]
 
     @property
@@ -244,13 +247,13 @@ def cells(row: Sequence[Any]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, with thousands apart."""
+    """Four significant digits, with commas between thousands."""
     if value is None or value != value:
         return "—"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def interval(found: Mapping[str, float]) -> str:
+def interval(difference: Mapping[str, float]) -> str:
     """A difference and its interval, each with its sign and three significant digits."""
 
     def signed(value: float) -> str:
@@ -258,7 +261,8 @@ def interval(found: Mapping[str, float]) -> str:
             return "—"
         return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"
 
-    return f"{signed(found['gain'])} ({signed(found['low'])} to {signed(found['high'])})"
+    gain, low, high = (signed(difference[name]) for name in ("gain", "low", "high"))
+    return f"{gain} ({low} to {high})"
 
 
 def as_markdown(report: NightReport) -> str:

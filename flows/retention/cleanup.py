@@ -56,27 +56,27 @@ class Cleaning:
     @property
     def lines(self) -> list[tuple[str, str, str]]:
         """What, how many, which: for a person."""
-        made = [
+        lines = [
             (f"days of {t.name}", str(len(d)), f"{d[0]} to {d[-1]}")
             for t, d in self.days.items()
             if d
         ]
         if self.releases:
             ids = ", ".join(r.release_id for r in self.releases)
-            made.append(("releases to go back to", str(len(self.releases)), ids))
-        made += [
+            lines.append(("releases to go back to", str(len(self.releases)), ids))
+        lines += [
             (f"months of {t.name} to one file", str(len(m)), f"{m[0]:%Y-%m} to {m[-1]:%Y-%m}")
             for t, m in self.months.items()
             if m
         ]
         if self.small_files > maintenance.MAX_SMALL:
-            made.append(("files of small tables to one", str(self.small_files), ""))
+            lines.append(("files of small tables to one", str(self.small_files), ""))
         branches = [name for names in self.branches.values() for name in names]
         if branches:
-            made.append(("unpublished branches", str(len(branches)), ", ".join(branches)))
+            lines.append(("unpublished branches", str(len(branches)), ", ".join(branches)))
         n = sum(len(s) for s in self.snapshots.values())
         if n:
-            made.append(
+            lines.append(
                 (
                     "snapshots",
                     str(n),
@@ -84,10 +84,24 @@ class Cleaning:
                 )
             )
         if self.runs:
-            made.append(("folders of runs", str(len(self.runs)), ""))
+            lines.append(("folders of runs", str(len(self.runs)), ""))
         if self.stale.files:
-            made.append(("unreferenced files", str(len(self.stale.files)), _size(self.stale.bytes)))
-        return made
+            lines.append(
+                ("unreferenced files", str(len(self.stale.files)), _size(self.stale.bytes))
+            )
+        return lines
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is cleaned: a home with its settings, at a moment."""
+
+    settings: NightjarSettings
+    engine: Engine
+    lake: Lake
+    receipts: Receipts
+    releases: Releases
+    at: datetime
 
 
 def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> Cleaning:
@@ -103,19 +117,20 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
         return Cleaning()
     check_has(lake, current)
     if dry_run:
-        made = _found(settings, lake, Receipts(engine), releases, current, at)
-        made.stale = _stale(settings, lake, engine, at)
-        return made
+        subject = Subject(settings, engine, lake, Receipts(engine), releases, at)
+        cleaning = planned(subject, current)
+        cleaning.stale = unreferenced(subject)
+        return cleaning
     run_id = f"clean-{at:%Y%m%dT%H%M%S}"
     with writing(engine, run_id, "housekeeping", patience(), say=say) as lease:
         lake.hold(lease)
         # What there is to do is looked up only now, when nobody else writes.
-        receipts, current = Receipts(engine), releases.current() or current
-        made = _found(settings, lake, receipts, releases, current, at)
-        _clean(settings, lake, receipts, releases, made, run_id, at, say)
-        made.stale = _stale(settings, lake, engine, at, made.written_by)
-        maintenance.remove(lake, made.stale)
-    return made
+        subject = Subject(settings, engine, lake, Receipts(engine), releases, at)
+        cleaning = planned(subject, releases.current() or current)
+        carry_out(subject, cleaning, run_id, say)
+        cleaning.stale = unreferenced(subject, cleaning.written_by)
+        maintenance.remove(lake, cleaning.stale)
+    return cleaning
 
 
 def check_has(lake: Lake, release: Release) -> None:
@@ -145,84 +160,66 @@ def known_runs(engine: Engine) -> set[str]:
         }
 
 
-def _stale(
-    settings: NightjarSettings,
-    lake: Lake,
-    engine: Engine,
-    at: datetime,
-    runs: Collection[str] = (),
-) -> maintenance.Stale:
-    before = at - timedelta(hours=settings.keep_files_hours)
-    return maintenance.stale_files(lake, known_runs(engine) | set(runs), before)
+def unreferenced(subject: Subject, runs: Collection[str] = ()) -> maintenance.Stale:
+    """Files of this home's runs, and of `runs`, that nothing reaches and that are old enough."""
+    before = subject.at - timedelta(hours=subject.settings.keep_files_hours)
+    return maintenance.stale_files(subject.lake, known_runs(subject.engine) | set(runs), before)
 
 
-def _found(
-    settings: NightjarSettings,
-    lake: Lake,
-    receipts: Receipts,
-    releases: Releases,
-    current: Release,
-    at: datetime,
-) -> Cleaning:
+def planned(subject: Subject, current: Release) -> Cleaning:
     """What there is to do, but for files that only become unreferenced by it."""
-    made = Cleaning()
-    # What earlier versions wrote is in no list of runs, but their tables lead to it so far.
-    made.written_by = maintenance.runs_of(lake, maintenance.reached_files(lake))
-    made.days = old_days(settings, receipts, current)
-    made.releases = old_releases(settings, lake, releases)
+    settings, lake = subject.settings, subject.lake
     compact_until = current.as_of - timedelta(days=settings.compact_after_days)
-    made.months = {
-        table: maintenance.months_to_compact(lake, table, compact_until)
-        for table in maintenance.COMPACTED
-    }
-    made.small_files = maintenance.small_table_files(lake)
-    made.runs = old_runs(settings, at)
-    left = at - timedelta(days=settings.keep_snapshot_days)
-    made.branches = {table: maintenance.left_branches(lake, table, left) for table in TABLES}
-    made.snapshots = _expirable(settings, lake, receipts, releases, at)
-    return made
+    left = subject.at - timedelta(days=settings.keep_snapshot_days)
+    return Cleaning(
+        days=old_days(settings, subject.receipts, current),
+        releases=old_releases(settings, lake, subject.releases),
+        snapshots=expirable_snapshots(subject),
+        months={
+            table: maintenance.months_to_compact(lake, table, compact_until)
+            for table in maintenance.COMPACTED
+        },
+        small_files=maintenance.small_table_files(lake),
+        branches={table: maintenance.left_branches(lake, table, left) for table in TABLES},
+        runs=old_runs(settings, subject.at),
+        # What earlier versions wrote is in no list of runs, but their tables lead to it so far.
+        written_by=maintenance.runs_of(lake, maintenance.reached_files(lake)),
+    )
 
 
-def _clean(
-    settings: NightjarSettings,
-    lake: Lake,
-    receipts: Receipts,
-    releases: Releases,
-    made: Cleaning,
-    run_id: str,
-    at: datetime,
-    say: Say,
-) -> None:
-    for table, days in made.days.items():
+def carry_out(subject: Subject, cleaning: Cleaning, run_id: str, say: Say) -> None:
+    """Do what was planned, but for unreferenced files."""
+    lake = subject.lake
+    for table, days in cleaning.days.items():
         if days:
             # The receipts go first: a receipt without rows would be untrue.
-            receipts.drop(_STAGES[table], days)
+            subject.receipts.drop(_STAGES[table], days)
             lake.drop_days(table, days)
-    for table, months in made.months.items():
+    for table, months in cleaning.months.items():
         for month in months:
             saved = maintenance.compact_month(lake, table, month, lake.staging(run_id, table.name))
             say(f"{table.name} {month:%Y-%m}: {n_of(saved, 'file')} fewer")
-    if made.small_files > maintenance.MAX_SMALL:
+    if cleaning.small_files > maintenance.MAX_SMALL:
         maintenance.compact_small_tables(lake)
-    for table, branches in made.branches.items():
+    for table, branches in cleaning.branches.items():
         for name in branches:
             lake.drop_branch(table, name)
-    for release in made.releases:
+    for release in cleaning.releases:
         for table in TABLES:
             lake.untag(table, tag_of(release.release_id))
-    made.snapshots = _expirable(settings, lake, receipts, releases, at)
-    for table, snapshots in made.snapshots.items():
+    cleaning.snapshots = expirable_snapshots(subject)
+    for table, snapshots in cleaning.snapshots.items():
         maintenance.expire(lake, table, snapshots)
-    for folder in made.runs:
-        settings.home_folder.storage.remove_folder(folder)
+    for folder in cleaning.runs:
+        subject.settings.home_folder.storage.remove_folder(folder)
 
 
 def old_days(
     settings: NightjarSettings, receipts: Receipts, current: Release
 ) -> dict[Table, list[date]]:
-    """As-of days past their retention. Days that are learnt from stay."""
+    """As-of days past their retention. Days that training learns from stay."""
     newest = current.as_of
-    learnt = set(
+    examples = set(
         example_days(
             newest + timedelta(days=settings.example_spacing_days),
             date.min,
@@ -236,16 +233,16 @@ def old_days(
         USER_FEATURES: settings.keep_feature_days,
         ITEM_FEATURES: settings.keep_feature_days,
     }
-    made = {}
+    old = {}
     for table, keep in kept_days.items():
         days = receipts.days(_STAGES[table])
-        spared = set(days[-3:]) | (learnt if table is not USER_STATE else set())
-        made[table] = (
+        spared = set(days[-3:]) | (examples if table is not USER_STATE else set())
+        old[table] = (
             []
             if keep is None
             else [d for d in days if (newest - d).days > keep and d not in spared]
         )
-    return made
+    return old
 
 
 def kept_releases(settings: NightjarSettings, releases: Releases) -> list[Release]:
@@ -270,28 +267,22 @@ def old_runs(settings: NightjarSettings, at: datetime) -> list[str]:
     return [run.location for run in home.storage.folders(home.runs) if run.changed_at < limit]
 
 
-def _expirable(
-    settings: NightjarSettings,
-    lake: Lake,
-    receipts: Receipts,
-    releases: Releases,
-    at: datetime,
-) -> dict[Table, list[int]]:
+def expirable_snapshots(subject: Subject) -> dict[Table, list[int]]:
     """Snapshots that no kept release and no training of a kept release's model needs."""
-    before = at - timedelta(days=settings.keep_snapshot_days)
-    dropped = {tag_of(r.release_id) for r in old_releases(settings, lake, releases)}
-    kept = kept_releases(settings, releases)
-    models = {r.model_id for r in kept}
-    trained = trained_on(receipts, models)
-    made = {}
+    settings, lake = subject.settings, subject.lake
+    before = subject.at - timedelta(days=settings.keep_snapshot_days)
+    old = {tag_of(r.release_id) for r in old_releases(settings, lake, subject.releases)}
+    kept = kept_releases(settings, subject.releases)
+    trained = trained_on(subject.receipts, {release.model_id for release in kept})
+    expirable = {}
     for table in TABLES:
         needed = {r.snapshots[table.name] for r in kept if table.name in r.snapshots}
         needed |= trained.get(table.name, set())
-        names = dropped | set(maintenance.left_branches(lake, table, before))
-        made[table] = maintenance.expirable(
+        names = old | set(maintenance.left_branches(lake, table, before))
+        expirable[table] = maintenance.expirable(
             lake, table, needed, before, settings.keep_snapshots, names
         )
-    return made
+    return expirable
 
 
 def _size(n: int) -> str:

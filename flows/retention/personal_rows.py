@@ -1,7 +1,7 @@
-"""Where rows about a person lie, and how the tables made of raw rows lose them.
+"""Where rows about a person are, and how tables that hold raw rows, or count them, lose them.
 
-Found before anything is rewritten and kept until all of it is: an erasure that was killed half-way
-goes on from what it found, for blanked rows can no longer be told from others' blanked rows.
+Looked for before anything is rewritten, and kept until all of it is: an erasure that was killed
+half-way goes on from that, for blanked rows cannot be told from others' blanked rows any more.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class Blank:
     cuts: tuple[tuple[int, tuple[int, ...]], ...] = ()
     """Which elements go of which column, by its place; if there is none, all of the row goes."""
     row_hash: str | None = None
-    """Of what lay there: another row that has come there since is not about the person. None if an
+    """Of the row: another one that has taken its place since is not about the person. None if an
     earlier version did not keep it."""
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Where raw rows about a person lie, and what cleaning had made of them."""
+    """Where raw rows about a person are, and what had become of them in cleaning."""
 
     blanks: Mapping[Place, Blank]
     days: tuple[date, ...]
@@ -81,7 +81,7 @@ class Traces:
     @classmethod
     def of_json(cls, kept: Mapping[str, Any]) -> Traces:
         """What `as_json` gave, also before raw rows were blanked in part, when `tables` said of
-        each which it was meant for, and before what lay there was kept."""
+        each which it was meant for, and before the hash of each was kept."""
         whole = [(s, f, line, names.split(", ")) for s, f, line, names in kept.get("tables", ())]
         blanks = {
             (s, f, line): Blank(erased_rows.ROW + ", ".join(names)) for s, f, line, names in whole
@@ -103,26 +103,26 @@ class Traces:
 
 
 def unfinished(engine: Engine, key: str) -> Traces | None:
-    """What an erasure that did not come to its end had found."""
+    """What an erasure that did not come to its end has kept."""
     with engine.connect() as connection:
         kept = connection.execute(select(ERASED.c.traces).where(ERASED.c.user_key == key)).scalar()
     return None if kept is None else Traces.of_json(kept)
 
 
-def keep(engine: Engine, key: str, found: Traces) -> None:
-    """Remember what was found, and what was done of it so far."""
-    _set(engine, key, traces=found.as_json())
+def keep(engine: Engine, key: str, traces: Traces) -> None:
+    """Remember where the person is, and what was done so far."""
+    _set(engine, key, traces=traces.as_json())
 
 
 def keep_first(
-    engine: Engine, key: str, found: Traces, reached: Collection[str], root: Path
+    engine: Engine, key: str, traces: Traces, reached: Collection[str], root: Path
 ) -> None:
-    """Remember what was found, before the first row is rewritten, and the files under `root` that
-    tables lead to: once some are replaced, they cannot be told from what others left."""
+    """Remember where the person is, before the first row is rewritten, and the files under `root`
+    that tables lead to: once some are replaced, they cannot be told from what others left."""
     _set(
         engine,
         key,
-        traces=found.as_json(),
+        traces=traces.as_json(),
         reached=sorted(relative(path, str(root)) for path in reached),
     )
 
@@ -189,8 +189,8 @@ def _blanks(night: Night, source: Source, keys: Collection[str]) -> list[Row]:
     if not places:
         return []
     days = {place.landed_on for place in places}
-    there = night.lake.files_of_days(LANDED, days, {"source": [source.name]})
-    rows = read_table(night.spark, LANDED, [f.path for f in there])
+    of_days = night.lake.files_of_days(LANDED, days, {"source": [source.name]})
+    rows = read_table(night.spark, LANDED, [f.path for f in of_days])
     rows = rows.join(night.spark.createDataFrame(places, about.schema), list(PLACE), "left_semi")
     return erasure.blanks(rows, source, night.job_settings, keys).drop("fields").collect()
 
@@ -233,9 +233,9 @@ def _among(texts: pa.ChunkedArray, places: Iterable[tuple[str | int, ...]]) -> p
     return pc.is_in(texts, value_set=pa.array(wanted, pa.string()))
 
 
-def _blanked(rows: pa.Table, found: Traces) -> pa.ChunkedArray:
-    """(N,): whether a row lies at a place about the person, and is the one that lay there."""
-    blanks = found.blanks.items()
+def _blanked(rows: pa.Table, traces: Traces) -> pa.ChunkedArray:
+    """(N,): whether a row is at a place of one about the person, and is still that one."""
+    blanks = traces.blanks.items()
     same = [(*place, b.row_hash) for place, b in blanks if b.row_hash is not None]
     whatever = [place for place, b in blanks if b.row_hash is None]
     return pc.or_(
@@ -244,22 +244,22 @@ def _blanked(rows: pa.Table, found: Traces) -> pa.ChunkedArray:
     )
 
 
-def blanking(found: Traces) -> Change:
+def blanking(traces: Traces) -> Change:
     """Landed rows keep their place, how many rows of which tables they held, and elements that name
     somebody else."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        gone = _blanked(rows, found)
+        gone = _blanked(rows, traces)
         if not pc.any(gone).as_py():
             return None
         left = [
-            row | _left(row["fields"], found.blanks[row["source"], row["file"], row["line"]])
+            row | _left(row["fields"], traces.blanks[row["source"], row["file"], row["line"]])
             for row in rows.filter(gone).to_pylist()
         ]
-        made = pa.concat_tables(
+        rows_now = pa.concat_tables(
             [rows.filter(pc.invert(gone)), pa.Table.from_pylist(left, rows.schema)]
         )
-        return made.take(pc.sort_indices(pc.sort_indices(gone)))
+        return rows_now.take(pc.sort_indices(pc.sort_indices(gone)))
 
     return change
 
@@ -272,13 +272,13 @@ def _left(fields: list[str | None] | None, blank: Blank) -> dict[str, Any]:
     return {"fields": left, "row_hash": "", "problem": blank.problem}
 
 
-def dropping(found: Traces) -> Change:
+def dropping(traces: Traces) -> Change:
     """Quarantined rows about the person go; of others of a raw row that is blanked the hash does,
     which is one of all that it said."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        blanked = _blanked(rows, found)
-        named = _among(_joined(rows, "table_name", *_PLACE, "element"), found.quarantined)
+        blanked = _blanked(rows, traces)
+        named = _among(_joined(rows, "table_name", *_PLACE, "element"), traces.quarantined)
         gone = pc.and_(blanked, named)
         at = rows.schema.get_field_index("row_hash")
         hashes = pc.if_else(blanked, "", rows["row_hash"])
@@ -288,14 +288,14 @@ def dropping(found: Traces) -> Change:
     return change
 
 
-def recounting(found: Traces) -> Change:
+def recounting(traces: Traces) -> Change:
     """Rows that were kept, duplicates or in quarantine are counted as erased, once."""
 
     def change(rows: pa.Table) -> pa.Table | None:
         listed = rows.to_pylist()
         touched = False
         for row in listed:
-            counts = found.counts.get((row["table_name"], row["source"], row["landed_on"]), {})
+            counts = traces.counts.get((row["table_name"], row["source"], row["landed_on"]), {})
             row["n_erased"] = row.get("n_erased") or 0
             if row["n_erased"] > counts.get("erased", 0):  # they are counted so already
                 continue

@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 
 from contracts.errors import ContractError
 from contracts.hashes import hash_of, short_hash
+from contracts.released_table import ReleasedTable
 from contracts.table import Table
 from contracts.tables import (
     LANDED,
@@ -20,7 +21,6 @@ from contracts.tables import (
     SCOREBOARD,
     USER_FEATURES,
     USER_SCORES,
-    ReleasedTable,
 )
 from flows.engine.accounting import Work
 from flows.engine.fingerprints import decide, landing_stage
@@ -30,6 +30,7 @@ from flows.lake.lake import Lake
 from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.release.releases import Release, Releases, branch_of
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
+from flows.steps.declared_rows import writer_of
 from flows.steps.prefect_tasks import say, task
 from flows.steps.scoring import SCORING
 from flows.steps.writers import Answer, Request, Writer
@@ -38,7 +39,10 @@ from jobs.stages import SPARK_JOBS
 
 _ONE = timedelta(days=1)
 
-WRITERS: Mapping[str, Writer] = {USER_SCORES.name: SCORING}
+WRITERS: Mapping[str, Writer] = {
+    USER_SCORES.name: SCORING,
+    **{r.table.name: writer_of(r) for r in ON_BRANCH if r.rows is not None},
+}
 """Table to how its stage writes it."""
 
 
@@ -77,7 +81,7 @@ class Candidate:
     @property
     def scored(self) -> Mapping[str, Any]:
         """What scoring says of the newest day; empty where nobody was to be scored."""
-        return next((w.outputs for w in self.tables if w.table is USER_SCORES), {})
+        return next((w.outputs for w in self.tables if w.table.name == USER_SCORES.name), {})
 
     def files(self, lake: Lake, table: Table, day: date) -> tuple[DataFile, ...]:
         """The files of a day of any table as the release would have them."""

@@ -11,13 +11,14 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from contracts.hashes import hash_of, short_hash
 from contracts.specs import TRACKING_VARIABLE
 from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
 from flows.engine import spark_stages
 from flows.engine.accounting import StageReport, Work
 from flows.engine.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, TASK_WITHHELD, alert
-from flows.engine.fingerprints import decide, hash_of, short_hash
+from flows.engine.fingerprints import decide
 from flows.engine.model_process import run_models
 from flows.engine.run import Night
 from flows.learning.fingerprints import tasks_and_features, train_fingerprint, train_inputs

@@ -16,15 +16,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.kinds import Binary, MultiClass, MultiLabel
+from contracts.segments import ALL
 from contracts.specs import ScoreboardDay, ScoreboardSpec
 from contracts.splits import Cut
 from contracts.tasks import Task, task_named
 from models.data.label_layout import Layout, as_numpy, labelled, task_labels
 from models.evaluation.metrics import MAIN_METRIC, Array, Scores, ece, main_metric
 from models.evaluation.segments import SEEN, SEGMENT_ROWS, segments_of
-
-ALL = "all"
-"""The segment that holds every user."""
 
 
 def compare_days(spec: ScoreboardSpec) -> dict[str, Any]:

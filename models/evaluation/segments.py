@@ -1,4 +1,4 @@
-"""New, active and dormant users: each task is looked at among them apart."""
+"""New, active and dormant users, told apart by their features."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from contracts.segments import ACTIVE_DAYS, NEW_DAYS, SEGMENTS
 from models.data.label_layout import as_numpy
 
-NEW_DAYS, ACTIVE_DAYS = 30, 28
 SEGMENT_ROWS = 50
 """Fewer rows than this say nothing of a segment."""
-SEGMENTS = ("new", "active", "dormant")
-"""Users first seen up to `NEW_DAYS` before the day; of the others, those last seen up to
-`ACTIVE_DAYS` before it, and the rest."""
 SEEN = ("days_since_first_seen", "days_since_last_seen")
 """The features that tell them apart."""
 

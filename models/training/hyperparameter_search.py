@@ -7,7 +7,6 @@ days are not looked at.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 from dataclasses import replace
@@ -20,6 +19,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from contracts.errors import ContractError
+from contracts.hashes import short_hash
 from contracts.specs import TrainSpec, TuneSpec
 from contracts.train_config import PATHS, TrainConfig
 from models.progress import without_progress
@@ -75,7 +75,7 @@ def study_of(name: str, config: TrainConfig) -> str:
     """The study that a search belongs to: losses under other settings than those that are searched,
     of more epochs say, cannot be compared."""
     kept = sorted((k, v) for k, v in config.flat.items() if k not in SEARCHED)
-    return f"{name}-{hashlib.sha256(repr(kept).encode()).hexdigest()[:8]}"
+    return f"{name}-{short_hash(repr(kept))}"
 
 
 def as_trial(config: TrainConfig) -> dict[str, Any]:

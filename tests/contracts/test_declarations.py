@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from contracts.__main__ import PAGES, tables_page, with_tables
@@ -17,9 +19,21 @@ from contracts.kinds import (
     Regression,
     ZeroInflatedLogNormal,
 )
+from contracts.released_table import ReleasedTable
+from contracts.source_table import LANDED_ON, USER_KEY
 from contracts.sources import FIELDS
-from contracts.tables import ON_BRANCH, RELEASED_TABLES, TABLES, USER_FEATURES
+from contracts.table import Table
+from contracts.tables import (
+    AS_OF,
+    ON_BRANCH,
+    RELEASED_TABLES,
+    TABLES,
+    USER_FEATURES,
+)
 from contracts.tasks import TASKS, Mask, Task, enabled_tasks, lacking, task_named
+from flows.planning.process_fingerprints import FINGERPRINTS
+from flows.release.audits import AUDITS
+from flows.steps.candidate import WRITERS
 from jobs import labels
 from models.evaluation import metrics
 from models.network import heads
@@ -57,6 +71,39 @@ def test_every_table_and_stage_that_writes_on_branches_is_declared_once() -> Non
     assert len(set(RELEASED_TABLES)) == len(RELEASED_TABLES)
     assert len({released.stage for released in ON_BRANCH}) == len(ON_BRANCH)
     assert set(RELEASED_TABLES) <= set(TABLES)
+
+
+def test_what_is_declared_of_released_tables_can_be_done() -> None:
+    for n, released in enumerate(ON_BRANCH):
+        assert set(released.audits) <= set(AUDITS)
+        assert released.table.name in WRITERS
+        assert released.stage in FINGERPRINTS
+        before = [earlier.table for earlier in ON_BRANCH[:n]]
+        late = [t for t in released.reads if t in {r.table for r in ON_BRANCH} and t not in before]
+        assert late == [], "a process reads what is written after it"
+
+
+NEW = Table("new", "A table.", ("user_key", "as_of"), "as_of", (USER_KEY, AS_OF))
+LANDS = Table("lands", "A table.", ("user_key", "landed_on"), "landed_on", (USER_KEY, LANDED_ON))
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            {"table": NEW, "rows": "models.new:rows"},
+            "new: rows and reads are of a stage, which it lacks",
+        ),
+        (
+            {"table": LANDS, "stage": "lands"},
+            "lands: expected days of as_of, which releases replace, found days of landed_on",
+        ),
+    ],
+)
+def test_a_released_table_that_cannot_be_is_refused(declared: dict[str, Any], message: str) -> None:
+    with pytest.raises(ContractError) as error:
+        ReleasedTable(**declared)
+    assert str(error.value) == message
 
 
 def test_names_are_declared_once() -> None:

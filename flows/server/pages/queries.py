@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from contracts.kinds import MultiClass, MultiLabel
 from contracts.specs import ExplainSpec
 from contracts.tables import NO_MODEL, SCOREBOARD, USER_FEATURES
 from contracts.tasks import TASKS, Task
+from contracts.user_keys import is_user_key
 from flows.engine.model_process import run_models
 from flows.lake.home_binding import open_home
 from flows.release.duckdb_views import NEWEST, first_row, reading
@@ -24,7 +24,6 @@ from flows.state.receipts import newest
 from flows.storage.location import name_of
 from flows.storage.parquet_files import read_rows, write_rows
 
-_KEY = re.compile(r"[0-9a-f]{32}")
 BINS = 20
 DAYS = 60
 """Nights of quality that a page shows."""
@@ -158,7 +157,7 @@ class Pages:
             UsageError: it is none, or the release does not have it.
         """
         key = text.strip().lower()
-        if not _KEY.fullmatch(key):
+        if not is_user_key(key):
             raise UsageError(
                 "A user_key is 32 digits and letters a to f, as in the column user_key of every "
                 "table. Raw ids are not known here."

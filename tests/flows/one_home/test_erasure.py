@@ -121,7 +121,7 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
 
     # the first try is killed once every table is rewritten, and nothing is pointed to them yet
     with monkeypatch.context() as patch:
-        patch.setattr("flows.erase.point", killed)
+        patch.setattr("flows.retention.erasure.point_to", killed)
         with pytest.raises(ContractError, match="killed"):
             erase(key, reason="request 7")
     made = erase(key, reason="request 7")

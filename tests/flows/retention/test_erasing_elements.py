@@ -17,9 +17,9 @@ from contracts.source_tables.posts import POSTS
 from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
-from flows import erase as erasure
 from flows.engine import run, spark_stages
 from flows.engine.run import Night
+from flows.retention import erasure
 from flows.retention.personal_rows import Blank, Traces
 from flows.settings import read_settings
 from flows.steps import publish
@@ -184,8 +184,8 @@ def test_one_of_several_people_in_a_raw_row_is_erased(
         with monkeypatch.context() as patch:
             kill_after(patch, "flows.lake.rewrite.rewrite", n)
             with pytest.raises(Killed):
-                erasure.take_out(night, night.key.of("ann"), None)
-    made = erasure.take_out(night, night.key.of("ann"), None)
+                erasure.erase_person(night, night.key.of("ann"), None)
+    made = erasure.erase_person(night, night.key.of("ann"), None)
 
     assert (made["raw_rows"], made["rows_of_others"]) == (9, 2)
     assert {line for line in said if "other people" in line} == {
@@ -223,7 +223,7 @@ def test_one_of_several_people_in_a_raw_row_is_erased(
     assert counts(night) == after | {"posts": (11, 2, 0, 2, 7)}
     assert [row for row in bobs if row in rows(night, POSTS)] == rows(night, POSTS)
 
-    erasure.take_out(night, night.key.of("bob"), None)
+    erasure.erase_person(night, night.key.of("bob"), None)
     assert left(night) == [
         ("[null, null, null, null, null, null, null]",
          "erased elements: engagements (1) (2) 3 (4) (5) (7), posts 1 2 (3) 4 5 (7)"),

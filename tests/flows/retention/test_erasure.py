@@ -17,12 +17,11 @@ import pytest
 from contracts.errors import ContractError, UsageError
 from contracts.table import Table
 from contracts.tables import EXAMPLES, USER_ITEM_DAYS, USER_SCORES
-from flows import erase as erasure
 from flows.engine.run import Night
 from flows.lake import maintenance, rewrite
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases, branch_of, heal, now
-from flows.retention import personal_rows
+from flows.retention import erasure, personal_rows
 from flows.retention.personal_rows import Traces
 from flows.state.receipts import Fingerprint, Receipt
 from flows.state.schema import suppressed, trained_on_erased
@@ -124,7 +123,7 @@ STEPS = [
     ("flows.lake.rewrite.rewrite", 2),
     ("flows.lake.rewrite.expire_others", 2),
     ("flows.lake.maintenance.stale_files", 0),
-    ("flows.erase.keep_receipt", 0),
+    ("flows.retention.erasure.keep_receipt", 0),
 ]
 
 
@@ -136,9 +135,9 @@ def test_a_second_try_removes_what_the_first_would_have(
     with monkeypatch.context() as patch:
         kill_after(patch, where, times)
         with pytest.raises(Killed):
-            erasure.take_out(night, KEY, None)
+            erasure.erase_person(night, KEY, None)
     later = Night(night.settings, night.as_of)
-    made = erasure.take_out(later, KEY, None)
+    made = erasure.erase_person(later, KEY, None)
     # young as they are: nothing that was reached before and no longer is
     assert not (before & on_disk(later)) - maintenance.reached_files(later.lake)
     files = [p for p in on_disk(later) if p.endswith(".parquet")]
@@ -155,7 +154,7 @@ def test_a_second_try_removes_what_the_first_would_have(
         == frozenset()
     )
     with pytest.raises(UsageError, match="erased already, and stays so: nothing was changed"):
-        erasure.take_out(later, KEY, None)
+        erasure.erase_person(later, KEY, None)
 
 
 def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
@@ -166,7 +165,7 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
 
     with monkeypatch.context() as patch:
         patch.setattr(registry, "mark_erased", away)
-        made = erasure.take_out(night, KEY, "request 7")
+        made = erasure.erase_person(night, KEY, "request 7")
     assert made["models_marked"] == ["m1"]
     assert told == [
         "MLflow does not show that 1 model was trained on people who were erased: the database "
@@ -190,7 +189,7 @@ def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_perso
     old = staging / "old.parquet"
     pq.write_table(pq.read_table(other), old)
     os.utime(old, (1, 1))
-    erasure.take_out(night, KEY, None)
+    erasure.erase_person(night, KEY, None)
     assert other.exists()
     assert not tells.exists()
     assert not old.exists()
@@ -203,7 +202,7 @@ def test_a_run_tells_of_an_erasure_that_was_cut_off(
         with monkeypatch.context() as patch:
             kill_after(patch, where, 0)
             with pytest.raises(Killed):
-                erasure.take_out(night, KEY, None)
+                erasure.erase_person(night, KEY, None)
         publish.mend(night)
         publish.mend(night, erasing=KEY)
         assert told == [
@@ -211,7 +210,7 @@ def test_a_run_tells_of_an_erasure_that_was_cut_off(
             "deployment `erase` with this user_key again, and it goes on"
         ]
         told.clear()
-    erasure.take_out(night, KEY, None)
+    erasure.erase_person(night, KEY, None)
     publish.mend(night)
     assert told == []
 
@@ -225,7 +224,7 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
         [Receipt("land_old", D1, print_, landed, 2, 2, 1.0, 1, None, "20250309T040000", now())]
     )
     with pytest.raises(UsageError) as error:
-        erasure.take_out(Night(night.settings, night.as_of), KEY, None)
+        erasure.erase_person(Night(night.settings, night.as_of), KEY, None)
     assert str(error.value) == (
         "nothing was erased: raw rows of old are kept, of which the mapping chat says nothing "
         "any more, so whom they name cannot be told. Erase with a mapping that has them (--source), "
@@ -236,5 +235,5 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
 
 def test_who_is_in_no_table_leaves_no_trace(night: Night) -> None:
     with pytest.raises(UsageError, match="no table holds that user_key: nothing was erased"):
-        erasure.take_out(night, "0" * 32, None)
+        erasure.erase_person(night, "0" * 32, None)
     assert suppressed(night.engine) == frozenset()

@@ -21,12 +21,12 @@ from rich.console import Console
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.table import Column, Table
 from contracts.tables import (
-    ON_BRANCH,
     QUARANTINE,
     RECONCILIATION,
     RELEASED_TABLES,
     USER_FEATURES,
     USER_SCORES,
+    released_named,
 )
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS, Task, enabled_tasks, lacking
 from flows.cli import render
@@ -171,8 +171,7 @@ class SimulatedNight(Night):
         }
         made = Fingerprint("code", "config", "inputs")
         self.note(Work("score", {day: made}, 3, 3, 0.1, 1), {day: outputs}, print)
-        (scores,) = ON_BRANCH
-        return Candidate((Written(scores, snapshot, outputs),))
+        return Candidate((Written(released_named(USER_SCORES.name), snapshot, outputs),))
 
 
 NightOf = Callable[[int, frozenset[str]], SimulatedNight]

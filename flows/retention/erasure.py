@@ -1,0 +1,291 @@
+"""Erasure: a person is removed from everything that is kept, and does not come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from sqlalchemy import Engine, delete, insert, null, select, update
+
+from contracts.counts import n_of
+from contracts.errors import UsageError
+from contracts.table import Table
+from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
+from flows.engine.fingerprints import LANDING, landing_stage
+from flows.engine.run import Night
+from flows.lake import maintenance, rewrite
+from flows.lake.rewrite import Change, Moved
+from flows.release.releases import Releases, show_again
+from flows.retention import personal_rows
+from flows.retention.cleanup import check_has, known_runs
+from flows.state.receipts import trained_on
+from flows.state.schema import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
+from flows.steps import publish
+from flows.steps.prefect_tasks import say
+from flows.storage.location import plain_path
+from flows.storage.storage import Storage
+from jobs.spark.scratch import remove_left
+
+
+def erase_person(night: Night, key: str, reason: str | None) -> dict[str, Any]:
+    """Erase somebody, or finish an erasure that was killed. What was done.
+
+    Raises:
+        UsageError: there is nothing to do.
+    """
+    engine, root = night.engine, night.settings.home_folder.path
+    check_sources(night)
+    current = Releases(engine).current()
+    if current is not None:
+        check_has(night.lake, current)
+    before = key in suppressed(engine)
+    if not before:
+        suppress(engine, key, reason, night.started_at)
+    traces = traces_of(night, key)
+    if traces.n_others:
+        say(with_others(traces))
+    rewritten = rewrite_tables(night, key, traces)
+    if not traces.rows and not traces.blanks:
+        forget_attempt(engine, key, before)
+    point_to(night, key, rewritten)
+    publish.derive(Releases(engine), night.lake, night.settings, "erase")
+    reached = personal_rows.reached_before(engine, key, root)
+    receipt = {
+        "raw_rows": len(traces.blanks),
+        "rows_of_others": traces.n_others,
+        "rows": traces.rows,
+        "files_rewritten": sum(one.files for one in rewritten.values()),
+        "files_removed": remove_files(night, key, reached),
+        "models_marked": models_of(engine, key),
+    }
+    keep_receipt(engine, key, receipt)
+    return receipt
+
+
+def traces_of(night: Night, key: str) -> personal_rows.Traces:
+    """Where the person is: as the attempt before has kept it, or looked for now, and kept."""
+    traces = personal_rows.unfinished(night.engine, key)
+    if traces is None:
+        traces = personal_rows.find(night, {key})
+        reached, root = maintenance.reached_files(night.lake), night.settings.home_folder.path
+        personal_rows.keep_first(night.engine, key, traces, reached, root)
+    return traces
+
+
+def forget_attempt(engine: Engine, key: str, before: bool) -> NoReturn:
+    """Leave no trace of somebody who is in no table.
+
+    Args:
+        engine: the home's database.
+        key: the user's.
+        before: whether they were erased before; then they stay so.
+
+    Raises:
+        UsageError: always.
+    """
+    personal_rows.drop(engine, key)
+    if before:
+        raise UsageError("that person is erased already, and stays so: nothing was changed")
+    unsuppress(engine, key)
+    raise UsageError(
+        "no table holds that user_key: nothing was erased. Is the id written as the "
+        "mapping makes it, and hashed with this home's key?"
+    )
+
+
+def check_sources(night: Night) -> None:
+    """Refuse where raw rows are kept that the mapping says nothing of: whom they name cannot be
+    told, though they may name somebody.
+
+    Raises:
+        UsageError: naming their sources.
+    """
+    mapped = {landing_stage(source) for source in night.mapping.sources}
+    stages = {receipt.stage for receipt in night.receipts.all()} - mapped
+    gone = sorted(
+        stage.removeprefix(LANDING)
+        for stage in stages
+        if stage.startswith(LANDING) and night.planner.digests(stage, LANDED.name)
+    )
+    if gone:
+        raise UsageError(
+            f"nothing was erased: raw rows of {', '.join(gone)} are kept, of which the mapping "
+            f"{night.mapping.name} says nothing any more, so whom they name cannot be told. Erase "
+            "with a mapping that has them (--source), such as the one that they landed with"
+        )
+
+
+def with_others(traces: personal_rows.Traces) -> str:
+    """What goes besides, for want of a way to cut a raw row apart."""
+    return (
+        f"{n_of(traces.n_others, 'row')} of tables about other people "
+        f"{'was' if traces.n_others == 1 else 'were'} made of raw rows that are "
+        "blanked whole: the person is named there outside of arrays, or their table's `each` is no "
+        "column. They stay until their day is cleaned again, and are then counted as erased"
+    )
+
+
+def suppress(engine: Engine, key: str, reason: str | None, at: datetime) -> None:
+    with engine.begin() as connection:
+        connection.execute(insert(ERASED).values(user_key=key, erased_at=at, reason=reason))
+
+
+def unsuppress(engine: Engine, key: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(ERASED).where(ERASED.c.user_key == key))
+
+
+def keep_receipt(engine: Engine, key: str, receipt: Mapping[str, Any]) -> None:
+    """Write what was done in the place of where the person was: no kill falls between the two."""
+    with engine.begin() as connection:
+        connection.execute(
+            update(ERASED)
+            .where(ERASED.c.user_key == key)
+            .values(receipt=dict(receipt), traces=null(), reached=null())
+        )
+
+
+def rewrite_tables(night: Night, key: str, traces: personal_rows.Traces) -> dict[Table, Moved]:
+    """Every table without the person, in every snapshot that something needs."""
+    needed = needed_snapshots(night)
+    landed = {file.path for file in night.lake.files_of_days(LANDED, traces.days)}
+    rewritten = {}
+    for table in TABLES:
+        concerns, change = change_of(table, key, traces, landed)
+        staging = night.lake.staging(night.run_id, f"erase-{table.name}")
+        snapshots = needed.get(table.name, set())
+        moved = rewrite.rewrite(night.lake, table, snapshots, concerns, change, staging)
+        rewritten[table] = moved
+        if moved.files:
+            traces.rows[table.name] = traces.rows.get(table.name, 0) + moved.rows
+            personal_rows.keep(night.engine, key, traces)
+            say(f"{table.name}: {n_of(moved.files, 'file')} rewritten")
+    return rewritten
+
+
+def change_of(
+    table: Table, key: str, traces: personal_rows.Traces, landed: Collection[str]
+) -> tuple[Callable[[str], bool], Change]:
+    """Which files of a table may hold the person, and what becomes of their rows.
+
+    Args:
+        table: the table.
+        key: the user's, which all tables but those about raw rows name them by.
+        traces: where raw rows about them are.
+        landed: files with raw rows of those days.
+    """
+    if table is LANDED:
+        return landed.__contains__, personal_rows.blanking(traces)
+    if table is QUARANTINE:
+        return lambda path: bool(traces.blanks), personal_rows.dropping(traces)
+    if table is RECONCILIATION:
+        return lambda path: bool(traces.counts), personal_rows.recounting(traces)
+    return lambda path: rewrite.holding({key}, path), rewrite.without({key})
+
+
+def needed_snapshots(night: Night) -> dict[str, set[int]]:
+    """Table to the snapshots that releases name, and those that models were trained on."""
+    needed: dict[str, set[int]] = {}
+    for release in Releases(night.engine).all():
+        for name, snapshot in release.snapshots.items():
+            needed.setdefault(name, set()).add(int(snapshot))
+    for name, snapshots in trained_on(night.receipts).items():
+        needed.setdefault(name, set()).update(snapshots)
+    return needed
+
+
+def point_to(night: Night, key: str, rewritten: Mapping[Table, Moved]) -> None:
+    """Point releases and receipts to the rewritten snapshots, show them, and mark models that were
+    trained on the person."""
+    trained = rewritten[EXAMPLES].snapshots if EXAMPLES in rewritten else {}
+    models = {
+        str(receipt.outputs["model_id"])
+        for day in night.receipts.days("train")
+        if (receipt := night.receipts.get("train", day))
+        and int(receipt.outputs.get("examples_snapshot") or 0) in trained
+    }
+    moved = Moved(
+        {old: new for one in rewritten.values() for old, new in one.snapshots.items()},
+        {old: new for one in rewritten.values() for old, new in one.paths.items()},
+    )
+    record(night.engine, key, models, moved)
+    night.reload_receipts()
+    needed = needed_snapshots(night)
+    for table in rewritten:
+        rewrite.expire_others(night.lake, table, needed.get(table.name, set()))
+    if show_again(Releases(night.engine), night.lake, publish.database(night)):
+        say(f"{publish.database(night).name} shows the release without them")
+
+
+def record(engine: Engine, key: str, models: Collection[str], moved: Moved) -> None:
+    """Put the new snapshots and paths where the old ones stand, and mark the models: all in one
+    transaction, for the receipts are how such models are known."""
+    marked = set(models_of(engine, key))
+    with engine.begin() as connection:
+        for model_id in sorted(set(models) - marked):
+            connection.execute(insert(TRAINED_ON).values(model_id=model_id, user_key=key))
+        for row in connection.execute(select(RELEASES)).mappings().all():
+            connection.execute(
+                update(RELEASES)
+                .where(RELEASES.c.release_id == row["release_id"])
+                .values(snapshots=moved.in_json(dict(row["snapshots"])))
+            )
+        for row in connection.execute(select(RECEIPTS)).mappings().all():
+            outputs = moved.in_json(dict(row["outputs"]))
+            if outputs != row["outputs"]:
+                connection.execute(
+                    update(RECEIPTS)
+                    .where(RECEIPTS.c.stage == row["stage"], RECEIPTS.c.day == row["day"])
+                    .values(outputs=outputs)
+                )
+
+
+def models_of(engine: Engine, key: str) -> list[str]:
+    """Models that were trained on the person."""
+    asked = select(TRAINED_ON.c.model_id).where(TRAINED_ON.c.user_key == key)
+    with engine.connect() as connection:
+        return sorted(str(model) for model in connection.execute(asked).scalars())
+
+
+def remove_files(night: Night, key: str, before: Collection[str]) -> int:
+    """Delete the files that it has replaced, and what runs left; take the key out of pages.
+
+    Of what nothing had reached before either, files that may tell of the person go at once, for
+    whoever would have committed them has lost the right to write; the others keep their time.
+
+    Args:
+        night: the run.
+        key: the user's.
+        before: Files that tables led to before the erasure.
+
+    Returns:
+        How many data files are deleted.
+    """
+    runs = known_runs(night.engine) | maintenance.runs_of(night.lake, before)
+    stale = maintenance.stale_files(night.lake, runs, None)
+    grace = night.started_at - timedelta(hours=night.settings.keep_files_hours)
+    gone = tuple(
+        file
+        for file in stale.files
+        if (path := plain_path(file.location)) in before
+        or file.changed_at < grace
+        or rewrite.may_tell({key}, path)
+    )
+    maintenance.remove(night.lake, maintenance.Stale(gone))
+    home = night.settings.home_folder
+    remove_left(home.scratch / "spark")
+    for folder in home.storage.folders(home.runs):
+        home.storage.remove_folder(folder.location)
+    for pages in (home.reports, home.mlflow_artifacts):
+        for page in home.storage.files(pages, recursive=True):
+            if page.location.endswith(".html"):
+                hide_key(home.storage, page.location, key)
+    return len(gone)
+
+
+def hide_key(storage: Storage, page: str, key: str) -> None:
+    """Take the start of a key, which is all that a page shows of one, out of it."""
+    text = storage.read_text(page)
+    if key[:8] in text:
+        storage.write_text(page, text.replace(key[:8], "erased"))

@@ -1,0 +1,44 @@
+"""Released tables that declare a function for their rows, which a process runs day by day."""
+
+from __future__ import annotations
+
+from contracts.released_table import ReleasedTable
+from contracts.specs import TableDay, TableSpec
+from flows.engine.model_process import run_models
+from flows.engine.run import Night
+from flows.steps.prefect_tasks import say
+from flows.steps.writers import Answer, Request, Writer, WrittenFiles
+
+
+def writer_of(released: ReleasedTable) -> Writer:
+    """Has the declared function write the table's files."""
+
+    def write(night: Night, request: Request) -> Answer:
+        files = {
+            day: {table.name: request.files(table, day) for table in released.reads}
+            for day in request.days
+        }
+        spec = TableSpec(
+            released.table.name,
+            tuple(
+                TableDay(
+                    day,
+                    {name: tuple(f.path for f in group) for name, group in files[day].items()},
+                    request.release_id,
+                    f"{request.staging}/{day}.parquet",
+                )
+                for day in request.days
+            ),
+        )
+        home = night.settings.home_folder
+        reports = run_models(spec, home.storage.local_path(home.run(night.run_id)), say)["days"]
+        rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
+        return Answer(
+            rows_in,
+            {
+                day.as_of: WrittenFiles(report["rows"], (day.path,))
+                for day, report in zip(spec.days, reports, strict=True)
+            },
+        )
+
+    return Writer(write)

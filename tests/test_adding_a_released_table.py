@@ -1,0 +1,178 @@
+"""The page about adding a table is followed to the letter, on a copy of the code."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+
+THE_TABLE_AT_WORK = '''
+"""The added table is written, audited, published, healed, compared, rolled back and erased."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.errors import ContractError
+from contracts.tables import ON_BRANCH, TABLES, released_named
+from contracts.__main__ import tables_page
+from flows.engine.fingerprints import ROLLED_BACK, decide
+from flows.planning.process_fingerprints import FINGERPRINTS
+from flows.planning.stage_list import on_branches, tonight
+from flows.release.diff import compare
+from flows.release.duckdb_views import query
+from flows.release.releases import Releases, branch_of
+from flows.retention import erasure, personal_rows
+from flows.retention.personal_rows import Traces
+from flows.state.receipts import WITHDRAWN, Fingerprint
+from flows.steps import publish
+from flows.steps.candidate import Candidate, write_table
+from jobs.spark.schema import arrow_schema
+from jobs.stages import process_named
+from tests.flows.conftest import QUIET
+from tests.flows.steps.simulated_scores import FIRST, SETS, USERS, heard, nights_in
+
+pytestmark = QUIET
+LOYALTY = released_named("loyalty").table
+
+
+def candidate_of(night):
+    """A night up to its audit: scores are made up, the table's rows come from its process."""
+    (scores,) = night.commit(night.tasks).tables
+    written = write_table.fn(night, "loyalty", [night.as_of], "m1", (), Candidate((scores,)))
+    return Candidate((scores, written))
+
+
+def published(night):
+    candidate = candidate_of(night)
+    publish.audit.fn(night, candidate, [night.as_of])
+    return publish.publish.fn(night, candidate, [night.as_of])
+
+
+def loyalty(night, sql="SELECT as_of, user_key, tier, release_id FROM loyalty ORDER BY ALL"):
+    return query(night.settings.home_folder.analysts_file, sql)[1]
+
+
+def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
+    said = heard(monkeypatch)
+    monkeypatch.setattr(erasure, "say", said.append)
+    monkeypatch.setitem(FINGERPRINTS, "score", lambda *given: Fingerprint("code", "config", "inputs"))
+    night_of = nights_in(tmp_path, monkeypatch)
+    assert LOYALTY in TABLES
+    assert "## loyalty" in tables_page()
+    assert process_named("loyalty").writes == (LOYALTY,)
+
+    # A night writes it on a branch, where nobody reads it before its audit.
+    one = night_of(0, SETS[-1])
+    assert [entry.stage for entry in on_branches(tonight, lambda night: "m1")] == ["score", "loyalty"]
+    candidate = candidate_of(one)
+    assert one.lake.files(LOYALTY) == ()
+    audited = publish.audit.fn(one, candidate, [FIRST])
+    assert [(a.check, a.found) for a in audited if a.table == "loyalty"] == [
+        ("rows of loyalty conform to its contract", "3 rows"),
+        ("one row of loyalty per user_key, as_of", "3 rows, 3 different"),
+        ("one day of loyalty", "0 rows of another day"),
+        ("one row per user", "3 rows, 3 users"),
+        ("every known user, no other", "3 known, 3 there, 0 unknown"),
+        ("one day", "0 rows of another day"),
+    ]
+
+    # A crash behind the row that publishes: the next start heals.
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "derive", lambda *given: None)
+        first = publish.publish.fn(one, candidate, [FIRST])
+    assert one.lake.files(LOYALTY) == ()
+    publish.mend(one)
+    tier = "one"
+    assert loyalty(one) == [(FIRST, user, tier, first.release_id) for user in USERS]
+    assert one.lake.snapshot(LOYALTY) == first.snapshots["loyalty"]
+    assert one.lake.snapshot(LOYALTY, branch_of(first.release_id)) is None
+    assert "mended after a crash: loyalty points to release " + first.release_id in said
+
+    # The same again is reused, and gives the same release.
+    lines = len(said)
+    written = write_table.fn(one, "loyalty", [FIRST], "m1")
+    assert said[lines:] == ["loyalty: reused, nothing changed"]
+    assert written.snapshot == first.snapshots["loyalty"]
+
+    # A failing audit stops the release, and analysts keep the one before.
+    bad = night_of(5, SETS[-1])
+    bad.users = [USERS[0], *USERS]
+    with pytest.raises(ContractError) as error:
+        published(bad)
+    assert str(error.value).partition("loyalty fails")[2] == (
+        " its audit; the release before stays current:\\n"
+        "  one row of loyalty per user_key, as_of: 4 rows, 3 different\\n"
+        "  one row per user: 4 rows, 3 users\\n"
+        "  every known user, no other: 4 known, 3 there, 0 unknown"
+    )
+    assert len(loyalty(bad)) == 3
+
+    # The next release compares, and is rolled back.
+    two = night_of(1, SETS[-1])
+    second = published(two)
+    assert [row[0] for row in loyalty(two)] == [FIRST] * 3 + [two.as_of] * 3
+    compared = compare(two.settings, first.release_id, second.release_id, None)
+    assert compared.tables == (("loyalty", 3, 3, 0, 0, 0),)
+    releases = Releases(two.engine)
+    releases.rollback(two.lake)
+    publish.derive(releases, two.lake, two.settings, "rollback")
+    assert len(loyalty(two)) == 3
+    assert two.lake.snapshot(LOYALTY) == first.snapshots["loyalty"]
+    two.reload_receipts()
+    receipt = two.receipts.get("loyalty", two.as_of)
+    assert receipt.fingerprint.inputs == WITHDRAWN
+    again = FINGERPRINTS["loyalty"](two, two.as_of, "m1")
+    assert decide("loyalty", two.as_of, again, receipt).reason == ROLLED_BACK
+
+    # Somebody is erased from it, in every release.
+    monkeypatch.setattr(personal_rows, "find", lambda night, keys: Traces({}, (), {}))
+    made = erasure.erase_person(two, USERS[0], None)
+    assert made["rows"]["loyalty"] == 1
+    assert loyalty(two) == [(FIRST, user, tier, first.release_id) for user in USERS[1:]]
+    assert releases.of(second.release_id).snapshots["loyalty"] != second.snapshots["loyalty"]
+'''
+
+
+def test_one_entry_and_one_module_are_enough(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/adding-a-table.md").read_text()
+    entry = re.search(r"```python\n(ReleasedTable\(.*?\n\),)\n```", page, flags=re.S)
+    module = re.search(r"```python\n(\"\"\"How loyal.*?)```", page, flags=re.S)
+    assert entry is not None
+    assert module is not None
+    for folder in ("contracts", "jobs", "models", "flows", "infra", "tests"):
+        shutil.copytree(
+            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    tables = tmp_path / "contracts/tables.py"
+    text = tables.read_text()
+    place = "    ReleasedTable(USER_FEATURES),\n"
+    assert text.count(place) == 1
+    lines = "".join(f"    {line}\n" for line in entry.group(1).splitlines())
+    tables.write_text(text.replace(place, lines + place))
+    (tmp_path / "models/loyalty.py").write_text(module.group(1))
+    (tmp_path / "tests/flows/test_loyalty.py").write_text(THE_TABLE_AT_WORK)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/flows/test_loyalty.py",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
