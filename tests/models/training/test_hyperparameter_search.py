@@ -61,7 +61,7 @@ def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
     assert set(again["best"]) <= {"network.dropout"}
     assert "going on with 2 trials" in caplog.text
     assert "the best so far" in caplog.text
-    assert "epoch" not in caplog.text
+    assert "training loss" not in caplog.text
     tried = [
         t.params["dropout"] for t in optuna.load_study(study_name="one", storage=storage).trials
     ]
