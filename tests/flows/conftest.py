@@ -38,12 +38,6 @@ ENVIRONMENT = {
     "NIGHTJAR_MAX_SCORE_SHIFT": "none",  # models of two epochs lie where they happen to
     "NIGHTJAR_SOURCE": str(REPOSITORY / "infra/sources/market.toml"),
 }
-QUIET = [
-    # Prefect's temporary server and its clients
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
 
 
 PASSWORD = "tufted-puffin-4711"

@@ -20,9 +20,8 @@ from flows.settings import read_settings
 from flows.state.receipts import Receipts
 from jobs.market.files import simulate
 from jobs.market.traits import Market
-from tests.flows.conftest import ENVIRONMENT, QUIET
+from tests.flows.conftest import ENVIRONMENT
 
-pytestmark = QUIET
 START, DAYS = date(2025, 1, 1), 9
 NIGHT = START + timedelta(days=DAYS)
 

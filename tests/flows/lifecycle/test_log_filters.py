@@ -23,11 +23,10 @@ from flows.lifecycle.log_filters import _Ours
 from flows.steps.prefect_tasks import flow, task, transient
 from tests.bench.stops import COMMAND
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import ENVIRONMENT, QUIET
+from tests.flows.conftest import ENVIRONMENT
 from tests.flows.lifecycle.test_signals import MAPPING, environment
 from tests.flows.terminal_lines import lines_at_a_terminal
 
-pytestmark = QUIET
 HERE = "tests/flows/lifecycle/test_log_filters.py"
 PREFECT = "prefect/flow_engine.py"
 

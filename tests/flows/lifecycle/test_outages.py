@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -32,18 +30,6 @@ from tests.conftest import REPOSITORY
 from tests.flows.conftest import ENVIRONMENT, fresh_databases
 from tests.flows.lifecycle.test_signals import MAPPING, environment
 from tests.flows.server_outage import doorway
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _pools_are_gone() -> Iterator[None]:
-    """What is said of connections that are still open is said here, not in another file's test."""
-    yield
-    gc.collect()
 
 
 def receipt(stage: str, day: int) -> Receipt:

@@ -24,10 +24,9 @@ from flows.release.releases import Releases
 from flows.rollback import rollback
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from tests.flows.conftest import QUIET
 from tests.flows.first_night import NIGHT
 
-pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
+pytestmark = pytest.mark.usefixtures("first")
 FIRST, LAST = NIGHT - timedelta(days=22), NIGHT - timedelta(days=19)
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from flows.engine.code_hash import name_of, reached
 from flows.engine.fingerprints import CODE_OF_FILES, CODE_OF_LANDING
 from jobs.stages import SPARK_JOBS
-from tests.flows.conftest import QUIET
 from tests.flows.first_night import FirstNight
-
-pytestmark = QUIET
 
 RUNNER = (
     "contracts.days.Days.__post_init__",

@@ -1,7 +1,4 @@
-"""The same night with a PostgreSQL server: equal to the bit, and its password stands nowhere.
-
-Its name sorts before the tests that change the shared home's raw files.
-"""
+"""The same night with a PostgreSQL server: equal to the bit, and its password stands nowhere."""
 
 from __future__ import annotations
 
@@ -28,10 +25,14 @@ from flows.settings import read_settings
 from flows.state.postgres import DATABASES
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from tests.flows.conftest import PASSWORD, QUIET, fresh_databases
+from tests.flows.conftest import PASSWORD, fresh_databases
 from tests.flows.first_night import NIGHT
 
-pytestmark = QUIET
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow keeps engines of its own, and leaves their connections to the garbage collector.
+    pytest.mark.filterwarnings("ignore:connection <psycopg:ResourceWarning"),
+]
 SECRETS = {
     "NIGHTJAR_ALERT_WEBHOOK": "https://hooks.example/razorbill-4712",
     "NIGHTJAR_OPERATORS_PASSWORD": "kittiwake-4713",
@@ -55,7 +56,7 @@ def served(home: Path, first, server: str) -> Iterator[dict[str, Any]]:
             done = nightly(NIGHT)
         yield done | {"home": home.parent / "ein Zuhause für PostgreSQL", "arguments": arguments}
     patch.undo()
-    gc.collect()  # pools of connections close, under the filters of these tests
+    gc.collect()  # MLflow's connections, under the filters of these tests
 
 
 @contextmanager

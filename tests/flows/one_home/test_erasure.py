@@ -32,10 +32,7 @@ from flows.release.model_registry import TRAINED_ON_ERASED, Registry
 from flows.release.releases import Releases
 from flows.settings import NightjarSettings, read_settings
 from flows.state.schema import suppressed
-from tests.flows.conftest import QUIET
 from tests.flows.first_night import NIGHT
-
-pytestmark = QUIET
 
 
 @pytest.fixture(scope="module")

@@ -29,10 +29,9 @@ from flows.settings import read_settings
 from flows.state.schema import RUNS, open_database
 from flows.state.writer_lock import writing
 from tests.bench.contents import contents, untrue_receipts
-from tests.flows.conftest import QUIET
 from tests.flows.first_night import NIGHT
 
-pytestmark = [*QUIET, pytest.mark.usefixtures("first")]
+pytestmark = pytest.mark.usefixtures("first")
 CUT = NIGHT - timedelta(days=24)
 
 

@@ -28,11 +28,8 @@ from flows.state.schema import CURRENT, open_database
 from flows.steps import prefect_tasks, publish
 from flows.steps import tasks as steps
 from tests.conftest import REPOSITORY
-from tests.flows.conftest import QUIET
 from tests.flows.first_night import NIGHT, START
 from tests.flows.terminal_lines import lines_at_a_terminal
-
-pytestmark = QUIET
 
 
 def count(home: Path, sql: str) -> Any:
@@ -87,7 +84,6 @@ def test_the_pages_queries_run(home: Path, first, page: str, least: int) -> None
         assert rows or "label_" in statement or "AS was" in statement, statement
 
 
-@pytest.mark.filterwarnings("ignore:fetch_arrow_table:DeprecationWarning")
 def test_the_pages_python_runs(home: Path, first) -> None:
     text = (REPOSITORY / "docs/analysts.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)

@@ -21,9 +21,6 @@ from contracts.tasks import TASKS
 from flows.release.duckdb_views import query
 from flows.server.pages.app import make_app
 from flows.settings import read_settings
-from tests.flows.conftest import QUIET
-
-pytestmark = QUIET
 
 
 @contextmanager

@@ -11,10 +11,8 @@ import pytest
 from contracts.errors import UsageError
 from flows.release.duckdb_views import query
 from flows.replay import replay
-from tests.flows.conftest import QUIET
 from tests.flows.first_night import NIGHT
 
-pytestmark = QUIET
 REASON = "currency: no rate for it"
 
 

@@ -15,10 +15,7 @@ from flows.engine.spark_stages import compute
 from flows.monitor import scoreboard
 from flows.release.duckdb_views import query
 from flows.settings import read_settings
-from tests.flows.conftest import QUIET
 from tests.flows.first_night import NIGHT
-
-pytestmark = QUIET
 
 
 def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> None:

@@ -14,9 +14,7 @@ from contracts.errors import UsageError
 from contracts.tables import LANDED, TABLES
 from flows.lake.lake import Lake
 from flows.release.duckdb_views import query
-from tests.flows.conftest import QUIET
 
-pytestmark = QUIET
 PERSONAL = {
     "raw id": r"\bu[0-9]{1,6}\b",
     "name": r"\bName [0-9]+\b",

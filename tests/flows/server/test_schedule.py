@@ -29,12 +29,7 @@ from flows.server import up
 from flows.server.automations import crash_silent_runs, put
 from flows.settings import NightjarSettings, read_settings
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:

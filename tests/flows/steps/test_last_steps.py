@@ -27,7 +27,6 @@ from flows.release.audit import raise_if_failed
 from flows.release.releases import Release, now
 from flows.release.score_audits import audit_scores
 from flows.steps import tasks
-from tests.flows.conftest import QUIET
 from tests.flows.steps.simulated_scores import (
     FIRST,
     SETS,
@@ -44,8 +43,6 @@ from tests.flows.steps.simulated_scores import (
     trained_tasks,
     whole,
 )
-
-pytestmark = QUIET
 
 
 def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:

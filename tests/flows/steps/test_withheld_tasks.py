@@ -15,7 +15,6 @@ from flows.release.duckdb_views import query
 from flows.state.receipts import Fingerprint
 from flows.steps import publish, scoring, tasks
 from flows.steps.candidate import Candidate, write_table
-from tests.flows.conftest import QUIET
 from tests.flows.steps.simulated_scores import (
     FIRST,
     SETS,
@@ -25,8 +24,6 @@ from tests.flows.steps.simulated_scores import (
     statuses,
     trained,
 )
-
-pytestmark = QUIET
 
 
 @pytest.fixture
