@@ -16,7 +16,7 @@ from contracts.tables import USER_FEATURES, USER_SCORES
 from flows import backfill as past
 from flows.backfill import EngineName, Mode, Stage, backfill
 from flows.cli.main import app
-from flows.engine import run as night
+from flows.engine import spark_stages
 from flows.lake.lake import Lake
 from flows.nightly import nightly
 from flows.release.duckdb_views import query
@@ -115,7 +115,7 @@ def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: 
 
 
 def test_engines_that_differ_stop_a_backfill(home: Path, monkeypatch) -> None:
-    real = night.run_job
+    real = spark_stages.run_job
 
     def wrong(*words: Any, **named: Any) -> Any:
         result = real(*words, **named)
@@ -124,7 +124,7 @@ def test_engines_that_differ_stop_a_backfill(home: Path, monkeypatch) -> None:
                 object.__setattr__(made, "digest", f"other {day}")
         return result
 
-    monkeypatch.setattr(night, "run_job", wrong)
+    monkeypatch.setattr(spark_stages, "run_job", wrong)
     first, last = FIRST + timedelta(days=4), FIRST + timedelta(days=5)
     snapshot = Lake(home / "lake").snapshot(USER_FEATURES)
     with pytest.raises(ContractError) as error:
