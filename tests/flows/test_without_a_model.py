@@ -69,6 +69,7 @@ def test_a_night_stops_at_wrong_expressions_before_a_file_is_landed(
     assert landed == []
 
 
+@pytest.mark.slow
 def test_a_night_without_a_model_publishes_all_but_scores(
     spark: SparkSession, tmp_path: Path, monkeypatch
 ) -> None:

@@ -59,6 +59,18 @@ def digests(home: Path, stage: str, table: str) -> dict[date, str]:
     }
 
 
+@pytest.fixture
+def features_of_the_past(home: Path) -> None:
+    """A backfill of the range has run."""
+    backfill(FIRST, LAST, mode=Mode.run)
+
+
+@pytest.fixture
+def scores_of_the_past(home: Path) -> None:
+    """The range's first day is scored."""
+    backfill(FIRST, FIRST, stages=[Stage.score], mode=Mode.run)
+
+
 def test_a_plan_says_what_why_and_at_what_cost_and_a_backfill_runs_it(home: Path) -> None:
     before = plan_of(home, *span())
     days = [str(FIRST + timedelta(days=n)) for n in range(4)]
@@ -114,6 +126,7 @@ def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: 
     assert digests(home, "user_features", USER_FEATURES.name) == one_pass
 
 
+@pytest.mark.slow
 def test_engines_that_differ_stop_a_backfill(home: Path, monkeypatch) -> None:
     real = spark_stages.run_job
 
@@ -135,8 +148,9 @@ def test_engines_that_differ_stop_a_backfill(home: Path, monkeypatch) -> None:
     assert Lake(home / "lake").snapshot(USER_FEATURES) == snapshot
 
 
+@pytest.mark.slow
 def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_refused(
-    home: Path, monkeypatch, tmp_path: Path
+    home: Path, features_of_the_past: None, monkeypatch, tmp_path: Path
 ) -> None:
     raw = tmp_path / "raw"
     shutil.copytree(home.parent / "raw", raw)
@@ -204,6 +218,7 @@ def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> N
     assert told.exit_code == 0, told.output
 
 
+@pytest.mark.slow
 def test_days_scored_one_after_the_other_are_all_reused_together(home: Path) -> None:
     days = [FIRST + timedelta(days=n) for n in (1, 2)]
     for day in days:
@@ -214,7 +229,10 @@ def test_days_scored_one_after_the_other_are_all_reused_together(home: Path) -> 
     assert again["release_id"] == before.release_id
 
 
-def test_scores_that_wait_apart_are_made_together(home: Path, monkeypatch) -> None:
+@pytest.mark.slow
+def test_scores_that_wait_apart_are_made_together(
+    home: Path, scores_of_the_past: None, monkeypatch
+) -> None:
     """Scores of a run that failed its audit are on a branch, which a later one does not build on."""
     days = [FIRST + timedelta(days=n) for n in (0, 3)]
 

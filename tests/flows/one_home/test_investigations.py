@@ -48,6 +48,7 @@ def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
     found.check()
 
 
+@pytest.mark.slow
 def test_settings_are_searched_on_the_lakes_examples(home: Path, monkeypatch) -> None:
     settings = {"OPTIMISER__MAX_EPOCHS": "1", "NETWORK__WIDTH": "32", "NETWORK__DEPTH": "1"}
     for name, value in settings.items():

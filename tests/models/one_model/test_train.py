@@ -59,6 +59,7 @@ def test_what_is_shuffled_is_missed_if_it_says_something(trained) -> None:
     assert (Path(trained["folder"]) / "importance.png").stat().st_size > 1000
 
 
+@pytest.mark.slow  # that labels of test days change no weight shows it as well
 def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -> None:
     short = CONFIG.changed(max_epochs=2)
     ids = [
