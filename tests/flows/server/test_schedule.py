@@ -29,7 +29,13 @@ from flows.server import up
 from flows.server.automations import crash_silent_runs, put
 from flows.settings import NightjarSettings, read_settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # Prefect's client and the server behind the webhook leave sockets and event loops
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
 
 
 def free_port() -> int:
