@@ -10,6 +10,7 @@ from tests.flows.first_night import FirstNight
 RUNNER = (
     "contracts.days.Days.__post_init__",
     "contracts.days.as_ranges",
+    "contracts.measures.Distinct.hashes",  # a column's name
     "contracts.tables.",
     "contracts.clean_tables.",
     "contracts.table.",
