@@ -18,7 +18,7 @@ from contracts.days import Days, parse_day
 from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from flows.engine.accounting import StageReport
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.planning import stage_list
 from flows.planning.plan import Plan, check_kept, keep
 from flows.planning.plan_page import plan_as_markdown
@@ -102,7 +102,7 @@ def backfill(
     return result_of(night) | {"as_of": asked.end, "release_id": release.release_id}
 
 
-def execute_and_publish(night: Night, asked: Backfill, token: str | None) -> Release:
+def execute_and_publish(night: Run, asked: Backfill, token: str | None) -> Release:
     """Do what is asked for, or refuse if a plan of it, by its token, is not what would be done."""
     with only_writer(night, f"the backfill of {asked.start} to {asked.end}", AFTER_THE_NIGHT):
         current = released(night.engine, asked.stages)  # a rollback may have been first
@@ -151,13 +151,13 @@ class Backfill:
             "force": self.force,
         }
 
-    def entries(self, night: Night, current: Release | None) -> tuple[Entry, ...]:
+    def entries(self, night: Run, current: Release | None) -> tuple[Entry, ...]:
         """Its list of stages, which a plan prints and a run executes."""
         stages = [stage.value for stage in self.stages]
         return stage_list.backfill(night, self.days, stages, self.engine.value, self.force, current)
 
 
-def plan_of_backfill(night: Night, asked: Backfill) -> Plan:
+def plan_of_backfill(night: Run, asked: Backfill) -> Plan:
     """What it would do now."""
     current = Releases(night.engine).current()
     roots = {}
@@ -214,7 +214,7 @@ def as_form(
     return form
 
 
-def show_plan(night: Night, plan: Plan) -> dict[str, Any]:
+def show_plan(night: Run, plan: Plan) -> dict[str, Any]:
     """Keep the plan, and show it in the run's artifact."""
     keep(night.engine, plan)
     create_markdown_artifact(
@@ -264,7 +264,7 @@ def open_backfill(
     source: Path | None,
     raw: Path | None,
     settings: NightjarSettings | None = None,
-) -> Night:
+) -> Run:
     """Validate every parameter before anything costly starts.
 
     Labels know what had landed before `end` or the newest released day, whichever is later.
@@ -280,9 +280,9 @@ def open_backfill(
     if last < first:
         raise UsageError(f"a backfill must not end ({last}) before it starts ({first})")
     settings = settings or read_settings(source=source, raw=raw)
-    night = Night(settings, last)
+    night = Run(settings, last)
     current = released(night.engine, stages)
     if current is not None and current.as_of > last:
-        night = Night(settings, current.as_of)
+        night = Run(settings, current.as_of)
     night.look_at_files()
     return night

@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 from contracts.counts import n_of
 from contracts.errors import UsageError
 from contracts.user_keys import DIGITS, is_user_key
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.retention.erasure import erase_person
 from flows.settings import read_settings
 from flows.state.writer_lock import NIGHT_FIRST
@@ -39,9 +39,9 @@ def erase(
         raw: The folder of the raw files. Empty: the one in the settings.
     """
     key = as_key(user_key)
-    night = Night(read_settings(source=as_path(source), raw=as_path(raw)), default_as_of())
-    with only_writer(night, "an erasure", NIGHT_FIRST, erasing=key):
-        receipt = erase_person(night, key, as_text(reason, "reason"))
+    run = Run(read_settings(source=as_path(source), raw=as_path(raw)), default_as_of())
+    with only_writer(run, "an erasure", NIGHT_FIRST, erasing=key):
+        receipt = erase_person(run, key, as_text(reason, "reason"))
     with after_publication("the erasure's receipt for Prefect"):
         text = as_markdown(key, receipt)
         create_markdown_artifact(text, key="erasure", description=f"{key[:8]}…")

@@ -7,7 +7,7 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from contracts.errors import UsageError
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning import gate
 from flows.planning import stage_list
 from flows.planning.plan import Plan, check_kept
@@ -51,32 +51,32 @@ def nightly(
         no_train: Leave training out: users are scored by the model there is; where there is none,
             features and labels are published without scores.
     """
-    night = open_night(as_of, source, raw, no_train)
+    run = open_night(as_of, source, raw, no_train)
     model_id = as_text(accept, "accept")
     if model_id is not None:
-        receipt = night.receipts.get("train", night.as_of)
-        gate.accept(night.engine, receipt.outputs if receipt else None, model_id)
-    token, day = as_text(plan, "plan"), [night.as_of]
-    if night.settings.pools:
+        receipt = run.receipts.get("train", run.as_of)
+        gate.accept(run.engine, receipt.outputs if receipt else None, model_id)
+    token, day = as_text(plan, "plan"), [run.as_of]
+    if run.settings.pools:
         if token is not None:
-            check_kept(night.engine, token, plan_of_night(night))
-        on_pools(night, source, raw)
+            check_kept(run.engine, token, plan_of_night(run))
+        on_pools(run, source, raw)
         token = None  # it is being run
 
-    with only_writer(night, f"the night of {night.as_of}", NIGHT_FIRST):
+    with only_writer(run, f"the night of {run.as_of}", NIGHT_FIRST):
         if token is not None:
-            check_kept(night.engine, token, plan_of_night(night))
-        candidate = Candidate.of(execute(night, stage_list.nightly(night)))
-        audited = publish.audit(night, candidate, day)
-        release = publish.publish(night, candidate, day)
-        trained = gate.trained_tonight(night)
-        page = tasks.report(night, trained, candidate.scored, audited, release)
-    return result_of(night) | {"release_id": release.release_id} | page
+            check_kept(run.engine, token, plan_of_night(run))
+        candidate = Candidate.of(execute(run, stage_list.nightly(run)))
+        audited = publish.audit(run, candidate, day)
+        release = publish.publish(run, candidate, day)
+        trained = gate.trained_tonight(run)
+        page = tasks.report(run, trained, candidate.scored, audited, release)
+    return result_of(run) | {"release_id": release.release_id} | page
 
 
-def plan_of_night(night: Night) -> Plan:
+def plan_of_night(run: Run) -> Plan:
     """What the night would do now."""
-    call: dict[str, Any] = {"command": "run", "as_of": str(night.as_of)}
-    if night.settings.no_train:
+    call: dict[str, Any] = {"command": "run", "as_of": str(run.as_of)}
+    if run.settings.no_train:
         call["no_train"] = True
-    return planned(night, stage_list.nightly(night), call)
+    return planned(run, stage_list.nightly(run), call)

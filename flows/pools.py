@@ -9,7 +9,7 @@ from prefect.deployments import run_deployment
 from prefect.runtime import flow_run
 
 from contracts.errors import ContractError
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.planning import stage_list
 from flows.planning.stage_list import Entry
 from flows.state.writer_lock import NIGHT_FIRST
@@ -57,7 +57,7 @@ def train(
 
 def _part(
     what: str,
-    stages: Callable[[Night], Iterable[Entry]],
+    stages: Callable[[Run], Iterable[Entry]],
     as_of: str,
     source: str,
     raw: str,
@@ -70,7 +70,7 @@ def _part(
     return result_of(night)
 
 
-def on_pools(night: Night, source: str, raw: str) -> None:
+def on_pools(night: Run, source: str, raw: str) -> None:
     """Have the parts done by the pools' workers; what they have done is then there to be reused.
 
     A run that is started again takes up the part that it had started, unless that one failed.

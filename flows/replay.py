@@ -11,7 +11,7 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 
 from contracts.errors import UsageError
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.monitor.quarantine import dropped_rows
 from flows.planning import stage_list
 from flows.release.releases import Release, Releases
@@ -57,23 +57,23 @@ def replay(
     if last < first:
         raise UsageError(f"until ({last}) must not lie before day ({first})")
     text, at_once = as_text(reason, "reason"), as_flag(publish_release, "publish_release")
-    night = open_replay(last, as_path(source), as_path(raw))
-    before, after, release = clean_again(night, first, last, text, at_once)
+    run = open_replay(last, as_path(source), as_path(raw))
+    before, after, release = clean_again(run, first, last, text, at_once)
     rows = changes(total(before), total(after))
     with after_publication("the replay's report"):
         create_markdown_artifact(as_markdown(first, last, rows), key="replay")
     for table, why, was, now in rows:
         say(f"{table}: {why}: {was} in quarantine before, {now} now")
     return {
-        "run_id": night.run_id,
+        "run_id": run.run_id,
         "rows": rows,
         "release_id": None if release is None else release.release_id,
-        "recomputed": sum(report.recomputed for report in night.reports),
+        "recomputed": sum(report.recomputed for report in run.reports),
     }
 
 
 def clean_again(
-    night: Night, first: date, last: date, reason: str | None, at_once: bool
+    run: Run, first: date, last: date, reason: str | None, at_once: bool
 ) -> tuple[Dropped, Dropped, Release | None]:
     """Clean the days of quarantined rows again, and publish what follows if that is wanted.
 
@@ -83,37 +83,37 @@ def clean_again(
     Raises:
         UsageError: nothing is in quarantine.
     """
-    with only_writer(night, f"a replay of {first} to {last}", AFTER_THE_NIGHT):
-        before = dropped_rows(night.lake, first, last, reason)
+    with only_writer(run, f"a replay of {first} to {last}", AFTER_THE_NIGHT):
+        before = dropped_rows(run.lake, first, last, reason)
         if not before:
             raise UsageError(
                 f"nothing that landed from {first} to {last} is in quarantine"
                 + (f" for a reason that holds {reason!r}" if reason else "")
                 + "; `nightjar quarantine` lists what is"
             )
-        current = Releases(night.engine).current() if at_once else None
-        entries = stage_list.replay(night, days_of(before), current)
-        candidate = Candidate.of(execute(night, entries))
-        after = dropped_rows(night.lake, first, last, reason)
+        current = Releases(run.engine).current() if at_once else None
+        entries = stage_list.replay(run, days_of(before), current)
+        candidate = Candidate.of(execute(run, entries))
+        after = dropped_rows(run.lake, first, last, reason)
         release = None
         if current is not None:
-            publish.audit(night, candidate, [current.as_of])
-            release = publish.publish(night, candidate, [current.as_of])
+            publish.audit(run, candidate, [current.as_of])
+            release = publish.publish(run, candidate, [current.as_of])
         elif at_once:
             say("nothing is published before the first night; what was cleaned stays")
     return before, after, release
 
 
-def open_replay(last: date, source: Path | None, raw: Path | None) -> Night:
+def open_replay(last: date, source: Path | None, raw: Path | None) -> Run:
     """As of the newest released day, so that what is rebuilt is what analysts see."""
     settings = read_settings(source=source, raw=raw)
-    night = Night(settings, last + timedelta(days=1))
-    current = Releases(night.engine).current()
+    run = Run(settings, last + timedelta(days=1))
+    current = Releases(run.engine).current()
     newest = current.as_of if current is not None else default_as_of()
-    if newest > night.as_of:
-        night = Night(settings, newest)
-    night.look_at_files()
-    return night
+    if newest > run.as_of:
+        run = Run(settings, newest)
+    run.look_at_files()
+    return run
 
 
 def days_of(dropped: Dropped) -> dict[str, list[date]]:

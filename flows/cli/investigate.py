@@ -31,10 +31,10 @@ from flows.release import duckdb_views
 from flows.settings import NightjarSettings, read_settings
 
 if TYPE_CHECKING:
-    from flows.engine.run import Night
+    from flows.engine.run import Run
 
 
-def _night(settings: NightjarSettings) -> Night:
+def _night(settings: NightjarSettings) -> Run:
     """A run's context as of the newest released day, to read with."""
     begin(settings.home_folder)
     from flows.engine import run
@@ -44,7 +44,7 @@ def _night(settings: NightjarSettings) -> Night:
     current = Releases(open_home(settings)).current()
     if current is None:
         raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
-    return run.Night(settings, current.as_of)
+    return run.Run(settings, current.as_of)
 
 
 def explain(

@@ -105,17 +105,17 @@ def _plan(
 
         first, last = parse_day(start, "--start"), parse_day(end, "--end")
         wanted = _stages(stages)
-        night = past.open_backfill(first, last, wanted, settings.source, settings.raw, settings)
+        run = past.open_backfill(first, last, wanted, settings.source, settings.raw, settings)
         asked = past.Backfill(first, last, wanted, _engine(engine), force)
-        return past.plan_of_backfill(night, asked), night.engine
-    from flows.engine.run import Night
+        return past.plan_of_backfill(run, asked), run.engine
+    from flows.engine.run import Run
     from flows.nightly import plan_of_night
     from flows.steps.opening import default_as_of
 
     day = parse_day(as_of, "--as-of") if as_of else default_as_of()
-    night = Night(settings, day)
-    night.look_at_files()
-    return plan_of_night(night), night.engine
+    run = Run(settings, day)
+    run.look_at_files()
+    return plan_of_night(run), run.engine
 
 
 def _backfill() -> Any:

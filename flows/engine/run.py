@@ -42,7 +42,7 @@ def drop_retired(lake: Lake, receipts: Receipts) -> None:
         lake.drop(name)
 
 
-class Night:
+class Run:
     """What a run knows; all that landed before `as_of` is known."""
 
     def __init__(self, settings: NightjarSettings, as_of: date, run_id: str | None = None):

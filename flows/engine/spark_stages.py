@@ -21,7 +21,7 @@ from flows.engine.accounting import (
     size_of,
 )
 from flows.engine.fingerprints import Decision, landing_stage
-from flows.engine.run import Night, Say
+from flows.engine.run import Run, Say
 from flows.state.receipts import Fingerprint
 from flows.state.schema import suppressed
 from jobs import erasure
@@ -33,67 +33,65 @@ from jobs.stage import Engine, Job
 from jobs.stages import job_named
 
 
-def check_mapping(night: Night, say: Say) -> None:
+def check_mapping(run: Run, say: Say) -> None:
     """Analyse the mapping's expressions, unless nothing is to be computed of them.
 
     Raises:
         UsageError: some are wrong; all are named.
     """
-    if any(not d.reuse for d in _decisions_of_expressions(night)):
+    if any(not d.reuse for d in _decisions_of_expressions(run)):
         say("the mapping's expressions: analysing them")
-        check_expressions(night.spark, night.mapping)
+        check_expressions(run.spark, run.mapping)
 
 
-def _decisions_of_expressions(night: Night) -> Iterator[Decision]:
+def _decisions_of_expressions(run: Run) -> Iterator[Decision]:
     """What is to be done about days of the stages that compute expressions."""
-    for source in night.mapping.sources:
-        yield from night.land_decisions(source)
-    for table in night.mapping.mapped_tables:
-        yield from night.planner.decisions(job_named(f"clean_{table}"), night.landed_days)
+    for source in run.mapping.sources:
+        yield from run.land_decisions(source)
+    for table in run.mapping.mapped_tables:
+        yield from run.planner.decisions(job_named(f"clean_{table}"), run.landed_days)
 
 
-def land(night: Night, source: Source, say: Say) -> StageReport:
+def land(run: Run, source: Source, say: Say) -> StageReport:
     """Land the source's new and changed files, in one go, and only those."""
     stage = landing_stage(source)
-    decisions = night.land_decisions(source)
+    decisions = run.land_decisions(source)
     todo = [d.day for d in decisions if not d.reuse]
     if not todo:
-        return night.report(StageReport(stage, len(decisions), 0), say)
-    night.check_database()
-    by_day = night.files_by_day(source)
+        return run.report(StageReport(stage, len(decisions), 0), say)
+    run.check_database()
+    by_day = run.files_by_day(source)
     say(f"{stage}: reading {n_of(sum(len(by_day[d]) for d in todo), 'file')}")
     started = time.monotonic()
     result = run_landing(
-        night.spark,
+        run.spark,
         source,
         [file for day in todo for file in by_day[day]],
         [] if source.landed_on is not None else todo,
-        night.lake.staging(night.run_id, stage),
-        night.settings.files_per_day,
+        run.lake.staging(run.run_id, stage),
+        run.settings.files_per_day,
         partial(
             erasure.blanked,
             source=source,
-            settings=night.job_settings,
-            keys=suppressed(night.engine),
+            settings=run.job_settings,
+            keys=suppressed(run.engine),
         ),
     )
     fingerprints = {d.day: d.fingerprint for d in decisions}
     if source.landed_on is not None:
         landed = result.written[LANDED.name]
-        _say_what_is_later(night, stage, landed, say)
-        landed |= vanished_days(night.receipts.days(stage), landed)
+        _say_what_is_later(run, stage, landed, say)
+        landed |= vanished_days(run.receipts.days(stage), landed)
         fingerprints = dict.fromkeys((*landed, date.min), fingerprints[date.min])
     computed = Computed(stage, decisions, fingerprints, result, 0, started)
-    return _account(night, computed, {LANDED.name: {"source": source.name}}, {}, say)
+    return _account(run, computed, {LANDED.name: {"source": source.name}}, {}, say)
 
 
-def _say_what_is_later(
-    night: Night, stage: str, landed: Mapping[date, WrittenDay], say: Say
-) -> None:
-    later = sum(written.rows for day, written in landed.items() if day >= night.as_of)
+def _say_what_is_later(run: Run, stage: str, landed: Mapping[date, WrittenDay], say: Say) -> None:
+    later = sum(written.rows for day, written in landed.items() if day >= run.as_of)
     if later:
         rows = n_of(later, "row lands", "rows land")
-        say(f"{stage}: {rows} on {night.as_of} or later: a later night's")
+        say(f"{stage}: {rows} on {run.as_of} or later: a later night's")
 
 
 def vanished_days(
@@ -106,7 +104,7 @@ def vanished_days(
 
 
 def compute(
-    night: Night,
+    run: Run,
     name: str,
     days: Sequence[date],
     say: Say,
@@ -123,30 +121,30 @@ def compute(
         ContractError: they differ.
     """
     job = job_named(name)
-    decisions = night.planner.decisions(job, days, force)
+    decisions = run.planner.decisions(job, days, force)
     todo = sorted(d.day for d in decisions if not d.reuse)
     if not todo:
-        return night.report(StageReport(name, len(decisions), 0), say)
-    night.check_database()
+        return run.report(StageReport(name, len(decisions), 0), say)
+    run.check_database()
     say(f"{name}: {span_of_days(todo)}")
     started = time.monotonic()
-    result, rows_in = write(night, job, todo, engine, name)
+    result, rows_in = write(run, job, todo, engine, name)
     if result.reconciled or name.startswith("clean_"):
-        night.lake.replace_rows(
+        run.lake.replace_rows(
             RECONCILIATION, result.reconciled, todo, {"table_name": job.writes[0].name}
         )
     notes = {"engine": "one-pass"} if engine == "one-pass" and len(todo) > 1 else {}
     if notes and sample and job.one_pass is not None:
-        equal = compare_with_single_days(night, job, result, todo, sample, say)
+        equal = compare_with_single_days(run, job, result, todo, sample, say)
         notes["equal_to_per_day"] = ", ".join(map(str, equal))
     fingerprints = {d.day: d.fingerprint for d in decisions}
     computed = Computed(name, decisions, fingerprints, result, rows_in, started)
     where = {QUARANTINE.name: {"table_name": job.writes[0].name}}
-    return _account(night, computed, where, notes, say)
+    return _account(run, computed, where, notes, say)
 
 
 def compare_with_single_days(
-    night: Night, job: Job, result: Result, days: Sequence[date], sample: int, say: Say
+    run: Run, job: Job, result: Result, days: Sequence[date], sample: int, say: Say
 ) -> list[date]:
     """Days spread over `days` that came out of one pass as they do alone.
 
@@ -158,7 +156,7 @@ def compare_with_single_days(
     (table,) = job.writes
     problems = []
     for day in chosen:
-        alone, _ = write(night, job, [day], "per-day", f"{job.name}_alone")
+        alone, _ = write(run, job, [day], "per-day", f"{job.name}_alone")
         in_one_pass = result.written[table.name][day].digest
         expected = alone.written[table.name][day].digest
         if in_one_pass != expected:
@@ -172,52 +170,52 @@ def compare_with_single_days(
 
 
 def write(
-    night: Night, job: Job, days: Sequence[date], engine: Engine | None, folder: str
+    run: Run, job: Job, days: Sequence[date], engine: Engine | None, folder: str
 ) -> tuple[Result, int]:
     """Compute days of a job into a folder of this run, committing nothing; and rows read."""
-    inputs, rows_in = inputs_of(night, job, days)
+    inputs, rows_in = inputs_of(run, job, days)
     result = run_job(
-        night.spark,
+        run.spark,
         job,
         inputs,
         days,
-        night.lake.staging(night.run_id, folder),
-        night.job_settings,
-        night.settings.files_per_day,
+        run.lake.staging(run.run_id, folder),
+        run.job_settings,
+        run.settings.files_per_day,
         engine or ("one-pass" if len(days) > 1 else "per-day"),
     )
     return result, rows_in
 
 
-def inputs_of(night: Night, job: Job, days: Sequence[date]) -> tuple[dict[str, list[str]], int]:
+def inputs_of(run: Run, job: Job, days: Sequence[date]) -> tuple[dict[str, list[str]], int]:
     """Files that the job reads for these days, by table, and their rows."""
-    base = base_of(night, job, days[0])
+    base = base_of(run, job, days[0])
     inputs: dict[str, list[str]] = {}
     rows = 0
     for table in dict.fromkeys(read.table for read in job.reads):
         where = None
         if table is LANDED:
-            fed = night.mapping.feeding(job.writes[0].name)
+            fed = run.mapping.feeding(job.writes[0].name)
             where = {"source": [source.name for source, _ in fed]}
-        wanted = {p for day in days for p in night.planner.partitions(job, table, day, base)}
-        files = night.lake.files_of_days(table, wanted, where)
+        wanted = {p for day in days for p in run.planner.partitions(job, table, day, base)}
+        files = run.lake.files_of_days(table, wanted, where)
         inputs[table.name] = [file.path for file in files]
         rows += sum(file.rows for file in files)
     if job.incremental is not None:
-        files = night.lake.files_of_days(job.incremental, [base] if base else [])
+        files = run.lake.files_of_days(job.incremental, [base] if base else [])
         inputs[job.incremental.name] = [file.path for file in files]
         rows += sum(file.rows for file in files)
     return inputs, rows
 
 
-def base_of(night: Night, job: Job, first: date) -> date | None:
+def base_of(run: Run, job: Job, first: date) -> date | None:
     """The newest day of the table that an incremental job may start from to compute `first`."""
     if job.incremental is None:
         return None
     states = job_named(job.incremental.name)
-    for day in reversed(night.receipts.days(states.name)):
+    for day in reversed(run.receipts.days(states.name)):
         early = day < first or (day == first and states is not job)
-        if early and night.planner.decisions(states, [day])[0].reuse:
+        if early and run.planner.decisions(states, [day])[0].reuse:
             return day
     return None
 
@@ -237,7 +235,7 @@ class Computed:
 
 
 def _account(
-    night: Night,
+    run: Run,
     computed: Computed,
     where: Mapping[str, Mapping[str, str]],
     notes: Mapping[str, str],
@@ -246,7 +244,7 @@ def _account(
     """Commit what was written, then write the receipts of what was committed; only then does the
     stage count."""
     written = computed.result.written
-    outputs = commit(night.lake, written, where, notes)
+    outputs = commit(run.lake, written, where, notes)
     rows = rows_of(outputs)
     first_table = next(iter(written))
     work = Work(
@@ -255,11 +253,11 @@ def _account(
         computed.rows_in or sum(by_table[first_table]["rows"] for by_table in outputs.values()),
         sum(rows.values()),
         time.monotonic() - computed.started,
-        size_of(night.lake.storage, written),
+        size_of(run.lake.storage, written),
     )
-    night.receipts.write(receipts_of(work, outputs, rows, night.run_id))
-    night.planner.forget(computed.stage)
-    return night.report(report_of(work, computed.decisions, computed.result), say)
+    run.receipts.write(receipts_of(work, outputs, rows, run.run_id))
+    run.planner.forget(computed.stage)
+    return run.report(report_of(work, computed.decisions, computed.result), say)
 
 
 def span_of_days(days: Sequence[date]) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, insert, select
 
 from contracts.errors import ContractError, UsageError
 from contracts.tables import NO_MODEL
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.fingerprints import not_trained
 from flows.release.releases import Releases
 from flows.state.schema import ACCEPTED
@@ -55,39 +55,39 @@ class Choice:
     """Whether a person should decide about the challenger."""
 
 
-def model_of_night(night: Night) -> str | None:
+def model_of_night(run: Run) -> str | None:
     """The model that tonight scores with; None while it is not trained."""
-    report = training_report(night)
-    return None if report is None else choice_of(night, report).model_id
+    report = training_report(run)
+    return None if report is None else choice_of(run, report).model_id
 
 
-def training_report(night: Night) -> dict[str, Any] | None:
+def training_report(run: Run) -> dict[str, Any] | None:
     """The report of tonight's training; None if there was none yet."""
-    if night.settings.no_train:
-        return not_trained(night)
-    receipt = night.receipts.get("train", night.as_of)
+    if run.settings.no_train:
+        return not_trained(run)
+    receipt = run.receipts.get("train", run.as_of)
     return None if receipt is None else dict(receipt.outputs)
 
 
-def trained_tonight(night: Night) -> dict[str, Any]:
+def trained_tonight(run: Run) -> dict[str, Any]:
     """The report of tonight's training.
 
     Raises:
         ContractError: there was none.
     """
-    report = training_report(night)
+    report = training_report(run)
     if report is None:
-        raise ContractError(f"no model was trained as of {night.as_of}")
+        raise ContractError(f"no model was trained as of {run.as_of}")
     return report
 
 
-def choice_of(night: Night, report: Mapping[str, Any]) -> Choice:
+def choice_of(run: Run, report: Mapping[str, Any]) -> Choice:
     """By the report of tonight's training, and what people have approved."""
     return chosen(
         report,
-        Releases(night.engine).champion(night.as_of),
-        accepted(night.engine, str(report["model_id"])),
-        night.settings.failed_tasks == "base_rate",
+        Releases(run.engine).champion(run.as_of),
+        accepted(run.engine, str(report["model_id"])),
+        run.settings.failed_tasks == "base_rate",
     )
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from contracts.specs import DatasetSpec, RunSpec, TrainSpec
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import git_commit
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.fingerprints import TrainInputs
 from flows.storage.location import plain_path
 
 
 def train_spec(
-    night: Night,
+    run: Run,
     inputs: TrainInputs,
     files: Sequence[str],
     champion: str | None,
@@ -25,34 +25,34 @@ def train_spec(
     `champion` is the folder of the model to compare with, and in `checkpoints` a training that is
     killed leaves its state.
     """
-    home = night.settings.home_folder
+    home = run.settings.home_folder
     return TrainSpec(
         files=tuple(files),
-        as_ofs=tuple(night.example_days),
+        as_ofs=tuple(run.example_days),
         known_until=inputs.known_until,
         settle_days=inputs.settle_days,
         tasks=inputs.tasks,
         config=inputs.config,
-        folder=str(home.process_folder(night.run_id, "train")),
+        folder=str(home.process_folder(run.run_id, "train")),
         first_as_of=inputs.first_as_of,
         champion=champion,
         champion_withheld=inputs.champion_withheld,
-        run=_mlflow_run(night),
+        run=_mlflow_run(run),
         single_task_twins=inputs.single_task_twins,
         checkpoints=str(checkpoints),
     )
 
 
-def _mlflow_run(night: Night) -> RunSpec:
-    snapshot = str(night.lake.snapshot(EXAMPLES))
+def _mlflow_run(run: Run) -> RunSpec:
+    snapshot = str(run.lake.snapshot(EXAMPLES))
     return RunSpec(
-        experiment=f"nightjar-{night.mapping.name}",
-        artifact_location=night.settings.home_folder.mlflow_artifacts_uri,
-        name=f"{night.as_of}",
-        datasets=(DatasetSpec(EXAMPLES.name, snapshot, plain_path(night.lake.location)),),
+        experiment=f"nightjar-{run.mapping.name}",
+        artifact_location=run.settings.home_folder.mlflow_artifacts_uri,
+        name=f"{run.as_of}",
+        datasets=(DatasetSpec(EXAMPLES.name, snapshot, plain_path(run.lake.location)),),
         tags={
-            "as_of": str(night.as_of),
-            "nightjar_run": night.run_id,
+            "as_of": str(run.as_of),
+            "nightjar_run": run.run_id,
             "git_commit": git_commit() or "none",
             "examples_snapshot": snapshot,
         },

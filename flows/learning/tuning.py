@@ -12,47 +12,47 @@ from contracts.tables import EXAMPLES
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import table_shape
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.fingerprints import first_as_of
 from flows.lifecycle.progress import Say
 
 _ONE = timedelta(days=1)
 
 
-def tune(night: Night, minutes: float, trials: int, say: Say) -> dict[str, Any]:
+def tune(run: Run, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     """Search within a time budget; it goes on with an earlier search of the same examples, tasks,
     days, code and settings (but for those that are searched).
 
     Raises:
         ContractError: the lake has no examples.
     """
-    days = sorted(day for day in night.receipts.days("examples") if day < night.as_of)
-    files = [file.path for day in days for file in night.lake.files(EXAMPLES, day, day + _ONE)]
+    days = sorted(day for day in run.receipts.days("examples") if day < run.as_of)
+    files = [file.path for day in days for file in run.lake.files(EXAMPLES, day, day + _ONE)]
     if not files:
         raise ContractError("there are no examples to learn from yet: run a night first")
-    tasks = [task.name for task in night.tasks]
-    digests = night.planner.digests("examples", EXAMPLES.name)
+    tasks = [task.name for task in run.tasks]
+    digests = run.planner.digests("examples", EXAMPLES.name)
     content = hash_of(
         [
             tasks,
-            {name: day.isoformat() for name, day in first_as_of(night).items()},
+            {name: day.isoformat() for name, day in first_as_of(run).items()},
             sorted((str(day), digests.get(day)) for day in days),
-            str(night.as_of),  # it decides which days are learnt from, and which are validation's
-            night.settings.settle_days,
+            str(run.as_of),  # it decides which days are learnt from, and which are validation's
+            run.settings.settle_days,
             code_fingerprint(("models.training.hyperparameter_search",)) + table_shape((EXAMPLES,)),
         ]
     )
-    home = night.settings.home_folder
-    folder = home.process_folder(night.run_id)
+    home = run.settings.home_folder
+    folder = home.process_folder(run.run_id)
     train = TrainSpec(
         files=tuple(files),
         as_ofs=tuple(days),
-        known_until=night.as_of,
-        settle_days=night.settings.settle_days,
+        known_until=run.as_of,
+        settle_days=run.settings.settle_days,
         tasks=tuple(tasks),
-        config=night.settings.train,
+        config=run.settings.train,
         folder=str(folder / "tune"),
-        first_as_of=first_as_of(night),
+        first_as_of=first_as_of(run),
     )
     storage = f"sqlite:///{home.tuning_database}"
     spec = TuneSpec(train, storage, short_hash(content), 60 * minutes, trials)

@@ -11,7 +11,7 @@ from contracts.errors import ContractError, UsageError
 from contracts.specs import LateDataSpec, ScoreDaysSpec, ScoreSpec
 from contracts.tables import LABELS, NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lifecycle.progress import Say
 from flows.release.model_registry import Registry
 from flows.release.releases import Releases
@@ -19,7 +19,7 @@ from jobs.features.without_tiles import as_now, features_from_clean
 from jobs.spark.files import read_table, write_days
 
 
-def compare_features(night: Night, day: date, say: Say) -> dict[str, Any]:
+def compare_features(run: Run, day: date, say: Say) -> dict[str, Any]:
     """Per task: the AUC of the current model as of `day`, `as_was` and `as_now`.
 
     Features `as_now` take each row to have landed when it happened, if it has landed by now; what
@@ -29,12 +29,12 @@ def compare_features(night: Night, day: date, say: Say) -> dict[str, Any]:
         ContractError: there is no model yet.
         UsageError: the lake has no features or labels as of `day`.
     """
-    current = Releases(night.engine).current()
+    current = Releases(run.engine).current()
     if current is None or current.model_id == NO_MODEL:
         raise ContractError("there is no model to score with yet: run a night first")
     span = (day, day + timedelta(days=1))
     was, labels = (
-        [f.path for f in night.lake.files(table, *span)] for table in (USER_FEATURES, LABELS)
+        [f.path for f in run.lake.files(table, *span)] for table in (USER_FEATURES, LABELS)
     )
     if not was or not labels:
         missing = "features" if not was else "labels"
@@ -42,20 +42,20 @@ def compare_features(night: Night, day: date, say: Say) -> dict[str, Any]:
             f"there are no {missing} as of {day}; "
             f"nightjar backfill --start {day} --end {day} --stages labels"
         )
-    say(f"late data: features as of {day}, as known before {night.as_of}")
+    say(f"late data: features as of {day}, as known before {run.as_of}")
     clean = {
         table.name: read_table(
-            night.spark, table, [f.path for f in night.lake.files(table, end=night.as_of)]
+            run.spark, table, [f.path for f in run.lake.files(table, end=run.as_of)]
         )
         for table in CLEAN_TABLES
     }
-    folder = night.scratch_files("as_now")
+    folder = run.scratch_files("as_now")
     rows = features_from_clean(as_now(clean), [day])
-    now = write_days(night.spark, rows, USER_FEATURES, [day], folder)[day].files
+    now = write_days(run.spark, rows, USER_FEATURES, [day], folder)[day].files
     files = {"as_was": tuple(was), "as_now": tuple(now)}
-    home = night.settings.home_folder
-    runs = home.process_folder(night.run_id)
-    model = str(Registry(night.settings).fetch(current.model_id))
+    home = run.settings.home_folder
+    runs = home.process_folder(run.run_id)
+    model = str(Registry(run.settings).fetch(current.model_id))
     days = tuple(
         ScoreSpec(
             files=paths,

@@ -19,7 +19,7 @@ from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import NO_MODEL, USER_FEATURES
 from contracts.tasks import TASKS
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lifecycle.progress import Say
 from flows.release.duckdb_views import first_row
 from flows.release.model_registry import Registry
@@ -73,7 +73,7 @@ class Canaries:
             )
 
 
-def canary(night: Night, cut: date, say: Say) -> Canaries:
+def canary(run: Run, cut: date, say: Say) -> Canaries:
     """Plant canaries in the clean rows of the home, and look for whoever sees them.
 
     Twins share their past and differ only in what comes after `cut`; beside them all rows after
@@ -83,9 +83,9 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
     Raises:
         UsageError: nothing landed before `cut`, or after it.
     """
-    spark = night.spark
+    spark = run.spark
     clean = {
-        table.name: read_table(spark, table, [f.path for f in night.lake.files(table)])
+        table.name: read_table(spark, table, [f.path for f in run.lake.files(table)])
         for table in CLEAN_TABLES
     }
     planted = with_canaries(clean, cut, SHARE, SEED)
@@ -93,10 +93,10 @@ def canary(night: Night, cut: date, say: Say) -> Canaries:
     files = {}
     for name, world in worlds.items():
         say(f"canary: features of the {name} world as of {cut}")
-        files[name] = _features(night, world, cut, name)
+        files[name] = _features(run, world, cut, name)
     n_pairs, seen, moved = tell_apart(files["planted"], files["altered"], cut)
     with in_memory() as connection:
-        tasks = _scored(night, connection, files["planted"], cut, say)
+        tasks = _scored(run, connection, files["planted"], cut, say)
     return Canaries(cut, n_pairs, seen, moved, tasks)
 
 
@@ -131,10 +131,10 @@ def tell_apart(
     return n_pairs, seen, moved
 
 
-def _features(night: Night, world: Mapping[str, DataFrame], cut: date, name: str) -> list[str]:
-    folder = night.scratch_files(f"canary_{name}")
+def _features(run: Run, world: Mapping[str, DataFrame], cut: date, name: str) -> list[str]:
+    folder = run.scratch_files(f"canary_{name}")
     rows = features_from_clean(world, [cut])
-    return list(write_days(night.spark, rows, USER_FEATURES, [cut], folder)[cut].files)
+    return list(write_days(run.spark, rows, USER_FEATURES, [cut], folder)[cut].files)
 
 
 def _differing(connection: duckdb.DuckDBPyConnection, joined: str) -> dict[str, int]:
@@ -151,18 +151,18 @@ def _differing(connection: duckdb.DuckDBPyConnection, joined: str) -> dict[str, 
 
 
 def _scored(
-    night: Night, connection: duckdb.DuckDBPyConnection, files: list[str], cut: date, say: Say
+    run: Run, connection: duckdb.DuckDBPyConnection, files: list[str], cut: date, say: Say
 ) -> dict[str, tuple[float, float]]:
     """How well scores tell twins with a future from those without; nothing without a model."""
-    current = Releases(night.engine).current()
+    current = Releases(run.engine).current()
     if current is None or current.model_id == NO_MODEL:
         return {}
-    home = night.settings.home_folder
-    folder = home.process_folder(night.run_id)
+    home = run.settings.home_folder
+    folder = home.process_folder(run.run_id)
     spec = ScoreSpec(
         files=tuple(files),
         as_of=cut,
-        model=str(Registry(night.settings).fetch(current.model_id)),
+        model=str(Registry(run.settings).fetch(current.model_id)),
         release_id="canary",
         path=f"{folder}/canary/{cut}.parquet",
         scratch=str(folder / "canary"),
@@ -192,6 +192,6 @@ def _scored(
     return aucs
 
 
-def default_cut(night: Night) -> date:
+def default_cut(run: Run) -> date:
     """A month before the newest released day, so that there is a future to leak."""
-    return night.as_of - timedelta(days=30)
+    return run.as_of - timedelta(days=30)

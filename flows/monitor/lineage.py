@@ -29,7 +29,7 @@ from contracts.tables import (
 )
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.engine.spark_stages import inputs_of
 from flows.lifecycle.errors import sentence
 from flows.lifecycle.progress import Say
@@ -70,7 +70,7 @@ class Origin:
     """What came out differently when it was recomputed; nothing if all of it matched."""
 
 
-def explain(night: Night, who: str, day: date, say: Say) -> Origin:
+def explain(night: Run, who: str, day: date, say: Say) -> Origin:
     """The origin of a user's scores as of a day, with features and scores recomputed.
 
     `who` is a `user_key`, or a raw user id, which is hashed.
@@ -118,9 +118,7 @@ def explain(night: Night, who: str, day: date, say: Say) -> Origin:
     return origin
 
 
-def _row(
-    night: Night, table: Table, day: date, who: str, release: Release
-) -> dict[str, Any] | None:
+def _row(night: Run, table: Table, day: date, who: str, release: Release) -> dict[str, Any] | None:
     for file in night.lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
         rows = read_rows(file.path, filters=[("user_key", "=", who), ("as_of", "=", day)])
         if rows.num_rows:
@@ -129,7 +127,7 @@ def _row(
     return None
 
 
-def _model(night: Night, model_id: str) -> dict[str, Any]:
+def _model(night: Run, model_id: str) -> dict[str, Any]:
     """What is known of how a model was trained; of none, that it is none."""
     if model_id == NO_MODEL:
         return {"model": f"{NO_MODEL}: nobody is scored in this release"}
@@ -158,7 +156,7 @@ def mlflow_of(registry: Registry, model_id: str, run_id: str | None = None) -> d
     return {"MLflow run": run, "registered version": version or "none", **(tags or {})}
 
 
-def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
+def _tiles(night: Run, who: str, day: date) -> list[dict[str, Any]]:
     """The user's tiles in the widest window, as known at `day`."""
     first = day - timedelta(days=max(WINDOWS) + 1)
     nothing = dict.fromkeys((n for n in USER_DAYS.names if n not in USER_DAYS.grain), 0)
@@ -174,7 +172,7 @@ def _tiles(night: Night, who: str, day: date) -> list[dict[str, Any]]:
     return [tiles[days] for days in sorted(tiles)]
 
 
-def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date, date]]:
+def _clean_rows(night: Run, who: str, day: date) -> list[tuple[str, int, date, date]]:
     counts = []
     with in_memory() as connection:
         for table in CLEAN_TABLES:
@@ -193,7 +191,7 @@ def _clean_rows(night: Night, who: str, day: date) -> list[tuple[str, int, date,
     return counts
 
 
-def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tuple[str, str, int]]:
+def _files(night: Run, rows: Sequence[tuple[str, int, date, date]]) -> list[tuple[str, str, int]]:
     """Raw files that landed between a user's first and last row of a table, newest first."""
     raw_files: set[tuple[str, str, int]] = set()
     with in_memory() as connection:
@@ -214,7 +212,7 @@ def _files(night: Night, rows: Sequence[tuple[str, int, date, date]]) -> list[tu
     return sorted(raw_files, key=lambda f: (f[1], f[0]), reverse=True)
 
 
-def _mismatches(night: Night, origin: Origin, say: Say) -> list[str]:
+def _mismatches(night: Run, origin: Origin, say: Say) -> list[str]:
     """Recompute the user's features from tiles, and the scores with the artifact: what differs."""
     path = _recomputed_features(night, origin, say)
     recomputed = read_rows(path).to_pylist()[0]
@@ -233,7 +231,7 @@ def _mismatches(night: Night, origin: Origin, say: Say) -> list[str]:
     return problems
 
 
-def _recomputed_features(night: Night, origin: Origin, say: Say) -> str:
+def _recomputed_features(night: Run, origin: Origin, say: Say) -> str:
     """The file of the user's row of features, from tiles."""
     job, day, who = job_named("user_features"), origin.as_of, origin.user_key
     say(f"explain: the features of {who[:8]} as of {day} again, from tiles")
@@ -264,7 +262,7 @@ def _recomputed_features(night: Night, origin: Origin, say: Say) -> str:
     return path
 
 
-def _recomputed_scores(night: Night, origin: Origin, path: str, say: Say) -> dict[str, Any]:
+def _recomputed_scores(night: Run, origin: Origin, path: str, say: Say) -> dict[str, Any]:
     """The row of scores of the features in `path`; what moved them is noted in `origin`."""
     home, day = night.settings.home_folder, origin.as_of
     runs = home.process_folder(night.run_id)

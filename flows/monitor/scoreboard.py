@@ -19,7 +19,7 @@ from flows.engine.accounting import Work
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import decide, table_shape
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lifecycle.progress import Say
 from flows.release.releases import Releases
 from flows.state.receipts import WITHDRAWN, Fingerprint
@@ -32,82 +32,82 @@ MIN_ERRORS = 3.0
 """Standard errors that a mean must be off before it counts as more than chance."""
 
 
-def due(night: Night) -> tuple[date, ...]:
+def due(run: Run) -> tuple[date, ...]:
     """Published days of which more is known than the scoreboard says, oldest first.
 
     Each comes up once per task: on the night after its window, and the days for late rows, are
     over.
     """
-    published = _published(night)
+    published = _published(run)
     days = []
-    for day in night.receipts.days("score"):
-        scored = night.receipts.get("score", day)
+    for day in run.receipts.days("score"):
+        scored = run.receipts.get("score", day)
         if scored is None or scored.outputs["path"] not in published:
             continue
         if scored.fingerprint.inputs == WITHDRAWN:
             continue
-        if not closed_tasks(night, day, scored.outputs["tasks"]):
+        if not closed_tasks(run, day, scored.outputs["tasks"]):
             continue
-        receipt = night.receipts.get(STAGE, day)
-        if not decide(STAGE, day, scoreboard_fingerprint(night, day), receipt).reuse:
+        receipt = run.receipts.get(STAGE, day)
+        if not decide(STAGE, day, scoreboard_fingerprint(run, day), receipt).reuse:
             days.append(day)
     return tuple(days)
 
 
-def _published(night: Night) -> set[str]:
+def _published(run: Run) -> set[str]:
     """Files of the scores that are published, as far back as an outcome may become known."""
-    current = Releases(night.engine).current()
+    current = Releases(run.engine).current()
     if current is None:
         return set()
-    reach = max(t.closes_after for t in TASKS) + night.settings.settle_days + CATCH_UP_DAYS
-    earliest = night.as_of - timedelta(days=reach)
+    reach = max(t.closes_after for t in TASKS) + run.settings.settle_days + CATCH_UP_DAYS
+    earliest = run.as_of - timedelta(days=reach)
     snapshot = current.snapshots[USER_SCORES.name]
-    files = night.lake.files(USER_SCORES, earliest, night.as_of, None, snapshot)
+    files = run.lake.files(USER_SCORES, earliest, run.as_of, None, snapshot)
     return {file.path for file in files}
 
 
-def scoreboard_fingerprint(night: Night, day: date) -> Fingerprint:
+def scoreboard_fingerprint(run: Run, day: date) -> Fingerprint:
     """Of the comparison of one scored day with what happened.
 
     Raises:
         ContractError: the day was never scored.
     """
-    scored = night.receipts.get("score", day)
+    scored = run.receipts.get("score", day)
     if scored is None:
         raise ContractError(f"there are no scores as of {day} to compare with what happened")
     return Fingerprint(
         code_fingerprint(("models.evaluation.scoreboard",)) + table_shape((SCOREBOARD,)),
-        hash_of(closed_tasks(night, day, scored.outputs["tasks"])),
+        hash_of(closed_tasks(run, day, scored.outputs["tasks"])),
         hash_of([scored.outputs["release_id"], scored.outputs["model_id"]]),
     )
 
 
-def closed_tasks(night: Night, day: date, tasks: Sequence[str]) -> list[str]:
+def closed_tasks(run: Run, day: date, tasks: Sequence[str]) -> list[str]:
     """Of the tasks that were scored as of `day`, those whose outcome is known."""
-    settle = night.settings.settle_days
+    settle = run.settings.settle_days
     return [
         name
         for name in tasks
-        if label_is_closed(day, task_named(name).closes_after, settle, night.as_of)
+        if label_is_closed(day, task_named(name).closes_after, settle, run.as_of)
     ]
 
 
-def compare(night: Night, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
+def compare(run: Run, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
     """Compare the scores of these days with their labels, and write the rows.
 
     Returns:
         The rows.
     """
     if not days:
-        night.reused(STAGE, say)
+        run.reused(STAGE, say)
         return []
     started = time.monotonic()
-    fingerprints = {day: scoreboard_fingerprint(night, day) for day in days}
-    home = night.settings.home_folder
-    folder = home.process_folder(night.run_id)
-    compared = run_models(ScoreboardSpec(_days(night, days)), folder, say)["days"]
+    fingerprints = {day: scoreboard_fingerprint(run, day) for day in days}
+    home = run.settings.home_folder
+    folder = home.process_folder(run.run_id)
+    compared = run_models(ScoreboardSpec(_days(run, days)), folder, say)["days"]
     rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
-    snapshot = night.lake.replace_rows(SCOREBOARD, rows, days, {})
+    snapshot = run.lake.replace_rows(SCOREBOARD, rows, days, {})
     outputs = {}
     for day in days:
         of_day = [row for row in rows if row["as_of"] == day]
@@ -116,26 +116,26 @@ def compare(night: Night, days: Sequence[date], say: Say) -> list[dict[str, Any]
         }
     rows_in = sum(row["n_users"] for row in rows if row["segment"] == ALL)
     seconds = time.monotonic() - started
-    night.note(Work(STAGE, fingerprints, rows_in, len(rows), seconds, 0), outputs, say)
-    night.planner.forget(STAGE)
+    run.note(Work(STAGE, fingerprints, rows_in, len(rows), seconds, 0), outputs, say)
+    run.planner.forget(STAGE)
     return rows
 
 
-def _days(night: Night, days: Sequence[date]) -> tuple[ScoreboardDay, ...]:
+def _days(run: Run, days: Sequence[date]) -> tuple[ScoreboardDay, ...]:
     """What the process is to compare; without days of which a table has no rows any more."""
-    current = Releases(night.engine).current()
+    current = Releases(run.engine).current()
     snapshot = None if current is None else current.snapshots[USER_SCORES.name]
     compared = []
     for day in days:
         span = (day, day + _ONE)
-        scored = night.receipts.get("score", day)
+        scored = run.receipts.get("score", day)
         files = {
-            "scores": night.lake.files(USER_SCORES, *span, snapshot=snapshot),
-            "labels": night.lake.files(LABELS, *span),
-            "features": night.lake.files(USER_FEATURES, *span),
+            "scores": run.lake.files(USER_SCORES, *span, snapshot=snapshot),
+            "labels": run.lake.files(LABELS, *span),
+            "features": run.lake.files(USER_FEATURES, *span),
         }
         if scored is not None and all(files.values()):
-            tasks = closed_tasks(night, day, scored.outputs["tasks"])
+            tasks = closed_tasks(run, day, scored.outputs["tasks"])
             paths = {name: tuple(f.path for f in listed) for name, listed in files.items()}
             compared.append(ScoreboardDay(day, **paths, tasks=tuple(tasks)))
     return tuple(compared)

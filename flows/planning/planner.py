@@ -15,7 +15,7 @@ from typing import Any
 
 from contracts.hashes import hash_of
 from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.planning.plan import Plan, Planned, cost_of, plan_of
 from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays
@@ -26,7 +26,7 @@ _ONE = timedelta(days=1)
 
 
 def planned(
-    night: Night,
+    run: Run,
     entries: Iterable[Entry],
     call: Mapping[str, Any],
     roots: Mapping[str, str] | None = None,
@@ -42,29 +42,27 @@ def planned(
     Raises:
         ContractError: a check that needs no data says that the run would stop.
     """
-    planner = _Planner(night, roots or {})
+    planner = _Planner(run, roots or {})
     for entry in entries:
         planner.add(entry)
     # What runs finds the days that really landed.
-    night.expected_days, night.expects_more_days = set(), False
+    run.expected_days, run.expects_more_days = set(), False
     return plan_of(call, planner.days, planner.roots)
 
 
 class _Planner:
     """Walks the stages in the order in which they would run."""
 
-    def __init__(self, night: Night, roots: Mapping[str, str]):
-        self._night = night
+    def __init__(self, run: Run, roots: Mapping[str, str]):
+        self._night = run
         self._pending: dict[str, list[date]] = {}
         """Days of stages that will be recomputed, in order."""
         self._unknown: set[str] = set()
         """Stages that will write days nobody knows yet."""
         self._costs: dict[str, tuple[int, float, int] | None] = {}
         self.days: list[Planned] = []
-        self.roots = {f"{job.name} code": night.planner.code(job) for job in SPARK_JOBS}
-        self.roots |= {
-            f"lookup {lookup.name}": lookup.content() for lookup in night.mapping.lookups
-        }
+        self.roots = {f"{job.name} code": run.planner.code(job) for job in SPARK_JOBS}
+        self.roots |= {f"lookup {lookup.name}": lookup.content() for lookup in run.mapping.lookups}
         self.roots |= roots
 
     def add(self, entry: Entry) -> None:
@@ -187,4 +185,4 @@ def states_of(entry: StageDays, days: Sequence[date]) -> list[StageDays]:
     if entry.chunk_days is None or incremental is None or not days:
         return []
     firsts = tuple(chunk[0] for chunk in chunks_of(entry, days))
-    return [StageDays(incremental.name, lambda night: firsts)]
+    return [StageDays(incremental.name, lambda run: firsts)]

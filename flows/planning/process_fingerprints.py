@@ -12,13 +12,13 @@ from contracts.table import Table
 from contracts.tables import ON_BRANCH
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import table_shape
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.fingerprints import score_fingerprint, train_fingerprint
 from flows.monitor.scoreboard import scoreboard_fingerprint
 from flows.state.receipts import Fingerprint
 from jobs.stages import process_named
 
-FingerprintOf = Callable[[Night, date, str | None], Fingerprint]
+FingerprintOf = Callable[[Run, date, str | None], Fingerprint]
 """Takes the run, the day, and the model that scores if it is known."""
 
 
@@ -26,8 +26,8 @@ def declared(released: ReleasedTable, function: str) -> FingerprintOf:
     """Of a released table that declares a function for its rows: its code, and what it reads."""
     name = function.replace(":", ".")
 
-    def fingerprint(night: Night, day: date, model_id: str | None) -> Fingerprint:
-        inputs = [(table.name, _read(night, released, table, day, model_id))
+    def fingerprint(run: Run, day: date, model_id: str | None) -> Fingerprint:
+        inputs = [(table.name, _read(run, released, table, day, model_id))
                   for table in released.reads]  # fmt: skip
         return Fingerprint(
             code_fingerprint((name, "models.released_table.write_days"))
@@ -40,22 +40,22 @@ def declared(released: ReleasedTable, function: str) -> FingerprintOf:
 
 
 def _read(
-    night: Night, released: ReleasedTable, table: Table, day: date, model_id: str | None
+    run: Run, released: ReleasedTable, table: Table, day: date, model_id: str | None
 ) -> str | None:
     """A hash of what a table has of a day; of one that a process is about to write, of what that is
     a function of; None where it has nothing."""
     for other in ON_BRANCH:
         if other.table == table:
-            return hash_of(asdict(FINGERPRINTS[str(other.stage)](night, day, model_id)))
+            return hash_of(asdict(FINGERPRINTS[str(other.stage)](run, day, model_id)))
     stage = process_named(str(released.stage))
-    (writer,) = night.planner.writers(stage, table)
-    return night.planner.digests(writer, table.name).get(day)
+    (writer,) = run.planner.writers(stage, table)
+    return run.planner.digests(writer, table.name).get(day)
 
 
 FINGERPRINTS: Mapping[str, FingerprintOf] = {
-    "train": lambda night, day, model_id: train_fingerprint(night, night.example_days),
-    "score": lambda night, day, model_id: score_fingerprint(night, model_id, day),
-    "scoreboard": lambda night, day, model_id: scoreboard_fingerprint(night, day),
+    "train": lambda run, day, model_id: train_fingerprint(run, run.example_days),
+    "score": lambda run, day, model_id: score_fingerprint(run, model_id, day),
+    "scoreboard": lambda run, day, model_id: scoreboard_fingerprint(run, day),
     **{
         str(released.stage): declared(released, released.rows)
         for released in ON_BRANCH

@@ -27,15 +27,15 @@ class Schedule:
     def as_of(self, scheduled: datetime) -> date:
         """The midnight UTC that a run means: of one that the schedule started, its night's; of one
         that a person started, the latest."""
-        night = self.due(scheduled)
-        if night is not None and scheduled.astimezone(UTC) in self._starts(night):
-            return self._meant(night)
+        run = self.due(scheduled)
+        if run is not None and scheduled.astimezone(UTC) in self._starts(run):
+            return self._meant(run)
         return midnight_before(scheduled)
 
     def newest_due(self, moment: datetime) -> date:
         """The midnight UTC that the newest night means which was to start at or before `moment`."""
-        night = self.due(moment)
-        return midnight_before(moment) if night is None else self._meant(night)
+        run = self.due(moment)
+        return midnight_before(moment) if run is None else self._meant(run)
 
     def due(self, moment: datetime) -> datetime | None:
         """When that night was to start, by the clock on the wall; None if none ever was."""
@@ -44,29 +44,29 @@ class Schedule:
         nights = croniter(self.cron, wall)
         while True:
             try:
-                night: datetime = nights.get_prev(datetime)
+                run: datetime = nights.get_prev(datetime)
             except CroniterBadDateError:
                 return None
-            if min(self._starts(night)) <= moment:
-                return night
+            if min(self._starts(run)) <= moment:
+                return run
 
-    def _starts(self, night: datetime) -> tuple[datetime, datetime]:
+    def _starts(self, run: datetime) -> tuple[datetime, datetime]:
         """When a night can start, UTC: one moment, but for times that the clock skips or repeats,
         which the scheduler may read either way."""
         first, second = (
-            night.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1)
+            run.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for fold in (0, 1)
         )
         return first, second
 
-    def _meant(self, night: datetime) -> date:
+    def _meant(self, run: datetime) -> date:
         """As many days before or after its own date all year, and never after its start.
 
         The latest midnight UTC would not do: a night at 1:00 in Berlin starts at 23:00 UTC in
         summer and at 0:00 in winter, so that one midnight would be skipped in autumn, and another
         scored twice in spring.
         """
-        into_day = timedelta(hours=night.hour, minutes=night.minute, seconds=night.second)
-        return night.date() + timedelta(
+        into_day = timedelta(hours=run.hour, minutes=run.minute, seconds=run.second)
+        return run.date() + timedelta(
             days=min((into_day - offset) // _DAY for offset in _offsets(self.timezone))
         )
 

@@ -15,14 +15,14 @@ from enum import StrEnum
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.tables import NO_MODEL, ON_BRANCH, TILES
 from flows.engine.fingerprints import landing_stage
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.gate import model_of_night
 from flows.monitor.scoreboard import due
 from flows.release.releases import Release
 from jobs.mapping.sources import Source, SourceMapping
 from jobs.stage import Engine
 
-Days = Callable[[Night], Sequence[date]]
+Days = Callable[[Run], Sequence[date]]
 """The days of an entry, asked when its turn comes."""
 
 
@@ -52,7 +52,7 @@ class StageDays:
     chunk_days: int | None = None
     """Of those that are to be computed, so many go at once, in order, each chunk from the state as
     of its first day; None: all at once, from whatever state there is."""
-    model: Callable[[Night], str | None] | None = None
+    model: Callable[[Run], str | None] | None = None
     """The model to score with; None while it is not known."""
 
 
@@ -77,17 +77,17 @@ class SideBySide:
 Entry = Check | StageDays | Landing | SideBySide
 
 
-def nightly(night: Night) -> tuple[Entry, ...]:
+def nightly(run: Run) -> tuple[Entry, ...]:
     """A night: its data, then its model and scores. Audit and publication follow."""
-    return (*data(night), *learning(night))
+    return (*data(run), *learning(run))
 
 
-def data(night: Night) -> tuple[Entry, ...]:
+def data(run: Run) -> tuple[Entry, ...]:
     """From raw files to features as of tonight, and examples of the past to learn from."""
     return (
-        *landing(night),
+        *landing(run),
         Check.history,
-        *cleaning(night),
+        *cleaning(run),
         Check.limits,
         SideBySide(
             (StageDays("user_state", tonight), StageDays("item_features", past_and_tonight))
@@ -99,14 +99,14 @@ def data(night: Night) -> tuple[Entry, ...]:
     )
 
 
-def learning(night: Night) -> tuple[Entry, ...]:
+def learning(run: Run) -> tuple[Entry, ...]:
     """Tonight's model, everybody's scores, and what else processes write; it waits on branches."""
-    training = () if night.settings.no_train else (StageDays("train", tonight),)
+    training = () if run.settings.no_train else (StageDays("train", tonight),)
     return (*training, Check.gate, *on_branches(tonight, model_of_night))
 
 
 def on_branches(
-    days: Days, model: Callable[[Night], str | None], force: frozenset[date] = frozenset()
+    days: Days, model: Callable[[Run], str | None], force: frozenset[date] = frozenset()
 ) -> tuple[StageDays, ...]:
     """Every released table that a process writes: all of them, since a release names each."""
     return tuple(
@@ -114,17 +114,17 @@ def on_branches(
     )
 
 
-def landing(night: Night) -> tuple[Entry, ...]:
+def landing(run: Run) -> tuple[Entry, ...]:
     """All raw files, once the mapping is known to be right."""
-    return Check.mapping, SideBySide(tuple(Landing(source) for source in night.mapping.sources))
+    return Check.mapping, SideBySide(tuple(Landing(source) for source in run.mapping.sources))
 
 
-def cleaning(night: Night, days: Mapping[str, Sequence[date]] | None = None) -> tuple[Entry, ...]:
+def cleaning(run: Run, days: Mapping[str, Sequence[date]] | None = None) -> tuple[Entry, ...]:
     """Clean tables and tiles: of every day on which something landed, or of `days` by table."""
     by_table: dict[str, Days]
     of_tiles: Days
     if days is None:
-        mapped = night.mapping.mapped_tables
+        mapped = run.mapping.mapped_tables
         by_table = {t.name: landed for t in CLEAN_TABLES if t.name in mapped}
         of_tiles = landed
     else:
@@ -132,7 +132,7 @@ def cleaning(night: Night, days: Mapping[str, Sequence[date]] | None = None) -> 
         of_tiles = fixed(sorted({day for listed in days.values() for day in listed}))
     return (
         SideBySide(tuple(StageDays(f"clean_{name}", of) for name, of in by_table.items())),
-        SideBySide(tuple(StageDays(name, of_tiles) for name in tiles_of(night.mapping))),
+        SideBySide(tuple(StageDays(name, of_tiles) for name in tiles_of(run.mapping))),
         StageDays("late_data", of_tiles),
     )
 
@@ -147,7 +147,7 @@ def tiles_of(mapping: SourceMapping) -> tuple[str, ...]:
 
 
 def backfill(
-    night: Night,
+    run: Run,
     days: Sequence[date],
     stages: Collection[str],
     engine: Engine,
@@ -176,10 +176,10 @@ def backfill(
     elif "score" in stages:
         model_id = current.model_id
         scores = on_branches(of, lambda _: model_id, forced)
-    chunk_days = 1 if engine == "per-day" else night.settings.chunk_days
+    chunk_days = 1 if engine == "per-day" else run.settings.chunk_days
     return (
-        *landing(night),
-        *cleaning(night),
+        *landing(run),
+        *cleaning(run),
         Check.limits,
         StageDays("item_features", of, force=forced),
         StageDays("user_features", of, engine, forced, chunk_days),
@@ -197,7 +197,7 @@ def with_what_they_read(stages: Collection[str]) -> set[str]:
 
 
 def replay(
-    night: Night, dropped: Mapping[str, Sequence[date]], current: Release | None
+    run: Run, dropped: Mapping[str, Sequence[date]], current: Release | None
 ) -> tuple[Entry, ...]:
     """Days of quarantined rows cleaned again; and what depends on them as of the newest released
     day, scored with its model. Before the first night there is none.
@@ -207,7 +207,7 @@ def replay(
         dropped: clean table to the days on which it lost rows.
         current: the current release; None: nothing is rebuilt.
     """
-    again = (*landing(night), *cleaning(night, dropped))
+    again = (*landing(run), *cleaning(run, dropped))
     if current is None:
         return again
     day, model_id = fixed([current.as_of]), current.model_id
@@ -221,27 +221,27 @@ def replay(
 def fixed(days: Sequence[date]) -> Days:
     """Days that are known from the start."""
     known = tuple(days)
-    return lambda night: known
+    return lambda run: known
 
 
-def tonight(night: Night) -> tuple[date, ...]:
-    return (night.as_of,)
+def tonight(run: Run) -> tuple[date, ...]:
+    return (run.as_of,)
 
 
-def landed(night: Night) -> tuple[date, ...]:
+def landed(run: Run) -> tuple[date, ...]:
     """Days on which rows landed."""
-    return night.landed_days
+    return run.landed_days
 
 
-def past(night: Night) -> tuple[date, ...]:
+def past(run: Run) -> tuple[date, ...]:
     """As-of days to learn from."""
-    return night.example_days
+    return run.example_days
 
 
-def past_and_tonight(night: Night) -> tuple[date, ...]:
-    return (*night.example_days, night.as_of)
+def past_and_tonight(run: Run) -> tuple[date, ...]:
+    return (*run.example_days, run.as_of)
 
 
-def past_and_due(night: Night) -> tuple[date, ...]:
+def past_and_due(run: Run) -> tuple[date, ...]:
     """As-of days to learn from, and those whose published scores can be compared now."""
-    return tuple(sorted({*night.example_days, *due(night)}))
+    return tuple(sorted({*run.example_days, *due(run)}))

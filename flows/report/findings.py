@@ -11,7 +11,7 @@ from contracts.counts import n_of
 from contracts.splits import LATER_DAYS
 from contracts.tables import NO_MODEL, SCOREBOARD
 from contracts.tasks import TASKS
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.monitor.quarantine import TREND_DAYS, dropped
 from flows.release.diff import Comparison, compare
 from flows.release.drift import DRIFTING, WORST, Drifted, drift
@@ -42,51 +42,51 @@ class Findings:
     """What is to be known of the model: name and text."""
 
 
-def find(night: Night, release: Release, trained: Mapping[str, Any], model_id: str) -> Findings:
+def find(run: Run, release: Release, trained: Mapping[str, Any], model_id: str) -> Findings:
     """What there is to say of the release that was just published, beside the one before it."""
-    before = Releases(night.engine).of(release.replaces)
+    before = Releases(run.engine).of(release.replaces)
     return Findings(
-        trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(night.lake)[:20]],
-        late=_late(night),
-        scoreboard=_scoreboard(night),
-        history=_history(night),
-        changed=compare(night.settings, before.release_id, release.release_id, None)
-        if before is not None and before.withdrawn_at is None and _is_kept(night, before)
+        trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(run.lake)[:20]],
+        late=_late(run),
+        scoreboard=_scoreboard(run),
+        history=_history(run),
+        changed=compare(run.settings, before.release_id, release.release_id, None)
+        if before is not None and before.withdrawn_at is None and _is_kept(run, before)
         else None,
-        drifted=_drifted(night, before, release) if before is not None else (),
-        card=card(night, trained, model_id),
+        drifted=_drifted(run, before, release) if before is not None else (),
+        card=card(run, trained, model_id),
     )
 
 
-def _is_kept(night: Night, release: Release) -> bool:
+def _is_kept(run: Run, release: Release) -> bool:
     return all(
-        night.lake.has_snapshot(table, release.snapshots[table.name])
+        run.lake.has_snapshot(table, release.snapshots[table.name])
         for table in DRIFTING
         if table.name in release.snapshots
     )
 
 
-def _late(night: Night) -> Rows:
+def _late(run: Run) -> Rows:
     return query(
-        night.settings.home_folder.analysts_file,
+        run.settings.home_folder.analysts_file,
         "SELECT landed_on, n_events, n_users, first_day, last_day, n_scores FROM late_ledger "
         f"ORDER BY landed_on DESC LIMIT {LATE_DAYS}",
     )[1]
 
 
-def _scoreboard(night: Night) -> Rows:
+def _scoreboard(run: Run) -> Rows:
     return query(
-        night.settings.home_folder.analysts_file,
+        run.settings.home_folder.analysts_file,
         "SELECT task, as_of, metric, value, mean_predicted, mean_observed, n_users "
         f"FROM {SCOREBOARD.name} WHERE segment = 'all' "
         "QUALIFY row_number() OVER (PARTITION BY task ORDER BY as_of DESC) = 1 ORDER BY task",
     )[1]
 
 
-def _history(night: Night) -> dict[str, list[tuple[Any, float]]]:
+def _history(run: Run) -> dict[str, list[tuple[Any, float]]]:
     history: dict[str, list[tuple[Any, float]]] = {}
     for task, day, value in query(
-        night.settings.home_folder.analysts_file,
+        run.settings.home_folder.analysts_file,
         f"SELECT task, as_of, value FROM {SCOREBOARD.name} "
         "WHERE segment = 'all' AND value IS NOT NULL ORDER BY task, as_of",
     )[1]:
@@ -94,16 +94,16 @@ def _history(night: Night) -> dict[str, list[tuple[Any, float]]]:
     return history
 
 
-def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
+def _drifted(run: Run, before: Release, release: Release) -> list[Drifted]:
     drifted: list[Drifted] = []
     both = (before, release)
-    if not _is_kept(night, before):
+    if not _is_kept(run, before):
         return drifted
     for table in DRIFTING:
         old, new = (
             [
                 file.path
-                for file in night.lake.files(
+                for file in run.lake.files(
                     table, r.as_of, r.as_of + _ONE, snapshot=r.snapshots[table.name]
                 )
             ]
@@ -112,14 +112,14 @@ def _drifted(night: Night, before: Release, release: Release) -> list[Drifted]:
             for r in (before, release)
         )
         if old != new:
-            drifted += [d for d in drift(table, old, new) if d.column not in _rescored(night, both)]
+            drifted += [d for d in drift(table, old, new) if d.column not in _rescored(run, both)]
     return sorted(drifted, key=lambda d: -d.index)[:WORST]
 
 
-def _rescored(night: Night, releases: Sequence[Release]) -> set[str]:
+def _rescored(run: Run, releases: Sequence[Release]) -> set[str]:
     """Columns of tasks that one of the releases has no scores of by a model: they have not drifted,
     they came, went, or gave way to a base rate."""
-    scored = [night.receipts.get("score", release.as_of) for release in releases]
+    scored = [run.receipts.get("score", release.as_of) for release in releases]
     return {
         column.name
         for task in TASKS
@@ -128,7 +128,7 @@ def _rescored(night: Night, releases: Sequence[Release]) -> set[str]:
     }
 
 
-def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
+def card(run: Run, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
     """The model card: what scored tonight, what it was trained on, and what it is not for."""
     config, splits = trained.get("config", {}), trained.get("splits", {})
     network, inputs = config.get("network", {}), config.get("inputs", {})
@@ -156,7 +156,7 @@ def card(night: Night, trained: Mapping[str, Any], model_id: str) -> list[tuple[
         ("not for", "decisions about a single person without a human look: scores are averages "
          "over people who behaved alike; of those whom a question was not trained on, its score "
          "says little"),
-        ("users", f"{night.mapping.name}; keyed hashes under key {night.key.id}"),
+        ("users", f"{run.mapping.name}; keyed hashes under key {run.key.id}"),
     ]  # fmt: skip
     return rows_of_card
 

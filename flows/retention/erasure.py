@@ -13,7 +13,7 @@ from contracts.errors import UsageError
 from contracts.table import Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows.engine.fingerprints import LANDING, landing_stage
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lake import maintenance, rewrite
 from flows.lake.rewrite import Change, Moved
 from flows.release.releases import Releases, show_again
@@ -28,48 +28,48 @@ from flows.storage.storage import Storage
 from jobs.spark.scratch import remove_left
 
 
-def erase_person(night: Night, key: str, reason: str | None) -> dict[str, Any]:
+def erase_person(run: Run, key: str, reason: str | None) -> dict[str, Any]:
     """Erase somebody, or finish an erasure that was killed. What was done.
 
     Raises:
         UsageError: there is nothing to do.
     """
-    engine, root = night.engine, night.settings.home_folder.path
-    check_sources(night)
+    engine, root = run.engine, run.settings.home_folder.path
+    check_sources(run)
     current = Releases(engine).current()
     if current is not None:
-        check_has(night.lake, current)
+        check_has(run.lake, current)
     before = key in suppressed(engine)
     if not before:
-        suppress(engine, key, reason, night.started_at)
-    traces = traces_of(night, key)
+        suppress(engine, key, reason, run.started_at)
+    traces = traces_of(run, key)
     if traces.n_others:
         say(with_others(traces))
-    rewritten = rewrite_tables(night, key, traces)
+    rewritten = rewrite_tables(run, key, traces)
     if not traces.rows and not traces.blanks:
         forget_attempt(engine, key, before)
-    point_to(night, key, rewritten)
-    publish.derive(Releases(engine), night.lake, night.settings, "erase")
+    point_to(run, key, rewritten)
+    publish.derive(Releases(engine), run.lake, run.settings, "erase")
     reached = personal_rows.reached_before(engine, key, root)
     receipt = {
         "raw_rows": len(traces.blanks),
         "rows_of_others": traces.n_others,
         "rows": traces.rows,
         "files_rewritten": sum(one.files for one in rewritten.values()),
-        "files_removed": remove_files(night, key, reached),
+        "files_removed": remove_files(run, key, reached),
         "models_marked": models_of(engine, key),
     }
     keep_receipt(engine, key, receipt)
     return receipt
 
 
-def traces_of(night: Night, key: str) -> personal_rows.Traces:
+def traces_of(run: Run, key: str) -> personal_rows.Traces:
     """Where the person is: as the attempt before has kept it, or looked for now, and kept."""
-    traces = personal_rows.unfinished(night.engine, key)
+    traces = personal_rows.unfinished(run.engine, key)
     if traces is None:
-        traces = personal_rows.find(night, {key})
-        reached, root = maintenance.reached_files(night.lake), night.settings.home_folder.path
-        personal_rows.keep_first(night.engine, key, traces, reached, root)
+        traces = personal_rows.find(run, {key})
+        reached, root = maintenance.reached_files(run.lake), run.settings.home_folder.path
+        personal_rows.keep_first(run.engine, key, traces, reached, root)
     return traces
 
 
@@ -94,24 +94,24 @@ def forget_attempt(engine: Engine, key: str, before: bool) -> NoReturn:
     )
 
 
-def check_sources(night: Night) -> None:
+def check_sources(run: Run) -> None:
     """Refuse where raw rows are kept that the mapping says nothing of: whom they name cannot be
     told, though they may name somebody.
 
     Raises:
         UsageError: naming their sources.
     """
-    mapped = {landing_stage(source) for source in night.mapping.sources}
-    stages = {receipt.stage for receipt in night.receipts.all()} - mapped
+    mapped = {landing_stage(source) for source in run.mapping.sources}
+    stages = {receipt.stage for receipt in run.receipts.all()} - mapped
     gone = sorted(
         stage.removeprefix(LANDING)
         for stage in stages
-        if stage.startswith(LANDING) and night.planner.digests(stage, LANDED.name)
+        if stage.startswith(LANDING) and run.planner.digests(stage, LANDED.name)
     )
     if gone:
         raise UsageError(
             f"nothing was erased: raw rows of {', '.join(gone)} are kept, of which the mapping "
-            f"{night.mapping.name} says nothing any more, so whom they name cannot be told. Erase "
+            f"{run.mapping.name} says nothing any more, so whom they name cannot be told. Erase "
             "with a mapping that has them (--source), such as the one that they landed with"
         )
 
@@ -146,20 +146,20 @@ def keep_receipt(engine: Engine, key: str, receipt: Mapping[str, Any]) -> None:
         )
 
 
-def rewrite_tables(night: Night, key: str, traces: personal_rows.Traces) -> dict[Table, Moved]:
+def rewrite_tables(run: Run, key: str, traces: personal_rows.Traces) -> dict[Table, Moved]:
     """Every table without the person, in every snapshot that something needs."""
-    needed = needed_snapshots(night)
-    landed = {file.path for file in night.lake.files_of_days(LANDED, traces.days)}
+    needed = needed_snapshots(run)
+    landed = {file.path for file in run.lake.files_of_days(LANDED, traces.days)}
     rewritten = {}
     for table in TABLES:
         concerns, change = change_of(table, key, traces, landed)
-        staging = night.lake.staging(night.run_id, f"erase-{table.name}")
+        staging = run.lake.staging(run.run_id, f"erase-{table.name}")
         snapshots = needed.get(table.name, set())
-        moved = rewrite.rewrite(night.lake, table, snapshots, concerns, change, staging)
+        moved = rewrite.rewrite(run.lake, table, snapshots, concerns, change, staging)
         rewritten[table] = moved
         if moved.files:
             traces.rows[table.name] = traces.rows.get(table.name, 0) + moved.rows
-            personal_rows.keep(night.engine, key, traces)
+            personal_rows.keep(run.engine, key, traces)
             say(f"{table.name}: {n_of(moved.files, 'file')} rewritten")
     return rewritten
 
@@ -184,38 +184,38 @@ def change_of(
     return lambda path: rewrite.holding({key}, path), rewrite.without({key})
 
 
-def needed_snapshots(night: Night) -> dict[str, set[int]]:
+def needed_snapshots(run: Run) -> dict[str, set[int]]:
     """Table to the snapshots that releases name, and those that models were trained on."""
     needed: dict[str, set[int]] = {}
-    for release in Releases(night.engine).all():
+    for release in Releases(run.engine).all():
         for name, snapshot in release.snapshots.items():
             needed.setdefault(name, set()).add(int(snapshot))
-    for name, snapshots in trained_on(night.receipts).items():
+    for name, snapshots in trained_on(run.receipts).items():
         needed.setdefault(name, set()).update(snapshots)
     return needed
 
 
-def point_to(night: Night, key: str, rewritten: Mapping[Table, Moved]) -> None:
+def point_to(run: Run, key: str, rewritten: Mapping[Table, Moved]) -> None:
     """Point releases and receipts to the rewritten snapshots, show them, and mark models that were
     trained on the person."""
     trained = rewritten[EXAMPLES].snapshots if EXAMPLES in rewritten else {}
     models = {
         str(receipt.outputs["model_id"])
-        for day in night.receipts.days("train")
-        if (receipt := night.receipts.get("train", day))
+        for day in run.receipts.days("train")
+        if (receipt := run.receipts.get("train", day))
         and int(receipt.outputs.get("examples_snapshot") or 0) in trained
     }
     moved = Moved(
         {old: new for one in rewritten.values() for old, new in one.snapshots.items()},
         {old: new for one in rewritten.values() for old, new in one.paths.items()},
     )
-    record(night.engine, key, models, moved)
-    night.reload_receipts()
-    needed = needed_snapshots(night)
+    record(run.engine, key, models, moved)
+    run.reload_receipts()
+    needed = needed_snapshots(run)
     for table in rewritten:
-        rewrite.expire_others(night.lake, table, needed.get(table.name, set()))
-    if show_again(Releases(night.engine), night.lake, publish.database(night)):
-        say(f"{publish.database(night).name} shows the release without them")
+        rewrite.expire_others(run.lake, table, needed.get(table.name, set()))
+    if show_again(Releases(run.engine), run.lake, publish.database(run)):
+        say(f"{publish.database(run).name} shows the release without them")
 
 
 def record(engine: Engine, key: str, models: Collection[str], moved: Moved) -> None:
@@ -248,7 +248,7 @@ def models_of(engine: Engine, key: str) -> list[str]:
         return sorted(str(model) for model in connection.execute(asked).scalars())
 
 
-def remove_files(night: Night, key: str, before: Collection[str]) -> int:
+def remove_files(run: Run, key: str, before: Collection[str]) -> int:
     """Delete the files that it has replaced, and what runs left; take the key out of pages.
 
     Of what nothing had reached before either, files that may tell of the person go at once, for
@@ -262,9 +262,9 @@ def remove_files(night: Night, key: str, before: Collection[str]) -> int:
     Returns:
         How many data files are deleted.
     """
-    runs = known_runs(night.engine) | maintenance.runs_of(night.lake, before)
-    stale = maintenance.stale_files(night.lake, runs, None)
-    grace = night.started_at - timedelta(hours=night.settings.keep_files_hours)
+    runs = known_runs(run.engine) | maintenance.runs_of(run.lake, before)
+    stale = maintenance.stale_files(run.lake, runs, None)
+    grace = run.started_at - timedelta(hours=run.settings.keep_files_hours)
     gone = tuple(
         file
         for file in stale.files
@@ -272,8 +272,8 @@ def remove_files(night: Night, key: str, before: Collection[str]) -> int:
         or file.changed_at < grace
         or rewrite.may_tell({key}, path)
     )
-    maintenance.remove(night.lake, maintenance.Stale(gone))
-    home = night.settings.home_folder
+    maintenance.remove(run.lake, maintenance.Stale(gone))
+    home = run.settings.home_folder
     remove_left(home.scratch / "spark")
     for folder in home.storage.folders(home.runs):
         home.storage.remove_folder(folder.location)

@@ -24,7 +24,7 @@ from contracts.tables import (
 )
 from flows.engine.accounting import Work
 from flows.engine.fingerprints import decide, landing_stage
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lake.iceberg import DataFile
 from flows.lake.lake import Lake
 from flows.planning.process_fingerprints import FINGERPRINTS
@@ -105,7 +105,7 @@ class Order:
 
 @task(name="write", task_run_name="{stage}", cache_policy=NO_CACHE)
 def write_table(
-    night: Night,
+    run: Run,
     stage: str,
     days: Sequence[date],
     model_id: str,
@@ -127,60 +127,60 @@ def write_table(
         ContractError: a day has no features.
     """
     started = time.monotonic()
-    check_features(night, days)
-    order, published = order_of(night, stage, days, model_id, force)
-    todo, snapshot = days_to_write(night.lake, night.receipts, order, published)
+    check_features(run, days)
+    order, published = order_of(run, stage, days, model_id, force)
+    todo, snapshot = days_to_write(run.lake, run.receipts, order, published)
     if snapshot is not None:
-        night.reused(stage, say)
-        return Written(order.released, snapshot, outputs_of(night.receipts, order, snapshot))
+        run.reused(stage, say)
+        return Written(order.released, snapshot, outputs_of(run.receipts, order, snapshot))
     writer = WRITERS[order.released.table.name]
     answer = writer.write(
-        night,
+        run,
         Request(
             todo,
             order.fingerprints,
             model_id,
             order.release_id,
-            night.lake.staging(night.run_id, stage),
-            lambda table, day: candidate.files(night.lake, table, day),
+            run.lake.staging(run.run_id, stage),
+            lambda table, day: candidate.files(run.lake, table, day),
         ),
     )
-    outputs = commit(night.lake, order, answer)
-    n_bytes = sum(night.lake.storage.size(path) for path in answer.paths)
+    outputs = commit(run.lake, order, answer)
+    n_bytes = sum(run.lake.storage.size(path) for path in answer.paths)
     seconds = time.monotonic() - started
     fingerprints = {day: order.fingerprints[day] for day in todo}
     work = Work(stage, fingerprints, answer.rows_in, answer.rows_out, seconds, n_bytes)
-    night.note(work, outputs, say)
-    writer.committed(night)
+    run.note(work, outputs, say)
+    writer.committed(run)
     return Written(order.released, outputs[todo[-1]]["snapshot"], outputs[todo[-1]])
 
 
-def check_features(night: Night, days: Sequence[date]) -> None:
+def check_features(run: Run, days: Sequence[date]) -> None:
     """Make sure that there are users to write of.
 
     Raises:
         ContractError: a day has no features.
     """
-    digests = night.planner.digests("user_features", USER_FEATURES.name)
+    digests = run.planner.digests("user_features", USER_FEATURES.name)
     missing = [str(day) for day in days if day not in digests]
     if missing:
         raise ContractError(f"there are no features to score as of {', '.join(missing)}")
 
 
 def order_of(
-    night: Night, stage: str, days: Sequence[date], model_id: str, force: Collection[date]
+    run: Run, stage: str, days: Sequence[date], model_id: str, force: Collection[date]
 ) -> tuple[Order, int | None]:
     """What a stage is asked for, and the published snapshot of its table. The release's id is one
     of all tables that processes write, whichever of them comes first."""
     fingerprints = {
         str(released.stage): {
-            day: FINGERPRINTS[str(released.stage)](night, day, model_id) for day in days
+            day: FINGERPRINTS[str(released.stage)](run, day, model_id) for day in days
         }
         for released in ON_BRANCH
     }
-    published = published_snapshots(Releases(night.engine).current())
+    published = published_snapshots(Releases(run.engine).current())
     (released,) = (r for r in ON_BRANCH if r.stage == stage)
-    release_id = release_id_of(night, published, fingerprints)
+    release_id = release_id_of(run, published, fingerprints)
     order = Order(released, fingerprints[stage], force, release_id)
     return order, published.get(released.table.name)
 
@@ -257,7 +257,7 @@ def paths_in(lake: Lake, table: Table, snapshot: int | None) -> set[str]:
 
 
 def release_id_of(
-    night: Night,
+    run: Run,
     snapshots: Mapping[str, int],
     planned: Mapping[str, Mapping[date, Fingerprint]] | None = None,
 ) -> str:
@@ -266,43 +266,43 @@ def release_id_of(
 
     It is a function of content, so the same night again makes the same release.
     """
-    content = data_content(night)
+    content = data_content(run)
     days: set[date] = set()
     for released in ON_BRANCH:
         table = released.table
-        written = written_days(night, released, snapshots.get(table.name))
+        written = written_days(run, released, snapshots.get(table.name))
         stage = str(released.stage)
         written |= (planned or {}).get(stage, {})
         content += [(stage, str(day), hash_of(asdict(written[day]))) for day in sorted(written)]
         days |= set(written)
-    current = Releases(night.engine).current()
+    current = Releases(run.engine).current()
     newest = max([*days, *([current.as_of] if current else [])])
     return f"{newest:%Y%m%d}-{short_hash(hash_of(content))}"
 
 
-def data_content(night: Night) -> list[tuple[str, str, str]]:
+def data_content(run: Run) -> list[tuple[str, str, str]]:
     """Stage, table and a hash of its rows, of all that Spark's stages and the scoreboard write."""
-    stages = [(landing_stage(source), LANDED.name) for source in night.mapping.sources]
+    stages = [(landing_stage(source), LANDED.name) for source in run.mapping.sources]
     stages += [
         (job.name, table.name)
         for job in SPARK_JOBS
         for table in job.writes
         if table in RELEASED_TABLES
     ]
-    if night.receipts.days(SCOREBOARD.name):
+    if run.receipts.days(SCOREBOARD.name):
         stages.append((SCOREBOARD.name, SCOREBOARD.name))
     return [
-        (stage, table, night.planner.outputs(stage, table).hash(None, date.max, None))
+        (stage, table, run.planner.outputs(stage, table).hash(None, date.max, None))
         for stage, table in stages
     ]
 
 
 def written_days(
-    night: Night, released: ReleasedTable, snapshot: int | None
+    run: Run, released: ReleasedTable, snapshot: int | None
 ) -> dict[date, Fingerprint]:
     """The days of a table that a snapshot of it holds, each with what it was written from."""
-    stage, receipts = str(released.stage), night.receipts
-    paths = paths_in(night.lake, released.table, snapshot)
+    stage, receipts = str(released.stage), run.receipts
+    paths = paths_in(run.lake, released.table, snapshot)
     return {
         day: receipt.fingerprint
         for day in receipts.days(stage)

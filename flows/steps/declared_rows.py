@@ -5,7 +5,7 @@ from __future__ import annotations
 from contracts.released_table import ReleasedTable
 from contracts.specs import TableDay, TableSpec
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.steps.prefect_tasks import say
 from flows.steps.writers import Answer, Request, Writer, WrittenFiles
 
@@ -13,7 +13,7 @@ from flows.steps.writers import Answer, Request, Writer, WrittenFiles
 def writer_of(released: ReleasedTable) -> Writer:
     """Has the declared function write the table's files."""
 
-    def write(night: Night, request: Request) -> Answer:
+    def write(run: Run, request: Request) -> Answer:
         files = {
             day: {table.name: request.files(table, day) for table in released.reads}
             for day in request.days
@@ -30,8 +30,8 @@ def writer_of(released: ReleasedTable) -> Writer:
                 for day in request.days
             ),
         )
-        home = night.settings.home_folder
-        reports = run_models(spec, home.storage.local_path(home.run(night.run_id)), say)["days"]
+        home = run.settings.home_folder
+        reports = run_models(spec, home.storage.local_path(home.run(run.run_id)), say)["days"]
         rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
         return Answer(
             rows_in,

@@ -12,7 +12,7 @@ from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from contracts.history import by_user, waiting
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.planning.schedule import Schedule
 from flows.settings import read_settings
 from flows.state.writer_lock import writing
@@ -26,7 +26,7 @@ def open_night(
     source: Path | str | None,
     raw: Path | str | None,
     no_train: bool = False,
-) -> Night:
+) -> Run:
     """A night whose parameters are right.
 
     Raises:
@@ -36,23 +36,23 @@ def open_night(
     day = as_day(as_of, "as_of") if as_of else default_as_of()
     leave_out = as_flag(no_train, "no_train") or None  # else the settings say
     settings = read_settings(source=as_path(source), raw=as_path(raw), no_train=leave_out)
-    night = Night(settings, day)
-    night.look_at_files()
+    run = Run(settings, day)
+    run.look_at_files()
     log = get_run_logger()
-    log.info(f"night of {day}: {', '.join(t.name for t in night.tasks)}")
-    for task, why in night.switched_off.items():
+    log.info(f"night of {day}: {', '.join(t.name for t in run.tasks)}")
+    for task, why in run.switched_off.items():
         log.info(f"task {task} is switched off: {why}")
-    night.check_history()
-    learnable = night.learnable
+    run.check_history()
+    learnable = run.learnable
     for line in waiting(learnable):
         log.info(f"too little history to learn: {line}")
     for line in by_user(learnable):
         log.info(f"measured on other users of the same days, and on later days {line}")
-    return night
+    return run
 
 
 @contextmanager
-def only_writer(night: Night, what: str, turn: int, erasing: str = "") -> Iterator[None]:
+def only_writer(run: Run, what: str, turn: int, erasing: str = "") -> Iterator[None]:
     """Be the home's only writer while the block runs, with what a crash has left undone mended.
 
     Args:
@@ -64,9 +64,9 @@ def only_writer(night: Night, what: str, turn: int, erasing: str = "") -> Iterat
     Raises:
         BusyError: somebody else is writing, and goes on doing so for longer than this run waits.
     """
-    with writing(night.engine, night.run_id, what, patience(), turn, say) as lease:
-        night.reload(lease)
-        publish.mend(night, erasing)
+    with writing(run.engine, run.run_id, what, patience(), turn, say) as lease:
+        run.reload(lease)
+        publish.mend(run, erasing)
         yield
 
 
@@ -89,9 +89,9 @@ def scheduled_start() -> datetime:
     return flow_run.scheduled_start_time or datetime.now(UTC)
 
 
-def result_of(night: Night) -> dict[str, Any]:
+def result_of(run: Run) -> dict[str, Any]:
     """What a run returns when it has ended."""
-    recomputed = sum(report.recomputed for report in night.reports)
+    recomputed = sum(report.recomputed for report in run.reports)
     if not recomputed:
         get_run_logger().info("nothing had changed: everything was reused")
-    return {"as_of": night.as_of, "run_id": night.run_id, "recomputed": recomputed}
+    return {"as_of": run.as_of, "run_id": run.run_id, "recomputed": recomputed}

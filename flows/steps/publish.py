@@ -12,7 +12,7 @@ from contracts.counts import n_of
 from contracts.errors import ContractError
 from contracts.tables import RELEASED
 from flows.engine.alerts import NOT_DERIVED, NOT_ERASED, announce
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lake.lake import Lake
 from flows.lifecycle.errors import reason
 from flows.release import audits
@@ -28,7 +28,7 @@ _ONE = timedelta(days=1)
 
 
 @task(name="audit", task_run_name="audit", cache_policy=NO_CACHE)
-def audit(night: Night, candidate: Candidate, days: Sequence[date]) -> tuple[Audited, ...]:
+def audit(run: Run, candidate: Candidate, days: Sequence[date]) -> tuple[Audited, ...]:
     """Check what is on the branches before anybody sees it.
 
     Raises:
@@ -36,9 +36,9 @@ def audit(night: Night, candidate: Candidate, days: Sequence[date]) -> tuple[Aud
     """
     audited = []
     for written in candidate.tables:
-        earlier = to_compare_with(Releases(night.engine), night.lake, written)
+        earlier = to_compare_with(Releases(run.engine), run.lake, written)
         for day in days:
-            asked = day_to_audit(night.lake, night.settings, candidate, written, day, earlier)
+            asked = day_to_audit(run.lake, run.settings, candidate, written, day, earlier)
             audited += audits.audit(written.released, asked)
     for a in audited:
         if not a.passed:
@@ -103,18 +103,18 @@ def to_compare_with(releases: Releases, lake: Lake, written: Written) -> Release
     retry_delay_seconds=2,
     retry_condition_fn=transient,
 )
-def publish(night: Night, candidate: Candidate, days: Sequence[date]) -> Release:
+def publish(run: Run, candidate: Candidate, days: Sequence[date]) -> Release:
     """Make the release current by one row, derive everything else from it, and announce it.
 
     What the current release has of tables that the candidate does not have stays.
     """
-    releases = Releases(night.engine)
+    releases = Releases(run.engine)
     current = releases.current()
-    release = next_release(night, current, candidate, days)
+    release = next_release(run, current, candidate, days)
     if release != current:
         releases.publish(release)
         say(f"published release {release.release_id}")
-    derive(releases, night.lake, night.settings, "publish")
+    derive(releases, run.lake, run.settings, "publish")
     return release
 
 
@@ -139,7 +139,7 @@ def derive(releases: Releases, lake: Lake, settings: NightjarSettings, what: str
 
 
 def next_release(
-    night: Night, current: Release | None, candidate: Candidate, days: Sequence[date]
+    run: Run, current: Release | None, candidate: Candidate, days: Sequence[date]
 ) -> Release:
     """What is to be published; the current release if that is it already.
 
@@ -151,7 +151,7 @@ def next_release(
         raise ContractError("there is nothing to publish: nobody was ever scored")
     published = published_snapshots(current)
     on_branches = published | candidate.snapshots
-    release_id, replaces = release_id_of(night, on_branches), None
+    release_id, replaces = release_id_of(run, on_branches), None
     newest, added = max(days), set(days)
     model_id = str(scored["model_id"]) if scored else ""
     if current is not None:
@@ -167,12 +167,12 @@ def next_release(
         newest,
         model_id,
         release_id,
-        on_main(night.lake) | on_branches,
-        night.run_id,
+        on_main(run.lake) | on_branches,
+        run.run_id,
         now(),
         tuple(sorted(added)),
         replaces,
-        reason=night.reason,
+        reason=run.reason,
     )
 
 
@@ -185,11 +185,11 @@ def on_main(lake: Lake) -> dict[str, int]:
     }
 
 
-def mend(night: Night, erasing: str = "") -> None:
+def mend(run: Run, erasing: str = "") -> None:
     """Finish what a crash after the last release may have left undone, and tell of erasures that
     were cut off, but of the one of `erasing`, a user's key."""
-    derive(Releases(night.engine), night.lake, night.settings, "mended after a crash")
-    for key in unfinished_erasures(night.engine):
+    derive(Releases(run.engine), run.lake, run.settings, "mended after a crash")
+    for key in unfinished_erasures(run.engine):
         if key != erasing:
             warn(
                 f"the erasure of {key} was cut off, so that tables may still tell of them: start "
@@ -198,6 +198,6 @@ def mend(night: Night, erasing: str = "") -> None:
             )
 
 
-def database(night: Night) -> Path:
+def database(run: Run) -> Path:
     """The file of views that analysts open."""
-    return night.settings.home_folder.analysts_file
+    return run.settings.home_folder.analysts_file

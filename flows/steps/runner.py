@@ -10,7 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.errors import NightjarError
 from contracts.tables import ON_BRANCH
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.gate import trained_tonight
 from flows.lifecycle.errors import may_pass
 from flows.planning.planner import chunks_of, states_of
@@ -25,23 +25,23 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
 SAMPLE_EVERY = 30
 """Of so many days of a chunk, one is computed alone as well and compared."""
 
-Process = Callable[[Night, StageDays, Mapping[str, Any]], Any]
+Process = Callable[[Run, StageDays, Mapping[str, Any]], Any]
 """Takes the run, its entry, and what processes before it have said."""
-CHECKS: Mapping[Check, Callable[[Night], object]] = {
+CHECKS: Mapping[Check, Callable[[Run], object]] = {
     Check.mapping: tasks.check_mapping,
-    Check.history: Night.check_history,
+    Check.history: Run.check_history,
     Check.limits: tasks.limits,
-    Check.gate: lambda night: tasks.gate(night, trained_tonight(night)),
+    Check.gate: lambda run: tasks.gate(run, trained_tonight(run)),
 }
 PROCESSES: Mapping[str, Process] = {
-    "train": lambda night, entry, said: tasks.train(night),
-    "scoreboard": lambda night, entry, said: tasks.compare_scores(night, entry.days(night)),
+    "train": lambda run, entry, said: tasks.train(run),
+    "scoreboard": lambda run, entry, said: tasks.compare_scores(run, entry.days(run)),
     **{
-        str(released.stage): lambda night, entry, said: write_table(
-            night,
+        str(released.stage): lambda run, entry, said: write_table(
+            run,
             entry.stage,
-            entry.days(night),
-            model_of(night, entry),
+            entry.days(run),
+            model_of(run, entry),
             entry.force,
             Candidate.of(said),
         )
@@ -51,7 +51,7 @@ PROCESSES: Mapping[str, Process] = {
 """How each stage that a process computes is brought up to date."""
 
 
-def execute(night: Night, entries: Iterable[Entry]) -> dict[str, Any]:
+def execute(run: Run, entries: Iterable[Entry]) -> dict[str, Any]:
     """Bring all of it up to date, in order.
 
     Returns:
@@ -64,50 +64,50 @@ def execute(night: Night, entries: Iterable[Entry]) -> dict[str, Any]:
     for entry in entries:
         match entry:
             case Check():
-                CHECKS[entry](night)
+                CHECKS[entry](run)
             case SideBySide(stages):
-                together(_submitted(night, stage) for stage in stages)
+                together(_submitted(run, stage) for stage in stages)
             case Landing():
-                tasks.land(night, entry.source.name)
+                tasks.land(run, entry.source.name)
             case StageDays(stage) if stage in PROCESSES:
-                said[stage] = PROCESSES[stage](night, entry, said)
+                said[stage] = PROCESSES[stage](run, entry, said)
             case StageDays():
-                _spark_job(night, entry)
+                _spark_job(run, entry)
     return said
 
 
-def model_of(night: Night, entry: StageDays) -> str:
+def model_of(run: Run, entry: StageDays) -> str:
     """The model that an entry scores with.
 
     Raises:
         NightjarError: it is not known yet.
     """
-    model_id = entry.model(night) if entry.model is not None else None
+    model_id = entry.model(run) if entry.model is not None else None
     if model_id is None:
         raise NightjarError("scores were asked for before there was a model to score with")
     return model_id
 
 
-def _submitted(night: Night, entry: StageDays | Landing) -> PrefectFuture[Any]:
+def _submitted(run: Run, entry: StageDays | Landing) -> PrefectFuture[Any]:
     if isinstance(entry, Landing):
-        return tasks.land.submit(night, entry.source.name)
-    days = entry.days(night)
-    return tasks.compute.submit(night, entry.stage, days, entry.engine, entry.force)
+        return tasks.land.submit(run, entry.source.name)
+    days = entry.days(run)
+    return tasks.compute.submit(run, entry.stage, days, entry.engine, entry.force)
 
 
-def _spark_job(night: Night, entry: StageDays) -> None:
+def _spark_job(run: Run, entry: StageDays) -> None:
     """All days at once, or those that are to be computed chunk by chunk."""
-    days = entry.days(night)
-    todo = [d.day for d in night.planner.decisions(job_named(entry.stage), days, entry.force)
+    days = entry.days(run)
+    todo = [d.day for d in run.planner.decisions(job_named(entry.stage), days, entry.force)
             if not d.reuse]  # fmt: skip
     if entry.chunk_days is None or not todo:
-        tasks.compute(night, entry.stage, days, entry.engine, entry.force)
+        tasks.compute(run, entry.stage, days, entry.engine, entry.force)
         return
     for chunk in chunks_of(entry, sorted(todo)):
         for state in states_of(entry, chunk):
-            tasks.compute(night, state.stage, state.days(night))
+            tasks.compute(run, state.stage, state.days(run))
         sample = -(-len(chunk) // SAMPLE_EVERY) if len(chunk) > 1 else 0
-        tasks.compute(night, entry.stage, chunk, entry.engine, entry.force, sample)
+        tasks.compute(run, entry.stage, chunk, entry.engine, entry.force, sample)
 
 
 def together(futures: Iterable[PrefectFuture[Any]]) -> None:

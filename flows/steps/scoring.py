@@ -12,7 +12,7 @@ from contracts.hashes import hash_of, short_hash
 from contracts.specs import ScoreDaysSpec, ScoreSpec
 from contracts.tables import NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.fingerprints import withheld_tonight
 from flows.release.model_registry import Registry
 from flows.settings import NightjarSettings
@@ -22,13 +22,13 @@ from flows.steps.writers import Answer, Request, Writer, WrittenFiles
 from flows.storage.location import join
 
 
-def score(night: Night, request: Request) -> Answer:
+def score(run: Run, request: Request) -> Answer:
     """Score every known user as of each day. With `NO_MODEL` each has a row, and every score is
     null."""
     files = {day: request.files(USER_FEATURES, day) for day in request.days}
     rows = sum(file.rows for group in files.values() for file in group)
-    withheld = withheld_tonight(night, request.model_id)
-    registry = Registry(night.settings)
+    withheld = withheld_tonight(run, request.model_id)
+    registry = Registry(run.settings)
     model = None if request.model_id == NO_MODEL else str(registry.fetch(request.model_id))
     spec = ScoreDaysSpec(
         tuple(
@@ -38,18 +38,18 @@ def score(night: Night, request: Request) -> Answer:
                 model=model,
                 release_id=request.release_id,
                 path=f"{request.staging}/{day}.parquet",
-                scratch=str(scratch_of(night.settings, request.fingerprints[day])),
-                threads=night.settings.train.machine.threads,
-                accelerator=night.settings.train.machine.accelerator,
-                failed_tasks=night.settings.failed_tasks,
+                scratch=str(scratch_of(run.settings, request.fingerprints[day])),
+                threads=run.settings.train.machine.threads,
+                accelerator=run.settings.train.machine.accelerator,
+                failed_tasks=run.settings.failed_tasks,
                 withheld=withheld,
             )
             for day in request.days
         ),
-        processes=score_processes(night.settings, rows),
+        processes=score_processes(run.settings, rows),
     )
-    home = night.settings.home_folder
-    reports = run_models(spec, home.process_folder(night.run_id), say)["days"]
+    home = run.settings.home_folder
+    reports = run_models(spec, home.process_folder(run.run_id), say)["days"]
     return Answer(
         rows,
         {
@@ -80,9 +80,9 @@ def score_processes(settings: NightjarSettings, rows: int) -> int:
     return max(1, min(os.cpu_count() or 1, rows // 500_000))
 
 
-def remove_scratch(night: Night) -> None:
+def remove_scratch(run: Run) -> None:
     """Remove what scorings that were killed have left: the scores are committed."""
-    home = night.settings.home_folder
+    home = run.settings.home_folder
     home.storage.remove_folder(home.scoring)
 
 

@@ -20,7 +20,7 @@ from flows.engine.accounting import StageReport, Work
 from flows.engine.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, TASK_WITHHELD, alert
 from flows.engine.fingerprints import decide
 from flows.engine.model_process import run_models
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.learning.fingerprints import tasks_and_features, train_fingerprint, train_inputs
 from flows.learning.gate import choice_of
 from flows.learning.training import train_spec
@@ -42,9 +42,9 @@ from jobs.stage import Engine
 
 
 @task(name="mapping", task_run_name="mapping", cache_policy=NO_CACHE)
-def check_mapping(night: Night) -> None:
+def check_mapping(run: Run) -> None:
     """Analyse every expression of the mapping before a raw file is read."""
-    spark_stages.check_mapping(night, say)
+    spark_stages.check_mapping(run, say)
 
 
 @task(
@@ -55,10 +55,10 @@ def check_mapping(night: Night) -> None:
     retry_delay_seconds=5,
     retry_condition_fn=transient,
 )
-def land(night: Night, source_name: str) -> StageReport:
+def land(run: Run, source_name: str) -> StageReport:
     """Split whatever files arrived into days."""
-    (source,) = (s for s in night.mapping.sources if s.name == source_name)
-    return spark_stages.land(night, source, say)
+    (source,) = (s for s in run.mapping.sources if s.name == source_name)
+    return spark_stages.land(run, source, say)
 
 
 @task(
@@ -70,7 +70,7 @@ def land(night: Night, source_name: str) -> StageReport:
     retry_condition_fn=transient,
 )
 def compute(
-    night: Night,
+    run: Run,
     name: str,
     days: Sequence[date],
     engine: Engine | None = None,
@@ -78,63 +78,63 @@ def compute(
     sample: int = 0,
 ) -> StageReport:
     """Bring some days of a Spark job up to date."""
-    return spark_stages.compute(night, name, days, say, engine, force, sample)
+    return spark_stages.compute(run, name, days, say, engine, force, sample)
 
 
 @task(name="limits", task_run_name="limits", cache_policy=NO_CACHE)
-def limits(night: Night) -> None:
+def limits(run: Run) -> None:
     """Stop before anything is built on rows of which too many were dropped."""
-    s = night.settings
-    check_limits(night.lake, night.as_of, Limits(s.max_quarantined_share, s.max_quarantine_jump))
+    s = run.settings
+    check_limits(run.lake, run.as_of, Limits(s.max_quarantined_share, s.max_quarantine_jump))
 
 
 @task(name="scoreboard", task_run_name="scoreboard", cache_policy=NO_CACHE)
-def compare_scores(night: Night, days: Sequence[date]) -> None:
+def compare_scores(run: Run, days: Sequence[date]) -> None:
     """Published scores beside what then happened; those that are far off raise an alert."""
-    rows = scoreboard.compare(night, days, say)
-    for drift in scoreboard.drifted(rows, night.settings.max_calibration_drift):
+    rows = scoreboard.compare(run, days, say)
+    for drift in scoreboard.drifted(rows, run.settings.max_calibration_drift):
         say(f"scoreboard: drift: {drift}")
         alert(CALIBRATION_DRIFT, str(drift), task=drift.task, as_of=str(drift.as_of))
 
 
 @task(name="train", task_run_name="train", cache_policy=NO_CACHE)
-def train(night: Night) -> dict[str, Any]:
+def train(run: Run) -> dict[str, Any]:
     """Train the challenger in a process of its own and register it; the report says how it did."""
     started = time.monotonic()
-    days = night.example_days
-    registry = Registry(night.settings)
-    inputs, fingerprint = train_inputs(night), train_fingerprint(night, days)
-    receipt = night.receipts.get("train", night.as_of)
-    decision = decide("train", night.as_of, fingerprint, receipt)
+    days = run.example_days
+    registry = Registry(run.settings)
+    inputs, fingerprint = train_inputs(run), train_fingerprint(run, days)
+    receipt = run.receipts.get("train", run.as_of)
+    decision = decide("train", run.as_of, fingerprint, receipt)
     if decision.reuse and receipt is not None:
-        night.reused("train", say)
+        run.reused("train", say)
         return dict(receipt.outputs)
     files = [
-        file for day in days for file in night.lake.files(EXAMPLES, day, day + timedelta(days=1))
+        file for day in days for file in run.lake.files(EXAMPLES, day, day + timedelta(days=1))
     ]
-    home = night.settings.home_folder
+    home = run.settings.home_folder
     # Where a training that is killed left off: the next night that trains the same goes on there.
     stopped = home.checkpoints(short_hash(hash_of(asdict(fingerprint))))
     champion = _champion(registry, inputs.champion)
     checkpoints = home.storage.local_path(stopped)
-    spec = train_spec(night, inputs, [file.path for file in files], champion, checkpoints)
-    secrets = {TRACKING_VARIABLE: night.settings.mlflow_url}
-    report = run_models(spec, home.process_folder(night.run_id), say, secrets)
-    report["learns"], report["champion"] = tasks_and_features(night), inputs.champion
-    report["examples_snapshot"] = night.lake.snapshot(EXAMPLES)
-    report["labels_snapshot"] = night.lake.snapshot(LABELS)
+    spec = train_spec(run, inputs, [file.path for file in files], champion, checkpoints)
+    secrets = {TRACKING_VARIABLE: run.settings.mlflow_url}
+    report = run_models(spec, home.process_folder(run.run_id), say, secrets)
+    report["learns"], report["champion"] = tasks_and_features(run), inputs.champion
+    report["examples_snapshot"] = run.lake.snapshot(EXAMPLES)
+    report["labels_snapshot"] = run.lake.snapshot(LABELS)
     if report["model_id"] != NO_MODEL:
         _register(registry, report)
     rows = sum(file.rows for file in files)
     work = Work(
         "train",
-        {night.as_of: fingerprint},
+        {run.as_of: fingerprint},
         rows,
         sum(report["rows"].values()),
         time.monotonic() - started,
         sum(file.bytes for file in files),
     )
-    night.note(work, {night.as_of: report}, say)
+    run.note(work, {run.as_of: report}, say)
     home.storage.remove_folder(stopped)
     return report
 
@@ -162,22 +162,22 @@ def _register(registry: Registry, report: Mapping[str, Any]) -> None:
 
 
 @task(name="gate", task_run_name="gate", cache_policy=NO_CACHE)
-def gate(night: Night, report: Mapping[str, Any]) -> str:
+def gate(run: Run, report: Mapping[str, Any]) -> str:
     """Say which model scores: the challenger if it passes, else the champion; and keep it at hand.
 
     Where the challenger needs approval, the night goes on with the champion and raises an alert.
     Where there is neither a challenger that passes nor a champion, it is `NO_MODEL`: features and
     labels are published all the same.
     """
-    choice = choice_of(night, report)
+    choice = choice_of(run, report)
     model_id = choice.model_id
     say(f"gate: {choice.why}")
     if model_id == report["model_id"] != NO_MODEL and "folder" in report:
         artifact = join(report["folder"], "model")
-        if night.settings.home_folder.storage.is_folder(artifact):
-            Registry(night.settings).keep(model_id, artifact)  # scoring needs no MLflow then
+        if run.settings.home_folder.storage.is_folder(artifact):
+            Registry(run.settings).keep(model_id, artifact)  # scoring needs no MLflow then
     if choice.needs_approval:
-        answer = f"nightjar run --as-of {night.as_of} --accept {report['model_id']}"
+        answer = f"nightjar run --as-of {run.as_of} --accept {report['model_id']}"
         say(f"gate: to let it pass: {answer}")
         text = f"{choice.why}\nTo let it pass: {answer}"
         alert(GATE_ASKS, text, model_id=str(report["model_id"]))
@@ -194,7 +194,7 @@ def gate(night: Night, report: Mapping[str, Any]) -> str:
 
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def report(
-    night: Night,
+    run: Run,
     trained: Mapping[str, Any],
     scored: Mapping[str, Any],
     audited: Sequence[Audited],
@@ -209,8 +209,8 @@ def report(
     """
     shown: dict[str, Any] = {}
     with after_publication("the night's page"):
-        page = _night_report(night, trained, scored, audited, release)
-        path = write_report(page, night.settings.home_folder, trained["folder"])
+        page = _night_report(run, trained, scored, audited, release)
+        path = write_report(page, run.settings.home_folder, trained["folder"])
         say(f"report: {path}")
         shown = {
             "report": path,
@@ -221,45 +221,45 @@ def report(
         }
         with after_publication("its page in Prefect"):
             create_markdown_artifact(
-                as_markdown(page), key="night-report", description=f"The night of {night.as_of}"
+                as_markdown(page), key="night-report", description=f"The night of {run.as_of}"
             )
-        if trained["run_id"] and any(s.recomputed for s in night.reports):
+        if trained["run_id"] and any(s.recomputed for s in run.reports):
             with after_publication("its page in MLflow"):
-                Registry(night.settings).log_file(trained["run_id"], path)
+                Registry(run.settings).log_file(trained["run_id"], path)
     return shown
 
 
 def _night_report(
-    night: Night,
+    run: Run,
     trained: Mapping[str, Any],
     scored: Mapping[str, Any],
     audited: Sequence[Audited],
     release: Release,
 ) -> NightReport:
     return NightReport(
-        as_of=night.as_of,
-        run_id=night.run_id,
-        mapping=night.mapping.name,
+        as_of=run.as_of,
+        run_id=run.run_id,
+        mapping=run.mapping.name,
         release=release.release_id,
         model_id=scored["model_id"],
-        stages=tuple(night.reports),
-        tonight=counted(database(night), _last_scored(night), night.as_of),
-        ever=counted(database(night), None, night.as_of),
-        null_like=null_like_ids(database(night), _last_scored(night), night.as_of, night.mapping),
+        stages=tuple(run.reports),
+        tonight=counted(database(run), _last_scored(run), run.as_of),
+        ever=counted(database(run), None, run.as_of),
+        null_like=null_like_ids(database(run), _last_scored(run), run.as_of, run.mapping),
         trained=trained,
         audited=tuple(audited),
-        switched_off=night.switched_off | unscored(trained, scored),
+        switched_off=run.switched_off | unscored(trained, scored),
         n_scored=int(scored["rows"]),
-        scored_tasks=tuple(t.name for t in scored_tasks(night, scored)),
+        scored_tasks=tuple(t.name for t in scored_tasks(run, scored)),
         base_rates=tuple(scored.get("base_rates", ())),
-        sample=sample(database(night), night.as_of, scored_tasks(night, scored)),
-        findings=find(night, release, trained, scored["model_id"]),
+        sample=sample(database(run), run.as_of, scored_tasks(run, scored)),
+        findings=find(run, release, trained, scored["model_id"]),
     )
 
 
-def scored_tasks(night: Night, scored: Mapping[str, Any]) -> list[Task]:
+def scored_tasks(run: Run, scored: Mapping[str, Any]) -> list[Task]:
     """Tasks that the release has scores of, in their order."""
-    return [task for task in night.tasks if task.name in scored["tasks"]]
+    return [task for task in run.tasks if task.name in scored["tasks"]]
 
 
 def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str, str]:
@@ -277,7 +277,7 @@ def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _last_scored(night: Night) -> date | None:
+def _last_scored(run: Run) -> date | None:
     """The day of the release before: what landed since then is new tonight."""
-    before = Releases(night.engine).before(night.as_of)
+    before = Releases(run.engine).before(run.as_of)
     return None if before is None else before.as_of

@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from contracts.table import Table
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lake.iceberg import DataFile
 from flows.state.receipts import Fingerprint
 
@@ -53,7 +53,7 @@ class Answer:
         return tuple(path for files in self.days.values() for path in files.paths)
 
 
-def _nothing(night: Night) -> None:
+def _nothing(run: Run) -> None:
     """Nothing is left behind."""
 
 
@@ -61,7 +61,7 @@ def _nothing(night: Night) -> None:
 class Writer:
     """How the rows of a released table come about."""
 
-    write: Callable[[Night, Request], Answer]
+    write: Callable[[Run, Request], Answer]
     """Has a process write files of the asked days; nothing is committed."""
-    committed: Callable[[Night], None] = _nothing
+    committed: Callable[[Run], None] = _nothing
     """Removes what a process that is killed would go on from."""

@@ -22,7 +22,7 @@ from contracts.measures import TEXT_BUCKETS
 from contracts.source_tables.fraud_marks import FRAUD_MARKS
 from contracts.source_tables.posts import POSTS
 from contracts.tables import USER_FEATURES
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.engine.spark_stages import compute, land, write
 from flows.planning.planner import chunks_of
 from flows.planning.stage_list import StageDays, fixed, tiles_of
@@ -40,12 +40,12 @@ CHUNK, ALONE_EVERY = 64, 40
 _ONE = timedelta(days=1)
 
 
-def prepare(home: Path, raw: Path, mapping: str, until: date) -> Night:
+def prepare(home: Path, raw: Path, mapping: str, until: date) -> Run:
     """A home with all that landed before a day cleaned and summed up by day."""
     settings = read_settings(
         home=home, raw=raw, source=REPOSITORY / f"infra/sources/{mapping}.toml", key="k" * 20
     )
-    night = Night(settings, until)
+    night = Run(settings, until)
     night.look_at_files()
     for source in night.mapping.sources:
         land(night, source, print)
@@ -58,7 +58,7 @@ def prepare(home: Path, raw: Path, mapping: str, until: date) -> Night:
     return night
 
 
-def clean_files(night: Night, root: Path) -> dict[str, list[str]]:
+def clean_files(night: Run, root: Path) -> dict[str, list[str]]:
     """Files of the clean tables, an empty one of those that the mapping does not feed."""
     files = {}
     for table in CLEAN_TABLES:
@@ -72,7 +72,7 @@ def clean_files(night: Night, root: Path) -> dict[str, list[str]]:
     return files
 
 
-def vocabulary(night: Night, clean: dict[str, list[str]], root: Path) -> list[str]:
+def vocabulary(night: Run, clean: dict[str, list[str]], root: Path) -> list[str]:
     token = (F.pmod(F.xxhash64("word"), F.lit(TEXT_BUCKETS)) + 1).cast("int")
     posts = read_table(night.spark, POSTS, clean[POSTS.name])
     words = posts.select(F.explode(F.split("text", " ")).alias("word")).distinct()
@@ -80,7 +80,7 @@ def vocabulary(night: Night, clean: dict[str, list[str]], root: Path) -> list[st
     return [str(p) for p in (root / "words").glob("*.parquet")]
 
 
-def compare(night: Night, root: Path, name: str) -> None:
+def compare(night: Run, root: Path, name: str) -> None:
     """All as-of days of a log by every engine."""
     job = job_named("user_features")
     days = [d for d in (night.landed_days[0] + _ONE * n for n in range(1, 10_000))

@@ -30,7 +30,7 @@ from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import ITEM_DAYS, TILES, USER_FEATURES, USER_ITEM_DAYS, USER_STATE
 from flows.backfill import Backfill, EngineName, Stage, plan_of_backfill
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, Receipt
 from jobs.mapping.sources import read_mapping
@@ -221,7 +221,7 @@ def bench_plan(root: Path) -> None:
         home=home, raw=raw, source=REPOSITORY / "infra/sources/market.toml", key="x" * 16
     )
     end = START + timedelta(days=n_days)
-    night = Night(settings, end)
+    night = Run(settings, end)
     night.look_at_files()
     days = [START + timedelta(days=n) for n in range(n_days)]
     stages: dict[str, tuple[str, ...]] = {

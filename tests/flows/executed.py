@@ -13,7 +13,7 @@ import pytest
 
 from flows.engine import spark_stages
 from flows.engine.code_hash import PACKAGES
-from flows.engine.run import Night
+from flows.engine.run import Run
 from tests.conftest import REPOSITORY
 
 Executed = dict[str, set[str]]
@@ -35,7 +35,7 @@ def recorded() -> Iterator[Executed]:
 def _recording(
     function: Callable[..., Any], stage_of: Callable[[Any], str], executed: Executed
 ) -> Callable[..., Any]:
-    def call(night: Night, what: Any, *others: Any) -> Any:
+    def call(night: Run, what: Any, *others: Any) -> Any:
         names = executed.setdefault(stage_of(what), set())
         seen: set[CodeType] = set()
 

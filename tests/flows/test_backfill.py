@@ -14,7 +14,7 @@ from contracts.tables import NO_MODEL, ON_BRANCH
 from flows import backfill as past
 from flows.backfill import Mode, Stage, open_backfill
 from flows.engine.accounting import StageReport
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.planning.stage_list import StageDays
 from flows.release.releases import Releases
 from flows.settings import read_settings
@@ -94,7 +94,7 @@ def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_fil
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: list[Stage]
 ) -> None:
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
-    monkeypatch.setattr(Night, "look_at_files", lambda night: pytest.fail("files were looked at"))
+    monkeypatch.setattr(Run, "look_at_files", lambda night: pytest.fail("files were looked at"))
     (tmp_path / "m.toml").write_text(
         """
         [sources.log]

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from contracts.errors import ContractError, UsageError
 from contracts.tables import NO_MODEL
 from flows.engine import run, spark_stages
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.monitor.lineage import explain
 from flows.nightly import nightly
 from flows.release.duckdb_views import query
@@ -87,10 +87,10 @@ def test_a_night_without_a_model_publishes_all_but_scores(
     with pytest.raises(ContractError, match="no task can be learnt as of 2025-01-10: the data"):
         nightly(NIGHT)
     assert started == []  # it is said in the first second
-    assert [*Receipts(Night(read_settings(), NIGHT).engine).all()] == []
+    assert [*Receipts(Run(read_settings(), NIGHT).engine).all()] == []
 
     done = nightly(NIGHT, no_train=True)
-    night = Night(read_settings(), NIGHT)
+    night = Run(read_settings(), NIGHT)
     release = Releases(night.engine).current()
     assert release is not None
     assert (release.release_id, release.model_id) == (done["release_id"], NO_MODEL)

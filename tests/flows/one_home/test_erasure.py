@@ -21,7 +21,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError, UsageError
 from contracts.source_tables.follows import FOLLOWS
 from contracts.tables import LANDED, RECONCILIATION, TABLES
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.engine.spark_stages import compute, land
 from flows.erase import as_key, erase
 from flows.lake.lake import Lake
@@ -97,7 +97,7 @@ def killed(*_: object) -> None:
 
 def plan_of(settings: NightjarSettings) -> list[Planned]:
     """What the same night would do about every day of every stage, and why."""
-    night = Night(settings, NIGHT)
+    night = Run(settings, NIGHT)
     night.look_at_files()
     days = plan_of_night(night).days
     return [replace(p, rows=None, seconds=None, bytes=None) for p in days]
@@ -110,7 +110,7 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
     assert files_that_say(home, key)
     assert files_that_say(home, raw_id)
     settings = read_settings()
-    lake, releases = Lake(home / "lake"), Releases(Night(settings, NIGHT).engine)
+    lake, releases = Lake(home / "lake"), Releases(Run(settings, NIGHT).engine)
     counts = query(home / "nightjar.duckdb", "SELECT count(*) FROM user_scores")[1][0][0]
     n_releases = len(releases.all())
     planned = plan_of(settings)
@@ -176,7 +176,7 @@ def test_a_day_that_lands_again_does_not_bring_them_back(home: Path, first, pers
     )
     text = gzip.decompress(file.read_bytes())
     file.write_bytes(gzip.compress(text + text.splitlines()[-1] + b"\n", mtime=1))
-    night = Night(read_settings(), NIGHT)
+    night = Run(read_settings(), NIGHT)
     night.look_at_files()
     lines: list[str] = []
     source = next(s for s in night.mapping.sources if s.name == "orders")
@@ -197,7 +197,7 @@ def test_erasing_somebody_twice_changes_nothing_and_keeps_them_out(home, first, 
     _, key = person
     with pytest.raises(UsageError, match="erased already, and stays so: nothing was changed"):
         erase(key)
-    assert key in suppressed(Night(read_settings(), NIGHT).engine)
+    assert key in suppressed(Run(read_settings(), NIGHT).engine)
 
 
 def test_who_is_not_known_is_said_and_nothing_is_kept_of_it(home: Path, first) -> None:
@@ -206,4 +206,4 @@ def test_who_is_not_known_is_said_and_nothing_is_kept_of_it(home: Path, first) -
     with pytest.raises(UsageError) as error:
         as_key("ann@example.com")
     assert "ann" not in str(error.value)
-    assert "0" * 32 not in suppressed(Night(read_settings(), NIGHT).engine)
+    assert "0" * 32 not in suppressed(Run(read_settings(), NIGHT).engine)

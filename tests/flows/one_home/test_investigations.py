@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from contracts.errors import ContractError, UsageError
 from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows.cli.main import app
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.housekeeping import housekeeping
 from flows.lake import maintenance
 from flows.lake.lake import Lake
@@ -41,7 +41,7 @@ def run(*words: str) -> Any:
 
 @pytest.mark.slow
 def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
-    found = canary(Night(read_settings(), NIGHT), CUT, print)
+    found = canary(Run(read_settings(), NIGHT), CUT, print)
     assert found.problems == []
     assert found.n_pairs > 40
     assert found.tasks
@@ -86,7 +86,7 @@ def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
 def test_a_row_that_is_not_what_it_was_made_of_is_found_out(home: Path, monkeypatch) -> None:
     from flows.monitor import lineage as module
 
-    night = Night(read_settings(), NIGHT)
+    night = Run(read_settings(), NIGHT)
     who = query(home / "nightjar.duckdb", "SELECT min(user_key) FROM newest_scores")[1][0][0]
     real = module._row
 
@@ -153,7 +153,7 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     assert untrue_receipts(home) == []
     lake = Lake(home / "lake")
     assert len(lake.table(LANDED).snapshots()) < n_before[LANDED]
-    receipts = Night(read_settings(), NIGHT).receipts
+    receipts = Run(read_settings(), NIGHT).receipts
     snapshot = max(
         int(r.outputs["examples_snapshot"])
         for d in receipts.days("train")
@@ -168,10 +168,10 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
 
 def test_old_states_go_and_their_receipts_with_them(home: Path, monkeypatch) -> None:
     monkeypatch.setenv("NIGHTJAR_KEEP_STATE_DAYS", "1")
-    night = Night(read_settings(), NIGHT)
+    night = Run(read_settings(), NIGHT)
     days = night.receipts.days("user_state")
     gone = {what: n for what, n, _ in housekeeping()}
-    kept = Night(read_settings(), NIGHT).receipts.days("user_state")
+    kept = Run(read_settings(), NIGHT).receipts.days("user_state")
     assert kept == tuple(d for d in days if d in days[-3:] or (days[-1] - d).days <= 1)
     assert gone.get("days of user_state", "0") == str(len(days) - len(kept))
     assert untrue_receipts(home) == []

@@ -17,7 +17,7 @@ from contracts.tables import LANDED, USER_FEATURES, USER_SCORES
 from flows.cli.main import app
 from flows.engine import spark_stages
 from flows.engine.accounting import StageReport
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lake.lake import Lake
 from flows.learning import gate as gating
 from flows.nightly import nightly
@@ -305,7 +305,7 @@ def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebod
     raised: list[str] = []
     monkeypatch.setattr(steps, "alert", lambda event, message, **about: raised.append(message))
     monkeypatch.setattr(steps, "say", lambda line: None)  # there is no run to say it in
-    later = Night(read_settings(), NIGHT + timedelta(days=2))
+    later = Run(read_settings(), NIGHT + timedelta(days=2))
     champion = Releases(later.engine).champion(later.as_of)
     asks = {"model_id": "challenger", "gate": {"decision": "ask", "reasons": ["a is worse"]}}
     assert champion is not None
@@ -338,14 +338,14 @@ def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path
     (tmp_path / "m.toml").write_text(HISTORY)
     lines = [f"p{i},u{i % 3},2025-01-0{1 + i // 4}T10:00:00" for i in range(20)]
 
-    def night(rows: list[str]) -> tuple[Night, StageReport]:
+    def night(rows: list[str]) -> tuple[Run, StageReport]:
         (tmp_path / "posts.csv").write_text("\n".join(["id,user,time", *rows]) + "\n")
         settings = read_settings(home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path)
-        made = Night(settings, date(2025, 2, 1))
+        made = Run(settings, date(2025, 2, 1))
         made.look_at_files()
         return made, spark_stages.land(made, made.mapping.sources[0], print)
 
-    def digests(made: Night) -> dict[date, Any]:
+    def digests(made: Run) -> dict[date, Any]:
         return made.planner.digests("land_posts", "landed")
 
     first, _ = night(lines)

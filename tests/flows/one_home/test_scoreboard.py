@@ -10,7 +10,7 @@ import pytest
 
 from contracts.tables import LABELS, SCOREBOARD
 from flows.engine.fingerprints import decide
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.engine.spark_stages import compute
 from flows.monitor import scoreboard
 from flows.release.duckdb_views import query
@@ -22,11 +22,11 @@ def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> N
     """The market's logs end two days after the night; that nothing more landed is known too."""
     lines: list[str] = []
     settings = read_settings()
-    assert NIGHT not in scoreboard.due(Night(settings, NIGHT))
-    too_early = Night(settings, NIGHT + timedelta(days=7))  # a day is left for late rows
+    assert NIGHT not in scoreboard.due(Run(settings, NIGHT))
+    too_early = Run(settings, NIGHT + timedelta(days=7))  # a day is left for late rows
     assert NIGHT not in scoreboard.due(too_early)
 
-    night = Night(settings, NIGHT + timedelta(days=8))
+    night = Run(settings, NIGHT + timedelta(days=8))
     due = [day for day in scoreboard.due(night) if day == NIGHT]
     assert due == [NIGHT]
     compute(night, "labels", [NIGHT], lines.append)
@@ -53,9 +53,9 @@ def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> N
     stored = night.lake.table(SCOREBOARD).scan().to_arrow()
     assert stored.num_rows == len(rows)
 
-    again = Night(settings, NIGHT + timedelta(days=8))
+    again = Run(settings, NIGHT + timedelta(days=8))
     assert NIGHT not in scoreboard.due(again)
-    a_month_later = Night(settings, NIGHT + timedelta(days=31))
+    a_month_later = Run(settings, NIGHT + timedelta(days=31))
     assert NIGHT in scoreboard.due(a_month_later)
     fingerprint = scoreboard.scoreboard_fingerprint(a_month_later, NIGHT)
     receipt = a_month_later.receipts.get("scoreboard", NIGHT)

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from contracts.errors import ContractError
 from contracts.source_tables.items import ITEMS
 from flows.engine import run
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.engine.spark_stages import check_mapping, compute, land
 from flows.nightly import plan_of_night
 from flows.settings import NightjarSettings, read_settings
@@ -62,19 +62,19 @@ def settings(
     return read_settings(home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw")
 
 
-def night_of(settings: NightjarSettings) -> Night:
-    night = Night(settings, AS_OF)
+def night_of(settings: NightjarSettings) -> Run:
+    night = Run(settings, AS_OF)
     night.look_at_files()
     return night
 
 
-def cleaned(night: Night, table: str) -> tuple[int, dict[str, int]]:
+def cleaned(night: Run, table: str) -> tuple[int, dict[str, int]]:
     """Days that were judged again, and why."""
     done = compute(night, f"clean_{table}", night.landed_days, lambda line: None)
     return done.recomputed, dict(done.reasons)
 
 
-def shelves(night: Night) -> list[str]:
+def shelves(night: Run) -> list[str]:
     files = [file.path for file in night.lake.files(ITEMS)]
     return [row for f in files for row in pq.read_table(f)["category_id"].to_pylist()]
 
@@ -122,4 +122,4 @@ def test_a_lookup_that_changed_recomputes_what_names_it_and_the_plan_says_why(
 
     lookup.unlink()
     with pytest.raises(ContractError, match=r"lookups.shelves: no file shelves.csv under"):
-        Night(settings, AS_OF)
+        Run(settings, AS_OF)

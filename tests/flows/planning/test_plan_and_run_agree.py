@@ -14,7 +14,7 @@ import pytest
 from contracts.tables import LANDED, SCOREBOARD
 from contracts.training import untrained
 from flows.engine.fingerprints import decide, landing_stage
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.monitor import scoreboard
 from flows.planning import stage_list
 from flows.planning.planner import planned
@@ -61,20 +61,20 @@ class Executed:
     """How often what is computed again comes out as it was."""
     stage_days: set[tuple[str, date | None]] = field(default_factory=set)
 
-    def write(self, night: Night, stage: str, day: date, of: Fingerprint, outputs: Any) -> None:
+    def write(self, night: Run, stage: str, day: date, of: Fingerprint, outputs: Any) -> None:
         at = datetime(2025, 6, 1, tzinfo=UTC)
         night.receipts.write([Receipt(stage, day, of, outputs, 1, 1, 0.1, 1, None, "x", at)])
         night.planner.forget(stage)
         self.stage_days.add((stage, day if day != date.min else None))
 
-    def table(self, night: Night, stage: str, day: date, table: str) -> dict[str, Any]:
+    def table(self, night: Run, stage: str, day: date, table: str) -> dict[str, Any]:
         receipt = night.receipts.get(stage, day)
         if receipt is not None and self.rng.random() < self.unchanged:
             return dict(receipt.outputs[table])
         digest = f"{self.rng.getrandbits(64):x}"
         return {"digest": digest, "rows": 1, "snapshot": 1, "first": day.isoformat()}
 
-    def land(self, night: Night, source_name: str) -> None:
+    def land(self, night: Run, source_name: str) -> None:
         (source,) = (s for s in night.mapping.sources if s.name == source_name)
         stage = landing_stage(source)
         for decision in night.land_decisions(source):
@@ -95,7 +95,7 @@ class Executed:
 
     def compute(
         self,
-        night: Night,
+        night: Run,
         name: str,
         days: Sequence[date],
         engine: str | None = None,
@@ -111,7 +111,7 @@ class Executed:
                 }
                 self.write(night, name, decision.day, decision.fingerprint, outputs)
 
-    def process(self, night: Night, entry: StageDays, before: Mapping[str, Any]) -> None:
+    def process(self, night: Run, entry: StageDays, before: Mapping[str, Any]) -> None:
         model_id = entry.model(night) if entry.model is not None else None
         for day in entry.days(night):
             fingerprint = FINGERPRINTS[entry.stage](night, day, model_id)
@@ -120,7 +120,7 @@ class Executed:
                 continue
             self.write(night, entry.stage, day, fingerprint, self.said(night, entry, day, model_id))
 
-    def said(self, night: Night, entry: StageDays, day: date, model_id: str | None) -> Any:
+    def said(self, night: Run, entry: StageDays, day: date, model_id: str | None) -> Any:
         if entry.stage == "train":
             number = self.rng.getrandbits(16)
             gate = {"decision": self.rng.choice(["promote", "keep"]), "reasons": ["so"]}
@@ -159,13 +159,13 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NightjarSetting
     return known.model_copy(update=fewer | {"chunk_days": 4})
 
 
-def night_of(settings: NightjarSettings, as_of: date) -> Night:
-    night = Night(settings, as_of)
+def night_of(settings: NightjarSettings, as_of: date) -> Run:
+    night = Run(settings, as_of)
     night.look_at_files()
     return night
 
 
-def some_run(rng: random.Random, settings: NightjarSettings) -> tuple[Night, Iterable[Entry]]:
+def some_run(rng: random.Random, settings: NightjarSettings) -> tuple[Run, Iterable[Entry]]:
     """A night, a night without training, a backfill or a replay."""
     day = START + timedelta(days=rng.randrange(12, N_DAYS + 1))
     kind = rng.choice(["night", "night", "no_train", "backfill", "replay"])
@@ -192,7 +192,7 @@ def some_run(rng: random.Random, settings: NightjarSettings) -> tuple[Night, Ite
     return night, stage_list.nightly(night)
 
 
-def some_release(night: Night) -> None:
+def some_release(night: Run) -> None:
     """What was scored last is published."""
     days = night.receipts.days("score")
     receipt = night.receipts.get("score", days[-1]) if days else None
@@ -227,7 +227,7 @@ def test_a_run_does_what_its_plan_says(
     comes out as it was, or on which days a file's rows land is not known before it is read, what
     depends on that alone may be spared, and nothing else is done."""
     rng = random.Random(f"{seed}-{unchanged}")
-    monkeypatch.setattr(Night, "check_history", lambda night: None)
+    monkeypatch.setattr(Run, "check_history", lambda night: None)
     monkeypatch.setattr(
         scoreboard,
         "_published",

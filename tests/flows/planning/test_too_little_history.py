@@ -10,7 +10,7 @@ import pytest
 
 from contracts.errors import ContractError
 from flows.engine import run
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.nightly import plan_of_night
 from flows.planning import stage_list
 from flows.planning.stage_list import Check
@@ -49,7 +49,7 @@ occurred_at = "at"
 SECOND = date(2025, 3, 2)
 
 
-def night_of(folder: Path, monkeypatch: pytest.MonkeyPatch, mapping: str, as_of: date) -> Night:
+def night_of(folder: Path, monkeypatch: pytest.MonkeyPatch, mapping: str, as_of: date) -> Run:
     """Nine days of a log."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
     monkeypatch.setattr(run, "start_session", lambda *told: pytest.fail("Spark was started"))
@@ -59,7 +59,7 @@ def night_of(folder: Path, monkeypatch: pytest.MonkeyPatch, mapping: str, as_of:
         path = folder / "raw" / f"2025-03-0{day}.csv"
         path.write_text(f"id,user,time\ne{day},ann,2025-03-0{day}T12:00:00Z\n")
     settings = read_settings(home=folder / "home", source=folder / "m.toml", raw=folder / "raw")
-    night = Night(settings, as_of)
+    night = Run(settings, as_of)
     night.look_at_files()
     return night
 
@@ -98,7 +98,7 @@ def test_days_within_a_file_are_known_once_it_was_read(tmp_path, monkeypatch) ->
     night = night_of(tmp_path, monkeypatch, WHOLE, date(2025, 3, 10))
     assert night.first_days == {}
     night.check_history()  # nobody knows yet
-    monkeypatch.setattr(Night, "first_days", dict.fromkeys([t.name for t in night.tasks], SECOND))
+    monkeypatch.setattr(Run, "first_days", dict.fromkeys([t.name for t in night.tasks], SECOND))
     with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
         night.check_history()
 
@@ -116,7 +116,7 @@ def test_an_old_list_of_items_makes_no_history(tmp_path, monkeypatch) -> None:
 def test_days_within_a_file_stop_a_night_before_anything_is_cleaned(tmp_path, monkeypatch) -> None:
     night = night_of(tmp_path, monkeypatch, WHOLE, date(2025, 3, 10))
     night.expected_days = {SECOND}  # what landing found
-    monkeypatch.setattr(Night, "first_days", dict.fromkeys([t.name for t in night.tasks], SECOND))
+    monkeypatch.setattr(Run, "first_days", dict.fromkeys([t.name for t in night.tasks], SECOND))
     monkeypatch.setitem(runner.CHECKS, Check.mapping, lambda night: None)
     monkeypatch.setattr(runner, "together", list)
     monkeypatch.setattr(runner.tasks, "land", SimpleNamespace(submit=lambda *given: None))

@@ -18,7 +18,7 @@ from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows.engine import run, spark_stages
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.retention import erasure
 from flows.retention.personal_rows import Blank, Traces
 from flows.settings import read_settings
@@ -102,7 +102,7 @@ user bob,2025-03-01,post,ann
 
 
 @pytest.fixture
-def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Night:
+def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Run:
     """A home with the day landed and cleaned."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
     monkeypatch.setattr(run, "start_session", lambda *told: spark)
@@ -117,7 +117,7 @@ def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Night:
     settings = read_settings(
         home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw"
     )
-    night = Night(settings, AS_OF)
+    night = Run(settings, AS_OF)
     night.look_at_files()
     land(night)
     clean(night)
@@ -127,23 +127,23 @@ def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Night:
 said: list[str] = []
 
 
-def land(night: Night) -> None:
+def land(night: Run) -> None:
     for source in night.mapping.sources:
         spark_stages.land(night, source, said.append)
 
 
-def clean(night: Night) -> None:
+def clean(night: Run) -> None:
     for table in (POSTS, ENGAGEMENTS, USERS):
         spark_stages.compute(night, f"clean_{table.name}", [DAY], said.append, force=[DAY])
 
 
-def rows(night: Night, table: Table) -> list[dict[str, Any]]:
+def rows(night: Run, table: Table) -> list[dict[str, Any]]:
     files = night.lake.files(table)
     found = [r for f in files for r in pq.read_table(f.path, partitioning=None).to_pylist()]
     return sorted(found, key=lambda row: [str(row[name]) for name in table.grain])
 
 
-def counts(night: Night) -> dict[str, tuple[int, ...]]:
+def counts(night: Run) -> dict[str, tuple[int, ...]]:
     """Table to rows in, clean, duplicate, quarantined, erased; what tables hold is what is said."""
     made: dict[str, tuple[int, ...]] = {}
     for row in rows(night, RECONCILIATION):
@@ -161,7 +161,7 @@ def counts(night: Night) -> dict[str, tuple[int, ...]]:
     return made
 
 
-def left(night: Night) -> list[tuple[str | None, str]]:
+def left(night: Run) -> list[tuple[str | None, str]]:
     """The events of each batch, and what is said of it."""
     found = [row for row in rows(night, LANDED) if row["source"] == "app"]
     assert all((row["problem"] is None) == (row["row_hash"] != "") for row in found)
@@ -174,7 +174,7 @@ def left(night: Night) -> list[tuple[str | None, str]]:
     ids=["killed at the ends", "killed behind each table"],
 )
 def test_one_of_several_people_in_a_raw_row_is_erased(
-    night: Night, monkeypatch, killed_behind: Sequence[int]
+    night: Run, monkeypatch, killed_behind: Sequence[int]
 ) -> None:
     assert counts(night) == {
         "posts": (11, 8, 0, 3, 0), "engagements": (9, 5, 0, 4, 0), "users": (3, 2, 1, 0, 0),
@@ -244,7 +244,7 @@ def test_one_of_several_people_in_a_raw_row_is_erased(
     found = rows(night, LANDED)
     path = night.raw_folder / f"{DAY}.jsonl"
     path.write_text(path.read_text() + "\n")
-    later = Night(night.settings, AS_OF)
+    later = Run(night.settings, AS_OF)
     later.look_at_files()
     land(later)
     assert rows(later, LANDED) == found
@@ -268,7 +268,7 @@ def test_an_erasure_that_an_earlier_version_began_goes_on() -> None:
     assert Traces.of_json(json.loads(json.dumps(found.as_json()))) == found
 
 
-def test_nothing_that_people_wrote_is_computed_to_find_somebody(night: Night) -> None:
+def test_nothing_that_people_wrote_is_computed_to_find_somebody(night: Run) -> None:
     """Spark would push the comparison down and copy it, until no memory held the plan."""
     (source, _) = night.mapping.sources
     landed = night.spark.createDataFrame([], spark_schema(LANDED))

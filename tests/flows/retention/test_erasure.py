@@ -17,7 +17,7 @@ import pytest
 from contracts.errors import ContractError, UsageError
 from contracts.table import Table
 from contracts.tables import EXAMPLES, USER_ITEM_DAYS, USER_SCORES
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.lake import maintenance, rewrite
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases, branch_of, heal, now
@@ -46,7 +46,7 @@ def both(folder: Path, table: Table, name: str, **row: object) -> WrittenDay:
     return WrittenDay(D1, len(rows), "", (str(path),))
 
 
-def published(night: Night, folder: Path, day: date, name: str, registry: FakeRegistry) -> None:
+def published(night: Run, folder: Path, day: date, name: str, registry: FakeRegistry) -> None:
     night.lake.branch(USER_SCORES, branch_of(name))
     scored = scores_file(folder, day, [KEY, OTHER], name)
     snapshot = night.lake.commit(USER_SCORES, {day: scored}, branch=branch_of(name))
@@ -74,7 +74,7 @@ def told(monkeypatch) -> list[str]:
 
 
 @pytest.fixture
-def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) -> Night:
+def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) -> Run:
     """A home in which a person is in two releases, in a day that was written twice, and in the
     examples of a model; in no raw row any more."""
     night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
@@ -95,7 +95,7 @@ def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) 
     return night
 
 
-def on_disk(night: Night) -> set[str]:
+def on_disk(night: Run) -> set[str]:
     files = (night.settings.home_folder.path / "lake").rglob("*")
     return {str(p) for p in files if p.suffix in (".parquet", ".avro")}
 
@@ -129,14 +129,14 @@ STEPS = [
 
 @pytest.mark.parametrize(("where", "times"), STEPS)
 def test_a_second_try_removes_what_the_first_would_have(
-    night: Night, registry: FakeRegistry, monkeypatch, where: str, times: int
+    night: Run, registry: FakeRegistry, monkeypatch, where: str, times: int
 ) -> None:
     before = on_disk(night)
     with monkeypatch.context() as patch:
         kill_after(patch, where, times)
         with pytest.raises(Killed):
             erasure.erase_person(night, KEY, None)
-    later = Night(night.settings, night.as_of)
+    later = Run(night.settings, night.as_of)
     made = erasure.erase_person(later, KEY, None)
     # young as they are: nothing that was reached before and no longer is
     assert not (before & on_disk(later)) - maintenance.reached_files(later.lake)
@@ -158,7 +158,7 @@ def test_a_second_try_removes_what_the_first_would_have(
 
 
 def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
-    night: Night, registry: FakeRegistry, told: list[str], monkeypatch
+    night: Run, registry: FakeRegistry, told: list[str], monkeypatch
 ) -> None:
     def away(people: object) -> list[str]:
         raise ContractError("the database is away")
@@ -178,7 +178,7 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
 
 
 def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_person(
-    night: Night, registry: FakeRegistry
+    night: Run, registry: FakeRegistry
 ) -> None:
     """Somebody may be about to commit them."""
     staging = Path(night.lake.staging("20250309T040000", "y"))
@@ -196,7 +196,7 @@ def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_perso
 
 
 def test_a_run_tells_of_an_erasure_that_was_cut_off(
-    night: Night, registry: FakeRegistry, told: list[str], monkeypatch
+    night: Run, registry: FakeRegistry, told: list[str], monkeypatch
 ) -> None:
     for where in ("flows.retention.personal_rows.find", "flows.lake.rewrite.rewrite"):
         with monkeypatch.context() as patch:
@@ -216,7 +216,7 @@ def test_a_run_tells_of_an_erasure_that_was_cut_off(
 
 
 def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins(
-    night: Night,
+    night: Run,
 ) -> None:
     print_ = Fingerprint("", "", "")
     landed = {"landed": {"rows": 2, "digest": "x"}}
@@ -224,7 +224,7 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
         [Receipt("land_old", D1, print_, landed, 2, 2, 1.0, 1, None, "20250309T040000", now())]
     )
     with pytest.raises(UsageError) as error:
-        erasure.erase_person(Night(night.settings, night.as_of), KEY, None)
+        erasure.erase_person(Run(night.settings, night.as_of), KEY, None)
     assert str(error.value) == (
         "nothing was erased: raw rows of old are kept, of which the mapping chat says nothing "
         "any more, so whom they name cannot be told. Erase with a mapping that has them (--source), "
@@ -233,7 +233,7 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
     assert suppressed(night.engine) == frozenset()
 
 
-def test_who_is_in_no_table_leaves_no_trace(night: Night) -> None:
+def test_who_is_in_no_table_leaves_no_trace(night: Run) -> None:
     with pytest.raises(UsageError, match="no table holds that user_key: nothing was erased"):
         erasure.erase_person(night, "0" * 32, None)
     assert suppressed(night.engine) == frozenset()

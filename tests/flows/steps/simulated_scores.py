@@ -31,7 +31,7 @@ from contracts.tables import (
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS, Task, enabled_tasks, lacking
 from flows.cli import render
 from flows.engine.accounting import Work
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.release import duckdb_views
 from flows.release.releases import branch_of
 from flows.report.sample import USERS as USERS_SHOWN
@@ -61,7 +61,7 @@ class Outcome:
     switched_off: tuple[tuple[str, str], ...]
 
 
-def outcome_of(night: Night) -> Outcome:
+def outcome_of(night: Run) -> Outcome:
     return Outcome(
         tuple(task.name for task in night.tasks), tuple(sorted(night.switched_off.items()))
     )
@@ -96,7 +96,7 @@ def sets_by_outcome() -> dict[Outcome, list[frozenset[str]]]:
     return found
 
 
-class SimulatedNight(Night):
+class SimulatedNight(Run):
     """A night whose data, training and scores are made up."""
 
     users: Sequence[str] = USERS
@@ -278,7 +278,7 @@ def nights_in(folder: Path, patch: pytest.MonkeyPatch) -> NightOf:
     return made
 
 
-def trained_tasks(night: Night, n: int) -> list[Task]:
+def trained_tasks(night: Run, n: int) -> list[Task]:
     """All tasks, or on every other night a part of them: not each has enough history."""
     return list(night.tasks) if n % 2 == 0 else list(night.tasks)[::2]
 

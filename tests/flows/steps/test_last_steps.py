@@ -21,7 +21,7 @@ from contracts.tables import (
 from contracts.tasks import enabled_tasks
 from contracts.training import untrained
 from flows.engine.accounting import StageReport
-from flows.engine.run import Night
+from flows.engine.run import Run
 from flows.release import duckdb_views
 from flows.release.audit import raise_if_failed
 from flows.release.releases import Release, now
@@ -55,7 +55,7 @@ def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
     lines: list[str] = []
     night: Any = SimpleNamespace(reports=[])
     for report in (cleaned, erased, landed, reused):
-        Night.report(night, report, lines.append)
+        Run.report(night, report, lines.append)
     assert lines == [
         "clean_orders: 1,203 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 2.0 s, 602 rows/s; "
         "1 day reused; input moved (1)",
