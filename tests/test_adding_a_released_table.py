@@ -15,12 +15,10 @@ THE_TABLE_AT_WORK = '''
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ContractError
-from contracts.tables import ON_BRANCH, TABLES, released_named
+from contracts.tables import TABLES, released_named
 from contracts.__main__ import tables_page
 from flows.engine.fingerprints import ROLLED_BACK, decide
 from flows.planning.process_fingerprints import FINGERPRINTS
@@ -33,12 +31,15 @@ from flows.retention.personal_rows import Traces
 from flows.state.receipts import WITHDRAWN, Fingerprint
 from flows.steps import publish
 from flows.steps.candidate import Candidate, write_table
-from jobs.spark.schema import arrow_schema
 from jobs.stages import process_named
-from tests.flows.conftest import QUIET
-from tests.flows.steps.simulated_scores import FIRST, SETS, USERS, heard, nights_in
+from tests.flows.steps.simulated_scores import (
+    FIRST,
+    SETS,
+    USERS,
+    nights_in,
+    steps_without_servers,
+)
 
-pytestmark = QUIET
 LOYALTY = released_named("loyalty").table
 
 
@@ -60,7 +61,7 @@ def loyalty(night, sql="SELECT as_of, user_key, tier, release_id FROM loyalty OR
 
 
 def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
-    said = heard(monkeypatch)
+    said = steps_without_servers(monkeypatch)
     monkeypatch.setattr(erasure, "say", said.append)
     monkeypatch.setitem(FINGERPRINTS, "score", lambda *given: Fingerprint("code", "config", "inputs"))
     night_of = nights_in(tmp_path, monkeypatch)

@@ -255,7 +255,7 @@ def remove_files(run: Run, key: str, before: Collection[str]) -> int:
     whoever would have committed them has lost the right to write; the others keep their time.
 
     Args:
-        night: the run.
+        run: the run.
         key: the user's.
         before: Files that tables led to before the erasure.
 

@@ -116,7 +116,7 @@ def write_table(
     release's branch.
 
     Args:
-        night: the run.
+        run: the run.
         stage: whose table is written.
         days: as-of days, in order.
         model_id: the model that scores.

@@ -114,7 +114,11 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
         split, layout = chosen.splits[task.name], chosen.layout.only(task)
         train, valid = (
             twin_rows(
-                spec.files, layout, {task.name: split.cut(part)}, encoder, spec.config.evaluation.twin_max_rows
+                spec.files,
+                layout,
+                {task.name: split.cut(part)},
+                encoder,
+                spec.config.evaluation.twin_max_rows,
             )
             for part in ("train", "valid")
         )

@@ -30,7 +30,9 @@ from models.training.loss_balance import AGGREGATORS, balance_of
 from models.training.weight_average import RunningMean
 from tests.models.simulated_examples import features
 
-CONFIG = TrainConfig().changed(width=16, depth=1, n_experts=2, members=3, id_buckets=32, dropout=0.0)
+CONFIG = TrainConfig().changed(
+    width=16, depth=1, n_experts=2, members=3, id_buckets=32, dropout=0.0
+)
 LAYOUT = Layout(TASKS, {t.name: ("a", "b") for t in TASKS if isinstance(t.kind, MultiLabel)})
 N = 40
 
@@ -284,7 +286,9 @@ def test_some_rows_are_trained_on_without_their_sequences(encoder, batch) -> Non
 
 def test_an_item_that_training_has_not_seen_says_nothing(encoder, batch) -> None:
     network = network_of(encoder).eval()
-    other = replace(batch, items=(batch.items * 7) % (CONFIG.inputs.id_buckets - 1) + (batch.items > 0))
+    other = replace(
+        batch, items=(batch.items * 7) % (CONFIG.inputs.id_buckets - 1) + (batch.items > 0)
+    )
     torch.testing.assert_close(network.inputs(batch), network.inputs(other))
 
 

@@ -107,7 +107,9 @@ def test_training_with_tables_by_row_learns_them(files, tmp_path, monkeypatch) -
     assert history[-1]["valid_loss"] < history[0]["valid_loss"]
 
 
-def test_a_task_that_no_longer_gets_better_stops_early_and_the_others_train_on(files, tmp_path) -> None:
+def test_a_task_that_no_longer_gets_better_stops_early_and_the_others_train_on(
+    files, tmp_path
+) -> None:
     spec = spec_of(files, tmp_path)
     chosen = choose_tasks(spec)
     made = fit_model(spec, chosen).model
@@ -224,7 +226,8 @@ def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) ->
         assert 0 < made.student["share_of_weights"] < 1
         held = held_out_rows(files, chosen.layout, chosen.cuts("test"))
         says = [
-            held.predictions_of(model, files)["purchase_30d"].outputs for model in (made.model, teacher)
+            held.predictions_of(model, files)["purchase_30d"].outputs
+            for model in (made.model, teacher)
         ]
         gap = says[0] - says[1]
         gaps.append(float(gap.square().mean()))
