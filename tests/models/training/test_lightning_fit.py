@@ -188,7 +188,7 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, caplog) -> N
 
     other = replace(spec, config=spec.config.changed(seed=5))
     warm = replace(
-        other, champion=str(tmp_path / "champion"), config=replace(other.config, warm_start=True)
+        other, champion=str(tmp_path / "champion"), config=other.config.changed(warm_start=True)
     )
     caplog.clear()
     begun = fit_model(replace(warm, folder=str(tmp_path / "warm")), chosen)
