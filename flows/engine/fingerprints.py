@@ -145,7 +145,7 @@ class Outputs:
         ]
 
 
-class Planner:
+class Fingerprints:
     """Fingerprints of the Spark jobs' days, from the receipts of what they read."""
 
     def __init__(self, receipts: Receipts, settings: Settings):

@@ -4,7 +4,7 @@ session that it works with."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -17,9 +17,16 @@ from contracts.history import Learnable, first_days_of, learnable, waiting
 from contracts.tables import LANDED, RETIRED
 from contracts.tasks import TASKS, Task, enabled_tasks, lacking
 from flows.engine.accounting import StageReport, Work, receipts_of, summary
-from flows.engine.fingerprints import Decision, Planner, decide, land_fingerprint, landing_stage
+from flows.engine.fingerprints import (
+    Decision,
+    Fingerprints,
+    decide,
+    land_fingerprint,
+    landing_stage,
+)
 from flows.lake.home_binding import open_home, open_lake
 from flows.lake.lake import Lake
+from flows.lifecycle.progress import Say
 from flows.release.releases import Releases
 from flows.settings import NightjarSettings
 from flows.state.raw_file_hashes import RawFileHashes
@@ -31,8 +38,6 @@ from jobs.landing.raw_folder import files_before
 from jobs.mapping.sources import RawFile, Source, SourceMapping
 from jobs.spark.session import start_session
 from jobs.stage import Settings
-
-Say = Callable[[str], None]
 
 
 def drop_retired(lake: Lake, receipts: Receipts) -> None:
@@ -58,7 +63,7 @@ class Run:
         self.started_at = datetime.now(UTC)
         self.run_id = run_id or self.started_at.strftime("%Y%m%dT%H%M%S%f")[:-3]
         self.job_settings = Settings(self.mapping, self.key, settings.settle_days, as_of)
-        self.planner = Planner(self.receipts, self.job_settings)
+        self.fingerprints = Fingerprints(self.receipts, self.job_settings)
         self._spark: SparkSession | None = None
         self._starting = threading.Lock()
         self._is_recorded = False
@@ -100,7 +105,7 @@ class Run:
         """Read the receipts again, after they were changed elsewhere."""
         self.receipts = Receipts(self.engine)
         self.hashes = RawFileHashes(self.engine)
-        self.planner = Planner(self.receipts, self.job_settings)
+        self.fingerprints = Fingerprints(self.receipts, self.job_settings)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -134,7 +139,7 @@ class Run:
         days = {
             day
             for source in self.mapping.sources
-            for day in self.planner.digests(landing_stage(source), LANDED.name)
+            for day in self.fingerprints.digests(landing_stage(source), LANDED.name)
         }
         # A source that left the mapping leaves days that must be cleaned again, to nothing.
         days |= {day for table in CLEAN_TABLES for day in self.receipts.days(f"clean_{table.name}")}
@@ -172,7 +177,7 @@ class Run:
     def _raw_days(self, source: Source) -> set[date] | None:
         """The days with raw rows of a source; None while they are not known."""
         stage = landing_stage(source)
-        days = set(self.planner.digests(stage, LANDED.name))
+        days = set(self.fingerprints.digests(stage, LANDED.name))
         if not self.files:
             return days
         if source.landed_on is None:

@@ -21,7 +21,8 @@ from flows.engine.accounting import (
     size_of,
 )
 from flows.engine.fingerprints import Decision, landing_stage
-from flows.engine.run import Run, Say
+from flows.engine.run import Run
+from flows.lifecycle.progress import Say
 from flows.state.receipts import Fingerprint
 from flows.state.schema import suppressed
 from jobs import erasure
@@ -49,7 +50,7 @@ def _decisions_of_expressions(run: Run) -> Iterator[Decision]:
     for source in run.mapping.sources:
         yield from run.land_decisions(source)
     for table in run.mapping.mapped_tables:
-        yield from run.planner.decisions(job_named(f"clean_{table}"), run.landed_days)
+        yield from run.fingerprints.decisions(job_named(f"clean_{table}"), run.landed_days)
 
 
 def land(run: Run, source: Source, say: Say) -> StageReport:
@@ -121,7 +122,7 @@ def compute(
         ContractError: they differ.
     """
     job = job_named(name)
-    decisions = run.planner.decisions(job, days, force)
+    decisions = run.fingerprints.decisions(job, days, force)
     todo = sorted(d.day for d in decisions if not d.reuse)
     if not todo:
         return run.report(StageReport(name, len(decisions), 0), say)
@@ -197,7 +198,7 @@ def inputs_of(run: Run, job: Job, days: Sequence[date]) -> tuple[dict[str, list[
         if table is LANDED:
             fed = run.mapping.feeding(job.writes[0].name)
             where = {"source": [source.name for source, _ in fed]}
-        wanted = {p for day in days for p in run.planner.partitions(job, table, day, base)}
+        wanted = {p for day in days for p in run.fingerprints.partitions(job, table, day, base)}
         files = run.lake.files_of_days(table, wanted, where)
         inputs[table.name] = [file.path for file in files]
         rows += sum(file.rows for file in files)
@@ -215,7 +216,7 @@ def base_of(run: Run, job: Job, first: date) -> date | None:
     states = job_named(job.incremental.name)
     for day in reversed(run.receipts.days(states.name)):
         early = day < first or (day == first and states is not job)
-        if early and run.planner.decisions(states, [day])[0].reuse:
+        if early and run.fingerprints.decisions(states, [day])[0].reuse:
             return day
     return None
 
@@ -256,7 +257,7 @@ def _account(
         size_of(run.lake.storage, written),
     )
     run.receipts.write(receipts_of(work, outputs, rows, run.run_id))
-    run.planner.forget(computed.stage)
+    run.fingerprints.forget(computed.stage)
     return run.report(report_of(work, computed.decisions, computed.result), say)
 
 

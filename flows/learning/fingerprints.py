@@ -77,7 +77,7 @@ def _twins_are_due(run: Run) -> bool:
 
 def train_fingerprint(run: Run, days: Sequence[date]) -> Fingerprint:
     """Of the night's training on the examples of `days`."""
-    digests = run.planner.digests("examples", EXAMPLES.name)
+    digests = run.fingerprints.digests("examples", EXAMPLES.name)
     return Fingerprint(
         code_fingerprint(("models.train",)) + table_shape((EXAMPLES,)),
         hash_of(to_plain(train_inputs(run))),
@@ -117,7 +117,7 @@ def withheld_tonight(run: Run, model_id: str | None) -> dict[str, str]:
 
 def score_fingerprint(run: Run, model_id: str | None, day: date) -> Fingerprint:
     """Of the scores of one day, whose features or model may not be there yet."""
-    digest = run.planner.digests("user_features", USER_FEATURES.name).get(day)
+    digest = run.fingerprints.digests("user_features", USER_FEATURES.name).get(day)
     return Fingerprint(
         code_fingerprint(("models.score",)) + table_shape((USER_SCORES,)),
         hash_of([run.settings.failed_tasks, withheld_tonight(run, model_id)]),

@@ -31,7 +31,7 @@ def tune(run: Run, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     if not files:
         raise ContractError("there are no examples to learn from yet: run a night first")
     tasks = [task.name for task in run.tasks]
-    digests = run.planner.digests("examples", EXAMPLES.name)
+    digests = run.fingerprints.digests("examples", EXAMPLES.name)
     content = hash_of(
         [
             tasks,

@@ -54,21 +54,21 @@ class _Planner:
     """Walks the stages in the order in which they would run."""
 
     def __init__(self, run: Run, roots: Mapping[str, str]):
-        self._night = run
+        self._run = run
         self._pending: dict[str, list[date]] = {}
         """Days of stages that will be recomputed, in order."""
         self._unknown: set[str] = set()
         """Stages that will write days nobody knows yet."""
         self._costs: dict[str, tuple[int, float, int] | None] = {}
         self.days: list[Planned] = []
-        self.roots = {f"{job.name} code": run.planner.code(job) for job in SPARK_JOBS}
+        self.roots = {f"{job.name} code": run.fingerprints.code(job) for job in SPARK_JOBS}
         self.roots |= {f"lookup {lookup.name}": lookup.content() for lookup in run.mapping.lookups}
         self.roots |= roots
 
     def add(self, entry: Entry) -> None:
         match entry:
             case Check.history:
-                self._night.check_history()
+                self._run.check_history()
             case Check():
                 pass  # they need data, or choose what the score's own entry asks for
             case SideBySide(stages):
@@ -85,33 +85,33 @@ class _Planner:
     def _land(self, entry: Landing) -> None:
         """Raw files against what has landed."""
         stage, pending = entry.stage, []
-        for d in self._night.land_decisions(entry.source):
+        for d in self._run.land_decisions(entry.source):
             self.roots[f"{stage} {d.day}"] = hash_of(asdict(d.fingerprint))
             unknown = d.day == date.min
             self._add(d, None if unknown else d.day)
             if not d.reuse and not unknown:
                 pending.append(d.day)
             elif not d.reuse:
-                pending += [day for day in self._night.receipts.days(stage) if day != date.min]
+                pending += [day for day in self._run.receipts.days(stage) if day != date.min]
                 self._unknown.add(stage)
-                self._night.expects_more_days = True
+                self._run.expects_more_days = True
         self._pending[stage] = sorted(pending)
-        self._night.expected_days.update(pending)
+        self._run.expected_days.update(pending)
 
     def _spark_job(self, entry: StageDays) -> None:
         """Decide each day of a Spark job."""
-        job, planner = job_named(entry.stage), self._night.planner
-        days = entry.days(self._night)
+        job, fingerprints = job_named(entry.stage), self._run.fingerprints
+        days = entry.days(self._run)
         pending = []
-        for d in planner.decisions(job, days, entry.force):
+        for d in fingerprints.decisions(job, days, entry.force):
             d, cause = self._cascaded(job, d)
-            if job.settings(self._night.job_settings, d.day) is not None:
+            if job.settings(self._run.job_settings, d.day) is not None:
                 self.roots[f"{d.stage} {d.day} configuration"] = d.fingerprint.configuration
             self._add(d, d.day, cause)
             if not d.reuse:
                 pending.append(d.day)
         self._pending[entry.stage] = sorted(pending)
-        if self._unknown & {w for read in job.reads for w in planner.writers(job, read.table)}:
+        if self._unknown & {w for read in job.reads for w in fingerprints.writers(job, read.table)}:
             self._unknown.add(entry.stage)
             if not days:
                 self.days.append(Planned(entry.stage, None, False, NEVER_COMPUTED))
@@ -121,13 +121,13 @@ class _Planner:
     def _process(self, entry: StageDays) -> None:
         """Decide each day of a stage that a process computes."""
         process = process_named(entry.stage)
-        model_id = entry.model(self._night) if entry.model is not None else None
+        model_id = entry.model(self._run) if entry.model is not None else None
         pending = []
-        for day in entry.days(self._night):
-            fingerprint = FINGERPRINTS[entry.stage](self._night, day, model_id)
+        for day in entry.days(self._run):
+            fingerprint = FINGERPRINTS[entry.stage](self._run, day, model_id)
             self.roots[f"{entry.stage} {day} code"] = fingerprint.code
             self.roots[f"{entry.stage} {day} configuration"] = fingerprint.configuration
-            receipt = self._night.receipts.get(entry.stage, day)
+            receipt = self._run.receipts.get(entry.stage, day)
             decided = decide(entry.stage, day, fingerprint, receipt, day in entry.force)
             d, cause = self._cascaded(process, decided, process.after)
             self._add(d, day, cause)
@@ -155,8 +155,8 @@ class _Planner:
     def _read_by(self, stage: Stage, day: date) -> Iterator[tuple[str, date | None, date]]:
         """Stages whose output a day of a stage reads, and the half-open range of their days."""
         for read in stage.reads:
-            start, end, before = self._night.planner.range(read, day)
-            for writer in self._night.planner.writers(stage, read.table):
+            start, end, before = self._run.fingerprints.range(read, day)
+            for writer in self._run.fingerprints.writers(stage, read.table):
                 yield writer, start, end if before is None else min(end, before)
 
     def _add(self, decision: Decision, day: date | None, cause: date | None = None) -> None:
@@ -165,7 +165,7 @@ class _Planner:
 
     def _costed(self, planned: Planned) -> Planned:
         if planned.stage not in self._costs:
-            self._costs[planned.stage] = cost_of(self._night.receipts, planned.stage)
+            self._costs[planned.stage] = cost_of(self._run.receipts, planned.stage)
         cost = self._costs[planned.stage]
         if cost is None:
             return planned

@@ -48,8 +48,8 @@ def _read(
         if other.table == table:
             return hash_of(asdict(FINGERPRINTS[str(other.stage)](run, day, model_id)))
     stage = process_named(str(released.stage))
-    (writer,) = run.planner.writers(stage, table)
-    return run.planner.digests(writer, table.name).get(day)
+    (writer,) = run.fingerprints.writers(stage, table)
+    return run.fingerprints.digests(writer, table.name).get(day)
 
 
 FINGERPRINTS: Mapping[str, FingerprintOf] = {

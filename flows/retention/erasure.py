@@ -106,7 +106,7 @@ def check_sources(run: Run) -> None:
     gone = sorted(
         stage.removeprefix(LANDING)
         for stage in stages
-        if stage.startswith(LANDING) and run.planner.digests(stage, LANDED.name)
+        if stage.startswith(LANDING) and run.fingerprints.digests(stage, LANDED.name)
     )
     if gone:
         raise UsageError(

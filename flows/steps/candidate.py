@@ -161,7 +161,7 @@ def check_features(run: Run, days: Sequence[date]) -> None:
     Raises:
         ContractError: a day has no features.
     """
-    digests = run.planner.digests("user_features", USER_FEATURES.name)
+    digests = run.fingerprints.digests("user_features", USER_FEATURES.name)
     missing = [str(day) for day in days if day not in digests]
     if missing:
         raise ContractError(f"there are no features to score as of {', '.join(missing)}")
@@ -292,7 +292,7 @@ def data_content(run: Run) -> list[tuple[str, str, str]]:
     if run.receipts.days(SCOREBOARD.name):
         stages.append((SCOREBOARD.name, SCOREBOARD.name))
     return [
-        (stage, table, run.planner.outputs(stage, table).hash(None, date.max, None))
+        (stage, table, run.fingerprints.outputs(stage, table).hash(None, date.max, None))
         for stage, table in stages
     ]
 

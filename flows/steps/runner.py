@@ -98,7 +98,7 @@ def _submitted(run: Run, entry: StageDays | Landing) -> PrefectFuture[Any]:
 def _spark_job(run: Run, entry: StageDays) -> None:
     """All days at once, or those that are to be computed chunk by chunk."""
     days = entry.days(run)
-    todo = [d.day for d in run.planner.decisions(job_named(entry.stage), days, entry.force)
+    todo = [d.day for d in run.fingerprints.decisions(job_named(entry.stage), days, entry.force)
             if not d.reuse]  # fmt: skip
     if entry.chunk_days is None or not todo:
         tasks.compute(run, entry.stage, days, entry.engine, entry.force)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import UsageError
-from flows.engine.fingerprints import Outputs, Planner, decide
+from flows.engine.fingerprints import Fingerprints, Outputs, decide
 from flows.settings import read_settings
 from flows.state.raw_file_hashes import RawFileHashes
 from flows.state.receipts import Fingerprint, Receipt, Receipts
@@ -164,11 +164,11 @@ class Interrupted(dict[tuple[str, str], Outputs]):
 
 def test_a_stage_is_forgotten_while_others_read(tmp_path: Path) -> None:
     receipts = Receipts(open_database(f"sqlite:///{tmp_path}/n.db"))
-    planner = Planner(receipts, Settings(SourceMapping("t", ()), UserKey(b"k" * 32)))
+    fingerprints = Fingerprints(receipts, Settings(SourceMapping("t", ()), UserKey(b"k" * 32)))
     for stage in ("a", "b"):
-        planner.outputs(stage, "t")
-    outputs = Interrupted(planner._outputs, lambda: planner.outputs("c", "t"))
-    planner._outputs = outputs
-    planner.forget("a")
+        fingerprints.outputs(stage, "t")
+    outputs = Interrupted(fingerprints._outputs, lambda: fingerprints.outputs("c", "t"))
+    fingerprints._outputs = outputs
+    fingerprints.forget("a")
     outputs.wait()
-    assert set(planner._outputs) == {("b", "t"), ("c", "t")}
+    assert set(fingerprints._outputs) == {("b", "t"), ("c", "t")}

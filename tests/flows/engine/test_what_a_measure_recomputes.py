@@ -15,15 +15,15 @@ from tests.conftest import REPOSITORY
 FINGERPRINTS = """
 import json
 from datetime import date
-from flows.engine.fingerprints import Planner
+from flows.engine.fingerprints import Fingerprints
 from jobs.mapping.sources import SourceMapping
 from jobs.stage import Settings
 from jobs.stages import SPARK_JOBS
 from jobs.values.user_key import UserKey
 
-planner = Planner(None, Settings(SourceMapping("t", ()), UserKey(b"k" * 32)))
+fingerprints = Fingerprints(None, Settings(SourceMapping("t", ()), UserKey(b"k" * 32)))
 day = date(2025, 1, 1)
-print(json.dumps({j.name: [planner.code(j), planner.configuration(j, day)] for j in SPARK_JOBS}))
+print(json.dumps({j.name: [fingerprints.code(j), fingerprints.configuration(j, day)] for j in SPARK_JOBS}))
 """
 FEATURES = {"late_data", "user_state", "user_features", "labels", "examples"}
 

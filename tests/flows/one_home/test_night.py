@@ -346,7 +346,7 @@ def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path
         return made, spark_stages.land(made, made.mapping.sources[0], print)
 
     def digests(made: Run) -> dict[date, Any]:
-        return made.planner.digests("land_posts", "landed")
+        return made.fingerprints.digests("land_posts", "landed")
 
     first, _ = night(lines)
     assert len(first.landed_days) == 5

@@ -112,7 +112,7 @@ def test_a_lookup_that_changed_recomputes_what_names_it_and_the_plan_says_why(
     )
     night = night_of(settings)
     reasons = {
-        table: {d.reason for d in night.planner.decisions(job_named(f"clean_{table}"), [AS_OF.replace(day=1)])}
+        table: {d.reason for d in night.fingerprints.decisions(job_named(f"clean_{table}"), [AS_OF.replace(day=1)])}
         for table in ("items", "engagements")
     }  # fmt: skip
     assert reasons == {
