@@ -20,6 +20,8 @@ from contracts.specs import (
     ScoreDaysSpec,
     ScoreSpec,
     Spec,
+    TableDay,
+    TableSpec,
     TrainSpec,
     TuneSpec,
 )
@@ -44,6 +46,7 @@ SPECS = (
     replace(TRAIN, run=None, first_as_of={}, champion="m", checkpoints="c", single_task_twins=True),
     ScoreDaysSpec((SCORE, replace(SCORE, model="m", failed_tasks="base_rate")), processes=3),
     ScoreboardSpec((ScoreboardDay(DAY, ("s",), ("l",), ("f",), ("purchase_7d",)),)),
+    TableSpec("rankings", (TableDay(DAY, {"user_features": ("f",)}, "r1", "t.parquet"),)),
     LateDataSpec(("was",), ("now",), ("l",), ("purchase_7d",)),
     ExplainSpec("row", ("b",), "m", {"a": "why"}, n=5),
     TuneSpec(TRAIN, "sqlite:///tune.db", "name", 60.0, 10),
