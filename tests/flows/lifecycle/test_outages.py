@@ -67,7 +67,7 @@ def test_connections_that_a_server_broke_when_it_started_anew_are_made_again(
     with doorway(url.port or 0) as door:
         address = url.set(port=door.port).render_as_string(hide_password=False)
         monkeypatch.setenv(CATALOGUE_VARIABLE, address)
-        receipts, catalogue = Receipts(open_database(address)), open_catalogue(tmp_path)
+        receipts, catalogue = Receipts(open_database(address)), open_catalogue(str(tmp_path))
         door.shut()
         door.open_again()
         receipts.write([receipt("land", 1)])
