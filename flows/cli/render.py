@@ -287,7 +287,7 @@ def summary(
     out.print(Rule(f"the night of {done['as_of']}"), width=min(out.width, RULE))
     if not done["recomputed"]:
         out.print("nothing had changed since the run before: everything was reused\n")
-    run(out, done)
+    night(out, done)
     page, home = done.get("report", "none could be made"), settings.home_folder
     exports = "\n                     ".join(
         f"export {name}={value}" for name, value in variables.items()
@@ -323,7 +323,7 @@ def released(out: Console, done: Mapping[str, Any]) -> None:
         out.print(f"its page: {done['report']}", soft_wrap=True)
 
 
-def run(out: Console, done: Mapping[str, Any]) -> None:
+def night(out: Console, done: Mapping[str, Any]) -> None:
     """What a night says when it is over: its parts that a terminal has room for."""
     if "tonight" not in done:  # the release stands, but its page could not be made
         return
