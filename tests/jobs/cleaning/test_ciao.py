@@ -170,7 +170,7 @@ def test_no_raw_id_of_a_user_is_in_any_table(
     written = {name for name, rows in tables.items() if not rows.isEmpty()}
     assert written == {
         "landed", "items", "reviews", "engagements", "follows", "quarantine", "reconciliation",
-        "user_days_reviews", "user_days_engagements", "user_days_follows", "user_item_days", "item_days", "late_data", "user_state",
+        "user_days_reviews", "user_days_engagements", "user_item_days", "item_days", "late_data", "user_state",
     }  # fmt: skip
     for name in written - {"landed"}:
         assert _naming_somebody(tables[name]).isEmpty(), name
