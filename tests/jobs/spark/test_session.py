@@ -55,7 +55,7 @@ import sys
 from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from contracts.table import UsageError
+from contracts.errors import UsageError
 from jobs.cleaning.verdicts import user_key
 from jobs.spark.config import SparkConfig
 from jobs.spark.session import start_session
