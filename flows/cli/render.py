@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +32,17 @@ SHOWN_FEATURES, SHOWN_TILES, SHOWN_FILES = 30, 8, 10
 """Of one user's lineage."""
 
 
-def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: Console) -> None:
-    """Print a result as a table, CSV or JSON; the last two to the bare output, for programs."""
+def rows(
+    names: Sequence[str],
+    values: Sequence[Sequence[Any]],
+    how: str,
+    out: Console,
+    unbroken: Collection[str] = (),
+) -> None:
+    """Print a result as a table, CSV or JSON; the last two to the bare output, for programs.
+
+    Cells of columns that are `unbroken` stay on one line, however narrow the terminal is.
+    """
     if how == "csv":
         writer = csv.writer(out.file, lineterminator="\n")
         writer.writerow(names)
@@ -50,7 +59,12 @@ def rows(names: Sequence[str], values: Sequence[Sequence[Any]], how: str, out: C
         table = RichTable(box=None, header_style="bold", pad_edge=False)
         for i, name in enumerate(names):
             is_number = any(isinstance(row[i], int | float) for row in values)
-            table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+            table.add_column(
+                name,
+                justify="right" if is_number else "left",
+                overflow="fold",
+                no_wrap=name in unbroken,
+            )
         for row in values:
             table.add_row(*(Text("" if value is None else str(value)) for value in row))
         out.print(table)
@@ -165,7 +179,7 @@ def plan(out: Console, planned: Plan, how: str) -> None:
     listed = [
         (stage, days, n, what, why) for stage, days, what, why, n in runs_of_days(planned.days)
     ]
-    rows(("stage", "days", "n", "what", "why"), listed, how, out)
+    rows(("stage", "days", "n", "what", "why"), listed, how, out, unbroken=("stage", "days"))
     if how != "table":
         return
     if not planned.todo:

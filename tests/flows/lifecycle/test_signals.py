@@ -20,6 +20,8 @@ from tests.bench.stops import heed_signals, is_line_of_a_night, stopped, words
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import ENVIRONMENT
 
+MARKED = f"stopping-{os.getpid()}"
+"""Of what this process starts: other processes run tests beside it."""
 WORKS = f"""
 import signal, subprocess, sys, threading, time
 from flows.lifecycle import child_processes, signals
@@ -66,7 +68,7 @@ def work(*how: str) -> subprocess.Popen[str]:
 def environment(**more: str) -> dict[str, str]:
     """Ours, as of somebody who is no run's child: commands that ran in this process mark it."""
     ours = {name: value for name, value in os.environ.items() if name != OF_A_RUN}
-    return ours | {MARK: "stopping"} | more
+    return ours | {MARK: MARKED} | more
 
 
 def ignore_hang_ups() -> None:
@@ -76,7 +78,7 @@ def ignore_hang_ups() -> None:
 
 def left() -> list[str]:
     deadline = time.monotonic() + 5
-    while (found := [p for p in marked("stopping") if not watches(p)]) and (
+    while (found := [p for p in marked(MARKED) if not watches(p)]) and (
         time.monotonic() < deadline
     ):
         time.sleep(0.05)
@@ -149,7 +151,7 @@ def run(folder: Path, line: str, number: signal.Signals, wait: float) -> list[st
         "--raw",
         str(folder),
     )
-    found = stopped(call, told, "stopping", line, number, wait)
+    found = stopped(call, told, MARKED, line, number, wait)
     assert found.after.splitlines()[-1:] == [KEPT if line else STOPPED]
     said = found.after.splitlines()[:-1]
     assert [text for text in said if not is_line_of_a_night(text)] == []

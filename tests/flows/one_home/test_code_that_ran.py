@@ -10,6 +10,8 @@ from tests.flows.first_night import FirstNight
 RUNNER = (
     "contracts.days.Days.__post_init__",
     "contracts.days.as_ranges",
+    "contracts.hashes.hash_of",  # of fingerprints; what hashes rows by it would reach it
+    "contracts.hashes.text_hash",
     "contracts.measures.Distinct.hashes",  # a column's name
     "contracts.tables.",
     "contracts.clean_tables.",

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
-from contracts.errors import ContractError, UsageError
+from contracts.errors import BusyError, UsageError
 from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows.cli.main import app
 from flows.engine.run import Run
@@ -140,7 +140,7 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     time.sleep(1)
     with (
         writing(engine, "night", "the night of today"),
-        pytest.raises(ContractError, match="the night of today"),
+        pytest.raises(BusyError, match="the night of today"),
     ):
         cleanup.clean(read_settings(), False, datetime.now(UTC), print)
     assert stray.exists()
