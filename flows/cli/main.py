@@ -118,7 +118,8 @@ def simulate(
     n = write(market, given_path(out_folder), _progress, truth_every)
     out.print(
         f"{n_of(n, 'raw row')} in {out_folder}; run a night on them with\n"
-        f"  nightjar run --source {shlex.quote(str(mapping))} --raw {shlex.quote(str(out_folder))}"
+        f"  nightjar run --source {shlex.quote(str(mapping))} --raw {shlex.quote(str(out_folder))}",
+        soft_wrap=True,  # to be copied as it is
     )
 
 
