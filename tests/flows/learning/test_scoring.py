@@ -74,9 +74,9 @@ def scratch(
 ) -> Path:
     settings = NightjarSettings(home=tmp_path, failed_tasks=failed_tasks)
     settings = settings.model_copy(update={"train": settings.train.changed(**train)})
-    fingerprints = SimpleNamespace(digests=lambda stage, table: {DAY: digest})
+    of_features = SimpleNamespace(digests=lambda stage, table: {DAY: digest})
     context: Any = SimpleNamespace(
-        fingerprints=fingerprints, settings=settings, receipts=nights(*found), as_of=DAY
+        fingerprints=of_features, settings=settings, receipts=nights(*found), as_of=DAY
     )
     return scratch_of(settings, fingerprints.score_fingerprint(context, model_id, DAY))
 
