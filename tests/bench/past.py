@@ -239,7 +239,7 @@ def bench_plan(root: Path) -> None:
     )  # fmt: skip
     night.hashes.of(f.path for files in night.files.values() for f in files)
     started = time.perf_counter()
-    night.reload()
+    night.reload_receipts()
     asked = Backfill(days[0], days[-1], list(Stage), EngineName.one_pass, False)
     plan = plan_of_backfill(night, asked)
     told(
