@@ -24,7 +24,7 @@ def test_records_are_lines_of_standard_output_without_anything_around_them(ours,
     show_progress()
     logging.getLogger("models.training.lightning_fit").info("epoch 1")
     logging.getLogger("models.train").debug("nobody waits for this")
-    logging.getLogger("a.library").warning("nor for this")
+    logging.getLogger("mlflow.tracking").warning("nor for this")
     assert capsys.readouterr().out == "epoch 1\n"
 
 

@@ -1,4 +1,4 @@
-"""Training as a process: tables by row, going on after a kill, several ranks, streams."""
+"""Training as a process: early stopping, going on after a kill, several ranks, streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from contracts.errors import ContractError
 from contracts.spec_json import encode
@@ -32,7 +31,6 @@ from models.data.encoders import fit as fit_encoder
 from models.evaluation.held_out import held_out_rows
 from models.evaluation.lightgbm_twins import twin_rows
 from models.network import embedding_tables as rows_module
-from models.network.embedding_tables import RowTable, table_of
 from models.network.network import Network
 from models.training import lightning_fit as fit_module
 from models.training.early_stopping import chains
@@ -64,38 +62,6 @@ def spec_of(files: tuple[str, ...], folder: Path, **changed: Any) -> TrainSpec:
 def fitted(spec: TrainSpec) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
     made = fit_model(spec, choose_tasks(spec))
     return dict(made.model.network.state_dict()), made.history
-
-
-def test_a_table_by_row_steps_as_adagrad_over_merged_rows_does() -> None:
-    torch.manual_seed(0)
-    table = RowTable(50, 4)
-    dense = nn.Embedding(50, 4)
-    with torch.no_grad():
-        dense.weight.copy_(table.weight)
-    squares = torch.zeros(50)
-    before = table.weight.clone()
-    for step in range(3):
-        ids = torch.tensor([[3, 3, 7], [7, 3, 40 + step]])
-        for made in (table(ids), dense(ids)):
-            (made.sin() * torch.arange(4.0)).sum().backward()
-        table.step(0.1)
-        with torch.no_grad():
-            gradient = dense.weight.grad
-            squares += gradient.square().mean(dim=1)
-            dense.weight -= 0.1 * gradient / (squares.sqrt() + 1e-8).unsqueeze(1)
-            dense.weight.grad = None
-    torch.testing.assert_close(table.weight, dense.weight)
-    idle = [i for i in range(50) if i not in (3, 7, 40, 41, 42)]
-    assert (table.weight[idle] == before[idle]).all()
-    assert not table.weight.requires_grad
-    table.eval()(torch.tensor([1]))
-    table.step(0.1)  # nothing was read to learn from
-    assert (table.weight[1] == before[1]).all()
-
-
-def test_small_tables_are_updated_whole() -> None:
-    assert isinstance(table_of(100, 4), nn.Embedding)
-    assert isinstance(table_of(rows_module.DENSE_ROWS, 4), RowTable)
 
 
 def test_training_with_tables_by_row_learns_them(files, tmp_path, monkeypatch) -> None:
