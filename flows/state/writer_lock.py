@@ -35,8 +35,8 @@ BEAT_SECONDS = 10
 POLL_SECONDS = 5.0
 STALE = timedelta(seconds=120)
 """A writer on another machine that has not been heard of for so long is taken to be gone."""
-_held: set[str] = set()
-"""Runs of this very process that are writing."""
+_held: set[tuple[str, int]] = set()
+"""Runs of this very process that are writing, by name and token: two runs may have one name."""
 
 
 NIGHT_FIRST, AFTER_THE_NIGHT = 0, 1
@@ -144,18 +144,17 @@ def writing(
         LeaseLost: another run took over, and something was to be committed.
     """
     lease = _wait_and_take(engine, run_id, what, patience, turn, say, clock)
-    _held.add(run_id)
     event.listen(engine, "commit", lease.fence)
     over = threading.Event()
     threading.Thread(target=_beat, args=(lease, over, stop or _exit), daemon=True).start()
 
     def leave(change: Delete | Update) -> None:
         over.set()
-        _held.discard(run_id)
         outside = engine.execution_options(**{OUTSIDE_THE_FENCE: True})
         # Where the database is away the row stays, and the next run sees that nobody is behind it.
         with suppress(SQLAlchemyError), outside.begin() as connection:
             connection.execute(change.where(WRITER.c.token == lease.token))
+        _held.discard((run_id, lease.token))
 
     try:
         # A stop comes while the block still works: the next run is to treat it as one that lives.
@@ -255,6 +254,7 @@ def _take(engine: Engine, run_id: str, what: str, clock: Clock) -> Lease:
                     token=token,
                 )
             )
+            _held.add((run_id, token))  # before others of this process can see the row
     except IntegrityError:
         raise BusyError(
             "another run began to write to this home at the same moment; run again when it has "
@@ -270,7 +270,7 @@ def _is_alive(row: RowMapping, now: datetime) -> bool:
     if row["host"] != _here():
         return now - as_utc(row["beat_at"]) < STALE
     if row["pid"] == os.getpid():  # ours, or of a process that had our number before
-        return row["run_id"] in _held
+        return (row["run_id"], row["token"]) in _held
     return _is_ours(row["pid"])
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Delete, event
 
 from contracts.errors import BusyError
 from contracts.tables import USER_ITEM_DAYS
@@ -73,6 +73,34 @@ def test_a_home_has_one_writer_and_a_dead_one_is_no_obstacle(tmp_path: Path, mon
             pass
     with writing(other, "fourth", "and the next"):
         pass
+
+
+def test_of_two_runs_of_one_name_in_one_process_the_second_waits(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """The second looks when the first has just begun, and when it is about to end."""
+    engine, other = (open_database(f"sqlite:///{tmp_path}/n.db") for _ in range(2))
+
+    def second_is_told() -> None:
+        with pytest.raises(BusyError) as error, writing(other, "click", "the second click"):
+            pass
+        assert str(error.value).startswith("the first click (run click, process ")
+
+    def begun(*fields: object) -> Lease:
+        if fields[2] == "the first click":
+            second_is_told()
+        return Lease(*fields)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(writer_lock, "Lease", begun)
+    with writing(engine, "click", "the first click") as lease:
+        event.listen(
+            engine,
+            "before_execute",
+            lambda *of: second_is_told() if isinstance(of[1], Delete) else None,
+        )
+    assert not lease.took_over
+    with writing(other, "click", "the second click") as lease:
+        assert not lease.took_over
 
 
 def test_a_writer_that_was_taken_over_from_adds_no_receipt_and_no_release(
