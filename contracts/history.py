@@ -1,4 +1,4 @@
-"""Which tasks a night can learn, and from which day on the others: by dates alone.
+"""Which tasks a night can train, and from which day on the others: by dates alone.
 
 Nothing of a row is needed for it, so that it is known before anything costly starts.
 """
@@ -15,7 +15,7 @@ from contracts.tasks import Task
 
 
 @dataclass(frozen=True)
-class LearningDays:
+class TrainingDays:
     """Which past as-of days are trained on: the settings of that name."""
 
     example_spacing_days: int
@@ -24,7 +24,7 @@ class LearningDays:
     settle_days: int
 
     def before(self, as_of: date, first_landed: date) -> tuple[date, ...]:
-        """The days that the night of `as_of` learns from, oldest first."""
+        """The days that the night of `as_of` trains on, oldest first."""
         return example_days(
             as_of,
             first_landed,
@@ -39,7 +39,7 @@ class LearningDays:
 
 
 @dataclass(frozen=True)
-class Learnable:
+class Trainable:
     """Whether a task can be trained as of a night."""
 
     task: Task
@@ -67,10 +67,10 @@ def first_days_of(tasks: Sequence[Task], first_days: Mapping[str, date | None]) 
     return first_day
 
 
-def learnable(
-    tasks: Sequence[Task], first_landed: Mapping[str, date], as_of: date, days: LearningDays
-) -> tuple[Learnable, ...]:
-    """What the night of `as_of` can learn, task by task, from data that begin for each task on the
+def trainable(
+    tasks: Sequence[Task], first_landed: Mapping[str, date], as_of: date, days: TrainingDays
+) -> tuple[Trainable, ...]:
+    """What the night of `as_of` can train, task by task, on data that begin for each task on the
     day that `first_landed` says; of tasks that it does not name nothing is known."""
     first_nights: dict[tuple[int, date], tuple[date | None, date | None]] = {}
     by_task = []
@@ -81,12 +81,12 @@ def learnable(
         of = (task.closes_after, first)
         if of not in first_nights:
             first_nights[of] = _first_nights(task, first, as_of, days)
-        by_task.append(Learnable(task, days.split(task, as_of, first), *first_nights[of]))
+        by_task.append(Trainable(task, days.split(task, as_of, first), *first_nights[of]))
     return tuple(by_task)
 
 
 def _first_nights(
-    task: Task, first_landed: date, as_of: date, days: LearningDays
+    task: Task, first_landed: date, as_of: date, days: TrainingDays
 ) -> tuple[date | None, date | None]:
     """The first nights from `as_of` on with a closed day, and with room for three parts by time."""
     window = task.closes_after + days.settle_days
@@ -105,12 +105,12 @@ def _first_nights(
     return first, None
 
 
-def waiting(tasks: Sequence[Learnable]) -> list[str]:
+def waiting(tasks: Sequence[Trainable]) -> list[str]:
     """A line for each day from which tasks can be trained that cannot be yet."""
     return _by_night([(f.task.name, f.from_day) for f in tasks if f.split is None])
 
 
-def by_user(tasks: Sequence[Learnable]) -> list[str]:
+def by_user(tasks: Sequence[Trainable]) -> list[str]:
     """A line for each day from which tasks are split by time that are split by user until then."""
     return _by_night(
         [(f.task.name, f.by_time_from) for f in tasks if f.split is not None and f.split.by_user]

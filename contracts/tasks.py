@@ -146,7 +146,7 @@ class Task:
 
     def score_columns(self) -> tuple[Column, ...]:
         """Calibrated scores, then the percentile of the uncalibrated ranking score."""
-        about = f"{self.doc} Learned from {self.mask.doc}."
+        about = f"{self.doc} Trained on {self.mask.doc}."
         return (
             *kind_columns(self.kind, f"score_{self.name}", about),
             Column(

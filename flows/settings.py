@@ -22,7 +22,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import ContractError, UsageError
-from contracts.history import LearningDays
+from contracts.history import TrainingDays
 from contracts.train_config import TrainConfig, check_names
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL
@@ -254,9 +254,9 @@ class NightjarSettings(BaseSettings):
         return self.source, self.raw.absolute()
 
     @property
-    def learning_days(self) -> LearningDays:
+    def training_days(self) -> TrainingDays:
         """Which past days training uses."""
-        return LearningDays(
+        return TrainingDays(
             self.example_spacing_days, self.example_max_days, self.min_history_days,
             self.settle_days,
         )  # fmt: skip

@@ -23,7 +23,7 @@ from models.evaluation.model_test import evaluate_model
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
-from models.training.multi_task import Chosen, Fitted, NothingToLearn, choose_tasks, fit_model
+from models.training.multi_task import Chosen, Fitted, NoTrainableTask, choose_tasks, fit_model
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     torch.set_num_threads(spec.config.machine.threads)
     try:
         chosen = choose_tasks(spec)
-    except NothingToLearn as nothing:
+    except NoTrainableTask as nothing:
         _LOG.info(str(nothing))
-        return untrained(nothing.skipped, "no task can be learnt", spec.folder)
+        return untrained(nothing.skipped, "no task can be trained", spec.folder)
     _log_tasks(chosen)
     fitted = fit_model(spec, chosen)
     if rank():

@@ -148,7 +148,7 @@ def _tasks(out: Console, result: Checked) -> None:
     on = [name for name in by_dates if name not in too_few]
     out.print("\n[bold]tasks[/bold]")
     if on:
-        out.print(f"  can be learnt as of {result.as_of}: {', '.join(on)}", soft_wrap=True)
+        out.print(f"  can be trained as of {result.as_of}: {', '.join(on)}", soft_wrap=True)
     later = waiting(result.tasks)
     if later:
         out.print(f"  the data begin on {result.first_day}; with that history")

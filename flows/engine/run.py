@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError
-from contracts.history import Learnable, first_days_of, learnable, waiting
+from contracts.history import Trainable, first_days_of, trainable, waiting
 from contracts.tables import LANDED, RETIRED
 from contracts.tasks import TASKS, Task, enabled_tasks, lacking
 from flows.engine.accounting import StageReport, Work, receipts_of, summary
@@ -153,7 +153,7 @@ class Run:
     def example_days(self) -> tuple[date, ...]:
         """Past as-of days to learn from; none while no day is known on which rows landed."""
         landed = self.landed_days
-        return self.settings.learning_days.before(self.as_of, landed[0]) if landed else ()
+        return self.settings.training_days.before(self.as_of, landed[0]) if landed else ()
 
     @property
     def first_days(self) -> dict[str, date]:
@@ -187,29 +187,29 @@ class Run:
         return days
 
     @property
-    def learnable(self) -> tuple[Learnable, ...]:
-        """What tonight can be learnt, and from when the rest can, as far as it is known."""
-        return learnable(self.tasks, self.first_days, self.as_of, self.settings.learning_days)
+    def trainable(self) -> tuple[Trainable, ...]:
+        """Which tasks can be trained tonight, and from when the rest can, as far as it is known."""
+        return trainable(self.tasks, self.first_days, self.as_of, self.settings.training_days)
 
     def check_history(self) -> None:
-        """Stop where dates alone say that nothing can be learnt, and nothing was learnt before.
+        """Stop where dates alone say that nothing can be trained, and nothing was trained before.
 
-        Not where nothing is to be learnt: `no_train`.
+        Not where nothing is to be trained: `no_train`.
 
         Raises:
-            ContractError: no task can be learnt; the message says from which night each can.
+            ContractError: no task can be trained; the message says from which night each can.
         """
         if self.settings.no_train or Releases(self.engine).champion(self.as_of) is not None:
             return
-        learnable = self.learnable
-        if len(learnable) == len(self.tasks) and not any(f.split for f in learnable):
+        trainable = self.trainable
+        if len(trainable) == len(self.tasks) and not any(f.split for f in trainable):
             first_day = min(self.first_days.values())
             raise ContractError(
                 "\n".join(
                     [
-                        f"no task can be learnt as of {self.as_of}: the data begin on "
-                        f"{first_day}, which is too little history. Tasks can be learnt",
-                        *(f"  {line}" for line in waiting(learnable)),
+                        f"no task can be trained as of {self.as_of}: the data begin on "
+                        f"{first_day}, which is too little history. Tasks can be trained",
+                        *(f"  {line}" for line in waiting(trainable)),
                         "Until then --no-train publishes features and labels without scores",
                     ]
                 )

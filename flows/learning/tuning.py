@@ -37,7 +37,7 @@ def tune(run: Run, minutes: float, trials: int, say: Say) -> dict[str, Any]:
             tasks,
             {name: day.isoformat() for name, day in first_as_of(run).items()},
             sorted((str(day), digests.get(day)) for day in days),
-            str(run.as_of),  # it decides which days are learnt from, and which are validation's
+            str(run.as_of),  # it decides which days are trained on, and which are validation's
             run.settings.settle_days,
             code_fingerprint(("models.training.hyperparameter_search",)) + table_shape((EXAMPLES,)),
         ]

@@ -7,7 +7,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from contracts.history import Learnable
+from contracts.history import Trainable
 from contracts.splits import most_rows, too_few
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
@@ -45,7 +45,7 @@ def is_cut_off(landings: Sequence[Result], max_rows: int) -> bool:
 
 
 def tasks_with_too_few(
-    tasks: Sequence[Learnable], tables: Sequence[Table], results: Sequence[Result], min_rows: int
+    tasks: Sequence[Trainable], tables: Sequence[Table], results: Sequence[Result], min_rows: int
 ) -> tuple[tuple[str, str], ...]:
     """Tasks of which training would find too few labels even if each known user had one."""
     splits = {task.task.name: task.split for task in tasks if task.split is not None}

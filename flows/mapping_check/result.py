@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
-from contracts.history import Learnable
+from contracts.history import Trainable
 from flows.monitor.null_like_ids import NullLike
 from jobs.run import Unfound
 
@@ -77,8 +77,8 @@ class Checked:
     max_rows: int | None
     sources: tuple[CheckedSource, ...]
     tables: tuple[CheckedTable, ...]
-    tasks: tuple[Learnable, ...]
-    """Tasks whose sources the mapping has: whether they can be learnt by their dates, and from
+    tasks: tuple[Trainable, ...]
+    """Tasks whose sources the mapping has: whether they can be trained by their dates, and from
     when."""
     switched_off: tuple[tuple[str, str], ...]
     """Other tasks, and the tables that they lack."""
@@ -102,7 +102,7 @@ class Checked:
     read_whole: bool = True
     """Whether these are all rows there are."""
     too_few: tuple[tuple[str, str], ...] = ()
-    """Of these tasks those that have too few rows to be learnt, and how many they have at most;
+    """Of these tasks those that have too few rows to be trained, and how many they have at most;
     known only where all rows were read."""
 
     @property
@@ -139,7 +139,7 @@ def as_json(checked: Checked) -> dict[str, Any]:
         "tables": {table.name: _table_as_json(table) for table in checked.tables},
         "tasks": {
             f.task.name: {
-                "can_be_learnt": f.split is not None and f.task.name not in too_few,
+                "can_be_trained": f.split is not None and f.task.name not in too_few,
                 "from": f.from_day and f.from_day.isoformat(),
                 "too_few": too_few.get(f.task.name),
             }

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import midnight_before, parse_day
 from contracts.errors import ContractError, NightjarError
-from contracts.history import Learnable, LearningDays, first_days_of, learnable
+from contracts.history import Trainable, TrainingDays, first_days_of, trainable
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE
 from contracts.tasks import TASKS, Task, lacking
@@ -100,7 +100,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
                 day,
                 max_rows,
                 Path(folder),
-                settings.learning_days,
+                settings.training_days,
                 Limits(settings.max_quarantined_share, settings.max_quarantine_jump),
                 settings.train.evaluation.min_rows,
                 before,
@@ -126,7 +126,7 @@ def tried(
     as_of: date,
     max_rows: int | None,
     folder: Path,
-    learning: LearningDays,
+    learning: TrainingDays,
     limits: Limits = NO_LIMITS,
     min_rows: int = 0,
     before: date = NEVER,
@@ -174,8 +174,8 @@ def tried(
 
 
 def _tasks_by_dates(
-    checked: Checked, mapping: SourceMapping, learning: LearningDays
-) -> tuple[Learnable, ...]:
+    checked: Checked, mapping: SourceMapping, learning: TrainingDays
+) -> tuple[Trainable, ...]:
     """Which tasks that are not off a night could learn, going by days alone; none before the first
     row lands."""
     if checked.first_day is None or checked.first_day >= checked.as_of:
@@ -187,7 +187,7 @@ def _tasks_by_dates(
         for table in checked.tables
     }
     tasks = tuple(task for task in TASKS if task.name not in off)
-    return learnable(tasks, first_days_of(tasks, of_tables), checked.as_of, learning)
+    return trainable(tasks, first_days_of(tasks, of_tables), checked.as_of, learning)
 
 
 def _off(task: Task, mapping: SourceMapping, lost: frozenset[str]) -> str | None:

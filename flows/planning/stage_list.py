@@ -32,7 +32,7 @@ class Check(StrEnum):
     mapping = "mapping"
     """Every expression of the mapping can be computed."""
     history = "history"
-    """Some task can be learnt, or was before."""
+    """Some task can be trained, or was before."""
     limits = "limits"
     """Cleaning dropped no more rows than it may."""
     gate = "gate"

@@ -23,13 +23,13 @@ def audit_scores(
     scores: Sequence[str],
     features: Sequence[str],
     as_of: date,
-    learnt: Sequence[str],
+    trained: Sequence[str],
     base_rates: Sequence[str] = (),
 ) -> tuple[Audited, ...]:
     """Check the files of one day's scores against those of its features.
 
     Streams over Parquet with DuckDB: every known user once, columns in range, no NaN, tasks that
-    were not learnt null and the others not, and each marked for what it is: the model's, or for
+    were not trained null and the others not, and each marked for what it is: the model's, or for
     tasks of `base_rates` one value for everybody, which ranks nobody.
     """
     users = audit_users(USER_SCORES, scores, features, as_of, "scored")
@@ -37,7 +37,7 @@ def audit_scores(
         tasks = [
             audited
             for task in TASKS
-            for audited in _audit_task(connection, task, learnt, base_rates)
+            for audited in _audit_task(connection, task, trained, base_rates)
         ]
     return (*users, *tasks)
 
@@ -45,13 +45,13 @@ def audit_scores(
 def _audit_task(
     connection: duckdb.DuckDBPyConnection,
     task: Task,
-    learnt: Sequence[str],
+    trained: Sequence[str],
     base_rates: Sequence[str],
 ) -> list[Audited]:
     """What must hold of a task's columns: of a model's, of a base rate, or of none."""
-    if task.name in learnt:
+    if task.name in trained:
         audited = [_whole(connection, task, BY_MODEL)]
-        if task.within is not None and task.within in learnt:
+        if task.within is not None and task.within in trained:
             audited.append(_not_above(connection, task, task.within))
         return audited
     if task.name in base_rates:
@@ -135,7 +135,7 @@ def _marked_otherwise(connection: duckdb.DuckDBPyConnection, task: Task, method:
 def audit_drift(
     scores: Sequence[str],
     before: Sequence[str],
-    learnt: Sequence[str],
+    trained: Sequence[str],
     max_users_lost: float | None,
     max_score_shift: float | None,
 ) -> tuple[Audited, ...]:
@@ -154,7 +154,7 @@ def audit_drift(
         if max_score_shift is None or min(n, n_before) < MIN_DRIFT_ROWS:
             return tuple(audited)
         for task in TASKS:
-            if task.name in learnt and task.score_columns()[0].type in ("float", "double"):
+            if task.name in trained and task.score_columns()[0].type in ("float", "double"):
                 audited += _shift(connection, task, max_score_shift)
     return tuple(audited)
 

@@ -31,7 +31,7 @@ def open_night(
 
     Raises:
         ContractError: a parameter, setting or mapping is not right, raw files are missing, or there
-            are too few days of them to learn anything.
+            are too few days of them to train anything.
     """
     day = as_day(as_of, "as_of") if as_of else default_as_of()
     leave_out = as_flag(no_train, "no_train") or None  # else the settings say
@@ -43,10 +43,10 @@ def open_night(
     for task, why in run.switched_off.items():
         log.info(f"task {task} is switched off: {why}")
     run.check_history()
-    learnable = run.learnable
-    for line in waiting(learnable):
-        log.info(f"too little history to learn: {line}")
-    for line in by_user(learnable):
+    trainable = run.trainable
+    for line in waiting(trainable):
+        log.info(f"too little history to train: {line}")
+    for line in by_user(trainable):
         log.info(f"measured on other users of the same days, and on later days {line}")
     return run
 

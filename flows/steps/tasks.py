@@ -265,7 +265,7 @@ def scored_tasks(run: Run, scored: Mapping[str, Any]) -> list[Task]:
 def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str, str]:
     """Tasks that have a source and no score of the model that scored, and why.
 
-    A task that was not learnt tonight may still be scored by an earlier model.
+    A task that was not trained tonight may still be scored by an earlier model.
     """
     by_rate = scored.get("base_rates", ())
     return {

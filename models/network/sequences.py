@@ -55,7 +55,7 @@ class CategoryMix(nn.EmbeddingBag):
 
 
 class AttentionEvents(nn.Module):
-    """Attention pooling with two learnt queries, beside the mix of categories."""
+    """Attention pooling with two learned queries, beside the mix of categories."""
 
     width: int
 

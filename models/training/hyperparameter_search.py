@@ -111,7 +111,7 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
         in use if they were tried, and how many trials there are.
 
     Raises:
-        ContractError: no task can be learnt, or no trial came to its end in time.
+        ContractError: no task can be trained, or no trial came to its end in time.
     """
     torch.set_num_threads(spec.config.machine.threads)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

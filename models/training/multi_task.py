@@ -90,13 +90,13 @@ class Chosen:
         )
 
 
-class NothingToLearn(ContractError):
+class NoTrainableTask(ContractError):
     """No task has days and labels enough."""
 
     def __init__(self, skipped: Mapping[str, str]):
         self.skipped = dict(skipped)
         lines = (f"  {name}: {why}" for name, why in skipped.items())
-        super().__init__("\n".join(["no task can be learnt:", *lines]))
+        super().__init__("\n".join(["no task can be trained:", *lines]))
 
 
 def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
@@ -106,7 +106,7 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
     Without `by_user` tasks that would be split by user are left out as well.
 
     Raises:
-        NothingToLearn: that leaves no task.
+        NoTrainableTask: that leaves no task.
     """
     tasks = [task_named(name) for name in spec.tasks]
     possible = {
@@ -130,7 +130,7 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
         else:
             skipped[task.name] = outcome
     if not usable:
-        raise NothingToLearn(skipped)
+        raise NoTrainableTask(skipped)
     layout = Layout(
         tuple(u.task for u in usable),
         {u.task.name: u.classes for u in usable if u.classes is not None},

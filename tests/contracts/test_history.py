@@ -1,4 +1,4 @@
-"""Which tasks a night can learn, by dates alone."""
+"""Which tasks a night can train, by dates alone."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from contracts.history import (
-    Learnable,
-    LearningDays,
+    Trainable,
+    TrainingDays,
     by_user,
     first_days_of,
-    learnable,
+    trainable,
     waiting,
 )
 from contracts.splits import Split
 from contracts.tasks import EVENT_TABLES, OUTCOME_TABLES, OUTCOMES, TASKS, task_named
 
 FIRST = date(2025, 1, 1)
-DAYS = LearningDays(
+DAYS = TrainingDays(
     example_spacing_days=14, example_max_days=24, min_history_days=28, settle_days=2
 )
 WEEK, MONTH, QUARTER = (task_named(n) for n in ("purchase_7d", "spend_30d", "return_90d"))
@@ -25,12 +25,12 @@ GRID = date.fromordinal(date(2025, 2, 10).toordinal() // 14 * 14)
 """The first example day with four weeks of data behind it: 28 days after the first are 01-29."""
 
 
-def asked(night: date, days: LearningDays = DAYS) -> tuple[Learnable, ...]:
+def asked(night: date, days: TrainingDays = DAYS) -> tuple[Trainable, ...]:
     tasks = (WEEK, MONTH, QUARTER)
-    return learnable(tasks, dict.fromkeys([t.name for t in tasks], FIRST), night, days)
+    return trainable(tasks, dict.fromkeys([t.name for t in tasks], FIRST), night, days)
 
 
-def test_a_night_knows_from_which_day_on_each_task_can_be_learnt() -> None:
+def test_a_night_knows_from_which_day_on_each_task_can_be_trained() -> None:
     assert date(2025, 1, 29) <= GRID < date(2025, 2, 12)
     # The first example day whose label has settled is split by user.
     first = [GRID + timedelta(days=horizon + 2) for horizon in (7, 30, 90)]
@@ -59,7 +59,7 @@ def test_a_night_knows_from_which_day_on_each_task_can_be_learnt() -> None:
     ]  # fmt: skip
 
 
-def test_what_can_be_learnt_can_be_learnt_tonight() -> None:
+def test_what_can_be_trained_can_be_trained_tonight() -> None:
     found = asked(date(2026, 6, 1))
     assert [f.from_day for f in found] == [date(2026, 6, 1)] * 3
     assert waiting(found) == []
@@ -77,7 +77,7 @@ def test_all_tasks_are_looked_at_in_well_under_a_second() -> None:
 
     started = time.monotonic()
     firsts = dict.fromkeys([t.name for t in TASKS], FIRST)
-    learnable(TASKS, firsts, date(2025, 1, 2), DAYS)
+    trainable(TASKS, firsts, date(2025, 1, 2), DAYS)
     assert time.monotonic() - started < 1
 
 
@@ -100,6 +100,6 @@ def test_each_task_goes_by_the_tables_that_it_is_labelled_from() -> None:
     assert first_days_of(named, days | {"orders": None}) == {"next_rating_90d": date(2025, 3, 1)}
     (churn,) = named[3:]
     assert first_days_of([churn], {"users": FIRST}) == {"churn_28d": FIRST}
-    found = learnable(named[:2], first_days_of(named, days), date(2025, 3, 20), DAYS)
+    found = trainable(named[:2], first_days_of(named, days), date(2025, 3, 20), DAYS)
     assert [f.split is None for f in found] == [False, True]
-    assert learnable(named[:2], {"purchase_7d": FIRST}, date(2025, 3, 20), DAYS) == found[:1]
+    assert trainable(named[:2], {"purchase_7d": FIRST}, date(2025, 3, 20), DAYS) == found[:1]

@@ -1,4 +1,4 @@
-"""A night on nine days of logs, from which nothing can be learnt: published without scores."""
+"""A night on nine days of logs, from which nothing can be trained: published without scores."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_night_without_a_model_publishes_all_but_scores(
         return spark
 
     monkeypatch.setattr(run, "start_session", start)
-    with pytest.raises(ContractError, match="no task can be learnt as of 2025-01-10: the data"):
+    with pytest.raises(ContractError, match="no task can be trained as of 2025-01-10: the data"):
         nightly(NIGHT)
     assert started == []  # it is said in the first second
     assert [*Receipts(Run(read_settings(), NIGHT).engine).all()] == []

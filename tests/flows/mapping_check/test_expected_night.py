@@ -1,4 +1,4 @@
-"""What a check foretells of the night: that it would stop, and which tasks could not be learnt."""
+"""What a check foretells of the night: that it would stop, and which tasks could not be trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from contracts.history import LearningDays
+from contracts.history import TrainingDays
 from flows.cli.mapping_check_page import page
 from flows.mapping_check.result import Checked, as_json
 from flows.mapping_check.trial import tried
@@ -65,7 +65,7 @@ def test_a_check_of_all_rows_knows_tasks_that_have_too_few_of_them(
     written(tmp_path, days_of_lines(0))
     read = read_whole(tmp_path / "m.toml", tmp_path, date(2025, 1, 16))
     files = files_before(read, tmp_path, date(2025, 1, 16))
-    learning = LearningDays(1, 24, 3, 0)
+    learning = TrainingDays(1, 24, 3, 0)
 
     def tried_on(rows: int | None, name: str) -> Checked:
         folder, as_of = tmp_path / name, date(2025, 1, 16)
@@ -76,7 +76,7 @@ def test_a_check_of_all_rows_knows_tasks_that_have_too_few_of_them(
     why = "at most 80 labels in the smallest part; min_rows is 100"
     assert dict(found.too_few)["purchase_7d"] == why
     assert as_json(found)["tasks"]["purchase_7d"] == {
-        "can_be_learnt": False, "from": "2025-01-16", "too_few": why,
+        "can_be_trained": False, "from": "2025-01-16", "too_few": why,
     }  # fmt: skip
     assert [line for line in first_lines(found) if "purchase_7d" in line] == [
         f"  off, for want of rows: purchase_7d: {why}"

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from rich.console import Console
 
 from contracts.errors import ContractError
-from contracts.history import LearningDays
+from contracts.history import TrainingDays
 from flows.cli.mapping_check_page import page
 from flows.mapping_check.raw_files import absent_from_first
 from flows.mapping_check.result import Checked, as_json
@@ -49,7 +49,7 @@ occurred_at = "at"
 """
 
 
-LEARNING = LearningDays(14, 24, 7, 2)
+LEARNING = TrainingDays(14, 24, 7, 2)
 
 
 def checked(
@@ -115,7 +115,7 @@ def test_a_check_counts_what_a_night_would_keep_and_drop(
         "last": "2025-01-02T12:00:00.500000Z",
     }
     assert told["tables"]["users"]["clean"] == 4
-    assert told["tasks"]["purchase_7d"]["can_be_learnt"] is False
+    assert told["tasks"]["purchase_7d"]["can_be_trained"] is False
     assert told["tasks"]["purchase_7d"]["from"] > "2025-01-20"
     out = Console(width=160, record=True, file=io.StringIO())
     page(out, found)

@@ -69,8 +69,8 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
     assert set(night.first_days.values()) == {date(2025, 3, 1)}
     assert set(night.first_days) == {task.name for task in night.tasks}
     told = (
-        "no task can be learnt as of 2025-03-10: the data begin on 2025-03-01, which is too little "
-        "history. Tasks can be learnt\n"
+        "no task can be trained as of 2025-03-10: the data begin on 2025-03-01, which is too little "
+        "history. Tasks can be trained\n"
         "  from 2025-04-08 on: view_7d, like_7d, comment_7d, share_7d, search_7d, ad_click_7d\n"
         "  from 2025-04-29 on: churn_28d\n"
         "  from 2025-06-30 on: return_90d\n"

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from contracts.errors import ContractError
-from contracts.history import LearningDays
+from contracts.history import TrainingDays
 from flows.mapping_check.result import as_json
 from flows.mapping_check.trial import tried
 from jobs.landing.raw_folder import files_before
@@ -30,7 +30,7 @@ def told(spark: SparkSession, name: str, folder: Path) -> dict[str, Any]:
     try:
         mapping = read_mapping(faulty / "m.toml")
         files = files_before(mapping, faulty / "raw", AS_OF, [])
-        learning = LearningDays(14, 24, 7, 2)
+        learning = TrainingDays(14, 24, 7, 2)
         return as_json(tried(spark, mapping, files, AS_OF, None, folder, learning))
     except ContractError as error:
         return {"stopped": str(error)}

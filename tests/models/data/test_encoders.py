@@ -1,4 +1,4 @@
-"""Encoders: what is learnt of features on training days, and how rows become tensors."""
+"""Encoders: what is fitted to features on training days, and how rows become tensors."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_each_name_among_attributes_is_an_id_of_its_own() -> None:
     assert [(p.feature, p.words) for p in encoder.attributes] == [
         ("attributes: band", ("high", "low")),
         ("attributes: plan", ("a=b", "c")),
-    ]  # of what stands in too few rows nothing can be learnt
+    ]  # of what stands in too few rows nothing can be learned
     n = len(encoder.inputs.ids)
     starts = [sum(p.size for p in encoder.parts[:k]) for k in (n, n + 1)]
 

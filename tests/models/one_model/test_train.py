@@ -19,7 +19,7 @@ from contracts.tasks import TASKS
 from models.artifact.model import load_model
 from models.evaluation.explanations import reasons, sample
 from models.train import train
-from models.training.multi_task import NothingToLearn, choose_tasks
+from models.training.multi_task import NoTrainableTask, choose_tasks
 from tests.models.one_model.conftest import CONFIG, spec_of
 from tests.models.simulated_examples import DAYS, NIGHT
 
@@ -131,7 +131,7 @@ def test_a_task_without_room_or_labels_is_left_out_with_the_reason(files, tmp_pa
     nothing = train(replace(few, as_ofs=()))
     assert nothing["model_id"] == NO_MODEL
     assert set(nothing["skipped"]) == {"purchase_7d", "return_90d"}
-    assert nothing["gate"]["reasons"] == ["no task can be learnt"]
+    assert nothing["gate"]["reasons"] == ["no task can be trained"]
 
 
 def test_a_task_is_split_by_the_days_that_have_history_of_it(files, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_task_with_too_few_days_is_measured_on_other_users(files, tmp_path: Pa
         n["train"],
         n["test"],
     )
-    with pytest.raises(NothingToLearn, match="do not fit three times"):
+    with pytest.raises(NoTrainableTask, match="do not fit three times"):
         choose_tasks(replace(spec, tasks=("return_90d",)), by_user=False)
 
 
