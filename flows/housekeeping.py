@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.artifacts import create_table_artifact
 
-from flows.retention import cleanup
+from flows.retention.housekeeping import now, run_housekeeping
 from flows.settings import read_settings
 from flows.steps.parameters import as_flag
 from flows.steps.prefect_tasks import flow, say
@@ -19,7 +19,7 @@ def housekeeping(dry_run: bool = False) -> list[tuple[str, str, str]]:
         dry_run: Only say what would be done.
     """
     is_dry_run = as_flag(dry_run, "dry_run")
-    result = cleanup.clean(read_settings(), is_dry_run, cleanup.now(), say)
+    result = run_housekeeping(read_settings(), is_dry_run, now(), say)
     for what, how_many, which in result.lines:
         say(f"{what}: {how_many} {which}".rstrip())
     create_table_artifact(

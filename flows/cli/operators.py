@@ -213,9 +213,9 @@ def housekeeping(
     reaches. Nothing that a kept release or its model's training needs."""
     settings = read_settings(home=home)
     begin(settings.home_folder)
-    from flows.retention import cleanup
+    from flows.retention.housekeeping import now, run_housekeeping
 
-    result = cleanup.clean(settings, dry_run, cleanup.now(), out.print)
+    result = run_housekeeping(settings, dry_run, now(), out.print)
     if not result.lines:
         out.print("nothing to remove or rewrite")
         return

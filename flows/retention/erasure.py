@@ -18,7 +18,7 @@ from flows.lake import maintenance, rewrite
 from flows.lake.rewrite import Change, Moved
 from flows.release.releases import Releases, show_again
 from flows.retention import personal_rows
-from flows.retention.cleanup import check_has, known_runs
+from flows.retention.housekeeping import check_has, known_runs
 from flows.state.receipts import trained_on
 from flows.state.schema import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
 from flows.steps import publish

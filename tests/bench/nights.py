@@ -16,7 +16,7 @@ from typing import Any
 
 from contracts.tables import TABLES
 from flows.lake.lake import Lake
-from flows.retention import cleanup
+from flows.retention.housekeeping import run_housekeeping
 from flows.settings import quiet_environment, read_settings
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
@@ -87,7 +87,7 @@ def bench_growth(root: Path, users: int, nights: int, history: int) -> None:
         os.environ["NIGHTJAR_HOME"] = str(home)
         settings = read_settings()
         at = datetime.now(UTC) + timedelta(seconds=1)
-        cleanup.clean(settings, False, at, lambda line: None)
+        run_housekeeping(settings, False, at, lambda line: None)
         if n in (0, 1, 4, 9, 14, 19, 24, 29) or n == nights - 1:
             told(bench="growth", night=n + 1, seconds=took, spark_seconds=spark, **size_of(home))
 

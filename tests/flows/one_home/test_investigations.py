@@ -24,7 +24,7 @@ from flows.lake.lake import Lake
 from flows.monitor.leakage import canary
 from flows.nightly import nightly
 from flows.release.duckdb_views import query
-from flows.retention import cleanup
+from flows.retention.housekeeping import run_housekeeping
 from flows.settings import read_settings
 from flows.state.schema import RUNS, open_database
 from flows.state.writer_lock import writing
@@ -142,9 +142,9 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
         writing(engine, "night", "the night of today"),
         pytest.raises(BusyError, match="the night of today"),
     ):
-        cleanup.clean(read_settings(), False, datetime.now(UTC), print)
+        run_housekeeping(read_settings(), False, datetime.now(UTC), print)
     assert stray.exists()
-    made = cleanup.clean(read_settings(), False, datetime.now(UTC), print)
+    made = run_housekeeping(read_settings(), False, datetime.now(UTC), print)
     assert not stray.exists()
     assert foreign.exists()
     shutil.rmtree(foreign.parent)
@@ -162,7 +162,7 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     assert lake.table(EXAMPLES).snapshot_by_id(snapshot) is not None
     assert query(home / "nightjar.duckdb", "SELECT count(*) > 0 FROM newest_scores")[1] == [(True,)]
     assert nightly(NIGHT)["recomputed"] == 0
-    again = cleanup.clean(read_settings(), True, datetime.now(UTC), print)
+    again = run_housekeeping(read_settings(), True, datetime.now(UTC), print)
     assert again.months == {t: [] for t in maintenance.COMPACTED}
 
 

@@ -27,7 +27,7 @@ from flows.lake.lake import Lake
 from flows.lake.maintenance import expire, left_branches, remove, runs_of, stale_files
 from flows.lake.maintenance import reached_files as reached
 from flows.release.releases import Releases, branch_of, heal
-from flows.retention.cleanup import check_has, clean
+from flows.retention.housekeeping import check_has, run_housekeeping
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, Receipt, Receipts, trained_on
 from flows.state.schema import PLACES, RUNS, open_database
@@ -328,7 +328,7 @@ def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_lear
     Receipts(engine).write(
         [Receipt("train", D1, Fingerprint("", "", ""), told, 1, 1, 1.0, 1, None, "run", NOW)]
     )
-    clean(settings, False, NOW, lambda line: None)
+    run_housekeeping(settings, False, NOW, lambda line: None)
     assert lake.snapshot(USER_SCORES, branch_of("failed")) is None
     assert not lake.has_snapshot(USER_SCORES, failed)
     assert lake.has_snapshot(USER_SCORES, one.snapshots[USER_SCORES.name])

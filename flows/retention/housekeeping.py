@@ -37,7 +37,7 @@ _STAGES = {
 
 
 @dataclass
-class Cleaning:
+class Housekeeping:
     """What housekeeping would do, or did."""
 
     days: dict[Table, list[date]] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Cleaning:
     runs: list[str] = field(default_factory=list)
     stale: maintenance.Stale = field(default_factory=maintenance.Stale)
     written_by: set[str] = field(default_factory=set)
-    """Runs whose files are in use before the cleaning."""
+    """Runs whose files are in use before it starts."""
 
     @property
     def lines(self) -> list[tuple[str, str, str]]:
@@ -94,7 +94,7 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is cleaned: a home with its settings, at a moment."""
+    """A home with its settings, at a moment."""
 
     settings: NightjarSettings
     engine: Engine
@@ -104,7 +104,9 @@ class Subject:
     at: datetime
 
 
-def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> Cleaning:
+def run_housekeeping(
+    settings: NightjarSettings, dry_run: bool, at: datetime, say: Say
+) -> Housekeeping:
     """Drop old days, compact, expire snapshots, remove what nothing reaches; or only say so.
 
     Days go first, so that what they leave unreferenced goes by age the next time.
@@ -113,24 +115,24 @@ def clean(settings: NightjarSettings, dry_run: bool, at: datetime, say: Say) -> 
     lake, releases = open_lake(settings, engine), Releases(engine)
     current = releases.current()
     if current is None:
-        say("nothing has been released yet: nothing to clean")
-        return Cleaning()
+        say("nothing has been released yet: nothing to remove or rewrite")
+        return Housekeeping()
     check_has(lake, current)
     if dry_run:
         subject = Subject(settings, engine, lake, Receipts(engine), releases, at)
-        cleaning = planned(subject, current)
-        cleaning.stale = unreferenced(subject)
-        return cleaning
-    run_id = f"clean-{at:%Y%m%dT%H%M%S}"
+        work = planned(subject, current)
+        work.stale = unreferenced(subject)
+        return work
+    run_id = f"housekeeping-{at:%Y%m%dT%H%M%S}"
     with writing(engine, run_id, "housekeeping", patience(), say=say) as lease:
         lake.hold(lease)
         # What there is to do is looked up only now, when nobody else writes.
         subject = Subject(settings, engine, lake, Receipts(engine), releases, at)
-        cleaning = planned(subject, releases.current() or current)
-        carry_out(subject, cleaning, run_id, say)
-        cleaning.stale = unreferenced(subject, cleaning.written_by)
-        maintenance.remove(lake, cleaning.stale)
-    return cleaning
+        work = planned(subject, releases.current() or current)
+        carry_out(subject, work, run_id, say)
+        work.stale = unreferenced(subject, work.written_by)
+        maintenance.remove(lake, work.stale)
+    return work
 
 
 def check_has(lake: Lake, release: Release) -> None:
@@ -166,12 +168,12 @@ def unreferenced(subject: Subject, runs: Collection[str] = ()) -> maintenance.St
     return maintenance.stale_files(subject.lake, known_runs(subject.engine) | set(runs), before)
 
 
-def planned(subject: Subject, current: Release) -> Cleaning:
+def planned(subject: Subject, current: Release) -> Housekeeping:
     """What there is to do, but for files that only become unreferenced by it."""
     settings, lake = subject.settings, subject.lake
     compact_until = current.as_of - timedelta(days=settings.compact_after_days)
     left = subject.at - timedelta(days=settings.keep_snapshot_days)
-    return Cleaning(
+    return Housekeeping(
         days=old_days(settings, subject.receipts, current),
         releases=old_releases(settings, lake, subject.releases),
         snapshots=expirable_snapshots(subject),
@@ -187,30 +189,30 @@ def planned(subject: Subject, current: Release) -> Cleaning:
     )
 
 
-def carry_out(subject: Subject, cleaning: Cleaning, run_id: str, say: Say) -> None:
+def carry_out(subject: Subject, work: Housekeeping, run_id: str, say: Say) -> None:
     """Do what was planned, but for unreferenced files."""
     lake = subject.lake
-    for table, days in cleaning.days.items():
+    for table, days in work.days.items():
         if days:
             # The receipts go first: a receipt without rows would be untrue.
             subject.receipts.drop(_STAGES[table], days)
             lake.drop_days(table, days)
-    for table, months in cleaning.months.items():
+    for table, months in work.months.items():
         for month in months:
             saved = maintenance.compact_month(lake, table, month, lake.staging(run_id, table.name))
             say(f"{table.name} {month:%Y-%m}: {n_of(saved, 'file')} fewer")
-    if cleaning.small_files > maintenance.MAX_SMALL:
+    if work.small_files > maintenance.MAX_SMALL:
         maintenance.compact_small_tables(lake)
-    for table, branches in cleaning.branches.items():
+    for table, branches in work.branches.items():
         for name in branches:
             lake.drop_branch(table, name)
-    for release in cleaning.releases:
+    for release in work.releases:
         for table in TABLES:
             lake.untag(table, tag_of(release.release_id))
-    cleaning.snapshots = expirable_snapshots(subject)
-    for table, snapshots in cleaning.snapshots.items():
+    work.snapshots = expirable_snapshots(subject)
+    for table, snapshots in work.snapshots.items():
         maintenance.expire(lake, table, snapshots)
-    for folder in cleaning.runs:
+    for folder in work.runs:
         subject.settings.home_folder.storage.remove_folder(folder)
 
 
