@@ -47,7 +47,7 @@ def nightly(
         source: The mapping of the raw files. Empty: the one in the settings.
         raw: The folder of the raw files. Empty: the one in the settings.
         plan: The token of a plan: run exactly that, or refuse if anything has moved since.
-        accept: A model that the gate asks about, by its id: let it pass, and publish its scores.
+        accept: A model that needs approval, by its id: approve it, and publish its scores.
         no_train: Leave training out: users are scored by the model there is; where there is none,
             features and labels are published without scores.
     """

@@ -38,7 +38,7 @@ def replay(
     source: str = "",
     raw: str = "",
 ) -> dict[str, Any]:
-    """Clean the days of quarantined rows again, after a mapping, rule or file was mended.
+    """Clean the days of quarantined rows again, after a mapping, rule or file was corrected.
 
     Only these days of the tables that lost rows on them are cleaned; features of the newest day are
     rebuilt, users scored with the current model, and one release is published. Days that a changed

@@ -12,7 +12,7 @@ from flows.settings import read_settings
 from flows.state.writer_lock import NIGHT_FIRST, writing
 from flows.steps.parameters import as_text
 from flows.steps.prefect_tasks import flow, patience, say
-from flows.steps.publish import derive
+from flows.steps.publish import repair_and_announce
 
 
 @flow(name="rollback", validate_parameters=False)
@@ -46,5 +46,5 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
             )
         withdrawn, current = releases.rollback(lake)
         log.info(f"{withdrawn.release_id} is withdrawn; {current.release_id} is current")
-        derive(releases, lake, settings, "rollback")
+        repair_and_announce(releases, lake, settings, "rollback")
     return {"withdrawn": withdrawn.release_id, "current": current.release_id}

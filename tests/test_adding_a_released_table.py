@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 
 THE_TABLE_AT_WORK = '''
-"""The added table is written, audited, published, healed, compared, rolled back and erased."""
+"""The added table is written, audited, published, repaired, compared, rolled back and erased."""
 
 from pathlib import Path
 
@@ -84,17 +84,17 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
         ("one day", "0 rows of another day"),
     ]
 
-    # A crash behind the row that publishes: the next start heals.
+    # A crash behind the row that publishes: the next start repairs it.
     with monkeypatch.context() as patch:
-        patch.setattr(publish, "derive", lambda *given: None)
+        patch.setattr(publish, "repair_and_announce", lambda *given: None)
         first = publish.publish.fn(one, candidate, [FIRST])
     assert one.lake.files(LOYALTY) == ()
-    publish.mend(one)
+    publish.repair_after_crash(one)
     tier = "one"
     assert loyalty(one) == [(FIRST, user, tier, first.release_id) for user in USERS]
     assert one.lake.snapshot(LOYALTY) == first.snapshots["loyalty"]
     assert one.lake.snapshot(LOYALTY, branch_of(first.release_id)) is None
-    assert "mended after a crash: loyalty points to release " + first.release_id in said
+    assert "repaired after a crash: loyalty points to release " + first.release_id in said
 
     # The same again is reused, and gives the same release.
     lines = len(said)
@@ -123,7 +123,7 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
     assert compared.tables == (("loyalty", 3, 3, 0, 0, 0),)
     releases = Releases(two.engine)
     releases.rollback(two.lake)
-    publish.derive(releases, two.lake, two.settings, "rollback")
+    publish.repair_and_announce(releases, two.lake, two.settings, "rollback")
     assert len(loyalty(two)) == 3
     assert two.lake.snapshot(LOYALTY) == first.snapshots["loyalty"]
     two.reload_receipts()

@@ -16,7 +16,7 @@ import typer
 from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.errors import UsageError
-from flows.cli import doctor, investigate, operators, render, repair
+from flows.cli import corrections, doctor, investigate, operators, render
 from flows.cli.terminal import (
     RENAMED,
     Day,
@@ -201,7 +201,7 @@ def _nightly() -> Any:
     return nightly
 
 
-for command in (*operators.COMMANDS, *repair.COMMANDS, *investigate.COMMANDS):
+for command in (*operators.COMMANDS, *corrections.COMMANDS, *investigate.COMMANDS):
     app.command()(command)
 
 

@@ -7,7 +7,7 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 CALIBRATION_DRIFT = "nightjar.alert.calibration-drift"
-NOT_DERIVED = "nightjar.alert.not-derived"
+NOT_REPAIRED = "nightjar.alert.not-repaired"
 """MLflow's alias or the file of views lags behind the release."""
 NOT_ERASED = "nightjar.alert.not-erased"
 """An erasure was cut off and waits for being started again."""
@@ -15,7 +15,8 @@ NOT_REPORTED = "nightjar.alert.not-reported"
 """A release stands without its page, or without what else only tells of it."""
 NOT_TRACKED = "nightjar.alert.not-tracked"
 """MLflow does not have a model that was trained."""
-GATE_ASKS = "nightjar.alert.gate-asks"
+NEEDS_APPROVAL = "nightjar.alert.needs-approval"
+"""A model scores only once a person approves it."""
 TASK_WITHHELD = "nightjar.alert.task-withheld"
 """A task of the champion is not published any more: it failed on later test days."""
 EVERY_ALERT = "nightjar.alert.*"

@@ -18,10 +18,10 @@ from flows.state.schema import ACCEPTED
 
 
 def accept(engine: Engine, trained: Mapping[str, Any] | None, model_id: str) -> None:
-    """Let a model pass that the gate asks about; `trained` is the report of its night's training.
+    """Approve a model that needs it; `trained` is the report of its night's training.
 
     Raises:
-        UsageError: the night has trained another model, or none; or the gate does not ask.
+        UsageError: the night has trained another model, or none; or it needs no approval.
     """
     of_night = trained["model_id"] if trained is not None else "none"
     if trained is None or of_night != model_id:
@@ -29,7 +29,7 @@ def accept(engine: Engine, trained: Mapping[str, Any] | None, model_id: str) -> 
     decision = trained["gate"]["decision"]
     if decision != "ask":
         raise UsageError(
-            f"accept: the gate does not ask about model {model_id}: it says {decision}"
+            f"accept: model {model_id} needs no approval: the gate's decision is {decision}"
         )
     if not accepted(engine, model_id):
         with engine.begin() as connection:
@@ -39,7 +39,7 @@ def accept(engine: Engine, trained: Mapping[str, Any] | None, model_id: str) -> 
 
 
 def accepted(engine: Engine, model_id: str) -> bool:
-    """Whether a person has let the model pass."""
+    """Whether a person has approved the model."""
     with engine.connect() as connection:
         rows = connection.execute(select(ACCEPTED).where(ACCEPTED.c.model_id == model_id))
         return rows.first() is not None
@@ -52,7 +52,7 @@ class Choice:
     model_id: str
     why: str
     needs_approval: bool = False
-    """Whether a person should decide about the challenger."""
+    """Whether the challenger scores only once a person approves it."""
 
 
 def model_of_night(run: Run) -> str | None:

@@ -214,15 +214,15 @@ def release_at(releases: Releases, moment: datetime) -> str | None:
 
 
 @dataclass
-class Healed:
-    """What was derived again, and what could not be: both in words."""
+class Repairs:
+    """What was repaired, and what could not be: both in words."""
 
-    mended: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> Healed:
-    """Derive from the current release's row what a crash may have left behind.
+def repair(releases: Releases, lake: Lake, registry: Registry, database: Path) -> Repairs:
+    """Bring all that follows from the current release's row in line with it, as far as it is not.
 
     What only shows it, MLflow's alias and tags and the file of views, stops nobody when it cannot
     be shown: it is tried again by every run. New scores are written on top of `main`, though.
@@ -230,17 +230,17 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     Raises:
         ContractError: `main` cannot be pointed to the release, whose snapshot is gone.
     """
-    healed = Healed()
-    _mark_erased(releases, registry, healed)
+    repairs = Repairs()
+    _mark_erased(releases, registry, repairs)
     current = releases.current()
     if current is None:
-        return healed
-    _point_tables(lake, current, healed)
+        return repairs
+    _point_tables(lake, current, repairs)
     try:
         if current.model_id != NO_MODEL and registry.point_champion(current.model_id):
-            healed.mended.append(f"champion is model {current.model_id}")
+            repairs.done.append(f"champion is model {current.model_id}")
     except Exception as error:
-        healed.problems.append(
+        repairs.problems.append(
             f"MLflow does not show model {current.model_id} as champion: {sentence(error)}. "
             "Nothing else depends on it; the next run tries again"
         )
@@ -248,18 +248,18 @@ def heal(releases: Releases, lake: Lake, registry: Registry, database: Path) -> 
     if database_release(database) != current.release_id:
         try:
             _show_first(releases, lake, database, current)
-            healed.mended.append(f"{database.name} shows release {current.release_id}")
+            repairs.done.append(f"{database.name} shows release {current.release_id}")
         except LeaseLost:
             raise
         except Exception as error:
-            healed.problems.append(
+            repairs.problems.append(
                 f"{database.name} does not show release {current.release_id} yet, and analysts "
                 f"read what it showed before: {sentence(error)}. The next run tries again"
             )
-    return healed
+    return repairs
 
 
-def _point_tables(lake: Lake, current: Release, healed: Healed) -> None:
+def _point_tables(lake: Lake, current: Release, repairs: Repairs) -> None:
     """Point `main` of each table that was written on the release's branch to what the release has
     of it; of a table that the release does not have yet, there is nothing."""
     for released in ON_BRANCH:
@@ -267,22 +267,20 @@ def _point_tables(lake: Lake, current: Release, healed: Healed) -> None:
         snapshot = current.snapshots.get(table.name)
         if snapshot is None:
             if lake.clear_main(table):
-                healed.mended.append(
-                    f"{table.name} is empty: release {current.release_id} has none"
-                )
+                repairs.done.append(f"{table.name} is empty: release {current.release_id} has none")
         elif lake.point_main(table, snapshot):
-            healed.mended.append(f"{table.name} points to release {current.release_id}")
+            repairs.done.append(f"{table.name} points to release {current.release_id}")
 
 
-def _mark_erased(releases: Releases, registry: Registry, healed: Healed) -> None:
+def _mark_erased(releases: Releases, registry: Registry, repairs: Repairs) -> None:
     people = releases.trained_on_erased
     if not people:
         return
     try:
         for model_id in registry.mark_erased(people):
-            healed.mended.append(f"model {model_id} is marked as trained on people who were erased")
+            repairs.done.append(f"model {model_id} is marked as trained on people who were erased")
     except Exception as error:
-        healed.problems.append(
+        repairs.problems.append(
             f"MLflow does not show that {n_of(len(people), 'model was', 'models were')} trained on "
             f"people who were erased: {sentence(error)}. The database's table {TRAINED_ON.name} "
             "does; the next run tries again"

@@ -21,7 +21,7 @@ from flows.monitor.quarantine import MIN_ROWS
 from flows.monitor.row_counts import Counted, cut_off_line
 from flows.release.audit import Audited
 from flows.report.charts import drifts, scoreboard
-from flows.report.findings import TREND, Findings
+from flows.report.sections import TREND, ReportSections
 from flows.storage.home import Home
 from flows.storage.location import join
 
@@ -53,7 +53,7 @@ class NightReport:
     base_rates: Sequence[str]
     """Tasks of which everybody has the same value instead."""
     sample: tuple[list[str], list[tuple[Any, ...]]]
-    findings: Findings
+    sections: ReportSections
 
     @property
     def summary(self) -> list[str]:
@@ -113,7 +113,7 @@ class NightReport:
         lines += [
             f"{d.column} of {d.table} is distributed differently than in the release before: "
             f"stability index {d.index:.2f}, much is {MUCH_DRIFT:g}."
-            for d in self.findings.drifted
+            for d in self.sections.drifted
             if d.index > MUCH_DRIFT
         ]
         return lines
@@ -121,7 +121,7 @@ class NightReport:
     @property
     def trend_rows(self) -> list[tuple[str, ...]]:
         return [
-            (t, why, f"{n:,}", trend, str(day)) for t, why, n, trend, day in self.findings.trends
+            (t, why, f"{n:,}", trend, str(day)) for t, why, n, trend, day in self.sections.trends
         ]
 
     @property
@@ -134,23 +134,23 @@ class NightReport:
                 str(first) if first == last else f"{first} to {last}",
                 f"{scores:,}",
             )
-            for day, n, users, first, last, scores in self.findings.late
+            for day, n, users, first, last, scores in self.sections.late
         ]
 
     @property
     def scoreboard_rows(self) -> list[tuple[str, ...]]:
         return [
             (task, str(day), metric, number(value), number(predicted), number(observed), f"{n:,}")
-            for task, day, metric, value, predicted, observed, n in self.findings.scoreboard
+            for task, day, metric, value, predicted, observed, n in self.sections.scoreboard
         ]
 
     @property
     def drift_rows(self) -> list[tuple[str, ...]]:
-        return [(d.column, d.table, f"{d.index:.3f}") for d in self.findings.drifted]
+        return [(d.column, d.table, f"{d.index:.3f}") for d in self.sections.drifted]
 
     @property
     def changed_rows(self) -> list[tuple[str, ...]]:
-        changed = self.findings.changed
+        changed = self.sections.changed
         return [] if changed is None else [tuple(str(c) for c in row) for row in changed.rows]
 
     @property
@@ -278,8 +278,8 @@ def write_report(report: NightReport, home: Home, pictures: str) -> Path:
         if storage.exists(picture):
             embedded[name] = base64.b64encode(storage.read_bytes(picture)).decode()
     drawn = {
-        "drift": drifts(report.findings.drifted),
-        "scoreboard": scoreboard(report.findings.history),
+        "drift": drifts(report.sections.drifted),
+        "scoreboard": scoreboard(report.sections.history),
     }
     embedded |= {name: picture for name, picture in drawn.items() if picture is not None}
     page = home.report(report.as_of)

@@ -49,7 +49,7 @@ def erase_person(run: Run, key: str, reason: str | None) -> dict[str, Any]:
     if not traces.rows and not traces.blanks:
         forget_attempt(engine, key, before)
     point_to(run, key, rewritten)
-    publish.derive(Releases(engine), run.lake, run.settings, "erase")
+    publish.repair_and_announce(Releases(engine), run.lake, run.settings, "erase")
     reached = personal_rows.reached_before(engine, key, root)
     receipt = {
         "raw_rows": len(traces.blanks),

@@ -53,7 +53,7 @@ def open_night(
 
 @contextmanager
 def only_writer(run: Run, what: str, turn: int, erasing: str = "") -> Iterator[None]:
-    """Be the home's only writer while the block runs, with what a crash has left undone mended.
+    """Be the home's only writer while the block runs, after repairing what a crash left undone.
 
     Args:
         night: the run.
@@ -66,7 +66,7 @@ def only_writer(run: Run, what: str, turn: int, erasing: str = "") -> Iterator[N
     """
     with writing(run.engine, run.run_id, what, patience(), turn, say) as lease:
         run.reload(lease)
-        publish.mend(run, erasing)
+        publish.repair_after_crash(run, erasing)
         yield
 
 

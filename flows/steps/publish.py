@@ -11,14 +11,14 @@ from prefect.cache_policies import NO_CACHE
 from contracts.counts import n_of
 from contracts.errors import ContractError
 from contracts.tables import RELEASED
-from flows.engine.alerts import NOT_DERIVED, NOT_ERASED, announce
+from flows.engine.alerts import NOT_ERASED, NOT_REPAIRED, announce
 from flows.engine.run import Run
 from flows.lake.lake import Lake
 from flows.lifecycle.errors import reason
 from flows.release import audits
 from flows.release.audit import Audited, DayToAudit, raise_if_failed
 from flows.release.model_registry import Registry
-from flows.release.releases import Release, Releases, heal, now
+from flows.release.releases import Release, Releases, now, repair
 from flows.settings import NightjarSettings
 from flows.state.schema import unfinished_erasures
 from flows.steps.candidate import Candidate, Written, published_snapshots, release_id_of
@@ -104,7 +104,7 @@ def to_compare_with(releases: Releases, lake: Lake, written: Written) -> Release
     retry_condition_fn=transient,
 )
 def publish(run: Run, candidate: Candidate, days: Sequence[date]) -> Release:
-    """Make the release current by one row, derive everything else from it, and announce it.
+    """Make the release current by one row, bring everything else in line with it, and announce it.
 
     What the current release has of tables that the candidate does not have stays.
     """
@@ -114,18 +114,20 @@ def publish(run: Run, candidate: Candidate, days: Sequence[date]) -> Release:
     if release != current:
         releases.publish(release)
         say(f"published release {release.release_id}")
-    derive(releases, run.lake, run.settings, "publish")
+    repair_and_announce(releases, run.lake, run.settings, "publish")
     return release
 
 
-def derive(releases: Releases, lake: Lake, settings: NightjarSettings, what: str) -> None:
+def repair_and_announce(
+    releases: Releases, lake: Lake, settings: NightjarSettings, what: str
+) -> None:
     """Have what only shows the current release show it, and then announce it, unless that was done;
-    what cannot be made raises an alert."""
-    healed = heal(releases, lake, Registry(settings), settings.home_folder.analysts_file)
-    for mended in healed.mended:
-        say(f"{what}: {mended}")
-    for problem in healed.problems:
-        warn(problem, NOT_DERIVED)
+    what cannot be repaired raises an alert."""
+    repairs = repair(releases, lake, Registry(settings), settings.home_folder.analysts_file)
+    for repaired in repairs.done:
+        say(f"{what}: {repaired}")
+    for problem in repairs.problems:
+        warn(problem, NOT_REPAIRED)
     release = releases.unannounced()
     if release is not None:
         away = announce(release.release_id, str(release.as_of))
@@ -185,10 +187,10 @@ def on_main(lake: Lake) -> dict[str, int]:
     }
 
 
-def mend(run: Run, erasing: str = "") -> None:
+def repair_after_crash(run: Run, erasing: str = "") -> None:
     """Finish what a crash after the last release may have left undone, and tell of erasures that
     were cut off, but of the one of `erasing`, a user's key."""
-    derive(Releases(run.engine), run.lake, run.settings, "mended after a crash")
+    repair_and_announce(Releases(run.engine), run.lake, run.settings, "repaired after a crash")
     for key in unfinished_erasures(run.engine):
         if key != erasing:
             warn(

@@ -17,7 +17,7 @@ from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
 from flows.engine import spark_stages
 from flows.engine.accounting import StageReport, Work
-from flows.engine.alerts import CALIBRATION_DRIFT, GATE_ASKS, NOT_TRACKED, TASK_WITHHELD, alert
+from flows.engine.alerts import CALIBRATION_DRIFT, NEEDS_APPROVAL, NOT_TRACKED, TASK_WITHHELD, alert
 from flows.engine.fingerprints import decide
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
@@ -32,9 +32,9 @@ from flows.monitor.row_counts import counted
 from flows.release.audit import Audited
 from flows.release.model_registry import Registry
 from flows.release.releases import Release, Releases
-from flows.report.findings import find
 from flows.report.night_report import NightReport, as_markdown, write_report
 from flows.report.sample import sample
+from flows.report.sections import report_sections
 from flows.steps.prefect_tasks import after_publication, say, task, transient, warn
 from flows.steps.publish import database
 from flows.storage.location import join
@@ -178,9 +178,9 @@ def gate(run: Run, report: Mapping[str, Any]) -> str:
             Registry(run.settings).keep(model_id, artifact)  # scoring needs no MLflow then
     if choice.needs_approval:
         answer = f"nightjar run --as-of {run.as_of} --accept {report['model_id']}"
-        say(f"gate: to let it pass: {answer}")
-        text = f"{choice.why}\nTo let it pass: {answer}"
-        alert(GATE_ASKS, text, model_id=str(report["model_id"]))
+        say(f"gate: to approve it: {answer}")
+        text = f"{choice.why}\nTo approve it: {answer}"
+        alert(NEEDS_APPROVAL, text, model_id=str(report["model_id"]))
     withheld = report["gate"].get("champion_withheld", {})
     if withheld and model_id == report.get("champion"):
         problems = "; ".join(f"{name}: {problem}" for name, problem in withheld.items())
@@ -253,7 +253,7 @@ def _night_report(
         scored_tasks=tuple(t.name for t in scored_tasks(run, scored)),
         base_rates=tuple(scored.get("base_rates", ())),
         sample=sample(database(run), run.as_of, scored_tasks(run, scored)),
-        findings=find(run, release, trained, scored["model_id"]),
+        sections=report_sections(run, release, trained, scored["model_id"]),
     )
 
 

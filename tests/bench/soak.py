@@ -4,7 +4,7 @@ A Prefect server runs all the while with the automations of `nightjar up`, and a
 alerts that arrive. Nights are started as a person would, with the command. Late rows come with the
 simulated market; beside them a raw file arrives truncated, the source of orders changes its folder
 and columns, a night is killed with all its processes, and an audit fails. After each of these the
-night is mended as the messages say and run again; when nothing was published by morning, `release-deadline`
+night is put right as the messages say and run again; when nothing was published by morning, `release-deadline`
 runs, as its schedule would, and housekeeping every week. Prints a table, and last a JSON line with `nights` and `published`.
 With `--root` a soak that was stopped goes on after its last night.
 """

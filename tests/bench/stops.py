@@ -138,7 +138,7 @@ def running(mark: str) -> list[str]:
 _LINE = re.compile(
     r"\d\d:\d\d:\d\d (  )?(night of |task \w+ is |too little history |measured on |nothing had changed"
     r"|warning: |published release |(the mapping's expressions|land_\w+|clean_\w+|user_\w+|item_features"
-    r"|late_data|labels|examples|scoreboard|train|gate|score|audit|publish|mended after a crash"
+    r"|late_data|labels|examples|scoreboard|train|gate|score|audit|publish|repaired after a crash"
     r"|report): |[\w ]+: once more, for it stopped at this: )"
 )
 

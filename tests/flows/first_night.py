@@ -26,7 +26,7 @@ from pyiceberg.typedef import Record
 from flows.lake.lake import Lake
 from flows.nightly import nightly
 from flows.release.model_registry import Registry
-from flows.release.releases import Releases, heal
+from flows.release.releases import Releases, repair
 from flows.settings import read_settings
 from flows.state.schema import open_database
 from jobs.market.files import simulate
@@ -114,11 +114,11 @@ def show_release(home: Path) -> None:
     """Make the file of views that analysts open, as the next run would."""
     settings = read_settings()
     engine = open_database(f"sqlite:///{home}/nightjar.db")
-    healed = heal(
+    repairs = repair(
         Releases(engine), Lake(home / "lake"), Registry(settings), home / "nightjar.duckdb"
     )
     engine.dispose()
-    assert healed.problems == []
+    assert repairs.problems == []
 
 
 def _copy_database(path: Path, target: Path, old: str, new: str) -> None:

@@ -63,13 +63,15 @@ def test_a_night_that_trains_nothing_goes_on_with_the_champion_or_scores_nobody(
         assert chosen(nothing, None, False, base_rates).model_id == NO_MODEL
 
 
-def test_only_a_model_that_the_gate_asks_about_can_be_accepted(tmp_path) -> None:
+def test_only_a_model_that_needs_approval_can_be_accepted(tmp_path) -> None:
     engine = open_database(f"sqlite:///{tmp_path / 'n.db'}")
     with pytest.raises(UsageError, match="accept: the night has trained model none, not new"):
         accept(engine, None, "new")
     with pytest.raises(UsageError, match="accept: the night has trained model new, not other"):
         accept(engine, told("ask"), "other")
-    with pytest.raises(UsageError, match="the gate does not ask about model new: it says keep"):
+    with pytest.raises(
+        UsageError, match="accept: model new needs no approval: the gate's decision is keep"
+    ):
         accept(engine, told("keep"), "new")
     assert not accepted(engine, "new")
     accept(engine, told("ask"), "new")

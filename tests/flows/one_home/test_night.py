@@ -299,7 +299,7 @@ occurred_at = "time"
 """
 
 
-def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebody(
+def test_where_a_model_needs_approval_a_night_goes_on_with_the_champion_and_tells_somebody(
     home: Path, first, monkeypatch
 ) -> None:
     raised: list[str] = []
@@ -312,7 +312,7 @@ def test_where_the_gate_asks_a_night_goes_on_with_the_champion_and_tells_somebod
     assert steps.gate.fn(later, asks) == champion
     assert raised == [
         f"champion {champion} stays until a person approves: a is worse\n"
-        "To let it pass: nightjar run --as-of 2025-05-15 --accept challenger"
+        "To approve it: nightjar run --as-of 2025-05-15 --accept challenger"
     ]
     with pytest.raises(UsageError, match="accept: the night has trained model .*, not challenger"):
         nightly(NIGHT, accept="challenger")

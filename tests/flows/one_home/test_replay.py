@@ -1,4 +1,4 @@
-"""Quarantined rows are cleaned again once a mapping is mended, and only what depends on them."""
+"""Quarantined rows are cleaned again once a mapping is corrected, and only what depends on them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def orders(home: Path, day: date) -> int:
     )[1][0][0]
 
 
-def test_a_mended_mapping_brings_a_days_rows_back_and_leaves_the_other_days(
+def test_a_corrected_mapping_brings_a_days_rows_back_and_leaves_the_other_days(
     home: Path, first, tmp_path: Path, monkeypatch
 ) -> None:
     before = dropped(home)

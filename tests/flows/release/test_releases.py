@@ -1,4 +1,4 @@
-"""Releases: branches, audits, healing and rollback."""
+"""Releases: branches, audits, repairs and rollback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from flows.lake.lake import Lake
 from flows.lake.maintenance import expire
 from flows.release.audit import raise_if_failed
 from flows.release.duckdb_views import query
-from flows.release.releases import Healed, Releases, branch_of, heal, now
+from flows.release.releases import Releases, Repairs, branch_of, now, repair
 from flows.release.score_audits import audit_drift, audit_scores
 from flows.settings import NightjarSettings, read_settings
 from flows.state import writer_lock
@@ -41,12 +41,12 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path / "lake")
 
 
-def test_a_release_becomes_current_by_its_row_and_all_else_heals(
+def test_a_release_becomes_current_by_its_row_and_all_else_is_repaired(
     lake: Lake, tmp_path: Path
 ) -> None:
     releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
     registry, database = FakeRegistry(), tmp_path / "n.duckdb"
-    assert heal(releases, lake, registry, database) == Healed()
+    assert repair(releases, lake, registry, database) == Repairs()
     with pytest.raises(ContractError, match="nothing has been released yet"):
         query(database, "SELECT 1")
 
@@ -54,8 +54,8 @@ def test_a_release_becomes_current_by_its_row_and_all_else_heals(
     assert lake.files(USER_SCORES) == ()  # on its branch, nobody sees it
     releases.publish(one)
     # a crash here leaves the row alone: the next start derives the rest from it
-    assert len(heal(releases, lake, registry, database).mended) == 3
-    assert heal(releases, lake, registry, database) == Healed()
+    assert len(repair(releases, lake, registry, database).done) == 3
+    assert repair(releases, lake, registry, database) == Repairs()
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
 
     two = release_of(lake, tmp_path, D2, "two")
@@ -64,7 +64,7 @@ def test_a_release_becomes_current_by_its_row_and_all_else_heals(
     )
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
     releases.publish(two)
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     assert query(
         database, "SELECT count(*), count(*) FILTER (as_of = DATE '2025-01-02') FROM user_scores"
     )[1] == [(4, 2)]
@@ -78,13 +78,13 @@ def test_a_release_without_a_model_moves_no_champion(lake: Lake, tmp_path: Path)
     releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
     registry, database = FakeRegistry(), tmp_path / "n.duckdb"
     releases.publish(replace(release_of(lake, tmp_path, D1, "one"), model_id=NO_MODEL))
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     assert registry.champion == ""
     assert releases.champion(D2) is None
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
     releases.publish(release_of(lake, tmp_path, D2, "two"))
     releases.publish(replace(release_of(lake, tmp_path, D3, "three"), model_id=NO_MODEL))
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     assert releases.champion(D3 + timedelta(days=1)) == "model-two"  # the newest that there is
 
 
@@ -93,7 +93,7 @@ class CrashError(BaseException):
 
 
 @pytest.mark.parametrize("point", ["point_main", "point_champion", "drop_branch", "tag", "build"])
-def test_a_crash_at_any_point_behind_the_row_heals(
+def test_a_crash_at_any_point_behind_the_row_is_repaired(
     lake: Lake, tmp_path: Path, monkeypatch, point: str
 ) -> None:
     from flows.release import releases as module
@@ -101,7 +101,7 @@ def test_a_crash_at_any_point_behind_the_row_heals(
     releases = Releases(open_database(f"sqlite:///{tmp_path}/n.db"))
     registry, database = FakeRegistry(), tmp_path / "n.duckdb"
     releases.publish(release_of(lake, tmp_path, D1, "one"))
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     two = release_of(lake, tmp_path, D2, "two")
     releases.publish(two)
 
@@ -112,16 +112,16 @@ def test_a_crash_at_any_point_behind_the_row_heals(
     with monkeypatch.context() as patch:
         patch.setattr(of, {"build": "build_database"}.get(point, point), crash)
         with pytest.raises(CrashError):
-            heal(releases, lake, registry, database)
-    # Until it is healed analysts see the release before, whole.
+            repair(releases, lake, registry, database)
+    # Until it is repaired analysts see the release before, whole.
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
-    assert heal(releases, lake, registry, database).mended
+    assert repair(releases, lake, registry, database).done
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(4,)]
     assert registry.champion == "model-two"
     assert lake.snapshot(USER_SCORES) == two.snapshots[USER_SCORES.name]
     assert lake.snapshot(USER_SCORES, "released-two") == two.snapshots[USER_SCORES.name]
     assert lake.snapshot(USER_SCORES, branch_of("two")) is None
-    assert heal(releases, lake, registry, database) == Healed()
+    assert repair(releases, lake, registry, database) == Repairs()
 
 
 def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_path: Path) -> None:
@@ -130,13 +130,13 @@ def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_pa
     with pytest.raises(ContractError, match="nothing was published yet"):
         releases.rollback(lake)
     releases.publish(release_of(lake, tmp_path, D1, "one"))
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     with pytest.raises(ContractError, match="one is the first that still stands"):
         releases.rollback(lake)
     releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     assert [r.release_id for r in releases.rollback(lake)] == ["two", "one"]
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     assert query(database, "SELECT count(*) FROM user_scores")[1] == [(2,)]
     assert registry.champion == "model-one"
     assert releases.champion(D3) == "model-one"
@@ -156,14 +156,14 @@ def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
     releases.publish(release_of(lake, tmp_path, D1, "one"))
     away = httpx.ConnectError("gone")
     monkeypatch.setattr(publish, "announce", lambda release_id, as_of: away)
-    publish.derive(releases, lake, settings, "publish")
+    publish.repair_and_announce(releases, lake, settings, "publish")
     assert said[-1] == (
         "warning: release one is not announced: Prefect's server does not answer. The next run "
         "announces it"
     )
     monkeypatch.setattr(publish, "announce", lambda release_id, as_of: told.append(release_id))
-    publish.derive(releases, lake, settings, "publish")
-    publish.derive(releases, lake, settings, "mended")
+    publish.repair_and_announce(releases, lake, settings, "publish")
+    publish.repair_and_announce(releases, lake, settings, "repaired")
     assert told == ["one"]
     releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
     with monkeypatch.context() as patch:
@@ -173,14 +173,14 @@ def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
 
         patch.setattr(lake, "point_main", gone)
         with pytest.raises(ContractError, match="main cannot be pointed to it"):
-            publish.derive(releases, lake, settings, "publish")
+            publish.repair_and_announce(releases, lake, settings, "publish")
     assert told == ["one"]  # nobody sees two yet
-    publish.derive(releases, lake, settings, "mended")
-    publish.derive(releases, lake, settings, "mended")
+    publish.repair_and_announce(releases, lake, settings, "repaired")
+    publish.repair_and_announce(releases, lake, settings, "repaired")
     assert told == ["one", "two"]
     releases.rollback(lake)
-    publish.derive(releases, lake, settings, "rollback")
-    publish.derive(releases, lake, settings, "mended")
+    publish.repair_and_announce(releases, lake, settings, "rollback")
+    publish.repair_and_announce(releases, lake, settings, "repaired")
     assert told == ["one", "two", "one"]
 
 
@@ -195,7 +195,7 @@ def test_a_double_click_on_rollback_takes_one_release_back(
     before = None
     for day, name in ((D1, "one"), (D2, "two"), (D3, "three")):
         releases.publish(replace(release_of(lake, tmp_path, day, name), replaces=before))
-        heal(releases, lake, registry, tmp_path / "n.duckdb")  # type: ignore[arg-type]
+        repair(releases, lake, registry, tmp_path / "n.duckdb")  # type: ignore[arg-type]
         before = name
     asked_at = now()
     waiting = threading.Semaphore(0)
@@ -204,7 +204,7 @@ def test_a_double_click_on_rollback_takes_one_release_back(
         "now": lambda: asked_at,
         "patience": lambda: timedelta(minutes=5),
         "say": lambda line: waiting.release(),
-        "derive": lambda *told: None,
+        "repair_and_announce": lambda *told: None,
         "get_run_logger": lambda: logging.getLogger("rollback"),
     }
     for name, value in patches.items():
@@ -231,9 +231,9 @@ def test_a_release_whose_snapshots_are_gone_does_not_come_back(lake: Lake, tmp_p
     registry, database = FakeRegistry(), tmp_path / "n.duckdb"
     one = release_of(lake, tmp_path, D1, "one")
     releases.publish(one)
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
-    heal(releases, lake, registry, database)
+    repair(releases, lake, registry, database)
     lake.untag(USER_SCORES, "released-one")
     expire(lake, USER_SCORES, [one.snapshots[USER_SCORES.name]])
     with pytest.raises(ContractError, match="one cannot come back: housekeeping has dropped its"):
@@ -280,16 +280,16 @@ def test_what_only_shows_a_release_stops_nobody(lake: Lake, tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr("flows.release.releases.build_database", full)
-        healed = heal(releases, lake, RegistryThatIsAway(), tmp_path / "n.duckdb")
-    assert healed.mended == ["user_scores points to release one"]
-    assert healed.problems == [
+        repairs = repair(releases, lake, RegistryThatIsAway(), tmp_path / "n.duckdb")
+    assert repairs.done == ["user_scores points to release one"]
+    assert repairs.problems == [
         "MLflow does not show model model-one as champion: the database is away. "
         "Nothing else depends on it; the next run tries again",
         "n.duckdb does not show release one yet, and analysts read what it showed before: "
         "No space left on device. The next run tries again",
     ]
     registry = FakeRegistry()
-    assert heal(releases, lake, registry, tmp_path / "n.duckdb").problems == []
+    assert repair(releases, lake, registry, tmp_path / "n.duckdb").problems == []
     assert registry.champion == "model-one"
 
 

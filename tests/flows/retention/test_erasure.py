@@ -20,7 +20,7 @@ from contracts.tables import EXAMPLES, USER_ITEM_DAYS, USER_SCORES
 from flows.engine.run import Run
 from flows.lake import maintenance, rewrite
 from flows.release.duckdb_views import query
-from flows.release.releases import Release, Releases, branch_of, heal, now
+from flows.release.releases import Release, Releases, branch_of, now, repair
 from flows.retention import erasure, personal_rows
 from flows.retention.personal_rows import Traces
 from flows.state.receipts import Fingerprint, Receipt
@@ -53,7 +53,7 @@ def published(night: Run, folder: Path, day: date, name: str, registry: FakeRegi
     releases = Releases(night.engine)
     snapshots = {USER_SCORES.name: snapshot}
     releases.publish(Release(name, day, f"model-{name}", "f", snapshots, "run", now()))
-    heal(releases, night.lake, registry, publish.database(night))  # type: ignore[arg-type]
+    repair(releases, night.lake, registry, publish.database(night))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
         "is away. The database's table trained_on_erased does; the next run tries again"
     ]
     assert registry.marked == {}
-    publish.mend(night)
+    publish.repair_after_crash(night)
     assert registry.marked == {"m1": 1}
     assert len(told) == 1
 
@@ -203,15 +203,15 @@ def test_a_run_tells_of_an_erasure_that_was_cut_off(
             kill_after(patch, where, 0)
             with pytest.raises(Killed):
                 erasure.erase_person(night, KEY, None)
-        publish.mend(night)
-        publish.mend(night, erasing=KEY)
+        publish.repair_after_crash(night)
+        publish.repair_after_crash(night, erasing=KEY)
         assert told == [
             f"the erasure of {KEY} was cut off, so that tables may still tell of them: start the "
             "deployment `erase` with this user_key again, and it goes on"
         ]
         told.clear()
     erasure.erase_person(night, KEY, None)
-    publish.mend(night)
+    publish.repair_after_crash(night)
     assert told == []
 
 

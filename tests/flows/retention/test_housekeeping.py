@@ -26,7 +26,7 @@ from flows.lake.home_binding import adopt, bind_folder, open_home, open_lake
 from flows.lake.lake import Lake
 from flows.lake.maintenance import expire, left_branches, remove, runs_of, stale_files
 from flows.lake.maintenance import reached_files as reached
-from flows.release.releases import Releases, branch_of, heal
+from flows.release.releases import Releases, branch_of, repair
 from flows.retention.housekeeping import check_has, run_housekeeping
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, Receipt, Receipts, trained_on
@@ -319,7 +319,7 @@ def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_lear
     failed = release_of(lake, folder, D1, "failed").snapshots[USER_SCORES.name]
     one = release_of(lake, folder, D1, "one")
     releases.publish(one)
-    heal(releases, lake, FakeRegistry(), tmp_path / "n.duckdb")  # type: ignore[arg-type]
+    repair(releases, lake, FakeRegistry(), tmp_path / "n.duckdb")  # type: ignore[arg-type]
     labels = []
     for _ in range(3):
         lake.writable(LABELS).append(arrow_schema(LABELS).empty_table())

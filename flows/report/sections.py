@@ -24,8 +24,8 @@ Rows = Sequence[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Parts of the page; one that has nothing to say is empty."""
+class ReportSections:
+    """Sections of the page; one that has nothing to say is empty."""
 
     trends: Rows = ()
     """Table, reason, rows, course over the newest two weeks, newest day."""
@@ -42,10 +42,12 @@ class Findings:
     """What is to be known of the model: name and text."""
 
 
-def find(run: Run, release: Release, trained: Mapping[str, Any], model_id: str) -> Findings:
+def report_sections(
+    run: Run, release: Release, trained: Mapping[str, Any], model_id: str
+) -> ReportSections:
     """What there is to say of the release that was just published, beside the one before it."""
     before = Releases(run.engine).of(release.replaces)
-    return Findings(
+    return ReportSections(
         trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(run.lake)[:20]],
         late=_late(run),
         scoreboard=_scoreboard(run),
