@@ -26,7 +26,6 @@ from contracts.history import TrainingDays
 from contracts.train_config import TrainConfig, check_names
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL
-from flows.storage.permissions import make_private
 from jobs.spark.config import SparkConfig
 from jobs.values.user_key import UserKey
 
@@ -384,9 +383,9 @@ def _check_address(url: str) -> None:
         )
 
 
-def quiet_environment(home: Home) -> None:
-    """Close the home; keep Prefect's and MLflow's files there, and their telemetry off."""
-    make_private(home)
+def configure_libraries(home: Home) -> None:
+    """Have Prefect and MLflow keep their files in the home and send no telemetry, unless the
+    environment says otherwise."""
     defaults = {
         "PREFECT_HOME": str(home.prefect),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

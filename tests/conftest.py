@@ -80,10 +80,12 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in [n for n in os.environ if n.startswith(outside)]:
         del os.environ[name]
     os.environ["NIGHTJAR_HOME"] = str(home)
-    from flows.settings import quiet_environment
+    from flows.settings import configure_libraries
     from flows.storage.home import Home
+    from flows.storage.permissions import make_private
 
-    quiet_environment(Home.of(home))
+    make_private(Home.of(home))
+    configure_libraries(Home.of(home))
 
 
 class Once(Protocol):

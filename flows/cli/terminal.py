@@ -20,9 +20,10 @@ from rich.console import Console
 from flows.lifecycle import errors, signals
 from flows.lifecycle.child_processes import end_children_with_this_process
 from flows.lifecycle.log_filters import following_runs, send_output_to_log
-from flows.settings import quiet_environment, read_settings
+from flows.settings import configure_libraries, read_settings
 from flows.state.postgres import PREFECT_VARIABLE, prefect_database
 from flows.storage.home import Home
+from flows.storage.permissions import make_private
 
 RENAMED = {"clean": "housekeeping", "late": "late-data", "clocks": "late-data-cost"}
 """Commands by the names that they had in earlier versions."""
@@ -99,7 +100,8 @@ def begin(home: Home) -> None:
     """Before a command works: libraries know where their files belong, what they write goes to a
     log, and nothing that they start outlives the command."""
     os.environ["NIGHTJAR_HOME"] = str(home)
-    quiet_environment(home)
+    make_private(home)
+    configure_libraries(home)
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "run")
     _work(home.process_folder(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}"))
 
@@ -138,7 +140,7 @@ def kept_log() -> Path | None:
 def sentence_of(error: Exception) -> str:
     """The sentence that a person gets for an error; a log has more of an unexpected one."""
     sentence = errors.sentence(error)
-    if errors.is_foreseen(error):
+    if errors.is_expected(error):
         return sentence
     print(f"{sentence}\n{errors.stack(error)}", file=sys.stderr)
     log = kept_log()

@@ -95,4 +95,4 @@ def ending(command: str, code: int) -> str:
         return f"the process `{command}` was killed, most often for lack of memory"
     if code < 0:
         return f"the process `{command}` was ended by {signal.Signals(-code).name}"
-    return f"the process `{command}` ended with {code}, which nobody foresaw"
+    return f"the process `{command}` ended unexpectedly, with exit code {code}"

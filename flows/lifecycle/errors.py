@@ -56,9 +56,9 @@ class ForeignError(NightjarError):
     (`flows/steps/prefect_tasks.py`).
     """
 
-    def __init__(self, message: str, is_foreseen: bool, may_pass: bool):
+    def __init__(self, message: str, is_expected: bool, may_pass: bool):
         super().__init__(message)
-        self.is_foreseen = is_foreseen
+        self.is_expected = is_expected
         self.may_pass = may_pass
 
 
@@ -66,7 +66,7 @@ def as_nightjar_error(error: Exception) -> NightjarError:
     """The error, if it is one of ours; else what may be told of it, at the same place."""
     if isinstance(error, NightjarError):
         return error
-    foreign = ForeignError(sentence(error), is_foreseen(error), may_pass(error))
+    foreign = ForeignError(sentence(error), is_expected(error), may_pass(error))
     return foreign.with_traceback(error.__traceback__)
 
 
@@ -74,17 +74,17 @@ def exit_code(error: BaseException) -> int:
     return WRONG_CALL if isinstance(error, UsageError) else STOPPED_BY_A_CHECK
 
 
-def is_foreseen(error: BaseException) -> bool:
+def is_expected(error: BaseException) -> bool:
     """Whether its sentence says it all, so that nobody needs to look into a log."""
     if isinstance(error, ForeignError):
-        return error.is_foreseen
+        return error.is_expected
     return isinstance(error, NightjarError) or (
         isinstance(error, OSError) and error.filename is not None and error.strerror is not None
     )
 
 
 def sentence(error: BaseException) -> str:
-    """What a person is told; of an error that nobody foresaw its kind and place, and no values."""
+    """What a person is told; of an unexpected error its kind and place, and no values."""
     if isinstance(error, NightjarError):
         return str(error)
     around = _around_us(error)
@@ -96,7 +96,7 @@ def sentence(error: BaseException) -> str:
         return "this machine has too little memory for it"
     if type(error).__module__.startswith("pyspark."):
         return _said_by_spark(error)
-    return f"{type(error).__name__} in {place(error)}, which nobody foresaw"
+    return f"unexpected error: {type(error).__name__} in {place(error)}"
 
 
 def reason(error: BaseException) -> str:

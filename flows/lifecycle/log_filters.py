@@ -17,7 +17,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-from flows.lifecycle.errors import is_foreseen, stack
+from flows.lifecycle.errors import is_expected, stack
 from flows.settings import own_code
 from flows.storage.permissions import open_log
 
@@ -30,7 +30,7 @@ class _NoValues(logging.Filter):
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if error is not None:
             record.exc_info = None
-            record.exc_text = None if is_foreseen(error) else stack(error)
+            record.exc_text = None if is_expected(error) else stack(error)
         return True
 
 
@@ -38,7 +38,7 @@ _NO_VALUES = _NoValues()
 
 
 def hide_stacks() -> None:
-    """Let Prefect log a foreseen error as its message alone, and of others no values."""
+    """Let Prefect log an expected error as its message alone, and of others no values."""
     for name in (*_RUN_LOGGERS, "prefect.engine"):
         logging.getLogger(name).addFilter(_NO_VALUES)
 

@@ -22,11 +22,11 @@ from flows.lifecycle import signals
 from flows.settings import (
     CATALOGUE_VARIABLE,
     NightjarSettings,
-    quiet_environment,
+    configure_libraries,
     shipped,
 )
 from flows.state.postgres import PREFECT_VARIABLE, make_databases
-from flows.storage.permissions import open_log, write_private
+from flows.storage.permissions import make_private, open_log, write_private
 
 POOLS = ("control", "spark", "gpu")
 """All of type process on one machine; elsewhere each may be of another type, or machine."""
@@ -49,7 +49,8 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
     Raises:
         ContractError: a part did not start.
     """
-    quiet_environment(settings.home_folder)
+    make_private(settings.home_folder)
+    configure_libraries(settings.home_folder)
     if settings.postgres_url is not None:
         for name in make_databases(settings):
             say(f"PostgreSQL: created database {name}")

@@ -218,7 +218,7 @@ def reader(
 
 
 def _with_faults(rows: Iterator[Row]) -> Iterator[Row]:
-    """The rows; where a reader makes an error that nobody foresaw, that as the last of its file."""
+    """The rows; where a reader stops at an unexpected error, that as the last of its file."""
     try:
         yield from rows
     except Exception as error:

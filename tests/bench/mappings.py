@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import quiet_environment
+from flows.settings import configure_libraries
 from flows.storage.home import Home
+from flows.storage.permissions import make_private
 from tests.flows.steps.simulated_scores import SETS, finish_nights, nights_in, steps_without_servers
 
 NIGHTS = 16
@@ -26,7 +27,8 @@ def main() -> None:
     sets = random.Random(0).sample(SETS, len(SETS))  # so that tasks come and go between nights
     for n in range(0, len(sets), NIGHTS):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            quiet_environment(Home.of(folder))
+            make_private(Home.of(folder))
+            configure_libraries(Home.of(folder))
             steps_without_servers(patch)
             finish_nights(Path(folder), nights_in(Path(folder), patch), patch, sets[n : n + NIGHTS])
     seconds = round(time.monotonic() - started, 1)

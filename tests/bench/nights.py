@@ -17,10 +17,11 @@ from typing import Any
 from contracts.tables import TABLES
 from flows.lake.lake import Lake
 from flows.retention.housekeeping import run_housekeeping
-from flows.settings import quiet_environment, read_settings
+from flows.settings import configure_libraries, read_settings
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
 from flows.storage.home import Home
+from flows.storage.permissions import make_private
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.past import told
@@ -101,7 +102,8 @@ def main() -> None:
     o = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="nightjar-nights-"))
     os.environ |= ENVIRONMENT | {"NIGHTJAR_EXAMPLE_SPACING_DAYS": "14"}
-    quiet_environment(Home.of(root))
+    make_private(Home.of(root))
+    configure_libraries(Home.of(root))
     try:
         if o.long:
             bench_history(root, o.users, o.short, o.long)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import uvicorn
 
 from flows.server.pages.app import make_app
-from flows.settings import quiet_environment, read_settings
+from flows.settings import configure_libraries, read_settings
+from flows.storage.permissions import make_private
 
 HOST = "127.0.0.1"
 
 
 def main() -> None:
     settings = read_settings()
-    quiet_environment(settings.home_folder)
+    make_private(settings.home_folder)
+    configure_libraries(settings.home_folder)
     uvicorn.run(make_app(settings), host=HOST, port=settings.pages_port, access_log=False)
 
 

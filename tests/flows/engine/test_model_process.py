@@ -23,7 +23,7 @@ def test_a_process_that_ends_without_a_word_is_one_sentence_and_a_log(tmp_path: 
     absent = str(tmp_path / "absent.parquet")
     day = ScoreSpec((absent,), date(2025, 1, 1), None, "r", f"{tmp_path}/s.parquet", str(tmp_path))
     assert str(error_of(tmp_path, ScoreDaysSpec((day,)))) == (
-        "the process `score` ended with 1, which nobody foresaw; its log is "
+        "the process `score` ended unexpectedly, with exit code 1; its log is "
         f"{tmp_path / 'score.log'}"
     )
     log = tmp_path / "score.log"
@@ -46,7 +46,7 @@ def test_a_setting_that_a_process_finds_wrong_is_the_callers(tmp_path: Path, mon
     [
         (-9, "the process `train` was killed, most often for lack of memory"),
         (-11, "the process `train` was ended by SIGSEGV"),
-        (3, "the process `train` ended with 3, which nobody foresaw"),
+        (3, "the process `train` ended unexpectedly, with exit code 3"),
     ],
 )
 def test_the_ending_says_who_ended_it(code: int, sentence: str) -> None:

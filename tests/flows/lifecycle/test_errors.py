@@ -20,7 +20,7 @@ from contracts.errors import ContractError, UsageError
 from flows.cli import terminal
 from flows.cli.main import app, run_command
 from flows.lifecycle import errors
-from flows.lifecycle.errors import exit_code, first_of, is_foreseen, may_pass, sentence
+from flows.lifecycle.errors import exit_code, first_of, is_expected, may_pass, sentence
 from tests.conftest import REPOSITORY
 
 
@@ -88,13 +88,13 @@ CASES: list[tuple[BaseException, int, bool, str]] = [
     (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), 1, True,
      "Connection reset by peer"),
     (MemoryError(), 1, False, "this machine has too little memory for it"),
-    (KeyError("ann@example.com"), 1, False, f"KeyError in {HERE}, which nobody foresaw"),
-    (ValueError("'ann@example.com'"), 1, False, f"ValueError in {HERE}, which nobody foresaw"),
+    (KeyError("ann@example.com"), 1, False, f"unexpected error: KeyError in {HERE}"),
+    (ValueError("'ann@example.com'"), 1, False, f"unexpected error: ValueError in {HERE}"),
     (
         IntegrityError("INSERT", {}, Exception("ann@example.com")),
         1,
         False,
-        f"IntegrityError in {HERE}, which nobody foresaw",
+        f"unexpected error: IntegrityError in {HERE}",
     ),
 ]  # fmt: skip
 
@@ -136,10 +136,10 @@ def test_what_a_run_failed_with_is_told_not_that_prefect_could_not_be_told_of_it
 
 
 def test_what_needs_no_log_says_so() -> None:
-    assert is_foreseen(ContractError("a check failed"))
-    assert is_foreseen(PermissionError(errno.EACCES, "Permission denied", "f"))
-    assert not is_foreseen(KeyError("x"))
-    assert not is_foreseen(AWAY)
+    assert is_expected(ContractError("a check failed"))
+    assert is_expected(PermissionError(errno.EACCES, "Permission denied", "f"))
+    assert not is_expected(KeyError("x"))
+    assert not is_expected(AWAY)
 
 
 WRONG_CALLS = [
@@ -208,7 +208,7 @@ def test_what_is_done_ends_with_0(no_home: Path, words: list[str]) -> None:
     assert run_command(words) == (0, "")
 
 
-def test_an_unforeseen_error_ends_with_1_and_keeps_values_to_itself(
+def test_an_unexpected_error_ends_with_1_and_keeps_values_to_itself(
     no_home: Path, capfd, monkeypatch
 ) -> None:
     def fail(*words: object) -> None:
@@ -218,10 +218,10 @@ def test_an_unforeseen_error_ends_with_1_and_keeps_values_to_itself(
     code, told = run_command(["describe", "labels"])
     assert code == 1
     assert re.fullmatch(
-        r"KeyError in tests/flows/lifecycle/test_errors\.py:\d+, which nobody foresaw", told
+        r"unexpected error: KeyError in tests/flows/lifecycle/test_errors\.py:\d+", told
     )
     shown = capfd.readouterr().err
-    assert "in fail" in shown  # the stack, for who has to mend it
+    assert "in fail" in shown  # the stack, for who has to fix it
     assert "ann@example.com" not in shown.replace('raise KeyError("ann@example.com")', "")
 
 

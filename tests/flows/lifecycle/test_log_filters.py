@@ -93,8 +93,8 @@ DATABASE_AWAY = "the database does not answer. What is finished is kept; run it 
 @pytest.mark.parametrize(
     ("how", "told", "lines"),
     [
-        ("key", f"KeyError in {HERE}:LINE, which nobody foresaw", []),
-        ("flow", f"ValueError in {HERE}:LINE, which nobody foresaw", []),
+        ("key", f"unexpected error: KeyError in {HERE}:LINE", []),
+        ("flow", f"unexpected error: ValueError in {HERE}:LINE", []),
         (
             "database",
             DATABASE_AWAY,
@@ -112,7 +112,7 @@ def test_prefect_is_told_how_a_run_failed_and_no_values(
     said = re.sub(r":\d+,", ":LINE,", str(failed.value))
     assert (said, failed.value.__cause__, failed.value.__context__) == (told, None, None)
     assert [line[9:] for line in shown] == lines
-    assert errors.is_foreseen(failed.value) is False
+    assert errors.is_expected(failed.value) is False
     kept = kept_by_prefect(str(failed.value))
     assert [row for _, row in kept if MAIL in row] == []
 

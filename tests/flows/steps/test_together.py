@@ -35,7 +35,7 @@ def test_all_sources_that_cannot_be_landed_are_named_not_the_first_alone() -> No
     )
 
 
-AWAY = ForeignError("the database does not answer", is_foreseen=False, may_pass=True)
+AWAY = ForeignError("the database does not answer", is_expected=False, may_pass=True)
 
 
 def test_once_something_around_us_is_away_no_more_is_begun_and_it_is_said_once() -> None:

@@ -14,9 +14,9 @@ from flows.server.up import (
     server_command,
     service_environment,
 )
-from flows.settings import NightjarSettings, quiet_environment
+from flows.settings import NightjarSettings
 from flows.storage.home import Home
-from flows.storage.permissions import close_home, write_private
+from flows.storage.permissions import close_home, make_private, write_private
 
 
 def mode(path: Path) -> int:
@@ -29,8 +29,8 @@ def test_a_home_is_made_closed_and_an_open_one_is_closed_and_says_so_once(tmp_pa
     old = tmp_path / "old"
     (old / "lake").mkdir(parents=True)
     old.chmod(0o755)
-    quiet_environment(Home.of(old))
-    quiet_environment(Home.of(old))
+    make_private(Home.of(old))
+    make_private(Home.of(old))
     assert mode(old) == 0o700
     assert capsys.readouterr().err == (
         f"{old}: others could read it (mode 0755); its mode is 0700 from now on\n"

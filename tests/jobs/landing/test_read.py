@@ -195,7 +195,7 @@ def test_mutated_files_never_crash_and_lose_no_line(tmp_path: Path, format_: str
         assert all((r.fields is None) != (r.problem is None) for r in rows)
 
 
-def test_an_error_of_a_reader_that_nobody_foresaw_names_its_file(
+def test_an_unexpected_error_of_a_reader_names_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no value, of which the error's own text may be full; other files are read."""
