@@ -27,7 +27,7 @@ from flows.release.diff import compare
 from flows.release.duckdb_views import query
 from flows.release.releases import Releases, branch_of
 from flows.retention import erasure, personal_rows
-from flows.retention.personal_rows import Traces
+from flows.retention.personal_rows import PersonalRows
 from flows.state.receipts import WITHDRAWN, Fingerprint
 from flows.steps import publish
 from flows.steps.candidate import Candidate, write_table
@@ -133,7 +133,7 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
     assert decide("loyalty", two.as_of, again, receipt).reason == ROLLED_BACK
 
     # Somebody is erased from it, in every release.
-    monkeypatch.setattr(personal_rows, "find", lambda night, keys: Traces({}, (), {}))
+    monkeypatch.setattr(personal_rows, "find", lambda night, keys: PersonalRows({}, (), {}))
     made = erasure.erase_person(two, USERS[0], None)
     assert made["rows"]["loyalty"] == 1
     assert loyalty(two) == [(FIRST, user, tier, first.release_id) for user in USERS[1:]]

@@ -171,7 +171,7 @@ def _module(name: str) -> Module:
     return read_module(name, path.read_text(encoding="utf-8"), _is_ours)
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Read modules again, which may have changed."""
     _module.cache_clear()
     _fingerprint.cache_clear()

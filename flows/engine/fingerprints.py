@@ -247,7 +247,7 @@ class Fingerprints:
         """Content digests of a stage's days, without the days on which it wrote nothing."""
         return self.outputs(stage, table).digests
 
-    def forget(self, stage: str) -> None:
+    def invalidate(self, stage: str) -> None:
         """Read a stage's outputs again: it has written."""
         with self._lock:
             self._outputs = {key: value for key, value in self._outputs.items() if key[0] != stage}

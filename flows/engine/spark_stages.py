@@ -257,7 +257,7 @@ def _account(
         size_of(run.lake.storage, written),
     )
     run.receipts.write(receipts_of(work, outputs, rows, run.run_id))
-    run.fingerprints.forget(computed.stage)
+    run.fingerprints.invalidate(computed.stage)
     return run.report(report_of(work, computed.decisions, computed.result), say)
 
 

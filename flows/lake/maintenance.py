@@ -89,7 +89,7 @@ def left_branches(lake: Lake, table: Table, before: datetime) -> list[str]:
 
 
 def expire(lake: Lake, table: Table, snapshots: Collection[int]) -> None:
-    """Forget snapshots; their files go with `stale_files` later."""
+    """Expire snapshots; their files go with `stale_files` later."""
     if snapshots:
         lake.writable(table).maintenance.expire_snapshots().by_ids(list(snapshots)).commit()
 

@@ -24,7 +24,10 @@ from flows.storage.parquet_files import read_metadata, read_rows, read_schema, w
 
 Change = Callable[[pa.Table], pa.Table | None]
 """The rows of a file as they are to be; None if they are so already."""
-BRANCH = "forgetting"
+BRANCH = "erasing"
+"""Of a table while it is rewritten; a try that was killed leaves it."""
+EARLIER_BRANCH = "forgetting"
+"""What earlier versions called it: one of theirs that was killed may have left it."""
 RAW_CELLS = "fields"
 """The column of raw rows that holds what the raw files say."""
 
@@ -200,7 +203,7 @@ def _point(lake: Lake, table: Table, moved: Mapping[int, int]) -> None:
     """Names follow the snapshots that they named."""
     refs = dict(lake.table(table).metadata.refs)
     for name, ref in refs.items():
-        if ref.snapshot_id not in moved or name == BRANCH:
+        if ref.snapshot_id not in moved or name in (BRANCH, EARLIER_BRANCH):
             continue
         new = moved[ref.snapshot_id]
         if name == MAIN:
@@ -210,11 +213,12 @@ def _point(lake: Lake, table: Table, moved: Mapping[int, int]) -> None:
         else:
             lake.drop_branch(table, name)
             lake.table(table).manage_snapshots().create_branch(new, name).commit()
-    lake.drop_branch(table, BRANCH)
+    for name in (BRANCH, EARLIER_BRANCH):
+        lake.drop_branch(table, name)
 
 
 def expire_others(lake: Lake, table: Table, needed: Collection[int]) -> None:
-    """Forget every snapshot that has no name and that nothing needs: any of them may reach a file
+    """Expire every snapshot that has no name and that nothing needs: any of them may reach a file
     that held such rows, also one that no kept snapshot reaches."""
     iceberg = lake.writable(table)
     spared = {ref.snapshot_id for ref in iceberg.metadata.refs.values()} | set(needed)

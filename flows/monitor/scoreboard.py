@@ -117,7 +117,7 @@ def compare(run: Run, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
     rows_in = sum(row["n_users"] for row in rows if row["segment"] == ALL)
     seconds = time.monotonic() - started
     run.note(Work(STAGE, fingerprints, rows_in, len(rows), seconds, 0), outputs, say)
-    run.fingerprints.forget(STAGE)
+    run.fingerprints.invalidate(STAGE)
     return rows
 
 

@@ -19,6 +19,7 @@ from flows.lake.rewrite import Change, Moved
 from flows.release.releases import Releases, show_again
 from flows.retention import personal_rows
 from flows.retention.housekeeping import check_has, known_runs
+from flows.retention.personal_rows import PersonalRows
 from flows.state.receipts import trained_on
 from flows.state.schema import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
 from flows.steps import publish
@@ -42,19 +43,19 @@ def erase_person(run: Run, key: str, reason: str | None) -> dict[str, Any]:
     before = key in suppressed(engine)
     if not before:
         suppress(engine, key, reason, run.started_at)
-    traces = traces_of(run, key)
-    if traces.n_others:
-        say(with_others(traces))
-    rewritten = rewrite_tables(run, key, traces)
-    if not traces.rows and not traces.blanks:
-        forget_attempt(engine, key, before)
+    personal = rows_of(run, key)
+    if personal.n_others:
+        say(with_others(personal))
+    rewritten = rewrite_tables(run, key, personal)
+    if not personal.rows and not personal.blanks:
+        drop_attempt(engine, key, before)
     point_to(run, key, rewritten)
     publish.repair_and_announce(Releases(engine), run.lake, run.settings, "erase")
     reached = personal_rows.reached_before(engine, key, root)
     receipt = {
-        "raw_rows": len(traces.blanks),
-        "rows_of_others": traces.n_others,
-        "rows": traces.rows,
+        "raw_rows": len(personal.blanks),
+        "rows_of_others": personal.n_others,
+        "rows": personal.rows,
         "files_rewritten": sum(one.files for one in rewritten.values()),
         "files_removed": remove_files(run, key, reached),
         "models_marked": models_of(engine, key),
@@ -63,17 +64,17 @@ def erase_person(run: Run, key: str, reason: str | None) -> dict[str, Any]:
     return receipt
 
 
-def traces_of(run: Run, key: str) -> personal_rows.Traces:
+def rows_of(run: Run, key: str) -> PersonalRows:
     """Where the person is: as the attempt before has kept it, or looked for now, and kept."""
-    traces = personal_rows.unfinished(run.engine, key)
-    if traces is None:
-        traces = personal_rows.find(run, {key})
+    personal = personal_rows.unfinished(run.engine, key)
+    if personal is None:
+        personal = personal_rows.find(run, {key})
         reached, root = maintenance.reached_files(run.lake), run.settings.home_folder.path
-        personal_rows.keep_first(run.engine, key, traces, reached, root)
-    return traces
+        personal_rows.keep_first(run.engine, key, personal, reached, root)
+    return personal
 
 
-def forget_attempt(engine: Engine, key: str, before: bool) -> NoReturn:
+def drop_attempt(engine: Engine, key: str, before: bool) -> NoReturn:
     """Leave no trace of somebody who is in no table.
 
     Args:
@@ -116,11 +117,11 @@ def check_sources(run: Run) -> None:
         )
 
 
-def with_others(traces: personal_rows.Traces) -> str:
+def with_others(personal: PersonalRows) -> str:
     """What goes besides, for want of a way to cut a raw row apart."""
     return (
-        f"{n_of(traces.n_others, 'row')} of tables about other people "
-        f"{'was' if traces.n_others == 1 else 'were'} made of raw rows that are "
+        f"{n_of(personal.n_others, 'row')} of tables about other people "
+        f"{'was' if personal.n_others == 1 else 'were'} made of raw rows that are "
         "blanked whole: the person is named there outside of arrays, or their table's `each` is no "
         "column. They stay until their day is cleaned again, and are then counted as erased"
     )
@@ -146,41 +147,41 @@ def keep_receipt(engine: Engine, key: str, receipt: Mapping[str, Any]) -> None:
         )
 
 
-def rewrite_tables(run: Run, key: str, traces: personal_rows.Traces) -> dict[Table, Moved]:
+def rewrite_tables(run: Run, key: str, personal: PersonalRows) -> dict[Table, Moved]:
     """Every table without the person, in every snapshot that something needs."""
     needed = needed_snapshots(run)
-    landed = {file.path for file in run.lake.files_of_days(LANDED, traces.days)}
+    landed = {file.path for file in run.lake.files_of_days(LANDED, personal.days)}
     rewritten = {}
     for table in TABLES:
-        concerns, change = change_of(table, key, traces, landed)
+        concerns, change = change_of(table, key, personal, landed)
         staging = run.lake.staging(run.run_id, f"erase-{table.name}")
         snapshots = needed.get(table.name, set())
         moved = rewrite.rewrite(run.lake, table, snapshots, concerns, change, staging)
         rewritten[table] = moved
         if moved.files:
-            traces.rows[table.name] = traces.rows.get(table.name, 0) + moved.rows
-            personal_rows.keep(run.engine, key, traces)
+            personal.rows[table.name] = personal.rows.get(table.name, 0) + moved.rows
+            personal_rows.keep(run.engine, key, personal)
             say(f"{table.name}: {n_of(moved.files, 'file')} rewritten")
     return rewritten
 
 
 def change_of(
-    table: Table, key: str, traces: personal_rows.Traces, landed: Collection[str]
+    table: Table, key: str, personal: PersonalRows, landed: Collection[str]
 ) -> tuple[Callable[[str], bool], Change]:
     """Which files of a table may hold the person, and what becomes of their rows.
 
     Args:
         table: the table.
         key: the user's, which all tables but those about raw rows name them by.
-        traces: where raw rows about them are.
+        personal: where raw rows about them are.
         landed: files with raw rows of those days.
     """
     if table is LANDED:
-        return landed.__contains__, personal_rows.blanking(traces)
+        return landed.__contains__, personal_rows.blanking(personal)
     if table is QUARANTINE:
-        return lambda path: bool(traces.blanks), personal_rows.dropping(traces)
+        return lambda path: bool(personal.blanks), personal_rows.dropping(personal)
     if table is RECONCILIATION:
-        return lambda path: bool(traces.counts), personal_rows.recounting(traces)
+        return lambda path: bool(personal.counts), personal_rows.recounting(personal)
     return lambda path: rewrite.holding({key}, path), rewrite.without({key})
 
 

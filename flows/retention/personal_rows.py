@@ -51,7 +51,7 @@ class Blank:
 
 
 @dataclass(frozen=True)
-class Traces:
+class PersonalRows:
     """Where raw rows about a person are, and what had become of them in cleaning."""
 
     blanks: Mapping[Place, Blank]
@@ -79,7 +79,7 @@ class Traces:
         }
 
     @classmethod
-    def of_json(cls, kept: Mapping[str, Any]) -> Traces:
+    def of_json(cls, kept: Mapping[str, Any]) -> PersonalRows:
         """What `as_json` gave, also before raw rows were blanked in part, when `tables` said of
         each which it was meant for, and before the hash of each was kept."""
         whole = [(s, f, line, names.split(", ")) for s, f, line, names in kept.get("tables", ())]
@@ -102,27 +102,27 @@ class Traces:
         )
 
 
-def unfinished(engine: Engine, key: str) -> Traces | None:
+def unfinished(engine: Engine, key: str) -> PersonalRows | None:
     """What an erasure that did not come to its end has kept."""
     with engine.connect() as connection:
         kept = connection.execute(select(ERASED.c.traces).where(ERASED.c.user_key == key)).scalar()
-    return None if kept is None else Traces.of_json(kept)
+    return None if kept is None else PersonalRows.of_json(kept)
 
 
-def keep(engine: Engine, key: str, traces: Traces) -> None:
+def keep(engine: Engine, key: str, personal: PersonalRows) -> None:
     """Remember where the person is, and what was done so far."""
-    _set(engine, key, traces=traces.as_json())
+    _set(engine, key, traces=personal.as_json())
 
 
 def keep_first(
-    engine: Engine, key: str, traces: Traces, reached: Collection[str], root: Path
+    engine: Engine, key: str, personal: PersonalRows, reached: Collection[str], root: Path
 ) -> None:
     """Remember where the person is, before the first row is rewritten, and the files under `root`
     that tables lead to: once some are replaced, they cannot be told from what others left."""
     _set(
         engine,
         key,
-        traces=traces.as_json(),
+        traces=personal.as_json(),
         reached=sorted(relative(path, str(root)) for path in reached),
     )
 
@@ -144,7 +144,7 @@ def _set(engine: Engine, key: str, **values: Any) -> None:
         connection.execute(update(ERASED).where(ERASED.c.user_key == key).values(**values))
 
 
-def find(run: Run, keys: Collection[str]) -> Traces:
+def find(run: Run, keys: Collection[str]) -> PersonalRows:
     """Look through everything that landed for rows about `keys`."""
     blanks: dict[Place, Blank] = {}
     days: set[date] = set()
@@ -172,7 +172,7 @@ def find(run: Run, keys: Collection[str]) -> Traces:
                     place = (judged.source, judged.file, judged.line, judged.element)
                     quarantined.add((table.name, *place))
     _with_erased(run, counts)
-    return Traces(blanks, tuple(sorted(days)), dict(counts), frozenset(quarantined), n_others)
+    return PersonalRows(blanks, tuple(sorted(days)), dict(counts), frozenset(quarantined), n_others)
 
 
 def _blanks(run: Run, source: Source, keys: Collection[str]) -> list[Row]:
@@ -231,9 +231,9 @@ def _among(texts: pa.ChunkedArray, places: Iterable[tuple[str | int, ...]]) -> p
     return pc.is_in(texts, value_set=pa.array(wanted, pa.string()))
 
 
-def _blanked(rows: pa.Table, traces: Traces) -> pa.ChunkedArray:
+def _blanked(rows: pa.Table, personal: PersonalRows) -> pa.ChunkedArray:
     """(N,): whether a row is at a place of one about the person, and is still that one."""
-    blanks = traces.blanks.items()
+    blanks = personal.blanks.items()
     same = [(*place, b.row_hash) for place, b in blanks if b.row_hash is not None]
     whatever = [place for place, b in blanks if b.row_hash is None]
     return pc.or_(
@@ -242,16 +242,16 @@ def _blanked(rows: pa.Table, traces: Traces) -> pa.ChunkedArray:
     )
 
 
-def blanking(traces: Traces) -> Change:
+def blanking(personal: PersonalRows) -> Change:
     """Landed rows keep their place, how many rows of which tables they held, and elements that name
     somebody else."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        gone = _blanked(rows, traces)
+        gone = _blanked(rows, personal)
         if not pc.any(gone).as_py():
             return None
         left = [
-            row | _left(row["fields"], traces.blanks[row["source"], row["file"], row["line"]])
+            row | _left(row["fields"], personal.blanks[row["source"], row["file"], row["line"]])
             for row in rows.filter(gone).to_pylist()
         ]
         rows_now = pa.concat_tables(
@@ -270,13 +270,13 @@ def _left(fields: list[str | None] | None, blank: Blank) -> dict[str, Any]:
     return {"fields": left, "row_hash": "", "problem": blank.problem}
 
 
-def dropping(traces: Traces) -> Change:
+def dropping(personal: PersonalRows) -> Change:
     """Quarantined rows about the person go; of others of a raw row that is blanked the hash does,
     which is one of all that it said."""
 
     def change(rows: pa.Table) -> pa.Table | None:
-        blanked = _blanked(rows, traces)
-        named = _among(_joined(rows, "table_name", *_PLACE, "element"), traces.quarantined)
+        blanked = _blanked(rows, personal)
+        named = _among(_joined(rows, "table_name", *_PLACE, "element"), personal.quarantined)
         gone = pc.and_(blanked, named)
         at = rows.schema.get_field_index("row_hash")
         hashes = pc.if_else(blanked, "", rows["row_hash"])
@@ -286,14 +286,14 @@ def dropping(traces: Traces) -> Change:
     return change
 
 
-def recounting(traces: Traces) -> Change:
+def recounting(personal: PersonalRows) -> Change:
     """Rows that were kept, duplicates or in quarantine are counted as erased, once."""
 
     def change(rows: pa.Table) -> pa.Table | None:
         listed = rows.to_pylist()
         touched = False
         for row in listed:
-            counts = traces.counts.get((row["table_name"], row["source"], row["landed_on"]), {})
+            counts = personal.counts.get((row["table_name"], row["source"], row["landed_on"]), {})
             row["n_erased"] = row.get("n_erased") or 0
             if row["n_erased"] > counts.get("erased", 0):  # they are counted so already
                 continue

@@ -20,7 +20,7 @@ from jobs.stages import SPARK_JOBS, job_named
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(code_hash, "ROOT", tmp_path)
     yield tmp_path
-    code_hash.forget()
+    code_hash.clear_cache()
 
 
 def of(folder: Path, entry: str = "jobs.top", **modules: str) -> str:
@@ -32,7 +32,7 @@ def of(folder: Path, entry: str = "jobs.top", **modules: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         (path.parent / "__init__.py").touch()
         path.write_text(text)
-    code_hash.forget()
+    code_hash.clear_cache()
     return code_fingerprint([entry])
 
 
@@ -231,7 +231,7 @@ def test_code_is_read_by_several_threads_at_once() -> None:
     gc.callbacks.append(hand_over)
     gc.set_threshold(500)
     try:
-        code_hash.forget()
+        code_hash.clear_cache()
         with ThreadPoolExecutor(4) as threads:
             assert len(set(threads.map(code_fingerprint, [["jobs.stages"]] * 4))) == 1
     finally:

@@ -162,13 +162,13 @@ class Interrupted(dict[tuple[str, str], Outputs]):
         self._other.join(30)
 
 
-def test_a_stage_is_forgotten_while_others_read(tmp_path: Path) -> None:
+def test_a_stage_is_invalidated_while_others_read(tmp_path: Path) -> None:
     receipts = Receipts(open_database(f"sqlite:///{tmp_path}/n.db"))
     fingerprints = Fingerprints(receipts, Settings(SourceMapping("t", ()), UserKey(b"k" * 32)))
     for stage in ("a", "b"):
         fingerprints.outputs(stage, "t")
     outputs = Interrupted(fingerprints._outputs, lambda: fingerprints.outputs("c", "t"))
     fingerprints._outputs = outputs
-    fingerprints.forget("a")
+    fingerprints.invalidate("a")
     outputs.wait()
     assert set(fingerprints._outputs) == {("b", "t"), ("c", "t")}

@@ -64,7 +64,7 @@ class Executed:
     def write(self, night: Run, stage: str, day: date, of: Fingerprint, outputs: Any) -> None:
         at = datetime(2025, 6, 1, tzinfo=UTC)
         night.receipts.write([Receipt(stage, day, of, outputs, 1, 1, 0.1, 1, None, "x", at)])
-        night.fingerprints.forget(stage)
+        night.fingerprints.invalidate(stage)
         self.stage_days.add((stage, day if day != date.min else None))
 
     def table(self, night: Run, stage: str, day: date, table: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from flows.engine import run, spark_stages
 from flows.engine.run import Run
 from flows.retention import erasure
-from flows.retention.personal_rows import Blank, Traces
+from flows.retention.personal_rows import Blank, PersonalRows
 from flows.settings import read_settings
 from flows.steps import publish
 from jobs import erasure as erasing
@@ -257,15 +257,15 @@ def test_an_erasure_that_an_earlier_version_began_goes_on() -> None:
         "counts": [["posts", "app", "2025-03-01", {"quarantined": 1}]],
         "rows": {"posts": 2},
     }
-    found = Traces.of_json(kept)
-    assert found == Traces(
+    found = PersonalRows.of_json(kept)
+    assert found == PersonalRows(
         {("app", "a.jsonl", 7): Blank("erased: posts, users")},
         (DAY,),
         {("posts", "app", DAY): {"quarantined": 1}},
         frozenset({("posts", "app", "a.jsonl", 7, 0), ("users", "app", "a.jsonl", 7, 0)}),
         rows={"posts": 2},
     )
-    assert Traces.of_json(json.loads(json.dumps(found.as_json()))) == found
+    assert PersonalRows.of_json(json.loads(json.dumps(found.as_json()))) == found
 
 
 def test_nothing_that_people_wrote_is_computed_to_find_somebody(night: Run) -> None:

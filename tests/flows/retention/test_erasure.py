@@ -22,7 +22,7 @@ from flows.lake import maintenance, rewrite
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases, branch_of, now, repair
 from flows.retention import erasure, personal_rows
-from flows.retention.personal_rows import Traces
+from flows.retention.personal_rows import PersonalRows
 from flows.state.receipts import Fingerprint, Receipt
 from flows.state.schema import suppressed, trained_on_erased
 from flows.steps import publish
@@ -79,7 +79,7 @@ def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) 
     examples of a model; in no raw row any more."""
     night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
     monkeypatch.setattr(erasure, "TABLES", (USER_ITEM_DAYS, EXAMPLES, USER_SCORES))
-    monkeypatch.setattr(personal_rows, "find", lambda night, keys: Traces({}, (), {}))
+    monkeypatch.setattr(personal_rows, "find", lambda night, keys: PersonalRows({}, (), {}))
     lake, folder = night.lake, Path(night.lake.staging("20250309T040000", "x"))
     for name in ("first", "second"):
         made = both(folder, USER_ITEM_DAYS, name, kind="item", thing_id="i", day=D1)
@@ -155,6 +155,23 @@ def test_a_second_try_removes_what_the_first_would_have(
     )
     with pytest.raises(UsageError, match="erased already, and stays so: nothing was changed"):
         erasure.erase_person(later, KEY, None)
+
+
+@pytest.mark.parametrize("name", ["erasing", "forgetting"])
+def test_a_branch_that_a_killed_try_left_is_cleared_also_one_of_an_earlier_version(
+    night: Run, name: str
+) -> None:
+    table = night.lake.table(USER_ITEM_DAYS)
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    table.manage_snapshots().create_branch(snapshot.snapshot_id, name).commit()
+    before = on_disk(night)
+    erasure.erase_person(night, KEY, None)
+    refs = night.lake.table(USER_ITEM_DAYS).metadata.refs
+    assert name not in refs
+    assert refs["main"].snapshot_id != snapshot.snapshot_id
+    files = [p for p in before & on_disk(night) if p.endswith(".parquet")]
+    assert not [p for p in files if rewrite.holding({KEY}, p)]
 
 
 def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(

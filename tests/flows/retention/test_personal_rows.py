@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
-from flows.retention.personal_rows import Blank, Traces, blanking, dropping, recounting
+from flows.retention.personal_rows import Blank, PersonalRows, blanking, dropping, recounting
 from jobs.spark.schema import arrow_schema
 
 DAY = date(2025, 3, 1)
 PLACE = {"landed_on": DAY, "source": "app", "file": "a.csv"}
-FOUND = Traces(
+FOUND = PersonalRows(
     {("app", "a.csv", 2): Blank("erased: posts", (), "ann's"),
      ("app", "a.csv", 3): Blank("erased: posts", (), "ann's too")},
     (DAY,),
@@ -56,7 +56,7 @@ def test_a_row_that_has_come_to_the_place_of_another_since_is_kept() -> None:
 
 
 def test_what_an_earlier_version_found_is_known_by_its_place_alone() -> None:
-    old = Traces({("app", "a.csv", 2): Blank("erased: posts")}, (DAY,), {})
+    old = PersonalRows({("app", "a.csv", 2): Blank("erased: posts")}, (DAY,), {})
     changed = blanking(old)(table(LANDED, {"line": 2, "row_hash": "x", "fields": ["ann"]}))
     assert changed is not None
     assert changed["problem"].to_pylist() == ["erased: posts"]

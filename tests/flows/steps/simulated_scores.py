@@ -152,7 +152,7 @@ class SimulatedNight(Run):
         made, n = Fingerprint("code", "config", "inputs"), written.rows
         outputs = {day: {USER_FEATURES.name: about}}
         self.note(Work("user_features", {day: made}, n, n, 0.1, 1), outputs, print)
-        self.fingerprints.forget("user_features")
+        self.fingerprints.invalidate("user_features")
 
     def commit(self, tasks: Sequence[Task]) -> Candidate:
         """All of it in the lake, the scores on a branch."""
