@@ -110,13 +110,13 @@ class SourceTable(Table):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        made = {_column_of(rule) for rule in self.cleaning.columns}
+        filled = {_column_of(rule) for rule in self.cleaning.columns}
         named = {field.name for field in self.fields}
         read = {_field_of(rule) for rule in self.cleaning.columns} - {None}
         problems = [
             f"  {name}: no rule of its cleaning makes it"
             for name in self.names
-            if name not in made | {"landed_on"}
+            if name not in filled | {"landed_on"}
         ]
         problems += [
             f"  {name}: its cleaning reads this field, which it does not declare"

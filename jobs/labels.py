@@ -224,12 +224,12 @@ def _interests(asked: _Asked) -> DataFrame:
 
 
 def _fraud(kind: str) -> Callable[[_Asked], DataFrame]:
-    def found(asked: _Asked) -> DataFrame:
+    def frauds(asked: _Asked) -> DataFrame:
         marked = asked.after(_frauds(asked.known, kind, asked.known_until))
         in_time = F.col("marked") < F.date_add("as_of", LABEL_REACH)
         return _shaped(marked.where(in_time), F.lit(1))
 
-    return found
+    return frauds
 
 
 _OUTCOMES: dict[str, Callable[[_Asked], DataFrame]] = {

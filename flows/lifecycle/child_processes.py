@@ -35,10 +35,10 @@ def left():
 while any(True for _ in left()) and time.monotonic() < deadline:
     time.sleep(0.1)
 for _ in range(50):
-    found = list(left())
-    if not found:
+    processes = list(left())
+    if not processes:
         break
-    for pid in found:
+    for pid in processes:
         try:
             os.kill(pid, signal.SIGKILL)
         except OSError:

@@ -108,7 +108,7 @@ class _Ids:
         return {"followed_id": "user_id"}.get(self.field, self.field)
 
     @property
-    def told(self) -> str:
+    def advice(self) -> str:
         instead = f"regexp_replace({self.column}, '^(-?[0-9]+)[.]0+$', '$1')"
         return (
             f"{self.table} from {self.source}: {n_of(self.n_decimal, 'row has', 'rows have')} a "
@@ -121,7 +121,7 @@ def ids_with_decimals(mapping: SourceMapping, landings: Mapping[str, Result]) ->
     """Ids that some rows write as 123, and others as 123.0, as exports do where one is null."""
     ids = [one for source in mapping.sources for one in _number_ids(source, landings)]
     whole = {one.kind for one in ids if one.n_whole}
-    return tuple(one.told for one in ids if one.n_decimal and one.kind in whole)
+    return tuple(one.advice for one in ids if one.n_decimal and one.kind in whole)
 
 
 def _number_ids(source: Source, landings: Mapping[str, Result]) -> Iterator[_Ids]:

@@ -128,14 +128,14 @@ def _per_day(
     if until is None:
         return []
     first = until - timedelta(days=TREND_DAYS - 1)
-    found = dict(
+    counts = dict(
         connection.execute(
             "SELECT landed_on, count(*) FROM quarantine WHERE table_name = ? AND reason = ? "
             "AND landed_on BETWEEN ? AND ? GROUP BY ALL",
             [table, reason, first, until],
         ).fetchall()
     )
-    return [found.get(first + timedelta(days=n), 0) for n in range(TREND_DAYS)]
+    return [counts.get(first + timedelta(days=n), 0) for n in range(TREND_DAYS)]
 
 
 def _trend(counts: Sequence[int]) -> str:
@@ -237,7 +237,7 @@ def over_limits(
         ]
     if limits.max_jump is not None:
         jumps = _jumps(connection, as_of, limits.max_jump)
-        problems += [_told(row, limits.max_jump) for row in jumps]
+        problems += [_jump_message(row, limits.max_jump) for row in jumps]
     return tuple(problems)
 
 
@@ -303,7 +303,7 @@ def _jumps(
     ).fetchall()
 
 
-def _told(row: tuple[Any, ...], max_jump: float) -> str:
+def _jump_message(row: tuple[Any, ...], max_jump: float) -> str:
     table, source, reason, day, n, n_in, highest = row
     return (
         f"{named(table, source)}, {day}, {reason}: {n:,} of {n_in:,} rows "

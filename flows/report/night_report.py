@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from contracts.counts import n_of
-from contracts.segments import SEGMENTS
+from contracts.segments import ACTIVE_DAYS, NEW_DAYS, SEGMENTS
 from contracts.splits import LATER_DAYS
 from contracts.tables import RELEASED_TABLES
 from flows.engine.run import StageReport
@@ -180,6 +180,12 @@ class NightReport:
         ]
 
     @property
+    def segment_names(self) -> list[str]:
+        """Names of the columns of `segment_rows`."""
+        of_segments = [name for segment in SEGMENTS for name in (segment, "model", "LightGBM")]
+        return ["task", "metric", *of_segments]
+
+    @property
     def segment_rows(self) -> list[tuple[str, ...]]:
         """Per task: name, metric, then rows, model and twin of each segment."""
         rows = []
@@ -302,5 +308,10 @@ def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> 
         "n_of": n_of,
     }
     return environment.get_template(template).render(
-        night=report, pictures=pictures, tables=RELEASED_TABLES, trend=TREND
+        night=report,
+        pictures=pictures,
+        tables=RELEASED_TABLES,
+        trend=TREND,
+        new_days=NEW_DAYS,
+        active_days=ACTIVE_DAYS,
     )

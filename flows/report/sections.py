@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from contracts.counts import n_of
+from contracts.segments import ALL
 from contracts.splits import LATER_DAYS
 from contracts.tables import NO_MODEL, SCOREBOARD
 from contracts.tasks import TASKS
@@ -80,7 +81,7 @@ def _scoreboard(run: Run) -> Rows:
     return query(
         run.settings.home_folder.analysts_file,
         "SELECT task, as_of, metric, value, mean_predicted, mean_observed, n_users "
-        f"FROM {SCOREBOARD.name} WHERE segment = 'all' "
+        f"FROM {SCOREBOARD.name} WHERE segment = '{ALL}' "
         "QUALIFY row_number() OVER (PARTITION BY task ORDER BY as_of DESC) = 1 ORDER BY task",
     )[1]
 
@@ -90,7 +91,7 @@ def _history(run: Run) -> dict[str, list[tuple[Any, float]]]:
     for task, day, value in query(
         run.settings.home_folder.analysts_file,
         f"SELECT task, as_of, value FROM {SCOREBOARD.name} "
-        "WHERE segment = 'all' AND value IS NOT NULL ORDER BY task, as_of",
+        f"WHERE segment = '{ALL}' AND value IS NOT NULL ORDER BY task, as_of",
     )[1]:
         history.setdefault(task, []).append((day, value))
     return history

@@ -189,7 +189,7 @@ RAW_FILES = Table(
 SECONDS_LOCKED = 60
 """How long a command waits for another one that is writing to the same SQLite file."""
 TRIES = 5
-Made = TypeVar("Made")
+Created = TypeVar("Created")
 
 
 def open_database(url: str) -> Engine:
@@ -228,7 +228,7 @@ def close_when_dropped(engine: Engine) -> None:
         weakref.finalize(entry, connection.close)  # the pool's entry for it goes with the engine
 
 
-def make_at_once(make: Callable[[], Made]) -> Made:
+def make_at_once(make: Callable[[], Created]) -> Created:
     """Make what another command may be making at the same moment: whoever comes second fails on
     what the first one has made, looks again, and finds it."""
     for left in reversed(range(TRIES)):

@@ -106,7 +106,7 @@ class _Reader:
             return
         encoding, separator, quote = self.data.encoding, self.separator, self.source.quote
         width, pick, nulls = self.width, self.pick, self.nulls
-        edges, at, names = padded_edges(separator), self.header.at, self.header.there
+        edges, at, names = padded_edges(separator), self.header.at, self.header.cells
         for number, raw, n in beginnings:
             if isinstance(raw, LongLine):
                 hashed = hash_of_pieces(raw)
@@ -227,7 +227,7 @@ class _Reader:
             wrong = f"expected {n_of(self.width, 'field')}, found {len(cells)}"
             problem = CUT_OFF if is_cut else wrong
             return Row(number, hashed, None, problem, n)
-        if cells[self.header.at] in self.header.there and self.header.is_again(cells, number):
+        if cells[self.header.at] in self.header.cells and self.header.is_again(cells, number):
             return Row(number, hashed, None, HEADER_AGAIN, n)
         chosen = cells if self.pick is None else self.pick(cells)
         if len(raw) > MAX_CELL and max(map(len, chosen)) > MAX_CELL:

@@ -125,7 +125,7 @@ def _rows(sheet: Any, source: Source) -> Iterator[Row]:
 
 def _is_again(header: Header, cells: Sequence[str | None], width: int, line: int) -> bool:
     filled = [cell or "" for cell in cells] + [""] * (width - len(cells))
-    return filled[header.at] in header.there and header.is_again(filled, line)
+    return filled[header.at] in header.cells and header.is_again(filled, line)
 
 
 def _width(cells: Sequence[str | None]) -> int:

@@ -61,11 +61,11 @@ class Header:
         is_known = len(self._names) > 1 and max(map(len, self._names)) >= MIN_NAME
         every = {*names, *stripped} if is_known else set()
         self.at = places[0]
-        self.there = frozenset(every | {_MARK + name for name in every})
+        self.cells = frozenset(every | {_MARK + name for name in every})
         """What may stand there in such a line."""
 
     def is_again(self, cells: Sequence[str], line: int) -> bool:
-        """Whether a row that has one of `there` at `at` is the header.
+        """Whether a row that has one of `cells` at `at` is the header.
 
         Raises:
             UnreadableError: it is one with the columns in another order: rows would be misread.

@@ -98,13 +98,13 @@ class SeenKeys:
         for path in sorted(self.unseen):
             like = nearest(".".join(path), names)
             absent.append(".".join(path) + (f" (is it {like}?)" if like else ""))
-        there = [
+        present = [
             listed([".".join(path)]) if path in known else ".".join((*path[:-1], masked(path[-1])))
             for path in sorted(self._found)
         ]
         return (
             f"no element of {column} has the key {', '.join(absent)}; the keys there are "
-            f"{', '.join(there) or 'none'}"
+            f"{', '.join(present) or 'none'}"
         )
 
     def _is_known(self, path: KeyPath) -> bool:

@@ -218,7 +218,9 @@ def _unescaped(text: Column) -> Column:
     return F.aggregate(
         longest_first,
         text,
-        lambda made, run: F.replace(made, run, _utf16(F.replace(run, F.lit("\\u"), F.lit("")))),
+        lambda replaced, run: F.replace(
+            replaced, run, _utf16(F.replace(run, F.lit("\\u"), F.lit("")))
+        ),
     )
 
 
@@ -248,8 +250,8 @@ def _without_entities(text: Column) -> Column:
         text = F.aggregate(
             entities,
             text,
-            lambda made, name: F.replace(
-                made,
+            lambda done, name: F.replace(
+                done,
                 F.concat(F.lit(opening), name, F.lit(";")),
                 F.coalesce(
                     F.try_element_at(named, name) if base == 0 else _character(name, base),

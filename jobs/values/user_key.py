@@ -8,6 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from contracts.errors import UsageError
+from contracts.user_keys import DIGITS
 
 BLOCK = 64
 """Bytes of SHA-256's block, to which an HMAC key is padded (RFC 2104)."""
@@ -57,7 +58,7 @@ class UserKey:
     def of(self, user_id: str) -> str:
         """The `user_key` of an id, as the clean stage makes it."""
         message = canonical_id(user_id).encode()
-        return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:32]
+        return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:DIGITS]
 
     @property
     def pads(self) -> tuple[str, str]:

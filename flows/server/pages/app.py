@@ -16,6 +16,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from contracts.errors import NightjarError, UsageError
 from contracts.tables import RELEASED_TABLES
 from contracts.tasks import TASKS, task_named
+from contracts.user_keys import DIGITS
 from flows.report import charts
 from flows.report.night_report import number
 from flows.server.pages.queries import Pages
@@ -127,7 +128,7 @@ def _add_user_pages(app: FastAPI, pages: Pages, page: Page) -> None:
 
     @app.get("/users")
     def users() -> HTMLResponse:
-        return page("users", some=pages.some_users())
+        return page("users", some=pages.some_users(), digits=DIGITS)
 
     @app.post("/users")
     def look_up(user_key: Annotated[str, Form()]) -> RedirectResponse:

@@ -10,10 +10,11 @@ from typing import Any
 
 from contracts.errors import UsageError
 from contracts.kinds import MultiClass, MultiLabel
+from contracts.segments import ALL
 from contracts.specs import ExplainSpec
 from contracts.tables import NO_MODEL, SCOREBOARD, USER_FEATURES
 from contracts.tasks import TASKS, Task
-from contracts.user_keys import is_user_key
+from contracts.user_keys import DIGITS, is_user_key
 from flows.engine.model_process import run_models
 from flows.lake.home_binding import open_home
 from flows.release.duckdb_views import NEWEST, first_row, reading
@@ -118,7 +119,7 @@ class Pages:
     def scoreboard(self, task: str) -> list[dict[str, Any]]:
         """Per day: how scores that were published then did, oldest first, of all users."""
         return self._rows(
-            f"SELECT * FROM {SCOREBOARD.name} WHERE task = ? AND segment = 'all' "
+            f"SELECT * FROM {SCOREBOARD.name} WHERE task = ? AND segment = '{ALL}' "
             f"ORDER BY as_of DESC LIMIT {DAYS}",
             [task],
         )[::-1]
@@ -159,8 +160,8 @@ class Pages:
         key = text.strip().lower()
         if not is_user_key(key):
             raise UsageError(
-                "A user_key is 32 digits and letters a to f, as in the column user_key of every "
-                "table. Raw ids are not known here."
+                f"A user_key is {DIGITS} digits and letters a to f, as in the column user_key of "
+                "every table. Raw ids are not known here."
             )
         if not self._rows(f"SELECT 1 FROM {NEWEST} WHERE user_key = ?", [key]):
             raise UsageError("The current release has no such user.")
