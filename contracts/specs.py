@@ -46,7 +46,7 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True)
-class RunSpec:
+class MlflowRunSpec:
     """As what to log a training to MLflow."""
 
     experiment: str
@@ -78,7 +78,7 @@ class TrainSpec(Spec):
     """Folder of the champion's artifact, to compare with."""
     champion_withheld: Mapping[str, str] = field(default_factory=dict)
     """Tasks of the champion that earlier nights found unfit to be published, and why."""
-    run: RunSpec | None = None
+    run: MlflowRunSpec | None = None
     """The MLflow run to log to; None logs nothing."""
     inputs: Inputs = USER_INPUTS
     """Columns to learn from."""
@@ -102,8 +102,8 @@ class TrainSpec(Spec):
 
 
 @dataclass(frozen=True)
-class ScoreSpec:
-    """Score every user of one day."""
+class ScoreDay:
+    """One day of which every user is scored."""
 
     files: tuple[str, ...]
     """Parquet files of `user_features`, all of one `as_of`."""
@@ -129,7 +129,7 @@ class ScoreDaysSpec(Spec):
 
     command: ClassVar[str] = "score"
 
-    days: tuple[ScoreSpec, ...]
+    days: tuple[ScoreDay, ...]
     processes: int = 1
     """Each scores its shards of every day."""
 

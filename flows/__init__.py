@@ -1,1 +1,1 @@
-"""What runs when: Prefect's deployments, one file each, and the rooms that they use."""
+"""What runs when: Prefect's deployments, one file each, and the packages that they use."""

@@ -34,7 +34,7 @@ def prepare(
         raw: The folder of the raw files. Empty: the one in the settings.
         no_train: Whether the night leaves training out, and needs no history to learn from.
     """
-    return _part("data", stage_list.data, as_of, source, raw, no_train)
+    return _part("data", stage_list.data_stages, as_of, source, raw, no_train)
 
 
 @flow(name="train", task_runner=RUNNER, validate_parameters=False)

@@ -19,7 +19,7 @@ from mlflow.types.schema import Array as ArrayType
 
 from contracts.column_types import COLUMN_TYPES
 from contracts.errors import ContractError
-from contracts.specs import TRACKING_VARIABLE, DatasetSpec, RunSpec
+from contracts.specs import TRACKING_VARIABLE, DatasetSpec, MlflowRunSpec
 from contracts.tables import USER_FEATURES
 from contracts.train_config import PATHS
 from contracts.training import ARTIFACT
@@ -31,7 +31,7 @@ FLAVOR = "nightjar"
 
 
 def log_run(
-    url: str | None, spec: RunSpec, report: Mapping[str, Any], model: Model, folder: Path
+    url: str | None, spec: MlflowRunSpec, report: Mapping[str, Any], model: Model, folder: Path
 ) -> str:
     """Log parameters, metrics, curves, inputs and the artifact to MLflow's database at `url`.
 
@@ -67,7 +67,7 @@ def log_run(
     return run_id
 
 
-def _experiment(client: MlflowClient, spec: RunSpec) -> str:
+def _experiment(client: MlflowClient, spec: MlflowRunSpec) -> str:
     """The id of the experiment, which is created if there is none."""
     known = client.get_experiment_by_name(spec.experiment)
     if known is not None:

@@ -23,7 +23,7 @@ import torch.distributed as dist
 
 from contracts.errors import ContractError
 from contracts.hashes import text_hash
-from contracts.specs import ScoreDaysSpec, ScoreSpec
+from contracts.specs import ScoreDay, ScoreDaysSpec
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, Task
 from models.artifact.model import Model, load_model, model_id
@@ -74,7 +74,7 @@ def score_days(spec: ScoreDaysSpec) -> dict[str, Any]:
     return {"days": [score(day) for day in spec.days]}
 
 
-def score(spec: ScoreSpec, model: Model | None = None) -> dict[str, Any]:
+def score(spec: ScoreDay, model: Model | None = None) -> dict[str, Any]:
     """Write one row per user; tasks that the model was not trained for, or that are not fit to be
     published, are null or their base rate.
 
@@ -128,18 +128,18 @@ def device_of(accelerator: str) -> torch.device:
     return torch.device("cpu")
 
 
-def _scratch(spec: ScoreSpec) -> Path:
+def _scratch(spec: ScoreDay) -> Path:
     """A folder for just these inputs and this model."""
     about = [(path, os.path.getsize(path)) for path in spec.files]
     key = repr((about, spec.as_of, _model_id(spec), sorted(spec.withheld), BATCH, SHARD_ROWS))
     return Path(spec.scratch, text_hash(key))
 
 
-def _model_id(spec: ScoreSpec) -> str:
+def _model_id(spec: ScoreDay) -> str:
     return NO_MODEL if spec.model is None else model_id(Path(spec.model))
 
 
-def _by_base_rate(spec: ScoreSpec, model: Model | None) -> list[Task]:
+def _by_base_rate(spec: ScoreDay, model: Model | None) -> list[Task]:
     """Tasks whose base rate stands in for scores that are not fit to be published."""
     if model is None or spec.failed_tasks != "base_rate":
         return []
@@ -152,7 +152,7 @@ def _wait() -> None:
         dist.barrier()
 
 
-def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> None:
+def _first_pass(spec: ScoreDay, model: Model, shard: Shard, scratch: Path) -> None:
     """The network over a shard: its scores, and the values that users are ranked by."""
     tasks = model.published
     columns = [c.name for task in tasks for c in task.score_columns()[:-1]]
@@ -190,7 +190,7 @@ def _first_pass(spec: ScoreSpec, model: Model, shard: Shard, scratch: Path) -> N
     np.save(scratch / f"{shard.number}.ranks.npy", ranking_values)
 
 
-def _keys_only(spec: ScoreSpec, shard: Shard, scratch: Path) -> None:
+def _keys_only(spec: ScoreDay, shard: Shard, scratch: Path) -> None:
     """The users of a shard whom no model scores."""
     schema = pa.schema([USER_SCORES_SCHEMA.field("user_key")])
     with pq.ParquetWriter(scratch / f"{shard.number}.parquet", schema) as writer:
@@ -216,7 +216,7 @@ def class_columns(
 
 
 def _feature_batches(
-    spec: ScoreSpec, shard: Shard, columns: Sequence[str] | None = None
+    spec: ScoreDay, shard: Shard, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     for path in dict.fromkeys(path for path, _ in shard.groups):
         groups = [i for of, i in shard.groups if of == path]
@@ -250,7 +250,7 @@ def percentiles(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return mid_ranks
 
 
-def _write(spec: ScoreSpec, model: Model | None, shard: Shard, scratch: Path) -> None:
+def _write(spec: ScoreDay, model: Model | None, shard: Shard, scratch: Path) -> None:
     """A shard's rows of the table."""
     tasks: Sequence[Task] = () if model is None else model.published
     constant = {

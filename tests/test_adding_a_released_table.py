@@ -22,7 +22,7 @@ from contracts.tables import TABLES, released_named
 from contracts.__main__ import tables_page
 from flows.engine.fingerprints import ROLLED_BACK, decide
 from flows.planning.process_fingerprints import FINGERPRINTS
-from flows.planning.stage_list import on_branches, tonight
+from flows.planning.stage_list import released_tables, tonight
 from flows.release.diff import compare
 from flows.release.duckdb_views import query
 from flows.release.releases import Releases, branch_of
@@ -71,7 +71,7 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
 
     # A night writes it on a branch, where nobody reads it before its audit.
     one = night_of(0, SETS[-1])
-    assert [entry.stage for entry in on_branches(tonight, lambda night: "m1")] == ["score", "loyalty"]
+    assert [entry.stage for entry in released_tables(tonight, lambda night: "m1")] == ["score", "loyalty"]
     candidate = candidate_of(one)
     assert one.lake.files(LOYALTY) == ()
     audited = publish.audit.fn(one, candidate, [FIRST])

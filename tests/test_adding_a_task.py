@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
 from contracts.train_config import TrainConfig
-from contracts.specs import ScoreSpec, TrainSpec
+from contracts.specs import ScoreDay, TrainSpec
 from models.score import score
 from models.train import train
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples, write_features
@@ -33,7 +33,7 @@ config = TrainConfig().changed(width=16, depth=1, n_experts=2, id_buckets=16, ma
 files = write_examples(folder, n=60)
 report = train(TrainSpec(files, DAYS, NIGHT, 2, ("post_7d",), config, str(folder)))
 assert report["tasks"]["post_7d"]["main"] == "deviance"
-spec = ScoreSpec((write_features(folder, 20),), NIGHT, str(folder / "model"), "r",
+spec = ScoreDay((write_features(folder, 20),), NIGHT, str(folder / "model"), "r",
                  str(folder / "scores.parquet"), str(folder / "scratch"))
 score(spec)
 scores = pq.read_table(spec.path)

@@ -1,1 +1,1 @@
-"""Brings days of stages up to date, and accounts for them."""
+"""Brings stage-days up to date, and accounts for them."""

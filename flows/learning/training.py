@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from contracts.specs import DatasetSpec, RunSpec, TrainSpec
+from contracts.specs import DatasetSpec, MlflowRunSpec, TrainSpec
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import git_commit
 from flows.engine.run import Run
@@ -43,9 +43,9 @@ def train_spec(
     )
 
 
-def _mlflow_run(run: Run) -> RunSpec:
+def _mlflow_run(run: Run) -> MlflowRunSpec:
     snapshot = str(run.lake.snapshot(EXAMPLES))
-    return RunSpec(
+    return MlflowRunSpec(
         experiment=f"nightjar-{run.mapping.name}",
         artifact_location=run.settings.home_folder.mlflow_artifacts_uri,
         name=f"{run.as_of}",

@@ -8,7 +8,7 @@ from typing import Any
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError, UsageError
-from contracts.specs import LateDataSpec, ScoreDaysSpec, ScoreSpec
+from contracts.specs import LateDataSpec, ScoreDay, ScoreDaysSpec
 from contracts.tables import LABELS, NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
@@ -57,7 +57,7 @@ def compare_features(run: Run, day: date, say: Say) -> dict[str, Any]:
     runs = home.process_folder(run.run_id)
     model = str(Registry(run.settings).fetch(current.model_id))
     days = tuple(
-        ScoreSpec(
+        ScoreDay(
             files=paths,
             as_of=day,
             model=model,

@@ -15,7 +15,7 @@ from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
 from contracts.features import FEATURES
 from contracts.kinds import Binary
-from contracts.specs import ScoreDaysSpec, ScoreSpec
+from contracts.specs import ScoreDay, ScoreDaysSpec
 from contracts.tables import NO_MODEL, USER_FEATURES
 from contracts.tasks import TASKS
 from flows.engine.model_process import run_models
@@ -74,7 +74,7 @@ class Canaries:
 
 
 def canary(run: Run, cut: date, say: Say) -> Canaries:
-    """Plant canaries in the clean rows of the home, and look for whoever sees them.
+    """Plant canaries in the clean rows of the home, and find features that depend on them.
 
     Twins share their past and differ only in what comes after `cut`; beside them all rows after
     `cut` are altered. Features as of `cut` are computed of both worlds, and twins are scored with
@@ -159,7 +159,7 @@ def _scored(
         return {}
     home = run.settings.home_folder
     folder = home.process_folder(run.run_id)
-    spec = ScoreSpec(
+    spec = ScoreDay(
         files=tuple(files),
         as_of=cut,
         model=str(Registry(run.settings).fetch(current.model_id)),

@@ -14,7 +14,7 @@ from contracts.errors import ContractError, UsageError
 from contracts.measures import WINDOWS
 from contracts.source_table import USER_KEY
 from contracts.source_tables.follows import FOLLOWS
-from contracts.specs import ExplainSpec, ScoreDaysSpec, ScoreSpec
+from contracts.specs import ExplainSpec, ScoreDay, ScoreDaysSpec
 from contracts.table import Table
 from contracts.tables import (
     ITEM_FEATURES,
@@ -275,7 +275,7 @@ def _recomputed_scores(night: Run, origin: Origin, path: str, say: Say) -> dict[
     }
     background = tuple(f.path for f in night.lake.files(USER_FEATURES, day, day + _ONE))
     origin.reasons = run_models(ExplainSpec(path, background, model, withheld), runs, say)
-    spec = ScoreSpec(
+    spec = ScoreDay(
         files=(path,),
         as_of=day,
         model=model,

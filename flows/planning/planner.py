@@ -56,7 +56,7 @@ class _Planner:
     def __init__(self, run: Run, roots: Mapping[str, str]):
         self._run = run
         self._pending: dict[str, list[date]] = {}
-        """Days of stages that will be recomputed, in order."""
+        """Stage-days that will be recomputed, in order."""
         self._unknown: set[str] = set()
         """Stages that will write days nobody knows yet."""
         self._costs: dict[str, tuple[int, float, int] | None] = {}

@@ -79,10 +79,10 @@ Entry = Check | StageDays | Landing | SideBySide
 
 def nightly(run: Run) -> tuple[Entry, ...]:
     """A night: its data, then its model and scores. Audit and publication follow."""
-    return (*data(run), *learning(run))
+    return (*data_stages(run), *model_stages(run))
 
 
-def data(run: Run) -> tuple[Entry, ...]:
+def data_stages(run: Run) -> tuple[Entry, ...]:
     """From raw files to features as of tonight, and examples of the past to learn from."""
     return (
         *landing(run),
@@ -99,13 +99,13 @@ def data(run: Run) -> tuple[Entry, ...]:
     )
 
 
-def learning(run: Run) -> tuple[Entry, ...]:
+def model_stages(run: Run) -> tuple[Entry, ...]:
     """Tonight's model, everybody's scores, and what else processes write; it waits on branches."""
     training = () if run.settings.no_train else (StageDays("train", tonight),)
-    return (*training, Check.gate, *on_branches(tonight, model_of_night))
+    return (*training, Check.gate, *released_tables(tonight, model_of_night))
 
 
-def on_branches(
+def released_tables(
     days: Days, model: Callable[[Run], str | None], force: frozenset[date] = frozenset()
 ) -> tuple[StageDays, ...]:
     """Every released table that a process writes: all of them, since a release names each."""
@@ -172,10 +172,10 @@ def backfill(
     wanted = [name for name in ("labels", "examples") if name in with_what_they_read(stages)]
     scores: tuple[Entry, ...] = ()
     if current is None:
-        scores = on_branches(fixed(days[-1:]), lambda _: NO_MODEL, forced)
+        scores = released_tables(fixed(days[-1:]), lambda _: NO_MODEL, forced)
     elif "score" in stages:
         model_id = current.model_id
-        scores = on_branches(of, lambda _: model_id, forced)
+        scores = released_tables(of, lambda _: model_id, forced)
     chunk_days = 1 if engine == "per-day" else run.settings.chunk_days
     return (
         *landing(run),
@@ -214,7 +214,7 @@ def replay(
     return (
         *again,
         *(StageDays(name, day) for name in ("user_state", "item_features", "user_features")),
-        *on_branches(day, lambda _: model_id),
+        *released_tables(day, lambda _: model_id),
     )
 
 

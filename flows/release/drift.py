@@ -12,6 +12,8 @@ from flows.release.duckdb_views import first_row
 from flows.release.parquet_views import read_files
 from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 
+DRIFTING = (USER_FEATURES, USER_SCORES)
+"""Tables whose columns are compared."""
 MAX_ROWS = 100_000
 """Users that are compared, chosen by a hash of their key: more make no other picture."""
 MIN_ROWS = 50
@@ -84,5 +86,3 @@ SELECT c, coalesce(n_before, 0)::DOUBLE / sum(n_before) OVER (),
     coalesce(n_now, 0)::DOUBLE / sum(n_now) OVER ()
 FROM bins LEFT JOIN counted USING (bin), cuts
 ORDER BY bin"""
-
-DRIFTING = (USER_FEATURES, USER_SCORES)

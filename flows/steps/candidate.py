@@ -33,7 +33,7 @@ from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
 from flows.steps.declared_rows import writer_of
 from flows.steps.prefect_tasks import say, task
 from flows.steps.scoring import SCORING
-from flows.steps.writers import Answer, Request, Writer
+from flows.steps.writers import Writer, WriteRequest, WriteResult
 from jobs.spark.files import WrittenDay
 from jobs.stages import SPARK_JOBS
 
@@ -89,7 +89,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Order:
+class TableUpdate:
     """A table that is to be brought up to date for a release."""
 
     released: ReleasedTable
@@ -128,31 +128,31 @@ def write_table(
     """
     started = time.monotonic()
     check_features(run, days)
-    order, published = order_of(run, stage, days, model_id, force)
-    todo, snapshot = days_to_write(run.lake, run.receipts, order, published)
+    update, published = update_of(run, stage, days, model_id, force)
+    todo, snapshot = days_to_write(run.lake, run.receipts, update, published)
     if snapshot is not None:
         run.reused(stage, say)
-        return Written(order.released, snapshot, outputs_of(run.receipts, order, snapshot))
-    writer = WRITERS[order.released.table.name]
-    answer = writer.write(
+        return Written(update.released, snapshot, outputs_of(run.receipts, update, snapshot))
+    writer = WRITERS[update.released.table.name]
+    result = writer.write(
         run,
-        Request(
+        WriteRequest(
             todo,
-            order.fingerprints,
+            update.fingerprints,
             model_id,
-            order.release_id,
+            update.release_id,
             run.lake.staging(run.run_id, stage),
             lambda table, day: candidate.files(run.lake, table, day),
         ),
     )
-    outputs = commit(run.lake, order, answer)
-    n_bytes = sum(run.lake.storage.size(path) for path in answer.paths)
+    outputs = commit(run.lake, update, result)
+    n_bytes = sum(run.lake.storage.size(path) for path in result.paths)
     seconds = time.monotonic() - started
-    fingerprints = {day: order.fingerprints[day] for day in todo}
-    work = Work(stage, fingerprints, answer.rows_in, answer.rows_out, seconds, n_bytes)
+    fingerprints = {day: update.fingerprints[day] for day in todo}
+    work = Work(stage, fingerprints, result.rows_in, result.rows_out, seconds, n_bytes)
     run.note(work, outputs, say)
     writer.committed(run)
-    return Written(order.released, outputs[todo[-1]]["snapshot"], outputs[todo[-1]])
+    return Written(update.released, outputs[todo[-1]]["snapshot"], outputs[todo[-1]])
 
 
 def check_features(run: Run, days: Sequence[date]) -> None:
@@ -167,9 +167,9 @@ def check_features(run: Run, days: Sequence[date]) -> None:
         raise ContractError(f"there are no features to score as of {', '.join(missing)}")
 
 
-def order_of(
+def update_of(
     run: Run, stage: str, days: Sequence[date], model_id: str, force: Collection[date]
-) -> tuple[Order, int | None]:
+) -> tuple[TableUpdate, int | None]:
     """What a stage is asked for, and the published snapshot of its table. The release's id is one
     of all tables that processes write, whichever of them comes first."""
     fingerprints = {
@@ -181,53 +181,53 @@ def order_of(
     published = published_snapshots(Releases(run.engine).current())
     (released,) = (r for r in ON_BRANCH if r.stage == stage)
     release_id = release_id_of(run, published, fingerprints)
-    order = Order(released, fingerprints[stage], force, release_id)
-    return order, published.get(released.table.name)
+    update = TableUpdate(released, fingerprints[stage], force, release_id)
+    return update, published.get(released.table.name)
 
 
-def commit(lake: Lake, order: Order, answer: Answer) -> dict[date, dict[str, Any]]:
+def commit(lake: Lake, update: TableUpdate, result: WriteResult) -> dict[date, dict[str, Any]]:
     """Put what was written on the release's branch. What the receipt of each day is to keep."""
-    branch = branch_of(order.release_id)
-    lake.branch(order.released.table, branch)
+    branch = branch_of(update.release_id)
+    lake.branch(update.released.table, branch)
     snapshot = lake.commit(
-        order.released.table,
-        {day: WrittenDay(day, files.rows, "", files.paths) for day, files in answer.days.items()},
+        update.released.table,
+        {day: WrittenDay(day, files.rows, "", files.paths) for day, files in result.days.items()},
         branch=branch,
     )
     return {
         day: {
-            "release_id": order.release_id,
+            "release_id": update.release_id,
             "snapshot": snapshot,
             "rows": files.rows,
             "path": files.paths[0],
-            **files.says,
+            **files.outputs,
         }
-        for day, files in answer.days.items()
+        for day, files in result.days.items()
     }
 
 
-def outputs_of(receipts: Receipts, order: Order, snapshot: int) -> dict[str, Any]:
+def outputs_of(receipts: Receipts, update: TableUpdate, snapshot: int) -> dict[str, Any]:
     """What the receipt of the last day that is asked for keeps, of rows that a snapshot has now."""
-    *_, last = order.fingerprints
-    receipt = receipts.get(order.stage, last)
+    *_, last = update.fingerprints
+    receipt = receipts.get(update.stage, last)
     return {} if receipt is None else dict(receipt.outputs) | {"snapshot": snapshot}
 
 
 def days_to_write(
-    lake: Lake, receipts: Receipts, order: Order, published: int | None
+    lake: Lake, receipts: Receipts, update: TableUpdate, published: int | None
 ) -> tuple[list[date], int | None]:
     """Days of a table to be written; if there is none, the snapshot that has all of them.
 
     What was written holds if it is in what is published, or if all that is not waits for it
     together in one snapshot that grew out of it.
     """
-    table = order.released.table
+    table = update.released.table
     in_published = paths_in(lake, table, published)
     waiting: dict[date, int] = {}
     todo = []
-    for day, fingerprint in order.fingerprints.items():
-        receipt = receipts.get(order.stage, day)
-        decision = decide(order.stage, day, fingerprint, receipt, day in order.force)
+    for day, fingerprint in update.fingerprints.items():
+        receipt = receipts.get(update.stage, day)
+        decision = decide(update.stage, day, fingerprint, receipt, day in update.force)
         if receipt is None or not decision.reuse:
             todo.append(day)
         elif receipt.outputs["path"] not in in_published:

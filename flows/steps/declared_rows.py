@@ -7,13 +7,13 @@ from contracts.specs import TableDay, TableSpec
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
 from flows.steps.prefect_tasks import say
-from flows.steps.writers import Answer, Request, Writer, WrittenFiles
+from flows.steps.writers import Writer, WriteRequest, WriteResult, WrittenFiles
 
 
 def writer_of(released: ReleasedTable) -> Writer:
     """Has the declared function write the table's files."""
 
-    def write(run: Run, request: Request) -> Answer:
+    def write(run: Run, request: WriteRequest) -> WriteResult:
         files = {
             day: {table.name: request.files(table, day) for table in released.reads}
             for day in request.days
@@ -33,7 +33,7 @@ def writer_of(released: ReleasedTable) -> Writer:
         home = run.settings.home_folder
         reports = run_models(spec, home.storage.local_path(home.run(run.run_id)), say)["days"]
         rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
-        return Answer(
+        return WriteResult(
             rows_in,
             {
                 day.as_of: WrittenFiles(report["rows"], (day.path,))

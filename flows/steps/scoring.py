@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.hashes import hash_of, short_hash
-from contracts.specs import ScoreDaysSpec, ScoreSpec
+from contracts.specs import ScoreDay, ScoreDaysSpec
 from contracts.tables import NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
@@ -18,11 +18,11 @@ from flows.release.model_registry import Registry
 from flows.settings import NightjarSettings
 from flows.state.receipts import Fingerprint
 from flows.steps.prefect_tasks import say
-from flows.steps.writers import Answer, Request, Writer, WrittenFiles
+from flows.steps.writers import Writer, WriteRequest, WriteResult, WrittenFiles
 from flows.storage.location import join
 
 
-def score(run: Run, request: Request) -> Answer:
+def score(run: Run, request: WriteRequest) -> WriteResult:
     """Score every known user as of each day. With `NO_MODEL` each has a row, and every score is
     null."""
     files = {day: request.files(USER_FEATURES, day) for day in request.days}
@@ -32,7 +32,7 @@ def score(run: Run, request: Request) -> Answer:
     model = None if request.model_id == NO_MODEL else str(registry.fetch(request.model_id))
     spec = ScoreDaysSpec(
         tuple(
-            ScoreSpec(
+            ScoreDay(
                 files=tuple(file.path for file in files[day]),
                 as_of=day,
                 model=model,
@@ -50,7 +50,7 @@ def score(run: Run, request: Request) -> Answer:
     )
     home = run.settings.home_folder
     reports = run_models(spec, home.process_folder(run.run_id), say)["days"]
-    return Answer(
+    return WriteResult(
         rows,
         {
             day: _written(request.model_id, report)
@@ -60,8 +60,8 @@ def score(run: Run, request: Request) -> Answer:
 
 
 def _written(model_id: str, report: Mapping[str, Any]) -> WrittenFiles:
-    says = {name: report[name] for name in ("tasks", "base_rates", "withheld")}
-    return WrittenFiles(report["rows"], tuple(report["paths"]), {"model_id": model_id} | says)
+    outputs = {name: report[name] for name in ("tasks", "base_rates", "withheld")}
+    return WrittenFiles(report["rows"], tuple(report["paths"]), {"model_id": model_id} | outputs)
 
 
 def scratch_of(settings: NightjarSettings, fingerprint: Fingerprint) -> Path:

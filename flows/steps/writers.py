@@ -14,7 +14,7 @@ from flows.state.receipts import Fingerprint
 
 
 @dataclass(frozen=True)
-class Request:
+class WriteRequest:
     """Days of a table that a process is to write for a release."""
 
     days: Sequence[date]
@@ -33,12 +33,12 @@ class WrittenFiles:
 
     rows: int
     paths: tuple[str, ...]
-    says: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
     """What the day's receipt keeps besides."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class WriteResult:
     """What a process has written."""
 
     rows_in: int
@@ -61,7 +61,7 @@ def _nothing(run: Run) -> None:
 class Writer:
     """How the rows of a released table come about."""
 
-    write: Callable[[Run, Request], Answer]
+    write: Callable[[Run, WriteRequest], WriteResult]
     """Has a process write files of the asked days; nothing is committed."""
     committed: Callable[[Run], None] = _nothing
     """Removes what a process that is killed would go on from."""

@@ -87,7 +87,7 @@ def as_trial(config: TrainConfig) -> dict[str, Any]:
         return {}
 
 
-class Watch(Callback):
+class PruningCallback(Callback):
     """Tells the trial how each epoch went, and ends it if others were better by then."""
 
     def __init__(self, trial: optuna.Trial):
@@ -125,7 +125,7 @@ def tune(spec: TrainSpec, storage: str, name: str, seconds: float, trials: int) 
         )
         try:
             with without_progress():
-                history = fit_model(trial_spec, chosen, [Watch(trial)]).history
+                history = fit_model(trial_spec, chosen, [PruningCallback(trial)]).history
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return history[-1]["best_loss"]

@@ -50,7 +50,7 @@ SHARES = (0.0, 1.5)
 
 
 def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...], date]:
-    """Files of the examples, their as-of days, and the night that learnt from them last."""
+    """Files of the examples, their as-of days, and the night that trained on them last."""
     files = tuple(file.path for file in Lake(home / "lake").files(EXAMPLES))
     days: set[date] = set()
     for path in files:
@@ -106,9 +106,9 @@ def rows_of(spec: TrainSpec, layout: Layout, task: Task, cut: Cut) -> Any:
 
 def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
     """What the twins say of the validation rows."""
-    learnt = days_of(chosen.train_cuts)
+    trained_on = days_of(chosen.train_cuts)
     columns = ("user_key", "as_of", *spec.inputs.flat)
-    encoder = encoders.fit(read_batches(spec.files, learnt, columns), spec.config.inputs.id_buckets)
+    encoder = encoders.fit(read_batches(spec.files, trained_on, columns), spec.config.inputs.id_buckets)
     made = {}
     for task in chosen.tasks:
         split, layout = chosen.splits[task.name], chosen.layout.only(task)

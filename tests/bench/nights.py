@@ -32,7 +32,7 @@ TRAINING = ("train", "score")
 
 
 def night(home: Path, raw: Path, day: date) -> tuple[float, float, int]:
-    """Seconds of a night, those of its Spark stages, and days of stages recomputed."""
+    """Seconds of a night, those of its Spark stages, and stage-days recomputed."""
     os.environ |= {"NIGHTJAR_HOME": str(home), "NIGHTJAR_RAW": str(raw)}
     from flows.nightly import nightly
 

@@ -23,7 +23,7 @@ import torch
 from pyspark.sql import functions as F
 
 from contracts.kinds import MultiLabel
-from contracts.specs import ScoreSpec
+from contracts.specs import ScoreDay
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
 from contracts.train_config import TrainConfig
@@ -110,7 +110,7 @@ def main() -> None:
         path = write_features(folder, ROWS)
         pq.write_table(pq.read_table(path), path, row_group_size=ROWS // 4)
         bare = bare_forward(made_model(path, folder), path)
-        spec = ScoreSpec(
+        spec = ScoreDay(
             (path,), NIGHT, str(folder / "model"), "r", str(folder / "s.parquet"),
             str(folder / "scratch"),
         )  # fmt: skip

@@ -14,11 +14,11 @@ from contracts.specs import (
     DatasetSpec,
     ExplainSpec,
     LateDataSpec,
-    RunSpec,
+    MlflowRunSpec,
     ScoreboardDay,
     ScoreboardSpec,
+    ScoreDay,
     ScoreDaysSpec,
-    ScoreSpec,
     Spec,
     TableDay,
     TableSpec,
@@ -38,9 +38,11 @@ TRAIN = TrainSpec(
     folder="out",
     first_as_of={"purchase_7d": date(2025, 2, 1)},
     champion_withheld={"churn_28d": "it loses to the constant"},
-    run=RunSpec("tests", "file:///a", "one", (DatasetSpec("examples", "7", "/lake"),), {"a": "b"}),
+    run=MlflowRunSpec(
+        "tests", "file:///a", "one", (DatasetSpec("examples", "7", "/lake"),), {"a": "b"}
+    ),
 )
-SCORE = ScoreSpec(("f.parquet",), DAY, None, "r1", "s.parquet", "scratch", withheld={"a": "why"})
+SCORE = ScoreDay(("f.parquet",), DAY, None, "r1", "s.parquet", "scratch", withheld={"a": "why"})
 SPECS = (
     TRAIN,
     replace(TRAIN, run=None, first_as_of={}, champion="m", checkpoints="c", single_task_twins=True),

@@ -35,7 +35,7 @@ EXPLAINED = 256
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskScore:
     """What the release says of one user, for one task."""
 
     task: Task
@@ -167,7 +167,7 @@ class Pages:
             raise UsageError("The current release has no such user.")
         return key
 
-    def answers(self, key: str) -> list[Answer]:
+    def answers(self, key: str) -> list[TaskScore]:
         """What the release says of the user, task by task."""
         (row,) = self._rows(f"SELECT * FROM {NEWEST} WHERE user_key = ?", [key])
         answers = []
@@ -186,7 +186,7 @@ class Pages:
             else:
                 value = row[columns[0].name]
             if value is not None:
-                answers.append(Answer(task, value, row[task.percentile], row[task.method]))
+                answers.append(TaskScore(task, value, row[task.percentile], row[task.method]))
         return answers
 
     def features(self, key: str) -> list[tuple[str, Any, str]]:

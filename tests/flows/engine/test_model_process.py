@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ContractError, UsageError
-from contracts.specs import ScoreDaysSpec, ScoreSpec, Spec
+from contracts.specs import ScoreDay, ScoreDaysSpec, Spec
 from flows.engine.model_process import ending, run_models
 
 
@@ -21,7 +21,7 @@ def error_of(folder: Path, spec: Spec) -> ContractError:
 
 def test_a_process_that_ends_without_a_word_is_one_sentence_and_a_log(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent.parquet")
-    day = ScoreSpec((absent,), date(2025, 1, 1), None, "r", f"{tmp_path}/s.parquet", str(tmp_path))
+    day = ScoreDay((absent,), date(2025, 1, 1), None, "r", f"{tmp_path}/s.parquet", str(tmp_path))
     assert str(error_of(tmp_path, ScoreDaysSpec((day,)))) == (
         "the process `score` ended unexpectedly, with exit code 1; its log is "
         f"{tmp_path / 'score.log'}"

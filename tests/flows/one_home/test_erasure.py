@@ -156,7 +156,7 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
             f"WHERE table_name = '{table.name}'",
         )[1][0][0]
         assert n == counted, table.name
-    # models that learnt from them are marked
+    # models that were trained on them are marked
     assert made["models_marked"]
     versions = Registry(settings)._versions()
     marked = {v.tags["model_id"] for v in versions if v.tags.get(TRAINED_ON_ERASED) == "1"}

@@ -124,4 +124,4 @@ def test_days_within_a_file_stop_a_night_before_anything_is_cleaned(tmp_path, mo
         runner.tasks, "compute", SimpleNamespace(submit=lambda *given: pytest.fail("was cleaned"))
     )
     with pytest.raises(ContractError, match="the data begin on 2025-03-02"):
-        runner.execute(night, stage_list.data(night))
+        runner.execute(night, stage_list.data_stages(night))

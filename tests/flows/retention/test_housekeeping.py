@@ -288,7 +288,7 @@ def test_runs_that_wrote_are_remembered_by_rising_tokens(tmp_path: Path) -> None
 # What is kept
 
 
-def test_snapshots_that_models_learnt_from_are_those_of_each_table(tmp_path: Path) -> None:
+def test_snapshots_that_models_were_trained_on_are_those_of_each_table(tmp_path: Path) -> None:
     receipts = Receipts(open_database(f"sqlite:///{tmp_path}/n.db"))
     told = {"model_id": "m", "examples_snapshot": 5, "labels_snapshot": 7}
     of_before = {"model_id": "old", "examples_snapshot": 3}
@@ -309,7 +309,7 @@ def test_a_branch_that_was_never_published_is_left_for_some_days_and_then_goes(
     assert left_branches(lake, USER_SCORES, NOW) == ["release-failed"]
 
 
-def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_learnt_from(
+def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_was_trained_on(
     tmp_path: Path,
 ) -> None:
     settings = read_settings(home=tmp_path / "home", keep_snapshots=1, keep_snapshot_days=1)
@@ -333,7 +333,7 @@ def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_lear
     assert not lake.has_snapshot(USER_SCORES, failed)
     assert lake.has_snapshot(USER_SCORES, one.snapshots[USER_SCORES.name])
     kept = [lake.has_snapshot(LABELS, snapshot) for snapshot in labels]
-    assert kept == [True, False, True]  # learnt from, nobody's, the newest
+    assert kept == [True, False, True]  # trained on, nobody's, the newest
 
 
 def test_a_table_that_is_not_known_is_named() -> None:

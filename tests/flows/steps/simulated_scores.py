@@ -195,7 +195,7 @@ def _value(column: Column) -> Any:
 
 
 def trained(folder: Path, tasks: Sequence[Task], skipped: Sequence[Task]) -> dict[str, Any]:
-    """What a training says that learnt `tasks`."""
+    """The report of a training of `tasks`."""
     values = {"auc": 0.7}
     gain = {"gain": 0.01, "low": -0.01, "high": 0.03}
     found = {

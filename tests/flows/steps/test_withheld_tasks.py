@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.specs import ScoreSpec
+from contracts.specs import ScoreDay
 from contracts.tasks import TASKS
 from flows.engine.accounting import Work
 from flows.learning.fingerprints import score_fingerprint
@@ -27,10 +27,10 @@ from tests.flows.steps.simulated_scores import (
 
 
 @pytest.fixture
-def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[ScoreSpec]:
+def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[ScoreDay]:
     """The days that scoring is asked for. It answers with model `m1`, which itself withholds
     `churn_28d`, or as `unfit` every task."""
-    days: list[ScoreSpec] = []
+    days: list[ScoreDay] = []
     settings = night_of(0, SETS[-1]).settings
 
     def run_models(spec: Any, folder: Path, say: Any) -> dict[str, Any]:

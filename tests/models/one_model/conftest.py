@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from contracts.specs import DatasetSpec, RunSpec, TrainSpec
+from contracts.specs import DatasetSpec, MlflowRunSpec, TrainSpec
 from contracts.tasks import TASKS
 from contracts.train_config import TrainConfig
 from models.artifact.model import load_model, save_model
@@ -37,7 +37,7 @@ def trained(files: tuple[str, ...], once: Once) -> dict[str, Any]:
     """What the training said, whose artifact all workers of a test run share: it is only read."""
 
     def of(folder: Path) -> dict[str, Any]:
-        run = RunSpec(
+        run = MlflowRunSpec(
             "tests",
             (folder / "artifacts").as_uri(),
             "one",

@@ -18,7 +18,7 @@ import pytest
 
 from contracts.errors import ContractError
 from contracts.spec_json import encode
-from contracts.specs import ScoreDaysSpec, ScoreSpec
+from contracts.specs import ScoreDay, ScoreDaysSpec
 from contracts.tables import NO_MODEL, USER_SCORES
 from contracts.tasks import TASKS
 from flows.release.score_audits import audit_scores
@@ -31,7 +31,7 @@ from tests.models.simulated_examples import NIGHT, write_features
 
 
 def scores(model: str, tmp_path: Path, n: int = 333) -> pa.Table:
-    spec = ScoreSpec(
+    spec = ScoreDay(
         (write_features(tmp_path, n),),
         NIGHT,
         model,
@@ -75,7 +75,7 @@ def test_tasks_that_are_not_fit_are_null_or_their_base_rate(trained, tmp_path: P
     later = {"view_7d": "a later night found it", "churn_28d": "so it did of this"}
     made, said = {}, {}
     for how in ("null", "base_rate"):
-        spec = ScoreSpec(
+        spec = ScoreDay(
             (write_features(tmp_path, 40),), NIGHT, str(tmp_path / "model"), "r",
             f"{tmp_path}/{how}.parquet", f"{tmp_path}/{how}", failed_tasks=how, withheld=later,
         )  # fmt: skip
@@ -125,7 +125,7 @@ def test_tasks_that_are_not_fit_are_null_or_their_base_rate(trained, tmp_path: P
 def test_without_a_model_every_user_has_a_row_without_scores(tmp_path: Path) -> None:
     features = write_features(tmp_path, 40)
     path = str(tmp_path / "s.parquet")
-    said = score(ScoreSpec((features,), NIGHT, None, "r", path, str(tmp_path / "scratch")))
+    said = score(ScoreDay((features,), NIGHT, None, "r", path, str(tmp_path / "scratch")))
     assert (said["rows"], said["model_id"], said["tasks"]) == (40, NO_MODEL, [])
     made = pq.read_table(path)
     assert made.schema.equals(arrow_schema(USER_SCORES))
@@ -160,9 +160,7 @@ def test_any_number_of_processes_scores_alike_and_goes_on_where_one_was_killed(
     n, model = 700, Path(trained["folder"]) / "model"
     features = write_features(tmp_path, n)  # row groups of 100
     monkeypatch.setattr(module, "SHARD_ROWS", 150)
-    spec = ScoreSpec(
-        (features,), NIGHT, str(model), "r", f"{tmp_path}/a/s.parquet", f"{tmp_path}/a"
-    )
+    spec = ScoreDay((features,), NIGHT, str(model), "r", f"{tmp_path}/a/s.parquet", f"{tmp_path}/a")
     passed = []
     first_pass = module._first_pass
 
@@ -208,7 +206,7 @@ def test_any_number_of_processes_scores_alike_and_goes_on_where_one_was_killed(
 
 def test_features_of_another_day_are_refused(trained, tmp_path: Path) -> None:
     path = write_features(tmp_path, 5, NIGHT - timedelta(days=1))
-    spec = ScoreSpec(
+    spec = ScoreDay(
         (path,),
         NIGHT,
         str(Path(trained["folder"]) / "model"),

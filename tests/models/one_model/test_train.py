@@ -221,7 +221,7 @@ def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -
     assert all(0.6 < fold["tasks"]["purchase_30d"]["value"] <= 1 for fold in report["folds"])
 
 
-def test_what_only_an_attribute_tells_is_learnt_by_the_model_and_its_twin_and_named(
+def test_what_only_an_attribute_tells_is_learned_by_the_model_and_its_twin_and_named(
     files, tmp_path: Path
 ) -> None:
     rng, paths = np.random.default_rng(3), []

@@ -62,7 +62,7 @@ def test_a_champion_is_compared_on_rows_that_never_shaped_it() -> None:
     assert not old.is_later_than(new)
     short, longer = Split((a,), (a,), (a,), True), Split((a, b), (a, b), (a, b), True)
     assert longer.is_later_than(short)  # the folds of users are always the same
-    assert not longer.is_later_than(old)  # by time it learnt from all users of these days
+    assert not longer.is_later_than(old)  # by time it was trained on all users of these days
 
 
 def test_who_tests_a_task_by_user_teaches_the_one_within_it_nothing_on_these_days() -> None:
