@@ -100,7 +100,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
     own = tmp_path_factory.getbasetemp()
     shared = own if worker_id == "master" else own.parent
 
-    def made(name: str, make: Callable[[Path], T]) -> T:
+    def build(name: str, make: Callable[[Path], T]) -> T:
         folder, kept, failed = (shared / f"{name}{end}" for end in ("", ".pickle", ".failed"))
         with (shared / f"{name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -116,7 +116,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
         thing: T = pickle.loads(kept.read_bytes())  # noqa: S301
         return thing
 
-    return made
+    return build
 
 
 @pytest.fixture(scope="session")

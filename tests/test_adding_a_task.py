@@ -56,8 +56,8 @@ print("the row was enough")
 
 def test_one_row_is_enough(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/adding-a-task.md").read_text()
-    found = re.search(r"```python\n(Task\(.*?\n\),)\n```", page, flags=re.S)
-    assert found is not None
+    match = re.search(r"```python\n(Task\(.*?\n\),)\n```", page, flags=re.S)
+    assert match is not None
     for folder in ("contracts", "jobs", "models", "tests"):
         shutil.copytree(
             REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
@@ -66,7 +66,7 @@ def test_one_row_is_enough(tmp_path: Path) -> None:
     text = tasks.read_text()
     place = "TASKS: tuple[Task, ...] = (\n"
     assert text.count(place) == 1
-    row = "".join(f"    {line}\n" for line in found.group(1).splitlines())
+    row = "".join(f"    {line}\n" for line in match.group(1).splitlines())
     tasks.write_text(text.replace(place, place + row))
     done = subprocess.run(
         [sys.executable, "-c", FOLLOW_THE_ROW, str(tmp_path)],

@@ -67,13 +67,13 @@ def modules(layer: str) -> list[Path]:
 
 
 def imported(path: Path) -> set[str]:
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
-    return found
+            names.add(node.module.split(".")[0])
+    return names
 
 
 @pytest.mark.parametrize("layer", FORBIDDEN)
@@ -247,23 +247,23 @@ OPENS_FILES_ITSELF = {
 
 def file_functions(path: Path) -> set[str]:
     """What of a module's code opens, lists, measures or removes files without a `Storage`."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {a.name for a in node.names if a.name in ("glob", "shutil", "tempfile")}
+            names |= {a.name for a in node.names if a.name in ("glob", "shutil", "tempfile")}
         elif isinstance(node, ast.ImportFrom) and node.module in ("glob", "shutil", "tempfile"):
-            found.add(node.module)
+            names.add(node.module)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            found |= {"open"} & {node.func.id}
+            names |= {"open"} & {node.func.id}
         elif isinstance(node, ast.Attribute):
             owner = ast.unparse(node.value)
             if owner == "os" and node.attr in OF_FILES["os"]:
-                found.add(f"os.{node.attr}")
+                names.add(f"os.{node.attr}")
             elif owner == "pq" and re.match("(read|write)_", node.attr):
-                found.add(f"pq.{node.attr}")
+                names.add(f"pq.{node.attr}")
             elif node.attr in OF_FILES["Path"] and not _is_storage(owner) and owner != "os":
-                found.add(f"{owner}.{node.attr}")
-    return found
+                names.add(f"{owner}.{node.attr}")
+    return names
 
 
 def _is_storage(owner: str) -> bool:

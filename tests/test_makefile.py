@@ -9,14 +9,14 @@ from tests.conftest import REPOSITORY
 
 def test_each_program_that_measures_or_tries_something_is_named_where_its_user_looks() -> None:
     places = ("Makefile", "README.md", *sorted(REPOSITORY.glob("docs/*.md")))
-    told = "\n".join((REPOSITORY / place).read_text(encoding="utf-8") for place in places)
+    pages = "\n".join((REPOSITORY / place).read_text(encoding="utf-8") for place in places)
     programs = [
         f"tests.bench.{path.stem}"
         for path in sorted((REPOSITORY / "tests/bench").glob("*.py"))
         if path.stem != "__main__" and "__main__" in path.read_text()
     ]
     assert len(programs) > 10
-    assert [name for name in programs if f"python -m {name}" not in told] == []
+    assert [name for name in programs if f"python -m {name}" not in pages] == []
 
 
 def test_make_lists_each_target_with_what_it_does() -> None:

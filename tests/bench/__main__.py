@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from jobs.market.traits import Market
 from jobs.spark.config import SparkConfig
 from jobs.spark.files import read_table, write_days
 from jobs.spark.session import start_session
+from tests.bench.lines import print_line
 from tests.conftest import REPOSITORY
 
 START, DAYS, USERS = date(2025, 1, 1), 60, 20_000
@@ -41,13 +41,6 @@ def cpu_seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - started
 
 
-def told(**line: Any) -> None:
-    print(
-        json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}),
-        flush=True,
-    )
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -59,7 +52,7 @@ def main() -> None:
             rows = simulate(market, folder / "raw", lambda done, total: None)
 
         took = seconds(make)
-        told(bench="simulate", rows=rows, rows_per_second=rows / took)
+        print_line(bench="simulate", rows=rows, rows_per_second=rows / took)
         spark = start_session(SparkConfig(), folder / "scratch")
         bench_landing(spark, folder)
 
@@ -85,21 +78,21 @@ def bench_landing(spark: SparkSession, folder: Path) -> None:
             spark, landed(spark, source, files[:4]), LANDED, days[:4], str(folder / "warm")
         )
     )
-    made: dict[str, Any] = {}
+    written: dict[str, Any] = {}
 
     def land() -> None:
-        made["days"] = write_days(
+        written["days"] = write_days(
             spark, landed(spark, source, files), LANDED, days, str(folder / "landed")
         )
 
     took = seconds(land)
-    told(bench="land", rows=n, rows_per_second=n / took, over_reading_lines=bare / took)
-    paths = [p for day in made["days"].values() for p in day.files]
+    print_line(bench="land", rows=n, rows_per_second=n / took, over_reading_lines=bare / took)
+    paths = [p for day in written["days"].values() for p in day.files]
     rows = read_table(spark, LANDED, paths).persist()
     rows.count()
     ours = seconds(lambda: write_days(spark, rows, LANDED, days, str(folder / "ours")))
     sparks = seconds(lambda: spark_writer(rows, str(folder / "sparks")))
-    told(
+    print_line(
         bench="write_days",
         rows=n,
         files=len(days),

@@ -23,16 +23,16 @@ from jobs.stages import SPARK_JOBS
 
 def digests(table: Table, paths: list[str]) -> dict[date, str]:
     """The digest of each day's rows."""
-    found: dict[date, tuple[int, int, int]] = {}
+    folded: dict[date, tuple[int, int, int]] = {}
     for path in paths:
         for batch in pq.ParquetFile(path).iter_batches():
             rows = batch.select(table.names)
             for day in pc.unique(rows.column(table.day)).to_pylist():
                 mine = rows.filter(pc.equal(rows.column(table.day), pa.scalar(day)))
                 total, parity = fold(row_hashes(mine))
-                n, t, p = found.get(day, (0, 0, 0))
-                found[day] = (n + mine.num_rows, (t + total) % 2**64, p ^ parity)
-    return {day: digest_text(*of) for day, of in sorted(found.items())}
+                n, t, p = folded.get(day, (0, 0, 0))
+                folded[day] = (n + mine.num_rows, (t + total) % 2**64, p ^ parity)
+    return {day: digest_text(*of) for day, of in sorted(folded.items())}
 
 
 def contents(home: Path, database: str | None = None) -> dict[str, Any]:
@@ -41,16 +41,16 @@ def contents(home: Path, database: str | None = None) -> dict[str, Any]:
     engine = open_database(database or f"sqlite:///{home}/nightjar.db")
     current = Releases(engine).current()
     engine.dispose()
-    made: dict[str, Any] = {
+    of_home: dict[str, Any] = {
         table.name: {
             str(day): of for day, of in digests(table, [f.path for f in lake.files(table)]).items()
         }
         for table in TABLES
     }
-    made["release"] = (
+    of_home["release"] = (
         (current.release_id, current.model_id, str(current.as_of)) if current else None
     )
-    return made
+    return of_home
 
 
 def untrue_receipts(home: Path) -> list[str]:
@@ -63,14 +63,14 @@ def untrue_receipts(home: Path) -> list[str]:
             if table in (RECONCILIATION, USER_SCORES) or table is not job.writes[0]:
                 continue
             held = digests(table, [f.path for f in lake.files(table)])
-            told = {
+            claimed = {
                 day: output
                 for day in receipts.days(job.name)
                 if (receipt := receipts.get(job.name, day))
                 and (output := receipt.outputs.get(table.name))
             }
-            for day, output in told.items():
+            for day, output in claimed.items():
                 if output["rows"] and held.get(day) != output["digest"]:
                     problems.append(f"{table.name} {day}: {held.get(day)}, told {output['digest']}")
-            problems += [f"{table.name} {day}: no receipt" for day in held.keys() - told.keys()]
+            problems += [f"{table.name} {day}: no receipt" for day in held.keys() - claimed.keys()]
     return problems

@@ -56,10 +56,10 @@ def main() -> None:
         n = simulate(MARKET, folder / "raw", lambda done, total: None, None)
         rows = judged(folder)
         assert len(rows) == n - users_and_items(folder), "a row was lost"
-        told = truth(folder / "raw")
-        every = rows.merge(told, on=["file", "line"], how="left")
+        defects = truth(folder / "raw")
+        every = rows.merge(defects, on=["file", "line"], how="left")
         every[["defect", "expected"]] = every[["defect", "expected"]].fillna("clean")
-        print(f"{len(every):,} rows, {len(told):,} defects; every row has exactly one verdict\n")
+        print(f"{len(every):,} rows, {len(defects):,} defects; every row has exactly one verdict\n")
         print("| defect | rows | recall | precision |\n|---|---|---|---|")
         every["class"] = every["verdict"].where(every["verdict"] == "duplicate", "")
         for name, pattern in REASONS.items():
@@ -113,16 +113,16 @@ def users_and_items(folder: Path) -> int:
 
 
 def truth(raw: Path) -> pd.DataFrame:
-    made = []
+    rows = []
     for path in sorted((raw / "truth/defects").glob("*.csv.gz")):
         day = path.name.removesuffix(".csv.gz")
         names = {f.parent.name: f"{f.parent.name}/{f.name}" for f in raw.glob(f"*/{day}.*")}
         with gzip.open(path, "rt") as stream:
-            made += [
+            rows += [
                 (names[r["source"]], int(r["line"]), r["defect"], r["expected"])
                 for r in csv.DictReader(stream)
             ]
-    return pd.DataFrame(made, columns=["file", "line", "defect", "expected"])
+    return pd.DataFrame(rows, columns=["file", "line", "defect", "expected"])
 
 
 def curve(engagements: pd.DataFrame) -> None:

@@ -307,16 +307,16 @@ def features_by_hand(
                 columns.append(f"coalesce({f.name}, []) AS {f.name}")
             else:
                 columns.append(f.name)
-        made = f"SELECT user_key, {', '.join(columns)} FROM {joined}"
+        query = f"SELECT user_key, {', '.join(columns)} FROM {joined}"
         while late:  # a ratio may divide another
             waiting = {name for name, _, _ in late}
             ready = [r for r in late if not waiting & {r[1], r[2]}]
             listed = ", ".join(f"{a}::DOUBLE / nullif({b}::DOUBLE, 0) AS {n}" for n, a, b in ready)
-            made = f"SELECT *, {listed} FROM ({made})"
+            query = f"SELECT *, {listed} FROM ({query})"
             late = [r for r in late if r not in ready]
         names = ", ".join(f.name for f in FEATURES)
         do(
-            f"COPY (SELECT user_key, DATE '{day}' AS as_of, {names} FROM ({made}) "
+            f"COPY (SELECT user_key, DATE '{day}' AS as_of, {names} FROM ({query}) "
             f"ORDER BY user_key) TO '{out}' (FORMAT parquet, COMPRESSION zstd)"
         )
 
@@ -335,5 +335,5 @@ def differences(ours: Sequence[str], theirs: Sequence[str]) -> tuple[int, int, d
             + ", ".join(f"count_if(a.{f.name} IS DISTINCT FROM b.{f.name})" for f in FEATURES)
             + " FROM a JOIN b USING (user_key, as_of)"
         ).fetchall()[0]
-    found = {f.name: int(n) for f, n in zip(FEATURES, counts[1:], strict=True) if n}
-    return int(counts[0]), int(only), found
+    by_column = {f.name: int(n) for f, n in zip(FEATURES, counts[1:], strict=True) if n}
+    return int(counts[0]), int(only), by_column

@@ -63,19 +63,19 @@ def once(find: Any) -> Any:
     """Twins do not depend on the network's seed."""
     known: dict[str, Any] = {}
 
-    def found(model: Any, task: Any, files: Any, rows: Any) -> Any:
+    def known_or_found(model: Any, task: Any, files: Any, rows: Any) -> Any:
         if task.name not in known:
             known[task.name] = find(model, task, files, rows)
         return known[task.name]
 
-    return found
+    return known_or_found
 
 
-def share(found: dict[str, Any]) -> float:
+def share(measured: dict[str, Any]) -> float:
     """Of what the twin gains over the constant in the main metric, how much the network gains."""
-    main = found["main"]
-    ours, twin = (found[who].get(main, np.nan) for who in ("model", "twin"))
-    constant = 0.5 if main in HIGHER_IS_BETTER else found["constant"][main]
+    main = measured["main"]
+    ours, twin = (measured[who].get(main, np.nan) for who in ("model", "twin"))
+    constant = 0.5 if main in HIGHER_IS_BETTER else measured["constant"][main]
     return float((ours - constant) / (twin - constant))
 
 
@@ -98,9 +98,9 @@ def rows_of(spec: TrainSpec, layout: Layout, task: Task, cut: Cut) -> Any:
     tables, labels = [], []
     only, cuts = layout.only(task), {task.name: cut}
     for batch in read_batches(spec.files, cut.days):
-        found = task_labels(only.counted(batch, cuts), only.slices[task.name])
-        tables.append(pa.Table.from_batches([batch.filter(pa.array(labelled(found)))]))
-        labels.append(found[labelled(found)])
+        of_task = task_labels(only.counted(batch, cuts), only.slices[task.name])
+        tables.append(pa.Table.from_batches([batch.filter(pa.array(labelled(of_task)))]))
+        labels.append(of_task[labelled(of_task)])
     return pa.concat_tables(tables), np.concatenate(labels)
 
 
@@ -108,8 +108,10 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
     """What the twins say of the validation rows."""
     trained_on = days_of(chosen.train_cuts)
     columns = ("user_key", "as_of", *spec.inputs.flat)
-    encoder = encoders.fit(read_batches(spec.files, trained_on, columns), spec.config.inputs.id_buckets)
-    made = {}
+    encoder = encoders.fit(
+        read_batches(spec.files, trained_on, columns), spec.config.inputs.id_buckets
+    )
+    scores = {}
     for task in chosen.tasks:
         split, layout = chosen.splits[task.name], chosen.layout.only(task)
         train, valid = (
@@ -122,8 +124,8 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
             )
             for part in ("train", "valid")
         )
-        made[task.name] = twin_scores(task, train, valid, valid[0], encoder.n_ids, spec.config)
-    return made
+        scores[task.name] = twin_scores(task, train, valid, valid[0], encoder.n_ids, spec.config)
+    return scores
 
 
 def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int) -> None:
@@ -139,9 +141,9 @@ def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int
     took = []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as temporary:
-            told = replace(spec, config=spec.config.changed(seed=seed), folder=temporary)
+            seeded = replace(spec, config=spec.config.changed(seed=seed), folder=temporary)
             started = time.process_time()
-            model = fit_model(told, chosen).model
+            model = fit_model(seeded, chosen).model
             took.append(time.process_time() - started)
         for task in chosen.tasks:
             scores = model.scores(model.outputs(rows[task.name][0]))
@@ -155,8 +157,8 @@ def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int
         each[task.name], together[task.name] = float(np.mean(shares[:-1])), shares[-1]
     print(json.dumps({
         "judged_on": "validation days", "settings": given, "seeds": seeds,
-        **{f"{how}{what}": round(float(f(list(found.values()))), 4)
-           for what, found in (("", each), ("_of_mean_score", together))
+        **{f"{how}{what}": round(float(f(list(by_task.values()))), 4)
+           for what, by_task in (("", each), ("_of_mean_score", together))
            for how, f in (("share", lambda x: np.mean(np.clip(x, *SHARES))), ("median", np.median))},
         "tasks": {name: round(value, 3) for name, value in each.items()},
         "cpu_seconds": round(float(np.mean(took))),
@@ -182,11 +184,11 @@ def main() -> None:
     reports, took = [], []
     for seed in range(o.seeds):
         with tempfile.TemporaryDirectory() as temporary:
-            told = replace(
+            seeded = replace(
                 spec, config=config.changed(seed=seed), folder=temporary, single_task_twins=o.alone
             )
             started = time.process_time()
-            reports.append(train(told))
+            reports.append(train(seeded))
             took.append(time.process_time() - started)
     _tell(reports, given, float(np.mean(took)))
 
@@ -194,27 +196,27 @@ def main() -> None:
 def _tell(reports: Sequence[dict[str, Any]], given: dict[str, str], seconds: float) -> None:
     lost, won, shares = [], [], []
     for name in reports[0]["tasks"]:
-        found = [report["tasks"][name] for report in reports]
-        main, gains = found[0]["main"], [f["gain_over_twin"] for f in found]
+        measured = [report["tasks"][name] for report in reports]
+        main, gains = measured[0]["main"], [f["gain_over_twin"] for f in measured]
         lower = np.mean([g["high"] < 0 for g in gains]) > 0.5
         higher = np.mean([g["low"] > 0 for g in gains]) > 0.5
         lost += [name] if lower else []
         won += [name] if higher else []
-        shares.append(np.mean([share(f) for f in found]))
+        shares.append(np.mean([share(f) for f in measured]))
         line = {
-            "task": name, "metric": main, "test_rows": found[0]["test_rows"],
-            "ours": np.mean([f["model"].get(main, np.nan) for f in found]),
-            "lightgbm": found[0]["twin"].get(main),
-            "constant": found[0]["constant"].get(main),
+            "task": name, "metric": main, "test_rows": measured[0]["test_rows"],
+            "ours": np.mean([f["model"].get(main, np.nan) for f in measured]),
+            "lightgbm": measured[0]["twin"].get(main),
+            "constant": measured[0]["constant"].get(main),
             "gain": np.mean([g["gain"] for g in gains]),
             "interval": [np.mean([g["low"] for g in gains]), np.mean([g["high"] for g in gains])],
             "share_of_gain": shares[-1],
         }  # fmt: skip
-        if "ece" in found[0]["model"]:
-            line["ece"] = np.mean([f["model"]["ece"] for f in found])
-        if "single_task" in found[0]:
-            line["over_single_task"] = np.mean([f["single_task"]["gain"] for f in found])
-            line["verdicts"] = [f["single_task"]["verdict"] for f in found]
+        if "ece" in measured[0]["model"]:
+            line["ece"] = np.mean([f["model"]["ece"] for f in measured])
+        if "single_task" in measured[0]:
+            line["over_single_task"] = np.mean([f["single_task"]["gain"] for f in measured])
+            line["verdicts"] = [f["single_task"]["verdict"] for f in measured]
         print(json.dumps(line, default=float), flush=True)
     print(json.dumps({
         "settings": given, "seeds": len(reports), "tasks": len(shares),

@@ -148,8 +148,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--per-round", type=int, default=13, help="kills of one home's night")
     parser.add_argument("--seed", type=int, default=1)
-    told = parser.parse_args()
-    rng = random.Random(told.seed)
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
     root = Path(tempfile.mkdtemp(prefix="nightjar-kills-"))
     simulate(Market(150, START, DAYS, 3), root / "raw", lambda done, total: None)
     print("an uninterrupted night and backfill first", flush=True)
@@ -159,12 +159,12 @@ def main() -> None:
     print(f"they took {took[0]:.0f} and {took[1]:.0f} s", flush=True)
     kills, rounds = 0, 0
     by_kind: dict[str, int] = {}
-    while kills < told.kills:
+    while kills < options.kills:
         rounds += 1
         home = root / f"round{rounds}"
         for call, seconds, share in zip(CALLS, took, (0.7, 0.3), strict=True):
-            for _ in range(max(1, round(told.per_round * share))):
-                if kills >= told.kills:
+            for _ in range(max(1, round(options.per_round * share))):
+                if kills >= options.kills:
                     break
                 mark = f"{rounds}-{kills}"
                 process = start(root, home, call, mark)
@@ -190,9 +190,9 @@ def main() -> None:
                 problems += [f"round {rounds}: {p}" for p in check_seen(home)]
                 print(f"kill {kills}: {call[0]} after {delay:.1f} s, {what}", flush=True)
             finish(root, home, call, f"{rounds}-end")
-        found = contents(home)
+        at_the_end = contents(home)
         for name in expected:
-            if found[name] != expected[name]:
+            if at_the_end[name] != expected[name]:
                 problems.append(f"round {rounds}: {name} differs from an uninterrupted run")
         problems += [f"round {rounds}: {p}" for p in untrue_receipts(home)]
         print(f"round {rounds}: {problems or 'the same'}", flush=True)

@@ -39,6 +39,7 @@ from models.data.label_layout import Layout
 from models.network.network import Network
 from models.training import lightning_fit
 from models.training.lightning_module import ExampleData, MultiTaskModule
+from tests.bench.lines import print_line
 from tests.conftest import REPOSITORY
 
 PEERS = REPOSITORY.parent / "shared/bench/peer_bench.py"
@@ -56,11 +57,6 @@ CONFIG = TrainConfig().changed(
     batch_size=BATCH,
     max_grad_norm=None, max_epochs=9, accelerator="cpu", numbers="standard", wide=False,
 )  # fmt: skip
-
-
-def told(**line: Any) -> None:
-    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}
-    print(json.dumps(rounded), flush=True)
 
 
 def write_table(path: Path, n: int, n_ids: int) -> None:
@@ -90,7 +86,7 @@ class Clock(pl.Callback):
     def __init__(self, steps: int) -> None:
         self.steps, self.n, self.started, self.cpu = steps, 0, 0.0, 0.0
 
-    def on_train_batch_end(self, *told: Any) -> None:
+    def on_train_batch_end(self, *arguments: Any) -> None:
         self.n += 1
         if self.n == WARM:
             self.started = time.process_time()
@@ -164,18 +160,18 @@ def ours(case: str, n: int, n_ids: int) -> None:
                 precision=precision, balance=balance,
             )  # fmt: skip
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    told(case=case, rate=rate, rss_mb=peak // 1024, table_mb=before // 1024)
+    print_line(case=case, rate=rate, rss_mb=peak // 1024, table_mb=before // 1024)
 
 
 def in_process(command: list[str], **environment: str) -> dict[str, Any]:
-    told_to = {**os.environ, "OMP_NUM_THREADS": "1", "THREADS": "1", **environment}
+    environment_of = {**os.environ, "OMP_NUM_THREADS": "1", "THREADS": "1", **environment}
     done = subprocess.run(
-        command, cwd=REPOSITORY, env=told_to, capture_output=True, text=True, check=False
+        command, cwd=REPOSITORY, env=environment_of, capture_output=True, text=True, check=False
     )
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-2000:]}")
-    made: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return made
+    line: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return line
 
 
 def main() -> None:
@@ -198,19 +194,19 @@ def main() -> None:
         sys.exit(f"{PEERS}: no such script to compare with")
 
     def peer(python: str, case: str, n_ids: int) -> tuple[float, int]:
-        made = in_process([python, str(PEERS), case], N=str(o.rows), V=str(n_ids))
-        rate = made.get("samples_per_cpu_s", made.get("rows_per_cpu_s"))
-        return float(rate), int(made.get("rss_mb", 0))
+        figures = in_process([python, str(PEERS), case], N=str(o.rows), V=str(n_ids))
+        rate = figures.get("samples_per_cpu_s", figures.get("rows_per_cpu_s"))
+        return float(rate), int(figures.get("rss_mb", 0))
 
     def mine(case: str, n_ids: int) -> tuple[float, int]:
-        told_to = ["--case", case, "--ids", str(n_ids), "--rows", str(o.rows)]
-        made = in_process([sys.executable, "-m", "tests.bench.model", *told_to])
-        return float(made["rate"]), int(made["rss_mb"])
+        arguments = ["--case", case, "--ids", str(n_ids), "--rows", str(o.rows)]
+        figures = in_process([sys.executable, "-m", "tests.bench.model", *arguments])
+        return float(figures["rate"]), int(figures["rss_mb"])
 
     able = torch.cpu.get_capabilities()
     has_bfloat16 = bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     if not has_bfloat16:
-        told(note="this processor has no bfloat16, so nothing is said of it")
+        print_line(note="this processor has no bfloat16, so nothing is said of it")
 
     def compare(n_ids: int) -> None:
         cases: dict[str, Callable[[], tuple[float, int]]] = {
@@ -238,7 +234,7 @@ def main() -> None:
                 for name, rate in rates.items()
                 if name.startswith("ours")
             }
-        told(bench="train", ids=n_ids, rows=o.rows, **line)
+        print_line(bench="train", ids=n_ids, rows=o.rows, **line)
 
     for n_ids in o.ids:
         compare(n_ids)
@@ -250,7 +246,7 @@ def main() -> None:
         },
         o.rounds,
     )
-    told(bench="forward", over_bare=rates["ours"] / rates["bare"],
+    print_line(bench="forward", over_bare=rates["ours"] / rates["bare"],
          **{f"{name}_per_cpu_s": round(rate) for name, rate in rates.items()})  # fmt: skip
     rates, _ = _rounds(
         {
@@ -259,7 +255,7 @@ def main() -> None:
         },
         o.rounds,
     )
-    told(bench="balance", ids=first, **{
+    print_line(bench="balance", ids=first, **{
         f"{name}_step_over_fixed": rates["fixed"] / rate for name, rate in rates.items()
     })  # fmt: skip
 

@@ -24,7 +24,7 @@ from flows.storage.home import Home
 from flows.storage.permissions import make_private
 from jobs.market.files import simulate
 from jobs.market.traits import Market
-from tests.bench.past import told
+from tests.bench.lines import print_line
 from tests.flows.conftest import ENVIRONMENT
 from tests.flows.first_night import START
 
@@ -61,19 +61,19 @@ def bench_history(root: Path, users: int, short: int, long: int) -> None:
     """The second of two nights, after a short and after a long history."""
     raw = root / "raw"
     simulate(Market(users, START, long + 3, 3), raw, lambda done, total: None)
-    found = {}
+    by_history = {}
     for history in (short, long):
         home = root / f"home{history}"
         night(home, raw, START + timedelta(days=history))
-        found[history] = night(home, raw, START + timedelta(days=history + 1))
+        by_history[history] = night(home, raw, START + timedelta(days=history + 1))
     again = night(root / f"home{long}", raw, START + timedelta(days=long + 1))
-    told(
+    print_line(
         bench="night_by_history", users=users, short=short, long=long,
-        short_spark_seconds=found[short][1], long_spark_seconds=found[long][1],
-        long_over_short=found[long][1] / found[short][1], aim=1.1,
-        whole_night_long_over_short=found[long][0] / found[short][0],
+        short_spark_seconds=by_history[short][1], long_spark_seconds=by_history[long][1],
+        long_over_short=by_history[long][1] / by_history[short][1], aim=1.1,
+        whole_night_long_over_short=by_history[long][0] / by_history[short][0],
     )  # fmt: skip
-    told(bench="night_with_nothing_to_do", seconds=again[0], recomputed=again[2], aim_seconds=15,
+    print_line(bench="night_with_nothing_to_do", seconds=again[0], recomputed=again[2], aim_seconds=15,
          note="in a process that runs already")  # fmt: skip
 
 
@@ -90,7 +90,9 @@ def bench_growth(root: Path, users: int, nights: int, history: int) -> None:
         at = datetime.now(UTC) + timedelta(seconds=1)
         run_housekeeping(settings, False, at, lambda line: None)
         if n in (0, 1, 4, 9, 14, 19, 24, 29) or n == nights - 1:
-            told(bench="growth", night=n + 1, seconds=took, spark_seconds=spark, **size_of(home))
+            print_line(
+                bench="growth", night=n + 1, seconds=took, spark_seconds=spark, **size_of(home)
+            )
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def main() -> None:
         "| task | metric | model | LightGBM | oracle | LightGBM with latents | model's share of its "
         "gain over the constant | oracle's AUC (main; with any) |\n|---|---|---|---|---|---|---|---|"
     )
-    for name, found in report["tasks"].items():
+    for name, measured in report["tasks"].items():
         task = task_named(name)
         parts = {
             part: rows_of(task, labels, latents, raw, report["splits"][name][part])
@@ -72,38 +72,38 @@ def main() -> None:
         )
         main_ = MAIN_METRIC[type(task.kind)]
         cells = [
-            found["model"].get(main_), found["twin"].get(main_), oracle.get(main_),
+            measured["model"].get(main_), measured["twin"].get(main_), oracle.get(main_),
             ceiling.get(main_),
         ]  # fmt: skip
         auc = oracle["auc"] if "auc" in oracle else rank_auc(task, parts["test"], y["test"])
         print(
             f"| {name} | {main_} | "
             + " | ".join("—" if c is None else f"{c:,.4g}" for c in cells)
-            + f" | {share(main_, found, ceiling):.2f} | {auc:.3f} |",
+            + f" | {share(main_, measured, ceiling):.2f} | {auc:.3f} |",
             flush=True,
         )
 
 
-def share(metric: str, found: Mapping[str, Any], ceiling: Mapping[str, float]) -> float:
+def share(metric: str, measured: Mapping[str, Any], ceiling: Mapping[str, float]) -> float:
     """Of what LightGBM gains over the constant when it is given the latents, what the model gains
     without them."""
-    constant = 0.5 if metric in HIGHER_IS_BETTER else found["constant"][metric]
-    return float((found["model"][metric] - constant) / (ceiling[metric] - constant))
+    constant = 0.5 if metric in HIGHER_IS_BETTER else measured["constant"][metric]
+    return float((measured["model"][metric] - constant) / (ceiling[metric] - constant))
 
 
 def rows_of(
     task: Task, labels: pd.DataFrame, latents: pd.DataFrame, raw: Path, days: list[str]
 ) -> pd.DataFrame:
     """Labelled users of some as-of days, with the truth of that day and their traits."""
-    made = []
+    tables = []
     for day in days:
         mine = labels[pd.to_datetime(labels["as_of"]).dt.date == date.fromisoformat(day)]
         mine = mine[mine[task.label].notna()][["user_key", task.label]]
         truth = pd.read_parquet(raw / f"truth/as_of={day}.parquet")
         joined = mine.merge(latents, on="user_key").merge(truth, on="user_id")
         joined["days_known"] = (date.fromisoformat(day) - date(2025, 1, 1)).days
-        made.append(joined)
-    return pd.concat(made, ignore_index=True)
+        tables.append(joined)
+    return pd.concat(tables, ignore_index=True)
 
 
 def latent_inputs(rows: pd.DataFrame) -> np.ndarray:

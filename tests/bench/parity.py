@@ -33,7 +33,8 @@ from jobs.spark.files import read_table
 from jobs.spark.schema import arrow_schema
 from jobs.stages import job_named
 from tests.bench.duck import differences, features_by_hand
-from tests.bench.past import START, told
+from tests.bench.lines import print_line
+from tests.bench.past import START
 from tests.conftest import REAL_DATA, REPOSITORY
 
 CHUNK, ALONE_EVERY = 64, 40
@@ -114,15 +115,15 @@ def compare(night: Run, root: Path, name: str) -> None:
             seconds["by_hand"] += time.perf_counter() - started
             if not of_sweep[day].rows:
                 continue
-            n, only, found = differences(of_sweep[day].files, [str(root / "hand.parquet")])
+            n, only, by_column = differences(of_sweep[day].files, [str(root / "hand.parquet")])
             by_hand, in_one_only = by_hand + n, in_one_only + only
-            for column, count in found.items():
+            for column, count in by_column.items():
                 columns[column] = columns.get(column, 0) + count
         shutil.rmtree(night.lake.staging(night.run_id, "swept"))
         shutil.rmtree(night.lake.staging(night.run_id, "defined"))
         print(f"{name}: equal so far to {chunk[-1]}: {rows:,} rows, {differ} days, "
               f"{in_one_only} users and {len(columns)} columns differ", flush=True)  # fmt: skip
-    told(
+    print_line(
         bench="parity", log=name, days=len(days), first=str(days[0]), last=str(days[-1]),
         rows=rows, columns=len(USER_FEATURES.columns), days_that_differ_between_engines=differ,
         days_alone_from_a_state=alone, rows_by_hand=by_hand, users_in_one_only=in_one_only,

@@ -7,7 +7,6 @@ pipeline's own job. Each figure is a ratio of two times of the same run.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -44,17 +43,13 @@ from jobs.stage import Settings
 from jobs.stages import SPARK_JOBS, job_named
 from jobs.values.user_key import UserKey
 from tests.bench.duck import differences, features_by_hand
+from tests.bench.lines import print_line
 from tests.bench.night import memory
 from tests.conftest import REPOSITORY
 
 START = date(2025, 1, 1)
 _SQL = {"string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER", "boolean": "BOOLEAN",
         "date": "DATE", "timestamp": "TIMESTAMPTZ", "array<string>": "VARCHAR[]"}  # fmt: skip
-
-
-def told(**line: Any) -> None:
-    print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in line.items()}),
-          flush=True)  # fmt: skip
 
 
 TILE_JOBS = [
@@ -118,9 +113,9 @@ def make_clean(folder: Path, n_users: int, n_events: int, n_days: int) -> dict[s
         c.execute("SET TimeZone = 'UTC'")
         c.execute("SET threads = 2")
 
-        def write(table: Table, made: dict[str, str], source: str) -> None:
+        def write(table: Table, expressions: dict[str, str], source: str) -> None:
             listed = ", ".join(
-                f"CAST({made.get(col.name, 'NULL')} AS {_SQL[col.type]}) AS {col.name}"
+                f"CAST({expressions.get(col.name, 'NULL')} AS {_SQL[col.type]}) AS {col.name}"
                 for col in table.columns
             )
             path = folder / f"{table.name}.parquet"
@@ -176,18 +171,18 @@ class Bench:
         }
         files = {t: (self.inputs | inputs).get(t, []) for t in wanted}
         out = str(self.folder / f"{self._n}-{name}")
-        made = run_job(self.spark, job, files, days, out, self.settings, 1, engine)
-        for table, written in made.written.items():
+        result = run_job(self.spark, job, files, days, out, self.settings, 1, engine)
+        for table, written in result.written.items():
             self.inputs[table] = sorted({p for day in written.values() for p in day.files})
-        return made.written[job.writes[0].name]
+        return result.written[job.writes[0].name]
 
 
-def digests(made: dict[date, WrittenDay]) -> dict[date, str]:
-    return {day: one.digest for day, one in made.items()}
+def digests(days: dict[date, WrittenDay]) -> dict[date, str]:
+    return {day: one.digest for day, one in days.items()}
 
 
 def bench_by_hand(
-    b: Bench, clean: dict[str, list[str]], made: dict[date, WrittenDay], day: date,
+    b: Bench, clean: dict[str, list[str]], ours: dict[date, WrittenDay], day: date,
     spark_seconds: float, spark_gb: float, root: Path,
 ) -> None:  # fmt: skip
     """The same day by hand in DuckDB, from clean rows: rows, columns and time compared."""
@@ -201,10 +196,10 @@ def bench_by_hand(
     inputs = {name: files for name, files in clean.items() if name != "fraud_marks"}
     with Peak() as hand:
         features_by_hand(inputs, vocabulary, day, out)
-    rows, only, found = differences(made[day].files, [str(out)])
-    told(
+    rows, only, differing = differences(ours[day].files, [str(out)])
+    print_line(
         bench="night_over_duckdb", as_of=str(day), rows=rows, columns=len(USER_FEATURES.columns),
-        users_in_one_only=only, columns_that_differ=len(found),
+        users_in_one_only=only, columns_that_differ=len(differing),
         tiles_state_and_features_seconds=spark_seconds, duckdb_seconds=hand.seconds,
         over_duckdb=spark_seconds / hand.seconds, aim=2, peak_gb=spark_gb, duckdb_peak_gb=hand.gb,
         note="Spark makes the day's tiles, merges them into yesterday's state, and computes "
@@ -242,7 +237,7 @@ def bench_plan(root: Path) -> None:
     night.reload_receipts()
     asked = Backfill(days[0], days[-1], list(Stage), EngineName.one_pass, False)
     plan = plan_of_backfill(night, asked)
-    told(
+    print_line(
         bench="plan", days=n_days, stages=len({p.stage for p in plan.days}),
         decisions=len(plan.days), seconds=time.perf_counter() - started, aim_seconds=2,
     )  # fmt: skip
@@ -268,7 +263,7 @@ def main() -> None:
 def bench(o: argparse.Namespace, root: Path) -> None:
     started = time.perf_counter()
     clean = make_clean(root / "clean", o.users, o.events, o.days)
-    told(bench="input", users=o.users, events=o.events, days=o.days,
+    print_line(bench="input", users=o.users, events=o.events, days=o.days,
          seconds=time.perf_counter() - started)  # fmt: skip
     started = time.perf_counter()
     spark = start_session(SparkConfig(memory=o.memory), root / "scratch")
@@ -282,16 +277,16 @@ def bench(o: argparse.Namespace, root: Path) -> None:
             b.run(name, every)
     paths = [path for tiles in TILES.values() for path in b.inputs[tiles.name]]
     rows = sum(pq.read_metadata(path).num_rows for path in paths)
-    told(bench="tiles", events=o.events, tiles=rows, seconds=tiles.seconds, peak_gb=tiles.gb)
+    print_line(bench="tiles", events=o.events, tiles=rows, seconds=tiles.seconds, peak_gb=tiles.gb)
     first = end - timedelta(days=o.range - 1)
     days = [first + timedelta(days=n) for n in range(o.range)]
     with Peak() as items:
         b.run("item_features", days)
-    told(bench="item_features", days=o.range, seconds=items.seconds, peak_gb=items.gb)
+    print_line(bench="item_features", days=o.range, seconds=items.seconds, peak_gb=items.gb)
     with Peak() as state:
         b.run("user_state", [first])
     base = b.inputs[USER_STATE.name]
-    told(bench="user_state_from_the_start", seconds=state.seconds, peak_gb=state.gb)
+    print_line(bench="user_state_from_the_start", seconds=state.seconds, peak_gb=state.gb)
 
     with Peak() as whole:
         one_pass = b.run("user_features", days, "one-pass", user_state=base)
@@ -316,10 +311,10 @@ def bench(o: argparse.Namespace, root: Path) -> None:
             if day != first:
                 b.run("user_state", [day], user_state=states)
                 states = b.inputs[USER_STATE.name]
-            made = b.run("user_features", [day], "per-day", user_state=states)
-        equal &= digests(made)[day] == digests(one_pass)[day]
+            features = b.run("user_features", [day], "per-day", user_state=states)
+        equal &= digests(features)[day] == digests(one_pass)[day]
         alone.append(one.seconds)
-    bench_by_hand(b, clean, made, chosen[-1], alone[-1], one.gb, root)
+    bench_by_hand(b, clean, features, chosen[-1], alone[-1], one.gb, root)
     warm = sorted(alone[1:])[len(alone[1:]) // 2] if len(alone) > 1 else alone[0]
     with Peak() as writing:  # the floor: the same rows read back and written by Arrow alone
         copied = 0
@@ -327,7 +322,7 @@ def bench(o: argparse.Namespace, root: Path) -> None:
             table = pq.read_table(path)
             pq.write_table(table, root / "copy.parquet", compression="zstd")
             copied += table.num_rows
-    told(
+    print_line(
         bench="backfill_one_pass", days=o.range, rows=n_rows, columns=len(USER_FEATURES.columns),
         megabytes=size / 1e6, seconds=whole.seconds, spark_startup=startup,
         rewriting_the_same_rows=writing.seconds * n_rows / max(copied, 1), peak_gb=whole.gb,

@@ -118,15 +118,15 @@ def fit_ours(
     )  # fmt: skip
     torch.set_num_threads(config.machine.threads)
     model = fit_model(spec, chosen).model
-    made = []
+    by_part = []
     for day in (TEST, CHOOSE):
         rows = pq.read_table(path, filters=[("as_of", "=", day)])
         parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
         for batch in rows.to_batches(max_chunksize=4096):
             for name, scores in model.scores(model.outputs(batch)).items():
                 parts[name].append(scores[""].numpy())
-        made.append({name: np.concatenate(p) for name, p in parts.items()})
-    return made[0], made[1]
+        by_part.append({name: np.concatenate(p) for name, p in parts.items()})
+    return by_part[0], by_part[1]
 
 
 def fit_lightgbm(rows: pd.DataFrame, path: Path, inputs: Inputs, name: str) -> np.ndarray:
@@ -154,7 +154,7 @@ def one(call: tuple[int, int, TrainConfig, bool, bool]) -> list[dict[str, Any]]:
     """One group of tasks and one seed."""
     group, seed, config, with_peer, with_single = call
     rows, names = census(), GROUPS[group]
-    made = []
+    lines = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         path = folder / "census.parquet"
@@ -180,15 +180,15 @@ def one(call: tuple[int, int, TrainConfig, bool, bool]) -> list[dict[str, Any]]:
                     path, inputs, [name], config.changed(seed=seed), folder / f"alone-{name}"
                 )
                 line["single_task_auc"] = roc_auc_score(y, alone[name])
-            made.append(line)
-    return made
+            lines.append(line)
+    return lines
 
 
 def summary(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean and 95 % interval over seeds (Student's t), per task."""
     from scipy.stats import t
 
-    made = []
+    table = []
     for data, task in dict.fromkeys((x["data"], x["task"]) for x in lines):
         mine = [x for x in lines if (x["data"], x["task"]) == (data, task)]
         row: dict[str, Any] = {"data": data, "task": task, "seeds": len(mine)}
@@ -203,8 +203,8 @@ def summary(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 row |= {"gain_over_lightgbm": round(float(gain.mean()), 5),
                         "interval": [round(float(gain.mean() - half), 5),
                                      round(float(gain.mean() + half), 5)]}  # fmt: skip
-        made.append(row)
-    return made
+        table.append(row)
+    return table
 
 
 def main() -> None:
@@ -225,9 +225,9 @@ def main() -> None:
              for g in o.groups for s in range(o.seeds)]  # fmt: skip
     lines = []
     with ProcessPoolExecutor(o.processes) as pool:
-        for made in pool.map(one, calls):
-            lines += made
-            for line in made:
+        for of_seed in pool.map(one, calls):
+            lines += of_seed
+            for line in of_seed:
                 print(json.dumps({k: round(v, 5) if isinstance(v, float) else v
                                   for k, v in line.items()}), flush=True)  # fmt: skip
     for row in summary(lines):

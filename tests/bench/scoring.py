@@ -37,7 +37,8 @@ from models.data.label_layout import Layout
 from models.network.calibration import Calibration
 from models.network.network import Network
 from models.score import score
-from tests.bench.__main__ import cpu_seconds, seconds, told
+from tests.bench.__main__ import cpu_seconds, seconds
+from tests.bench.lines import print_line
 from tests.models.simulated_examples import NIGHT, write_features
 
 ROWS = 50_000
@@ -54,8 +55,8 @@ class Scorer(mlflow.pyfunc.PythonModel):
         schema = arrow_schema(USER_FEATURES)
         schema = pa.schema([schema.field(name) for name in model_input.columns])
         rows = pa.Table.from_pandas(model_input, schema=schema, preserve_index=False)
-        made = self.model.scores(self.model.outputs(rows))
-        columns = [x if x.ndim == 2 else x[:, None] for of in made.values() for x in of.values()]
+        scores = self.model.scores(self.model.outputs(rows))
+        columns = [x if x.ndim == 2 else x[:, None] for of in scores.values() for x in of.values()]
         return torch.cat(columns, dim=1).float().numpy()
 
 
@@ -120,12 +121,12 @@ def main() -> None:
             took["cpu"] = cpu_seconds(lambda: score(spec))
 
         wall = seconds(ours)
-        told(
+        print_line(
             bench="score", rows=ROWS, rows_per_cpu_second=ROWS / took["cpu"],
             over_bare_forward=bare / took["cpu"],
         )  # fmt: skip
         theirs = spark_udf(path, folder)
-        told(
+        print_line(
             bench="score_spark_udf", rows=ROWS, ours_seconds=wall, spark_udf_seconds=theirs,
             over_spark_udf=theirs / wall,
         )  # fmt: skip

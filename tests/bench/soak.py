@@ -187,12 +187,12 @@ def move_orders(raw: Path, days: list[date]) -> None:
             continue
         rows = list(csv.reader(io.StringIO(gzip.decompress(old.read_bytes()).decode("latin-1"))))
         heads = {"line_id": "line", "price": "unit_price"}
-        made = io.StringIO()
-        out = csv.writer(made, lineterminator="\n")
+        text = io.StringIO()
+        out = csv.writer(text, lineterminator="\n")
         out.writerow(["channel", *(heads.get(h, h) for h in rows[0])])
         out.writerows(["web", *row] for row in rows[1:])
         new = raw / f"orders_v2/{day}.csv.gz"
-        new.write_bytes(gzip.compress(made.getvalue().encode("latin-1"), mtime=0))
+        new.write_bytes(gzip.compress(text.getvalue().encode("latin-1"), mtime=0))
         old.unlink()
 
 
@@ -275,8 +275,8 @@ def main() -> None:
     parser.add_argument("--nights", type=int, default=30)
     parser.add_argument("--users", type=int, default=150)
     parser.add_argument("--root", type=Path, help="folder to work in; kept")
-    told = parser.parse_args()
-    of = Soak(told.root or Path(tempfile.mkdtemp(prefix="nightjar-soak-")))
+    options = parser.parse_args()
+    of = Soak(options.root or Path(tempfile.mkdtemp(prefix="nightjar-soak-")))
     of.home.mkdir(parents=True, exist_ok=True)
     Receiver.of = of
     hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
@@ -295,7 +295,7 @@ def main() -> None:
         up.wait_for(f"{up.api_url(settings)}/health", server, "Prefect", of.home / "logs")
         with temporary_settings({PREFECT_API_URL: up.api_url(settings)}):
             up.deploy(settings)
-        soak(of, told.nights, told.users)
+        soak(of, options.nights, options.users)
     print("\nalerts:")
     for text in of.alerts:
         print("  " + " | ".join(text.splitlines()[:2])[:200])
@@ -313,7 +313,7 @@ def main() -> None:
             }
         )
     )
-    if told.root is None:
+    if options.root is None:
         shutil.rmtree(of.root, ignore_errors=True)
 
 

@@ -76,19 +76,21 @@ class Ended:
 
 def stopped(
     call: tuple[str, ...],
-    told: dict[str, str],
+    variables: dict[str, str],
     mark: str,
     line: str,
     number: signal.Signals,
     wait: float,
 ) -> Ended:
     """Run the command, and send it a signal `wait` seconds after a line that holds `line`."""
-    return disturbed([*COMMAND, *call], told, mark, line, wait, lambda pid: os.kill(pid, number))
+    return disturbed(
+        [*COMMAND, *call], variables, mark, line, wait, lambda pid: os.kill(pid, number)
+    )
 
 
 def disturbed(
     command: Sequence[str],
-    told: dict[str, str],
+    variables: dict[str, str],
     mark: str,
     line: str,
     wait: float,
@@ -101,7 +103,7 @@ def disturbed(
     """
     with subprocess.Popen(
         command,
-        env=told,
+        env=variables,
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -112,9 +114,9 @@ def disturbed(
         assert process.stdout is not None
         before: list[str] = []
         while line:
-            found = process.stdout.readline()
-            before.append(found.rstrip())
-            if not found or line in found:
+            printed = process.stdout.readline()
+            before.append(printed.rstrip())
+            if not printed or line in printed:
                 break
         time.sleep(wait)
         started = time.monotonic()
@@ -167,27 +169,27 @@ def main() -> None:
     parser.add_argument("--moments", type=int, nargs="*", default=range(len(MOMENTS)))
     parser.add_argument("--outages", nargs="*", default=[outage.__name__ for outage in OUTAGES])
     parser.add_argument("--as-of", type=date.fromisoformat, default=NIGHT)
-    told = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="nightjar-stops-") as folder:
         root = Path(folder)
-        if told.raw is None:
+        if options.raw is None:
             simulate(Market(150, START, DAYS + 2, 3), root / "raw", lambda done, total: None)
         else:
-            (root / "raw").symlink_to(told.raw.absolute())
-        call = ("run", "--as-of", str(told.as_of))
+            (root / "raw").symlink_to(options.raw.absolute())
+        call = ("run", "--as-of", str(options.as_of))
         undisturbed(call, environment(root, root / "whole", "whole"))
         expected = contents(root / "whole")
-        problems = [] if not told.moments else signals(root, call, told.moments, expected)
+        problems = [] if not options.moments else signals(root, call, options.moments, expected)
         for outage in OUTAGES:
-            if outage.__name__ in told.outages:
+            if outage.__name__ in options.outages:
                 problems += outage(root, call, expected)
         print(json.dumps({"wrong": len(problems), "problems": problems}))
     sys.exit(bool(problems))
 
 
-def undisturbed(call: tuple[str, ...], told: dict[str, str]) -> None:
+def undisturbed(call: tuple[str, ...], variables: dict[str, str]) -> None:
     done = subprocess.run(
-        [*COMMAND, *call], env=told, cwd=REPOSITORY, capture_output=True, text=True
+        [*COMMAND, *call], env=variables, cwd=REPOSITORY, capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(f"{' '.join(call)} failed:\n{done.stderr[-3000:]}")
@@ -201,11 +203,11 @@ def signals(
     for n in moments:
         line, number, wait = MOMENTS[n]
         mark = f"stop-{n}"
-        told = environment(root, root / "home", mark)
-        found = stopped(call, told, mark, line, number, wait)
+        variables = environment(root, root / "home", mark)
+        ended = stopped(call, variables, mark, line, number, wait)
         last = KEPT if line or wait > 2 else STOPPED
-        wrong = strange(found, last, 128 + number)
-        problems += said(f"{number.name} {wait} s after {line!r}", found, wrong)
+        wrong = strange(ended, last, 128 + number)
+        problems += said(f"{number.name} {wait} s after {line!r}", ended, wrong)
     undisturbed(call, environment(root, root / "home", "stop-end"))
     return problems + differing("stopped", contents(root / "home"), expected)
 
@@ -220,14 +222,14 @@ def database_away(root: Path, call: tuple[str, ...], expected: dict[str, Any]) -
         server = make_url(url).set(port=door.port).render_as_string(hide_password=False)
         for n, (line, wait) in enumerate(AWAY_AT):
             mark = f"database-{n}"
-            told = environment(root, root / "served", mark) | {"NIGHTJAR_POSTGRES_URL": server}
-            found = disturbed(
-                [*COMMAND, *call], told, mark, line, wait, lambda pid: door.shut(), GRACE
+            variables = environment(root, root / "served", mark) | {"NIGHTJAR_POSTGRES_URL": server}
+            ended = disturbed(
+                [*COMMAND, *call], variables, mark, line, wait, lambda pid: door.shut(), GRACE
             )
             door.open_again()
-            wrong = strange(found, "the database does not answer. What is finished is kept", 1)
-            problems += said(f"database away {wait} s after {line!r}", found, wrong)
-        undisturbed(call, told)
+            wrong = strange(ended, "the database does not answer. What is finished is kept", 1)
+            problems += said(f"database away {wait} s after {line!r}", ended, wrong)
+        undisturbed(call, variables)
         return problems + differing("database", contents_on(url, root / "served"), expected)
 
 
@@ -238,7 +240,7 @@ def mlflow_away(root: Path, call: tuple[str, ...], expected: dict[str, Any]) -> 
     if why is not None:
         return skipped("mlflow_away", why)
     with postgres_server() as url:
-        told = environment(root, root / "untracked", "mlflow") | {"NIGHTJAR_POSTGRES_URL": url}
+        variables = environment(root, root / "untracked", "mlflow") | {"NIGHTJAR_POSTGRES_URL": url}
 
         def lock(pid: int) -> None:
             on_server(
@@ -249,15 +251,15 @@ def mlflow_away(root: Path, call: tuple[str, ...], expected: dict[str, Any]) -> 
             )
 
         on_server(url, "CREATE DATABASE nightjar_mlflow")
-        found = disturbed([*COMMAND, *call], told, "mlflow", "train: ", 0.0, lock, GRACE)
-        wrong = strange(found, "its page: ", 0, n_told=3)
-        if "warning: MLflow does not have model" not in found.after:
+        ended = disturbed([*COMMAND, *call], variables, "mlflow", "train: ", 0.0, lock, GRACE)
+        wrong = strange(ended, "its page: ", 0, n_last=3)
+        if "warning: MLflow does not have model" not in ended.after:
             wrong.append("no word of it")
-        problems = said("MLflow away while training", found, wrong)
+        problems = said("MLflow away while training", ended, wrong)
         problems += differing("untracked", contents_on(url, root / "untracked"), expected)
         on_server(url, "ALTER DATABASE nightjar_mlflow ALLOW_CONNECTIONS true")
-        again = disturbed([*COMMAND, *call], told, "mlflow", "", 0.0, lambda pid: None, GRACE)
-        wrong = strange(again, "its page: ", 0, n_told=3)
+        again = disturbed([*COMMAND, *call], variables, "mlflow", "", 0.0, lambda pid: None, GRACE)
+        wrong = strange(again, "its page: ", 0, n_last=3)
         if "champion is model" not in again.after:
             wrong.append("no word of the champion")
         return problems + said("MLflow back", again, wrong)
@@ -266,20 +268,26 @@ def mlflow_away(root: Path, call: tuple[str, ...], expected: dict[str, Any]) -> 
 def prefect_away(root: Path, call: tuple[str, ...], expected: dict[str, Any]) -> list[str]:
     """Shut the port of a lasting server of Prefect's, and open it again. What was wrong."""
     with prefect_server(root / "prefect") as port, doorway(port) as door:
-        told = environment(root, root / "followed", "prefect") | {
+        variables = environment(root, root / "followed", "prefect") | {
             "PREFECT_API_URL": f"http://127.0.0.1:{door.port}/api"
         }
         away = "Prefect's server does not answer. What is finished is kept"
-        found = disturbed(
-            [*COMMAND, *call], told, "prefect", "clean_orders:", 1.0, lambda pid: door.shut(), GRACE
+        ended = disturbed(
+            [*COMMAND, *call],
+            variables,
+            "prefect",
+            "clean_orders:",
+            1.0,
+            lambda pid: door.shut(),
+            GRACE,
         )
-        wrong = strange(found, away, 1)
-        if "is not announced: Prefect's server does not answer" not in found.after:
+        wrong = strange(ended, away, 1)
+        if "is not announced: Prefect's server does not answer" not in ended.after:
             wrong.append("no word of the announcement")
-        problems = said("Prefect away while cleaning", found, wrong)
+        problems = said("Prefect away while cleaning", ended, wrong)
         problems += differing("followed", contents(root / "followed"), expected)
         door.open_again()
-        undisturbed(call, told)
+        undisturbed(call, variables)
         return problems
 
 
@@ -341,25 +349,25 @@ def contents_on(url: str, home: Path) -> dict[str, Any]:
         del os.environ[CATALOGUE_VARIABLE]
 
 
-def strange(found: Ended, last: str, code: int, n_told: int = 1) -> list[str]:
+def strange(ended: Ended, last: str, code: int, n_last: int = 1) -> list[str]:
     """What must not be of a night that was disturbed, and should end with `last`."""
-    lines = found.after.splitlines()
-    wrong = [f"said {line}" for line in lines[:-n_told] if not is_line_of_a_night(line)]
+    lines = ended.after.splitlines()
+    wrong = [f"said {line}" for line in lines[:-n_last] if not is_line_of_a_night(line)]
     if not lines or not lines[-1].startswith(last):
         wrong.append(f"ended with {lines[-1:]}")
-    if found.code != code:
-        wrong.append(f"exit code {found.code}, expected {code}")
-    return wrong + [f"left {process}" for process in found.left]
+    if ended.code != code:
+        wrong.append(f"exit code {ended.code}, expected {code}")
+    return wrong + [f"left {process}" for process in ended.left]
 
 
-def said(moment: str, found: Ended, wrong: list[str]) -> list[str]:
+def said(moment: str, ended: Ended, wrong: list[str]) -> list[str]:
     """Print what came of a moment; what was wrong with it, named by the moment."""
     about = {
         "moment": moment,
         "fine": not wrong,
-        "seconds": round(found.seconds, 2),
-        "code": found.code,
-        "after": found.after.splitlines()[-6:],
+        "seconds": round(ended.seconds, 2),
+        "code": ended.code,
+        "after": ended.after.splitlines()[-6:],
         "wrong": wrong,
     }
     print(json.dumps(about), flush=True)
@@ -371,10 +379,10 @@ def skipped(what: str, why: str) -> list[str]:
     return []
 
 
-def differing(what: str, found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+def differing(what: str, held: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     """Tables, and the release, in which a home differs from an undisturbed one."""
-    wrong = [f"{what}: {name} differs" for name in expected if found[name] != expected[name]]
-    print(json.dumps({"home": what, "release": found["release"], "differs": wrong}), flush=True)
+    wrong = [f"{what}: {name} differs" for name in expected if held[name] != expected[name]]
+    print(json.dumps({"home": what, "release": held["release"], "differs": wrong}), flush=True)
     return wrong
 
 

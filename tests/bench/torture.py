@@ -89,9 +89,9 @@ def reconciled(
         DEDUP_DAYS,
     ).localCheckpoint()
     places = {(row.file, row.line) for some in said.values() for row in some}
-    found = [(row.file, row.line) for row in judged.select("file", "line").collect()]
-    if len(found) != len(places) or set(found) != places:
-        problems.append(f"{format_}: {len(places)} rows landed, {len(found)} judged")
+    judged_places = [(row.file, row.line) for row in judged.select("file", "line").collect()]
+    if len(judged_places) != len(places) or set(judged_places) != places:
+        problems.append(f"{format_}: {len(places)} rows landed, {len(judged_places)} judged")
     counts = reconciliation(
         judged, rules_of(clean_table_named("reviews"), Context(KEY, EUROS)).table
     ).agg(*(F.sum(f"n_{name}").alias(name) for name in ("in", *VERDICTS)))
@@ -111,10 +111,10 @@ def _files(
     files: dict[str, tuple[Source, list[RawFile]]] = {}
     rng = random.Random(seed)
     for i in range(n):
-        made = broken(format_, rng)
-        of = replace(made.source, tables=(REVIEWS,), landed_on=None, files="{day}")
-        path = folder / f"{i}-{made.name}"
-        path.write_bytes(made.content)
+        file = broken(format_, rng)
+        of = replace(file.source, tables=(REVIEWS,), landed_on=None, files="{day}")
+        path = folder / f"{i}-{file.name}"
+        path.write_bytes(file.content)
         if all(row.line != WHOLE_FILE for row in raw_rows(path, of)):
             files.setdefault(repr(of), (of, []))[1].append(RawFile(path, path.name, DAY))
     return files

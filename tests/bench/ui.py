@@ -234,17 +234,17 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=150)
     parser.add_argument("--pools", action="store_true", help="a worker for each pool")
     parser.add_argument("--clone", action="store_true", help="start from `git clone`")
-    told = parser.parse_args()
+    options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="nightjar-ui-"))
-    simulate(Market(told.users, START, DAYS, 3), root / "raw", lambda done, total: None)
+    simulate(Market(options.users, START, DAYS, 3), root / "raw", lambda done, total: None)
     first = time.monotonic()
-    project = clone(root) if told.clone else REPOSITORY
-    python = str(project / ".venv/bin/python") if told.clone else sys.executable
+    project = clone(root) if options.clone else REPOSITORY
+    python = str(project / ".venv/bin/python") if options.clone else sys.executable
     began = time.monotonic()
     with (root / "up.log").open("wb") as log:
         up = subprocess.Popen(
             [python, "-c", "from flows.cli.main import main; main()", "up"],
-            env=environment(root, project, told.pools), cwd=project, stdout=log, stderr=subprocess.STDOUT,
+            env=environment(root, project, options.pools), cwd=project, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
         while b"Ctrl-C stops" not in (root / "up.log").read_bytes():
@@ -258,11 +258,11 @@ def main() -> None:
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
             )
             page = browser.new_page(viewport={"width": 1280, "height": 900})
-            night(page, root, told.pictures)
-            if told.clone:
+            night(page, root, options.pictures)
+            if options.clone:
                 say("from git clone to the first published release", time.monotonic() - first)
-            backfill(page, told.pictures)
-            pages(page, root, told.pictures)
+            backfill(page, options.pictures)
+            pages(page, root, options.pictures)
             browser.close()
     finally:
         up.send_signal(signal.SIGINT)

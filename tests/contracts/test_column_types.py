@@ -52,8 +52,8 @@ def test_jobs_and_models_mean_the_same_arrow_type_as_spark_and_iceberg(name: str
 def test_duckdb_gives_back_the_arrow_type_that_it_was_given(name: str) -> None:
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        found = connection.sql(f"SELECT CAST(NULL AS {sql_type(name)}) AS x").to_arrow_table()
-    assert _plain(found.schema.field("x").type) == _plain(arrow_type(name))
+        table = connection.sql(f"SELECT CAST(NULL AS {sql_type(name)}) AS x").to_arrow_table()
+    assert _plain(table.schema.field("x").type) == _plain(arrow_type(name))
 
 
 @EVERY_TYPE

@@ -10,7 +10,7 @@ from contracts.foreign import library_message, without_values
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "hidden"),
     [
         (
             "Casting from timestamp[ns, tz=UTC] to timestamp[us, tz=UTC] would lose data: 1748772000",
@@ -22,12 +22,12 @@ from contracts.foreign import library_message, without_values
         ("no user <ann.miller＠gmail@x.com>, @bob or user4915112345678", "no user … … or user…"),
     ],
 )
-def test_quoted_texts_mails_and_numbers_are_hidden(text: str, told: str) -> None:
-    assert without_values(text) == told
+def test_quoted_texts_mails_and_numbers_are_hidden(text: str, hidden: str) -> None:
+    assert without_values(text) == hidden
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (FileNotFoundError(2, "No such file or directory", "ann.csv"), "No such file or directory"),
         (OSError("ann@example.com: gone"), "… gone"),
@@ -38,5 +38,5 @@ def test_quoted_texts_mails_and_numbers_are_hidden(text: str, told: str) -> None
     ],
     ids=["file", "text", "key", "nothing", "json", "lines"],
 )  # fmt: skip
-def test_an_error_is_told_on_one_line(error: Exception, told: str) -> None:
-    assert library_message(error) == told
+def test_an_error_is_told_on_one_line(error: Exception, message: str) -> None:
+    assert library_message(error) == message

@@ -41,9 +41,9 @@ def test_a_night_knows_from_which_day_on_each_task_can_be_trained() -> None:
         GRID + timedelta(days=2 * 3 * 14 + 30 + 2),
         GRID + timedelta(days=2 * 7 * 14 + 90 + 2),
     ]
-    found = asked(date(2025, 1, 10))
-    assert [f.from_day for f in found] == first
-    assert [f.by_time_from for f in found] == by_time
+    histories = asked(date(2025, 1, 10))
+    assert [f.from_day for f in histories] == first
+    assert [f.by_time_from for f in histories] == by_time
     for k, (day, later) in enumerate(zip(first, by_time, strict=True)):
         assert asked(day - timedelta(days=1))[k].split is None
         assert asked(day)[k].split == Split((GRID,), (GRID,), (GRID,), by_user=True)
@@ -60,9 +60,9 @@ def test_a_night_knows_from_which_day_on_each_task_can_be_trained() -> None:
 
 
 def test_what_can_be_trained_can_be_trained_tonight() -> None:
-    found = asked(date(2026, 6, 1))
-    assert [f.from_day for f in found] == [date(2026, 6, 1)] * 3
-    assert waiting(found) == []
+    histories = asked(date(2026, 6, 1))
+    assert [f.from_day for f in histories] == [date(2026, 6, 1)] * 3
+    assert waiting(histories) == []
 
 
 def test_settings_that_never_reach_far_enough_are_told_apart() -> None:
@@ -100,6 +100,6 @@ def test_each_task_goes_by_the_tables_that_it_is_labelled_from() -> None:
     assert first_days_of(named, days | {"orders": None}) == {"next_rating_90d": date(2025, 3, 1)}
     (churn,) = named[3:]
     assert first_days_of([churn], {"users": FIRST}) == {"churn_28d": FIRST}
-    found = trainable(named[:2], first_days_of(named, days), date(2025, 3, 20), DAYS)
-    assert [f.split is None for f in found] == [False, True]
-    assert trainable(named[:2], {"purchase_7d": FIRST}, date(2025, 3, 20), DAYS) == found[:1]
+    histories = trainable(named[:2], first_days_of(named, days), date(2025, 3, 20), DAYS)
+    assert [f.split is None for f in histories] == [False, True]
+    assert trainable(named[:2], {"purchase_7d": FIRST}, date(2025, 3, 20), DAYS) == histories[:1]

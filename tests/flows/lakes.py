@@ -66,9 +66,9 @@ class FakeRegistry:
         return moved
 
     def mark_erased(self, people: Mapping[str, int]) -> list[str]:
-        made = [model for model, n in people.items() if self.marked.get(model) != n]
+        newly_marked = [model for model, n in people.items() if self.marked.get(model) != n]
         self.marked = dict(people)
-        return made
+        return newly_marked
 
 
 def release_of(lake: Lake, tmp_path: Path, as_of: date, release_id: str) -> Release:

@@ -51,8 +51,8 @@ class Doorway:
 
 @contextmanager
 def doorway(port: int) -> Iterator[Doorway]:
-    made = Doorway(port)
+    door = Doorway(port)
     try:
-        yield made
+        yield door
     finally:
-        made.shut()
+        door.shut()

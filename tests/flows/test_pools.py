@@ -17,7 +17,7 @@ from contracts.errors import ContractError
 from flows import pools
 from tests.conftest import REPOSITORY
 
-TOLD = {
+VARIABLES = {
     "image": "registry.example/nightjar:1",
     "command": ["prefect", "flow-run", "execute"],
     "env": [{"name": "NIGHTJAR_HOME", "value": "/nightjar"}],
@@ -30,15 +30,15 @@ def job_of(pool: str) -> dict[str, Any]:
     """The manifest, with what was told and the defaults of the template filled in."""
     template = json.loads((REPOSITORY / f"infra/kubernetes/{pool}.json").read_text())
     variables = template["variables"]
-    assert set(variables["required"]) <= TOLD.keys()
+    assert set(variables["required"]) <= VARIABLES.keys()
     defaults = {n: v["default"] for n, v in variables["properties"].items() if "default" in v}
     known = {*variables["properties"], "command", "labels", "name"}
     placed = {p.name for p in find_placeholders(template["job_configuration"])}
     assert placed <= known  # a placeholder that nobody fills would be sent as it stands
-    made: dict[str, Any] = apply_values(
-        template["job_configuration"]["job_manifest"], defaults | TOLD
+    job: dict[str, Any] = apply_values(
+        template["job_configuration"]["job_manifest"], defaults | VARIABLES
     )
-    return made
+    return job
 
 
 @pytest.mark.parametrize("pool", ["spark", "gpu"])
@@ -73,27 +73,27 @@ def state(kind: StateType, message: str = "") -> State[Any]:
 @pytest.fixture
 def asked(monkeypatch) -> list[tuple[str, dict[str, Any], str]]:
     """What was asked of Prefect: deployment, parameters, idempotency key."""
-    made: list[tuple[str, dict[str, Any], str]] = []
+    calls: list[tuple[str, dict[str, Any], str]] = []
     answers: dict[str, State[Any]] = {}
 
     def run(name: str, parameters: dict[str, Any], idempotency_key: str) -> Any:
-        made.append((name, parameters, idempotency_key))
-        found = answers.get(idempotency_key, state(StateType.COMPLETED))
-        return SimpleNamespace(name="dusk", state=found)
+        calls.append((name, parameters, idempotency_key))
+        answer = answers.get(idempotency_key, state(StateType.COMPLETED))
+        return SimpleNamespace(name="dusk", state=answer)
 
     monkeypatch.setattr(pools, "run_deployment", run)
     monkeypatch.setattr(pools, "say", lambda line: None)
     monkeypatch.setattr(pools, "flow_run", SimpleNamespace(id="f1", run_count=2))
     monkeypatch.setattr(pools, "ANSWERS", answers, raising=False)
-    return made
+    return calls
 
 
 def test_a_night_hands_its_parts_over_in_order_each_under_a_key_of_its_own(asked) -> None:
     pools.on_pools(Night(), Path("m.toml"), "")
-    told = {"as_of": "2025-03-01", "source": "m.toml", "raw": "", "no_train": False}
+    parameters = {"as_of": "2025-03-01", "source": "m.toml", "raw": "", "no_train": False}
     assert asked == [
-        ("prepare/prepare", told, "f1-prepare/prepare"),
-        ("train/train", told, "f1-train/train"),
+        ("prepare/prepare", parameters, "f1-prepare/prepare"),
+        ("train/train", parameters, "f1-train/train"),
     ]
 
 

@@ -97,12 +97,12 @@ def test_a_night_without_a_model_publishes_all_but_scores(
     database = tmp_path / "home" / "nightjar.duckdb"
     (known,) = query(database, "SELECT count(*) FROM user_features")[1][0]
     assert known > 0
-    found = query(
+    result = query(
         database,
         "SELECT count(*), count(DISTINCT user_key), count(score_purchase_7d), "
         "count(method_churn_28d), any_value(model_id) FROM newest_scores",
     )
-    assert found[1] == [(known, known, 0, 0, NO_MODEL)]
+    assert result[1] == [(known, known, 0, 0, NO_MODEL)]
     assert f"Nobody is scored as of {NIGHT}" in Path(done["report"]).read_text()
     (who,) = query(database, "SELECT min(user_key) FROM user_scores")[1][0]
     assert explain(night, who, NIGHT, lambda line: None).mismatches == []

@@ -62,8 +62,8 @@ def label(
         items=table("item_id | category_id | occurred_at | landed_on\n" + items, ITEMS),
     )
     tasks = [task for task in TASKS if of is None or task.name in of]
-    made = labels(table(features, USER_FEATURES), known, [A], until, 2, tasks)
-    return {r.user_key: {t.name: r[t.label] for t in TASKS} for r in made.collect()}
+    labelled = labels(table(features, USER_FEATURES), known, [A], until, 2, tasks)
+    return {r.user_key: {t.name: r[t.label] for t in TASKS} for r in labelled.collect()}
 
 
 DAYS = "user_key | day | landed_on | n_events | spend_minor | undone_minor"
@@ -159,11 +159,11 @@ def test_a_regression_is_the_sum_below_zero_too(spark) -> None:
     ]  # fmt: skip
     frame = spark.createDataFrame(rows, "user string, offset int, target string, value bigint")
     kind = _BY_KIND[Regression]
-    made = frame.groupBy("user").agg(kind.aggregate(task).alias(task.name))
-    found = {
-        r.user: r.label for r in made.select("user", kind.label(task).alias("label")).collect()
+    sums = frame.groupBy("user").agg(kind.aggregate(task).alias(task.name))
+    by_user = {
+        r.user: r.label for r in sums.select("user", kind.label(task).alias("label")).collect()
     }
-    assert found == {"ann": -300, "bob": 0}
+    assert by_user == {"ann": -300, "bob": 0}
 
 
 def test_the_first_review_gives_the_rating_and_none_gives_null(table) -> None:
@@ -347,7 +347,7 @@ def test_what_happens_long_after_decides_no_label(table) -> None:
 
 def test_examples_have_at_least_one_label(table) -> None:
     features = table("user_key | as_of\n ann | 2025-01-01\n bob | 2025-01-01", USER_FEATURES)
-    made = examples(
+    rows = examples(
         features,
         table(
             """
@@ -358,4 +358,4 @@ def test_examples_have_at_least_one_label(table) -> None:
             LABELS,
         ),
     )
-    assert rows_of(made, "user_key", "label_spend_30d") == [("ann", 0)]
+    assert rows_of(rows, "user_key", "label_spend_30d") == [("ann", 0)]

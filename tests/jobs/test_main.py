@@ -30,9 +30,11 @@ def test_a_stage_runs_alone_and_reports_its_files(spark, tmp_path: Path) -> None
     source = next(s for s in read_mapping(path).sources if s.name == "engagements")
     files = raw_files(source, tmp_path / "raw")
     days = [f.landed_on for f in files]
-    made = write_days(spark, landed(spark, source, files), LANDED, days, str(tmp_path / "landed"))
+    written = write_days(
+        spark, landed(spark, source, files), LANDED, days, str(tmp_path / "landed")
+    )
     spec = {
-        "inputs": {"landed": [p for m in made.values() for p in m.files]},
+        "inputs": {"landed": [p for m in written.values() for p in m.files]},
         "days": [str(d) for d in days],
         "folder": str(tmp_path / "out"),
         "mapping": str(path),

@@ -76,7 +76,7 @@ def write_examples(
         for task in TASKS:
             closed = as_of + timedelta(days=task.closes_after + 2) <= NIGHT
             if isinstance(task.kind, Count):
-                made = rng.poisson(np.exp(0.5 + s))
+                outcomes = rng.poisson(np.exp(0.5 + s))
             elif isinstance(task.kind, MultiLabel):
                 books, shoes = rng.random(n) < 1 / (1 + np.exp(-2 * s)), rng.random(n) < 0.5
                 named = zip(books, shoes, strict=True)
@@ -84,10 +84,10 @@ def write_examples(
                 columns[task.label] = [of if closed else None for of in lists]
                 continue
             elif task.name.endswith("_fraud_30d"):
-                made = rng.random(n) < 0.3 / (1 + np.exp(-2 * s))
+                outcomes = rng.random(n) < 0.3 / (1 + np.exp(-2 * s))
             else:
-                made = labels[task.name]
-            columns[task.label] = [int(x) if closed else None for x in made]
+                outcomes = labels[task.name]
+            columns[task.label] = [int(x) if closed else None for x in outcomes]
         path = folder / f"{as_of}.parquet"
         pq.write_table(pa.Table.from_pydict(columns, schema=arrow_schema(EXAMPLES)), path)
         paths.append(str(path))

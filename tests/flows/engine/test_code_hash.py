@@ -46,9 +46,9 @@ def f(days):
 
 def test_prose_and_what_is_not_called_do_not_count(folder: Path) -> None:
     first = of(folder, top=TOP, below=BELOW)
-    told = '"""Doc."""\n# why\n_ONE = 1\n"""Of what."""\n\ndef f(days):\n    """More."""\n'
-    told += "    return (max(days)\n            + _ONE)\n"
-    assert of(folder, top=TOP, below=told) == first
+    commented = '"""Doc."""\n# why\n_ONE = 1\n"""Of what."""\n\ndef f(days):\n    """More."""\n'
+    commented += "    return (max(days)\n            + _ONE)\n"
+    assert of(folder, top=TOP, below=commented) == first
     assert of(folder, top=TOP, below=BELOW, beside="def h():\n    return 1\n") == first
     assert of(folder, top=TOP, below=BELOW + "\ndef beside():\n    return 1\n") == first
 

@@ -74,10 +74,10 @@ def test_receipts_are_read_back_and_replaced(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/n.db"
     Receipts(open_database(url)).write([RECEIPT, replace(RECEIPT, stage="t")])
     Receipts(open_database(url)).write([replace(RECEIPT, rows_out=7)])
-    found = Receipts(open_database(url))
-    assert found.get("s", D).rows_out == 7
-    assert found.get("t", D).fingerprint == PRINT
-    assert found.days("s") == (D,)
+    receipts = Receipts(open_database(url))
+    assert receipts.get("s", D).rows_out == 7
+    assert receipts.get("t", D).fingerprint == PRINT
+    assert receipts.days("s") == (D,)
 
 
 def test_a_raw_file_is_hashed_again_when_it_changes(tmp_path: Path) -> None:
@@ -110,10 +110,10 @@ def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch,
     monkeypatch.setenv("NIGHTJAR_SETTLE_DAYS", "4")
     monkeypatch.setenv("NIGHTJAR_TRAIN__NETWORK__DEPTH", "3")
     monkeypatch.setenv("NIGHTJAR_TRAIN__OPTIMISER__MAX_GRAD_NORM", "none")
-    found = read_settings(home=tmp_path / "x")
-    assert (found.settle_days, found.mlflow_port, found.home) == (4, 1, tmp_path / "x")
-    assert (found.train.network.width, found.train.network.depth) == (16, 3)
-    assert found.train.optimiser.max_grad_norm is None
+    settings = read_settings(home=tmp_path / "x")
+    assert (settings.settle_days, settings.mlflow_port, settings.home) == (4, 1, tmp_path / "x")
+    assert (settings.train.network.width, settings.train.network.depth) == (16, 3)
+    assert settings.train.optimiser.max_grad_norm is None
 
 
 def test_a_setting_by_its_old_name_is_refused_with_the_new_one(monkeypatch, tmp_path) -> None:

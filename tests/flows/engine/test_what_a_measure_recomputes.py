@@ -47,8 +47,8 @@ def fingerprints(copy: Path) -> dict[str, list[str]]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
+    by_stage: dict[str, list[str]] = json.loads(done.stdout)
+    return by_stage
 
 
 def changed(copy: Path, old: str, new: str) -> set[str]:

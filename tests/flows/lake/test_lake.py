@@ -81,15 +81,17 @@ def test_history_shares_month_files_and_a_day_of_it_can_be_replaced(
 
     lake.commit(USER_ITEM_DAYS, {D2: day_file(tmp_path, D2, 5)})  # a night's file, within history
     left = lake.files(USER_ITEM_DAYS, D1, D1 + timedelta(days=31))
-    found = pa.concat_tables([pq.read_table(f.path) for f in left]).column("landed_on").to_pylist()
-    assert len(found) == 30 + 5
-    assert found.count(D2) == 5
+    landing_days = (
+        pa.concat_tables([pq.read_table(f.path) for f in left]).column("landed_on").to_pylist()
+    )
+    assert len(landing_days) == 30 + 5
+    assert landing_days.count(D2) == 5
     assert rows_per_day(lake)["month-2"] == 9  # untouched
 
     lake.commit(USER_ITEM_DAYS, history)  # all of it again
     assert sorted(f.rows for f in lake.files(USER_ITEM_DAYS)) == [9, 31]
 
-    missing = {d: made for d, made in history.items() if d != D1}
+    missing = {d: written for d, written in history.items() if d != D1}
     with pytest.raises(
         ContractError, match="expected landed_on of 2025-01-02 to 2025-01-31, found"
     ):
@@ -102,10 +104,10 @@ def test_night_after_night_the_manifests_stay_few(lake: Lake, tmp_path: Path) ->
         lake.commit(USER_ITEM_DAYS, {day: day_file(tmp_path, day, 3, f"night{n}")})
         if n % 5 == 4:
             lake.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 4, f"again{n}")})
-    found = lake.table(USER_ITEM_DAYS)
-    snapshot = found.current_snapshot()
+    iceberg_table = lake.table(USER_ITEM_DAYS)
+    snapshot = iceberg_table.current_snapshot()
     assert snapshot is not None
-    assert len(snapshot.manifests(found.io)) <= 20
+    assert len(snapshot.manifests(iceberg_table.io)) <= 20
     assert sum(f.rows for f in lake.files(USER_ITEM_DAYS)) == 27 * 3 + 4
     assert lake.files(USER_ITEM_DAYS, D1, D2)[0].rows == 4
 

@@ -13,7 +13,7 @@ from flows.learning.gate import Choice, accept, accepted, chosen
 from flows.state.schema import open_database
 
 
-def told(decision: str) -> dict[str, Any]:
+def report_with(decision: str) -> dict[str, Any]:
     return {"model_id": "new", "gate": {"decision": decision, "reasons": ["a is worse", "b"]}}
 
 
@@ -34,22 +34,22 @@ def told(decision: str) -> dict[str, Any]:
 def test_the_champion_stays_until_the_gate_or_a_person_says_otherwise(
     decision, is_accepted, expected
 ) -> None:
-    assert chosen(told(decision), "old", is_accepted) == expected
+    assert chosen(report_with(decision), "old", is_accepted) == expected
 
 
 def test_without_a_champion_a_model_that_is_not_fit_scores_nobody() -> None:
-    assert chosen(told("stop"), None, False) == Choice(
+    assert chosen(report_with("stop"), None, False) == Choice(
         "none", "nobody is scored, for there is no model: a is worse; b"
     )
-    assert chosen(told("stop"), None, False, base_rates=True) == Choice(
+    assert chosen(report_with("stop"), None, False, base_rates=True) == Choice(
         "new", "only base rates of model new are published: a is worse; b"
     )
-    assert chosen(told("promote"), None, False).model_id == "new"
+    assert chosen(report_with("promote"), None, False).model_id == "new"
 
 
 def test_of_a_night_done_again_the_gate_says_when_it_said_what_it_says() -> None:
     """What was true before the model became the champion need not be true after it."""
-    assert chosen(told("promote"), "new", False) == Choice(
+    assert chosen(report_with("promote"), "new", False) == Choice(
         "new", "model new is the champion already; when it was trained: a is worse; b"
     )
 
@@ -68,13 +68,13 @@ def test_only_a_model_that_needs_approval_can_be_accepted(tmp_path) -> None:
     with pytest.raises(UsageError, match="accept: the night has trained model none, not new"):
         accept(engine, None, "new")
     with pytest.raises(UsageError, match="accept: the night has trained model new, not other"):
-        accept(engine, told("ask"), "other")
+        accept(engine, report_with("ask"), "other")
     with pytest.raises(
         UsageError, match="accept: model new needs no approval: the gate's decision is keep"
     ):
-        accept(engine, told("keep"), "new")
+        accept(engine, report_with("keep"), "new")
     assert not accepted(engine, "new")
-    accept(engine, told("ask"), "new")
-    accept(engine, told("ask"), "new")
+    accept(engine, report_with("ask"), "new")
+    accept(engine, report_with("ask"), "new")
     assert accepted(engine, "new")
     assert not accepted(engine, "other")

@@ -28,16 +28,18 @@ class Found:
     inputs: str = "examples"
 
 
-def nights(*found: Found) -> Any:
+def nights(*verdicts: Found) -> Any:
     """Receipts of these trainings."""
     outputs = {
-        f.day: {"champion": f.champion, "gate": {"champion_withheld": f.withheld}} for f in found
+        f.day: {"champion": f.champion, "gate": {"champion_withheld": f.withheld}} for f in verdicts
     }
-    made = {
+    receipts = {
         f.day: SimpleNamespace(outputs=outputs[f.day], fingerprint=Fingerprint("", "", f.inputs))
-        for f in found
+        for f in verdicts
     }
-    return SimpleNamespace(days=lambda stage: sorted(made), get=lambda stage, day: made[day])
+    return SimpleNamespace(
+        days=lambda stage: sorted(receipts), get=lambda stage, day: receipts[day]
+    )
 
 
 def test_what_a_night_finds_of_a_champion_stands_until_it_is_rolled_back() -> None:
@@ -69,14 +71,14 @@ def scratch(
     model_id: str = "m",
     digest: str = "d",
     failed_tasks: Any = "null",
-    found: Any = (),
+    verdicts: Any = (),
     **train: Any,
 ) -> Path:
     settings = NightjarSettings(home=tmp_path, failed_tasks=failed_tasks)
     settings = settings.model_copy(update={"train": settings.train.changed(**train)})
     of_features = SimpleNamespace(digests=lambda stage, table: {DAY: digest})
     context: Any = SimpleNamespace(
-        fingerprints=of_features, settings=settings, receipts=nights(*found), as_of=DAY
+        fingerprints=of_features, settings=settings, receipts=nights(*verdicts), as_of=DAY
     )
     return scratch_of(settings, fingerprints.score_fingerprint(context, model_id, DAY))
 

@@ -100,14 +100,14 @@ CASES: list[tuple[BaseException, int, bool, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "again", "told"), CASES, ids=[type(case[0]).__name__ for case in CASES]
+    ("error", "code", "again", "message"), CASES, ids=[type(case[0]).__name__ for case in CASES]
 )
 def test_every_error_has_a_code_and_a_sentence_without_values(
-    error: BaseException, code: int, again: bool, told: str
+    error: BaseException, code: int, again: bool, message: str
 ) -> None:
     caught = raised(error)
     assert exit_code(caught) == code
-    assert sentence(caught) == told
+    assert sentence(caught) == message
     assert may_pass(caught) is again
     assert "ann@example.com" not in sentence(caught)
 
@@ -185,21 +185,25 @@ def no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert not home.exists() or stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize(("words", "told"), WRONG_CALLS, ids=[" ".join(w) for w, _ in WRONG_CALLS])
-def test_a_wrong_call_ends_with_2(no_home: Path, capfd, words: list[str], told: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "pattern"), WRONG_CALLS, ids=[" ".join(w) for w, _ in WRONG_CALLS]
+)
+def test_a_wrong_call_ends_with_2(no_home: Path, capfd, words: list[str], pattern: str) -> None:
     code, message = run_command(words)
     assert code == 2
-    assert re.match(told, message)
+    assert re.match(pattern, message)
     assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "told"), BEFORE_THE_FIRST_NIGHT, ids=[words[0] for words, _ in BEFORE_THE_FIRST_NIGHT]
+    ("words", "message"),
+    BEFORE_THE_FIRST_NIGHT,
+    ids=[words[0] for words, _ in BEFORE_THE_FIRST_NIGHT],
 )
 def test_what_is_not_there_yet_ends_with_1(
-    no_home: Path, capfd, words: list[str], told: str
+    no_home: Path, capfd, words: list[str], message: str
 ) -> None:
-    assert run_command(words) == (1, told)
+    assert run_command(words) == (1, message)
     assert capfd.readouterr().err == ""
 
 
@@ -215,10 +219,10 @@ def test_an_unexpected_error_ends_with_1_and_keeps_values_to_itself(
         raise KeyError("ann@example.com")
 
     monkeypatch.setattr("flows.cli.render.describe", fail)
-    code, told = run_command(["describe", "labels"])
+    code, message = run_command(["describe", "labels"])
     assert code == 1
     assert re.fullmatch(
-        r"unexpected error: KeyError in tests/flows/lifecycle/test_errors\.py:\d+", told
+        r"unexpected error: KeyError in tests/flows/lifecycle/test_errors\.py:\d+", message
     )
     shown = capfd.readouterr().err
     assert "in fail" in shown  # the stack, for who has to fix it
@@ -242,8 +246,8 @@ def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
         "Catalog Error: Table with name orders does not exist; `nightjar tables` lists those there "
         "are",
     )
-    code, told = run_command(["sql", "SELEC 1"])
-    assert (code, told[:13]) == (2, "Parser Error:")
+    code, message = run_command(["sql", "SELEC 1"])
+    assert (code, message[:13]) == (2, "Parser Error:")
     assert run_command(["sql", "DROP VIEW v"]) == (
         2,
         "expected one SELECT: the release is read-only",

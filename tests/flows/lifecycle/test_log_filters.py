@@ -91,7 +91,7 @@ DATABASE_AWAY = "the database does not answer. What is finished is kept; run it 
 
 
 @pytest.mark.parametrize(
-    ("how", "told", "lines"),
+    ("how", "message", "lines"),
     [
         ("key", f"unexpected error: KeyError in {HERE}:LINE", []),
         ("flow", f"unexpected error: ValueError in {HERE}:LINE", []),
@@ -103,21 +103,21 @@ DATABASE_AWAY = "the database does not answer. What is finished is kept; run it 
     ],
 )
 def test_prefect_is_told_how_a_run_failed_and_no_values(
-    how: str, told: str, lines: list[str]
+    how: str, message: str, lines: list[str]
 ) -> None:
     with lines_at_a_terminal() as shown:
         state = foreign(how, return_state=True)
     with pytest.raises(NightjarError) as failed:
         state.result()
     said = re.sub(r":\d+,", ":LINE,", str(failed.value))
-    assert (said, failed.value.__cause__, failed.value.__context__) == (told, None, None)
+    assert (said, failed.value.__cause__, failed.value.__context__) == (message, None, None)
     assert [line[9:] for line in shown] == lines
     assert errors.is_expected(failed.value) is False
     kept = kept_by_prefect(str(failed.value))
     assert [row for _, row in kept if MAIL in row] == []
 
 
-def kept_by_prefect(told: str) -> list[tuple[str, str]]:
+def kept_by_prefect(message: str) -> list[tuple[str, str]]:
     """Table and text of every row of Prefect's database, once states, logs and events have it."""
     path = Path(os.environ["PREFECT_HOME"]) / "prefect.db"
     for _ in range(200):
@@ -128,7 +128,7 @@ def kept_by_prefect(told: str) -> list[tuple[str, str]]:
                 for (name,) in names.fetchall()
                 for row in database.execute(f'SELECT * FROM "{name}"')
             ]
-        if {table for table, row in rows if told in row} >= {"flow_run_state", "log", "events"}:
+        if {table for table, row in rows if message in row} >= {"flow_run_state", "log", "events"}:
             return rows
         time.sleep(0.1)
     raise AssertionError("Prefect does not know how the run ended")

@@ -77,11 +77,11 @@ def test_connections_that_a_server_broke_when_it_started_anew_are_made_again(
 def test_a_database_that_is_silent_and_refuses_nothing_is_away_after_seconds() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://owner:secret@127.0.0.1:{silent.getsockname()[1]}"
-        told = NightjarSettings(postgres_url=f"{url}?connect_timeout=2").postgres("nightjar")
-        assert "connect_timeout=2&" in told  # in the place of ours
+        address = NightjarSettings(postgres_url=f"{url}?connect_timeout=2").postgres("nightjar")
+        assert "connect_timeout=2&" in address  # in the place of ours
         started = time.monotonic()
         with pytest.raises(NightjarError) as error:
-            make_database(told)
+            make_database(address)
     assert time.monotonic() - started < 20
     assert str(error.value).startswith(
         f"the database {url.replace('secret', '***')}/nightjar cannot be reached: "
@@ -96,7 +96,7 @@ def test_a_night_whose_database_goes_away_says_one_sentence_and_goes_on_when_it_
     (tmp_path / "posts.csv").write_text("\n".join(["id,user,time", *rows]) + "\n")
     call = [*COMMAND, "run", "--as-of", "2025-07-01", "--no-train"]
     with fresh_databases(server), doorway(make_url(server).port or 0) as door:
-        told = environment(
+        variables = environment(
             **ENVIRONMENT
             | {
                 MARK: "outage",
@@ -109,33 +109,35 @@ def test_a_night_whose_database_goes_away_says_one_sentence_and_goes_on_when_it_
                 "PYTHONPATH": str(REPOSITORY),
             }
         )
-        told.pop(CATALOGUE_VARIABLE, None)
-        found = disturbed(call, told, "outage", "clean_posts: ", 0.0, lambda pid: door.shut(), 8)
-        check_ended(found, "the database does not answer. What is finished is kept; run it again")
+        variables.pop(CATALOGUE_VARIABLE, None)
+        ended = disturbed(
+            call, variables, "outage", "clean_posts: ", 0.0, lambda pid: door.shut(), 8
+        )
+        check_ended(ended, "the database does not answer. What is finished is kept; run it again")
         door.open_again()
-        again = disturbed(call, told, "outage", "land_posts: ", 0.0, lambda pid: None, 8)
+        again = disturbed(call, variables, "outage", "land_posts: ", 0.0, lambda pid: None, 8)
     assert again.before[-1][9:] == "  land_posts: reused, nothing changed"
     assert "published release" in again.after
     assert (again.code, again.left) == (0, [])
 
 
-def check_ended(found: Ended, sentence: str) -> None:
+def check_ended(ended: Ended, sentence: str) -> None:
     """Our own lines, and one sentence; exit code 1, and nobody left."""
-    *lines, last = found.after.splitlines()
+    *lines, last = ended.after.splitlines()
     assert [line for line in lines if not is_line_of_a_night(line)] == []
     assert last.startswith(sentence)
-    assert (found.code, found.left) == (1, [])
+    assert (ended.code, ended.left) == (1, [])
 
 
 def nightjar(home: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    told = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("NIGHTJAR_", "PREFECT_", "PYICEBERG_"))
     }
     return subprocess.run(
         [sys.executable, "-c", "from flows.cli.main import main; main()", *words],
-        env=told | {"NIGHTJAR_HOME": str(home), "PYTHONPATH": str(REPOSITORY)} | settings,
+        env=inherited | {"NIGHTJAR_HOME": str(home), "PYTHONPATH": str(REPOSITORY)} | settings,
         capture_output=True,
         text=True,
         timeout=120,
@@ -212,7 +214,7 @@ def test_a_server_of_prefects_that_goes_away_during_a_run_is_one_sentence(tmp_pa
             door.shut()
             gone.touch()
 
-        told = environment(
+        variables = environment(
             NIGHTJAR_HOME=str(tmp_path / "home"),
             PREFECT_HOME=str(tmp_path / "client"),
             PREFECT_API_URL=f"http://127.0.0.1:{door.port}/api",
@@ -221,8 +223,8 @@ def test_a_server_of_prefects_that_goes_away_during_a_run_is_one_sentence(tmp_pa
             **{MARK: "prefect-outage"},
         )
         command = [sys.executable, "-c", WAITS.replace("GONE", str(gone))]
-        found = disturbed(command, told, "prefect-outage", "audit: begun", 0.0, shut, 8)
-    check_ended(found, "Prefect's server does not answer. What is finished is kept; run it again")
+        ended = disturbed(command, variables, "prefect-outage", "audit: begun", 0.0, shut, 8)
+    check_ended(ended, "Prefect's server does not answer. What is finished is kept; run it again")
 
 
 def test_a_release_is_not_announced_to_a_server_that_is_away(

@@ -78,11 +78,11 @@ def ignore_hang_ups() -> None:
 
 def left() -> list[str]:
     deadline = time.monotonic() + 5
-    while (found := [p for p in marked(MARKED) if not watches(p)]) and (
+    while (processes := [p for p in marked(MARKED) if not watches(p)]) and (
         time.monotonic() < deadline
     ):
         time.sleep(0.05)
-    return [words(pid) for pid in found]
+    return [words(pid) for pid in processes]
 
 
 @pytest.mark.parametrize("how", [(), ("library",)], ids=["alone", "where libraries have handlers"])
@@ -94,8 +94,8 @@ def test_a_signal_gives_one_sentence_and_its_exit_code(
 ) -> None:
     process = work(*how)
     process.send_signal(number)
-    told, complained = process.communicate(timeout=20)
-    assert (process.returncode, told) == (code, "")
+    output, complained = process.communicate(timeout=20)
+    assert (process.returncode, output) == (code, "")
     # what a library said before the process knew is not ours to take back
     assert complained.replace("words of a library\n", "") == f"{KEPT}\n"
     assert left() == []
@@ -139,7 +139,7 @@ occurred_at = "time"
 
 def run(folder: Path, line: str, number: signal.Signals, wait: float) -> list[str]:
     """Stop a night on a hundred posts; what must hold of any moment, and what it had said."""
-    told = environment(
+    variables = environment(
         **ENVIRONMENT, NIGHTJAR_HOME=str(folder / "home"), PYTHONPATH=str(REPOSITORY)
     )
     call = (
@@ -151,13 +151,13 @@ def run(folder: Path, line: str, number: signal.Signals, wait: float) -> list[st
         "--raw",
         str(folder),
     )
-    found = stopped(call, told, MARKED, line, number, wait)
-    assert found.after.splitlines()[-1:] == [KEPT if line else STOPPED]
-    said = found.after.splitlines()[:-1]
+    ended = stopped(call, variables, MARKED, line, number, wait)
+    assert ended.after.splitlines()[-1:] == [KEPT if line else STOPPED]
+    said = ended.after.splitlines()[:-1]
     assert [text for text in said if not is_line_of_a_night(text)] == []
-    assert found.code == 128 + number
-    assert found.left == []
-    return found.before
+    assert ended.code == 128 + number
+    assert ended.left == []
+    return ended.before
 
 
 @pytest.mark.slow

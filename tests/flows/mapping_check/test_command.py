@@ -58,8 +58,8 @@ def test_a_check_ends_well_and_leaves_nothing_behind(
     first = CliRunner().invoke(app, [*words, "--format", "json"])
     every = CliRunner().invoke(app, [*words, "--rows", "all"])
     assert (first.exit_code, every.exit_code) == (0, 0), (first.output, every.output)
-    told = json.loads(first.stdout)
-    assert (told["rows"], told["sources"]["log"]["rows"], told["tables"]["orders"]) == (
+    as_json = json.loads(first.stdout)
+    assert (as_json["rows"], as_json["sources"]["log"]["rows"], as_json["tables"]["orders"]) == (
         3, 3,
         {
             "in": 3, "clean": 3, "duplicate": 0, "quarantined": 0, "reasons": {}, "users": 1,
@@ -94,7 +94,7 @@ def test_whatever_stops_a_check_programs_are_told_what_a_person_is(
     monkeypatch.setattr("flows.mapping_check.trial.of_settings", raises)
     done = CliRunner().invoke(app, ["check", "--format", "json"])
     error.__traceback__ = None
-    told = run_command(["check"])
-    assert (done.exit_code, json.loads(done.stdout)) == (code, {"stopped": told[1]})
-    assert told[0] == code
-    assert told[1].split(" in ")[0] in (sentence(error), "KeyError")
+    ended = run_command(["check"])
+    assert (done.exit_code, json.loads(done.stdout)) == (code, {"stopped": ended[1]})
+    assert ended[0] == code
+    assert ended[1].split(" in ")[0] in (sentence(error), "KeyError")

@@ -45,8 +45,8 @@ def test_a_check_foretells_that_a_night_would_stop_at_what_cleaning_drops(
     whole = checked(*call, tmp_path / "whole", date(2025, 1, 16), 121, limits)
     assert (whole.would_stop, whole.may_stop) == ((share, jump), ())
     assert first_lines(whole)[1:3] == [f"a night would stop: {why}" for why in (share, jump)]
-    told = as_json(whole)
-    assert (told["a_night_would_stop"], told["a_night_may_stop"]) == ([share, jump], [])
+    shown = as_json(whole)
+    assert (shown["a_night_would_stop"], shown["a_night_may_stop"]) == ([share, jump], [])
 
     cut_off = checked(*call, tmp_path / "cut", date(2025, 1, 16), 110, Limits(max_jump=0.2))
     jump = jump.replace("120 rows (50%)", "110 rows (55%)")
@@ -55,8 +55,8 @@ def test_a_check_foretells_that_a_night_would_stop_at_what_cleaning_drops(
         f"a night may stop, going by the rows read: {jump}",
         "",
     ]
-    told = as_json(cut_off)
-    assert (told["a_night_would_stop"], told["a_night_may_stop"]) == ([], [jump])
+    shown = as_json(cut_off)
+    assert (shown["a_night_would_stop"], shown["a_night_may_stop"]) == ([], [jump])
 
 
 def test_a_check_of_all_rows_knows_tasks_that_have_too_few_of_them(
@@ -71,20 +71,20 @@ def test_a_check_of_all_rows_knows_tasks_that_have_too_few_of_them(
         folder, as_of = tmp_path / name, date(2025, 1, 16)
         return tried(spark, read, files, as_of, rows, folder, learning, NO_LIMITS, 100)
 
-    found = tried_on(None, "all")
+    checked = tried_on(None, "all")
     # Of 40 users, six days are closed, 4 to 9 January: 240 rows for three parts by user.
     why = "at most 80 labels in the smallest part; min_rows is 100"
-    assert dict(found.too_few)["purchase_7d"] == why
-    assert as_json(found)["tasks"]["purchase_7d"] == {
+    assert dict(checked.too_few)["purchase_7d"] == why
+    assert as_json(checked)["tasks"]["purchase_7d"] == {
         "can_be_trained": False, "from": "2025-01-16", "too_few": why,
     }  # fmt: skip
-    assert [line for line in first_lines(found) if "purchase_7d" in line] == [
+    assert [line for line in first_lines(checked) if "purchase_7d" in line] == [
         f"  off, for want of rows: purchase_7d: {why}"
     ]
     assert tried_on(110, "cut").too_few == ()  # the rest of the rows may name other users
 
 
-def first_lines(found: Checked) -> list[str]:
+def first_lines(checked: Checked) -> list[str]:
     out = Console(width=160, record=True, file=io.StringIO())
-    page(out, found)
+    page(out, checked)
     return out.export_text().splitlines()

@@ -97,9 +97,9 @@ def test_a_check_counts_what_a_night_would_keep_and_drop(
     )
     with (tmp_path / "log/2025-01-01.csv").open("a") as file:
         file.write("g,eve,x")
-    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
-    told = as_json(found)
-    assert told["tables"]["orders"] == {
+    result = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    shown = as_json(result)
+    assert shown["tables"]["orders"] == {
         "in": 7,
         "clean": 2,
         "duplicate": 1,
@@ -114,18 +114,18 @@ def test_a_check_counts_what_a_night_would_keep_and_drop(
         "first": "2025-01-01T10:00:00Z",
         "last": "2025-01-02T12:00:00.500000Z",
     }
-    assert told["tables"]["users"]["clean"] == 4
-    assert told["tasks"]["purchase_7d"]["can_be_trained"] is False
-    assert told["tasks"]["purchase_7d"]["from"] > "2025-01-20"
+    assert shown["tables"]["users"]["clean"] == 4
+    assert shown["tasks"]["purchase_7d"]["can_be_trained"] is False
+    assert shown["tasks"]["purchase_7d"]["from"] > "2025-01-20"
     out = Console(width=160, record=True, file=io.StringIO())
-    page(out, found)
+    page(out, result)
     lines = out.export_text().splitlines()
     assert lines[:2] == [
         "all rows of 2 files, as of 2025-01-03: 7 rows",
         "log/2025-01-01.csv of log ends in the middle of a line: was it cut off? Its last line is "
         "quarantined; a whole file in its place is read again",
     ]
-    assert told["cut_off"] == [lines[1]]
+    assert shown["cut_off"] == [lines[1]]
     assert any("log/2025-01-01.csv:3" in line and "a | aaa | a | aaa" in line for line in lines)
     assert not any("bob" in line for line in lines)
 
@@ -135,9 +135,9 @@ def test_a_log_of_which_nothing_is_clean_teaches_nothing_and_what_may_help_is_sa
 ) -> None:
     written(tmp_path, {"2025-01-01": "a,ann,x,-1,2.50,2025-01-01T10:00:00"})
     (tmp_path / "m.toml").write_text(MAPPING + 'where = "price > 0"\n')
-    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 12, 1))
+    result = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 12, 1))
     out = Console(width=200, record=True, file=io.StringIO())
-    page(out, found)
+    page(out, result)
     lines = [line.strip() for line in out.export_text().splitlines()]
     at = lines.index("tasks")
     assert lines[at : at + 3] == [
@@ -161,15 +161,15 @@ def test_a_log_of_which_nothing_is_clean_teaches_nothing_and_what_may_help_is_sa
 def test_a_check_reads_the_first_rows_of_each_file(spark: SparkSession, tmp_path: Path) -> None:
     rows = "\n".join(f"l{i},ann,x,1,2.50,2025-01-01T10:00:00" for i in range(50))
     written(tmp_path, {"2025-01-01": rows})
-    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3), 20)
-    assert found.tables[0].rows_in == 20
+    result = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3), 20)
+    assert result.tables[0].rows_in == 20
 
 
 @pytest.mark.parametrize("format_", ["jsonl", "json"])
 def test_a_check_of_the_first_rows_says_which_keys_they_all_lack(
     tmp_path: Path, format_: str
 ) -> None:
-    told = """
+    toml_of_rows = """
         [sources.log]
         files = "{day}.jsonl"
         format = "FORMAT"
@@ -185,7 +185,7 @@ def test_a_check_of_the_first_rows_says_which_keys_they_all_lack(
     lines = [json.dumps(row) for row in rows]
     text = "\n".join(lines) if format_ == "jsonl" else f"[{','.join(lines)}]"
 
-    def absent(max_rows: int, toml: str = told) -> tuple[str, ...]:
+    def absent(max_rows: int, toml: str = toml_of_rows) -> tuple[str, ...]:
         (tmp_path / "m.toml").write_text(toml)
         mapping = read_mapping(tmp_path / "m.toml")
         return absent_from_first(
@@ -199,7 +199,10 @@ def test_a_check_of_the_first_rows_says_which_keys_they_all_lack(
     )
     assert absent(20) == (f"log: 2025-01-01.jsonl: {why}",)
     assert absent(31) == ()
-    assert absent(20, told.replace("[sources.log]", "[sources.log]\nmissing_key = 'null'")) == ()
+    assert (
+        absent(20, toml_of_rows.replace("[sources.log]", "[sources.log]\nmissing_key = 'null'"))
+        == ()
+    )
     for day in range(2, 6):
         (tmp_path / f"2025-01-0{day}.jsonl").write_text(text)
     assert absent(20) == (
@@ -207,8 +210,8 @@ def test_a_check_of_the_first_rows_says_which_keys_they_all_lack(
         f"log: 2025-01-02.jsonl: {why}",
         f"log: 2025-01-03.jsonl: {why}; and 2 more files",
     )
-    found = Checked(date(2025, 2, 1), 20, (), (), (), (), absent_from_first=absent(20))
-    assert (found.may_stop, replace(found, read_whole=False).may_stop) == ((), absent(20))
+    result = Checked(date(2025, 2, 1), 20, (), (), (), (), absent_from_first=absent(20))
+    assert (result.may_stop, replace(result, read_whole=False).may_stop) == ((), absent(20))
 
 
 def test_of_thousands_of_files_some_are_looked_into_from_the_first_to_the_last() -> None:
@@ -251,7 +254,7 @@ def test_a_day_that_has_not_begun_is_a_mistake_to_a_check_of_now(
 
     monkeypatch.setattr("flows.mapping_check.trial.tried", stopped)
     monkeypatch.setattr(
-        "flows.mapping_check.trial.start_session", lambda *told: SimpleNamespace(stop=list)
+        "flows.mapping_check.trial.start_session", lambda *arguments: SimpleNamespace(stop=list)
     )
     written(tmp_path, {"2025-05-30": ""})
     settings = read_settings(source=tmp_path / "m.toml", raw=tmp_path)
@@ -281,9 +284,9 @@ def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
                 """,
         },
     )
-    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    result = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
     values = '["", "NULL", "null", "\\\\N", "nan", "NaN", "None", "N/A", "#N/A", '
-    assert [one.advice for one in found.null_like] == [
+    assert [one.advice for one in result.null_like] == [
         *(
             f'{table} from log: 3 rows have the user_id "Unknown" or "none", which is taken for an '
             "id. If it says that there is none, write under [sources.log]: null_values = "
@@ -295,12 +298,12 @@ def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
         f'there is none, write under [sources.log]: null_values = {values}"-"]; where an '
         "expression or an element of `each` gives it: nullif(…, '-')",
     ]
-    assert as_json(found)["ids_like_null"][2] == {
+    assert as_json(result)["ids_like_null"][2] == {
         "source": "log", "table": "orders", "field": "item_id", "rows": 1, "texts": ["-"],
     }  # fmt: skip
     out = Console(width=160, record=True, file=io.StringIO())
-    page(out, found)
-    assert "  " + found.null_like[0].advice in out.export_text().splitlines()
+    page(out, result)
+    assert "  " + result.null_like[0].advice in out.export_text().splitlines()
 
     said = values + '"Unknown", "none", "-"]'
     (tmp_path / "m.toml").write_text(
@@ -326,20 +329,22 @@ def test_ids_that_some_rows_write_with_decimals_and_others_without_are_told(
                 """,
         },
     )
-    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
-    assert found.ids_with_decimals == tuple(
+    result = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    assert result.ids_with_decimals == tuple(
         f"{table} from log: 2 rows have a user_id that is written as 123.0 in who, and others are "
         "written as 123, which is another id. If they are one, write user_id = "
         "\"regexp_replace(who, '^(-?[0-9]+)[.]0+$', '$1')\""
         for table in ("orders", "users")
     )
-    assert as_json(found)["ids_with_decimals"] == list(found.ids_with_decimals)
+    assert as_json(result)["ids_with_decimals"] == list(result.ids_with_decimals)
     out = Console(width=160, record=True, file=io.StringIO())
-    page(out, found)
-    assert "  " + found.ids_with_decimals[0] in out.export_text().splitlines()
+    page(out, result)
+    assert "  " + result.ids_with_decimals[0] in out.export_text().splitlines()
 
-    made = "\"regexp_replace(who, '^(-?[0-9]+)[.]0+$', '$1')\""
-    (tmp_path / "m.toml").write_text(MAPPING.replace('user_id = "who"', f"user_id = {made}"))
+    whole_number = "\"regexp_replace(who, '^(-?[0-9]+)[.]0+$', '$1')\""
+    (tmp_path / "m.toml").write_text(
+        MAPPING.replace('user_id = "who"', f"user_id = {whole_number}")
+    )
     again = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "u", date(2025, 1, 3))
     assert again.ids_with_decimals == ()
     assert [table.users for table in again.tables] == [3, 3]
@@ -371,12 +376,12 @@ def test_keys_that_a_lookup_has_no_row_for_are_counted(spark: SparkSession, tmp_
     mapping = MAPPING.replace('missing = "empty"', 'missing = "empty"\nlookups = { items = "sku" }')
     mapping = mapping.replace('item_id = "sku"', 'item_id = "coalesce(items.item, sku)"')
     (tmp_path / "m.toml").write_text(mapping + lookup)
-    found = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
-    assert as_json(found)["keys_not_in_lookups"] == [
+    result = checked(spark, tmp_path / "m.toml", tmp_path, tmp_path / "t", date(2025, 1, 3))
+    assert as_json(result)["keys_not_in_lookups"] == [
         {"source": "log", "table": "orders", "lookup": "items", "rows": 2}
     ]
     out = Console(width=160, record=True, file=io.StringIO())
-    page(out, found)
+    page(out, result)
     assert (
         "  orders from log: 2 rows have keys that lookup items has no row for, so that its columns "
         "are null there. If it should have one: are both written alike (not 26.0 and 26, or Abc and "

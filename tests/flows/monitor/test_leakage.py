@@ -31,8 +31,8 @@ def test_a_feature_that_sees_its_own_day_is_named(
     monkeypatch.setattr(user_features, "seen_by", leaky)
     cut = worlds.START + timedelta(days=60)
     planted = with_canaries(worlds.random_world(8, 75, 8).frames(spark), cut, 1.0, 1)
-    made = features_from_clean(planted, [cut])
-    files = write_days(spark, made, USER_FEATURES, [cut], str(tmp_path))[cut].files
+    features = features_from_clean(planted, [cut])
+    files = write_days(spark, features, USER_FEATURES, [cut], str(tmp_path))[cut].files
     n_pairs, seen, moved = tell_apart(files, files, cut)
     assert n_pairs > 5
     assert "n_events_1d" in seen

@@ -77,10 +77,10 @@ def lake_with(
 
 def test_reasons_have_their_share_and_their_course(tmp_path: Path) -> None:
     lake = lake_with(tmp_path, {DAYS[3]: 2, DAYS[-14]: 4, DAYS[-1]: 8})
-    (found,) = dropped(lake)
-    assert (found.table, found.reason) == ("orders", "user_id: missing")
-    assert (found.rows, found.rows_in, found.newest) == (14, 30 * 200, DAYS[-1])
-    assert found.trend == "▄" + " " * 12 + "█"
+    (reason,) = dropped(lake)
+    assert (reason.table, reason.reason) == ("orders", "user_id: missing")
+    assert (reason.rows, reason.rows_in, reason.newest) == (14, 30 * 200, DAYS[-1])
+    assert reason.trend == "▄" + " " * 12 + "█"
     (one,) = dropped(lake, day=DAYS[3])
     assert (one.rows, one.rows_in) == (2, 200)
     assert dropped(lake, day=DAYS[4]) == []
@@ -117,10 +117,10 @@ def test_samples_show_shapes_and_no_values(tmp_path: Path) -> None:
 
     out = Console(width=160, record=True, highlight=False)
     render.quarantine(out, read_settings(home=tmp_path), None, None, 1)
-    told = out.export_text()
-    assert "aaa aaaaa" in told
-    assert "Ann" not in told
-    assert "0.05%" in told
+    text = out.export_text()
+    assert "aaa aaaaa" in text
+    assert "Ann" not in text
+    assert "0.05%" in text
 
 
 def test_a_sample_of_a_row_of_several_facts_shows_the_one_that_was_dropped() -> None:
@@ -233,12 +233,12 @@ def test_every_table_and_source_over_a_limit_is_named_at_once() -> None:
                     "INSERT INTO quarantine SELECT ?, ?, ?, 'user_id: missing' FROM range(?)",
                     [table, source, day, n],
                 )
-        found = over_limits(connection, AS_OF, Limits(0.5, 0.2))
+        problems = over_limits(connection, AS_OF, Limits(0.5, 0.2))
     jump = (
         "2025-03-30, user_id: missing: 150 of 200 rows (75%), at most 0% on a day of the 28 "
         "before; max_quarantine_jump = 0.2"
     )
-    assert found == (
+    assert problems == (
         "users from shop: 5,400 of 6,000 rows (90%) are quarantined; max_quarantined_share = 0.5",
         f"orders from mall, {jump}",
         f"orders from shop, {jump}",
@@ -296,11 +296,11 @@ def test_files_that_are_cut_off_are_found_among_what_was_dropped(tmp_path: Path)
     database = tmp_path / "release.duckdb"
     with duckdb.connect(str(database)) as connection:
         for table, listed in ((QUARANTINE, rows), (RECONCILIATION, [])):
-            made = pa.Table.from_pylist(listed, arrow_schema(table))  # noqa: F841  by its name
-            connection.execute(f"CREATE TABLE {table.name} AS SELECT * FROM made")
+            listed_rows = pa.Table.from_pylist(listed, arrow_schema(table))  # noqa: F841  by its name
+            connection.execute(f"CREATE TABLE {table.name} AS SELECT * FROM listed_rows")
         connection.execute("CREATE TABLE release_files (path VARCHAR)")
-    found = counted(database, DAYS[-2], AS_OF).cut_off
-    assert [cut_off_line(*of) for of in found] == [
+    files = counted(database, DAYS[-2], AS_OF).cut_off
+    assert [cut_off_line(*of) for of in files] == [
         "-2.csv of shop ends in the middle of a line: was it cut off? Its last line is quarantined; "
         "a whole file in its place is read again"
     ]

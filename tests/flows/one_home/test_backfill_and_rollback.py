@@ -35,16 +35,16 @@ def run(*words: str) -> Any:
 
 
 def plan_of(home: Path, *words: str) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(run("plan", *words, "--format", "json").stdout)
-    return made
+    plan: dict[str, Any] = json.loads(run("plan", *words, "--format", "json").stdout)
+    return plan
 
 
 def span(first: date = FIRST, last: date = LAST) -> tuple[str, ...]:
     return ("--start", str(first), "--end", str(last))
 
 
-def todo(made: dict[str, Any]) -> set[tuple[str, str, str]]:
-    return {(d["stage"], d["day"], d["reason"]) for d in made["days"] if not d["reuse"]}
+def todo(plan: dict[str, Any]) -> set[tuple[str, str, str]]:
+    return {(d["stage"], d["day"], d["reason"]) for d in plan["days"] if not d["reuse"]}
 
 
 def released(home: Path) -> Any:
@@ -52,10 +52,10 @@ def released(home: Path) -> Any:
 
 
 def digests(home: Path, stage: str, table: str) -> dict[date, str]:
-    found = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
+    receipts = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
     return {
-        day: found.get(stage, day).outputs[table]["digest"]  # type: ignore[union-attr]
-        for day in found.days(stage)
+        day: receipts.get(stage, day).outputs[table]["digest"]  # type: ignore[union-attr]
+        for day in receipts.days(stage)
     }
 
 
@@ -93,8 +93,10 @@ def test_a_plan_says_what_why_and_at_what_cost_and_a_backfill_runs_it(home: Path
     assert current.days == tuple(FIRST + timedelta(days=n) for n in range(4))
     assert (current.as_of, current.model_id) == (was.as_of, was.model_id)
     assert current.replaces == was.release_id
-    found = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM user_features ORDER BY 1")
-    assert {FIRST, LAST} <= {row[0] for row in found[1]}
+    midnights = query(
+        home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM user_features ORDER BY 1"
+    )
+    assert {FIRST, LAST} <= {row[0] for row in midnights[1]}
 
     assert todo(plan_of(home, *span())) == set()
     again = backfill(FIRST, LAST, plan=before["token"], mode=Mode.run)
@@ -117,8 +119,8 @@ def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: 
     first, last = NIGHT - timedelta(days=15), NIGHT - timedelta(days=13)
     backfill(first, last, mode=Mode.run)
     one_pass = digests(home, "user_features", USER_FEATURES.name)
-    found = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
-    output = found.get("user_features", last).outputs[USER_FEATURES.name]  # type: ignore[union-attr]
+    receipts = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
+    output = receipts.get("user_features", last).outputs[USER_FEATURES.name]  # type: ignore[union-attr]
     assert output["engine"] == "one-pass"
     assert output["equal_to_per_day"] == str(first + timedelta(days=1))
     done = backfill(first, last, engine=EngineName.per_day, force=True, mode=Mode.run)
@@ -133,8 +135,8 @@ def test_engines_that_differ_stop_a_backfill(home: Path, monkeypatch) -> None:
     def wrong(*words: Any, **named: Any) -> Any:
         result = real(*words, **named)
         if words[1].name == "user_features" and words[-1] == "per-day":
-            for day, made in result.written["user_features"].items():
-                object.__setattr__(made, "digest", f"other {day}")
+            for day, written in result.written["user_features"].items():
+                object.__setattr__(written, "digest", f"other {day}")
         return result
 
     monkeypatch.setattr(spark_stages, "run_job", wrong)
@@ -181,17 +183,17 @@ def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_r
         f"  clean_orders {corrected}: cascaded from land_orders, which the plan did not have\n"
     )
 
-    def made(done: dict[str, Any]) -> dict[str, list[date]]:
-        found = Receipts(open_database(f"sqlite:///{home}/nightjar.db")).of_run(done["run_id"])
-        return {r.stage: sorted(x.day for x in found if x.stage == r.stage) for r in found}
+    def days_of(done: dict[str, Any]) -> dict[str, list[date]]:
+        receipts = Receipts(open_database(f"sqlite:///{home}/nightjar.db")).of_run(done["run_id"])
+        return {r.stage: sorted(x.day for x in receipts if x.stage == r.stage) for r in receipts}
 
     # The line was there already: cleaning counts a duplicate, and there the change ends.
     day = date.fromisoformat(corrected)
-    days = made(backfill(FIRST, LAST, mode=Mode.run))
+    days = days_of(backfill(FIRST, LAST, mode=Mode.run))
     assert days["clean_orders"] == [day + timedelta(n) for n in range(8)]
     assert not {"user_days_orders", "user_state", "user_features"} & days.keys()
     append(last.replace("l", "another-l", 1))
-    days = made(backfill(FIRST, LAST, mode=Mode.run))
+    days = days_of(backfill(FIRST, LAST, mode=Mode.run))
     assert days["user_days_orders"] == [day]
     assert days["user_features"] == [day + timedelta(n) for n in (1, 2)]
     monkeypatch.undo()
@@ -214,8 +216,8 @@ def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> N
     ((user,),) = query(
         home / "nightjar.duckdb", f"SELECT min(user_key) FROM user_scores WHERE as_of = '{FIRST}'"
     )[1]
-    told = run("explain", user, "--as-of", str(FIRST))
-    assert told.exit_code == 0, told.output
+    explained = run("explain", user, "--as-of", str(FIRST))
+    assert explained.exit_code == 0, explained.output
 
 
 @pytest.mark.slow

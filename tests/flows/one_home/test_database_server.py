@@ -62,19 +62,19 @@ def served(home: Path, first, server: str) -> Iterator[dict[str, Any]]:
 @contextmanager
 def watched_arguments() -> Iterator[set[bytes]]:
     """The arguments of every process on this machine, as everybody may read them."""
-    found: set[bytes] = set()
+    command_lines: set[bytes] = set()
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(0.2):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with suppress(OSError):
-                    found.add(path.read_bytes())
+                    command_lines.add(path.read_bytes())
 
     thread = threading.Thread(target=look)
     thread.start()
     try:
-        yield found
+        yield command_lines
     finally:
         over.set()
         thread.join()
@@ -94,15 +94,15 @@ def contents(database: Path) -> dict[str, tuple[Any, ...]]:
 def digests(url: str) -> dict[tuple[str, str], Any]:
     """Stage and day to the digests of what it wrote."""
     engine = open_database(url)
-    found = {
+    by_stage = {
         (r.stage, str(r.day)): {
-            name: made["digest"] for name, made in r.outputs.items() if isinstance(made, dict)
-            and "digest" in made
+            name: output["digest"] for name, output in r.outputs.items() if isinstance(output, dict)
+            and "digest" in output
         }
         for r in Receipts(engine).all()
     }  # fmt: skip
     engine.dispose()
-    return found
+    return by_stage
 
 
 def test_a_night_on_postgresql_equals_one_on_sqlite_to_the_bit(home: Path, first, served) -> None:
@@ -163,10 +163,10 @@ def test_no_file_and_no_database_holds_a_secret(served) -> None:
             for table in inspect(engine).get_table_names():
                 n += 1
                 for secret in secrets:
-                    found = connection.execute(
+                    count = connection.execute(
                         text(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE :part'),
                         {"part": f"%{secret}%"},
                     )
-                    assert found.scalar() == 0, table
+                    assert count.scalar() == 0, table
         engine.dispose()
     assert n > 30

@@ -66,7 +66,7 @@ def files_that_say(folder: Path, word: str) -> list[str]:
 
     In weights and pictures short words stand by chance; ids that a model knows are in its JSON.
     """
-    found = []
+    files = []
     whole = re.compile(rf"\b{word}\b".encode())
     tables: dict[Path, list[str]] = {}
     for path in sorted(folder.rglob("*")):
@@ -74,11 +74,11 @@ def files_that_say(folder: Path, word: str) -> list[str]:
             tables.setdefault(path.parent, []).append(str(path))
         elif path.suffix == ".avro":
             with AvroFile[Record](PyArrowFileIO().new_input(str(path))) as records:
-                found += [str(path)] if any(whole.search(repr(r).encode()) for r in records) else []
+                files += [str(path)] if any(whole.search(repr(r).encode()) for r in records) else []
         elif path.suffix in (".png", ".safetensors"):
             continue
         elif path.is_file() and path.name not in ("nightjar.db", "prefect.db"):
-            found += [str(path)] if whole.search(path.read_bytes()) else []
+            files += [str(path)] if whole.search(path.read_bytes()) else []
     with duckdb.connect() as connection:
         for paths in tables.values():
             rows = connection.execute(
@@ -87,8 +87,8 @@ def files_that_say(folder: Path, word: str) -> list[str]:
                 "WHERE regexp_matches(replace(rows::VARCHAR, filename, ''), ?)",
                 [paths, rf"\b{word}\b"],
             ).fetchall()
-            found += [path for (path,) in rows]
-    return found
+            files += [path for (path,) in rows]
+    return files
 
 
 def killed(*_: object) -> None:
@@ -121,11 +121,11 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
         patch.setattr("flows.retention.erasure.point_to", killed)
         with pytest.raises(ContractError, match="killed"):
             erase(key, reason="request 7")
-    made = erase(key, reason="request 7")
+    report = erase(key, reason="request 7")
 
-    assert made["raw_rows"] > 0
+    assert report["raw_rows"] > 0
     for name in ("orders", "follows", "users", "user_days_orders", "user_state", "user_features"):
-        assert made["rows"][name] > 0, name
+        assert report["rows"][name] > 0, name
     assert not files_that_say(home, key)
     assert not files_that_say(home, raw_id)
     # every release that is kept can be read, and has nobody else less
@@ -157,10 +157,10 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
         )[1][0][0]
         assert n == counted, table.name
     # models that were trained on them are marked
-    assert made["models_marked"]
+    assert report["models_marked"]
     versions = Registry(settings)._versions()
     marked = {v.tags["model_id"] for v in versions if v.tags.get(TRAINED_ON_ERASED) == "1"}
-    assert marked == set(made["models_marked"])
+    assert marked == set(report["models_marked"])
     # fingerprints do not know of it: a night would do what it would have done before
     assert plan_of(settings) == planned
 

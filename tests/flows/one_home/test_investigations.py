@@ -41,11 +41,11 @@ def run(*words: str) -> Any:
 
 @pytest.mark.slow
 def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
-    found = canary(Run(read_settings(), NIGHT), CUT, print)
-    assert found.problems == []
-    assert found.n_pairs > 40
-    assert found.tasks
-    found.check()
+    comparison = canary(Run(read_settings(), NIGHT), CUT, print)
+    assert comparison.problems == []
+    assert comparison.n_pairs > 40
+    assert comparison.tasks
+    comparison.check()
 
 
 @pytest.mark.slow
@@ -95,8 +95,8 @@ def test_a_row_that_is_not_what_it_was_made_of_is_found_out(home: Path, monkeypa
         return row and (row | {"n_events_all": -1} if "n_events_all" in row else row)
 
     monkeypatch.setattr(module, "_row", tampered)
-    found = module.explain(night, who, NIGHT, print)
-    assert [m.split(":")[0] for m in found.mismatches] == ["feature n_events_all"]
+    explanation = module.explain(night, who, NIGHT, print)
+    assert [m.split(":")[0] for m in explanation.mismatches] == ["feature n_events_all"]
 
 
 def test_two_clocks_are_compared(home: Path) -> None:
@@ -144,11 +144,11 @@ def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeyp
     ):
         run_housekeeping(read_settings(), False, datetime.now(UTC), print)
     assert stray.exists()
-    made = run_housekeeping(read_settings(), False, datetime.now(UTC), print)
+    cleaned = run_housekeeping(read_settings(), False, datetime.now(UTC), print)
     assert not stray.exists()
     assert foreign.exists()
     shutil.rmtree(foreign.parent)
-    assert sum(map(len, made.snapshots.values())) > 0
+    assert sum(map(len, cleaned.snapshots.values())) > 0
     assert contents(home) == before
     assert untrue_receipts(home) == []
     lake = Lake(home / "lake")

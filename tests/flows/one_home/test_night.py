@@ -89,15 +89,15 @@ def test_the_pages_python_runs(home: Path, first) -> None:
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     assert len(blocks) == 2
     for block in blocks:
-        told: dict[str, Any] = {}
-        exec(block.replace(".nightjar/", f"{home}/"), told)
+        variables: dict[str, Any] = {}
+        exec(block.replace(".nightjar/", f"{home}/"), variables)
         n, view = (
-            (told["scores"].count_rows(), "user_scores")
-            if "paths" in told
-            else (len(told["frame"]), "newest_scores")
+            (variables["scores"].count_rows(), "user_scores")
+            if "paths" in variables
+            else (len(variables["frame"]), "newest_scores")
         )
         assert n == count(home, f"SELECT count(*) FROM {view}")
-        told["connection"].close()
+        variables["connection"].close()
 
 
 def test_the_page_shows_what_was_done(home: Path, first) -> None:
@@ -154,15 +154,17 @@ def forget_the_announcement(home: Path) -> None:
 def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before(
     home: Path, first, monkeypatch
 ) -> None:
-    told: list[tuple[str, str]] = []
+    announcements: list[tuple[str, str]] = []
 
     def broken(*_: object) -> None:
         raise ValueError("cannot draw\na picture")
 
     monkeypatch.setattr(steps, "find", broken)
-    monkeypatch.setattr(publish, "announce", lambda release_id, day: told.append((release_id, day)))
     monkeypatch.setattr(
-        prefect_tasks, "alert", lambda event, message: told.append((event, message))
+        publish, "announce", lambda release_id, day: announcements.append((release_id, day))
+    )
+    monkeypatch.setattr(
+        prefect_tasks, "alert", lambda event, message: announcements.append((event, message))
     )
     forget_the_announcement(home)
     state = nightly(NIGHT, return_state=True)
@@ -170,7 +172,7 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
     done = state.result()
     assert done["release_id"] == first["release_id"]
     assert "report" not in done
-    published, (event, message) = told
+    published, (event, message) = announcements
     assert published == (first["release_id"], str(NIGHT))
     assert event == "nightjar.alert.not-reported"
     where, _, _ = message.rpartition(":")  # the line of this very test
@@ -318,8 +320,8 @@ def test_where_a_model_needs_approval_a_night_goes_on_with_the_champion_and_tell
         nightly(NIGHT, accept="challenger")
     warned: list[tuple[str, str]] = []
     monkeypatch.setattr(steps, "warn", lambda problem, event: warned.append((problem, event)))
-    found = {"champion_withheld": {"churn_28d": "it loses to the constant"}}
-    unfit = asks | {"champion": champion, "gate": asks["gate"] | found}
+    gate = {"champion_withheld": {"churn_28d": "it loses to the constant"}}
+    unfit = asks | {"champion": champion, "gate": asks["gate"] | gate}
     assert steps.gate.fn(later, unfit) == champion
     assert warned == [
         (
@@ -341,12 +343,12 @@ def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path
     def night(rows: list[str]) -> tuple[Run, StageReport]:
         (tmp_path / "posts.csv").write_text("\n".join(["id,user,time", *rows]) + "\n")
         settings = read_settings(home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path)
-        made = Run(settings, date(2025, 2, 1))
-        made.look_at_files()
-        return made, spark_stages.land(made, made.mapping.sources[0], print)
+        run = Run(settings, date(2025, 2, 1))
+        run.look_at_files()
+        return run, spark_stages.land(run, run.mapping.sources[0], print)
 
-    def digests(made: Run) -> dict[date, Any]:
-        return made.fingerprints.digests("land_posts", "landed")
+    def digests(run: Run) -> dict[date, Any]:
+        return run.fingerprints.digests("land_posts", "landed")
 
     first, _ = night(lines)
     assert len(first.landed_days) == 5

@@ -44,8 +44,8 @@ def served() -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def client(home: Path, first) -> Iterator[httpx.Client]:
-    with served() as made:
-        yield made
+    with served() as http:
+        yield http
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def page(client: httpx.Client) -> Iterator[Page]:
             executable_path=browser_path,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        made = browser.new_page(base_url=str(client.base_url))
-        yield made
+        browser_page = browser.new_page(base_url=str(client.base_url))
+        yield browser_page
         browser.close()
 
 
@@ -93,8 +93,8 @@ def test_a_user_is_found_by_key_and_reasons_come_on_request(client, home) -> Non
         "SELECT user_key, score_churn_28d FROM newest_scores "
         "WHERE score_churn_28d IS NOT NULL ORDER BY 1 LIMIT 1",
     )[1][0]
-    found = client.post("/users", data={"user_key": f" {key.upper()} "}, follow_redirects=False)
-    assert found.headers["location"] == f"/users/{key}"
+    response = client.post("/users", data={"user_key": f" {key.upper()} "}, follow_redirects=False)
+    assert response.headers["location"] == f"/users/{key}"
     page = client.get(f"/users/{key}").text
     assert f"{score:.4g}" in page
     assert "What moved it most" not in page

@@ -48,8 +48,8 @@ def test_a_corrected_mapping_brings_a_days_rows_back_and_leaves_the_other_days(
 
     done = replay(day, reason=REASON)
 
-    found = {(table, why): (was, now) for table, why, was, now in done["rows"]}
-    assert found["orders", REASON] == (str(before[day]), "0")
+    changes = {(table, why): (was, now) for table, why, was, now in done["rows"]}
+    assert changes["orders", REASON] == (str(before[day]), "0")
     after = dropped(home)
     assert after == {d: n for d, n in before.items() if d != day}
     assert orders(home, day) == kept + before[day]

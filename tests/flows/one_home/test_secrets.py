@@ -58,7 +58,7 @@ def test_no_table_past_clean_says_who_anybody_is(home: Path, first) -> None:
 def test_logs_pages_and_databases_hold_no_person_and_no_key(home: Path, first_night) -> None:
     """Prefect's database, MLflow's with its files, receipts, reports, and what runs wrote down."""
     key = os.environ["NIGHTJAR_KEY"].encode()
-    told = [re.compile(pattern.encode()) for pattern in (PERSONAL["name"], PERSONAL["mail"])]
+    patterns = [re.compile(pattern.encode()) for pattern in (PERSONAL["name"], PERSONAL["mail"])]
     n = 0
     for path in sorted([*home.rglob("*"), *first_night.prefect.rglob("*")]):
         if not path.is_file() or path.suffix in (".parquet", ".avro", ".png"):
@@ -68,7 +68,7 @@ def test_logs_pages_and_databases_hold_no_person_and_no_key(home: Path, first_ni
         n += 1
         content = path.read_bytes()
         assert key not in content, path
-        for pattern in told:
+        for pattern in patterns:
             assert not pattern.search(content), path
     assert n > 30
 

@@ -52,7 +52,7 @@ SECOND = date(2025, 3, 2)
 def night_of(folder: Path, monkeypatch: pytest.MonkeyPatch, mapping: str, as_of: date) -> Run:
     """Nine days of a log."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
-    monkeypatch.setattr(run, "start_session", lambda *told: pytest.fail("Spark was started"))
+    monkeypatch.setattr(run, "start_session", lambda *arguments: pytest.fail("Spark was started"))
     (folder / "m.toml").write_text(mapping)
     (folder / "raw").mkdir(exist_ok=True)
     for day in range(1, 10):
@@ -68,7 +68,7 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
     night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
     assert set(night.first_days.values()) == {date(2025, 3, 1)}
     assert set(night.first_days) == {task.name for task in night.tasks}
-    told = (
+    message = (
         "no task can be trained as of 2025-03-10: the data begin on 2025-03-01, which is too little "
         "history. Tasks can be trained\n"
         "  from 2025-04-08 on: view_7d, like_7d, comment_7d, share_7d, search_7d, ad_click_7d\n"
@@ -78,10 +78,10 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
     )
     with pytest.raises(ContractError) as stopped:
         night.check_history()
-    assert str(stopped.value) == told
+    assert str(stopped.value) == message
     with pytest.raises(ContractError) as stopped:
         plan_of_night(night)
-    assert str(stopped.value) == told
+    assert str(stopped.value) == message
 
 
 def test_a_night_that_learns_nothing_needs_no_history(tmp_path, monkeypatch) -> None:

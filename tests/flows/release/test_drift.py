@@ -38,6 +38,6 @@ def test_users_without_a_value_are_a_bin_of_their_own(tmp_path: Path) -> None:
     (same,) = drift(TABLE, before, before)
     assert (same.index, same.cuts) == (0.0, (0.0, 1.0))
     assert same.before == pytest.approx((0.0, 0.5, 0.5, 0.0))  # none null, 0, 1, above
-    (found,) = drift(TABLE, before, half)
-    assert found.now == pytest.approx((0.5, 0.25, 0.25, 0.0))
-    assert found.index > 4
+    (change,) = drift(TABLE, before, half)
+    assert change.now == pytest.approx((0.5, 0.25, 0.25, 0.0))
+    assert change.index > 4

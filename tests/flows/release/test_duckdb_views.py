@@ -34,10 +34,10 @@ def test_every_table_and_view_of_the_file_is_listed(database: Path) -> None:
     lines = listed(database)
     assert lines[0] == "release 20250103-abc, newest day 2025-01-03"
     with duckdb.connect(str(database), read_only=True) as connection:
-        there = connection.execute(
+        names = connection.execute(
             "SELECT table_name FROM information_schema.tables ORDER BY 1"
         ).fetchall()
-    assert sorted(line.split()[0] for line in lines[2:]) == [name for (name,) in there]
+    assert sorted(line.split()[0] for line in lines[2:]) == [name for (name,) in names]
     assert [line.split(None, 2) for line in lines if line.startswith("release ")][1] == [
         "release",
         "1",
@@ -61,9 +61,9 @@ def test_every_column_of_the_file_says_what_it_means(database: Path) -> None:
 @pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
 def test_a_view_has_the_columns_it_says_it_has(database: Path, view: View) -> None:
     with duckdb.connect(str(database), read_only=True) as connection:
-        found = connection.execute(f"DESCRIBE {view.name}").fetchall()
+        described = connection.execute(f"DESCRIBE {view.name}").fetchall()
     plain = {"TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
-    assert [(row[0], plain.get(row[1], row[1])) for row in found] == [
+    assert [(row[0], plain.get(row[1], row[1])) for row in described] == [
         (column.name, sql_type(column.type)) for column in view.columns
     ]
 

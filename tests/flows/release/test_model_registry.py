@@ -78,9 +78,9 @@ def test_an_origin_is_told_whatever_mlflow_knows_of_it(settings, client, tmp_pat
 
 def test_an_origin_is_told_without_mlflow(tmp_path: Path) -> None:
     away = NightjarSettings(home=tmp_path, postgres_url="postgresql://owner:x@127.0.0.1:1")
-    told = mlflow_of(Registry(away), "m", "r")
-    assert list(told) == ["MLflow run"]
-    assert told["MLflow run"].startswith(
+    origin = mlflow_of(Registry(away), "m", "r")
+    assert list(origin) == ["MLflow run"]
+    assert origin["MLflow run"].startswith(
         "r: MLflow cannot be asked: the database postgresql://owner:***@127.0.0.1:1/"
         "nightjar_mlflow cannot be reached: "
     )

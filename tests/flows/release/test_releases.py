@@ -147,7 +147,7 @@ def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_pa
 def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
     lake: Lake, tmp_path: Path, monkeypatch
 ) -> None:
-    told: list[str] = []
+    announced: list[str] = []
     monkeypatch.setattr(publish, "Registry", lambda settings: FakeRegistry())
     said: list[str] = []
     monkeypatch.setattr(publish, "say", said.append)
@@ -161,10 +161,10 @@ def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
         "warning: release one is not announced: Prefect's server does not answer. The next run "
         "announces it"
     )
-    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: told.append(release_id))
+    monkeypatch.setattr(publish, "announce", lambda release_id, as_of: announced.append(release_id))
     publish.repair_and_announce(releases, lake, settings, "publish")
     publish.repair_and_announce(releases, lake, settings, "repaired")
-    assert told == ["one"]
+    assert announced == ["one"]
     releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
     with monkeypatch.context() as patch:
 
@@ -174,14 +174,14 @@ def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
         patch.setattr(lake, "point_main", gone)
         with pytest.raises(ContractError, match="main cannot be pointed to it"):
             publish.repair_and_announce(releases, lake, settings, "publish")
-    assert told == ["one"]  # nobody sees two yet
+    assert announced == ["one"]  # nobody sees two yet
     publish.repair_and_announce(releases, lake, settings, "repaired")
     publish.repair_and_announce(releases, lake, settings, "repaired")
-    assert told == ["one", "two"]
+    assert announced == ["one", "two"]
     releases.rollback(lake)
     publish.repair_and_announce(releases, lake, settings, "rollback")
     publish.repair_and_announce(releases, lake, settings, "repaired")
-    assert told == ["one", "two", "one"]
+    assert announced == ["one", "two", "one"]
 
 
 def test_a_double_click_on_rollback_takes_one_release_back(
@@ -204,7 +204,7 @@ def test_a_double_click_on_rollback_takes_one_release_back(
         "now": lambda: asked_at,
         "patience": lambda: timedelta(minutes=5),
         "say": lambda line: waiting.release(),
-        "repair_and_announce": lambda *told: None,
+        "repair_and_announce": lambda *arguments: None,
         "get_run_logger": lambda: logging.getLogger("rollback"),
     }
     for name, value in patches.items():
@@ -251,17 +251,17 @@ def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) 
         return [str(path)]
 
     def failed(n: int, shift: float, lost: float | None = 0.1, most: float | None = 1.0) -> list:
-        made = audit_drift(scores("b", n, shift), scores("a", 500, 0), ["churn_28d"], lost, most)
-        return [(a.check, a.found) for a in made if not a.passed]
+        audits = audit_drift(scores("b", n, shift), scores("a", 500, 0), ["churn_28d"], lost, most)
+        return [(a.check, a.found) for a in audits if not a.passed]
 
     assert failed(500, 0.0) == []
     assert failed(451, 0.02) == []
     assert failed(440, 0.0) == [
         ("as many users as before", "440 users, 500 before, at least 450 expected")
     ]
-    ((check, found),) = failed(500, 0.6)
+    ((check, index),) = failed(500, 0.6)
     assert check == "churn_28d is distributed as before"
-    assert found.startswith("stability index ")
+    assert index.startswith("stability index ")
     assert failed(100, 0.6, None, None) == []
 
 

@@ -39,7 +39,7 @@ def written(path: Path, *rows: dict[str, Any]) -> list[str]:
     return [str(path)]
 
 
-def found(audited: tuple[Audited, ...]) -> list[tuple[str, str, bool]]:
+def results(audited: tuple[Audited, ...]) -> list[tuple[str, str, bool]]:
     return [(a.check, a.found, a.passed) for a in audited]
 
 
@@ -47,7 +47,7 @@ def test_rows_that_conform_pass(tmp_path: Path) -> None:
     files = written(
         tmp_path / "r", {"user_key": "a"}, {"user_key": "a", "rank": 2, "weights": None}
     )
-    assert found(audit_contract(RANKS, files, DAY)) == [
+    assert results(audit_contract(RANKS, files, DAY)) == [
         ("rows of ranks conform to its contract", "2 rows", True),
         ("one row of ranks per user_key, as_of, rank", "2 rows, 2 different", True),
         ("one day of ranks", "0 rows of another day", True),
@@ -81,7 +81,7 @@ def test_known_users_have_one_row_each_and_nobody_else_has(tmp_path: Path) -> No
     good = written(tmp_path / "good", {"user_key": "a"}, {"user_key": "b"})
     assert all(a.passed for a in audit_users(RANKS, good, features, DAY))
     bad = written(tmp_path / "bad", {"user_key": "a"}, {"user_key": "a"}, {"user_key": "x"})
-    assert found(audit_users(RANKS, bad, features, DAY)) == [
+    assert results(audit_users(RANKS, bad, features, DAY)) == [
         ("one row per user", "3 rows, 2 users", False),
         ("every known user, no other", "2 known, 2 there, 1 unknown", False),
         ("one day", "0 rows of another day", True),

@@ -105,7 +105,7 @@ user bob,2025-03-01,post,ann
 def night(spark: SparkSession, tmp_path: Path, monkeypatch) -> Run:
     """A home with the day landed and cleaned."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
-    monkeypatch.setattr(run, "start_session", lambda *told: spark)
+    monkeypatch.setattr(run, "start_session", lambda *arguments: spark)
     monkeypatch.setattr(erasure, "TABLES", TABLES)
     for module in (erasure, publish):
         monkeypatch.setattr(module, "say", said.append)
@@ -139,33 +139,33 @@ def clean(night: Run) -> None:
 
 def rows(night: Run, table: Table) -> list[dict[str, Any]]:
     files = night.lake.files(table)
-    found = [r for f in files for r in pq.read_table(f.path, partitioning=None).to_pylist()]
-    return sorted(found, key=lambda row: [str(row[name]) for name in table.grain])
+    all_rows = [r for f in files for r in pq.read_table(f.path, partitioning=None).to_pylist()]
+    return sorted(all_rows, key=lambda row: [str(row[name]) for name in table.grain])
 
 
 def counts(night: Run) -> dict[str, tuple[int, ...]]:
     """Table to rows in, clean, duplicate, quarantined, erased; what tables hold is what is said."""
-    made: dict[str, tuple[int, ...]] = {}
+    by_table: dict[str, tuple[int, ...]] = {}
     for row in rows(night, RECONCILIATION):
         what = ("in", "clean", "duplicate", "quarantined", "erased")
-        before = made.get(row["table_name"], (0,) * len(what))
-        made[row["table_name"]] = tuple(
+        before = by_table.get(row["table_name"], (0,) * len(what))
+        by_table[row["table_name"]] = tuple(
             n + row[f"n_{name}"] for n, name in zip(before, what, strict=True)
         )
     for table in (POSTS, ENGAGEMENTS, USERS):
-        n_in, n_clean, n_duplicate, n_quarantined, n_erased = made[table.name]
+        n_in, n_clean, n_duplicate, n_quarantined, n_erased = by_table[table.name]
         assert n_in == n_clean + n_duplicate + n_quarantined + n_erased, table.name
         assert len(rows(night, table)) == n_clean, table.name
         dropped = [r for r in rows(night, QUARANTINE) if r["table_name"] == table.name]
         assert len(dropped) == n_quarantined, table.name
-    return made
+    return by_table
 
 
 def left(night: Run) -> list[tuple[str | None, str]]:
     """The events of each batch, and what is said of it."""
-    found = [row for row in rows(night, LANDED) if row["source"] == "app"]
-    assert all((row["problem"] is None) == (row["row_hash"] != "") for row in found)
-    return [(row["fields"] and row["fields"][3], row["problem"]) for row in found]
+    landed = [row for row in rows(night, LANDED) if row["source"] == "app"]
+    assert all((row["problem"] is None) == (row["row_hash"] != "") for row in landed)
+    return [(row["fields"] and row["fields"][3], row["problem"]) for row in landed]
 
 
 @pytest.mark.parametrize(
@@ -185,9 +185,9 @@ def test_one_of_several_people_in_a_raw_row_is_erased(
             kill_after(patch, "flows.lake.rewrite.rewrite", n)
             with pytest.raises(Killed):
                 erasure.erase_person(night, night.key.of("ann"), None)
-    made = erasure.erase_person(night, night.key.of("ann"), None)
+    erased = erasure.erase_person(night, night.key.of("ann"), None)
 
-    assert (made["raw_rows"], made["rows_of_others"]) == (9, 2)
+    assert (erased["raw_rows"], erased["rows_of_others"]) == (9, 2)
     assert {line for line in said if "other people" in line} == {
         "2 rows of tables about other people were made of raw rows that are blanked whole: the "
         "person is named there outside of arrays, or their table's `each` is no column. They stay "
@@ -241,13 +241,13 @@ def test_one_of_several_people_in_a_raw_row_is_erased(
     assert counts(night) == both
 
     # the file lands again, with both of them in it
-    found = rows(night, LANDED)
+    landed = rows(night, LANDED)
     path = night.raw_folder / f"{DAY}.jsonl"
     path.write_text(path.read_text() + "\n")
     later = Run(night.settings, AS_OF)
     later.look_at_files()
     land(later)
-    assert rows(later, LANDED) == found
+    assert rows(later, LANDED) == landed
 
 
 def test_an_erasure_that_an_earlier_version_began_goes_on() -> None:
@@ -257,22 +257,22 @@ def test_an_erasure_that_an_earlier_version_began_goes_on() -> None:
         "counts": [["posts", "app", "2025-03-01", {"quarantined": 1}]],
         "rows": {"posts": 2},
     }
-    found = PersonalRows.of_json(kept)
-    assert found == PersonalRows(
+    traces = PersonalRows.of_json(kept)
+    assert traces == PersonalRows(
         {("app", "a.jsonl", 7): Blank("erased: posts, users")},
         (DAY,),
         {("posts", "app", DAY): {"quarantined": 1}},
         frozenset({("posts", "app", "a.jsonl", 7, 0), ("users", "app", "a.jsonl", 7, 0)}),
         rows={"posts": 2},
     )
-    assert PersonalRows.of_json(json.loads(json.dumps(found.as_json()))) == found
+    assert PersonalRows.of_json(json.loads(json.dumps(traces.as_json()))) == traces
 
 
 def test_nothing_that_people_wrote_is_computed_to_find_somebody(night: Run) -> None:
     """Spark would push the comparison down and copy it, until no memory held the plan."""
     (source, _) = night.mapping.sources
     landed = night.spark.createDataFrame([], spark_schema(LANDED))
-    found = erasing.about(landed, source, night.job_settings, {night.key.of("ann")})
-    plan = found._jdf.queryExecution().optimizedPlan().toString()
+    about_her = erasing.about(landed, source, night.job_settings, {night.key.of("ann")})
+    plan = about_her._jdf.queryExecution().optimizedPlan().toString()
     assert "from_json" in plan
     assert "<email>" not in plan

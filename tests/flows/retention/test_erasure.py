@@ -58,23 +58,23 @@ def published(night: Run, folder: Path, day: date, name: str, registry: FakeRegi
 
 @pytest.fixture
 def registry(monkeypatch) -> FakeRegistry:
-    made = FakeRegistry()
-    monkeypatch.setattr(publish, "Registry", lambda settings: made)
-    return made
+    fake = FakeRegistry()
+    monkeypatch.setattr(publish, "Registry", lambda settings: fake)
+    return fake
 
 
 @pytest.fixture
-def told(monkeypatch) -> list[str]:
+def warned(monkeypatch) -> list[str]:
     """Warnings of the run."""
-    made: list[str] = []
+    warnings: list[str] = []
     for module in (erasure, publish):
         monkeypatch.setattr(module, "say", lambda line: None)
-    monkeypatch.setattr(publish, "warn", lambda problem, event: made.append(problem))
-    return made
+    monkeypatch.setattr(publish, "warn", lambda problem, event: warnings.append(problem))
+    return warnings
 
 
 @pytest.fixture
-def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) -> Run:
+def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, warned: list[str]) -> Run:
     """A home in which a person is in two releases, in a day that was written twice, and in the
     examples of a model; in no raw row any more."""
     night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
@@ -82,8 +82,8 @@ def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, told: list[str]) 
     monkeypatch.setattr(personal_rows, "find", lambda night, keys: PersonalRows({}, (), {}))
     lake, folder = night.lake, Path(night.lake.staging("20250309T040000", "x"))
     for name in ("first", "second"):
-        made = both(folder, USER_ITEM_DAYS, name, kind="item", thing_id="i", day=D1)
-        lake.commit(USER_ITEM_DAYS, {D1: made})
+        written = both(folder, USER_ITEM_DAYS, name, kind="item", thing_id="i", day=D1)
+        lake.commit(USER_ITEM_DAYS, {D1: written})
     examples = lake.commit(EXAMPLES, {D1: both(folder, EXAMPLES, "examples")})
     outputs = {"model_id": "m1", "examples_snapshot": examples}
     print_ = Fingerprint("", "", "")
@@ -110,11 +110,11 @@ def kill_after(monkeypatch: pytest.MonkeyPatch, where: str, times: int) -> None:
     def call(*given: Any) -> Any:
         nonlocal n
         if n < times:
-            made = act(*given)
+            result = act(*given)
             n += 1
         if n == times:
             raise Killed
-        return made
+        return result
 
     monkeypatch.setattr(module, name, call)
 
@@ -137,7 +137,7 @@ def test_a_second_try_removes_what_the_first_would_have(
         with pytest.raises(Killed):
             erasure.erase_person(night, KEY, None)
     later = Run(night.settings, night.as_of)
-    made = erasure.erase_person(later, KEY, None)
+    erased = erasure.erase_person(later, KEY, None)
     # young as they are: nothing that was reached before and no longer is
     assert not (before & on_disk(later)) - maintenance.reached_files(later.lake)
     files = [p for p in on_disk(later) if p.endswith(".parquet")]
@@ -145,7 +145,7 @@ def test_a_second_try_removes_what_the_first_would_have(
     assert not [p for p in files if rewrite.holding({KEY}, p)]
     scores = query(publish.database(later), "SELECT release_id, user_key FROM user_scores")[1]
     assert sorted(scores) == [("one", OTHER), ("two", OTHER)]
-    assert made["models_marked"] == ["m1"]
+    assert erased["models_marked"] == ["m1"]
     assert trained_on_erased(later.engine) == registry.marked == {"m1": 1}
     assert suppressed(later.engine) == {KEY}
     assert personal_rows.unfinished(later.engine, KEY) is None
@@ -175,23 +175,23 @@ def test_a_branch_that_a_killed_try_left_is_cleared_also_one_of_an_earlier_versi
 
 
 def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
-    night: Run, registry: FakeRegistry, told: list[str], monkeypatch
+    night: Run, registry: FakeRegistry, warned: list[str], monkeypatch
 ) -> None:
     def away(people: object) -> list[str]:
         raise ContractError("the database is away")
 
     with monkeypatch.context() as patch:
         patch.setattr(registry, "mark_erased", away)
-        made = erasure.erase_person(night, KEY, "request 7")
-    assert made["models_marked"] == ["m1"]
-    assert told == [
+        erased = erasure.erase_person(night, KEY, "request 7")
+    assert erased["models_marked"] == ["m1"]
+    assert warned == [
         "MLflow does not show that 1 model was trained on people who were erased: the database "
         "is away. The database's table trained_on_erased does; the next run tries again"
     ]
     assert registry.marked == {}
     publish.repair_after_crash(night)
     assert registry.marked == {"m1": 1}
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_person(
@@ -213,7 +213,7 @@ def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_perso
 
 
 def test_a_run_tells_of_an_erasure_that_was_cut_off(
-    night: Run, registry: FakeRegistry, told: list[str], monkeypatch
+    night: Run, registry: FakeRegistry, warned: list[str], monkeypatch
 ) -> None:
     for where in ("flows.retention.personal_rows.find", "flows.lake.rewrite.rewrite"):
         with monkeypatch.context() as patch:
@@ -222,14 +222,14 @@ def test_a_run_tells_of_an_erasure_that_was_cut_off(
                 erasure.erase_person(night, KEY, None)
         publish.repair_after_crash(night)
         publish.repair_after_crash(night, erasing=KEY)
-        assert told == [
+        assert warned == [
             f"the erasure of {KEY} was cut off, so that tables may still tell of them: start the "
             "deployment `erase` with this user_key again, and it goes on"
         ]
-        told.clear()
+        warned.clear()
     erasure.erase_person(night, KEY, None)
     publish.repair_after_crash(night)
-    assert told == []
+    assert warned == []
 
 
 def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins(

@@ -47,9 +47,9 @@ NOW = datetime.now(UTC) + timedelta(days=2)
 
 def written(lake: Lake, run: str, day: date = D1, rows: int = 2) -> Path:
     """A file of a run, committed."""
-    made = day_file(Path(lake.staging(run, "user_days")), day, rows, run)
-    lake.commit(USER_ITEM_DAYS, {day: made})
-    return Path(made.files[0])
+    day_of_rows = day_file(Path(lake.staging(run, "user_days")), day, rows, run)
+    lake.commit(USER_ITEM_DAYS, {day: day_of_rows})
+    return Path(day_of_rows.files[0])
 
 
 def unreached(lake: Lake) -> list[str]:
@@ -67,8 +67,12 @@ def test_only_what_our_runs_left_unreached_goes(tmp_path: Path) -> None:
     assert runs_of(lake, reached(lake)) == {"one", "two"}
     assert not [p for p in unreached(lake) if p.endswith(".parquet")]
     tip = lake.snapshot(USER_ITEM_DAYS)
-    found = lake.table(USER_ITEM_DAYS)
-    expire(lake, USER_ITEM_DAYS, [s.snapshot_id for s in found.snapshots() if s.snapshot_id != tip])
+    iceberg_table = lake.table(USER_ITEM_DAYS)
+    expire(
+        lake,
+        USER_ITEM_DAYS,
+        [s.snapshot_id for s in iceberg_table.snapshots() if s.snapshot_id != tip],
+    )
     assert stale_files(lake, {"one", "two"}, datetime.now(UTC) - timedelta(hours=1)).files == ()
     stale = stale_files(lake, {"one", "two"}, NOW)
     assert [p for p in unreached(lake) if p.endswith(".parquet")] == [str(old)]
@@ -290,11 +294,11 @@ def test_runs_that_wrote_are_remembered_by_rising_tokens(tmp_path: Path) -> None
 
 def test_snapshots_that_models_were_trained_on_are_those_of_each_table(tmp_path: Path) -> None:
     receipts = Receipts(open_database(f"sqlite:///{tmp_path}/n.db"))
-    told = {"model_id": "m", "examples_snapshot": 5, "labels_snapshot": 7}
+    of_model = {"model_id": "m", "examples_snapshot": 5, "labels_snapshot": 7}
     of_before = {"model_id": "old", "examples_snapshot": 3}
     receipts.write(
         Receipt("train", day, Fingerprint("", "", ""), outputs, 1, 1, 1.0, 1, None, "r", NOW)
-        for day, outputs in ((D1, of_before), (D2, told))
+        for day, outputs in ((D1, of_before), (D2, of_model))
     )
     assert trained_on(receipts) == {EXAMPLES.name: {3, 5}, LABELS.name: {7}}
     assert trained_on(receipts, {"m"}) == {EXAMPLES.name: {5}, LABELS.name: {7}}
@@ -324,9 +328,9 @@ def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_was_
     for _ in range(3):
         lake.writable(LABELS).append(arrow_schema(LABELS).empty_table())
         labels.append(lake.snapshot(LABELS))
-    told = {"model_id": one.model_id, "labels_snapshot": labels[0]}
+    outputs = {"model_id": one.model_id, "labels_snapshot": labels[0]}
     Receipts(engine).write(
-        [Receipt("train", D1, Fingerprint("", "", ""), told, 1, 1, 1.0, 1, None, "run", NOW)]
+        [Receipt("train", D1, Fingerprint("", "", ""), outputs, 1, 1, 1.0, 1, None, "run", NOW)]
     )
     run_housekeeping(settings, False, NOW, lambda line: None)
     assert lake.snapshot(USER_SCORES, branch_of("failed")) is None

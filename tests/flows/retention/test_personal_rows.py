@@ -14,7 +14,7 @@ from jobs.spark.schema import arrow_schema
 
 DAY = date(2025, 3, 1)
 PLACE = {"landed_on": DAY, "source": "app", "file": "a.csv"}
-FOUND = PersonalRows(
+TRACES = PersonalRows(
     {("app", "a.csv", 2): Blank("erased: posts", (), "ann's"),
      ("app", "a.csv", 3): Blank("erased: posts", (), "ann's too")},
     (DAY,),
@@ -34,20 +34,20 @@ def test_a_row_that_has_come_to_the_place_of_another_since_is_kept() -> None:
         {"line": 2, "row_hash": "bob's", "fields": ["bob"]},
         {"line": 3, "row_hash": "ann's too", "fields": ["ann"]},
     )
-    changed = blanking(FOUND)(landed)
+    changed = blanking(TRACES)(landed)
     assert changed is not None
     assert [(r["line"], r["fields"], r["problem"]) for r in changed.to_pylist()] == [
         (2, ["bob"], None),
         (3, None, "erased: posts"),
     ]
-    assert blanking(FOUND)(landed.slice(0, 1)) is None
+    assert blanking(TRACES)(landed.slice(0, 1)) is None
     dropped = table(
         QUARANTINE,
         {"table_name": "posts", "line": 2, "element": 0, "row_hash": "bob's", "reason": "r"},
         {"table_name": "posts", "line": 3, "element": 0, "row_hash": "ann's too", "reason": "r"},
         {"table_name": "users", "line": 3, "element": 0, "row_hash": "ann's too", "reason": "r"},
     )
-    left = dropping(FOUND)(dropped)
+    left = dropping(TRACES)(dropped)
     assert left is not None
     assert [(r["table_name"], r["line"], r["row_hash"]) for r in left.to_pylist()] == [
         ("posts", 2, "bob's"),
@@ -67,10 +67,10 @@ def test_rows_are_counted_as_erased_once() -> None:
     counts = {"n_in": 9, "n_clean": 2, "n_duplicate": 4, "n_quarantined": 2, "n_erased": 1}
     row = {k: v for k, v in PLACE.items() if k != "file"} | {"table_name": "posts"} | counts
     before = pa.Table.from_pylist([row], arrow_schema(RECONCILIATION))
-    after = recounting(FOUND)(before)
+    after = recounting(TRACES)(before)
     assert after is not None
-    (made,) = after.to_pylist()
-    assert {name: made[name] for name in counts} == {
+    (counted,) = after.to_pylist()
+    assert {name: counted[name] for name in counts} == {
         "n_in": 9, "n_clean": 0, "n_duplicate": 3, "n_quarantined": 2, "n_erased": 4,
     }  # fmt: skip
-    assert recounting(FOUND)(after) is None
+    assert recounting(TRACES)(after) is None

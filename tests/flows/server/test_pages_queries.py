@@ -54,14 +54,14 @@ def years_of_nights(settings: NightjarSettings) -> None:
     at = datetime(2025, 1, 1, tzinfo=UTC)
     days = [FIRST + timedelta(days=n) for n in range(NIGHTS)]
     metrics = {who: {"auc": value} for who, value in (("model", 0.75), ("twin", 0.5))}
-    found = {"main": "auc", "test_rows": 9, **metrics, "constant": {"auc": 0.5}}
+    task_metrics = {"main": "auc", "test_rows": 9, **metrics, "constant": {"auc": 0.5}}
     with engine.begin() as connection:
         connection.execute(
             insert(RECEIPTS),
             [
                 {
                     "stage": stage, "day": day, "code": "c", "configuration": "f", "inputs": "i",
-                    "outputs": {"tasks": {"churn_28d": found}}, "rows_in": 1, "rows_out": 1,
+                    "outputs": {"tasks": {"churn_28d": task_metrics}}, "rows_in": 1, "rows_out": 1,
                     "seconds": 1.0, "bytes": 1, "run_id": "run", "finished_at": at,
                 }
                 for stage in STAGES

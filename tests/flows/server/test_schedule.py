@@ -101,8 +101,8 @@ def services(
 def until(what: Callable[[], Any], seconds: float, otherwise: Callable[[], object]) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := what():
-            return found
+        if result := what():
+            return result
         time.sleep(1)
     pytest.fail(f"{seconds} seconds have passed: {otherwise()}")
 
@@ -150,11 +150,11 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
     settings, stack, environment = services
     with pytest.raises(urllib.error.HTTPError, match="401"):
         urllib.request.urlopen(f"{up.api_url(settings)}/admin/version")
-    told = {
+    variables = {
         PREFECT_API_URL: up.api_url(settings),
         PREFECT_API_AUTH_STRING: f"{up.OPERATOR}:{PASSWORD}",
     }
-    with temporary_settings(told):
+    with temporary_settings(variables):
         up.deploy(settings)
         with get_client(sync_client=True) as client:
             flow = client.create_flow_from_name("watch")
@@ -165,21 +165,21 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
         with get_client(sync_client=True) as client:
             put(client, crash_silent_runs(timedelta(seconds=15)))
             killed_in_the_middle(environment)
-            found = {d.name: d for d in client.read_deployments()}
-            assert set(found) == {
+            deployments = {d.name: d for d in client.read_deployments()}
+            assert set(deployments) == {
                 "nightly", "release-deadline", "housekeeping", "backfill", "rollback", "replay", "erase", "prepare",
                 "train", "somebody's",
             }  # fmt: skip
             assert {
                 d.name: d.work_pool_name
-                for d in found.values()
+                for d in deployments.values()
                 if d.work_pool_name not in ("control", None)
             } == {
                 "prepare": "spark",
                 "train": "gpu",
             }
-            assert [str(s.schedule.cron) for s in found["nightly"].schedules] == ["* * * * *"]
-            assert not found["backfill"].schedules
+            assert [str(s.schedule.cron) for s in deployments["nightly"].schedules] == ["* * * * *"]
+            assert not deployments["backfill"].schedules
             assert sorted(a.name for a in client.read_automations()) == sorted(
                 [
                     "Nightjar: a run failed",
@@ -188,7 +188,7 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
                     "Nightjar: an alert",
                 ]
             )
-            form = found["backfill"].parameter_openapi_schema["properties"]
+            form = deployments["backfill"].parameter_openapi_schema["properties"]
             assert form["mode"]["default"] == "plan"
             assert form["plan"]["description"].startswith("For mode run: the token that the plan")
 
@@ -199,7 +199,7 @@ def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path
             # Of a run that its scheduler made minutes before, Prefect tells a quarter of an hour
             # later; of one that a person starts, or that was scheduled in time, at once.
             client.create_flow_run_from_deployment(
-                found["release-deadline"].id, parameters={"as_of": "2025-03-01"}
+                deployments["release-deadline"].id, parameters={"as_of": "2025-03-01"}
             )
             late = until(lambda: ended(client, "release-deadline"), 120, lambda: states(client))
             text = until(lambda: posted(f"{late.name}: Failed"), 60, lambda: Received.texts)

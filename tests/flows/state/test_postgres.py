@@ -35,7 +35,7 @@ D1 = date(2025, 1, 1)
 
 
 @pytest.fixture
-def told(server: str, tmp_path: Path, monkeypatch) -> NightjarSettings:
+def on_server(server: str, tmp_path: Path, monkeypatch) -> NightjarSettings:
     # Set here, so that it is unset again: reading the settings would leave it to later tests.
     catalogue = server.replace("postgresql://", "postgresql+psycopg://") + "/nightjar"
     monkeypatch.setenv(settings_module.CATALOGUE_VARIABLE, catalogue)
@@ -45,10 +45,12 @@ def told(server: str, tmp_path: Path, monkeypatch) -> NightjarSettings:
     return settings
 
 
-def test_receipts_releases_and_the_catalogue_live_in_it(told: NightjarSettings, tmp_path) -> None:
-    assert list(make_databases(told)) == list(DATABASES)
-    assert list(make_databases(told)) == []  # again makes nothing
-    engine = open_database(told.receipts_url)
+def test_receipts_releases_and_the_catalogue_live_in_it(
+    on_server: NightjarSettings, tmp_path
+) -> None:
+    assert list(make_databases(on_server)) == list(DATABASES)
+    assert list(make_databases(on_server)) == []  # again makes nothing
+    engine = open_database(on_server.receipts_url)
     assert engine.dialect.name == "postgresql"
     receipt = Receipt(
         "orders", D1, Fingerprint("c", "f", "i"), {"orders": {"rows": 3}}, 5, 3, 1.5, 100, None,
@@ -57,10 +59,10 @@ def test_receipts_releases_and_the_catalogue_live_in_it(told: NightjarSettings, 
     Receipts(engine).write([receipt])
     assert Receipts(engine).get("orders", D1) == receipt
 
-    lake, other = lakes = [Lake(told.home_folder.lake) for _ in range(2)]
+    lake, other = lakes = [Lake(on_server.home_folder.lake) for _ in range(2)]
     lake.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 4)})
     assert rows_per_day(other) == {"f-2025-01-01": 4}
-    assert not (told.home_folder.path / "lake/catalogue.db").exists()
+    assert not (on_server.home_folder.path / "lake/catalogue.db").exists()
     Releases(engine).publish(release_of(lake, tmp_path, D1, "r1"))
     current = Releases(engine).current()
     assert current is not None
@@ -70,8 +72,8 @@ def test_receipts_releases_and_the_catalogue_live_in_it(told: NightjarSettings, 
         one._catalog.engine.dispose()
 
 
-def test_analysts_see_releases_and_operators_change_no_tables(told: NightjarSettings) -> None:
-    owner = create_engine(told.receipts_url)
+def test_analysts_see_releases_and_operators_change_no_tables(on_server: NightjarSettings) -> None:
+    owner = create_engine(on_server.receipts_url)
     roles = (REPOSITORY / "infra/postgres/roles.sql").read_text()
     with owner.begin() as connection:
         connection.execute(text(roles.replace(":", "\\:")))
@@ -113,8 +115,8 @@ WIDE = [
 ]
 
 
-def test_a_database_whose_integers_have_32_bits_is_widened_and_keeps_its_rows(told, tmp_path):
-    engine = open_database(told.receipts_url)
+def test_a_database_whose_integers_have_32_bits_is_widened_and_keeps_its_rows(on_server, tmp_path):
+    engine = open_database(on_server.receipts_url)
     kept = {"path": "kept", "size": 7, "modified_ns": 8, "sha256": "x"}
     with engine.begin() as connection:
         for table, column in WIDE:
@@ -124,12 +126,12 @@ def test_a_database_whose_integers_have_32_bits_is_widened_and_keeps_its_rows(to
     engine.dispose()
 
     # two commands that start at once, and one that starts later
-    for opened in (*at_once(told.receipts_url), open_database(told.receipts_url)):
-        found = inspect(opened)
+    for opened in (*at_once(on_server.receipts_url), open_database(on_server.receipts_url)):
+        inspected = inspect(opened)
         types = {
             (table, column["name"]): str(column["type"])
             for table in ("raw_files", "receipts", "releases")
-            for column in found.get_columns(table)
+            for column in inspected.get_columns(table)
         }
         assert {types[one] for one in WIDE} == {"BIGINT"}
         assert ("releases", "reason") in types
@@ -138,7 +140,7 @@ def test_a_database_whose_integers_have_32_bits_is_widened_and_keeps_its_rows(to
             assert [dict(row) for row in rows.mappings()] == [kept]
         opened.dispose()
 
-    engine = open_database(told.receipts_url)
+    engine = open_database(on_server.receipts_url)
     large = Receipt(
         "large", D1, Fingerprint("c", "f", "i"), {}, 3_000_000_000, 4_000_000_000, 1.5,
         5_000_000_000, None, "run", datetime(2025, 1, 2, tzinfo=UTC),
@@ -184,8 +186,8 @@ def test_two_commands_that_come_first_at_once_make_all_databases_and_write_no_pa
     )
     call = ["run", "--as-of", "2025-01-01", "--source", str(mapping), "--raw", str(tmp_path)]
     ours = ("NIGHTJAR_", "PREFECT_", "PYICEBERG_")
-    told = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    told |= {
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    variables |= {
         "NIGHTJAR_HOME": str(tmp_path / "home"),
         "NIGHTJAR_POSTGRES_URL": server,
         "NIGHTJAR_KEY": "a-key-for-the-tests-alone",
@@ -195,7 +197,7 @@ def test_two_commands_that_come_first_at_once_make_all_databases_and_write_no_pa
         commands = [
             subprocess.Popen(
                 [sys.executable, "-c", "from flows.cli.main import main; main()", *call],
-                env=told,
+                env=variables,
                 cwd=tmp_path,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -211,33 +213,36 @@ def test_two_commands_that_come_first_at_once_make_all_databases_and_write_no_pa
         with engine.connect() as connection:
             assert connection.execute(text("SELECT count(*) FROM flow_run")).scalar() == 2
             for table in inspect(engine).get_table_names():
-                found = text(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE :part')
+                query = text(f'SELECT count(*) FROM "{table}" t WHERE t::text LIKE :part')
                 part = {"part": f"%{PASSWORD}%"}
-                assert connection.execute(found, part).scalar() == 0, table
+                assert connection.execute(query, part).scalar() == 0, table
         engine.dispose()
     for path in (tmp_path / "home").rglob("*"):
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 
 
-def test_figures_that_are_no_numbers_come_back_as_they_were(told: NightjarSettings) -> None:
+def test_figures_that_are_no_numbers_come_back_as_they_were(on_server: NightjarSettings) -> None:
     """A model's report has some: a metric of a task without rows, say."""
-    engine = open_database(told.receipts_url)
+    engine = open_database(on_server.receipts_url)
     outputs = {"auc": math.nan, "of": [math.inf, {"low": -math.inf, "n": 3}], "name": "NaN"}
     moment = datetime(2025, 1, 2, tzinfo=UTC)
     Receipts(engine).write(
         [Receipt("odd", D1, Fingerprint("", "", ""), outputs, 0, 0, 0, 0, None, "run", moment)]
     )
-    found = Receipts(engine).get("odd", D1)
-    assert found is not None
-    assert repr(found.outputs) == repr(outputs)
-    assert found.finished_at.utcoffset() == timedelta(0)
+    receipt = Receipts(engine).get("odd", D1)
+    assert receipt is not None
+    assert repr(receipt.outputs) == repr(outputs)
+    assert receipt.finished_at.utcoffset() == timedelta(0)
     engine.dispose()
 
 
 def test_a_server_that_is_not_there_is_said_without_its_password(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv(settings_module.CATALOGUE_VARIABLE, "unused")
-    told = read_settings(home=tmp_path, postgres_url="postgresql://owner:x@127.0.0.1:1")
-    for call in (lambda: make_databases(told), lambda: open_database(told.receipts_url)):
+    unreachable = read_settings(home=tmp_path, postgres_url="postgresql://owner:x@127.0.0.1:1")
+    for call in (
+        lambda: make_databases(unreachable),
+        lambda: open_database(unreachable.receipts_url),
+    ):
         with pytest.raises(ContractError) as error:
             call()
         assert str(error.value).startswith(
@@ -247,23 +252,27 @@ def test_a_server_that_is_not_there_is_said_without_its_password(tmp_path, monke
 
 
 def test_a_writer_that_was_taken_over_from_adds_nothing_there_either(
-    told: NightjarSettings, tmp_path, monkeypatch
+    on_server: NightjarSettings, tmp_path, monkeypatch
 ) -> None:
-    make_databases(told)
-    with create_engine(told.postgres("postgres"), isolation_level="AUTOCOMMIT").connect() as admin:
+    make_databases(on_server)
+    with create_engine(
+        on_server.postgres("postgres"), isolation_level="AUTOCOMMIT"
+    ).connect() as admin:
         admin.execute(text("CREATE DATABASE leases"))
     monkeypatch.delenv(settings_module.CATALOGUE_VARIABLE)
-    check_that_the_sleeper_adds_nothing(told.postgres("leases"), tmp_path, monkeypatch)
+    check_that_the_sleeper_adds_nothing(on_server.postgres("leases"), tmp_path, monkeypatch)
 
 
-def test_the_first_command_of_any_kind_makes_the_databases(told: NightjarSettings) -> None:
-    with create_engine(told.postgres("postgres"), isolation_level="AUTOCOMMIT").connect() as admin:
+def test_the_first_command_of_any_kind_makes_the_databases(on_server: NightjarSettings) -> None:
+    with create_engine(
+        on_server.postgres("postgres"), isolation_level="AUTOCOMMIT"
+    ).connect() as admin:
         for name in DATABASES:
             admin.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
-    assert Releases(open_home(told)).all() == ()
-    with create_engine(told.postgres("postgres")).connect() as connection:
-        found = connection.execute(text("SELECT datname FROM pg_database")).scalars()
-        assert set(DATABASES) <= set(found)
+    assert Releases(open_home(on_server)).all() == ()
+    with create_engine(on_server.postgres("postgres")).connect() as connection:
+        names = connection.execute(text("SELECT datname FROM pg_database")).scalars()
+        assert set(DATABASES) <= set(names)
 
 
 def test_a_password_that_breaks_the_address_is_not_repeated(monkeypatch, tmp_path) -> None:

@@ -291,9 +291,9 @@ def test_killed_in_the_middle_of_commits_each_day_is_whole(tmp_path: Path) -> No
             files = lake.files(USER_ITEM_DAYS, day, day + timedelta(days=1))
             assert len(files) <= 1
             for file in files:
-                found = pq.read_table(file.path)
-                assert found.num_rows == 3
-                assert len(set(found["user_key"].to_pylist())) == 1
+                written = pq.read_table(file.path)
+                assert written.num_rows == 3
+                assert len(set(written["user_key"].to_pylist())) == 1
     lake = Lake(tmp_path / "lake")
     lake.commit(USER_ITEM_DAYS, {D1: WrittenDay(D1, 3, "", (str(tmp_path / "0-1.parquet"),))})
     assert len(lake.files(USER_ITEM_DAYS, D1, D1 + timedelta(days=1))) == 1

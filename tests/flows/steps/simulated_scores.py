@@ -82,7 +82,7 @@ def whole(tables: frozenset[str]) -> frozenset[str]:
 
 def sets_by_outcome() -> dict[Outcome, list[frozenset[str]]]:
     """What may follow from a mapping, with all sets of tables that it follows from."""
-    found: dict[Outcome, list[frozenset[str]]] = {}
+    by_outcome: dict[Outcome, list[frozenset[str]]] = {}
     for tables in SETS:
         mapped = whole(tables)
         on = enabled_tasks(mapped)
@@ -92,8 +92,8 @@ def sets_by_outcome() -> dict[Outcome, list[frozenset[str]]]:
             if task not in on
         }
         like = Outcome(tuple(task.name for task in on), tuple(sorted(off.items())))
-        found.setdefault(like, []).append(tables)
-    return found
+        by_outcome.setdefault(like, []).append(tables)
+    return by_outcome
 
 
 class SimulatedNight(Run):
@@ -103,9 +103,9 @@ class SimulatedNight(Run):
 
     def write_scores(self, tasks: Sequence[Task], base_rates: Sequence[Task] = ()) -> WrittenDay:
         """Scores of all users for these tasks, and for others what everybody gets."""
-        there = {c.name for t in tasks for c in t.score_columns()}
-        there |= {c.name for t in base_rates for c in t.score_columns()[:-1]}  # nobody is ranked
-        row = {c.name: _value(c) if c.name in there else None for c in USER_SCORES.columns}
+        columns = {c.name for t in tasks for c in t.score_columns()}
+        columns |= {c.name for t in base_rates for c in t.score_columns()[:-1]}  # nobody is ranked
+        row = {c.name: _value(c) if c.name in columns else None for c in USER_SCORES.columns}
         row |= {task.method: BY_MODEL for task in tasks}
         row |= {task.method: BY_BASE_RATE for task in base_rates}
         row |= {"as_of": self.as_of, "model_id": "m1", "release_id": "made"}
@@ -149,9 +149,9 @@ class SimulatedNight(Run):
         for table, rows in ((RECONCILIATION, self.counts()), (QUARANTINE, self.dropped())):
             self.lake.replace_rows(table, rows, [day - timedelta(days=1)], {})
         about = {"digest": str(day), "rows": written.rows, "snapshot": snapshot}
-        made, n = Fingerprint("code", "config", "inputs"), written.rows
+        fingerprint, n = Fingerprint("code", "config", "inputs"), written.rows
         outputs = {day: {USER_FEATURES.name: about}}
-        self.note(Work("user_features", {day: made}, n, n, 0.1, 1), outputs, print)
+        self.note(Work("user_features", {day: fingerprint}, n, n, 0.1, 1), outputs, print)
         self.fingerprints.invalidate("user_features")
 
     def commit(self, tasks: Sequence[Task]) -> Candidate:
@@ -169,8 +169,8 @@ class SimulatedNight(Run):
             "rows": len(self.users),
             "path": self.lake.files(USER_SCORES, day, snapshot=snapshot)[0].path,
         }
-        made = Fingerprint("code", "config", "inputs")
-        self.note(Work("score", {day: made}, 3, 3, 0.1, 1), {day: outputs}, print)
+        fingerprint = Fingerprint("code", "config", "inputs")
+        self.note(Work("score", {day: fingerprint}, 3, 3, 0.1, 1), {day: outputs}, print)
         return Candidate((Written(released_named(USER_SCORES.name), snapshot, outputs),))
 
 
@@ -198,7 +198,7 @@ def trained(folder: Path, tasks: Sequence[Task], skipped: Sequence[Task]) -> dic
     """The report of a training of `tasks`."""
     values = {"auc": 0.7}
     gain = {"gain": 0.01, "low": -0.01, "high": 0.03}
-    found = {
+    measured = {
         "main": "auc",
         "model": values,
         "twin": values,
@@ -211,7 +211,7 @@ def trained(folder: Path, tasks: Sequence[Task], skipped: Sequence[Task]) -> dic
         "model_id": "m1",
         "run_id": "",
         "folder": str(folder),
-        "tasks": {task.name: found for task in tasks},
+        "tasks": {task.name: measured for task in tasks},
         "skipped": {task.name: "100 rows, too few" for task in skipped},
         "gate": {"decision": "promote", "against": "the constant", "reasons": ["it is the first"]},
         "config": {},
@@ -239,17 +239,17 @@ def steps_without_servers(patch: pytest.MonkeyPatch) -> list[str]:
         patch.setattr(module, "Registry", SimulatedRegistry)
     patch.setattr(prefect_tasks, "warn", lambda problem, event: lines.append(f"{event}: {problem}"))
     patch.setattr(publish, "announce", lambda release_id, as_of: None)
-    patch.setattr(steps, "create_markdown_artifact", lambda text, **told: lines.append(text))
+    patch.setattr(steps, "create_markdown_artifact", lambda text, **arguments: lines.append(text))
     return lines
 
 
 def end(night: SimulatedNight, learnt: Sequence[Task], folder: Path) -> dict[str, Any]:
     """The night's last steps."""
     written = night.commit(learnt)
-    told = trained(folder, learnt, [task for task in night.tasks if task not in learnt])
+    report = trained(folder, learnt, [task for task in night.tasks if task not in learnt])
     audited = publish.audit.fn(night, written, [night.as_of])
     release = publish.publish.fn(night, written, [night.as_of])
-    done: dict[str, Any] = steps.report.fn(night, told, written.scored, audited, release)
+    done: dict[str, Any] = steps.report.fn(night, report, written.scored, audited, release)
     return done
 
 
@@ -270,12 +270,12 @@ def nights_in(folder: Path, patch: pytest.MonkeyPatch) -> NightOf:
     settings, whole = read_settings(source=path, raw=folder / "raw"), read_mapping(path)
     first = SimulatedNight(settings, FIRST)
 
-    def made(n: int, tables: frozenset[str]) -> SimulatedNight:
+    def night_over(n: int, tables: frozenset[str]) -> SimulatedNight:
         night = first if n == 0 else SimulatedNight(settings, FIRST + timedelta(days=n))
         night.mapping = only(whole, tables)
         return night
 
-    return made
+    return night_over
 
 
 def trained_tasks(night: Run, n: int) -> list[Task]:
@@ -288,7 +288,9 @@ def finish_nights(
 ) -> None:
     """A night for each of the sets, one after the other in one home: each is compared with the
     release before, of other tasks."""
-    patch.setattr(duckdb_views, "_comment", lambda *told: None)  # takes longer than all the rest
+    patch.setattr(
+        duckdb_views, "_comment", lambda *arguments: None
+    )  # takes longer than all the rest
     for n, tables in enumerate(sets):
         night = night_of(n, tables)
         learnt = trained_tasks(night, n)
@@ -318,10 +320,10 @@ def check_shown(night: SimulatedNight, done: dict[str, Any], learnt: Sequence[Ta
     assert [row[1:] for row in done["sample"][1]] == [tuple(map(shown, learnt[:8]))] * n
     assert done["tonight"].rows_in == 10 * len(night.mapping.mapped_tables)
     out = Console(file=io.StringIO(), width=200)
-    told = {"as_of": night.as_of, "recomputed": 1, "release_id": "made"} | done
-    render.summary(out, night.settings, told, {})
-    render.released(out, told)
-    render.night(out, told)
+    outcome = {"as_of": night.as_of, "recomputed": 1, "release_id": "made"} | done
+    render.summary(out, night.settings, outcome, {})
+    render.released(out, outcome)
+    render.night(out, outcome)
 
 
 def statuses(night: SimulatedNight, paths: Sequence[str]) -> dict[str, int]:

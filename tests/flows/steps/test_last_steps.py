@@ -89,7 +89,7 @@ def test_whatever_is_mapped_can_be_shown(
     """Audit, page with its findings, and terminal, for a set of each of the 64 things that follow,
     or of some of them."""
     monkeypatch.setattr(
-        duckdb_views, "_comment", lambda *told: None
+        duckdb_views, "_comment", lambda *arguments: None
     )  # takes longer than all the rest
     night_of(0, SETS[-1]).commit_data()
     features = night_of(0, SETS[-1]).write_features()
@@ -136,11 +136,13 @@ def test_a_night_without_a_model_can_be_shown(
     counts = night.write(RECONCILIATION, [row | said_of_ids for row in night.counts()])
     files = {USER_SCORES: scores, USER_FEATURES: features, RECONCILIATION: counts}
     show_files(night, files)
-    told = untrained({task.name: "too few days" for task in night.tasks}, "no days", str(tmp_path))
+    report = untrained(
+        {task.name: "too few days" for task in night.tasks}, "no days", str(tmp_path)
+    )
     scored = {"model_id": NO_MODEL, "tasks": [], "rows": len(USERS)}
     release = Release("made", FIRST, NO_MODEL, "f", {}, "run", now())
     night.commit_data()
-    done = tasks.report.fn(night, told, scored, (), release)
+    done = tasks.report.fn(night, report, scored, (), release)
     check_shown(night, done, ())
     page = done["report"].read_text()
     assert "items from source_of_items: 3 rows have the item_id" in page

@@ -55,8 +55,10 @@ def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[Sc
 def gated(night: SimulatedNight, report: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The night from its gate to its end: what scoring said, and what is shown."""
     night.commit_data()
-    made = Fingerprint("code", "config", "inputs")
-    night.note(Work("train", {night.as_of: made}, 1, 1, 0.1, 1), {night.as_of: report}, print)
+    fingerprint = Fingerprint("code", "config", "inputs")
+    night.note(
+        Work("train", {night.as_of: fingerprint}, 1, 1, 0.1, 1), {night.as_of: report}, print
+    )
     scores = write_table.fn(night, "score", [night.as_of], tasks.gate.fn(night, report))
     candidate, scored = Candidate((scores,)), dict(scores.outputs)
     audited = publish.audit.fn(night, candidate, [night.as_of])

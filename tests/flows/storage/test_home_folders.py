@@ -70,11 +70,11 @@ def test_a_home_goes_by_its_real_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["home", "source", "raw", "key_file", "weights_key_file"])
 @pytest.mark.parametrize("given", ["s3://bucket/x", "gs://bucket/x", "file:///x"])
 def test_addresses_are_refused_for_paths(name: str, given: str) -> None:
-    for told in (given, Path(given)):
+    for address in (given, Path(given)):
         with pytest.raises(UsageError) as error:
-            read_settings(**{name: told})
+            read_settings(**{name: address})
         assert str(error.value) == (
-            f"the settings are not valid:\n  {name}: {told} is an address; homes, mappings, raw "
+            f"the settings are not valid:\n  {name}: {address} is an address; homes, mappings, raw "
             "files and keys are read from folders of this machine so far: give a path, such as "
             "where it is mounted"
         )
@@ -100,9 +100,9 @@ def path_calls() -> Iterator[tuple[str, list[str]]]:
             words[given.name] = [*flag[:1], value]
         required = [given.name for given in parameters if given.default is Parameter.empty]
         for name in [name for name, (*_, value) in words.items() if value == BUCKET]:
-            told = [*required, name] if name not in required else required
+            options = [*required, name] if name not in required else required
             called = command.name or command.callback.__name__.replace("_", "-")
-            yield words[name][0], [called, *chain.from_iterable(words[n] for n in told)]
+            yield words[name][0], [called, *chain.from_iterable(words[n] for n in options)]
 
 
 def test_no_command_takes_an_address_for_a_path(tmp_path: Path, monkeypatch) -> None:
@@ -110,12 +110,12 @@ def test_no_command_takes_an_address_for_a_path(tmp_path: Path, monkeypatch) -> 
     calls = list(path_calls())
     assert {name for name, _ in calls} == {BUCKET, "--home", "--out", "--raw", "--source"}
     for _, words in calls:
-        code, told = run_command(words)
-        assert code == 2, (words, told)
-        assert told.endswith(
+        code, message = run_command(words)
+        assert code == 2, (words, message)
+        assert message.endswith(
             "s3:/bucket/x is an address; homes, mappings, raw files and keys are read from folders "
             "of this machine so far: give a path, such as where it is mounted"
-        ), (words, told)
+        ), (words, message)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,13 +152,13 @@ def test_only_a_local_spark_is_out_of_others_reach(master: str, local: bool) -> 
 def test_a_session_on_a_cluster_can_be_reached_by_its_workers(
     tmp_path: Path, monkeypatch, master: str, host: str | None
 ) -> None:
-    told: dict[str, str] = {}
+    settings: dict[str, str] = {}
 
     class Builder:
-        conf = SimpleNamespace(get=told.get)
+        conf = SimpleNamespace(get=settings.get)
 
         def given(self, name: str, value: str = "") -> Builder:
-            told[name] = value
+            settings[name] = value
             return self
 
         appName = master = config = given
@@ -172,11 +172,11 @@ def test_a_session_on_a_cluster_can_be_reached_by_its_workers(
     monkeypatch.setattr(session, "SparkSession", SimpleNamespace(builder=Builder()))
     monkeypatch.setattr(session, "find_java", lambda home, scratch: tmp_path)
     session.start_session(SparkConfig(master=master), tmp_path)
-    assert master in told
-    assert told.get("spark.driver.host") == host
-    assert told.get("spark.driver.bindAddress") == host
+    assert master in settings
+    assert settings.get("spark.driver.host") == host
+    assert settings.get("spark.driver.bindAddress") == host
     assert os.environ.get("SPARK_LOCAL_IP") == host
-    assert ("spark.python.daemon.module" in told) is (host is not None)
+    assert ("spark.python.daemon.module" in settings) is (host is not None)
 
 
 def test_a_process_that_would_do_a_share_unseen_reports_it(tmp_path: Path, monkeypatch) -> None:

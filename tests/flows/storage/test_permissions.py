@@ -70,9 +70,9 @@ def test_a_private_file_is_closed_even_where_an_open_one_was(tmp_path: Path) -> 
 
 def test_the_address_that_alerts_go_to_is_no_open_word_of_prefects(tmp_path: Path) -> None:
     block = webhook_block("https://hooks.example/tufted")
-    made = block._build_request_args("a run failed", "nightly")
-    assert made["url"] == "https://hooks.example/tufted"
-    assert made["json"] == {"text": "nightly\na run failed"}
+    request = block._build_request_args("a run failed", "nightly")
+    assert request["url"] == "https://hooks.example/tufted"
+    assert request["json"] == {"text": "nightly\na run failed"}
     assert "tufted" not in block.model_dump_json()
     assert "tufted" not in repr(block)
 
@@ -89,8 +89,8 @@ def test_servers_are_told_passwords_in_their_environment_never_in_arguments(
     arguments = " ".join([*mlflow_command(settings), *server_command(settings)])
     assert "tufted" not in arguments
     assert "puffin" not in arguments
-    told = service_environment(settings)
-    assert told["MLFLOW_BACKEND_STORE_URI"] == settings.mlflow_url
+    variables = service_environment(settings)
+    assert variables["MLFLOW_BACKEND_STORE_URI"] == settings.mlflow_url
     password_environment(settings, "puffin")
     assert mode(tmp_path / "mlflow_accounts.ini") == 0o600
     assert "tufted" not in repr(settings)

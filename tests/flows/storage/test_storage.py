@@ -103,14 +103,14 @@ def test_an_error_names_its_file(home: Home) -> None:
 def test_what_is_on_no_disk_of_this_machine_is_refused() -> None:
     with pytest.raises(UsageError) as error:
         Storage("s3://bucket/home")
-    told = str(error.value)
-    assert told == (
+    message = str(error.value)
+    assert message == (
         "s3://bucket/home is an address; homes, mappings, raw files and keys are read from folders "
         "of this machine so far: give a path, such as where it is mounted"
     )
     with pytest.raises(UsageError) as error:
         Storage("file:///home").local_path("s3://bucket/home")
-    assert str(error.value) == told
+    assert str(error.value) == message
 
 
 def test_a_home_stays_where_it_was_when_the_working_folder_changes(

@@ -138,8 +138,8 @@ def test_retries_of_another_day_do_not_make_a_bot_and_share_what_became_of_the_f
         # then, nobody can say any more
         9: seen(range(44, 47), "late", old) + seen(range(7, 12)),
     }
-    found = fates(spark, tmp_path, files, list(files))
-    counted = {n: Counter(what for place, what in found.items() if place[0] == n) for n in files}
+    verdicts = fates(spark, tmp_path, files, list(files))
+    counted = {n: Counter(what for place, what in verdicts.items() if place[0] == n) for n in files}
     assert counted == {
         0: {"clean": 8, BOT: 6},
         1: {"duplicate": 8, "clean": 6, BOT: 6},
@@ -149,10 +149,10 @@ def test_retries_of_another_day_do_not_make_a_bot_and_share_what_became_of_the_f
         9: {"clean": 5, BOT: 3},
     }
     for n in (2, 9):  # cleaned alone, a day comes out as with all others
-        assert fates(spark, tmp_path, files, [n]).items() <= found.items()
+        assert fates(spark, tmp_path, files, [n]).items() <= verdicts.items()
 
 
-def told_naively(files: dict[int, str]) -> dict[Place, str]:
+def naive_verdicts(files: dict[int, str]) -> dict[Place, str]:
     """The same for a limit of 5, as it is defined: row by row, by all that its look-back holds."""
     rows = [
         ((n, line), *text.split(","))
@@ -179,15 +179,15 @@ def told_naively(files: dict[int, str]) -> dict[Place, str]:
         is_known = begins_in_sight or first[0][0] == row[0][0]
         return len(new_ids(first) if is_known else all_ids(first)) > 5
 
-    made = {}
+    verdicts = {}
     for row in rows:
         kept = landed_with(row, 7, 0, 1, 2, 3)
         kept += [r for r in landed_with(row, 0, 0, 1) if not is_bot(r)]
         kept += [r for r in landed_with(row, 7, 1, 1) if len(all_ids(r)) <= 5]
         first = min(kept)
         same = "clean" if first == row else "duplicate" if first[1:] == row[1:] else CLASH
-        made[row[0]] = BOT if is_bot(row) else same
-    return made
+        verdicts[row[0]] = BOT if is_bot(row) else same
+    return verdicts
 
 
 def test_each_row_s_fate_is_what_its_look_back_says(spark: SparkSession, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_each_row_s_fate_is_what_its_look_back_says(spark: SparkSession, tmp_pat
         )
         for n, text in files.items()
     }
-    expected = told_naively(files)
+    expected = naive_verdicts(files)
     n = Counter(expected.values())
     assert all(n[what] > 10 for what in ("clean", "duplicate", BOT, CLASH)), n
     assert fates(spark, tmp_path, files, list(files)) == expected

@@ -45,11 +45,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     Users' ids say that they are some, so that they are found wherever they come to lie.
     """
-    real, made = real_data("ciao"), tmp_path_factory.mktemp("ciao")
+    real, copy = real_data("ciao"), tmp_path_factory.mktemp("ciao")
     for name, column, n_users in (("ratings", 0, 1), ("trust", None, 2)):
         with (
             gzip.open(real / f"{name}.csv.gz", "rt") as source,
-            gzip.open(made / f"{name}.csv.gz", "wt") as target,
+            gzip.open(copy / f"{name}.csv.gz", "wt") as target,
         ):
             for i, line in enumerate(source):
                 kept = i < 4000 if column is None else line.split(",")[column].endswith("7")
@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     cells = line.split(",")
                     named = [WHO + cell if at < n_users else cell for at, cell in enumerate(cells)]
                     target.write(",".join(named))
-    return made
+    return copy
 
 
 def judged(spark: SparkSession, mapping: SourceMapping, folder: Path, source_name: str, table: str):
@@ -158,15 +158,15 @@ def test_no_raw_id_of_a_user_is_in_any_table(
         for table in reads:
             tables.setdefault(table.name, spark.createDataFrame([], spark_schema(table)))
         as_of = [max(days) + timedelta(days=1)]
-        made = job.compute(tables, days if job.name != "user_state" else as_of, settings)
-        if made.shared is not None:
-            made.shared.persist()
-        for name, rows in made.tables.items():
+        computed = job.compute(tables, days if job.name != "user_state" else as_of, settings)
+        if computed.shared is not None:
+            computed.shared.persist()
+        for name, rows in computed.tables.items():
             rows = rows.localCheckpoint()
             before = tables.get(name)
             tables[name] = rows if before is None else before.unionByName(rows)
-        if made.shared is not None:
-            made.shared.unpersist()
+        if computed.shared is not None:
+            computed.shared.unpersist()
     written = {name for name, rows in tables.items() if not rows.isEmpty()}
     assert written == {
         "landed", "items", "reviews", "engagements", "follows", "quarantine", "reconciliation",

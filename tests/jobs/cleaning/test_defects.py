@@ -43,9 +43,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mapping() -> SourceMapping:
-    made = read_mapping(REPOSITORY / "infra/sources/market.toml")
-    lenient = tuple(replace(s, max_undecodable_share=0.5) for s in made.sources)
-    return replace(made, sources=lenient)
+    market = read_mapping(REPOSITORY / "infra/sources/market.toml")
+    lenient = tuple(replace(s, max_undecodable_share=0.5) for s in market.sources)
+    return replace(market, sources=lenient)
 
 
 def listed(raw: Path) -> Iterator[tuple[str, str, int, str, str]]:
@@ -77,22 +77,22 @@ def test_every_defect_is_found_and_nothing_else_is_dropped(
         mapping.bots.get(feed.table),
     ).persist()
     got = {(r.file, r.line): r.verdict for r in rows.select("file", "line", "verdict").collect()}
-    told = {(f, n): (d, e) for s, f, n, d, e in listed(raw) if s == source_name}
-    assert told.keys() <= got.keys()
-    people = {place: v for place, v in got.items() if told.get(place, ("", ""))[0] != "bot"}
+    defects = {(f, n): (d, e) for s, f, n, d, e in listed(raw) if s == source_name}
+    assert defects.keys() <= got.keys()
+    people = {place: v for place, v in got.items() if defects.get(place, ("", ""))[0] != "bot"}
     wrong = {
-        place: (verdict, told.get(place))
+        place: (verdict, defects.get(place))
         for place, verdict in people.items()
-        if verdict != (told[place][1] if place in told else "clean")
+        if verdict != (defects[place][1] if place in defects else "clean")
     }
     assert wrong == {}
-    assert told
+    assert defects
     for count in reconciliation(
         rows, rules_of(clean_table_named(feed.table), context).table
     ).collect():
         assert count.n_in == count.n_clean + count.n_duplicate + count.n_quarantined
     if source_name == "engagements":
-        bots = [v for place, v in got.items() if told.get(place, ("", ""))[0] == "bot"]
+        bots = [v for place, v in got.items() if defects.get(place, ("", ""))[0] == "bot"]
         caught = rows.where(F.col("reason") == bot_reason(mapping.bots["engagements"])).count()
         assert caught == bots.count("quarantined") > 0.5 * len(bots)
     rows.unpersist()

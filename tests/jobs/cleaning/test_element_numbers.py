@@ -23,10 +23,10 @@ def in_elements(spark: SparkSession, cells: list[str], texts: list[str]) -> list
         [T.StructField("n", T.IntegerType()), T.StructField("cell", T.StringType())]
     ).add("_landed", landed_row)
     rows = spark.createDataFrame([(i, cell, (None,)) for i, cell in enumerate(cells)], shape)
-    found = expanded(rows.repartition(1), "cell", texts, ["NULL"], "x", "orders")
+    elements = expanded(rows.repartition(1), "cell", texts, ["NULL"], "x", "orders")
     seen: list[list[Row]] = [[] for _ in cells]
     for row in (
-        found.select("n", "element_number", *map(F.expr, texts))
+        elements.select("n", "element_number", *map(F.expr, texts))
         .orderBy("n", "element_number")
         .collect()
     ):
@@ -90,7 +90,7 @@ def test_an_id_of_an_element_is_one_however_its_number_is_written(
     rows = [
         row.replace('"ann"', str(n)) for row, n in zip(rows, ("7.0", "7", "7e0", "7"), strict=True)
     ]
-    found = tried(spark, tmp_path, rows)
-    orders, users = found.tables
+    result = tried(spark, tmp_path, rows)
+    orders, users = result.tables
     assert (orders.rows_in, orders.clean, orders.duplicate, orders.users) == (6, 4, 2, 1)
     assert users.users == 1

@@ -77,7 +77,7 @@ def tried(spark: SparkSession, folder: Path, rows: list[str], toml: str = NESTED
 def test_each_element_of_a_row_is_a_fact_and_no_row_is_lost(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    found = tried(
+    result = tried(
         spark,
         tmp_path,
         [
@@ -93,7 +93,7 @@ def test_each_element_of_a_row_is_a_fact_and_no_row_is_lost(
             order("o8", [line(1), "gift", line(3), 7, [line(5)], json.dumps(line(6))]),
         ],
     )
-    orders, users = found.tables
+    orders, users = result.tables
     assert (orders.rows_in, orders.clean, orders.duplicate) == (19, 7, 1)
     assert {reason.text: reason.rows for reason in orders.reasons} == {
         "each: empty": 1,
@@ -128,7 +128,7 @@ def test_an_expression_may_give_the_array_and_where_says_which_rows_are_meant(
         "struct<amount string, currency string>>>')\"\n"
         "where = \"type = 'order' and coalesce(each.sku, '') <> 'gift'\"",
     )
-    found = tried(
+    result = tried(
         spark,
         tmp_path,
         [
@@ -138,16 +138,16 @@ def test_an_expression_may_give_the_array_and_where_says_which_rows_are_meant(
         ],
         parsed,
     )
-    assert [reason.text for reason in found.tables[0].reasons] == ["each: empty"], found.tables
-    assert (found.tables[0].rows_in, found.tables[0].clean) == (3, 2)
+    assert [reason.text for reason in result.tables[0].reasons] == ["each: empty"], result.tables
+    assert (result.tables[0].rows_in, result.tables[0].clean) == (3, 2)
 
 
 def test_elements_without_an_id_are_told_apart_by_their_place(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     toml = NESTED.replace("concat_ws('-', id, each.id)", "concat_ws('-', id, element_number)")
-    found = tried(spark, tmp_path, [order("o1", [line(1), line(1)]), order("o2", [line(1)])], toml)
-    orders, _ = found.tables
+    result = tried(spark, tmp_path, [order("o1", [line(1), line(1)]), order("o2", [line(1)])], toml)
+    orders, _ = result.tables
     assert (orders.rows_in, orders.clean, orders.duplicate) == (3, 3, 0)
 
 
@@ -168,8 +168,8 @@ def test_what_means_nothing_in_a_cell_means_nothing_in_an_element(
         '[sources.shop.tables.users]\nuser_id = "`customer.id`"',
         '[sources.shop.tables.users]\neach = "friends"\nuser_id = "each"',
     )
-    found = tried(spark, tmp_path, [*map(json.dumps, of_texts), *rows[1:]], toml)
-    orders, users = found.tables
+    result = tried(spark, tmp_path, [*map(json.dumps, of_texts), *rows[1:]], toml)
+    orders, users = result.tables
     assert (orders.rows_in, orders.clean) == (7, 3)
     assert {reason.text: reason.rows for reason in orders.reasons} == {
         "item_id: missing": 1,
@@ -183,8 +183,8 @@ def test_what_means_nothing_in_a_cell_means_nothing_in_an_element(
     }
     (tmp_path / f"{DAY}.jsonl").unlink()
     said = NESTED.replace('"jsonl"', '"jsonl"\nnull_values = ["", "-"]')
-    found = tried(spark, tmp_path, rows[1:], said)
-    assert [(reason.text, reason.rows) for reason in found.tables[0].reasons] == [
+    result = tried(spark, tmp_path, rows[1:], said)
+    assert [(reason.text, reason.rows) for reason in result.tables[0].reasons] == [
         ("item_id: missing", 1), ("unit_price: missing", 1)
     ]  # fmt: skip
 
@@ -208,18 +208,18 @@ def test_a_key_that_no_element_has_stops_the_run_with_those_that_are_there(
     )
     (tmp_path / f"{DAY}.jsonl").unlink()
     nulls = NESTED.replace('"jsonl"', '"jsonl"\nmissing_key = "null"')
-    found = tried(spark, tmp_path, rows, nulls)
-    assert found.absent_keys == (
+    result = tried(spark, tmp_path, rows, nulls)
+    assert result.absent_keys == (
         "shop: no element of lines has the key price.amount (is it price.amuont?), qty; the keys "
         "there are id, price, price.amuont, price.currency, quantity, sku",
     )
-    assert as_json(found)["keys_of_no_element"] == list(found.absent_keys)
-    assert [(reason.text, reason.rows) for reason in found.tables[0].reasons] == [
+    assert as_json(result)["keys_of_no_element"] == list(result.absent_keys)
+    assert [(reason.text, reason.rows) for reason in result.tables[0].reasons] == [
         ("quantity: missing", 2), ("each: no object, as expressions expect", 1)
     ]  # fmt: skip
     out = Console(width=400, record=True, file=io.StringIO())
-    page(out, found)
-    assert f"  {found.absent_keys[0]}" in out.export_text().splitlines()
+    page(out, result)
+    assert f"  {result.absent_keys[0]}" in out.export_text().splitlines()
 
 
 def test_keys_of_elements_are_seen_wherever_they_first_are() -> None:
@@ -326,9 +326,9 @@ def test_elements_are_taken_out_of_an_array_and_the_others_stay_as_they_are_writ
         text = json.dumps(values, indent=indent, ensure_ascii=draws.random() < 0.5)
         gone = draws.sample(range(len(values)), draws.randrange(1, len(values) + 1))
         left = [None if i in gone else v for i, v in enumerate(values)]
-        made = erased_rows.without_elements(text, [i + 1 for i in gone])
-        assert made is not None, text
-        assert json.loads(made) == left, text
+        others = erased_rows.without_elements(text, [i + 1 for i in gone])
+        assert others is not None, text
+        assert json.loads(others) == left, text
         assert erased_rows.without_elements(text, [len(values) + 1]) is None
 
 

@@ -22,8 +22,8 @@ from tests.jobs.cleaning.shop import DAY, KEY, MAPPING, Shop
 
 def test_a_long_key_is_hashed_first_as_rfc_2104_says(spark: SparkSession) -> None:
     key = UserKey(b"k" * 100)
-    made = spark.range(1).select(user_key(F.lit("é"), key)).collect()[0][0]
-    assert made == hmac.new(key.key, "é".encode(), hashlib.sha256).hexdigest()[:32]
+    hashed = spark.range(1).select(user_key(F.lit("é"), key)).collect()[0][0]
+    assert hashed == hmac.new(key.key, "é".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def test_ids_of_facts_are_keyed_hashes_that_can_still_be_joined(
@@ -72,7 +72,7 @@ def test_no_id_of_a_person_or_fact_leaves_as_it_came(spark: SparkSession) -> Non
             )
             rules = rules_of(clean_table_named(table), Context(KEY, NO_MONEY))
             rows = rows.select("*", *trimmed_fields(f.name for f in fields))
-            made = rows.select("*", *(column.alias(name) for name, column in rules.derive))
-            (row,) = made.select(*(c for c in rules.table.names if c != "landed_on")).collect()
-            told = {name for name, value in row.asDict().items() if value == "secret"}
-            assert told <= readable | ({"target_id"} if kind == "item" else set()), table
+            derived = rows.select("*", *(column.alias(name) for name, column in rules.derive))
+            (row,) = derived.select(*(c for c in rules.table.names if c != "landed_on")).collect()
+            as_given = {name for name, value in row.asDict().items() if value == "secret"}
+            assert as_given <= readable | ({"target_id"} if kind == "item" else set()), table

@@ -24,7 +24,7 @@ AS_OF = date(2025, 6, 10)
 MISSING = {"user_id: missing"}
 
 
-def told(spark: SparkSession, name: str, folder: Path) -> dict[str, Any]:
+def outcome_of(spark: SparkSession, name: str, folder: Path) -> dict[str, Any]:
     """What `nightjar check --rows all --format json` says of a folder's mapping and raw files."""
     faulty = fault_data(name)
     try:
@@ -70,9 +70,9 @@ def test_nothing_is_lost_and_what_is_dropped_says_why(
     quarantined: int,
     more: dict[str, Any],
 ) -> None:
-    found = told(spark, name, tmp_path)
-    assert "stopped" not in found, found
-    counts = found["tables"][table]
+    result = outcome_of(spark, name, tmp_path)
+    assert "stopped" not in result, result
+    counts = result["tables"][table]
     assert counts["in"] == clean + duplicate + quarantined
     assert (counts["clean"], counts["duplicate"], counts["quarantined"]) == (
         clean,
@@ -117,7 +117,7 @@ def test_what_is_kept_has_the_right_values_and_each_other_row_its_reason(
     kept: list[tuple[Any, ...]],
     reasons: dict[int, str],
 ) -> None:
-    counts = told(spark, name, tmp_path)["tables"][table]
+    counts = outcome_of(spark, name, tmp_path)["tables"][table]
     assert counts["in"] == len(kept) + len(reasons)
     assert rows_of(tmp_path / "clean" / table, columns) == kept
     assert dict(rows_of(tmp_path / "clean" / "quarantine", "line, reason")) == reasons
@@ -145,5 +145,5 @@ def rows_of(folder: Path, columns: str) -> list[tuple[Any, ...]]:
 def test_what_cannot_be_read_stops_and_names_the_file(
     spark: SparkSession, tmp_path: Path, name: str, parts: tuple[str, ...]
 ) -> None:
-    found = told(spark, name, tmp_path)
-    assert all(part in found["stopped"] for part in parts), found
+    result = outcome_of(spark, name, tmp_path)
+    assert all(part in result["stopped"] for part in parts), result

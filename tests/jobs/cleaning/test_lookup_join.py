@@ -190,10 +190,10 @@ def test_who_is_known_through_a_lookup_is_erased_through_it(
         4: None,
         5: None,
     }
-    found = erasure.judgements(
+    judgements = erasure.judgements(
         rows, "users", mapping.feeding("users"), settings, [D1], DEDUP_DAYS, {KEY.of("ann")}
     )
-    assert {(r.line, r.verdict) for r in found.collect()} == {(2, "clean"), (3, "duplicate")}
+    assert {(r.line, r.verdict) for r in judgements.collect()} == {(2, "clean"), (3, "duplicate")}
     rows.unpersist()
 
 

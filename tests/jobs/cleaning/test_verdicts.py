@@ -83,15 +83,17 @@ def test_a_number_that_is_a_time_in_another_unit_is_told_with_the_setting_that_r
         "timestamp_micros(try_cast(… as bigint) div 1000)"
     )
     none = "occurred_at: not a time"
-    told = [seconds, millis, millis, micros, nanos, none, none, none]
-    assert Shop(spark, tmp_path, rows).reasons() == dict(enumerate(told, start=2))
+    reasons = [seconds, millis, millis, micros, nanos, none, none, none]
+    assert Shop(spark, tmp_path, rows).reasons() == dict(enumerate(reasons, start=2))
     for format_, read in (
         ("epoch_seconds", seconds), ("epoch_millis", millis), ("epoch_micros", micros)
     ):  # fmt: skip
         said = f'timezone = "Europe/Berlin"\ntime_format = ["iso", "{format_}"]'
         mapping = MAPPING.replace('timezone = "Europe/Berlin"', said)
-        found = Shop(spark, tmp_path, rows, mapping).reasons()
-        assert [found.get(i) for i in range(2, 6)] == [None if r == read else r for r in told[:4]]
+        reread = Shop(spark, tmp_path, rows, mapping).reasons()
+        assert [reread.get(i) for i in range(2, 6)] == [
+            None if r == read else r for r in reasons[:4]
+        ]
 
 
 def test_users_have_the_attributes_that_the_mapping_names(

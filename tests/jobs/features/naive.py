@@ -22,11 +22,11 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def newest(world: World, name: str, key: str, as_of: date) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    versions: dict[str, dict[str, Any]] = {}
     by_time = sorted(world.known(name, as_of), key=lambda r: (r["occurred_at"], r["landed_on"]))
     for row in by_time:
-        found[row[key]] = row
-    return found
+        versions[row[key]] = row
+    return versions
 
 
 def author(world: World, engagement: dict[str, Any]) -> str | None:
@@ -61,7 +61,7 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
     everybody |= {r["user_key"] for r in world.known("users", as_of)}
     everybody |= {whom for whom, e in received if whom and e["verb"] in GIVES}
     everybody |= {whom for whom, e in received if whom}
-    made = {}
+    of_users = {}
     for user in everybody:
         mine = {n: [r for r in rows if r["user_key"] == user] for n, rows in known.items()}
         got = [e for whom, e in received if whom == user]
@@ -79,13 +79,13 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
             row[name] = versions[user][name] if user in versions else None
         row |= sequence(mine, as_of)
         row |= text(within(mine, as_of, max(WINDOWS))["posts"])
-        made[user] = row
+        of_users[user] = row
     items = item_counts(known, as_of)
-    for user, row in made.items():
-        row |= graph(world, as_of, user, made)
+    for user, row in of_users.items():
+        row |= graph(world, as_of, user, of_users)
         row |= recent_items(row["seq_item"], items, categories)
         row |= ratios(row)
-    return made
+    return of_users
 
 
 GIVES = ("like", "comment", "share")
@@ -112,7 +112,7 @@ def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
     paid = [r["amount_minor"] for r in account if r["kind"] == "payment"]
     sent = [r["amount_minor"] for r in account if r["kind"] == "transfer"]
     logins = [r for r in account if r["kind"] == "login"]
-    made = {
+    values = {
         "n_events": sum(len(some) for some in rows.values()),
         "n_order_lines": len(bought),
         "n_units": sum(r["quantity"] for r in bought),
@@ -145,8 +145,8 @@ def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
         "transferred_minor": sum(sent),
         "max_transfer_minor": max(sent, default=0),
     }
-    assert set(made) == {m.name for m in MEASURES}
-    return made
+    assert set(values) == {m.name for m in MEASURES}
+    return values
 
 
 def bought_orders(rows: Rows) -> set[str]:
@@ -236,8 +236,8 @@ def sequence(mine: Rows, as_of: date) -> dict[str, Any]:
 
 
 def text(posts: list[dict[str, Any]]) -> dict[str, list[str]]:
-    told = sorted((p["occurred_at"], p["post_id"], p["text"]) for p in posts if p["text"])
-    words = [word for post in told[-TEXT_POSTS:] for word in post[2].split(" ")]
+    with_text = sorted((p["occurred_at"], p["post_id"], p["text"]) for p in posts if p["text"])
+    words = [word for post in with_text[-TEXT_POSTS:] for word in post[2].split(" ")]
     return {"text_tokens": words[-TEXT_TOKENS:]}
 
 
@@ -273,43 +273,43 @@ def graph(world: World, as_of: date, user: str, rows: dict[str, dict[str, Any]])
 
 def item_counts(known: Rows, as_of: date) -> dict[str, Counter[str]]:
     """Statistics of each item over the windows that users' features are made of."""
-    made = {}
+    counts = {}
     month, quarter = within(known, as_of, 30), within(known, as_of, 90)
-    made["engagements_30d"] = Counter(
+    counts["engagements_30d"] = Counter(
         r["target_id"] for r in month["engagements"] if r["target_kind"] == "item" and r["user_key"]
     )
-    made["order_lines_30d"] = Counter(
+    counts["order_lines_30d"] = Counter(
         r["item_id"] for r in month["orders"] if r["kind"] == "purchase"
     )
-    made["reviews_90d"] = Counter(r["item_id"] for r in quarter["reviews"])
+    counts["reviews_90d"] = Counter(r["item_id"] for r in quarter["reviews"])
     stars: Counter[str] = Counter()
     for r in quarter["reviews"]:
         stars[r["item_id"]] += r["stars"]
-    made["stars_90d"] = stars
-    return made
+    counts["stars_90d"] = stars
+    return counts
 
 
 def recent_items(
     met: list[str], counts: dict[str, Counter[str]], categories: dict[str, Any]
 ) -> dict[str, Any]:
-    there = [i for i in met if i]
-    category = categories.get(there[-1]) if there else None
+    items = [i for i in met if i]
+    category = categories.get(items[-1]) if items else None
     alike = [i for i, c in categories.items() if c is not None and c == category]
     return {
-        "n_recent_items": len(set(there)),
+        "n_recent_items": len(set(items)),
         "last_item_category": category,
         "seq_category": [categories.get(i) or "" for i in met],
-        **{f"recent_items_{n}": sum(of[i] for i in set(there)) for n, of in counts.items()},
+        **{f"recent_items_{n}": sum(of[i] for i in set(items)) for n, of in counts.items()},
         **{f"last_category_{n}": sum(of[i] for i in alike) for n, of in counts.items()},
     }
 
 
 def ratios(row: dict[str, Any]) -> dict[str, float | None]:
-    made: dict[str, float | None] = {}
+    values: dict[str, float | None] = {}
 
     def divide(name: str, over: str, under: str) -> None:
-        a, b = ({**row, **made}[n] for n in (over, under))
-        made[name] = None if a is None or not b else float(a) / float(b)
+        a, b = ({**row, **values}[n] for n in (over, under))
+        values[name] = None if a is None or not b else float(a) / float(b)
 
     for name, _, over, under, _, spans in RATIOS:
         for w in spans:
@@ -317,18 +317,19 @@ def ratios(row: dict[str, Any]) -> dict[str, float | None]:
             divide(f"{name}_{end}", f"{over}_{end}", f"{under}_{end}")
     for name, _, over, under in NAMED_RATIOS:
         divide(name, over, under)
-    return made
+    return values
 
 
 def standing_orders(rows: list[dict[str, Any]], as_of: date) -> dict[tuple[str, str], datetime]:
     """Orders placed since `as_of` of which something is left, unit by unit, and when placed."""
     skew, midnight = timedelta(minutes=15), datetime(as_of.year, as_of.month, as_of.day, tzinfo=UTC)
     before = as_of + timedelta(days=LABEL_REACH)
-    told = [r for r in rows if r["occurred_at"].date() < before]
+    so_far = [r for r in rows if r["occurred_at"].date() < before]
     bought = sorted(
-        (r for r in told if r["kind"] == "purchase"), key=lambda r: (r["occurred_at"], r["line_id"])
+        (r for r in so_far if r["kind"] == "purchase"),
+        key=lambda r: (r["occurred_at"], r["line_id"]),
     )
-    undoing = [r for r in told if r["kind"] != "purchase"]
+    undoing = [r for r in so_far if r["kind"] != "purchase"]
     left = {r["line_id"]: r["quantity"] for r in bought}
 
     def undo(undone: dict[str, Any], among: list[dict[str, Any]]) -> None:

@@ -28,9 +28,9 @@ def test_features_by_hand_are_the_pipelines(spark: SparkSession, tmp_path: Path)
     words.select("word", token.alias("token")).coalesce(1).write.parquet(str(tmp_path / "words"))
     vocabulary = [str(p) for p in (tmp_path / "words").glob("*.parquet")]
     features_by_hand(clean, vocabulary, day, tmp_path / "hand.parquet")
-    made = write_days(
+    written = write_days(
         spark, features_from_clean(frames, [day]), USER_FEATURES, [day], str(tmp_path / "spark")
     )
-    rows, only, found = differences(made[day].files, [str(tmp_path / "hand.parquet")])
-    assert (only, found) == (0, {})
+    rows, only, differing = differences(written[day].files, [str(tmp_path / "hand.parquet")])
+    assert (only, differing) == (0, {})
     assert rows > 5

@@ -69,7 +69,7 @@ def state_of(
 def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> dict[Any, Any]:
     f = world.frames(spark)
     facts = f
-    made = user_features(
+    features = user_features(
         state_of(spark, world, as_ofs).localCheckpoint(),
         user_days(tiles_of_all(facts)).localCheckpoint(),
         user_item_days(facts, f["posts"]).localCheckpoint(),
@@ -79,7 +79,7 @@ def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> di
         f["posts"],
         as_ofs,
     )
-    return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in made.collect()}
+    return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in features.collect()}
 
 
 def read_in_one_pass(f: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[Any]:
@@ -116,9 +116,9 @@ def one_pass_of(
         str(folder),
     ).collect()
     collected(spark, USER_FEATURES, reports, as_ofs)  # breaks no contract
-    made = pa.concat_tables([pq.read_table(r.path) for r in reports]).to_pylist()
-    assert len(made) == sum(r.rows for r in reports)
-    return {(r["as_of"], r["user_key"]): {n: r[n] for n in NAMES} for r in made}
+    rows = pa.concat_tables([pq.read_table(r.path) for r in reports]).to_pylist()
+    assert len(rows) == sum(r.rows for r in reports)
+    return {(r["as_of"], r["user_key"]): {n: r[n] for n in NAMES} for r in rows}
 
 
 def tokens(spark: SparkSession, words: set[str]) -> dict[str, int]:
@@ -187,9 +187,9 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
         assert {r.thing for r in given} <= met
         assert len({r.thing for r in given}) == len(given)
         for r in given:
-            told = [(*r.numbers[i + 1 : i + width], c) for i, c in zip(
+            states = [(*r.numbers[i + 1 : i + width], c) for i, c in zip(
                 range(0, len(r.numbers), width), r.texts, strict=True)]  # fmt: skip
-            assert all(a != b for a, b in itertools.pairwise(told))
+            assert all(a != b for a, b in itertools.pairwise(states))
         categories = {c for r in given for c in r.texts if c is not None}
         assert {r.thing for r in mine if r.what == task_rows.CATEGORY} == categories
 
@@ -316,9 +316,9 @@ def test_an_order_is_one_on_however_many_days_its_lines_happen_or_land(
         one_pass_of(spark, world, days, tmp_path, date(2025, 2, 1)),
         {(a, user): row for a in days for user, row in naive.features(world, a).items()},
     )
-    for found in engines:
-        assert {a: tuple(found[a, "ann"][n] for n in names) for a in days} == expected
-        assert {found[a, "bob"]["followed_orders_30d"] for a in days} == {2}
+    for rows in engines:
+        assert {a: tuple(rows[a, "ann"][n] for n in names) for a in days} == expected
+        assert {rows[a, "bob"]["followed_orders_30d"] for a in days} == {2}
 
 
 def test_the_newest_version_is_the_one_of_the_latest_time_in_whatever_order_they_land(
@@ -337,8 +337,8 @@ def test_the_newest_version_is_the_one_of_the_latest_time_in_whatever_order_they
         ITEMS,
     )
     days = [date(2025, 1, day) for day in (6, 7, 8, 9, 10)]
-    found = newest_version(items, "item_id", days).select("item_id", "as_of", "category_id")
-    assert {(r.item_id, r.as_of.day): r.category_id for r in found.collect()} == {
+    versions = newest_version(items, "item_id", days).select("item_id", "as_of", "category_id")
+    assert {(r.item_id, r.as_of.day): r.category_id for r in versions.collect()} == {
         **{("i1", day): "new" for day in (6, 7, 8, 9, 10)},
         **{("i2", day): "first" for day in (6, 7)},
         **{("i2", day): "said later" for day in (8, 9, 10)},
@@ -363,8 +363,8 @@ def test_midnight_starts_a_day_and_a_late_row_makes_its_own_tile(spark, table) -
         "account_events": table("event_id", ACCOUNT_EVENTS),
         **{contract.name: table(id_, contract) for id_, contract in none.items()},
     }
-    made = user_days(tiles_of_all(facts))
-    assert rows_of(made, "day", "landed_on", "n_views", "n_likes") == [
+    tiles = user_days(tiles_of_all(facts))
+    assert rows_of(tiles, "day", "landed_on", "n_views", "n_likes") == [
         (date(2025, 1, 31), date(2025, 1, 31), 1, 0),
         (date(2025, 1, 31), date(2025, 2, 2), 0, 1),
         (date(2025, 2, 1), date(2025, 2, 1), 1, 0),

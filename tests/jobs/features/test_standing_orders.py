@@ -124,7 +124,7 @@ def test_standing_orders_equal_the_naive_definition_in_any_order_of_rows(spark, 
     orders = spark.createDataFrame(
         [tuple(r[c] for c in ORDERS.names) for r in shuffled], spark_schema(ORDERS)
     )
-    found = {
+    standing = {
         (r.as_of, r.user_key, r.order_id): r.occurred_at.replace(tzinfo=UTC)
         for r in standing_orders(orders, as_ofs).collect()
     }
@@ -133,5 +133,5 @@ def test_standing_orders_equal_the_naive_definition_in_any_order_of_rows(spark, 
         for a in as_ofs
         for order, placed in naive.standing_orders(rows, a).items()
     }
-    assert found == expected
-    assert len(found) > 20
+    assert standing == expected
+    assert len(standing) > 20

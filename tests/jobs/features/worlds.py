@@ -176,10 +176,10 @@ def _engagement(
 
 def _versions(times: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
     """Versions that land on different days, in any order; some are of one time."""
-    found = {t["landed_on"]: t for t in (times(), times(), times())}
-    first, *rest = found.values()
+    by_landing_day = {t["landed_on"]: t for t in (times(), times(), times())}
+    first, *rest = by_landing_day.values()
     for version in rest[1:]:
         landed = max(first["occurred_at"].date(), version["landed_on"])
-        if landed not in found:
+        if landed not in by_landing_day:
             version |= {"occurred_at": first["occurred_at"], "landed_on": landed}
     return [first, *rest]

@@ -36,18 +36,18 @@ class Broken:
 
 def lines(format_: str, rng: random.Random, n: int) -> list[bytes]:
     """Good rows; some have quotes, line breaks and letters of other scripts in a cell."""
-    made = []
+    records = []
     for i in range(n):
         text = rng.choice(["plain", "", "so, so", 'an "inch"', "Größe 小明", "two\nlines", "NULL"])
         values = (f"e{i}", f"u{i % 3}", f"i{i % 5}", text, f"2025-06-01T10:00:{i % 60:02d}Z")
         if format_ == "csv":
             quoted = '"' + text.replace('"', '""') + '"'
             cell = quoted if set(text) & set('",\n') or rng.random() < 0.2 else text
-            made.append(",".join((*values[:3], cell, values[4])).encode())
+            records.append(",".join((*values[:3], cell, values[4])).encode())
         else:
             record = dict(zip(COLUMNS, values, strict=True))
-            made.append(json.dumps(record, ensure_ascii=rng.random() < 0.5).encode())
-    return made
+            records.append(json.dumps(record, ensure_ascii=rng.random() < 0.5).encode())
+    return records
 
 
 def broken(format_: str, rng: random.Random) -> Broken:
@@ -81,8 +81,8 @@ def broken(format_: str, rng: random.Random) -> Broken:
         given["separator"] = rng.choice([",", ",", ",", "::", "whitespace", ";"])
     else:
         given["missing_key"] = rng.choice(["stop", "null", "null"])
-    made = Source("log", "f", format_, COLUMNS, (), landed_on="x", **given)  # type: ignore[arg-type]
-    return Broken(f"f.{format_}{suffix}", content, made)
+    source = Source("log", "f", format_, COLUMNS, (), landed_on="x", **given)  # type: ignore[arg-type]
+    return Broken(f"f.{format_}{suffix}", content, source)
 
 
 def _accident(content: bytes, rng: random.Random) -> bytes:
@@ -104,7 +104,7 @@ def _accident(content: bytes, rng: random.Random) -> bytes:
     return content[:at] + content[at : at + 40] * rng.randint(2, 50) + content[at:]
 
 
-def unaccounted(made: Broken, rows: list[Row]) -> str | None:
+def unaccounted(file: Broken, rows: list[Row]) -> str | None:
     """What of the file is neither in one of its rows nor known to be in none, if anything."""
     whole = [row for row in rows if row.line == WHOLE_FILE]
     if len(whole) > 1 or (whole and rows[-1] is not whole[0]):
@@ -113,19 +113,23 @@ def unaccounted(made: Broken, rows: list[Row]) -> str | None:
         return "a row that is neither good nor bad"
     if any(row.fields is not None and len(row.fields) != len(COLUMNS) for row in rows):
         return "a row of another width"
-    told = whole[0].problem or "" if whole else ""
-    if "has a fault" in told:
-        return told
+    verdict = whole[0].problem or "" if whole else ""
+    if "has a fault" in verdict:
+        return verdict
     for row in rows:
         for field in row.fields or ():
             if field is not None:
                 field.encode()
-    if whole and not told.startswith(("none of", "its only row")) and " rows cannot be" not in told:
+    if (
+        whole
+        and not verdict.startswith(("none of", "its only row"))
+        and " rows cannot be" not in verdict
+    ):
         return None  # the file was not read to its end
-    content = decoded(made.content, made.source.encoding)
+    content = decoded(file.content, file.source.encoding)
     if sum(row.n_bytes for row in rows) > len(content):
         return f"more bytes in rows than the {len(content)} of the file"
-    return uncovered(content, made.source, [(row.line, row.row_hash) for row in rows if row.line])
+    return uncovered(content, file.source, [(row.line, row.row_hash) for row in rows if row.line])
 
 
 def torture(format_: str, seed: int, n: int, path: Path) -> tuple[int, int, list[str]]:
@@ -133,16 +137,16 @@ def torture(format_: str, seed: int, n: int, path: Path) -> tuple[int, int, list
     rng = random.Random(seed)
     refused, n_rows, lost = 0, 0, []
     for i in range(n):
-        made = broken(format_, rng)
-        path.write_bytes(made.content)
+        file = broken(format_, rng)
+        path.write_bytes(file.content)
         rows: list[Row] = []
         try:
-            rows += raw_rows(path, made.source)
-            problem = unaccounted(made, rows)
+            rows += raw_rows(path, file.source)
+            problem = unaccounted(file, rows)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
         if problem is not None:
-            lost.append(f"{format_} {seed} {i}: {problem}: {made.source} {made.content[:300]!r}")
+            lost.append(f"{format_} {seed} {i}: {problem}: {file.source} {file.content[:300]!r}")
         refused += any(row.line == WHOLE_FILE for row in rows)
         n_rows += sum(row.line != WHOLE_FILE for row in rows)
     return refused, n_rows, lost

@@ -55,10 +55,10 @@ def uncovered(content: bytes, source: Source, rows: Iterable[tuple[int, str]]) -
         gap = _gap(content, at, source, is_first=n == 0)
         # what is left of a broken object may be a comma, which might also stand between two
         first = gap.end() if source.format == "csv" else gap.start()
-        found = _found(content, range(first, gap.end() + 1), row_hash)
-        if found is None:
+        span = _found(content, range(first, gap.end() + 1), row_hash)
+        if span is None:
             return f"row {n + 1}, line {line}, is not what stands at byte {gap.end()}"
-        start, at = found
+        start, at = span
         n += 1
         if source.format == "csv" and line != content.count(b"\n", 0, start) + 1:
             return f"row {n} says line {line}, and stands at byte {start}"
@@ -82,8 +82,8 @@ def _gap(content: bytes, at: int, source: Source, is_first: bool) -> re.Match[by
         pattern = pattern.replace(b"B", _BLANKS)
     else:
         pattern = _BLANKS
-    found = re.compile(pattern, re.MULTILINE).match(content, at)
-    return found or re.compile(b"").match(content, at)  # type: ignore[return-value]
+    gap = re.compile(pattern, re.MULTILINE).match(content, at)
+    return gap or re.compile(b"").match(content, at)  # type: ignore[return-value]
 
 
 def _found(content: bytes, starts: Iterable[int], row_hash: str) -> tuple[int, int] | None:

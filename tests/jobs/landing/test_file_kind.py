@@ -15,17 +15,17 @@ from tests.jobs.landing.reading import read, refusal, source
 
 
 def parquet(**columns: object) -> bytes:
-    made = io.BytesIO()
-    pq.write_table(pa.table(columns or {"id": ["1"], "text": ["a"]}), made)
-    return made.getvalue()
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns or {"id": ["1"], "text": ["a"]}), buffer)
+    return buffer.getvalue()
 
 
 def zipped(*names: str) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name in names:
             archive.writestr(name, "id,text\n1,a\n" if name.endswith(".csv") else "")
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 HTML = b"<html>\n<body>503</body>\n</html>\n"

@@ -61,8 +61,8 @@ def mutated(line: bytes, rng: random.Random) -> bytes:
 
 
 def source(format_: str, **given: object) -> Source:
-    made = Source("s", "f", format_, COLUMNS, (), landed_on="x")  # type: ignore[arg-type]
-    return replace(made, **given)  # type: ignore[arg-type]
+    plain = Source("s", "f", format_, COLUMNS, (), landed_on="x")  # type: ignore[arg-type]
+    return replace(plain, **given)  # type: ignore[arg-type]
 
 
 def n_lines(content: bytes) -> int:
@@ -115,9 +115,9 @@ def test_a_broken_header_is_one_message(tmp_path: Path) -> None:
     for _ in range(500):
         path.write_bytes(mutated(b"id,text,n", rng) + b"\ne1,a,1\ne2,b,2\n")
         rows = list(raw_rows(path, of))
-        told = [row.problem for row in rows if row.line == WHOLE_FILE]
-        if told:
-            assert len(told) == 1
+        messages = [row.problem for row in rows if row.line == WHOLE_FILE]
+        if messages:
+            assert len(messages) == 1
             assert len(rows) == 1 or all(row.problem for row in rows)
             unreadable += 1
     assert unreadable > 100
@@ -150,10 +150,10 @@ def test_a_damaged_file_is_one_message_or_all_of_its_rows(
     for _ in range(400):
         path.write_bytes(mutated(make(rng), rng))
         rows = list(raw_rows(path, of))
-        told = [row for row in rows if row.line == WHOLE_FILE]
-        assert len(told) <= 1
-        assert all(row.problem for row in told)
-        unreadable += bool(told)
+        verdicts = [row for row in rows if row.line == WHOLE_FILE]
+        assert len(verdicts) <= 1
+        assert all(row.problem for row in verdicts)
+        unreadable += bool(verdicts)
     assert unreadable > 200
 
 

@@ -183,10 +183,11 @@ def test_numbers_arrive_as_the_whole_numbers_that_decimal_arithmetic_finds() -> 
     rng, context, n_whole = random.Random(6), Context(prec=1000), 0
     for text in (odd_number(rng) for _ in range(20_000)):
         number = context.create_decimal(text)
-        told = format(number.to_integral_value(context=context), "f").lstrip("-").lstrip("0") or "0"
-        is_short = "e" not in text.lower() or len(told) <= MAX_DIGITS
-        is_whole = number == number.to_integral_value(context=context) and is_short
-        expected = ("-" if number < 0 else "") + told if is_whole else text
+        whole = number.to_integral_value(context=context)
+        digits = format(whole, "f").lstrip("-").lstrip("0") or "0"
+        is_short = "e" not in text.lower() or len(digits) <= MAX_DIGITS
+        is_whole = number == whole and is_short
+        expected = ("-" if number < 0 else "") + digits if is_whole else text
         assert as_whole(text) == expected
         assert Decimal(expected) == number
         n_whole += expected != text

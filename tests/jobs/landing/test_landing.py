@@ -66,8 +66,8 @@ def test_a_row_knows_its_place_so_that_equal_rows_may_have_ids(
 ) -> None:
     of, files = all_history(tmp_path, "id,at\na,2025-06-02\na,2025-06-02\n", "to_date(at)")
     rows = unfolded(landed(spark, of, files), of)
-    made = rows.selectExpr("concat_ws('-', file_name, line_number) id").orderBy("id").collect()
-    assert [row.id for row in made] == ["all.csv-2", "all.csv-3"]
+    ids = rows.selectExpr("concat_ws('-', file_name, line_number) id").orderBy("id").collect()
+    assert [row.id for row in ids] == ["all.csv-2", "all.csv-3"]
 
 
 def test_rows_without_a_day_land_on_their_files_first(spark: SparkSession, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from tests.jobs.mapping.campaigns import (
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem"),
     [
         (
             "campaign;starts;name;category\n",
@@ -57,13 +57,13 @@ from tests.jobs.mapping.campaigns import (
     ],
 )
 def test_a_file_that_is_no_lookup_is_told_without_its_values(
-    tmp_path: Path, text: str, told: str
+    tmp_path: Path, text: str, problem: str
 ) -> None:
     written(tmp_path, campaigns=text)
     log(tmp_path, {D1: "", D2: ""})
     assert refused(tmp_path) == [
         "lookups cannot be read:",
-        f"  lookups.campaigns: tables/campaigns.csv: {told}",
+        f"  lookups.campaigns: tables/campaigns.csv: {problem}",
     ]
 
 
@@ -94,8 +94,8 @@ def test_what_is_too_large_for_a_lookup_is_refused(
     for name, most in (("MAX_LOOKUP_ROWS", 3), ("MAX_LOOKUP_BYTES", 90)):
         with monkeypatch.context() as patch:
             patch.setattr(lookup_files, name, most)
-            (told,) = refused(tmp_path)[1:]
-        assert told.endswith(
+            (problem,) = refused(tmp_path)[1:]
+        assert problem.endswith(
             "bytes, which is too large for a lookup: leave out rows that no key finds, or join it "
             "to the raw files before they land"
         )

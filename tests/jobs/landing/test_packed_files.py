@@ -73,10 +73,11 @@ def zip_that_wants(dictionary: int) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("a.csv", TEXT)
-    made = bytearray(packed.getvalue())
-    at = made.index(b"a.csv") + 10  # behind the name: version, length and first byte of properties
-    made[at : at + 4] = dictionary.to_bytes(4, "little")
-    return bytes(made)
+    content = bytearray(packed.getvalue())
+    # behind the name: version, length and first byte of properties
+    at = content.index(b"a.csv") + 10
+    content[at : at + 4] = dictionary.to_bytes(4, "little")
+    return bytes(content)
 
 
 def xz_that_wants(dictionary: int) -> bytes:
@@ -319,12 +320,12 @@ def test_a_row_that_is_wider_than_its_sheet_says_loses_no_cell_unseen(
 
 def test_ids_of_many_digits_are_the_same_texts_in_excel_and_parquet(tmp_path: Path) -> None:
     numbers = [1234567890123450.0, 12345678901234560.0, -9e18, 1e19, 0.5]
-    told = ["1234567890123450", "12345678901234560", "-9000000000000000000", "1e+19", "0.5"]
+    texts = ["1234567890123450", "12345678901234560", "-9000000000000000000", "1e+19", "0.5"]
     workbook(tmp_path / "a.xlsx", [["id"], *([number] for number in numbers)])
     pq.write_table(pa.table({"id": numbers}), tmp_path / "a.parquet")
     for format_ in ("xlsx", "parquet"):
         rows = read(tmp_path / f"a.{format_}", source(format_, ("id",)))
-        assert [fields[0] for _, fields, _ in rows if fields] == told
+        assert [fields[0] for _, fields, _ in rows if fields] == texts
 
 
 def test_what_a_workbook_lacks_is_told(tmp_path: Path) -> None:

@@ -113,10 +113,10 @@ def test_a_value_that_python_has_no_object_for_costs_itself_wherever_it_stands(
     }
     path = tmp_path / "a"
     pq.write_table(pa.table(columns), path)
-    found = [fields for _, fields, _ in read(path, source("parquet", tuple(columns)))]
+    rows = [fields for _, fields, _ in read(path, source("parquet", tuple(columns)))]
     whole = [text and text.replace(".000000", "") for text in texts]
     inner = [0.1 if text == "0.1" else text for text in whole]
-    assert found == [
+    assert rows == [
         [
             text,
             json.dumps({"v": value, "n": i}),
@@ -169,8 +169,8 @@ def test_nested_values_are_told_of_the_right_rows(tmp_path: Path) -> None:
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobs.landing.parquet_rows.BATCH_BYTES", 500)
-        found = read(path, source("parquet", tuple(columns)))
-    assert [fields for _, fields, _ in found] == expected
+        rows = read(path, source("parquet", tuple(columns)))
+    assert [fields for _, fields, _ in rows] == expected
 
 
 @pytest.mark.parametrize("kind", [pa.list_view, pa.large_list_view])
@@ -187,8 +187,8 @@ def test_lists_and_texts_that_are_views_are_told_as_others(
     pq.write_table(pa.table({"text": texts, "lists": lists, "structs": structs}), path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jobs.landing.parquet_rows.BATCH_BYTES", 5)
-        found = read(path, source("parquet", ("text", "lists", "structs"), null_values=()))
-    assert [fields for _, fields, _ in found] == [
+        read_rows = read(path, source("parquet", ("text", "lists", "structs"), null_values=()))
+    assert [fields for _, fields, _ in read_rows] == [
         ["a", '["a", null]', '[{"id": 1}]'],
         ["long enough to stand elsewhere", None, "[]"],
         [None, "[]", None],
@@ -205,8 +205,8 @@ def test_texts_within_lists_and_structs_are_read_across_groups_of_rows(
     path, n = tmp_path / "a", 1500
     rows = [None if i % 7 == 3 else [{"t": f"{i}" * length, "u": [f"{i % 5}"]}] for i in range(n)]
     pq.write_table(pa.table({"id": range(n), "text": rows}), path, row_group_size=group)
-    found = read(path, source("parquet"))
-    assert [fields for _, fields, _ in found] == [
+    read_rows = read(path, source("parquet"))
+    assert [fields for _, fields, _ in read_rows] == [
         [f"{i}", row and json.dumps(row)] for i, row in enumerate(rows)
     ]
 

@@ -51,8 +51,8 @@ def test_rows_between_stray_quotes_are_rows_whatever_else_they_hold(tmp_path: Pa
     path = tmp_path / "a.csv"
     path.write_text('1,"TV 40,3,x\n2,b, 4,x\n3,b,,x\n4,b,7,x\n5,b,no,x\n6,TV 50",8,x\n7,b,1,x\n')
     of = source("csv", ("id", "item", "n", "rest"), header=False, multiline=True)
-    told = [(line, problem) for line, _, problem in read(path, of)]
-    assert told == [(i, UNCLEAR_QUOTES) for i in range(1, 7)] + [(7, None)]
+    problems = [(line, problem) for line, _, problem in read(path, of)]
+    assert problems == [(i, UNCLEAR_QUOTES) for i in range(1, 7)] + [(7, None)]
     path.write_text(path.read_text().replace(" 4", "4"))
     assert [(line, problem) for line, _, problem in read(path, of)] == [
         (i, STRAY_QUOTE if i in (1, 6) else None) for i in range(1, 8)
@@ -214,12 +214,12 @@ def test_two_stray_quotes_never_make_one_cell_of_thousands_of_rows(tmp_path: Pat
     rows[3], rows[-3] = 'u,"TV 40', 'u,TV 50"'
     path.write_text("\n".join(rows) + "\n")
     for multiline in (True, False):
-        found = read(path, source("csv", header=False, multiline=multiline))
-        assert [(line, problem) for line, _, problem in found if problem] == [
+        read_rows = read(path, source("csv", header=False, multiline=multiline))
+        assert [(line, problem) for line, _, problem in read_rows if problem] == [
             (4, STRAY_QUOTE),
             (n - 2, STRAY_QUOTE),
         ]
-        assert len(found) == n
+        assert len(read_rows) == n
 
 
 def test_a_long_cell_that_no_column_of_the_source_needs_costs_no_row(tmp_path: Path) -> None:

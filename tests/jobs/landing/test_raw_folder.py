@@ -54,8 +54,8 @@ def test_what_spark_and_desktops_leave_beside_files_is_none(tmp_path: Path) -> N
         ("{day}.csv/_*", ["_SUCCESS", "_committed_7", "_common_metadata", "_metadata",
                           "_orders.csv", "_started_7"]),
     ):  # fmt: skip
-        found = raw_files(source("csv", files=pattern), tmp_path)
-        assert [file.path.name for file in found] == names
+        files = raw_files(source("csv", files=pattern), tmp_path)
+        assert [file.path.name for file in files] == names
 
 
 def test_files_are_found_by_day_and_gaps_are_seen(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_json_lines_are_read_strictly_and_numbered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("loses", "told"),
+    ("loses", "counted"),
     [
         (lambda rows: (row for row in rows if row.line != 3), "12 are in rows"),
         (lambda rows: (row for one in rows for row in [one] * (1 + (one.line == 3))), "20 are in rows"),
@@ -59,7 +59,7 @@ def test_json_lines_are_read_strictly_and_numbered(tmp_path: Path) -> None:
     ids=["loses", "repeats"],
 )  # fmt: skip
 def test_a_reader_that_loses_a_line_or_tells_it_twice_is_found_out(
-    tmp_path: Path, monkeypatch, loses, told: str
+    tmp_path: Path, monkeypatch, loses, counted: str
 ) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,text\n1,a\n2,b\n3,c\n4,d\n")
@@ -70,7 +70,7 @@ def test_a_reader_that_loses_a_line_or_tells_it_twice_is_found_out(
     assert read(path, source("csv"))[-1] == (
         0,
         None,
-        f"has 24 bytes, of which {told} and 8 in none: its reader has a fault, please report it",
+        f"has 24 bytes, of which {counted} and 8 in none: its reader has a fault, please report it",
     )
 
 
@@ -115,8 +115,8 @@ def test_a_quote_that_is_never_closed_costs_one_line_only(tmp_path: Path) -> Non
 def test_a_csv_without_a_header_is_read_by_position(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("1;caf\xe9\n".encode("latin-1"))
-    told = source("csv", header=False, separator=";", encoding="latin-1")
-    assert read(path, told) == [(1, ["1", "café"], None)]
+    latin = source("csv", header=False, separator=";", encoding="latin-1")
+    assert read(path, latin) == [(1, ["1", "café"], None)]
 
 
 def test_a_missing_column_is_told_for_the_whole_file(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_mutated_files_never_crash_and_lose_no_line(tmp_path: Path, format_: str
     """Seeded mutations of good lines: each non-blank line comes out exactly once."""
     rng = random.Random(7)
     path = tmp_path / f"a.{format_}"
-    told = source(format_, header=False) if format_ == "csv" else source(format_)
+    plain = source(format_, header=False) if format_ == "csv" else source(format_)
     good = [
         b'{"id": "%d", "text": "w\xc3\xa9 \\" x"}' % i
         if format_ == "jsonl"
@@ -182,16 +182,16 @@ def test_mutated_files_never_crash_and_lose_no_line(tmp_path: Path, format_: str
             else:
                 line[place:place] = rng.choice([b'"', b",", b"\\", b"\xff", b"{", b"\0"])
         path.write_bytes(b"\n".join(lines))
-        there = [
+        not_blank = [
             i
             for i, line in enumerate(path.read_bytes().split(b"\n"), 1)
             if line.strip(b" \t\r\n\x0b\x0c")
         ]
-        rows = [r for r in raw_rows(path, told) if r.line != WHOLE_FILE]
+        rows = [r for r in raw_rows(path, plain) if r.line != WHOLE_FILE]
         if format_ == "csv":
-            assert [r.line for r in rows] == there
+            assert [r.line for r in rows] == not_blank
         else:  # where an object may have become two
-            assert len({r.line for r in rows}) == len(rows) >= len(there)
+            assert len({r.line for r in rows}) == len(rows) >= len(not_blank)
         assert all((r.fields is None) != (r.problem is None) for r in rows)
 
 
@@ -202,10 +202,10 @@ def test_an_unexpected_error_of_a_reader_names_its_file(
 
     def rows(data: RawBytes, source: object) -> Iterator[Row]:
         yield Row(1, "", ["1", "a"], None, len(data.read()))
-        if told:
-            raise OverflowError(told.pop())
+        if values:
+            raise OverflowError(values.pop())
 
-    told = ["ann@example.com"]
+    values = ["ann@example.com"]
     monkeypatch.setitem(_OF_BYTES, "csv", rows)
     for name in ("a", "b"):
         (tmp_path / name).write_text("id,text\n")
@@ -213,9 +213,9 @@ def test_an_unexpected_error_of_a_reader_names_its_file(
         {"path": str(tmp_path / name), "file": name, "landed_on": None} for name in ("a", "b")
     ]
     read_batches = reader(source("csv"))([pa.RecordBatch.from_pylist(entries)])
-    found = [row for batch in read_batches for row in batch.to_pylist()]
-    (problem,) = [row["problem"] for row in found if row["file"] == "a" and row["line"] == 0]
+    landed = [row for batch in read_batches for row in batch.to_pylist()]
+    (problem,) = [row["problem"] for row in landed if row["file"] == "a" and row["line"] == 0]
     assert re.sub(r"\d+$", "N", problem) == (
         "its reader has a fault, please report it: OverflowError in landing/read.py:N"
     )
-    assert [row["line"] for row in found if row["file"] == "b"] == [1]
+    assert [row["line"] for row in landed if row["file"] == "b"] == [1]

@@ -44,12 +44,12 @@ def test_a_reader_that_loses_a_row_and_books_it_as_blank_is_found_out_by_every_f
                 yield number, raw, size
 
     def elements_but_one(self: Any, between: str) -> Iterator[Any]:
-        for n, found in enumerate(whole_elements(self, between)):
+        for n, element in enumerate(whole_elements(self, between)):
             if n == 1:
-                self._data.n_skipped += found.n_bytes
+                self._data.n_skipped += element.n_bytes
                 swallowed.add(path)
             else:
-                yield found
+                yield element
 
     if format_ == "json":
         monkeypatch.setattr(json_elements.Elements, "read", elements_but_one)

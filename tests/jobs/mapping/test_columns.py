@@ -27,18 +27,18 @@ def why_refused(columns: tuple[str, ...], names: tuple[str, ...]) -> str:
 def test_a_row_that_stands_where_the_header_should_is_told_by_its_shape_alone(
     tmp_path: Path,
 ) -> None:
-    told = (
+    message = (
         "no column user_id, name, phone; its first line has none of them, but cells such as "
         "aaa@aaaaaaa.aaa, aaa aaaaaa, +99 99 9999999; if that is no header, say header = false "
         "and name all columns in order"
     )
     path = tmp_path / "a.csv"
     path.write_text(",".join(PERSON) + "\n")
-    assert refusal(path, source("csv", EXPECTED)) == told
+    assert refusal(path, source("csv", EXPECTED)) == message
     book = openpyxl.Workbook()
     book.active.append(PERSON)
     book.save(tmp_path / "a.xlsx")
-    assert refusal(tmp_path / "a.xlsx", source("xlsx", EXPECTED)) == told
+    assert refusal(tmp_path / "a.xlsx", source("xlsx", EXPECTED)) == message
 
 
 def test_names_beside_most_that_the_mapping_names_are_told_unless_they_look_like_data() -> None:
@@ -55,17 +55,17 @@ def test_names_beside_most_that_the_mapping_names_are_told_unless_they_look_like
 
 def test_a_person_beside_a_name_of_the_mapping_is_told_by_its_shape(tmp_path: Path) -> None:
     """One cell may be such a name by chance: a row is not taken for a header for that."""
-    told = (
+    message = (
         "no column city; its first line has id, and besides cells such as aaa.aaaaaa, aaaa aaaaa "
         "aaaaaa, aaaaaa; if that is no header, say header = false and name all columns in order"
     )
     path, cells = tmp_path / "a.csv", ("id", "ann.miller", "Anna Maria Muster", "Berlin")
     path.write_text(",".join(cells) + "\n")
-    assert refusal(path, source("csv", ("id", "city"))) == told
+    assert refusal(path, source("csv", ("id", "city"))) == message
     book = openpyxl.Workbook()
     book.active.append(cells)
     book.save(tmp_path / "a.xlsx")
-    assert refusal(tmp_path / "a.xlsx", source("xlsx", ("id", "city"))) == told
+    assert refusal(tmp_path / "a.xlsx", source("xlsx", ("id", "city"))) == message
 
 
 def test_a_header_with_another_separator_can_be_recognized() -> None:

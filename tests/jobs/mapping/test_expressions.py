@@ -29,9 +29,9 @@ def over(spark: SparkSession, *cells: str | None) -> DataFrame:
 def computed(spark: SparkSession, text: str, *cells: str | None) -> list[Any]:
     """The expression's values over the cells; for those that it cannot be computed of, why."""
     rows = evaluated(over(spark, *cells), [Expression("quantity", text, "value")], "here")
-    *found, undecodable = rows.collect()
+    *rows_but_one, undecodable = rows.collect()
     assert undecodable._failed is None
-    return [row.value if row._failed is None else row._failed for row in found]
+    return [row.value if row._failed is None else row._failed for row in rows_but_one]
 
 
 def test_a_cell_that_an_expression_cannot_be_computed_of_costs_its_own_row(
@@ -86,13 +86,13 @@ def test_what_gives_bytes_is_refused_with_what_to_write(spark: SparkSession) -> 
     )
     with pytest.raises(UsageError) as error:
         check_expressions(spark, wrong)
-    told = ": expected a text, such as hex(…) or base64(…) of it, found one that gives binary"
+    problem = ": expected a text, such as hex(…) or base64(…) of it, found one that gives binary"
     assert str(error.value).splitlines()[1:] == [
-        f"  sources.log.tables.users.user_id: unbase64(who){told}",
-        f"  sources.log.tables.users.country: encode(x, 'utf-8'){told}",
-        f"  sources.log.tables.users.attributes.a: unhex(x){told}",
-        f"  sources.log.tables.users.attributes.b: to_binary(x, 'hex'){told}",
-        f"  sources.log.tables.users.attributes.c: cast(x as binary){told}",
+        f"  sources.log.tables.users.user_id: unbase64(who){problem}",
+        f"  sources.log.tables.users.country: encode(x, 'utf-8'){problem}",
+        f"  sources.log.tables.users.attributes.a: unhex(x){problem}",
+        f"  sources.log.tables.users.attributes.b: to_binary(x, 'hex'){problem}",
+        f"  sources.log.tables.users.attributes.c: cast(x as binary){problem}",
     ]
 
 
@@ -174,8 +174,8 @@ def test_a_word_of_the_clock_is_refused_where_it_is_read_as_a_time(spark: SparkS
         ("'today'", "to_date(a) = 'today'"),
         ("'tomorrow'", "to_date(a) between date'2025-01-31' and 'tomorrow'"),
     ):
-        found = examined(rows, [Expression("where", text)])
-        assert found == [f"where: {text}: {word} {CLOCK_WORD}"]
+        problems = examined(rows, [Expression("where", text)])
+        assert problems == [f"where: {text}: {word} {CLOCK_WORD}"]
     for text in (
         "a = 'today'",
         "a in ('now', 'later')",
@@ -201,9 +201,9 @@ def test_a_word_of_the_clock_in_a_cell_is_no_day(spark: SparkSession) -> None:
 
 def mapping(text: str) -> SourceMapping:
     problems: list[str] = []
-    made = mapping_of(tomllib.loads(text), "m", problems)
-    assert made is not None, problems
-    return made
+    read = mapping_of(tomllib.loads(text), "m", problems)
+    assert read is not None, problems
+    return read
 
 
 def test_all_wrong_expressions_are_told_at_once_with_what_to_write(spark: SparkSession) -> None:
@@ -274,9 +274,9 @@ def test_a_bare_word_that_no_column_has_is_told_to_be_a_constant_without_quotes(
     spark: SparkSession,
 ) -> None:
     def why(place: str, text: str) -> str:
-        (found,) = examined(over(spark, "x"), [Expression(place, text)])
-        assert isinstance(found, str)
-        return found.removeprefix(f"{place}: {text}: ")
+        (problem,) = examined(over(spark, "x"), [Expression(place, text)])
+        assert isinstance(problem, str)
+        return problem.removeprefix(f"{place}: {text}: ")
 
     none = "no column {}; the source's columns are a"
     keyword = (
@@ -304,8 +304,8 @@ def test_a_bare_word_that_no_column_has_is_told_to_be_a_constant_without_quotes(
 
 
 def test_what_makes_several_rows_of_one_is_told_to_be_each(spark: SparkSession) -> None:
-    made = "makes several rows of one; an expression gives one value"
-    facts = f"{made}; where a row holds several facts, say of its table each = "
+    several = "makes several rows of one; an expression gives one value"
+    facts = f"{several}; where a row holds several facts, say of its table each = "
     rows = over(spark, "x").withColumn("lines", F.lit("[]"))
     for place, text, expected in (
         ("item_id", "explode(lines)", facts + '"lines" and item_id = "each"'),
@@ -318,14 +318,14 @@ def test_what_makes_several_rows_of_one_is_told_to_be_each(spark: SparkSession) 
         ("item_id", "upper(explode(split(a, ',')))", facts + '"…"'),
         ("where", "explode(split(a, ',')) = 'x'", facts + '"…"'),
         ("item_id", "stack(2, a, 'x')", facts + '"…"'),
-        ("each", "explode(lines)", f'{made}; it needs the array alone: each = "lines"'),
-        ("landed_on", "explode(split(a, ','))", made),
+        ("each", "explode(lines)", f'{several}; it needs the array alone: each = "lines"'),
+        ("landed_on", "explode(split(a, ','))", several),
     ):
-        found = examined(rows, [Expression(place, text)])
-        assert found == [f"{place}: {text}: {expected}"]
+        problems = examined(rows, [Expression(place, text)])
+        assert problems == [f"{place}: {text}: {expected}"]
     with_each = rows.withColumn("each", F.lit("x"))
     assert examined(with_each, [Expression("item_id", "explode(split(each, ','))")]) == [
-        f"item_id: explode(split(each, ',')): {made}; what its table has several of is its each, one "
+        f"item_id: explode(split(each, ',')): {several}; what its table has several of is its each, one "
         "array alone"
     ]
 

@@ -212,9 +212,9 @@ def test_a_check_says_what_it_read_of_lookups_and_counts_with_them(
 ) -> None:
     path = written(tmp_path)
     log(tmp_path, {D1: "1,ann,c1,2025-01-01\n2,ann,c3,2025-01-01\n3,bob,c4,2025-01-01", D2: ""})
-    found = as_json(checked(spark, path, tmp_path, tmp_path / "t", AS_OF))
-    assert found["lookups"] == {"campaigns": {"file": "tables/campaigns.csv", "rows": 4}}
-    assert found["tables"]["items"] == {
+    shown = as_json(checked(spark, path, tmp_path, tmp_path / "t", AS_OF))
+    assert shown["lookups"] == {"campaigns": {"file": "tables/campaigns.csv", "rows": 4}}
+    assert shown["tables"]["items"] == {
         "in": 2,
         "clean": 1,
         "duplicate": 0,
@@ -224,4 +224,4 @@ def test_a_check_says_what_it_read_of_lookups_and_counts_with_them(
         "first": "2025-01-01T00:00:00Z",
         "last": "2025-01-01T00:00:00Z",
     }
-    assert found["tables"]["users"]["clean"] == 2
+    assert shown["tables"]["users"]["clean"] == 2

@@ -17,7 +17,7 @@ from tests.jobs.mapping.mappings import GOOD
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "expected"),
     [
         ("sources = 3", ["sources: expected at least one [sources.NAME], found 3"]),
         ("name = 3", ["name: expected a text, found 3"]),
@@ -32,14 +32,14 @@ from tests.jobs.mapping.mappings import GOOD
         ("sources.a = 3", ["sources.a: expected a table, found 3"]),
     ],
 )  # fmt: skip
-def test_what_is_of_another_type_is_told(written: str, told: list[str]) -> None:
+def test_what_is_of_another_type_is_told(written: str, expected: list[str]) -> None:
     problems: list[str] = []
     assert mapping_of(tomllib.loads(written), "m", problems) is None
-    assert [p for p in problems if not p.startswith("sources: missing")] == told
+    assert [p for p in problems if not p.startswith("sources: missing")] == expected
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "problem"),
     [
         ("quote = 1", "quote: expected one character, or nothing, found 1"),
         ("quote = '::'", "quote: expected one character, or nothing, found '::'"),
@@ -65,13 +65,13 @@ def test_what_is_of_another_type_is_told(written: str, told: list[str]) -> None:
         ("landed_on = 'a'", "landed_on: the {day} in files says it already"),
     ],
 )  # fmt: skip
-def test_a_setting_of_another_type_or_out_of_range_is_told(setting: str, told: str) -> None:
-    assert told_of(f"{setting}\ntables.users = {{ user_id = 'a', occurred_at = 'b' }}") == [
-        f"sources.log.{told}"
+def test_a_setting_of_another_type_or_out_of_range_is_told(setting: str, problem: str) -> None:
+    assert problems_of(f"{setting}\ntables.users = {{ user_id = 'a', occurred_at = 'b' }}") == [
+        f"sources.log.{problem}"
     ]
 
 
-def told_of(settings: str, spec: str = "") -> list[str]:
+def problems_of(settings: str, spec: str = "") -> list[str]:
     """What is wrong with a daily CSV source that has these settings."""
     problems: list[str] = []
     source = f"""
@@ -86,7 +86,7 @@ def told_of(settings: str, spec: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "problem"),
     [
         ("tables = []", "tables: expected at least one [sources.NAME.tables.TABLE], found []"),
         ("tables.users = { user_id = 'a', occurred_at = 'b', reject = 'x' }", "tables.users.reject: "
@@ -99,12 +99,12 @@ def told_of(settings: str, spec: str = "") -> list[str]:
          "expected a Spark SQL expression in quotes, found 1"),
     ],
 )  # fmt: skip
-def test_a_table_of_another_type_is_told(table: str, told: str) -> None:
-    assert told_of(table) == [f"sources.log.{told}"]
+def test_a_table_of_another_type_is_told(table: str, problem: str) -> None:
+    assert problems_of(table) == [f"sources.log.{problem}"]
 
 
 def test_attributes_are_named_expressions_of_users() -> None:
-    assert told_of(
+    assert problems_of(
         """
         tables.users = { user_id = 'a', occurred_at = 'b', attributes = { Income = "a" } }
         tables.items = { item_id = 'a', occurred_at = 'b', attributes = { income = "a" } }
@@ -124,8 +124,8 @@ def test_columns_are_a_list_of_names(columns: str) -> None:
     mapping_of(
         tomllib.loads(GOOD.replace('["id", "user", "text", "time"]', columns)), "m", problems
     )
-    (told,) = problems
-    assert told.startswith(
+    (problem,) = problems
+    assert problem.startswith(
         'sources.log.columns: expected a list of names such as ["id", "time"], found '
     )
 
@@ -180,7 +180,7 @@ def places_of(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[ob
 def test_whatever_stands_wherever_in_a_mapping_it_is_read_or_told() -> None:
     rng = random.Random(5)
     shipped = [tomllib.loads(p.read_text()) for p in (REPOSITORY / "infra/sources").glob("*.toml")]
-    n_told = 0
+    n_refused = 0
     for _ in range(6000):
         raw = copy.deepcopy(rng.choice(shipped))
         for _ in range(rng.randint(1, 3)):
@@ -198,8 +198,8 @@ def test_whatever_stands_wherever_in_a_mapping_it_is_read_or_told() -> None:
                 case _:
                     at[last] = copy.deepcopy(rng.choice(ODD))
         problems: list[str] = []
-        made = mapping_of(raw, "m", problems)
-        assert (made is None) == bool(problems)
+        mapping = mapping_of(raw, "m", problems)
+        assert (mapping is None) == bool(problems)
         assert all(problem.splitlines() == [problem] for problem in problems), problems
-        n_told += bool(problems)
-    assert n_told > 4000
+        n_refused += bool(problems)
+    assert n_refused > 4000

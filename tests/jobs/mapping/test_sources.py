@@ -89,9 +89,9 @@ user_id = "b"
 occurred_at = "c"
 """
     path.write_text("[bots]\nposts = 7\n[text]\nurls = 'drop'\n" + source)
-    made = read_mapping(path)
-    assert made.bots == {"engagements": 1000, "posts": 7, "follows": 500, "reviews": 200}
-    assert made.text == TextRules(urls="drop")
+    mapping = read_mapping(path)
+    assert mapping.bots == {"engagements": 1000, "posts": 7, "follows": 500, "reviews": 200}
+    assert mapping.text == TextRules(urls="drop")
     path.write_text("[bots]\nposts = 0\norders = 5\n[text]\nurls = 1\n" + source)
     with pytest.raises(UsageError) as error:
         read_mapping(path)

@@ -102,8 +102,8 @@ def test_what_cannot_fail_does_not_whatever_the_cells_hold(spark: SparkSession) 
             ]
         )  # fmt: skip
 
-    made = [text(rng.randint(1, 3)) for _ in range(1500)]
-    safe = sorted({t for t in made if cannot_fail(t, TEXTS)})
+    expressions = [text(rng.randint(1, 3)) for _ in range(1500)]
+    safe = sorted({t for t in expressions if cannot_fail(t, TEXTS)})
     assert len(safe) > 200
     rows = spark.createDataFrame([(cell, 1) for cell in DIRTY], "a string, line_number bigint")
     for start in range(0, len(safe), 50):

@@ -27,7 +27,7 @@ def test_only_calls_that_read_local_texts_are_told_apart() -> None:
     assert as_meant("-- when\ncast(a as timestamp)") == "a"
 
 
-def told(spark: SparkSession, expressions: list[str]) -> list[str]:
+def problems_of(spark: SparkSession, expressions: list[str]) -> list[str]:
     """What is told of times of a source with a timezone, without where it is."""
     rows = spark.createDataFrame([], "at string, n string, d string, t string, fmt string")
     of = [Expression("occurred_at", text) for text in expressions]
@@ -65,7 +65,7 @@ def test_what_an_expression_reads_is_clear(spark: SparkSession) -> None:
         "date'2025-06-01'", "to_utc_timestamp(try_cast(at as timestamp), 'Asia/Tokyo')",
         "convert_timezone('Asia/Tokyo', 'UTC', at)", "timestamp'2025-06-01 00:00:00Z'",
     ]  # fmt: skip
-    assert told(spark, clear) == []
+    assert problems_of(spark, clear) == []
 
 
 AS_UTC = "reads what has no offset as UTC, not as of the source's timezone"
@@ -135,7 +135,7 @@ SECONDS = "timestamp_seconds(try_cast(n as bigint))"
 def test_what_an_expression_reads_is_unclear(
     spark: SparkSession, expression: str, why: str
 ) -> None:
-    assert told(spark, [expression]) == [why]
+    assert problems_of(spark, [expression]) == [why]
 
 
 def test_times_of_two_kinds_in_one_expression_are_refused(spark: SparkSession) -> None:

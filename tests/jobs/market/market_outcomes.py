@@ -13,7 +13,7 @@ def outcomes(market: Market, traits: Block, items: Items, day: int) -> dict[str,
     sense. Only users who do something in the month before are asked whether they churn, and only
     the others whether they return."""
     n = traits.n
-    made = {name: np.zeros(n) for name in ("purchase_7d", "purchase_30d", "spend_30d", "churn_28d",
+    sums = {name: np.zeros(n) for name in ("purchase_7d", "purchase_30d", "spend_30d", "churn_28d",
             "return_90d", "payment_fraud_30d", "login_fraud_30d", "transfer_fraud_30d", "clicks",
             "seen", "before", *(f"{v}_7d" for v in VERBS[:5]))}  # fmt: skip
     met = np.zeros((n, N_CATEGORIES))
@@ -31,23 +31,23 @@ def outcomes(market: Market, traits: Block, items: Items, day: int) -> dict[str,
         for rows in (e, o, r, a, p, f):
             np.add.at(active, rows.user, 1)
         if k < 0:
-            made["before"] += active
+            sums["before"] += active
             continue
-        made["return_90d"] += active
+        sums["return_90d"] += active
         if k < 28:
-            made["churn_28d"] += active
+            sums["churn_28d"] += active
         if k < 7:
             for v in range(5):
-                np.add.at(made[f"{VERBS[v]}_7d"], e.user[e.verb == v], 1)
-            np.add.at(made["seen"], e.user[e.verb == VERBS.index("ad_view")], 1)
-            np.add.at(made["clicks"], e.user[e.verb == events.AD_CLICK], 1)
-            np.add.at(made["purchase_7d"], o.user, 1)
+                np.add.at(sums[f"{VERBS[v]}_7d"], e.user[e.verb == v], 1)
+            np.add.at(sums["seen"], e.user[e.verb == VERBS.index("ad_view")], 1)
+            np.add.at(sums["clicks"], e.user[e.verb == events.AD_CLICK], 1)
+            np.add.at(sums["purchase_7d"], o.user, 1)
         if k < 30:
-            np.add.at(made["purchase_30d"], o.user, 1)
-            np.add.at(made["spend_30d"], o.user, o.quantity * items.price[o.item] * 100)
+            np.add.at(sums["purchase_30d"], o.user, 1)
+            np.add.at(sums["spend_30d"], o.user, o.quantity * items.price[o.item] * 100)
             for kind, name in enumerate(("login", "payment", "transfer")):
                 marked = (a.kind == kind) & (a.marked_after > 0)
-                np.add.at(made[f"{name}_fraud_30d"], a.user[marked], 1)
+                np.add.at(sums[f"{name}_fraud_30d"], a.user[marked], 1)
             on_item = e.kind == events.ITEM
             for user, item in (
                 (e.user[on_item], e.target[on_item]),
@@ -61,21 +61,21 @@ def outcomes(market: Market, traits: Block, items: Items, day: int) -> dict[str,
                 stars[user] = given
                 if k < 30:
                     sentiment[user] = 1 + (given > 2) + (given > 3)
-    return _as_labels(made, met, stars, sentiment)
+    return _as_labels(sums, met, stars, sentiment)
 
 
 def _as_labels(
-    made: dict[str, np.ndarray], met: np.ndarray, stars: np.ndarray, sentiment: np.ndarray
+    sums: dict[str, np.ndarray], met: np.ndarray, stars: np.ndarray, sentiment: np.ndarray
 ) -> dict[str, np.ndarray]:
-    active = made["before"] > 0
-    labels = {name: made[name] for name in made if name.endswith("_7d") and name != "purchase_7d"}
-    labels["spend_30d"] = made["spend_30d"]
+    active = sums["before"] > 0
+    labels = {name: sums[name] for name in sums if name.endswith("_7d") and name != "purchase_7d"}
+    labels["spend_30d"] = sums["spend_30d"]
     for name in ("purchase_7d", "purchase_30d", "payment_fraud_30d", "login_fraud_30d",
                  "transfer_fraud_30d"):  # fmt: skip
-        labels[name] = (made[name] > 0).astype(float)
-    labels["churn_28d"] = np.where(active, made["churn_28d"] == 0, np.nan)
-    labels["return_90d"] = np.where(active, np.nan, made["return_90d"] > 0)
-    labels["ad_click_7d"] = np.where(made["seen"] > 0, made["clicks"] > 0, np.nan)
+        labels[name] = (sums[name] > 0).astype(float)
+    labels["churn_28d"] = np.where(active, sums["churn_28d"] == 0, np.nan)
+    labels["return_90d"] = np.where(active, np.nan, sums["return_90d"] > 0)
+    labels["ad_click_7d"] = np.where(sums["seen"] > 0, sums["clicks"] > 0, np.nan)
     labels["next_rating_90d"] = stars
     for k, name in enumerate(("negative", "neutral", "positive")):
         labels[f"sentiment_next_30d_is_{name}"] = np.where(

@@ -79,11 +79,11 @@ def test_the_truth_is_told_as_of_the_days_that_models_learn_from(tmp_path: Path)
     market = Market(users=20, start=date(2025, 1, 1), days=61, seed=4)
     night, first = date(2025, 3, 3), date(2025, 1, 1)
     simulate(market, tmp_path, silent)
-    told = {path.stem.removeprefix("as_of=") for path in (tmp_path / "truth").glob("as_of=*")}
+    midnights = {path.stem.removeprefix("as_of=") for path in (tmp_path / "truth").glob("as_of=*")}
     learnt = example_days(night, first, 14, 24, 28)
     assert len(learnt) == 3
-    assert {str(night), *map(str, learnt)} <= told
-    assert len(told) == 6  # the night, and each midnight of the grid
+    assert {str(night), *map(str, learnt)} <= midnights
+    assert len(midnights) == 6  # the night, and each midnight of the grid
 
 
 def test_the_truth_is_what_then_happens() -> None:
@@ -97,15 +97,15 @@ def test_the_truth_is_what_then_happens() -> None:
     names = set(truth) & set(seen)
     assert len(names) >= 17 + 11 + 2 - 2  # twelve interests, three sentiments; spend is not twice
     for name in sorted(names):
-        told, real = truth[name], seen[name][known]
-        there = ~np.isnan(real)
-        told, real = told[there], real[there]
+        expected, real = truth[name], seen[name][known]
+        asked = ~np.isnan(real)
+        expected, real = expected[asked], real[asked]
         error = real.std() / np.sqrt(len(real))
-        assert abs(told.mean() - real.mean()) < 4 * error, name
+        assert abs(expected.mean() - real.mean()) < 4 * error, name
         if "sentiment" in name or "interests" in name:
             continue  # their metric is the mean over classes
         high = real > (np.median(real) if name == "next_rating_90d" else 0)
-        assert 0.65 < roc_auc_score(high, told) < 0.9, name
+        assert 0.65 < roc_auc_score(high, expected) < 0.9, name
 
 
 def test_friends_are_alike() -> None:

@@ -23,7 +23,7 @@ class Failed(PySparkException):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (
             Failed(
@@ -48,8 +48,8 @@ class Failed(PySparkException):
         (Failed("jane@example.com"), "Failed"),
     ],
 )
-def test_what_spark_says_is_told_by_kind_and_place(error: PySparkException, told: str) -> None:
-    assert spark_sentence(error) == told
+def test_what_spark_says_is_told_by_kind_and_place(error: PySparkException, message: str) -> None:
+    assert spark_sentence(error) == message
 
 
 def test_what_analysis_says_is_told_for_it_saw_no_cell() -> None:

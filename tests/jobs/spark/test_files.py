@@ -38,13 +38,13 @@ def test_days_are_files_of_their_own_and_empty_days_are_there_too(
     spark: SparkSession, table, tmp_path: Path
 ) -> None:
     rows = table("id | day | n\n a | 2025-01-01 | 1\n b | 2025-01-02 | 2\n c | 2025-01-01 | -", T)
-    made = write_days(spark, rows, T, [D1, D2, D3], str(tmp_path))
-    assert {d: m.rows for d, m in made.items()} == {D1: 2, D2: 1, D3: 0}
-    assert made[D3].files == ()
+    written = write_days(spark, rows, T, [D1, D2, D3], str(tmp_path))
+    assert {d: m.rows for d, m in written.items()} == {D1: 2, D2: 1, D3: 0}
+    assert written[D3].files == ()
     for day in (D1, D2):
-        (path,) = made[day].files
+        (path,) = written[day].files
         assert set(pq.read_table(path).column("day").to_pylist()) == {day}
-    assert read_table(spark, T, [p for m in made.values() for p in m.files]).count() == 3
+    assert read_table(spark, T, [p for m in written.values() for p in m.files]).count() == 3
 
 
 def test_the_digest_is_of_the_content_and_not_of_the_order(
@@ -176,7 +176,7 @@ def test_history_shares_month_files_and_each_day_keeps_its_digest(
     rows = [("u", "item", f"i{n}", day, day) for n, day in enumerate(days) if n % 2]
     frame = spark.createDataFrame(rows, spark_schema(USER_ITEM_DAYS))
     whole = write_days(spark, frame, USER_ITEM_DAYS, days, str(tmp_path / "whole"))
-    files = {path for made in whole.values() for path in made.files}
+    files = {path for written in whole.values() for path in written.files}
     assert sorted(Path(path).name[:7] for path in files) == ["2025-01", "2025-02", "2025-03"]
     some = days[:8]
     alone = write_days(
@@ -186,7 +186,7 @@ def test_history_shares_month_files_and_each_day_keeps_its_digest(
         some,
         str(tmp_path / "alone"),
     )
-    assert len({path for made in alone.values() for path in made.files}) == 4
+    assert len({path for written in alone.values() for path in written.files}) == 4
     assert {d: m.digest for d, m in alone.items()} == {d: whole[d].digest for d in some}
 
 
@@ -195,5 +195,5 @@ def test_what_is_as_of_a_day_never_shares_a_file(spark: SparkSession, tmp_path: 
     frame = spark.createDataFrame(
         [("i", d, None, *[0] * 12) for d in days], spark_schema(ITEM_FEATURES)
     )
-    made = write_days(spark, frame, ITEM_FEATURES, days, str(tmp_path))
-    assert len({path for m in made.values() for path in m.files}) == 70
+    written = write_days(spark, frame, ITEM_FEATURES, days, str(tmp_path))
+    assert len({path for m in written.values() for path in m.files}) == 70

@@ -103,9 +103,9 @@ def test_a_number_that_is_far_too_large_is_told_so(spark: SparkSession) -> None:
     rows = rows.select("*", given.whole("quantity").alias("quantity"))
     checks = [c for c in rules(ORDERS, given).checks if c.reason.startswith("quantity: ")]
     reason = F.coalesce(*(F.when(c.fails, F.lit(c.reason)) for c in checks))
-    found = rows.select("i", reason.alias("why"), given.stars("quantity").alias("stars"))
+    verdicts = rows.select("i", reason.alias("why"), given.stars("quantity").alias("stars"))
     above, none = "quantity: above 1,000,000,000", "quantity: not a whole number"
-    assert [(row.why, row.stars) for row in found.orderBy("i").collect()] == [
+    assert [(row.why, row.stars) for row in verdicts.orderBy("i").collect()] == [
         (above, 6), (above, 6), ("quantity: not above 0", 0), (above, 6), (none, None),
     ]  # fmt: skip
 
@@ -143,9 +143,9 @@ def amounts(
         [(i, *row) for i, row in enumerate(rows)],
         "i int, in_unit_price string, in_currency string, quantity bigint",
     )
-    made = with_texts(frame).select("*", *(column.alias(name) for name, column in amount.derive))
+    derived = with_texts(frame).select("*", *(column.alias(name) for name, column in amount.derive))
     reason = F.coalesce(*(F.when(c.fails, F.lit(c.reason)) for c in amount.checks))
-    shown = made.select("i", "amount_minor", reason.alias("reason")).orderBy("i").collect()
+    shown = derived.select("i", "amount_minor", reason.alias("reason")).orderBy("i").collect()
     return [(None if row.reason else row.amount_minor, row.reason) for row in shown]
 
 

@@ -17,7 +17,7 @@ from tests.conftest import real_data
 PLAIN = TextRules(lower=False, urls="keep", mentions="keep")
 
 
-def made(spark: SparkSession, texts: list[str | None], rules: TextRules) -> list[str | None]:
+def cleaned_by(spark: SparkSession, texts: list[str | None], rules: TextRules) -> list[str | None]:
     rows = spark.createDataFrame([(i, t) for i, t in enumerate(texts)], "i int, text string")
     steps = normalised("plain", F.col("text"), rules)
     rows = rows.select("i", "text", *(column.alias(name) for name, column in steps))
@@ -37,8 +37,8 @@ def test_links_people_entities_and_escapes(spark: SparkSession) -> None:
         " \t": None,
         "GRÜẞE İ": "grüße i̇",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
-    assert made(spark, [None], TextRules()) == [None]
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, [None], TextRules()) == [None]
 
 
 def test_mails_and_mentions_of_every_script_leave_nothing_of_the_name(spark: SparkSession) -> None:
@@ -57,7 +57,7 @@ def test_mails_and_mentions_of_every_script_leave_nothing_of_the_name(spark: Spa
         "e\u0301 @Jose\u0301 and @जोशी": "e\u0301 <user> and <user>",
         "3 @ 5 euros, .@bob. hello!@ann": "3 @ 5 euros, . <user> . hello! <user>",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
 
 
 def test_dots_hyphens_and_apostrophes_of_names_go_with_them(spark: SparkSession) -> None:
@@ -69,7 +69,7 @@ def test_dots_hyphens_and_apostrophes_of_names_go_with_them(spark: SparkSession)
         "@ann's and '@ann' and @ann’s": "<user> 's and ' <user> ' and <user> ’s",
         "so @...and @ - ann": "so @...and @ - ann",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
 
 
 def test_mentions_as_chats_export_them_leave_nothing_of_the_name(spark: SparkSession) -> None:
@@ -79,12 +79,12 @@ def test_mentions_as_chats_export_them_leave_nothing_of_the_name(spark: SparkSes
         "root@[127.0.0.1] <ann@example.com>": "<email> < <email> >",
         "5 <@ 6, a[@] and @[]": "5 <@ 6, a[@] and @[]",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
-    assert made(spark, ["<@U1|ann>"], TextRules(mentions="keep")) == ["<@u1|ann>"]
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, ["<@U1|ann>"], TextRules(mentions="keep")) == ["<@u1|ann>"]
 
 
 def test_a_text_of_which_nothing_can_be_seen_is_none(spark: SparkSession) -> None:
-    assert made(spark, ["\u200b", " \ufeff \u2060", "\u2764\ufe0f"], TextRules()) == [
+    assert cleaned_by(spark, ["\u200b", " \ufeff \u2060", "\u2764\ufe0f"], TextRules()) == [
         None, None, "\u2764\ufe0f"
     ]  # fmt: skip
 
@@ -104,10 +104,10 @@ def test_of_what_is_glued_by_several_ats_nothing_is_left(spark: SparkSession) ->
         '"ann miller"@gmail@x.com': "<email>",
         "an @ann@müller@例子.中国, ok": "an <email> , ok",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
     kept = TextRules(mentions="keep")
     mails = ["ann.miller@gmail@example.com", "ann@@example.com", "ann@x.com@bob", "@ann@bob"]
-    assert made(spark, mails, kept) == ["<email>", "<email>", "<email>", "@ann@bob"]
+    assert cleaned_by(spark, mails, kept) == ["<email>", "<email>", "<email>", "@ann@bob"]
 
 
 def test_links_need_no_space_before_them_and_end_at_any_space(spark: SparkSession) -> None:
@@ -120,7 +120,7 @@ def test_links_need_no_space_before_them_and_end_at_any_space(spark: SparkSessio
         "tg://resolve?domain=ann, seehttps://x.y": "<url> see <url>",
         "fb://profile/1 :// a://b 4://5": "<url> :// a://b 4://5",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
 
 
 def test_an_at_is_seen_however_often_it_was_escaped(spark: SparkSession) -> None:
@@ -135,20 +135,20 @@ def test_an_at_is_seen_however_often_it_was_escaped(spark: SparkSession) -> None
         "ann%40example.com", "ann%2540example.com", "ann&#37;40example.com", "ann%EF%BC%A0example.com",
         "ann&lowbar;m&commat;example&period;com", "ann.m&#64;example&#46;com",
     ]  # fmt: skip
-    assert made(spark, mails, TextRules()) == ["<email>"] * len(mails)
+    assert cleaned_by(spark, mails, TextRules()) == ["<email>"] * len(mails)
     as_is = TextRules(entities=False, escapes=False)
     raw = [
         mail for mail in mails if "period" not in mail and "#46" not in mail and "005c" not in mail
     ]
     raw = [mail for mail in raw if "0026" not in mail and "#92" not in mail and "#37" not in mail]
-    assert made(spark, raw, as_is) == ["<email>"] * len(raw)
+    assert cleaned_by(spark, raw, as_is) == ["<email>"] * len(raw)
     cases = {
         r"hi \\u0040ann!": "hi <user> !",
         r"hi \@ann!": "hi <user> !",
         "hi &amp;commat;ann": "hi <user>",
         "50%4 at 100%, &#640; &amp;copy; &#6400": "50%4 at 100%, ʀ &copy; &#6400",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
 
 
 def test_a_link_is_seen_without_its_scheme_and_however_often_it_was_escaped(
@@ -162,16 +162,18 @@ def test_a_link_is_seen_without_its_scheme_and_however_often_it_was_escaped(
         "t.co/aBc", "Example.CO.UK/~ann", "youtube.com/@ann", "example.de:8080/ann", "müller.de/ann",
         "xn--mller-kva.de/ann", "my_blog.example.org/ann", "пример.рф/анна",
     ]  # fmt: skip
-    assert made(spark, links, TextRules()) == ["<url>"] * len(links)
-    assert made(spark, [f"see ({t}" for t in links], TextRules()) == ["see ( <url>"] * len(links)
+    assert cleaned_by(spark, links, TextRules()) == ["<url>"] * len(links)
+    assert cleaned_by(spark, [f"see ({t}" for t in links], TextRules()) == ["see ( <url>"] * len(
+        links
+    )
     cases = {
         "and/or 24/7 1.5/2.0 a.m./p.m. e.g/x w/o": "and/or 24/7 1.5/2.0 a.m./p.m. e.g/x w/o",
         "read file.txt/x and instagram.com": "read file.txt/x and instagram.com",
         "see instagram.com/ and x.com/a, ok": "see instagram.com/ and <url> ok",
         "ann@example.com/x": "<email> /x",
     }
-    assert made(spark, list(cases), TextRules()) == list(cases.values())
-    assert made(spark, ["x.com/ann t"], TextRules(urls="keep")) == ["x.com/ann t"]
+    assert cleaned_by(spark, list(cases), TextRules()) == list(cases.values())
+    assert cleaned_by(spark, ["x.com/ann t"], TextRules(urls="keep")) == ["x.com/ann t"]
 
 
 def test_entities_of_html_are_decoded_once(spark: SparkSession) -> None:
@@ -187,7 +189,7 @@ def test_entities_of_html_are_decoded_once(spark: SparkSession) -> None:
     ]
     wrong = [
         (text, got)
-        for text, got in zip(texts, made(spark, texts, PLAIN), strict=True)
+        for text, got in zip(texts, cleaned_by(spark, texts, PLAIN), strict=True)
         if got != " ".join(html.unescape(text).split())
     ]
     assert wrong == []
@@ -195,7 +197,7 @@ def test_entities_of_html_are_decoded_once(spark: SparkSession) -> None:
 
 def test_digits_and_punctuation_of_every_script_are_masked(spark: SparkSession) -> None:
     rules = TextRules(digits="mask", punctuation="drop")
-    assert made(spark, ["٠١٧٠ 「はい」、 „ja“ 😀 @b"], rules) == ["0000 はい ja 😀 <user>"]
+    assert cleaned_by(spark, ["٠١٧٠ 「はい」、 „ja“ 😀 @b"], rules) == ["0000 はい ja 😀 <user>"]
 
 
 def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
@@ -234,7 +236,7 @@ def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
         f"xx{random_.choice(around)}{written(*pair)}{random_.choice(around[:8])}zz"
         for pair in names
     ]
-    for pair, text, shown in zip(names, texts, made(spark, texts, TextRules()), strict=True):
+    for pair, text, shown in zip(names, texts, cleaned_by(spark, texts, TextRules()), strict=True):
         assert shown is not None
         assert re.search("<(email|user)>", shown), (text, shown)
         assert not any(part in shown for part in pair), (text, shown)
@@ -248,18 +250,18 @@ def test_a_word_of_a_million_letters_takes_no_square_of_steps(spark: SparkSessio
     long += ["a" * 1_000_000 + "://x", "a." * 500_000 + "b://x", "@a" + "'aa" * 300_000]
     long += ["<@" * 500_000, "@[" * 500_000, "<@" + "a" * 1_000_000]
     long += ["ж" * 1_000_000 + "@ ann@ex.org", "aж" * 500_000 + "@b"]
-    found = made(spark, long, TextRules())
-    assert len(found[0] or "") == 1_000_007
-    assert found[-1] == "<user>"
+    cleaned = cleaned_by(spark, long, TextRules())
+    assert len(cleaned[0] or "") == 1_000_007
+    assert cleaned[-1] == "<user>"
 
 
 def test_what_is_configured_is_done(spark: SparkSession) -> None:
     text = "Call 0170-55 NOW, @ann! https://x.y &amp; more"
     dropped = TextRules(urls="drop", mentions="drop", digits="mask", punctuation="drop")
     kept = TextRules(False, False, False, "keep", "keep")
-    assert made(spark, [text], dropped) == ["call 0000 00 now more"]
-    assert made(spark, [text], kept) == [text]
-    assert made(spark, ["a, @b."], TextRules(punctuation="drop")) == ["a <user>"]
+    assert cleaned_by(spark, [text], dropped) == ["call 0000 00 now more"]
+    assert cleaned_by(spark, [text], kept) == [text]
+    assert cleaned_by(spark, ["a, @b."], TextRules(punctuation="drop")) == ["a <user>"]
 
 
 def test_mistakes_in_the_mapping_are_all_named() -> None:
@@ -297,5 +299,7 @@ def test_real_tweets_decode_as_python_does(spark: SparkSession, task: str) -> No
         text = re.sub(r"[^\s@\"()<>,:;]+@[\w-]+\.[\w.-]*\w", " <email> ", text)
         return re.sub(r"\s+", " ", text).strip() or None
 
-    wrong = [(t, m) for t, m in zip(odd, made(spark, odd, PLAIN), strict=True) if m != expected(t)]
+    wrong = [
+        (t, m) for t, m in zip(odd, cleaned_by(spark, odd, PLAIN), strict=True) if m != expected(t)
+    ]
     assert wrong == []

@@ -102,7 +102,7 @@ def test_what_is_no_time_is_none(spark: SparkSession) -> None:
         "2025-06-01 00:30:00+25:00", "2025-06-01 00:30:00 x", "2025-06-01Z", "2025-06-01[UTC]", "yesterday", "",
         "+10000-01-01T00:00:00Z", "٢٠٢٥-٠٦-٠١",
     ]  # fmt: skip
-    assert [t for t, made in zip(texts, read(spark, texts, BERLIN), strict=True) if made] == []
+    assert [t for t, time in zip(texts, read(spark, texts, BERLIN), strict=True) if time] == []
 
 
 def test_hours_that_clocks_skip_or_repeat_are_defined(spark: SparkSession) -> None:

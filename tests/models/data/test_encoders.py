@@ -105,8 +105,8 @@ def test_frequent_numbers_get_an_embedding_of_their_own_where_asked() -> None:
     assert encoders.Encoder.from_json(json.loads(json.dumps(more.to_json())), inputs) == more
     config = TrainConfig().changed(width=8, depth=1, numbers="standard")
     network = Network(config, Layout((task_named("churn_28d"),)), encoder)
-    made = network.inputs(to_batch(encoder.encode(table), np.ones((50, 1))))
-    assert len(network.owners) == made.shape[1]
+    network_inputs = network.inputs(to_batch(encoder.encode(table), np.ones((50, 1))))
+    assert len(network.owners) == network_inputs.shape[1]
     assert network.owners.count("n") == 3 + 8
     assert encoders.fit(table.to_batches(), 16, inputs).values == ()
 
@@ -122,9 +122,9 @@ def test_precomputed_vectors_enter_as_they_are_with_the_missing_marked() -> None
     )  # fmt: skip
     encoder = encoders.fit(table.to_batches(), 16, inputs)
     assert encoder.vector_scales[0] == pytest.approx(6.0**0.5)
-    made = encoder.encode(table.slice(0)).vectors * 6.0**0.5
-    np.testing.assert_allclose(made[:, :3], [[2, 0, 0], [0, 0, 0], [0, 4, 4]], rtol=1e-6)
-    assert made[:, 3].astype(bool).tolist() == [False, True, False]
+    vectors = encoder.encode(table.slice(0)).vectors * 6.0**0.5
+    np.testing.assert_allclose(vectors[:, :3], [[2, 0, 0], [0, 0, 0], [0, 4, 4]], rtol=1e-6)
+    assert vectors[:, 3].astype(bool).tolist() == [False, True, False]
     sliced = encoder.encode(table.slice(2)).vectors * 6.0**0.5
     np.testing.assert_allclose(sliced[:, :3], [[0, 4, 4]], rtol=1e-6)
     config = TrainConfig().changed(width=8, depth=1)
@@ -152,9 +152,9 @@ def test_missing_numbers_are_zero_with_an_indicator() -> None:
     encoder = encoders.fit(rows().to_batches(), 16)
     n = len(encoder.inputs.numeric)
     place = [name for name, _ in encoder.inputs.numeric].index("mean_stars_all")
-    made = encoder.encode(rows(mean_stars_all=[None] * 40))
-    assert (made.numeric[:, place] == 0).all()
-    assert (made.numeric[:, n + place] == 1).all()
+    encoded = encoder.encode(rows(mean_stars_all=[None] * 40))
+    assert (encoded.numeric[:, place] == 0).all()
+    assert (encoded.numeric[:, n + place] == 1).all()
     with pytest.raises(
         ContractError, match="lack features that the model was fitted on: n_views_7d"
     ):

@@ -49,9 +49,9 @@ def test_a_first_model_without_a_task_that_is_fit_is_none() -> None:
 
 def test_a_task_that_is_not_fit_is_not_published_whoever_wins() -> None:
     constant = {"a": BETTER, "b": LOSES, "c": WORSE}
-    told = decide({"a": BETTER}, 0.01, 200, constant, {"a": GOOD}, ["a", "b"])
-    assert told.decision == "promote"  # that b loses may be chance
-    assert set(told.withheld) == {"b", "c"}
+    verdict = decide({"a": BETTER}, 0.01, 200, constant, {"a": GOOD}, ["a", "b"])
+    assert verdict.decision == "promote"  # that b loses may be chance
+    assert set(verdict.withheld) == {"b", "c"}
     asks = decide({"a": BETTER}, 0.01, 200, constant, {}, ["a", "c"])
     assert asks.decision == "ask"
     assert asks.reasons[1] == (
@@ -81,25 +81,27 @@ def test_the_champion_is_judged_again_by_the_same_rule() -> None:
         "b": "it loses to the constant: loss +1.0% (-1.0% to +3.0%)",
         "c": "it ranks users worse than chance: AUC 0.445 (0.410 to 0.480)",
     }
-    told = tuple(f"the champion's {n} is not published any more: {why}" for n, why in unfit.items())
+    reasons = tuple(
+        f"the champion's {n} is not published any more: {why}" for n, why in unfit.items()
+    )
     against = {"a": BETTER, "b": WORSE, "c": WORSE}
     better = decide_next(challenger, champion, against, "abc", 0.01, 200)
     assert (better.decision, better.champion_withheld) == ("promote", unfit)
     assert better.reasons == (
         "mean loss against the champion -20.00% over 1 task",
         "c is not published: it loses to the constant: loss +20.0% (+10.0% to +30.0%)",
-        *told,
+        *reasons,
     )
     worse = decide_next(challenger, champion, against | {"a": WORSE}, "abc", 0.01, 200)
     assert (worse.decision, worse.champion_withheld) == ("keep", unfit)
-    assert worse.reasons[-2:] == told
+    assert worse.reasons[-2:] == reasons
 
 
 def test_a_champion_that_is_fit_for_nothing_is_none() -> None:
     champion = Evidence({"a": LOSES}, {})
-    made = decide_next(Evidence({"a": BETTER}, {}), champion, {"a": WORSE}, "a", 0.01, 200)
-    assert (made.decision, set(made.champion_withheld)) == ("promote", {"a"})
-    assert made.reasons[:2] == (
+    verdict = decide_next(Evidence({"a": BETTER}, {}), champion, {"a": WORSE}, "a", 0.01, 200)
+    assert (verdict.decision, set(verdict.champion_withheld)) == ("promote", {"a"})
+    assert verdict.reasons[:2] == (
         "no task of the champion is fit to be published",
         "1 of 1 task is fit to be published",
     )
@@ -113,9 +115,9 @@ def test_what_the_champion_cannot_be_judged_of_stands() -> None:
     """The test days of b are some that the champion has seen."""
     champion = Evidence({"a": LOSES}, {})
     challenger = Evidence({"a": BETTER, "b": WORSE}, {})
-    made = decide_next(challenger, champion, {"a": BETTER}, "ab", 0.01, 200)
-    assert (made.decision, set(made.champion_withheld)) == ("keep", {"a"})
-    assert made.reasons[0] == (
+    verdict = decide_next(challenger, champion, {"a": BETTER}, "ab", 0.01, 200)
+    assert (verdict.decision, set(verdict.champion_withheld)) == ("keep", {"a"})
+    assert verdict.reasons[0] == (
         "no task has 200 test rows later than every day that either model used"
     )
 
@@ -150,8 +152,8 @@ def test_a_loss_that_is_not_finite_is_worse_than_any_and_never_promoted(loss: fl
 def test_changes_that_cancel_out_to_no_number_promote_nothing() -> None:
     """Of two tasks whose other loss is 0, one rose and one fell: their mean is no number."""
     zero = {"a": Comparison(900, 0.1, 0.0, -0.1, 0.1), "b": Comparison(900, -0.1, 0.0, -0.1, 0.1)}
-    told = decide(zero, 0.2, 200)
-    assert (told.decision, told.reasons) == (
+    verdict = decide(zero, 0.2, 200)
+    assert (verdict.decision, verdict.reasons) == (
         "keep", ("mean loss against the champion is not a finite number over 2 tasks",)
     )  # fmt: skip
 

@@ -26,9 +26,9 @@ from models.score import percentiles
 def test_a_regression_is_judged_by_its_squared_error() -> None:
     task = Task("net", "N.", Regression(), 30, "net_spend_minor", Mask("all"), ())
     labels, said = np.array([-4.0, 0.0, 10.0]), np.array([-2.0, 1.0, 7.0])
-    found = metrics(task, labels, {"_expected": said})
-    assert found["mse"] == pytest.approx(14 / 3)
-    assert found["r2"] == pytest.approx(1 - 14 / 104)
+    values = metrics(task, labels, {"_expected": said})
+    assert values["mse"] == pytest.approx(14 / 3)
+    assert values["r2"] == pytest.approx(1 - 14 / 104)
     assert main_metric(task, labels, {"_expected": said})(np.array([1.0, 0, 1])) == 6.5
     flat = constant_scores(task, labels, 2)
     assert flat["_expected"].tolist() == [2.0, 2.0]
@@ -45,8 +45,8 @@ def test_the_weighted_area_under_the_curve_is_that_of_repeated_rows() -> None:
 
 
 def test_percentiles_are_mid_ranks() -> None:
-    made = percentiles(np.array([3, 1, 1, 2], np.float32))
-    assert made.tolist() == [0.875, 0.25, 0.25, 0.625]
+    ranks = percentiles(np.array([3, 1, 1, 2], np.float32))
+    assert ranks.tolist() == [0.875, 0.25, 0.25, 0.625]
 
 
 def test_the_bootstrap_resamples_users_with_all_of_their_rows() -> None:
@@ -57,9 +57,9 @@ def test_the_bootstrap_resamples_users_with_all_of_their_rows() -> None:
 
 def test_metrics_fit_the_kind() -> None:
     task = task_named("churn_28d")
-    made = metrics(task, np.array([0.0, 1, 1, 0]), {"": np.array([0.1, 0.9, 0.8, 0.2])})
-    assert made["auc"] == 1.0
-    assert made["base_rate"] == 0.5
+    values = metrics(task, np.array([0.0, 1, 1, 0]), {"": np.array([0.1, 0.9, 0.8, 0.2])})
+    assert values["auc"] == 1.0
+    assert values["base_rate"] == 0.5
     assert "auc" not in metrics(task, np.zeros(3), {"": np.array([0.1, 0.9, 0.8])})
 
 

@@ -119,6 +119,6 @@ def test_classes_have_no_mean_and_few_users_make_no_row(compared_day) -> None:
 
     task = task_named("sentiment_next_30d")
     chances = {f"_is_{name}": np.array([0.2, 0.3, 0.5, 0.6]) for name in task.kind.classes}
-    made = compared(task, np.array([1.0, 2.0, 3.0, 3.0]), chances)
-    assert made["mean_predicted"] is None
-    assert made["metric"] == "auc"
+    row = compared(task, np.array([1.0, 2.0, 3.0, 3.0]), chances)
+    assert row["mean_predicted"] is None
+    assert row["metric"] == "auc"

@@ -57,12 +57,12 @@ def test_the_regression_head_is_a_normal_likelihood_in_any_unit() -> None:
 def test_the_ordinal_heads_levels_are_probabilities_in_order() -> None:
     head = head_of(Ordinal(5))
     outputs = torch.randn(50, 5, generator=torch.Generator().manual_seed(0)) * 3
-    made = head.predict(outputs, Calibration())
-    levels = torch.stack([made[f"_is_{k}"] for k in range(1, 6)], dim=1)
+    predictions = head.predict(outputs, Calibration())
+    levels = torch.stack([predictions[f"_is_{k}"] for k in range(1, 6)], dim=1)
     assert torch.allclose(levels.sum(1), torch.ones(50), atol=1e-5)
     assert (levels >= 0).all()
     higher = head.predict(outputs + torch.tensor([1.0, 0, 0, 0, 0]), Calibration())
-    assert (higher["_expected"] >= made["_expected"]).all()
+    assert (higher["_expected"] >= predictions["_expected"]).all()
 
 
 def test_the_count_head_is_the_negative_binomial() -> None:
@@ -81,10 +81,12 @@ def test_the_count_head_is_the_negative_binomial() -> None:
 def test_the_multi_class_heads_classes_are_probabilities() -> None:
     head = head_of(MultiClass(("bad", "fair", "good")))
     outputs = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    made = head.predict(outputs, Calibration(slope=0.5, shift=1.0))
-    assert list(made) == ["_is_bad", "_is_fair", "_is_good"]
-    assert torch.allclose(sum(made.values()), torch.ones(50), atol=1e-6)
-    assert (made["_is_good"] > head.predict(outputs, Calibration(slope=0.5))["_is_good"]).all()
+    predictions = head.predict(outputs, Calibration(slope=0.5, shift=1.0))
+    assert list(predictions) == ["_is_bad", "_is_fair", "_is_good"]
+    assert torch.allclose(sum(predictions.values()), torch.ones(50), atol=1e-6)
+    assert (
+        predictions["_is_good"] > head.predict(outputs, Calibration(slope=0.5))["_is_good"]
+    ).all()
 
 
 def test_a_multi_label_task_learns_its_most_frequent_names() -> None:
@@ -99,9 +101,9 @@ def test_a_multi_label_task_learns_its_most_frequent_names() -> None:
     assert classes == ("a", "b", "rare")
     assert frequent_classes(task, rows.to_batches(), 1) == ("b",)
     layout = Layout((task,), {task.name: ("a", "b")})
-    made = layout.counted(rows.slice(1), {task.name: Cut((D,))})
-    assert made[0].tolist() == [0.0, 1.0]
-    assert np.isnan(made[1]).all()
+    labels = layout.counted(rows.slice(1), {task.name: Cut((D,))})
+    assert labels[0].tolist() == [0.0, 1.0]
+    assert np.isnan(labels[1]).all()
     assert np.isnan(layout.counted(rows, {task.name: Cut(())})).all()
 
 

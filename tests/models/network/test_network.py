@@ -66,7 +66,7 @@ def test_a_trunk_gives_every_task_its_outputs_and_all_of_it_learns(trunk, encode
     outputs = network(batch)
     for task in TASKS:
         assert outputs[task.name].shape == (N, network.heads[task.name].n_outputs)
-    sum(made.square().sum() for made in outputs.values()).backward()
+    sum(logits.square().sum() for logits in outputs.values()).backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None]
     assert idle == []
     alone = network.eval()(batch.take(torch.tensor([3])))
@@ -107,12 +107,12 @@ def test_a_number_fills_the_bins_below_it() -> None:
         numbers.weight[0, 1, 1] = 1.0  # the second
         numbers.weight[1, 2, 0] = 1.0  # the value of the second feature, which has no bins
     x = torch.tensor([[-2.0, 5.0], [-0.5, 6.0], [1.0, 7.0], [9.0, 8.0]])
-    told = torch.cat([x, torch.zeros(4, 4)], dim=1)
-    made = numbers(told)
-    assert made[:, :2].tolist() == [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
-    assert made[:, 2].tolist() == [5, 6, 7, 8]
-    told[:, 2] = 1.0  # missing: no bin is filled
-    assert numbers(told)[:, :2].tolist() == [[0, 0]] * 4
+    with_indicators = torch.cat([x, torch.zeros(4, 4)], dim=1)
+    bins = numbers(with_indicators)
+    assert bins[:, :2].tolist() == [[0, 0], [0.5, 0], [1, 0.5], [1, 1]]
+    assert bins[:, 2].tolist() == [5, 6, 7, 8]
+    with_indicators[:, 2] = 1.0  # missing: no bin is filled
+    assert numbers(with_indicators)[:, :2].tolist() == [[0, 0]] * 4
 
 
 def test_quantiles_hold_equally_many_and_ties_are_one_edge() -> None:
@@ -129,10 +129,10 @@ def test_quantiles_hold_equally_many_and_ties_are_one_edge() -> None:
 
 def test_quantiles_do_not_depend_on_the_order_of_rows(monkeypatch) -> None:
     monkeypatch.setattr(encoders, "SAMPLE_ROWS", 12)
-    there = rows()
-    turned = there.take(list(range(N - 1, -1, -1)))
+    table = rows()
+    turned = table.take(list(range(N - 1, -1, -1)))
     forth, back = (
-        encoders.fit(x.to_batches(max_chunksize=k), 16) for x, k in ((there, 40), (turned, 7))
+        encoders.fit(x.to_batches(max_chunksize=k), 16) for x, k in ((table, 40), (turned, 7))
     )
     for one, two in zip(forth.edges, back.edges, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
@@ -141,8 +141,8 @@ def test_quantiles_do_not_depend_on_the_order_of_rows(monkeypatch) -> None:
 def test_the_share_of_unseen_ids_is_told(encoder) -> None:
     columns, _ = features(N, date(2025, 6, 1), 1)
     columns["country"] = ["a"] * 10 + ["nowhere"] * 20 + [None] * 10
-    made = pa.Table.from_pydict(columns, schema=arrow_schema(USER_FEATURES))
-    assert encoder.unseen(made)["country"] == pytest.approx(2 / 3)
+    table = pa.Table.from_pydict(columns, schema=arrow_schema(USER_FEATURES))
+    assert encoder.unseen(table)["country"] == pytest.approx(2 / 3)
 
 
 def gradients(encoder: encoders.Encoder, batch: Batch, balance: str) -> dict[str, torch.Tensor]:
@@ -166,9 +166,9 @@ def test_a_direction_that_is_the_mean_is_the_plain_gradient(encoder, batch, monk
 
 @pytest.mark.parametrize("balance", ["uncertainty", *AGGREGATORS])
 def test_every_balance_makes_a_step(balance, encoder, batch) -> None:
-    made = gradients(encoder, batch, balance)
-    assert all(torch.isfinite(g).all() for g in made.values())
-    assert made["trunk.layers.0.weight"].abs().sum() > 0
+    of_parameters = gradients(encoder, batch, balance)
+    assert all(torch.isfinite(g).all() for g in of_parameters.values())
+    assert of_parameters["trunk.layers.0.weight"].abs().sum() > 0
 
 
 def test_a_balance_without_its_solver_says_what_to_install(monkeypatch) -> None:
@@ -194,13 +194,13 @@ def test_tasks_that_pull_apart_are_not_made_worse() -> None:
 
 def test_dropped_events_are_as_if_they_had_not_happened(batch) -> None:
     torch.manual_seed(0)
-    made = without_events(batch, 0.5)
-    there = int((batch.verbs > 0).sum())
-    assert 0 < int((made.verbs > 0).sum()) < there
-    gone = (batch.verbs > 0) & (made.verbs == 0)
-    assert (made.items[gone] == 0).all()
-    assert (made.categories[gone] == 0).all()
-    assert (made.times[gone] == 0).all()
+    remaining = without_events(batch, 0.5)
+    n_events = int((batch.verbs > 0).sum())
+    assert 0 < int((remaining.verbs > 0).sum()) < n_events
+    gone = (batch.verbs > 0) & (remaining.verbs == 0)
+    assert (remaining.items[gone] == 0).all()
+    assert (remaining.categories[gone] == 0).all()
+    assert (remaining.times[gone] == 0).all()
 
 
 def test_one_cycle_rises_and_falls() -> None:
@@ -220,8 +220,8 @@ def test_the_calibration_error_is_the_gap_between_said_and_seen() -> None:
 def test_yes_to_as_many_as_are_positive_gives_one_number_for_recall_and_precision() -> None:
     labels = np.array([1.0, 0, 1, 0, 0, 0, 0, 0, 0, 0])
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0])
-    made = decided(labels, scores)
-    assert made == {"f1": 0.5, "accuracy": 0.8, "recall_top_decile": 0.5}
+    values = decided(labels, scores)
+    assert values == {"f1": 0.5, "accuracy": 0.8, "recall_top_decile": 0.5}
 
 
 def test_deviances_are_those_of_the_textbook() -> None:
@@ -272,16 +272,16 @@ def test_what_is_validated_is_the_mean_and_training_goes_on_from_the_weights(enc
 
 def test_some_rows_are_trained_on_without_their_sequences(encoder, batch) -> None:
     network = network_of(encoder, sequence_dropout=0.5, input_dropout=0.0)
-    told = [k for k, owner in enumerate(network.owners) if owner in ("events", "text")]
+    of_sequences = [k for k, owner in enumerate(network.owners) if owner in ("events", "text")]
     with torch.no_grad():
         whole = network.eval().inputs(batch)
-        made = network.train().inputs(batch)
-    there = whole[:, told].abs().sum(1) > 0
-    dropped = (made[:, told] == 0).all(1) & there
-    assert 0 < int(dropped.sum()) < int(there.sum())
-    others = [k for k in range(whole.shape[1]) if k not in told]
-    torch.testing.assert_close(made[:, others], whole[:, others])
-    assert (made[:, told] == whole[:, told])[~dropped].any(1).all()
+        inputs = network.train().inputs(batch)
+    has_sequences = whole[:, of_sequences].abs().sum(1) > 0
+    dropped = (inputs[:, of_sequences] == 0).all(1) & has_sequences
+    assert 0 < int(dropped.sum()) < int(has_sequences.sum())
+    others = [k for k in range(whole.shape[1]) if k not in of_sequences]
+    torch.testing.assert_close(inputs[:, others], whole[:, others])
+    assert (inputs[:, of_sequences] == whole[:, of_sequences])[~dropped].any(1).all()
 
 
 def test_an_item_that_training_has_not_seen_says_nothing(encoder, batch) -> None:
@@ -314,8 +314,8 @@ def test_embeddings_learn_at_a_rate_of_their_own(encoder) -> None:
     config = CONFIG.changed(learning_rate=1e-3, id_learning_rate=0.03)
     network = Network(config, LAYOUT, encoder)
     module = MultiTaskModule(network, config, {t.name: 1.0 for t in TASKS})
-    made = module.configure_optimizers()
-    rates = {id(p): group["lr"] for group in made.param_groups for p in group["params"]}
+    optimiser = module.configure_optimizers()
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     fast = {name for name, p in network.named_parameters() if rates[id(p)] == 0.03}
     assert fast == {
         "ids.weight", "events.inputs.verb.weight", "events.inputs.item.weight",
@@ -326,11 +326,11 @@ def test_embeddings_learn_at_a_rate_of_their_own(encoder) -> None:
 
 def test_inputs_are_as_wide_as_products_like_them_and_padding_is_nothing(encoder, batch) -> None:
     network = network_of(encoder)
-    made = network.inputs(batch)
+    inputs = network.inputs(batch)
     padding = torch.tensor([owner == PADDING for owner in network.owners])
-    assert made.shape[1] % ALIGNMENT == 0
+    assert inputs.shape[1] % ALIGNMENT == 0
     assert 0 < padding.sum() < ALIGNMENT
-    assert (made[:, padding] == 0).all()
+    assert (inputs[:, padding] == 0).all()
 
 
 def test_parts_of_a_batch_are_scored_as_the_whole(encoder, batch) -> None:

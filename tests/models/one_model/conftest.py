@@ -23,8 +23,8 @@ CONFIG = TrainConfig().changed(
 
 
 def spec_of(folder: Path, files: tuple[str, ...], **given: Any) -> TrainSpec:
-    made = TrainSpec(files, DAYS, NIGHT, 2, tuple(t.name for t in TASKS), CONFIG, str(folder))
-    return replace(made, **given)
+    spec = TrainSpec(files, DAYS, NIGHT, 2, tuple(t.name for t in TASKS), CONFIG, str(folder))
+    return replace(spec, **given)
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,8 @@ def test_a_sealed_model_is_the_same_model_and_opens_for_nobody_else(trained, tmp
     encryption.use(encryption.key_from("07" * 32))
     try:
         assert save_model(plain, tmp_path) == trained["model_id"]
-        made = {p.name for p in tmp_path.iterdir()}
-        assert made == {"model.json", "model.safetensors.sealed"}
+        names = {p.name for p in tmp_path.iterdir()}
+        assert names == {"model.json", "model.safetensors.sealed"}
         again = load_model(tmp_path).network.state_dict()
     finally:
         encryption.use(None)

@@ -45,25 +45,25 @@ def scores(model: str, tmp_path: Path, n: int = 333) -> pa.Table:
 
 
 def test_every_user_is_scored_once_in_the_contracts_columns(whole, tmp_path: Path) -> None:
-    made = scores(whole, tmp_path)
-    assert made.schema.equals(arrow_schema(USER_SCORES))
-    assert len(set(made.column("user_key").to_pylist())) == 333
+    table = scores(whole, tmp_path)
+    assert table.schema.equals(arrow_schema(USER_SCORES))
+    assert len(set(table.column("user_key").to_pylist())) == 333
     for column in USER_SCORES.columns:
-        assert made.column(column.name).null_count == 0, column.name
-    assert set(made.column("retrospective").to_pylist()) == {False}
-    p7, p30 = (made.column(f"score_purchase_{h}d").to_numpy() for h in (7, 30))
+        assert table.column(column.name).null_count == 0, column.name
+    assert set(table.column("retrospective").to_pylist()) == {False}
+    p7, p30 = (table.column(f"score_purchase_{h}d").to_numpy() for h in (7, 30))
     assert (p7 <= p30).all()
-    levels = sum(made.column(f"score_next_rating_90d_is_{k}").to_numpy() for k in range(1, 6))
+    levels = sum(table.column(f"score_next_rating_90d_is_{k}").to_numpy() for k in range(1, 6))
     assert np.allclose(levels, 1, atol=1e-5)
-    chances = made.column("score_interests_30d_probabilities").to_pylist()
-    assert set(map(tuple, made.column("score_interests_30d_classes").to_pylist())) == {
+    chances = table.column("score_interests_30d_probabilities").to_pylist()
+    assert set(map(tuple, table.column("score_interests_30d_classes").to_pylist())) == {
         ("books", "shoes")
     }
     top = [("books", "shoes")[int(a < b)] for a, b in chances]
-    assert made.column("score_interests_30d_top").to_pylist() == top
-    ranks = made.column("percentile_churn_28d").to_numpy()
+    assert table.column("score_interests_30d_top").to_pylist() == top
+    ranks = table.column("percentile_churn_28d").to_numpy()
     assert abs(ranks.mean() - 0.5) < 1e-6
-    order = np.argsort(made.column("score_churn_28d").to_numpy(), kind="stable")
+    order = np.argsort(table.column("score_churn_28d").to_numpy(), kind="stable")
     assert (np.diff(ranks[order]) >= -1e-6).all()
 
 
@@ -73,14 +73,14 @@ def test_tasks_that_are_not_fit_are_null_or_their_base_rate(trained, tmp_path: P
     named = save_model(model, tmp_path / "model")
     assert load_model(tmp_path / "model").withheld == held
     later = {"view_7d": "a later night found it", "churn_28d": "so it did of this"}
-    made, said = {}, {}
+    tables, said = {}, {}
     for how in ("null", "base_rate"):
         spec = ScoreDay(
             (write_features(tmp_path, 40),), NIGHT, str(tmp_path / "model"), "r",
             f"{tmp_path}/{how}.parquet", f"{tmp_path}/{how}", failed_tasks=how, withheld=later,
         )  # fmt: skip
         said[how] = score(spec)
-        made[how] = pq.read_table(spec.path)
+        tables[how] = pq.read_table(spec.path)
     held = later | held  # what the model itself says comes first
     assert {*said["null"]["tasks"], *held} == {t.name for t in TASKS}
     assert not {*said["null"]["tasks"]} & {*held}
@@ -90,7 +90,7 @@ def test_tasks_that_are_not_fit_are_null_or_their_base_rate(trained, tmp_path: P
     for task in TASKS:
         null, base = (
             {c.name: t.column(c.name) for c in (*task.score_columns(), task.method_column())}
-            for t in made.values()
+            for t in tables.values()
         )
         if task.name not in held:
             assert all(null[name].equals(base[name]) for name in null)
@@ -100,7 +100,7 @@ def test_tasks_that_are_not_fit_are_null_or_their_base_rate(trained, tmp_path: P
         assert base.pop(task.percentile).null_count == 40
         assert set(base[task.method].to_pylist()) == {"base rate"}
         assert all(column.null_count == 0 for column in base.values())
-    base = made["base_rate"]
+    base = tables["base_rate"]
     assert set(base.column("score_churn_28d").to_pylist()) == {np.float32(rates["churn_28d"][""])}
     assert base.column("score_interests_30d_classes")[0].as_py() == ["books", "shoes"]
     assert base.column("score_interests_30d_probabilities")[0].as_py() == pytest.approx(
@@ -127,12 +127,12 @@ def test_without_a_model_every_user_has_a_row_without_scores(tmp_path: Path) -> 
     path = str(tmp_path / "s.parquet")
     said = score(ScoreDay((features,), NIGHT, None, "r", path, str(tmp_path / "scratch")))
     assert (said["rows"], said["model_id"], said["tasks"]) == (40, NO_MODEL, [])
-    made = pq.read_table(path)
-    assert made.schema.equals(arrow_schema(USER_SCORES))
-    assert made.column("user_key").equals(pq.read_table(features).column("user_key"))
+    table = pq.read_table(path)
+    assert table.schema.equals(arrow_schema(USER_SCORES))
+    assert table.column("user_key").equals(pq.read_table(features).column("user_key"))
     filled = {"user_key", "as_of", "model_id", "release_id", "retrospective"}
-    assert {name for name in made.schema.names if made.column(name).null_count < 40} == filled
-    assert set(made.column("model_id").to_pylist()) == {NO_MODEL}
+    assert {name for name in table.schema.names if table.column(name).null_count < 40} == filled
+    assert set(table.column("model_id").to_pylist()) == {NO_MODEL}
     assert all(check.passed for check in audit_scores([path], [features], NIGHT, []))
 
 
@@ -175,7 +175,9 @@ def test_any_number_of_processes_scores_alike_and_goes_on_where_one_was_killed(
         score(spec)
     assert not list(tmp_path.glob("a/s*.parquet"))
     passed.clear()
-    monkeypatch.setattr(module, "_first_pass", lambda *told: (first_pass(*told), passed.append(0)))
+    monkeypatch.setattr(
+        module, "_first_pass", lambda *arguments: (first_pass(*arguments), passed.append(0))
+    )
     report = score(spec)
     assert len(passed) == 2  # of four shards, two were there
     assert len(report["paths"]) == 4
@@ -228,7 +230,7 @@ def test_reasons_name_what_a_score_was_made_of(files, trained, tmp_path: Path) -
     assert high["churn_28d"].features[0][0] == low["churn_28d"].features[0][0] == "n_views_7d"
     assert high["churn_28d"].features[0][1] < 0 < low["churn_28d"].features[0][1]
     every = reasons(model, two, everybody, 10_000)
-    for found in every:
-        for name, r in found.items():
+    for reasons_of_user in every:
+        for name, r in reasons_of_user.items():
             total = sum(by for _, by in r.features)
             assert total + r.gap == pytest.approx(r.score - r.mean_user, abs=1e-3), name

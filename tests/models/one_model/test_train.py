@@ -32,8 +32,8 @@ def test_the_known_answer_is_recovered_by_every_task(trained) -> None:
     for name in ("ad_click_7d", "payment_fraud_30d", "sentiment_next_30d", "interests_30d"):
         assert tasks[name]["model"]["auc"] > 0.6, name
     for name in ("view_7d", "like_7d"):
-        made = tasks[name]
-        assert made["model"]["deviance"] < 0.6 * made["constant"]["deviance"], name
+        measured = tasks[name]
+        assert measured["model"]["deviance"] < 0.6 * measured["constant"]["deviance"], name
     assert tasks["spend_30d"]["model"]["spearman"] > 0.6
     assert (
         tasks["next_rating_90d"]["model"]["mae"]
@@ -43,19 +43,19 @@ def test_the_known_answer_is_recovered_by_every_task(trained) -> None:
 
 
 def test_every_task_has_a_twin_a_constant_and_an_interval(trained) -> None:
-    for name, made in trained["tasks"].items():
-        assert set(made["model"]) <= set(made["twin"]) | {"auc", "spearman"}, name
-        gain = made["gain_over_twin"]
+    for name, measured in trained["tasks"].items():
+        assert set(measured["model"]) <= set(measured["twin"]) | {"auc", "spearman"}, name
+        gain = measured["gain_over_twin"]
         assert gain["low"] <= gain["gain"] <= gain["high"], name
-        assert sum(s["rows"] for s in made["segments"].values()) == made["test_rows"], name
-        assert len(made["importance"]) == 10, name
+        assert sum(s["rows"] for s in measured["segments"].values()) == measured["test_rows"], name
+        assert len(measured["importance"]) == 10, name
 
 
 def test_what_is_shuffled_is_missed_if_it_says_something(trained) -> None:
     for name in ("churn_28d", "view_7d", "next_rating_90d"):
-        found = trained["tasks"][name]["importance"]
-        assert next(iter(found)) == "n_views_7d", name
-        assert found["n_views_7d"] > 0.05, name
+        importance = trained["tasks"][name]["importance"]
+        assert next(iter(importance)) == "n_views_7d", name
+        assert importance["n_views_7d"] > 0.05, name
     assert (Path(trained["folder"]) / "importance.png").stat().st_size > 1000
 
 
@@ -92,13 +92,13 @@ def test_labels_of_test_days_cannot_reach_the_model(files, trained, whole, tmp_p
     )
     assert again["tasks"]["churn_28d"]["model"]["auc"] < 0.3
     assert {"churn_28d", "return_90d"} <= set(again["gate"]["withheld"])
-    found = again["gate"]["champion_withheld"]  # the champion is judged on the same days
-    assert {"churn_28d", "return_90d"} <= set(found)
-    assert found["churn_28d"] == again["gate"]["withheld"]["churn_28d"]  # it is the same network
-    assert "view_7d" not in {*found, *again["gate"]["comparisons"]}
+    withheld = again["gate"]["champion_withheld"]  # the champion is judged on the same days
+    assert {"churn_28d", "return_90d"} <= set(withheld)
+    assert withheld["churn_28d"] == again["gate"]["withheld"]["churn_28d"]  # it is the same network
+    assert "view_7d" not in {*withheld, *again["gate"]["comparisons"]}
     assert set(again["gate"]["comparisons"]) == set(trained["tasks"]) - {"view_7d"}
     assert (
-        f"the champion's churn_28d is not published any more: {found['churn_28d']}"
+        f"the champion's churn_28d is not published any more: {withheld['churn_28d']}"
         in (again["gate"]["reasons"])
     )
     one, other = (Path(report["folder"]) / "model" for report in (trained, again))
@@ -148,23 +148,23 @@ def test_a_task_is_split_by_the_days_that_have_history_of_it(files, tmp_path: Pa
 
 
 def test_a_task_with_too_few_days_is_measured_on_other_users(files, tmp_path: Path) -> None:
-    told = CONFIG.changed(max_epochs=4, min_rows=40)
+    config = CONFIG.changed(max_epochs=4, min_rows=40)
     spec = spec_of(
-        tmp_path, files, as_ofs=DAYS[-8:], config=told, tasks=("purchase_7d", "return_90d")
+        tmp_path, files, as_ofs=DAYS[-8:], config=config, tasks=("purchase_7d", "return_90d")
     )
     report = train(spec)
-    made = report["tasks"]
-    assert made["purchase_7d"]["measured_on"] == "later days"
-    assert made["return_90d"]["measured_on"] == "other users of the same days"
+    measured = report["tasks"]
+    assert measured["purchase_7d"]["measured_on"] == "later days"
+    assert measured["return_90d"]["measured_on"] == "other users of the same days"
     split = report["splits"]["return_90d"]
     assert split["train"] == split["valid"] == split["test"] == [str(d) for d in DAYS[-8:-6]]
-    assert made["return_90d"]["model"]["auc"] > 0.6  # the strength that is told to others, too
+    assert measured["return_90d"]["model"]["auc"] > 0.6  # the strength that is told to others, too
     model = load_model(tmp_path / "model")
     assert model.splits["return_90d"].by_user
     chosen = choose_tasks(spec)
     n = chosen.rows["return_90d"]
     assert sum(n.values()) == 300
-    assert (report["rows"]["return_90d"], made["return_90d"]["test_rows"]) == (
+    assert (report["rows"]["return_90d"], measured["return_90d"]["test_rows"]) == (
         n["train"],
         n["test"],
     )
@@ -197,9 +197,9 @@ def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(tr
 
 
 def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -> None:
-    told = CONFIG.changed(trunk="shared_bottom", max_epochs=3, folds=1)
+    config = CONFIG.changed(trunk="shared_bottom", max_epochs=3, folds=1)
     names = ("purchase_7d", "purchase_30d")
-    spec = spec_of(tmp_path, files, config=told, tasks=names, single_task_twins=True)
+    spec = spec_of(tmp_path, files, config=config, tasks=names, single_task_twins=True)
     report = train(spec)
     assert report["tasks"]["purchase_30d"]["model"]["auc"] > 0.75
     for name in names:
@@ -230,12 +230,12 @@ def test_what_only_an_attribute_tells_is_learned_by_the_model_and_its_twin_and_n
         gold = rng.random(len(rows)) < 0.5
         buys = rng.random(len(rows)) < np.where(gold, 0.9, 0.1)
         was = rows.column("label_purchase_30d")
-        told = {
+        added = {
             "attributes": [[f"club={c}", f"plan={'gold' if g else 'free'}"] for c, g in zip(
                 rng.choice(["a", "b"], len(rows)), gold, strict=True)],
             "label_purchase_30d": pc.if_else(pc.is_null(was), was, pa.array(buys.astype(np.int32))),
         }  # fmt: skip
-        for name, values in told.items():
+        for name, values in added.items():
             place = rows.schema.get_field_index(name)
             field = rows.schema.field(name)
             rows = rows.set_column(place, field, pa.chunked_array([values], field.type) if
@@ -243,12 +243,12 @@ def test_what_only_an_attribute_tells_is_learned_by_the_model_and_its_twin_and_n
         paths.append(str(tmp_path / Path(path).name))
         pq.write_table(rows, paths[-1])
     config = CONFIG.changed(max_epochs=4)
-    made = train(spec_of(tmp_path / "run", tuple(paths), config=config, tasks=("purchase_30d",)))
-    found = made["tasks"]["purchase_30d"]
-    assert found["model"]["auc"] > 0.85
-    assert found["twin"]["auc"] > 0.85
-    assert next(iter(found["importance"])) == "attributes: plan"
-    model = load_model(Path(made["folder"]) / "model")
+    report = train(spec_of(tmp_path / "run", tuple(paths), config=config, tasks=("purchase_30d",)))
+    measured = report["tasks"]["purchase_30d"]
+    assert measured["model"]["auc"] > 0.85
+    assert measured["twin"]["auc"] > 0.85
+    assert next(iter(measured["importance"])) == "attributes: plan"
+    model = load_model(Path(report["folder"]) / "model")
     everybody = sample(paths[-1:])
     (one,) = reasons(model, everybody.slice(0, 1), everybody, 1)
     assert one["purchase_30d"].features[0][0] == "attributes: plan"

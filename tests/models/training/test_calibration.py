@@ -30,9 +30,9 @@ def test_calibration_mends_a_logit_that_is_too_sure() -> None:
     truth = np.random.default_rng(1).normal(size=4000)
     outputs, labels = drawn(truth, 3 * truth + 2)
     task, head = task_named("churn_28d"), head_of(Binary())
-    made = platt(head, outputs, labels)
-    assert made.slope == pytest.approx(1 / 3, abs=0.05)
-    assert made.shift == pytest.approx(-2 / 3, abs=0.1)
+    calibration = platt(head, outputs, labels)
+    assert calibration.slope == pytest.approx(1 / 3, abs=0.05)
+    assert calibration.shift == pytest.approx(-2 / 3, abs=0.1)
     assert fit_calibration(task, head, [(outputs[:50], labels[:50])]) == Calibration()
 
 
@@ -41,13 +41,13 @@ def test_every_method_lowers_the_loss_keeps_the_order_and_is_saved(method) -> No
     truth = np.random.default_rng(2).normal(size=3000)
     outputs, labels = drawn(truth, 2.5 * truth)
     head = head_of(Binary())
-    made = method(head, outputs, labels)
-    mended = head.calibrated(outputs, made)
+    calibration = method(head, outputs, labels)
+    mended = head.calibrated(outputs, calibration)
     assert head.loss(mended, labels).mean() < head.loss(outputs, labels).mean() - 0.05
     ordered = mended[outputs[:, 0].argsort(), 0]
     assert (ordered.diff() >= -1e-5).all()
-    assert Calibration.from_json(json.loads(json.dumps(made.to_json()))) == made
-    beyond = head.calibrated(torch.tensor([[-80.0], [80.0]]), made)
+    assert Calibration.from_json(json.loads(json.dumps(calibration.to_json()))) == calibration
+    beyond = head.calibrated(torch.tensor([[-80.0], [80.0]]), calibration)
     assert torch.isfinite(beyond).all()
 
 
@@ -58,9 +58,9 @@ def test_a_count_is_calibrated_in_its_mean() -> None:
     said = 0.5 * log_mean + 0.3  # too flat
     outputs = torch.tensor(np.stack([said, np.zeros(4000)], axis=1)).float()
     task, head = task_named("view_7d"), head_of(Count())
-    made = fit_calibration(task, head, [(outputs, labels)])
-    assert made.slope == pytest.approx(2.0, abs=0.1)
-    expected = head.predict(outputs, made)["_expected"]
+    calibration = fit_calibration(task, head, [(outputs, labels)])
+    assert calibration.slope == pytest.approx(2.0, abs=0.1)
+    expected = head.predict(outputs, calibration)["_expected"]
     assert float(expected.sum()) == pytest.approx(float(labels.sum()), rel=1e-3)
 
 
@@ -79,7 +79,7 @@ def test_the_method_is_chosen_on_a_day_it_was_not_fitted_on() -> None:
 def test_isotonic_calibration_keeps_the_ranking() -> None:
     head, truth = head_of(Binary()), np.random.default_rng(4).normal(size=3000)
     outputs, labels = drawn(truth, 1.5 * truth, 4)
-    made = isotonic(head, outputs, labels)
-    there = torch.linspace(-9, 9, 500)
-    assert (made.of(there).diff() > 0).all()
-    assert len(made.knots) < 100
+    calibration = isotonic(head, outputs, labels)
+    logits = torch.linspace(-9, 9, 500)
+    assert (calibration.of(logits).diff() > 0).all()
+    assert len(calibration.knots) < 100

@@ -37,10 +37,10 @@ def test_the_settings_in_use_are_the_first_trial() -> None:
 @pytest.mark.parametrize("trunk", ["shared_bottom", "mmoe", "ple", "ensemble"])
 def test_a_search_goes_on_only_under_the_settings_that_it_does_not_search(trunk: str) -> None:
     trial = optuna.trial.FixedTrial(CONFIG.flat | {"trunk": trunk, "members": 4, "n_experts": 2})
-    found = suggested(trial, CONFIG.changed(seed=9))
+    suggestion = suggested(trial, CONFIG.changed(seed=9))
     assert set(trial.params) <= SEARCHED
-    assert study_of("one", found) == study_of("one", CONFIG.changed(seed=9))
-    assert study_of("one", found) != study_of("one", CONFIG)
+    assert study_of("one", suggestion) == study_of("one", CONFIG.changed(seed=9))
+    assert study_of("one", suggestion) != study_of("one", CONFIG)
     assert study_of("one", CONFIG.changed(max_epochs=3)) != study_of("one", CONFIG)
     assert CONFIG.flat.keys() >= SEARCHED
 
@@ -73,12 +73,12 @@ def test_a_search_keeps_to_its_budget_goes_on_and_ends_with_the_best(
 
 
 def only_dropout(trial: optuna.trial.BaseTrial, config: TrainConfig) -> TrainConfig:
-    found: dict[str, Any] = {"dropout": trial.suggest_float("dropout", 0.0, 0.5, step=0.05)}
-    return config.changed(**found)
+    suggestion: dict[str, Any] = {"dropout": trial.suggest_float("dropout", 0.0, 0.5, step=0.05)}
+    return config.changed(**suggestion)
 
 
 def test_every_setting_that_is_searched_is_one_of_training() -> None:
     study = optuna.create_study()
     for _ in range(20):
-        found = suggested(study.ask(), CONFIG)
-        assert set(found.flat) == set(CONFIG.flat)
+        suggestion = suggested(study.ask(), CONFIG)
+        assert set(suggestion.flat) == set(CONFIG.flat)

@@ -60,8 +60,8 @@ def spec_of(files: tuple[str, ...], folder: Path, **changed: Any) -> TrainSpec:
 
 
 def fitted(spec: TrainSpec) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
-    made = fit_model(spec, choose_tasks(spec))
-    return dict(made.model.network.state_dict()), made.history
+    fit = fit_model(spec, choose_tasks(spec))
+    return dict(fit.model.network.state_dict()), fit.history
 
 
 def test_training_with_tables_by_row_learns_them(files, tmp_path, monkeypatch) -> None:
@@ -78,8 +78,8 @@ def test_a_task_that_no_longer_gets_better_stops_early_and_the_others_train_on(
 ) -> None:
     spec = spec_of(files, tmp_path)
     chosen = choose_tasks(spec)
-    made = fit_model(spec, chosen).model
-    module = MultiTaskModule(made.network, CONFIG, dict.fromkeys(TASKS, 1.0))
+    model = fit_model(spec, chosen).model
+    module = MultiTaskModule(model.network, CONFIG, dict.fromkeys(TASKS, 1.0))
     stopping = TaskEarlyStopping(2)
     rising = {"purchase_7d": [0.9, 1.5, 1.6], "purchase_30d": [0.8, 1.4, 1.5]}
     for epoch in range(3):
@@ -97,28 +97,28 @@ def test_a_task_that_no_longer_gets_better_stops_early_and_the_others_train_on(
         is_stopped = name in module.stopped
         assert torch.equal(tower.bias, kept["bias"] + (0.0 if is_stopped else 1.0)), name
         assert tower.bias.requires_grad is not is_stopped
-    batch = next(iter(Examples(files, chosen.layout, chosen.train_cuts, made.encoder, 64)))
+    batch = next(iter(Examples(files, chosen.layout, chosen.train_cuts, model.encoder, 64)))
     learning = module.scaled_losses(module.network.members(batch), batch.labels)
     assert set(learning) == set(TASKS) - module.stopped
 
 
 def test_towers_are_trained_further_on_the_frozen_trunk_to_their_best(files, tmp_path) -> None:
-    told = spec_of(files, tmp_path / "none", max_epochs=2, tower_epochs=0)
-    without = fit_model(told, choose_tasks(told))
+    spec = spec_of(files, tmp_path / "none", max_epochs=2, tower_epochs=0)
+    without = fit_model(spec, choose_tasks(spec))
     more = spec_of(files, tmp_path / "more", max_epochs=2, tower_epochs=4)
-    made = fit_model(more, choose_tasks(more))
-    assert made.history == without.history
+    towers = fit_model(more, choose_tasks(more))
+    assert towers.history == without.history
     for name, tower in without.towers.items():  # what is kept is what was validated
         kept = without.history[tower.trunk_epoch - 1][f"valid_loss/{name}"]
         assert tower.before == pytest.approx(kept, rel=1e-5), name
-    then, now = without.model.network.state_dict(), made.model.network.state_dict()
+    then, now = without.model.network.state_dict(), towers.model.network.state_dict()
     for name in then:
         if not name.startswith("towers."):
             assert torch.equal(then[name], now[name]), name
-    assert {name for name, t in made.towers.items() if t.after < t.before} > {"view_7d"}
+    assert {name for name, t in towers.towers.items() if t.after < t.before} > {"view_7d"}
     assert all(t.after <= t.before for t in without.towers.values())
-    apart = [n for chain in chains(made.model.tasks) for n in chain if len(chain) == 1]
-    assert all(made.towers[n].after <= made.towers[n].before for n in apart)
+    apart = [n for chain in chains(towers.model.tasks) for n in chain if len(chain) == 1]
+    assert all(towers.towers[n].after <= towers.towers[n].before for n in apart)
 
 
 def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, caplog) -> None:
@@ -161,10 +161,10 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, caplog) -> N
     assert "weights are the champion's" in caplog.text
     cold = fit_model(replace(other, folder=str(tmp_path / "cold")), chosen)
     far, near = (
-        (made.model.network.trunk.experts.weight - champion.network.trunk.experts.weight)
+        (fit.model.network.trunk.experts.weight - champion.network.trunk.experts.weight)
         .abs()
         .mean()
-        for made in (cold, begun)
+        for fit in (cold, begun)
     )
     assert near < 0.3 * far
     save_model(cold.model, tmp_path / "champion")  # has seen tonight's days
@@ -184,16 +184,18 @@ def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) ->
     teacher = fit_model(spec, chosen := choose_tasks(spec)).model
     gaps = []
     for soft in (0.0, 1.0):
-        told = spec_of(files, tmp_path / f"s{soft}", **changed, student_width=8, student_soft=soft)
-        made = fit_model(told, choose_tasks(told))
-        assert made.model.config.network.width == 8
-        assert made.model.config.network.trunk == "shared_bottom"
-        assert made.student is not None
-        assert 0 < made.student["share_of_weights"] < 1
+        softened = spec_of(
+            files, tmp_path / f"s{soft}", **changed, student_width=8, student_soft=soft
+        )
+        fit = fit_model(softened, choose_tasks(softened))
+        assert fit.model.config.network.width == 8
+        assert fit.model.config.network.trunk == "shared_bottom"
+        assert fit.student is not None
+        assert 0 < fit.student["share_of_weights"] < 1
         held = held_out_rows(files, chosen.layout, chosen.cuts("test"))
         says = [
             held.predictions_of(model, files)["purchase_30d"].outputs
-            for model in (made.model, teacher)
+            for model in (fit.model, teacher)
         ]
         gap = says[0] - says[1]
         gaps.append(float(gap.square().mean()))
@@ -268,9 +270,9 @@ def test_a_training_that_was_stopped_goes_on_to_the_bit(
         patched.setattr(fit_module.EpochLines, "on_train_batch_start", stop)
         with pytest.raises(Stopped):
             fitted(spec_of(files, tmp_path / "stopped"))
-    again, told = fitted(spec_of(files, tmp_path / "stopped"))
+    again, resumed = fitted(spec_of(files, tmp_path / "stopped"))
     assert "going on with a training that was stopped" in caplog.text
-    assert told == history
+    assert resumed == history
     assert set(again) == set(weights)
     assert [name for name in weights if not torch.equal(weights[name], again[name])] == []
 
@@ -281,8 +283,8 @@ def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> N
     batches = data_module.read_batches(files, DAYS)
     encoder = fit_encoder(batches, CONFIG.inputs.id_buckets)
 
-    def examples(**told: Any) -> Examples:
-        return Examples(files, chosen.layout, chosen.train_cuts, encoder, 128, 5, **told)
+    def examples(**options: Any) -> Examples:
+        return Examples(files, chosen.layout, chosen.train_cuts, encoder, 128, 5, **options)
 
     nothing = dict.fromkeys(TASKS, Cut((NIGHT,)))
     assert list(Examples(files, chosen.layout, nothing, encoder, 128)) == []
@@ -299,9 +301,9 @@ def test_batches_go_on_where_they_were_streamed_or_kept(files, monkeypatch) -> N
         for skipped in (0, 1, 5, len(epochs[1]) - 1):
             late = examples()
             late.start_at(1, skipped)
-            found = [b.numeric for b in late]
-            assert len(found) == len(epochs[1]) - skipped
-            assert all(map(torch.equal, found, epochs[1][skipped:]))
+            resumed = [b.numeric for b in late]
+            assert len(resumed) == len(epochs[1]) - skipped
+            assert all(map(torch.equal, resumed, epochs[1][skipped:]))
         parts = [[b.numeric for b in examples(rank=r, n_ranks=3)] for r in range(3)]
         assert len({tuple(len(x) for x in part) for part in parts}) == 1
         n = sum(map(len, epochs[0]))

@@ -48,8 +48,8 @@ def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
     model = fit_model(spec, chosen).model
     test = table.slice(1600)
     scores = as_arrays(model.scores(model.outputs(test))[task.name])
-    found = metrics(task, y[1600:].astype(float), scores)
-    assert found["r2"] > 0.95
+    values = metrics(task, y[1600:].astype(float), scores)
+    assert values["r2"] > 0.95
     assert (scores["_expected"] < 0).mean() > 0.5
     twin = twin_scores(
         task, (x[:800, None], y[:800]), (x[800:1600, None], y[800:1600]), x[1600:, None], 0, config

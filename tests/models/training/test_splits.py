@@ -39,12 +39,12 @@ def test_no_user_is_in_two_parts_of_a_task_that_is_split_by_user() -> None:
     split = Split(days, days, days, by_user=True)
     users = {}
     for part in ("train", "valid", "test"):
-        there = in_cuts(rows, [split.cut(part)])
-        picked = rows.filter(pa.array(there)).column("user_key").to_pylist()
+        is_in_part = in_cuts(rows, [split.cut(part)])
+        picked = rows.filter(pa.array(is_in_part)).column("user_key").to_pylist()
         users[part] = set(picked)
         assert len(picked) == 2 * len(users[part])  # with all their days
         turned = in_cuts(rows.slice(300), [split.cut(part)])  # whatever rows stand beside it
-        assert (turned == there[300:]).all()
+        assert (turned == is_in_part[300:]).all()
     assert set.union(*users.values()) == {f"u{i}" for i in range(500)}
     assert sum(map(len, users.values())) == 500
     assert {part: round(len(of) / 100) for part, of in users.items()} == {
