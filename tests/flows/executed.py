@@ -40,16 +40,16 @@ def _recording(
         seen: set[CodeType] = set()
 
         def look(frame: FrameType, event: str, _: Any) -> None:
-            if event == "call" and frame.f_code not in seen:
+            if frame.f_code not in seen:
                 seen.add(frame.f_code)
                 names.update(_ours(frame.f_code))
 
-        before = sys.getprofile()
-        sys.setprofile(look)
+        before = sys.gettrace()
+        sys.settrace(look)  # it hears of calls alone, as long as it returns nothing
         try:
             return function(night, what, *others)
         finally:
-            sys.setprofile(before)
+            sys.settrace(before)
 
     return call
 

@@ -19,6 +19,7 @@ from jobs.spark.files import write_days
 from tests.jobs.features import worlds
 
 
+@pytest.mark.slow
 def test_a_feature_that_sees_its_own_day_is_named(
     spark: SparkSession, tmp_path: Path, monkeypatch
 ) -> None:

@@ -115,6 +115,7 @@ def test_a_plan_of_the_night_sees_other_training(home: Path, monkeypatch) -> Non
     }
 
 
+@pytest.mark.slow
 def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: Path) -> None:
     first, last = NIGHT - timedelta(days=15), NIGHT - timedelta(days=13)
     backfill(first, last, mode=Mode.run)
@@ -199,6 +200,7 @@ def test_a_corrected_file_rebuilds_what_depends_on_it_and_a_plan_that_moved_is_r
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> None:
     done = backfill(FIRST, FIRST, stages=[Stage.score], mode=Mode.run)
     rows = query(
@@ -258,6 +260,7 @@ def test_scores_that_wait_apart_are_made_together(
     assert {(day,) for day in (*days, other)} <= set(scored)
 
 
+@pytest.mark.slow
 def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home: Path) -> None:
     before = released(home).current()
     day = FIRST - timedelta(days=3)

@@ -34,6 +34,8 @@ from flows.settings import NightjarSettings, read_settings
 from flows.state.schema import suppressed
 from tests.flows.first_night import NIGHT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def person(home: Path, first) -> tuple[str, str]:

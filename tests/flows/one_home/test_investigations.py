@@ -99,6 +99,7 @@ def test_a_row_that_is_not_what_it_was_made_of_is_found_out(home: Path, monkeypa
     assert [m.split(":")[0] for m in explanation.mismatches] == ["feature n_events_all"]
 
 
+@pytest.mark.slow
 def test_two_clocks_are_compared(home: Path) -> None:
     days = query(home / "nightjar.duckdb", "SELECT DISTINCT as_of FROM labels ORDER BY 1")[1]
     shown = run("late-data-cost", "--as-of", str(days[0][0]), "--format", "json")
@@ -117,6 +118,7 @@ def test_late_rows_are_listed_by_arrival_and_by_user(home: Path) -> None:
     assert len(one) == min(50, len({(r["user_key"], r["day"]) for r in one}))
 
 
+@pytest.mark.slow
 def test_housekeeping_keeps_every_row_and_what_releases_need(home: Path, monkeypatch) -> None:
     monkeypatch.setenv("NIGHTJAR_KEEP_SNAPSHOT_DAYS", "0")
     monkeypatch.setenv("NIGHTJAR_KEEP_SNAPSHOTS", "1")

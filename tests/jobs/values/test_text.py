@@ -242,16 +242,17 @@ def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
         assert not any(part in shown for part in pair), (text, shown)
 
 
-def test_a_word_of_a_million_letters_takes_no_square_of_steps(spark: SparkSession) -> None:
-    long = ["a" * 1_000_000 + " @b", "a." * 500_000 + "@", "@" * 1_000_000, '"' * 100_000]
-    long += ["a@" * 500_000, "a@[" * 300_000, '"a"@b@' * 100_000, "a@b." * 200_000]
-    long += ["\\" * 1_000_000, "&" + "amp;" * 250_000, "&#" + "0" * 1_000_000, "%" + "25" * 500_000]
-    long += ["https:" + "\\" * 1_000_000, "a." * 500_000 + "/", "a-" * 500_000 + ".com/"]
-    long += ["a" * 1_000_000 + "://x", "a." * 500_000 + "b://x", "@a" + "'aa" * 300_000]
-    long += ["<@" * 500_000, "@[" * 500_000, "<@" + "a" * 1_000_000]
-    long += ["ж" * 1_000_000 + "@ ann@ex.org", "aж" * 500_000 + "@b"]
+def test_a_very_long_word_takes_no_square_of_steps(spark: SparkSession) -> None:
+    n = 200_000
+    long = ["a" * n + " @b", "a." * (n // 2) + "@", "@" * n, '"' * (n // 10)]
+    long += ["a@" * (n // 2), "a@[" * (n // 3), '"a"@b@' * (n // 10), "a@b." * (n // 5)]
+    long += ["\\" * n, "&" + "amp;" * (n // 4), "&#" + "0" * n, "%" + "25" * (n // 2)]
+    long += ["https:" + "\\" * n, "a." * (n // 2) + "/", "a-" * (n // 2) + ".com/"]
+    long += ["a" * n + "://x", "a." * (n // 2) + "b://x", "@a" + "'aa" * (n // 3)]
+    long += ["<@" * (n // 2), "@[" * (n // 2), "<@" + "a" * n]
+    long += ["ж" * n + "@ ann@ex.org", "aж" * (n // 2) + "@b"]
     cleaned = cleaned_by(spark, long, TextRules())
-    assert len(cleaned[0] or "") == 1_000_007
+    assert len(cleaned[0] or "") == n + 7
     assert cleaned[-1] == "<user>"
 
 
