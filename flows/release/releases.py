@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,7 +12,8 @@ from sqlalchemy import Engine, Select, delete, insert, select, update
 
 from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
-from contracts.tables import NO_MODEL, ON_BRANCH, RELEASED_TABLES
+from contracts.released_table import AS_OF
+from contracts.tables import NO_MODEL, ON_BRANCH, RELEASED_TABLES, SCOREBOARD
 from flows.lake.lake import Lake
 from flows.lifecycle.errors import sentence
 from flows.release.duckdb_views import build_database, database_release
@@ -20,6 +21,8 @@ from flows.release.model_registry import Registry
 from flows.state.receipts import WITHDRAWN
 from flows.state.schema import CURRENT, RECEIPTS, RELEASES, TRAINED_ON, as_utc, trained_on_erased
 from flows.state.writer_lock import LeaseLost
+from jobs.stage import Stage
+from jobs.stages import JOBS
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ class Releases:
             )
             connection.execute(
                 update(RECEIPTS)
-                .where(RECEIPTS.c.stage.in_(AS_OF_STAGES), RECEIPTS.c.day.in_(current.days))
+                .where(RECEIPTS.c.stage.in_(as_of_stages(JOBS)), RECEIPTS.c.day.in_(current.days))
                 .values(inputs=WITHDRAWN)
             )
         return current, before
@@ -315,16 +318,19 @@ def show_again(releases: Releases, lake: Lake, database: Path) -> bool:
     return True
 
 
-AS_OF_STAGES = (
-    "item_features",
-    "user_state",
-    "user_features",
-    "labels",
-    "examples",
-    "train",
-    *(str(released.stage) for released in ON_BRANCH),
-)
-"""Stages whose days are as-of days: those that a release adds or replaces."""
+def as_of_stages(stages: Sequence[Stage]) -> tuple[str, ...]:
+    """Stages whose days are as-of days that a release adds or replaces: those that write a table of
+    as-of days, and training, which writes none.
+
+    The scoreboard's days are those of earlier releases, whose scores it reads: where a rollback
+    makes another release's scores count, its input has moved.
+    """
+    return tuple(
+        stage.name
+        for stage in stages
+        if stage.name == "train"
+        or (SCOREBOARD not in stage.writes and any(table.day == AS_OF for table in stage.writes))
+    )
 
 
 def branch_of(release_id: str) -> str:

@@ -17,19 +17,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ContractError
-from contracts.tables import NO_MODEL, USER_SCORES
+from contracts.tables import NO_MODEL, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS
 from flows.lake.home_binding import open_home
 from flows.lake.lake import Lake
 from flows.lake.maintenance import expire
+from flows.release import releases as releases_module
 from flows.release.audit import raise_if_failed
 from flows.release.duckdb_views import query
-from flows.release.releases import Releases, Repairs, branch_of, now, repair
+from flows.release.releases import Releases, Repairs, as_of_stages, branch_of, now, repair
 from flows.release.score_audits import audit_drift, audit_scores
 from flows.settings import NightjarSettings, read_settings
 from flows.state import writer_lock
+from flows.state.receipts import WITHDRAWN, Fingerprint, Receipt, Receipts
 from flows.state.schema import open_database
 from flows.steps import publish
+from jobs.stage import Job, Output
+from jobs.stages import JOBS
 from tests.flows.lakes import FakeRegistry, release_of, scores_file
 
 rollback_module = import_module("flows.rollback")
@@ -144,6 +148,35 @@ def test_a_rollback_goes_to_the_release_before_and_no_further(lake: Lake, tmp_pa
         releases.rollback(lake)
 
 
+def test_a_rollback_withdraws_every_stage_of_as_of_days_also_of_tables_that_are_new(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert as_of_stages(JOBS) == (
+        "user_state", "item_features", "user_features", "labels", "examples", "train", "score",
+    )  # fmt: skip
+    loyalty = replace(USER_FEATURES, name="loyalty")
+    job = Job(
+        "loyalty", "How loyal.", (), (loyalty,), compute=lambda inputs, days, settings: Output({})
+    )
+    monkeypatch.setattr(releases_module, "JOBS", (*JOBS, job))
+    engine = open_database(f"sqlite:///{tmp_path}/n.db")
+    releases, receipts = Releases(engine), Receipts(engine)
+    receipts.write(
+        Receipt(stage, day, Fingerprint("c", "f", "i"), {}, 1, 1, 0.1, 1, None, "run", now())
+        for stage in ("loyalty", "user_features", "late_data", "scoreboard")
+        for day in (D1, D2)
+    )
+    releases.publish(replace(release_of(lake, tmp_path, D1, "one"), days=(D1,)))
+    releases.publish(replace(release_of(lake, tmp_path, D2, "two"), replaces="one", days=(D2,)))
+    releases.rollback(lake)
+    withdrawn = [
+        (receipt.stage, receipt.day)
+        for receipt in Receipts(engine).all()
+        if receipt.fingerprint.inputs == WITHDRAWN
+    ]
+    assert sorted(withdrawn) == [("loyalty", D2), ("user_features", D2)]
+
+
 def test_each_release_that_becomes_current_is_announced_once_it_is_shown(
     lake: Lake, tmp_path: Path, monkeypatch
 ) -> None:
@@ -241,6 +274,9 @@ def test_a_release_whose_snapshots_are_gone_does_not_come_back(lake: Lake, tmp_p
     current = releases.current()
     assert current is not None
     assert (current.release_id, current.withdrawn_at) == ("two", None)
+    releases.publish(one)  # as a database that was put back without its catalogue has it
+    with pytest.raises(ContractError, match=r"^user_scores: `main` is to be snapshot"):
+        repair(releases, lake, registry, database)
 
 
 def test_scores_that_lie_elsewhere_or_lack_users_fail_the_audit(tmp_path: Path) -> None:
