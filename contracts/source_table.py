@@ -148,9 +148,18 @@ class SourceTable(Table):
         return tuple(field.name for field in self.fields if field.name.endswith("_id"))
 
     @property
-    def has_money(self) -> bool:
-        """Whether rows have amounts: a mapping that feeds it needs `[money]`."""
-        return any(isinstance(rule, Amount) for rule in self.cleaning.columns)
+    def money_fields(self) -> frozenset[str]:
+        """Fields that are amounts of money: a mapping that gives one needs `[money]`."""
+        amounts = [rule for rule in self.cleaning.columns if isinstance(rule, Amount)]
+        fields = {name for rule in amounts for name in (rule.field, rule.unit_price)}
+        return frozenset(name for name in fields if name is not None)
+
+    @property
+    def user_columns(self) -> tuple[str, ...]:
+        """Columns that name users: keyed hashes of them, and not of devices."""
+        devices = {thing.column for thing in self.things if thing.kind == "device"}
+        keyed = {rule.column for rule in self.cleaning.columns if isinstance(rule, KeyedUser)}
+        return tuple(name for name in self.names if name in keyed - devices)
 
 
 def _column_of(rule: ColumnRule) -> str:

@@ -14,6 +14,9 @@ TIME_FIELDS = frozenset(name for table in CLEAN_TABLES for name in table.time_fi
 EITHER = {table.name: table.either for table in CLEAN_TABLES if table.either is not None}
 """Clean table to two fields of which a mapping gives exactly one."""
 
+MONEY_FIELDS = {table.name: table.money_fields for table in CLEAN_TABLES}
+"""Clean table to its fields that are amounts of money."""
+
 BOT_LIMITS = {
     table.name: table.cleaning.max_rows_of_user
     for table in CLEAN_TABLES

@@ -8,6 +8,7 @@ from datetime import date
 import pyarrow as pa
 
 from contracts.history import Trainable
+from contracts.source_table import SourceTable
 from contracts.splits import most_rows, too_few
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
@@ -16,9 +17,6 @@ from flows.release.duckdb_views import select_from
 from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 from jobs.run import Result
 from jobs.spark.schema import arrow_schema
-
-_USERS = ("user_key", "followed_key", "counterpart_key")
-"""Columns of clean tables that name users."""
 
 
 def over_the_limits(results: Sequence[Result], as_of: date, limits: Limits) -> tuple[str, ...]:
@@ -45,12 +43,15 @@ def is_cut_off(landings: Sequence[Result], max_rows: int) -> bool:
 
 
 def tasks_with_too_few(
-    tasks: Sequence[Trainable], tables: Sequence[Table], results: Sequence[Result], min_rows: int
+    tasks: Sequence[Trainable],
+    tables: Sequence[SourceTable],
+    results: Sequence[Result],
+    min_rows: int,
 ) -> tuple[tuple[str, str], ...]:
     """Tasks of which training would find too few labels even if each known user had one."""
     splits = {task.task.name: task.split for task in tasks if task.split is not None}
     days = sorted({day for split in splits.values() for day in (*split.used, *split.test)})
-    n_users = _known_users(tables, results, days)
+    n_users = known_users(tables, results, days)
     return tuple(
         (name, f"at most {why}")
         for name, split in splits.items()
@@ -58,17 +59,16 @@ def tasks_with_too_few(
     )
 
 
-def _known_users(
-    tables: Sequence[Table], results: Sequence[Result], days: Sequence[date]
+def known_users(
+    tables: Sequence[SourceTable], results: Sequence[Result], days: Sequence[date]
 ) -> dict[date, int]:
     """How many users any clean table names, as itself or as another's, in what landed before a
     day."""
     named = [
-        f"SELECT {column.name} AS user_key, landed_on FROM "
-        f"({select_from(table, files_of(result, table))}) WHERE {column.name} IS NOT NULL"
+        f"SELECT {column} AS user_key, landed_on FROM "
+        f"({select_from(table, files_of(result, table))}) WHERE {column} IS NOT NULL"
         for table, result in zip(tables, results, strict=True)
-        for column in table.columns
-        if column.name in _USERS
+        for column in table.user_columns
     ]
     if not named:
         return dict.fromkeys(days, 0)

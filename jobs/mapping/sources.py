@@ -25,7 +25,7 @@ from contracts.mapping import (
     checked,
     table_settings,
 )
-from contracts.sources import BOT_LIMITS, EITHER, FIELDS, NULL_VALUES
+from contracts.sources import BOT_LIMITS, EITHER, FIELDS, MONEY_FIELDS, NULL_VALUES
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
 from jobs.mapping.element_keys import KeyPath, column_of, keys_of, paths_of
 from jobs.mapping.lookups import (
@@ -269,7 +269,7 @@ def _need_money(given: MappingOf[str, Any], problems: list[str]) -> None:
         for name, source in given.get("sources", {}).items()
         if is_table(source) and is_table(source.get("tables"))
         for table, fields in source["tables"].items()
-        if is_table(fields) and {"unit_price", "amount"} & set(fields)
+        if is_table(fields) and MONEY_FIELDS.get(table, frozenset()) & set(fields)
     ]
     if amounts:
         problems.append(f"money: {amounts[0]} needs [money] with reporting_currency and rates")

@@ -94,17 +94,99 @@ assert table_named("support_tickets").grain == ("ticket_id",)
 print("one module was enough")
 """
 
+MONEY_AND_USERS = """
+import sys
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.errors import UsageError
+from contracts.tables import table_named
+from flows.mapping_check.expected_night import known_users
+from jobs.mapping.sources import read_mapping
+from jobs.run import Result
+from jobs.spark.files import WrittenDay
+from jobs.spark.schema import arrow_schema
+
+folder, day = Path(sys.argv[1]), date(2025, 1, 1)
+try:
+    read_mapping(folder / "helpdesk.toml")
+except UsageError as error:
+    print(error)
+tickets = table_named("support_tickets")
+row = {column.name: None for column in tickets.columns} | {"landed_on": day}
+rows = [
+    row | {"user_key": "ann", "seller_key": "bob"},
+    row | {"user_key": "ann", "seller_key": "cid"},
+    row | {"user_key": "bob", "till_key": "a device"},
+]
+path = str(folder / "tickets.parquet")
+pq.write_table(pa.Table.from_pylist(rows, arrow_schema(tickets)), path)
+result = Result({tickets.name: {day: WrittenDay(day, 3, "", (path,))}})
+print(known_users([tickets], [result], [date(2025, 1, 2)]))
+"""
+
 
 def test_one_module_is_enough(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/adding-a-table.md").read_text()
     module = re.search(r'```python\n("""Tickets.*?\n)```', page, flags=re.S)
     assert module is not None
-    for folder in ("contracts", "jobs"):
+    added(module.group(1), MAPPING, tmp_path, "contracts", "jobs")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/2025-01-01.csv").write_text(TICKETS)
+    assert run(FROM_FILES_TO_FEATURES, tmp_path) == "one module was enough\n"
+
+
+def test_its_amounts_need_money_and_the_users_that_it_names_are_known(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/adding-a-table.md").read_text()
+    module = re.search(r'```python\n("""Tickets.*?\n)```', page, flags=re.S)
+    assert module is not None
+    text = module.group(1)
+    for before, more in (
+        ("        OCCURRED_AT,\n", """
+        Column("seller_key", "string", "The seller: a keyed hash.", nullable=True),
+        Column("till_key", "string", "The till: a keyed hash.", nullable=True),
+        Column("amount_minor", "bigint", "Asked back, in minor units.", nullable=True),
+"""),
+        ('        Field("occurred_at", ', """
+        Field("seller_id", "who sold it", required=False),
+        Field("till_id", "where it was sold", required=False),
+        Field("refund", "what is asked back", required=False),
+        Field("currency", "ISO code", required=False),
+"""),
+        ("            Time(),\n        ),\n        checks", """
+            KeyedUser("seller_key", "seller_id"),
+            KeyedUser("till_key", "till_id"),
+            Amount("refund"),
+"""),
+        ("    measures=(\n", """
+    things=(Thing("counterpart", "seller_key"), Thing("device", "till_key")),
+"""),
+    ):  # fmt: skip
+        assert text.count(before) == 1
+        text = text.replace(before, more.lstrip("\n") + before)
+    text = text.replace("import Cleaning", "import Amount, Cleaning")
+    text = text.replace("    SourceTable,\n", "    SourceTable,\n    Thing,\n")
+    mapping = MAPPING.replace("[sources.helpdesk]", "name = 'helpdesk'\n[sources.helpdesk]")
+    added(text, mapping + 'refund = "text"\n', tmp_path, "contracts", "jobs", "flows", "infra")
+    assert run(MONEY_AND_USERS, tmp_path) == (
+        f"{tmp_path}/helpdesk.toml is not a valid mapping:\n"
+        "  money: sources.helpdesk.tables.support_tickets needs [money] with reporting_currency "
+        "and rates\n"
+        "{datetime.date(2025, 1, 2): 3}\n"
+    )
+
+
+def added(module: str, mapping: str, folder: Path, *layers: str) -> None:
+    """A copy of the code in which the table is declared and listed, with a mapping that fills it."""
+    for layer in layers:
         shutil.copytree(
-            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
+            REPOSITORY / layer, folder / layer, ignore=shutil.ignore_patterns("__pycache__")
         )
-    (tmp_path / "contracts/source_tables/support_tickets.py").write_text(module.group(1))
-    listed = tmp_path / "contracts/clean_tables.py"
+    (folder / "contracts/source_tables/support_tickets.py").write_text(module)
+    listed = folder / "contracts/clean_tables.py"
     text = listed.read_text()
     last = "    FRAUD_MARKS,\n)"
     assert text.count(last) == 1
@@ -115,15 +197,18 @@ def test_one_module_is_enough(tmp_path: Path) -> None:
             "from contracts.source_tables.support_tickets import SUPPORT_TICKETS\n" + first_import,
         )
     )
-    (tmp_path / "helpdesk.toml").write_text(MAPPING)
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw/2025-01-01.csv").write_text(TICKETS)
+    (folder / "helpdesk.toml").write_text(mapping)
+
+
+def run(script: str, folder: Path) -> str:
+    """What a script prints that runs with the copy of the code."""
     done = subprocess.run(
-        [sys.executable, "-c", FROM_FILES_TO_FEATURES, str(tmp_path)],
-        cwd=tmp_path,
+        [sys.executable, "-c", script, str(folder)],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert done.stdout.endswith("one module was enough\n"), done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
