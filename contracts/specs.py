@@ -1,4 +1,5 @@
-"""What flows hand to processes of `models`: one frozen dataclass per command, used on both sides.
+"""What is handed to processes: one frozen dataclass per command of `models`, and one for a job of
+Spark as a program of its own. Both sides use them.
 
 `contracts/spec_json.py` writes and reads them. Paths are texts, for that is what crosses over.
 """
@@ -34,6 +35,23 @@ class Spec:
     def processes(self) -> int:
         """Processes that share the work."""
         return 1
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One Spark job of some days: `python -m jobs NAME SPEC REPORT`."""
+
+    inputs: Mapping[str, tuple[str, ...]]
+    """Table to the Parquet files with its rows, perhaps none, of each that the job reads."""
+    days: tuple[date, ...]
+    folder: str
+    """Where the files are written, a folder for each table."""
+    mapping: str
+    """The TOML file that says how raw files fill the clean tables."""
+    known_until: date
+    settle_days: int
+    raw: str | None = None
+    """The raw folder, where lookups may lie that are not beside the mapping; None: they all are."""
 
 
 @dataclass(frozen=True)

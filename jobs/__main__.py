@@ -1,9 +1,7 @@
 """`python -m jobs NAME SPEC REPORT`: one stage of the night, for spark-submit.
 
-The spec is JSON: `inputs` (table to Parquet files), `days`, `folder` (to write under), `mapping`
-(path of the TOML file), `raw` (the raw folder, where lookups may lie that are not beside the
-mapping), `known_until`, `settle_days`. The user key comes from NIGHTJAR_KEY. The report says which
-files hold which day; the lake's owner commits them.
+The spec is the JSON of a `JobSpec` (`contracts/specs.py`). The user key comes from NIGHTJAR_KEY.
+The report says which files hold which day; the lake's owner commits them.
 """
 
 from __future__ import annotations
@@ -13,16 +11,17 @@ import json
 import os
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
-from contracts.errors import NightjarError, UsageError
+from contracts.errors import ContractError, NightjarError, UsageError
+from contracts.spec_json import decode
+from contracts.specs import JobSpec
 from jobs.landing.lookup_files import read_lookups
 from jobs.mapping.sources import read_mapping
 from jobs.run import run_job
 from jobs.spark.config import SparkConfig
 from jobs.spark.session import start_session
-from jobs.stage import Settings
+from jobs.stage import Job, Settings
 from jobs.stages import SPARK_JOBS, job_named
 from jobs.values.user_key import UserKey
 
@@ -33,22 +32,24 @@ def main() -> int:
     parser.add_argument("spec", type=Path)
     parser.add_argument("report", type=Path)
     arguments = parser.parse_args()
-    spec = json.loads(arguments.spec.read_text())
+    job = job_named(arguments.name)
     try:
-        path = Path(spec["mapping"])
+        spec = read_spec(arguments.spec, job)
+        mapping = Path(spec.mapping)
+        raw = mapping.parent if spec.raw is None else Path(spec.raw)
         settings = Settings(
-            read_lookups(read_mapping(path), Path(spec.get("raw", path.parent)), path.parent),
+            read_lookups(read_mapping(mapping), raw, mapping.parent),
             UserKey(os.environ.get("NIGHTJAR_KEY", "").encode()),
-            spec["settle_days"],
-            date.fromisoformat(spec["known_until"]),
+            spec.settle_days,
+            spec.known_until,
         )
         with tempfile.TemporaryDirectory() as scratch:
             result = run_job(
                 start_session(SparkConfig(), Path(scratch)),
-                job_named(arguments.name),
-                spec["inputs"],
-                [date.fromisoformat(day) for day in spec["days"]],
-                spec["folder"],
+                job,
+                spec.inputs,
+                spec.days,
+                spec.folder,
                 settings,
             )
     except NightjarError as error:
@@ -66,6 +67,31 @@ def main() -> int:
     }
     arguments.report.write_text(json.dumps(report, indent=1, default=str))
     return 0
+
+
+def read_spec(path: Path, job: Job) -> JobSpec:
+    """What the file says is to be done.
+
+    Raises:
+        UsageError: it cannot be read, is no such spec, or lacks a table that the job reads.
+    """
+    try:
+        spec = decode(JobSpec, path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: expected UTF-8, found other bytes") from None
+    except ContractError as error:
+        raise UsageError(f"{path}: {error}") from None
+    needed = [read.table for read in job.reads]
+    needed += [] if job.incremental is None else [job.incremental]
+    missing = dict.fromkeys(table.name for table in needed if table.name not in spec.inputs)
+    if missing:
+        raise UsageError(
+            f"{path}: inputs: {job.name} reads {', '.join(missing)} as well; name each with its "
+            "files, or with none: []"
+        )
+    return spec
 
 
 if __name__ == "__main__":

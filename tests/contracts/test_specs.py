@@ -13,6 +13,7 @@ from contracts.spec_json import decode, encode
 from contracts.specs import (
     DatasetSpec,
     ExplainSpec,
+    JobSpec,
     LateDataSpec,
     MlflowRunSpec,
     ScoreboardDay,
@@ -55,8 +56,13 @@ SPECS = (
 )
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.command)
-def test_a_spec_is_read_as_it_was_written(spec: Spec) -> None:
+JOB = JobSpec({"landed": ("f",)}, (DAY,), "out", "m.toml", DAY, 2)
+
+
+@pytest.mark.parametrize(
+    "spec", [*SPECS, JOB, replace(JOB, raw="raw")], ids=lambda spec: type(spec)
+)
+def test_a_spec_is_read_as_it_was_written(spec: Spec | JobSpec) -> None:
     assert decode(type(spec), encode(spec)) == spec
 
 
