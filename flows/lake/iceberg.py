@@ -33,7 +33,7 @@ from pyiceberg.types import IcebergType, ListType, NestedField
 from contracts.column_types import COLUMN_TYPES
 from contracts.counts import n_of
 from contracts.days import as_ranges
-from contracts.errors import BusyError
+from contracts.errors import BusyError, ContractError
 from contracts.table import Table, raise_if
 from flows.storage.location import plain_path
 from flows.storage.parquet_files import read_metadata
@@ -213,16 +213,31 @@ def conflict_as_busy(table: Table) -> Iterator[None]:
         ) from error
 
 
+def snapshot_is_gone(table: Table, snapshot: int) -> ContractError:
+    return ContractError(
+        f"{table.name}: `main` is to be snapshot {snapshot}, which the lake's catalogue does not "
+        "have: it was expired, or the catalogue is of another time than the database. Put back a "
+        "catalogue that has it, or go to the release before: `nightjar rollback`"
+    )
+
+
 def planned_files(
     iceberg: IcebergTable, where: BooleanExpression, snapshot: int
 ) -> tuple[DataFile, ...]:
+    """The data files of a snapshot that may hold rows of a filter, in order.
+
+    Raises:
+        ContractError: another program has deleted rows of them without rewriting them.
+    """
     tasks = iceberg.scan(row_filter=where, snapshot_id=snapshot).plan_files()
     files = []
     for task in tasks:
         if task.delete_files:
-            raise RuntimeError(
-                f"{task.file.file_path} has delete files, "
-                "which readers of plain Parquet would not see"
+            raise ContractError(
+                f"{iceberg.name()[-1]}: expected data files alone, found delete files beside "
+                f"{plain_path(task.file.file_path)}: another program has deleted rows, which "
+                "Spark, DuckDB and torch would still read. Rewrite the table without delete files, "
+                "or go back to a snapshot from before"
             )
         files.append(
             DataFile(

@@ -42,6 +42,7 @@ from flows.lake.iceberg import (
     partition_spec,
     planned_files,
     rows_of,
+    snapshot_is_gone,
     spec_names,
     token_of,
 )
@@ -310,14 +311,14 @@ class Lake:
         """Make `main` be an audited snapshot. Whether it had to move.
 
         Raises:
-            RuntimeError: the table has no such snapshot any more.
+            ContractError: the table has no such snapshot any more.
         """
         with self._lock:
             iceberg = self.writable(table)
             if self._tip(iceberg, MAIN) == snapshot:
                 return False
             if not self.has_snapshot(table, snapshot):
-                raise RuntimeError(f"{table.name} has no snapshot {snapshot}: it was expired")
+                raise snapshot_is_gone(table, snapshot)
             iceberg.manage_snapshots().set_current_snapshot(snapshot_id=snapshot).commit()
             return True
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyiceberg.expressions import AlwaysTrue
 
 from contracts.errors import ContractError
 from contracts.tables import QUARANTINE, RECONCILIATION, USER_ITEM_DAYS
+from flows.lake.iceberg import planned_files
 from flows.lake.lake import Lake
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
@@ -96,6 +99,35 @@ def test_history_shares_month_files_and_a_day_of_it_can_be_replaced(
         ContractError, match="expected landed_on of 2025-01-02 to 2025-01-31, found"
     ):
         lake.commit(USER_ITEM_DAYS, missing)
+
+
+def test_a_snapshot_that_is_gone_or_has_delete_files_is_said_in_a_sentence(
+    lake: Lake, tmp_path: Path
+) -> None:
+    lake.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 3)})
+    with pytest.raises(ContractError) as error:
+        lake.point_main(USER_ITEM_DAYS, 7)
+    assert str(error.value) == (
+        "user_item_days: `main` is to be snapshot 7, which the lake's catalogue does not have: it "
+        "was expired, or the catalogue is of another time than the database. Put back a catalogue "
+        "that has it, or go to the release before: `nightjar rollback`"
+    )
+
+    class Deleted:
+        file = SimpleNamespace(file_path="file:///a.parquet")
+        delete_files = ("b.parquet",)
+
+    table = SimpleNamespace(
+        name=lambda: ("nightjar", "user_scores"),
+        scan=lambda **_: SimpleNamespace(plan_files=lambda: [Deleted]),
+    )
+    with pytest.raises(ContractError) as error:
+        planned_files(table, AlwaysTrue(), 7)  # type: ignore[arg-type]
+    assert str(error.value) == (
+        "user_scores: expected data files alone, found delete files beside /a.parquet: another "
+        "program has deleted rows, which Spark, DuckDB and torch would still read. Rewrite the "
+        "table without delete files, or go back to a snapshot from before"
+    )
 
 
 def test_night_after_night_the_manifests_stay_few(lake: Lake, tmp_path: Path) -> None:
