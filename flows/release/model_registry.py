@@ -111,7 +111,7 @@ class Registry:
 
     def _put(self, scratch: str, folder: str) -> None:
         self._storage.replace(join(scratch, ARTIFACT), folder)
-        self._storage.remove_folder(scratch)
+        self._storage.discard_folder(scratch)
 
     def _run_of(self, model_id: str) -> str | None:
         """The run that trained a model, by its tag; it outlives a version that was deleted."""

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from sqlalchemy import Engine, delete, insert, null, select, update
 
 from contracts.counts import n_of
-from contracts.errors import UsageError
+from contracts.errors import ContractError, UsageError
 from contracts.table import Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows.engine.fingerprints import LANDING, landing_stage
@@ -18,7 +18,7 @@ from flows.lake import maintenance, rewrite
 from flows.lake.rewrite import Change, Moved
 from flows.release.releases import Releases, show_again
 from flows.retention import personal_rows
-from flows.retention.housekeeping import check_has, known_runs
+from flows.retention.housekeeping import check_has, known_runs, remove_folders
 from flows.retention.personal_rows import PersonalRows
 from flows.state.receipts import trained_on
 from flows.state.schema import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
@@ -262,6 +262,9 @@ def remove_files(run: Run, key: str, before: Collection[str]) -> int:
 
     Returns:
         How many data files are deleted.
+
+    Raises:
+        ContractError: folders of runs could not be removed; all else is done.
     """
     runs = known_runs(run.engine) | maintenance.runs_of(run.lake, before)
     stale = maintenance.stale_files(run.lake, runs, None)
@@ -276,12 +279,17 @@ def remove_files(run: Run, key: str, before: Collection[str]) -> int:
     maintenance.remove(run.lake, maintenance.Stale(gone))
     home = run.settings.home_folder
     remove_left(home.scratch / "spark")
-    for folder in home.storage.folders(home.runs):
-        home.storage.remove_folder(folder.location)
+    left = remove_folders(home.storage, [f.location for f in home.storage.folders(home.runs)])
     for pages in (home.reports, home.mlflow_artifacts):
         for page in home.storage.files(pages, recursive=True):
             if page.location.endswith(".html"):
                 hide_key(home.storage, page.location, key)
+    if left:
+        raise ContractError(
+            f"the person is out of every table, but {n_of(len(left), 'folder')} that runs have "
+            "left may still tell of them. Remove what could not be removed, then erase again, "
+            "which ends the erasure:\n" + "\n".join(f"  {problem}" for problem in left)
+        )
     return len(gone)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -21,6 +21,7 @@ from contracts.tables import (
 from flows.lake import maintenance
 from flows.lake.home_binding import open_home, open_lake
 from flows.lake.lake import Lake
+from flows.lifecycle.errors import sentence
 from flows.lifecycle.progress import Say
 from flows.release.releases import Release, Releases, tag_of
 from flows.settings import NightjarSettings
@@ -28,6 +29,7 @@ from flows.state.receipts import Receipts, trained_on
 from flows.state.schema import RECEIPTS, RELEASES, RUNS
 from flows.state.writer_lock import writing
 from flows.steps.prefect_tasks import patience
+from flows.storage.storage import Storage
 
 _STAGES = {
     USER_STATE: "user_state",
@@ -212,8 +214,23 @@ def carry_out(subject: Subject, work: Housekeeping, run_id: str, say: Say) -> No
     work.snapshots = expirable_snapshots(subject)
     for table, snapshots in work.snapshots.items():
         maintenance.expire(lake, table, snapshots)
-    for folder in work.runs:
-        subject.settings.home_folder.storage.remove_folder(folder)
+    for problem in remove_folders(subject.settings.home_folder.storage, work.runs):
+        say(f"warning: a run's folder is still there: {problem}")
+
+
+def remove_folders(storage: Storage, folders: Iterable[str]) -> list[str]:
+    """Remove all that can be removed.
+
+    Returns:
+        Of each other one where and why something of it is left, in words.
+    """
+    problems = []
+    for folder in folders:
+        try:
+            storage.remove_folder(folder)
+        except OSError as error:
+            problems.append(sentence(error))
+    return problems
 
 
 def old_days(

@@ -83,7 +83,7 @@ def score_processes(settings: NightjarSettings, rows: int) -> int:
 def remove_scratch(run: Run) -> None:
     """Remove what scorings that were killed have left: the scores are committed."""
     home = run.settings.home_folder
-    home.storage.remove_folder(home.scoring)
+    home.storage.discard_folder(home.scoring)
 
 
 SCORING = Writer(score, remove_scratch)

@@ -135,7 +135,7 @@ def train(run: Run) -> dict[str, Any]:
         sum(file.bytes for file in files),
     )
     run.note(work, {run.as_of: report}, say)
-    home.storage.remove_folder(stopped)
+    home.storage.discard_folder(stopped)
     return report
 
 

@@ -173,10 +173,19 @@ class Storage:
             self._files.delete_file(plain_path(location))
 
     def remove_folder(self, location: str) -> None:
-        """Remove a folder with all that is in it, as far as that can be done; of a link, the link
-        alone."""
-        with suppress(OSError):
+        """Remove a folder with all that is in it, if it is there; of a link, the link alone.
+
+        Raises:
+            OSError: something of it could not be removed, and is still there.
+        """
+        with suppress(FileNotFoundError), _named(location):
             self._files.delete_dir(plain_path(location))
+
+    def discard_folder(self, location: str) -> None:
+        """Remove a folder of intermediate files as far as that can be done: what is left of it is
+        in nobody's way, and housekeeping tries again."""
+        with suppress(OSError):
+            self.remove_folder(location)
 
     def remove_empty_folders(self, lowest: str, root: str) -> None:
         """Remove a folder if it is empty, then the one that it was in, and so on up to `root`,

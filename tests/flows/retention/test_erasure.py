@@ -26,6 +26,8 @@ from flows.retention.personal_rows import PersonalRows
 from flows.state.receipts import Fingerprint, Receipt
 from flows.state.schema import suppressed, trained_on_erased
 from flows.steps import publish
+from flows.storage.location import plain_path
+from flows.storage.storage import Storage
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
 from tests.flows.lakes import D1, D2, FakeRegistry, scores_file
@@ -192,6 +194,35 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
     publish.repair_after_crash(night)
     assert registry.marked == {"m1": 1}
     assert len(warned) == 1
+
+
+def test_a_folder_that_cannot_be_removed_leaves_the_erasure_to_be_finished(
+    night: Run, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = night.settings.home_folder
+    stuck, other = (home.storage.make_folder(home.run(name)) for name in ("stuck", "other"))
+    remove_folder = Storage.remove_folder
+
+    def refused(storage: Storage, location: str) -> None:
+        if location == stuck:
+            raise PermissionError(13, "Permission denied", plain_path(location))
+        remove_folder(storage, location)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "remove_folder", refused)
+        with pytest.raises(ContractError) as error:
+            erasure.erase_person(night, KEY, None)
+    assert str(error.value) == (
+        "the person is out of every table, but 1 folder that runs have left may still tell of "
+        "them. Remove what could not be removed, then erase again, which ends the erasure:\n"
+        f"  {plain_path(stuck)}: Permission denied"
+    )
+    assert home.storage.exists(stuck)
+    assert not home.storage.exists(other)
+    later = Run(night.settings, night.as_of)
+    erasure.erase_person(later, KEY, None)
+    assert not home.storage.exists(stuck)
+    assert personal_rows.unfinished(later.engine, KEY) is None
 
 
 def test_young_files_that_nothing_reaches_stay_unless_they_may_tell_of_the_person(

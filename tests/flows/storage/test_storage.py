@@ -64,6 +64,16 @@ def test_a_folder_is_removed_with_what_is_in_it_and_nothing_behind_links(home: H
     assert (elsewhere / "kept").exists()
 
 
+def test_a_folder_that_cannot_be_removed_is_not_taken_for_gone(home: Home) -> None:
+    home.storage.write_text(home.run("file"), "")
+    for folder in (home.run("file"), home.run("file", "inside")):
+        with pytest.raises(OSError, match=r"[Nn]ot a directory"):
+            home.storage.remove_folder(folder)
+        home.storage.discard_folder(folder)
+    assert home.storage.exists(home.run("file"))
+    home.storage.remove_folder(home.run("nobody's"))
+
+
 def test_folders_that_a_removal_leaves_empty_go_up_to_the_root(home: Home) -> None:
     for names in (("one", "x"), ("two", "x")):
         home.storage.write_text(home.run(*names, "file"), "")
