@@ -13,8 +13,13 @@ class ContractError(NightjarError):
 
 class UsageError(ContractError):
     """The call, a setting or a mapping is wrong, and nothing was computed: it stays so until
-    somebody changes it."""
+    somebody changes it.
+
+    It is a `ContractError`, for what a setting or a mapping breaks was agreed as well: whoever
+    checks a contract need not know where its text comes from. Only the exit code tells the two
+    apart (`flows/lifecycle/errors.py`).
+    """
 
 
 class BusyError(NightjarError):
-    """Another run is writing: another time it may pass."""
+    """Another run is writing or was first: a second try may pass, at once or later."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import traceback
 
-from contracts.errors import NightjarError, UsageError
+from contracts.errors import BusyError, NightjarError, UsageError
 from flows.settings import own_code
 
 DONE, STOPPED_BY_A_CHECK, WRONG_CALL = 0, 1, 2
@@ -122,7 +122,7 @@ def may_pass(error: BaseException) -> bool:
     if isinstance(error, ForeignError):
         return error.may_pass
     if isinstance(error, NightjarError):
-        return False
+        return isinstance(error, BusyError)
     if _around_us(error) == _SPARK:
         return False
     if isinstance(error, ConnectionError | TimeoutError):

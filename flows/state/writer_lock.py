@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from contracts.errors import BusyError
+from contracts.errors import BusyError, NightjarError
 from flows.lifecycle.signals import cleaned_up_when_stopped, stop_with
 from flows.state.schema import RUNS, WAITING, WRITER, as_utc
 
@@ -54,8 +54,9 @@ def database_time(connection: Connection) -> datetime:
     return datetime.now(UTC)
 
 
-class LeaseLost(BusyError):
-    """Another run took over the right to write: this one must stop."""
+class LeaseLost(NightjarError):
+    """Another run took over the right to write: this one must stop, and no second try of it may
+    write either."""
 
 
 OUTSIDE_THE_FENCE = "outside_the_fence"

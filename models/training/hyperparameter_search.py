@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from contracts.errors import ContractError
+from contracts.errors import ContractError, NightjarError
 from contracts.hashes import short_hash
 from contracts.specs import TrainSpec, TuneSpec
 from contracts.train_config import PATHS, TrainConfig
@@ -83,7 +83,9 @@ def as_trial(config: TrainConfig) -> dict[str, Any]:
     fixed = optuna.trial.FixedTrial(config.flat)
     try:
         return {k: v for k, v in suggested(fixed, config).flat.items() if k in fixed.params}
-    except ValueError:
+    except NightjarError:
+        raise
+    except ValueError:  # Optuna's, of a value that the search does not offer
         return {}
 
 

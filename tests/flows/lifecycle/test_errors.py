@@ -16,11 +16,12 @@ from prefect.exceptions import PrefectHTTPStatusError
 from py4j.protocol import Py4JNetworkError
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from contracts.errors import ContractError, UsageError
+from contracts.errors import BusyError, ContractError, UsageError
 from flows.cli import terminal
 from flows.cli.main import app, run_command
 from flows.lifecycle import errors
 from flows.lifecycle.errors import exit_code, first_of, is_expected, may_pass, sentence
+from flows.state.writer_lock import LeaseLost
 from tests.conftest import REPOSITORY
 
 
@@ -42,6 +43,8 @@ PREFECT_FAILS = PrefectHTTPStatusError.from_httpx_error(
 CASES: list[tuple[BaseException, int, bool, str]] = [
     (UsageError("the call is wrong"), 2, False, "the call is wrong"),
     (ContractError("a check failed"), 1, False, "a check failed"),
+    (BusyError("another run is writing"), 1, True, "another run is writing"),
+    (LeaseLost("another run writes now"), 1, False, "another run writes now"),
     (AWAY, 1, True, "the database does not answer. What is finished is kept; run it again"),
     (
         httpx.ConnectError("gone"),
