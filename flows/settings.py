@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,8 @@ from contracts.errors import ContractError, UsageError
 from contracts.history import TrainingDays
 from contracts.train_config import TrainConfig, check_names
 from flows.storage.home import Home
-from flows.storage.location import ONLY_LOCAL
+from flows.storage.location import ONLY_LOCAL, uri_of
+from flows.storage.permissions import read_private
 from jobs.spark.config import SparkConfig
 from jobs.values.user_key import UserKey
 
@@ -208,21 +209,25 @@ class NightjarSettings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _can_be_written(cls, home: Path) -> Path:
-        """DuckDB cuts a path at `?`, Spark at commas, its launcher at quotes and backslashes; and
-        Spark takes brackets and stars for patterns, which it reads as no file or as many."""
-        odd = sorted({c for c in str(home.absolute()) if c in '*?[]{},"\\' or not c.isprintable()})
+        """The home by its one real name, whatever links and the working folder become.
+
+        DuckDB cuts a path at `?`, Spark at commas, its launcher at quotes and backslashes; and
+        Spark takes brackets and stars for patterns, which it reads as no file or as many.
+        """
+        real = os.path.realpath(home)
+        odd = sorted({c for c in real if c in '*?[]{},"\\' or not c.isprintable()})
         if odd:
             raise PydanticCustomError(
                 "home",
                 "{home} holds {odd}, which DuckDB or Spark cannot have in a path: choose another",
-                {"home": str(home), "odd": " ".join(map(repr, odd))},
+                {"home": real, "odd": " ".join(map(repr, odd))},
             )
-        return home.absolute()  # whatever the working folder becomes
+        return Path(real)
 
-    @property
+    @cached_property
     def home_folder(self) -> Home:
-        """The home by its one real name, and where everything lies in it."""
-        return Home.of(self.home)
+        """Where everything lies in the home, and the storage that all share who ask for it."""
+        return Home(uri_of(self.home))
 
     @property
     def has_raw_logs(self) -> bool:
@@ -292,7 +297,7 @@ class NightjarSettings(BaseSettings):
             return UserKey(self.key.strip().encode())
         if self.key_file is None:
             raise UsageError(HOW_TO_MAKE_A_KEY)
-        return UserKey(_read_secret(self.key_file, "user key").encode())
+        return UserKey(read_private(self.key_file, "user key").encode())
 
     def key_of_weights(self) -> str | None:
         """The key that models' weights are sealed with, as hex digits; None leaves them open.
@@ -302,7 +307,7 @@ class NightjarSettings(BaseSettings):
         """
         if self.weights_key is not None or self.weights_key_file is None:
             return self.weights_key
-        return _read_secret(self.weights_key_file, "weights' key")
+        return read_private(self.weights_key_file, "weights' key")
 
 
 def given_path(path: Path) -> Path:
@@ -314,24 +319,6 @@ def given_path(path: Path) -> Path:
     if _ADDRESS.match(str(path)):
         raise UsageError(ONLY_LOCAL.format(given=path))
     return path
-
-
-def _read_secret(path: Path, what: str) -> str:
-    """The text of a file that nobody else may read.
-
-    Raises:
-        UsageError: others may, or it cannot be read.
-    """
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise UsageError(
-                f"{path}: mode is {mode:04o}, so others may read the "
-                f"key; expected 0600: chmod 600 {path}"
-            )
-        return path.read_text().strip()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the {what}: {error.strerror}") from None
 
 
 def read_settings(**given: object) -> NightjarSettings:

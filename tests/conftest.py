@@ -82,9 +82,9 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["NIGHTJAR_HOME"] = str(home)
     from flows.settings import configure_libraries
     from flows.storage.home import Home
-    from flows.storage.permissions import make_private
+    from flows.storage.permissions import close_home
 
-    make_private(Home.of(home))
+    close_home(Home.of(home))
     configure_libraries(Home.of(home))
 
 

@@ -20,10 +20,11 @@ from rich.console import Console
 from flows.lifecycle import errors, signals
 from flows.lifecycle.child_processes import end_children_with_this_process
 from flows.lifecycle.log_filters import following_runs, send_output_to_log
+from flows.lifecycle.progress import say_on_stderr
 from flows.settings import configure_libraries, read_settings
 from flows.state.postgres import PREFECT_VARIABLE, prefect_database
 from flows.storage.home import Home
-from flows.storage.permissions import make_private
+from flows.storage.permissions import close_home
 
 RENAMED = {"clean": "housekeeping", "late": "late-data", "clocks": "late-data-cost"}
 """Commands by the names that they had in earlier versions."""
@@ -100,7 +101,7 @@ def begin(home: Home) -> None:
     """Before a command works: libraries know where their files belong, what they write goes to a
     log, and nothing that they start outlives the command."""
     os.environ["NIGHTJAR_HOME"] = str(home)
-    make_private(home)
+    say_on_stderr(close_home(home))
     configure_libraries(home)
     command = next((word for word in sys.argv[1:] if not word.startswith("-")), "run")
     _work(home.process_folder(f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{command}"))

@@ -12,12 +12,13 @@ from sqlalchemy.exc import IntegrityError
 from contracts.counts import n_of
 from contracts.errors import UsageError
 from flows.lake.lake import Lake
+from flows.lifecycle.progress import say_on_stderr
 from flows.settings import NightjarSettings
 from flows.state.postgres import make_databases
 from flows.state.schema import PLACES, RECEIPTS, open_database
 from flows.storage.home import Home
 from flows.storage.location import is_within, plain_path, resolved
-from flows.storage.permissions import make_private
+from flows.storage.permissions import close_home
 
 
 def open_home(settings: NightjarSettings) -> Engine:
@@ -26,10 +27,11 @@ def open_home(settings: NightjarSettings) -> Engine:
     Raises:
         UsageError: the folder and the database do not belong together, or the home was moved.
     """
-    make_private(settings.home_folder)
+    say_on_stderr(close_home(settings.home_folder))
     engine = _open(settings)
     bind_folder(engine, settings.home_folder)
-    make_private(settings.home_folder)  # a folder that was there is a home from now on
+    # a folder that was there is a home from now on
+    say_on_stderr(close_home(settings.home_folder))
     return engine
 
 
@@ -157,5 +159,5 @@ def adopt(settings: NightjarSettings) -> str:
     with engine.begin() as connection:
         connection.execute(update(PLACES).values(root=home.root))
     bind_folder(engine, home)
-    make_private(home)  # a copy is open to others
+    say_on_stderr(close_home(home))  # a copy is open to others
     return before

@@ -26,7 +26,7 @@ from flows.settings import (
     shipped,
 )
 from flows.state.postgres import PREFECT_VARIABLE, make_databases
-from flows.storage.permissions import make_private, open_log, write_private
+from flows.storage.permissions import close_home, open_log, write_private
 
 POOLS = ("control", "spark", "gpu")
 """All of type process on one machine; elsewhere each may be of another type, or machine."""
@@ -49,7 +49,8 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
     Raises:
         ContractError: a part did not start.
     """
-    make_private(settings.home_folder)
+    if (notice := close_home(settings.home_folder)) is not None:
+        say(notice)
     configure_libraries(settings.home_folder)
     if settings.postgres_url is not None:
         for name in make_databases(settings):

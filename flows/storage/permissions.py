@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
+from contracts.errors import UsageError
 from flows.storage.home import Home
 
 
@@ -38,11 +38,26 @@ def _holds_a_home(home: Home) -> bool:
     return any(home.storage.exists(location) for location in (*shared, *map(str, local)))
 
 
-def make_private(home: Home) -> None:
-    """Make or close the home, and say so where others could read it."""
-    notice = close_home(home)
-    if notice is not None:
-        print(notice, file=sys.stderr, flush=True)
+def read_private(path: Path, what: str) -> str:
+    """The text of a file that nobody else may read.
+
+    Args:
+        path: The file.
+        what: What it holds, such as "user key".
+
+    Raises:
+        UsageError: others may, or it cannot be read.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise UsageError(
+                f"{path}: mode is {mode:04o}, so others may read the "
+                f"key; expected 0600: chmod 600 {path}"
+            )
+        return path.read_text().strip()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the {what}: {error.strerror}") from None
 
 
 def write_private(path: Path, text: str) -> None:

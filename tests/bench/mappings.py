@@ -15,7 +15,7 @@ import pytest
 
 from flows.settings import configure_libraries
 from flows.storage.home import Home
-from flows.storage.permissions import make_private
+from flows.storage.permissions import close_home
 from tests.flows.steps.simulated_scores import SETS, finish_nights, nights_in, steps_without_servers
 
 NIGHTS = 16
@@ -27,7 +27,7 @@ def main() -> None:
     sets = random.Random(0).sample(SETS, len(SETS))  # so that tasks come and go between nights
     for n in range(0, len(sets), NIGHTS):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-            make_private(Home.of(folder))
+            close_home(Home.of(folder))
             configure_libraries(Home.of(folder))
             steps_without_servers(patch)
             finish_nights(Path(folder), nights_in(Path(folder), patch), patch, sets[n : n + NIGHTS])

@@ -21,7 +21,7 @@ from flows.settings import configure_libraries, read_settings
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
 from flows.storage.home import Home
-from flows.storage.permissions import make_private
+from flows.storage.permissions import close_home
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.lines import print_line
@@ -104,7 +104,7 @@ def main() -> None:
     o = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="nightjar-nights-"))
     os.environ |= ENVIRONMENT | {"NIGHTJAR_EXAMPLE_SPACING_DAYS": "14"}
-    make_private(Home.of(root))
+    close_home(Home.of(root))
     configure_libraries(Home.of(root))
     try:
         if o.long:

@@ -40,7 +40,7 @@ from flows.server import up
 from flows.settings import configure_libraries, read_settings
 from flows.state.schema import open_database
 from flows.storage.home import Home
-from flows.storage.permissions import make_private
+from flows.storage.permissions import close_home
 from jobs.market.files import simulate
 from jobs.market.traits import Market
 from tests.bench.kills import MARK, marked
@@ -284,7 +284,7 @@ def main() -> None:
     settings = read_settings(
         home=of.home, prefect_port=4310, alert_webhook=f"http://127.0.0.1:{hook.server_port}/"
     )
-    make_private(Home.of(of.home))
+    close_home(Home.of(of.home))
     configure_libraries(Home.of(of.home))
     services = up.service_environment(settings) | {"PREFECT_HOME": str(of.home / "prefect")}
     os.environ.update(services)

@@ -67,6 +67,21 @@ def test_a_home_goes_by_its_real_name(tmp_path: Path) -> None:
         assert read_settings(home=tmp_path / name).home_folder.path == (tmp_path / "real").resolve()
 
 
+def test_a_home_is_resolved_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, link = tmp_path / "first", tmp_path / "second", tmp_path / "link"
+    first.mkdir()
+    second.mkdir()
+    link.symlink_to(first)
+    monkeypatch.chdir(first)
+    here, linked = read_settings(home=Path("home")), read_settings(home=link)
+    monkeypatch.chdir(second)
+    link.unlink()
+    link.symlink_to(second)
+    assert (here.home_folder.path, linked.home_folder.path) == (first / "home", first)
+    assert here.home_folder is here.home_folder
+    assert here.home_folder.storage is here.home_folder.storage
+
+
 @pytest.mark.parametrize("name", ["home", "source", "raw", "key_file", "weights_key_file"])
 @pytest.mark.parametrize("given", ["s3://bucket/x", "gs://bucket/x", "file:///x"])
 def test_addresses_are_refused_for_paths(name: str, given: str) -> None:
