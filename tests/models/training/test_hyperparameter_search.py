@@ -34,6 +34,17 @@ def test_the_settings_in_use_are_the_first_trial() -> None:
     assert as_trial(CONFIG.changed(width=77)) == {}  # outside of what is searched
 
 
+def test_settings_that_cannot_be_are_no_first_trial_to_do_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def suggest(trial: object, config: object) -> TrainConfig:
+        raise ContractError("width: expected 1 or more, found 0")
+
+    monkeypatch.setattr(tune_module, "suggested", suggest)
+    with pytest.raises(ContractError, match="^width: expected 1 or more, found 0$"):
+        as_trial(CONFIG)
+
+
 @pytest.mark.parametrize("trunk", ["shared_bottom", "mmoe", "ple", "ensemble"])
 def test_a_search_goes_on_only_under_the_settings_that_it_does_not_search(trunk: str) -> None:
     trial = optuna.trial.FixedTrial(CONFIG.flat | {"trunk": trunk, "members": 4, "n_experts": 2})
