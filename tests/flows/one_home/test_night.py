@@ -159,7 +159,7 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
     def broken(*_: object) -> None:
         raise ValueError("cannot draw\na picture")
 
-    monkeypatch.setattr(steps, "find", broken)
+    monkeypatch.setattr(steps, "report_sections", broken)
     monkeypatch.setattr(
         publish, "announce", lambda release_id, day: announcements.append((release_id, day))
     )
