@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -20,8 +17,6 @@ from contracts.tables import (
 )
 from contracts.tasks import enabled_tasks
 from contracts.training import untrained
-from flows.engine.accounting import StageReport
-from flows.engine.run import Run
 from flows.release import duckdb_views
 from flows.release.audit import raise_if_failed
 from flows.release.releases import Release, now
@@ -43,28 +38,6 @@ from tests.flows.steps.simulated_scores import (
     trained_tasks,
     whole,
 )
-
-
-def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
-    """No line of a cleaning says only how many came out: what is missing was dropped for a reason."""
-    verdicts = {"clean": 1_200, "duplicate": 3, "quarantined": 0, "erased": 0}
-    cleaned = StageReport("clean_orders", 2, 1, 1_203, 1_200, 2.0, {"input moved": 1}, verdicts)
-    erased = replace(cleaned, rows_in=1_204, verdicts=verdicts | {"erased": 1}, recomputed=2)
-    landed = StageReport("land_log", 1, 1, 10, 10, 2.0, {"never computed": 1})
-    reused = StageReport("clean_users", 2, 0)
-    lines: list[str] = []
-    night: Any = SimpleNamespace(reports=[])
-    for report in (cleaned, erased, landed, reused):
-        Run.report(night, report, lines.append)
-    assert lines == [
-        "clean_orders: 1,203 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 2.0 s, 602 rows/s; "
-        "1 day reused; input moved (1)",
-        "clean_orders: 1,204 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 1 erased, 2.0 s, "
-        "602 rows/s; input moved (1)",
-        "land_log: 10 rows in, 10 out, 2.0 s, 5 rows/s; never computed (1)",
-        "clean_users: reused, nothing changed",
-    ]
-    assert night.reports == [cleaned, erased, landed, reused]
 
 
 def test_what_follows_from_the_511_sets_of_tables_is_64_things(night_of: NightOf) -> None:

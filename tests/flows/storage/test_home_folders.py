@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from datetime import date
-from importlib import import_module
 from inspect import Parameter, signature
 from itertools import chain
 from pathlib import Path
-from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import pytest
 from pyspark.sql import SparkSession
 from typer.models import ArgumentInfo
 
-from contracts.errors import ContractError, UsageError
+from contracts.errors import UsageError
 from contracts.tables import RELEASED_TABLES, USER_ITEM_DAYS
 from flows.cli.main import run_command
 from flows.cli.terminal import app
 from flows.lake.lake import Lake
 from flows.release.duckdb_views import build_database, query
 from flows.settings import read_settings
-from jobs.spark import session
-from jobs.spark.config import SparkConfig
 from jobs.spark.files import read_table
-from models.distributed import check_world
 from tests.flows.lakes import day_file
 
-models = import_module("models.__main__")
 D1, D2 = date(2025, 1, 1), date(2025, 1, 2)
 BUCKET = "s3://bucket/x"
 ODD = "a b ü%23 #'$"
@@ -150,77 +141,4 @@ def test_a_warehouse_elsewhere_is_refused(tmp_path: Path, monkeypatch) -> None:
     assert str(error.value) == (
         "the catalogue's warehouse is s3://bucket/lake, but runs stage their files under "
         f"{tmp_path}/lake, and both must lie together so far: leave the warehouse out"
-    )
-
-
-@pytest.mark.parametrize(
-    ("master", "local"),
-    [("local[*]", True), ("local", True), ("spark://host:7077", False), ("yarn", False)],
-)
-def test_only_a_local_spark_is_out_of_others_reach(master: str, local: bool) -> None:
-    assert SparkConfig(master=master).is_local is local
-
-
-@pytest.mark.parametrize(
-    ("master", "host"), [("local[2]", "127.0.0.1"), ("spark://host:7077", None), ("yarn", None)]
-)
-def test_a_session_on_a_cluster_can_be_reached_by_its_workers(
-    tmp_path: Path, monkeypatch, master: str, host: str | None
-) -> None:
-    settings: dict[str, str] = {}
-
-    class Builder:
-        conf = SimpleNamespace(get=settings.get)
-
-        def given(self, name: str, value: str = "") -> Builder:
-            settings[name] = value
-            return self
-
-        appName = master = config = given
-
-        def getOrCreate(self) -> Builder:
-            return self
-
-    for name in ("SPARK_LOCAL_IP", "JAVA_HOME", "PYSPARK_PYTHON", "PYSPARK_GATEWAY_PORT"):
-        monkeypatch.setenv(name, "")  # so that what is set from here on is undone
-        monkeypatch.delenv(name)
-    monkeypatch.setattr(session, "SparkSession", SimpleNamespace(builder=Builder()))
-    monkeypatch.setattr(session, "find_java", lambda home, scratch: tmp_path)
-    session.start_session(SparkConfig(master=master), tmp_path)
-    assert master in settings
-    assert settings.get("spark.driver.host") == host
-    assert settings.get("spark.driver.bindAddress") == host
-    assert os.environ.get("SPARK_LOCAL_IP") == host
-    assert ("spark.python.daemon.module" in settings) is (host is not None)
-
-
-def test_a_process_that_would_do_a_share_unseen_reports_it(tmp_path: Path, monkeypatch) -> None:
-    spec, report = tmp_path / "score.spec.json", tmp_path / "score.report.json"
-    spec.write_text(json.dumps({"processes": 1, "days": []}))
-    monkeypatch.setattr(sys, "argv", ["models", "score", str(spec), str(report)])
-    monkeypatch.setattr(models, "die_with_parent", lambda parent: None)
-    monkeypatch.setattr(models.encryption, "use", lambda key: None)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert models.main() == 1
-    assert json.loads(report.read_text()) == {
-        "error": "WORLD_SIZE is 2, but score_processes is 1: each process would do its share of "
-        "the work and the others' would be lost. Start it without torchrun, with score_processes = "
-        "2 for as many processes",
-        "is_call": False,
-    }
-    monkeypatch.delenv("WORLD_SIZE")
-    assert models.main() == 0
-    assert json.loads(report.read_text()) == {"days": []}
-
-
-def test_processes_that_would_each_do_a_share_unseen_stop(monkeypatch) -> None:
-    check_world(1, "train.machine.devices")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    check_world(2, "train.machine.devices")
-    with pytest.raises(ContractError) as error:
-        check_world(1, "train.machine.devices")
-    assert str(error.value) == (
-        "WORLD_SIZE is 2, but train.machine.devices is 1: each process would do its share of the work and "
-        "the others' would be lost. Start it without torchrun, with train.machine.devices = 2 for as many "
-        "processes"
     )

@@ -5,18 +5,13 @@ from __future__ import annotations
 import copy
 import itertools
 import random
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from contracts.features import FEATURES
 from contracts.measures import TEXT_BUCKETS
 from contracts.source_tables.account_events import ACCOUNT_EVENTS
 from contracts.source_tables.engagements import ENGAGEMENTS
@@ -25,100 +20,13 @@ from contracts.source_tables.items import ITEMS
 from contracts.source_tables.orders import ORDERS
 from contracts.source_tables.posts import POSTS
 from contracts.source_tables.reviews import REVIEWS
-from contracts.tables import USER_FEATURES, USER_STATE
-from jobs.features.events import events
-from jobs.features.item_features import FROM_ITEM, item_features
+from contracts.tables import USER_STATE
 from jobs.features.point_in_time import newest_version
-from jobs.features.user_days import item_days, tiles_of_all, user_days, user_item_days
-from jobs.features.user_features import user_features
-from jobs.features.user_state import user_state
-from jobs.one_pass import features, task_rows
-from jobs.one_pass.features import features_in_one_pass
-from jobs.spark.files import collected
-from jobs.spark.schema import spark_schema
+from jobs.features.user_days import tiles_of_all, user_days
 from tests.conftest import rows_of
 from tests.jobs.features import naive
-from tests.jobs.features.worlds import IDS, START, World, random_world
-
-AS_OFS = [START + timedelta(days=n) for n in (30, 63, 90, 119, 150)]
-NAMES = [f.name for f in FEATURES]
-
-
-def state_of(
-    spark: SparkSession,
-    world: World,
-    as_ofs: Sequence[date],
-    base: DataFrame | None = None,
-    since: date | None = None,
-) -> DataFrame:
-    f = world.frames(spark)
-    facts = f
-    empty = spark.createDataFrame([], spark_schema(USER_STATE))
-    tiles = user_days(tiles_of_all(facts)).localCheckpoint()
-    return user_state(
-        empty if base is None else base,
-        tiles,
-        user_item_days(facts, f["posts"]),
-        f["users"],
-        events(facts),
-        since,
-        as_ofs,
-    )
-
-
-def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> dict[Any, Any]:
-    f = world.frames(spark)
-    facts = f
-    features = user_features(
-        state_of(spark, world, as_ofs).localCheckpoint(),
-        user_days(tiles_of_all(facts)).localCheckpoint(),
-        user_item_days(facts, f["posts"]).localCheckpoint(),
-        f["users"],
-        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
-        f["follows"],
-        f["posts"],
-        as_ofs,
-    )
-    return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in features.collect()}
-
-
-def read_in_one_pass(f: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[Any]:
-    """What one pass reads besides the state that it starts from, and its days."""
-    facts = f
-    return [
-        user_days(tiles_of_all(facts)).localCheckpoint(),
-        user_item_days(facts, f["posts"]).localCheckpoint(),
-        f["users"],
-        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
-        f["follows"],
-        f["posts"],
-        events(facts),
-        as_ofs,
-    ]
-
-
-def one_pass_of(
-    spark: SparkSession,
-    world: World,
-    as_ofs: Sequence[date],
-    folder: Path,
-    since: date | None = None,
-) -> dict[Any, Any]:
-    f = world.frames(spark)
-    base = (
-        spark.createDataFrame([], spark_schema(USER_STATE))
-        if since is None
-        else state_of(spark, world, [since]).localCheckpoint()
-    )
-    reports = features_in_one_pass(
-        base,
-        *read_in_one_pass(f, as_ofs),
-        str(folder),
-    ).collect()
-    collected(spark, USER_FEATURES, reports, as_ofs)  # breaks no contract
-    rows = pa.concat_tables([pq.read_table(r.path) for r in reports]).to_pylist()
-    assert len(rows) == sum(r.rows for r in reports)
-    return {(r["as_of"], r["user_key"]): {n: r[n] for n in NAMES} for r in rows}
+from tests.jobs.features.engines import AS_OFS, NAMES, features_of, one_pass_of, state_of
+from tests.jobs.features.worlds import IDS, World, random_world
 
 
 def tokens(spark: SparkSession, words: set[str]) -> dict[str, int]:
@@ -138,82 +46,6 @@ def test_features_equal_the_naive_definition_to_the_bit(spark: SparkSession, see
     for key, row in expected.items():
         row["text_tokens"] = [hashes[word] for word in row["text_tokens"]]
         assert got[key] == {n: row[n] for n in NAMES}, key
-
-
-def test_many_days_in_one_pass_are_the_same_days_one_by_one(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    """From the beginning of time, and on top of a state that is some days older."""
-    world = random_world(4)
-    as_ofs = [*(AS_OFS[2] + timedelta(days=n) for n in range(4)), AS_OFS[4]]
-    expected = features_of(spark, world, as_ofs)
-    for since in (None, AS_OFS[2] - timedelta(days=9)):
-        got = one_pass_of(spark, world, as_ofs, tmp_path, since)
-        assert got.keys() == expected.keys()
-        for key, row in expected.items():
-            assert got[key] == row, (since, key)
-
-
-def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they_change(
-    spark: SparkSession, monkeypatch
-) -> None:
-    """Not the whole catalogue on all days, once per task."""
-    world = random_world(6, n_users=12)
-    at = datetime(2025, 1, 3, tzinfo=UTC)
-    world.rows["items"] += [
-        {
-            "item_id": f"unmet{i}",
-            "category_id": f"unmet{i}",
-            "title": None,
-            "occurred_at": at,
-            "landed_on": at.date(),
-        }
-        for i in range(50)
-    ]
-    f, as_ofs = world.frames(spark), [AS_OFS[1] + timedelta(days=n) for n in range(20)]
-    monkeypatch.setattr(features, "TILES_PER_TASK", 100)
-    rows = features.task_rows(
-        spark.createDataFrame([], spark_schema(USER_STATE)),
-        *read_in_one_pass(f, as_ofs),
-    ).collect()
-    parts = {r.part for r in rows}
-    assert len(parts) > 3
-    width = 1 + len(FROM_ITEM)
-    for part in parts:
-        mine = [r for r in rows if r.part == part]
-        met = {r.thing for r in mine if (r.what, r.name) == (task_rows.THING, "item")}
-        met |= {r.thing for r in mine if r.what == task_rows.EVENT_ROW} - {""}
-        given = [r for r in mine if r.what == task_rows.ITEM]
-        assert {r.thing for r in given} <= met
-        assert len({r.thing for r in given}) == len(given)
-        for r in given:
-            states = [(*r.numbers[i + 1 : i + width], c) for i, c in zip(
-                range(0, len(r.numbers), width), r.texts, strict=True)]  # fmt: skip
-            assert all(a != b for a, b in itertools.pairwise(states))
-        categories = {c for r in given for c in r.texts if c is not None}
-        assert {r.thing for r in mine if r.what == task_rows.CATEGORY} == categories
-
-
-def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monkeypatch) -> None:
-    world = random_world(6)
-    f, as_ofs = world.frames(spark), AS_OFS[:2]
-    facts = f
-    given = (
-        spark.createDataFrame([], spark_schema(USER_STATE)),
-        user_days(tiles_of_all(facts)).localCheckpoint(),
-        user_item_days(facts, f["posts"]).localCheckpoint(),
-        f["users"],
-        item_features(item_days(facts), f["items"], as_ofs).localCheckpoint(),
-        f["follows"],
-        f["posts"],
-        events(facts).localCheckpoint(),
-        as_ofs,
-    )
-    assert features.task_rows(*given).rdd.getNumPartitions() == 1
-    for limit, n in (("EVENTS_PER_TASK", 100), ("POSTS_PER_TASK", 20), ("ITEM_DAYS_PER_TASK", 9)):
-        with monkeypatch.context() as patched:
-            patched.setattr(features, limit, n)
-            assert features.task_rows(*given).rdd.getNumPartitions() > 2, limit
 
 
 def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSession) -> None:

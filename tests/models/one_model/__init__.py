@@ -1,0 +1,1 @@
+"""End-to-end tests of training and scoring on one small model, which they share."""

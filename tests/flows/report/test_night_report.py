@@ -1,0 +1,65 @@
+"""How the page of a night writes numbers and rows."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from contracts.tables import USER_SCORES
+from contracts.tasks import task_named
+from flows.report.charts import Bin, histogram, quality
+from flows.report.night_report import cells, interval, number
+from flows.report.sample import USERS, sample
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "—"), (math.nan, "—"), (0.123456, "0.1235"), (999.94, "999.9"), (-1234.5, "-1,234")],
+)
+def test_a_number_has_four_digits_and_a_large_one_commas(value: float | None, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_a_difference_is_signed_and_what_is_no_number_is_a_dash() -> None:
+    assert interval({"gain": 0.01234, "low": -0.5, "high": 2345.0}) == "+0.0123 (-0.5 to +2,345)"
+    assert interval({"gain": 0.0, "low": math.nan, "high": math.nan}) == "+0 (— to —)"
+
+
+def test_a_bar_in_a_text_does_not_end_its_cell() -> None:
+    assert cells(["a|b", 3, None]) == "a\\|b | 3 | None"
+
+
+def test_what_there_is_nothing_of_is_no_picture() -> None:
+    churn = task_named("churn_28d")
+    assert histogram(churn, []) is None
+    assert quality(churn, [], []) is None
+    assert (histogram(churn, [Bin(0.0, 0.1, 3)]) or "").startswith("data:image/svg+xml;base64,")
+
+
+def test_a_sample_of_scores_answers_each_task_of_a_few_users_without_their_keys(
+    tmp_path: Path,
+) -> None:
+    names = ("churn_28d", "spend_30d", "view_7d", "interests_30d", "sentiment_next_30d")
+    tasks, day = [task_named(name) for name in names], date(2025, 3, 1)
+    columns = ", ".join(
+        f"'books' AS {column.name}" if column.name.endswith("_top") else f"i / 16 AS {column.name}"
+        for task in tasks
+        for column in task.score_columns()
+    )
+    database = tmp_path / "release.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("CREATE TABLE release_files (path VARCHAR)")
+        connection.execute(
+            f"CREATE TABLE {USER_SCORES.name} AS SELECT 'key' || i AS user_key, "
+            f"DATE '{day}' AS as_of, {columns} FROM range(9) t(i)"
+        )
+    header, rows = sample(database, day, tasks)
+    assert header == ["user", *names]
+    assert rows == [
+        (i + 1, round(i / 16, 3), round(i / 16, 3), round(i / 16, 3), "books", "negative")
+        for i in range(USERS)
+    ]
