@@ -202,7 +202,7 @@ def check(
     source: SourceOption = None,
     raw: RawOption = None,
 ) -> None:
-    """Try a mapping on raw files: what is clean, what is dropped and why, which tasks can train.
+    """Try a mapping on raw files: what is clean, what is dropped and why, what can be trained.
 
     Needs no home and no key, and leaves nothing behind.
     """

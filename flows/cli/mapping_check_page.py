@@ -37,7 +37,7 @@ HINTS = {
 
 def page(out: Console, result: Checked) -> None:
     """Tables, reasons with samples, tasks, and what may help."""
-    out.print(looked_at(result))
+    out.print(rows_read(result))
     _files(out, result)
     out.print()
     _tables(out, result)
@@ -95,7 +95,7 @@ def _tables(out: Console, result: Checked) -> None:
     rows(names, values, "table", out)
 
 
-def looked_at(result: Checked) -> str:
+def rows_read(result: Checked) -> str:
     """What was read, in a sentence."""
     n, read = (sum(getattr(s, a) for s in result.sources) for a in ("files", "files_read"))
     rows = sum(s.rows for s in result.sources)

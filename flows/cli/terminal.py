@@ -125,10 +125,10 @@ def _work(folder: Path) -> None:
     log, terminal = send_output_to_log(folder, out, err)
     _log.append(log)
     signals.say_when_stopped(signals.KEPT, terminal)
-    signals.silence_first(_say_no_more)
+    signals.silence_first(_silence_console)
 
 
-def _say_no_more() -> None:
+def _silence_console() -> None:
     out.quiet = err.quiet = True
 
 

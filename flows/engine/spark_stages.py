@@ -81,14 +81,14 @@ def land(run: Run, source: Source, say: Say) -> StageReport:
     fingerprints = {d.day: d.fingerprint for d in decisions}
     if source.landed_on is not None:
         landed = result.written[LANDED.name]
-        _say_what_is_later(run, stage, landed, say)
+        _report_later_rows(run, stage, landed, say)
         landed |= vanished_days(run.receipts.days(stage), landed)
         fingerprints = dict.fromkeys((*landed, date.min), fingerprints[date.min])
     computed = Computed(stage, decisions, fingerprints, result, 0, started)
     return _account(run, computed, {LANDED.name: {"source": source.name}}, {}, say)
 
 
-def _say_what_is_later(run: Run, stage: str, landed: Mapping[date, WrittenDay], say: Say) -> None:
+def _report_later_rows(run: Run, stage: str, landed: Mapping[date, WrittenDay], say: Say) -> None:
     later = sum(written.rows for day, written in landed.items() if day >= run.as_of)
     if later:
         rows = n_of(later, "row lands", "rows land")

@@ -71,7 +71,7 @@ class _Listener:
         for stream in (1, 2):
             os.dup2(nowhere, stream)
         silence()
-        sys.addaudithook(_start_nothing)
+        sys.addaudithook(_refuse_processes)
         end_children(CHILD_SECONDS)
         for act in reversed([*self.at_stop]):
             with suppress(Exception):
@@ -102,7 +102,7 @@ def _wake(number: int, frame: object) -> None:
     """A handler of our own, so that the interpreter wakes the thread and does nothing else."""
 
 
-def _start_nothing(event: str, arguments: tuple[object, ...]) -> None:
+def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
     """Refuse to start another process: nobody would end it."""
     if event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"):
         raise RuntimeError("the run is being stopped")

@@ -94,13 +94,13 @@ def canary(run: Run, cut: date, say: Say) -> Canaries:
     for name, world in worlds.items():
         say(f"canary: features of the {name} world as of {cut}")
         files[name] = _features(run, world, cut, name)
-    n_pairs, seen, moved = tell_apart(files["planted"], files["altered"], cut)
+    n_pairs, seen, moved = compare_twins(files["planted"], files["altered"], cut)
     with in_memory() as connection:
         tasks = _scored(run, connection, files["planted"], cut, say)
     return Canaries(cut, n_pairs, seen, moved, tasks)
 
 
-def tell_apart(
+def compare_twins(
     planted: Sequence[str], altered: Sequence[str], cut: date
 ) -> tuple[int, dict[str, int], dict[str, int]]:
     """Pairs of twins, features that tell them apart, and features that differ between worlds.

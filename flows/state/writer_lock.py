@@ -188,7 +188,7 @@ def _wait_and_take(
         while True:
             try:
                 if patience:
-                    _stand_in_line(engine, run_id, what, turn, since)
+                    _announce_waiting(engine, run_id, what, turn, since)
                 return _take(engine, run_id, what, clock)
             except BusyError as busy:
                 if time.monotonic() >= deadline:
@@ -203,7 +203,7 @@ def _wait_and_take(
                 connection.execute(delete(WAITING).where(WAITING.c.run_id == run_id))
 
 
-def _stand_in_line(engine: Engine, run_id: str, what: str, turn: int, since: datetime) -> None:
+def _announce_waiting(engine: Engine, run_id: str, what: str, turn: int, since: datetime) -> None:
     """Say that this run waits.
 
     Raises:

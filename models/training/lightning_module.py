@@ -70,7 +70,7 @@ class MultiTaskModule(pl.LightningModule):
             return shared.sum() * 0.0
         self.check_finite(losses)
         self._add("train_loss", self.balance.mean(losses).detach(), 1)
-        loss = self.taught(self.balance(losses, shared, leaf), batch, outputs)
+        loss = self.distillation_loss(self.balance(losses, shared, leaf), batch, outputs)
         if self.config.losses.l1:
             loss = loss + self.config.losses.l1 * self.network.l1()
         return loss
@@ -108,7 +108,9 @@ class MultiTaskModule(pl.LightningModule):
             if name not in self.stopped
         }
 
-    def taught(self, loss: Tensor, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
+    def distillation_loss(
+        self, loss: Tensor, batch: Batch, outputs: Mapping[str, Tensor]
+    ) -> Tensor:
         """The loss, of which a teacher's part is the distance from what it predicts."""
         if self.teacher is None:
             return loss

@@ -97,7 +97,7 @@ class TowerModule(MultiTaskModule):
         self.check_finite(losses)
         loss = self.balance.mean(losses)
         self._add("train_loss", loss.detach(), 1)
-        return self.taught(loss, batch, outputs)
+        return self.distillation_loss(loss, batch, outputs)
 
     def start(self, valid: Examples) -> None:
         """Note the losses of the towers before they are trained further, as epoch 0."""

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from contracts.errors import ContractError
 from contracts.tables import USER_FEATURES
-from flows.monitor.leakage import Canaries, tell_apart
+from flows.monitor.leakage import Canaries, compare_twins
 from jobs.features import user_features
 from jobs.features.without_tiles import features_from_clean, with_canaries
 from jobs.spark.files import write_days
@@ -34,7 +34,7 @@ def test_a_feature_that_sees_its_own_day_is_named(
     planted = with_canaries(worlds.random_world(8, 75, 8).frames(spark), cut, 1.0, 1)
     features = features_from_clean(planted, [cut])
     files = write_days(spark, features, USER_FEATURES, [cut], str(tmp_path))[cut].files
-    n_pairs, seen, moved = tell_apart(files, files, cut)
+    n_pairs, seen, moved = compare_twins(files, files, cut)
     assert n_pairs > 5
     assert "n_events_1d" in seen
     assert moved == {}
