@@ -34,6 +34,7 @@ from flows.lake.iceberg import (
     all_of,
     check_files,
     conflict_as_busy,
+    entries_of,
     iceberg_schema,
     iceberg_type,
     named_files,
@@ -380,14 +381,7 @@ class Lake:
     @staticmethod
     def _has_rows(iceberg: IcebergTable, where: BooleanExpression, branch: str) -> bool:
         tip = iceberg.snapshot_by_name(branch)
-        if tip is None:
-            return False
-        return (
-            next(
-                iter(iceberg.scan(row_filter=where, snapshot_id=tip.snapshot_id).plan_files()), None
-            )
-            is not None
-        )
+        return tip is not None and any(True for _ in entries_of(iceberg, where, tip.snapshot_id))
 
     @staticmethod
     def _tip(iceberg: IcebergTable, branch: str) -> int:

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.manifest import DataFileContent
+from pyiceberg.table import ManifestGroupPlanner
 
 from contracts.errors import ContractError
 from contracts.tables import QUARANTINE, RECONCILIATION, USER_ITEM_DAYS
-from flows.lake.iceberg import planned_files
 from flows.lake.lake import Lake
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema
@@ -102,7 +102,7 @@ def test_history_shares_month_files_and_a_day_of_it_can_be_replaced(
 
 
 def test_a_snapshot_that_is_gone_or_has_delete_files_is_said_in_a_sentence(
-    lake: Lake, tmp_path: Path
+    lake: Lake, tmp_path: Path, monkeypatch
 ) -> None:
     lake.commit(USER_ITEM_DAYS, {D1: day_file(tmp_path, D1, 3)})
     with pytest.raises(ContractError) as error:
@@ -113,18 +113,18 @@ def test_a_snapshot_that_is_gone_or_has_delete_files_is_said_in_a_sentence(
         "that has it, or go to the release before: `nightjar rollback`"
     )
 
-    class Deleted:
-        file = SimpleNamespace(file_path="file:///a.parquet")
-        delete_files = ("b.parquet",)
-
-    table = SimpleNamespace(
-        name=lambda: ("nightjar", "user_scores"),
-        scan=lambda **_: SimpleNamespace(plan_files=lambda: [Deleted]),
+    deleting = SimpleNamespace(
+        data_file=SimpleNamespace(
+            content=DataFileContent.POSITION_DELETES, file_path="file:///deleted.parquet"
+        )
+    )
+    monkeypatch.setattr(
+        ManifestGroupPlanner, "plan_manifest_entries", lambda *_: iter([[], [deleting]])
     )
     with pytest.raises(ContractError) as error:
-        planned_files(table, AlwaysTrue(), 7)  # type: ignore[arg-type]
+        lake.files(USER_ITEM_DAYS)
     assert str(error.value) == (
-        "user_scores: expected data files alone, found delete files beside /a.parquet: another "
+        "user_item_days: expected data files alone, found the delete file /deleted.parquet: another "
         "program has deleted rows, which Spark, DuckDB and torch would still read. Rewrite the "
         "table without delete files, or go back to a snapshot from before"
     )
