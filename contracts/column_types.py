@@ -28,6 +28,16 @@ class ColumnType:
     """The member of `mlflow.types.DataType`, which has no days of its own."""
     is_array: bool = False
 
+    @property
+    def is_float(self) -> bool:
+        """Whether it has fractions, and with them NaN; of an array, whether its elements have."""
+        return self.spark in ("FloatType", "DoubleType")
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it can be measured and summed; of an array, whether its elements can."""
+        return self.is_float or self.spark in ("IntegerType", "LongType")
+
 
 SCALARS = (
     ColumnType("string", "StringType", ("string",), "StringType", "VARCHAR", "string"),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from contracts.column_types import COLUMN_TYPES
+from contracts.column_types import COLUMN_TYPES, ColumnType
 from contracts.errors import ContractError
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
@@ -48,6 +48,16 @@ class Column:
             raise ContractError(
                 f"column {self.name}: its doc must be a sentence, found {self.doc!r}"
             )
+
+    @property
+    def column_type(self) -> ColumnType:
+        """What libraries call its type, and what can be done with its values."""
+        return COLUMN_TYPES[self.type]
+
+    @property
+    def is_float(self) -> bool:
+        """Whether each row has one number with fractions."""
+        return self.column_type.is_float and not self.column_type.is_array
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def _tasks(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
     rows = []
     for task in TASKS:
         first = task.score_columns()[0]
-        if first.type not in ("float", "double"):
+        if not first.is_float:
             continue
         moved = first_row(connection, _COMPARED.format(score=first.name, rank=task.percentile))
         if moved[0]:

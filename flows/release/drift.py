@@ -18,7 +18,6 @@ MAX_ROWS = 100_000
 """Users that are compared, chosen by a hash of their key: more make no other picture."""
 MIN_ROWS = 50
 WORST = 12
-_NUMBERS = ("int", "bigint", "float", "double")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,11 @@ def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drift
     """
     if not before or not now:
         return []
-    columns = [c.name for c in table.columns if c.type in _NUMBERS]
+    columns = [
+        column.name
+        for column in table.columns
+        if column.column_type.is_number and not column.column_type.is_array
+    ]
     drifted = []
     with in_memory(threads=BESIDE_SPARK) as connection:
         for name, paths in (("earlier", before), ("later", now)):

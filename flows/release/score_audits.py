@@ -78,7 +78,7 @@ def _whole(connection: duckdb.DuckDBPyConnection, task: Task, method: str) -> Au
     if method == BY_BASE_RATE:
         columns = columns[:-1]  # all but the percentile
     nulls = _nulls(connection, [column.name for column in columns])
-    wrong = " OR ".join(outside(column) for column in columns if column.type in _NUMBERS)
+    wrong = " OR ".join(outside(column) for column in columns if column.column_type.is_float)
     n_outside = count(connection, f"SELECT count(*) FROM scores WHERE {wrong}")
     otherwise = _marked_otherwise(connection, task, method)
     return Audited(
@@ -154,7 +154,7 @@ def audit_drift(
         if max_score_shift is None or min(n, n_before) < MIN_DRIFT_ROWS:
             return tuple(audited)
         for task in TASKS:
-            if task.name in trained and task.score_columns()[0].type in ("float", "double"):
+            if task.name in trained and task.score_columns()[0].is_float:
                 audited += _shift(connection, task, max_score_shift)
     return tuple(audited)
 
@@ -203,5 +203,3 @@ FROM (
     UNION ALL
     SELECT len(list_filter(c, lambda x: x < {column})), 0 FROM earlier, cuts WHERE c IS NOT NULL)
 GROUP BY bin ORDER BY bin"""
-
-_NUMBERS = ("float", "double", "array<float>")

@@ -58,7 +58,7 @@ def rules_of(column: Column) -> dict[str, str]:
     rules = {}
     if not column.nullable:
         rules[f"{column.name} is null"] = f"{column.name} IS NULL"
-    if column.type in _NUMBERS and (wrong := outside(column)):
+    if column.column_type.is_number and (wrong := outside(column)):
         rules[f"{column.name} is no number or out of range"] = wrong
     if column.values is not None:
         values = ", ".join(f"'{value}'" for value in column.values)
@@ -68,14 +68,10 @@ def rules_of(column: Column) -> dict[str, str]:
     return rules
 
 
-_FLOATS = ("float", "double", "array<float>")
-_NUMBERS = (*_FLOATS, "int", "bigint", "array<int>", "array<bigint>")
-
-
 def outside(column: Column) -> str:
     """SQL: whether a value, or one of an array, is no number or out of range; empty if none is."""
-    value = "x" if column.type.startswith("array<") else column.name
-    wrong = [f"isnan({value})"] if column.type in _FLOATS else []
+    value = "x" if column.column_type.is_array else column.name
+    wrong = [f"isnan({value})"] if column.column_type.is_float else []
     if column.minimum is not None:
         wrong.append(f"{value} < {column.minimum}")
     if column.maximum is not None:

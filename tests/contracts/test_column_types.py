@@ -35,6 +35,16 @@ def test_every_type_is_in_every_column_of_the_table(name: str) -> None:
 
 
 @EVERY_TYPE
+def test_numbers_are_those_of_arrow(name: str) -> None:
+    element = arrow_type(name)
+    if COLUMN_TYPES[name].is_array:
+        element = element.value_type
+    assert COLUMN_TYPES[name].is_float == pa.types.is_floating(element)
+    is_number = pa.types.is_floating(element) or pa.types.is_integer(element)
+    assert COLUMN_TYPES[name].is_number == is_number
+
+
+@EVERY_TYPE
 def test_spark_writes_a_type_as_the_contracts_do(name: str) -> None:
     assert spark_type(name).simpleString() == name
 
