@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from contracts.errors import ContractError
@@ -9,6 +10,8 @@ from contracts.table import Table
 
 AS_OF = "as_of"
 """The column of the days that a release adds or replaces."""
+
+_ROWS = re.compile(r"models(\.[a-z_]\w*)+:[a-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,11 @@ class ReleasedTable:
     def __post_init__(self) -> None:
         if self.stage is None and (self.rows is not None or self.reads):
             raise ContractError(f"{self.table.name}: rows and reads are of a stage, which it lacks")
+        if self.rows is not None and not _ROWS.fullmatch(self.rows):
+            raise ContractError(
+                f"{self.table.name}: rows: expected a function such as models.loyalty:loyalty, "
+                f"found {self.rows}"
+            )
         if self.stage is not None and self.table.day != AS_OF:
             raise ContractError(
                 f"{self.table.name}: expected days of {AS_OF}, which releases replace, found "

@@ -27,14 +27,29 @@ def write_days(spec: TableSpec) -> dict[str, Any]:
     """Write a Parquet file for each day of a released table.
 
     Raises:
-        ContractError: the table declares no function for its rows, or a piece of them has other
-            columns than its contract.
+        ContractError: the table declares no function for its rows, or one that there is not, or a
+            piece of them has other columns than its contract.
     """
     released = released_named(spec.table)
     if released.rows is None:
         raise ContractError(f"{spec.table} declares no function for its rows")
-    rows: Rows = pkgutil.resolve_name(released.rows)
+    rows = rows_function(released.table, released.rows)
     return {"days": [{"rows": write_day(released.table, day, rows)} for day in spec.days]}
+
+
+def rows_function(table: Table, name: str) -> Rows:
+    """The function that a released table declares for its rows.
+
+    Raises:
+        ContractError: there is none of that name.
+    """
+    try:
+        function: Rows = pkgutil.resolve_name(name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ContractError(
+            f"{table.name}: rows: expected the function {name}, found none: {error}"
+        ) from error
+    return function
 
 
 def write_day(table: Table, day: TableDay, rows: Rows) -> int:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.errors import ContractError
 from contracts.hashes import text_hash
 from contracts.source_table import content
 from flows.engine.definitions import Imported, Module, Statement, read_module
@@ -85,14 +86,14 @@ def _named(name: str) -> Imported:
     """What a dotted name stands for.
 
     Raises:
-        LookupError: nothing of ours.
+        ContractError: nothing of ours.
     """
     module, _, inside = name.rpartition(".")
     if _is_ours(name):
         return Imported(name, None)
     if _is_ours(module) and any(inside in s.defines for s in _module(module).statements):
         return Imported(module, inside)
-    raise LookupError(f"{name} is neither a module of ours nor defined in one")
+    raise ContractError(f"{name} is neither a module of ours nor defined in one")
 
 
 def _reached(roots: Iterable[Imported]) -> Edges:

@@ -31,12 +31,14 @@ from contracts.tables import (
     USER_FEATURES,
 )
 from contracts.tasks import TASKS, Mask, Task, enabled_tasks, lacking, task_named
+from flows.engine.code_hash import code_fingerprint
 from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.release.audits import AUDITS
 from flows.steps.candidate import WRITERS
 from jobs import labels
 from models.evaluation import metrics
 from models.network import heads
+from models.released_table import rows_function
 from tests.conftest import REPOSITORY
 
 
@@ -81,6 +83,28 @@ def test_what_is_declared_of_released_tables_can_be_done() -> None:
         before = [earlier.table for earlier in ON_BRANCH[:n]]
         late = [t for t in released.reads if t in {r.table for r in ON_BRANCH} and t not in before]
         assert late == [], "a process reads what is written after it"
+        if released.rows is not None:
+            assert callable(rows_function(released.table, released.rows))
+            assert code_fingerprint((released.rows.replace(":", "."),))
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ("models.nowhere:loyalty", "No module named 'models.nowhere'"),
+        ("models.train:loyalty", "module 'models.train' has no attribute 'loyalty'"),
+    ],
+)
+def test_a_released_table_whose_rows_no_function_gives_is_said_in_a_sentence(
+    rows: str, why: str
+) -> None:
+    with pytest.raises(ContractError) as error:
+        rows_function(NEW, rows)
+    assert str(error.value) == f"new: rows: expected the function {rows}, found none: {why}"
+    dotted = rows.replace(":", ".")
+    with pytest.raises(ContractError) as error:
+        code_fingerprint((dotted,))
+    assert str(error.value) == f"{dotted} is neither a module of ours nor defined in one"
 
 
 NEW = Table("new", "A table.", ("user_key", "as_of"), "as_of", (USER_KEY, AS_OF))
@@ -93,6 +117,10 @@ LANDS = Table("lands", "A table.", ("user_key", "landed_on"), "landed_on", (USER
         (
             {"table": NEW, "rows": "models.new:rows"},
             "new: rows and reads are of a stage, which it lacks",
+        ),
+        (
+            {"table": NEW, "stage": "new", "rows": "models.new.rows"},
+            "new: rows: expected a function such as models.loyalty:loyalty, found models.new.rows",
         ),
         (
             {"table": LANDS, "stage": "lands"},

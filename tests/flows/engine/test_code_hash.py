@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.errors import ContractError
 from flows.engine import code_hash
 from flows.engine.code_hash import code_fingerprint, name_of, reached
 from flows.engine.fingerprints import CODE_OF_LANDING
@@ -201,7 +202,9 @@ def test_one_definition_of_a_module_is_taken_by_its_name(folder: Path) -> None:
     assert of(folder, "jobs.top.g", top=TOP + "\ndef h():\n    return 1\n", below=BELOW) == first
     assert of(folder, top=TOP + "\ndef h():\n    return 1\n", below=BELOW) != first
     assert reached(["jobs.top.g"]) == {"jobs.top.g", "jobs.below.f", "jobs.below._ONE"}
-    with pytest.raises(LookupError, match=r"^jobs\.top\.x is neither a module of ours nor defined"):
+    with pytest.raises(
+        ContractError, match=r"^jobs\.top\.x is neither a module of ours nor defined"
+    ):
         code_fingerprint(["jobs.top.x"])
 
 
