@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import SecretStr
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from contracts.errors import NightjarError, UsageError
@@ -32,7 +33,8 @@ USER = "analyst"
 
 def make_app(settings: NightjarSettings) -> FastAPI:
     """The pages of a home. They read the release's file of views, and receipts; nothing else."""
-    guard = [Depends(_guard(settings))] if settings.pages_password is not None else []
+    password = settings.pages_password
+    guard = [Depends(_guard(password))] if password is not None else []
     app = FastAPI(
         title="Nightjar", docs_url=None, redoc_url=None, openapi_url=None, dependencies=guard
     )
@@ -147,14 +149,13 @@ def _add_user_pages(app: FastAPI, pages: Pages, page: Page) -> None:
                     reasons=pages.reasons(key))  # fmt: skip
 
 
-def _guard(settings: NightjarSettings) -> Callable[..., None]:
-    """HTTP basic authentication with the password of the settings."""
+def _guard(password: SecretStr) -> Callable[..., None]:
+    """HTTP basic authentication of the analyst."""
     basic = HTTPBasic(realm="Nightjar")
-    assert settings.pages_password is not None
-    password = settings.pages_password.get_secret_value().encode()
+    expected = password.get_secret_value().encode()
 
     def check(given: HTTPBasicCredentials = Depends(basic)) -> None:  # noqa: B008
-        right = secrets.compare_digest(given.password.encode(), password)
+        right = secrets.compare_digest(given.password.encode(), expected)
         if not (secrets.compare_digest(given.username.encode(), USER.encode()) and right):
             raise HTTPException(401, "wrong name or password", {"WWW-Authenticate": "Basic"})
 

@@ -31,7 +31,7 @@ DAYS = 60
 RELEASES = 60
 """Releases that a page lists; `nightjar releases` lists all."""
 EXPLAINED = 256
-"""Users whose reasons are remembered."""
+"""Users whose reasons are remembered: those who were asked for last."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Pages:
         """Users by the task's first score, in bins of equal width; empty where scores are lists or
         nobody has one."""
         column = task.score_columns()[0]
-        if column.type not in ("float", "double"):
+        if not column.is_float:
             return []
         with reading(self._database) as connection:
             low, high = first_row(
@@ -202,7 +202,7 @@ class Pages:
             (column.name, rows[0][column.name], column.doc)
             for column in USER_FEATURES.columns
             if column.name not in USER_FEATURES.grain
-            and not column.type.startswith("array")
+            and not column.column_type.is_array
             and rows[0][column.name] not in (None, 0)
         ]
 
@@ -220,8 +220,10 @@ class Pages:
         asked = (release.release_id, key)
         with self._explaining:  # one at a time: each is a process of its own
             if asked not in self._reasons:
+                if len(self._reasons) == EXPLAINED:
+                    del self._reasons[next(iter(self._reasons))]
                 self._reasons[asked] = self._explain(release, key)
-        return self._reasons[asked]
+            return self._reasons[asked]
 
     def _explain(self, release: Release, key: str) -> Mapping[str, Any]:
         from flows.release.model_registry import Registry  # MLflow's import takes seconds

@@ -6,8 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import event, insert
 
+from flows.release.releases import Release
+from flows.server.pages import queries
 from flows.server.pages.queries import DAYS, Pages
 from flows.server.pages.queries import RELEASES as LISTED
 from flows.settings import NightjarSettings
@@ -45,6 +48,25 @@ def test_a_page_reads_the_nights_that_it_shows_and_no_others(tmp_path: Path) -> 
     with pages._engine.connect() as connection:
         rows = [len(connection.exec_driver_sql(*one).fetchall()) for one in tuple(asked)]
     assert sorted(rows) == sorted([1, DAYS, DAYS, LISTED, 1])
+    pages._engine.dispose()
+
+
+def test_reasons_are_remembered_of_the_users_that_were_asked_for_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = NightjarSettings(home=tmp_path)
+    years_of_nights(settings)
+    pages, explained = Pages(settings), []
+
+    def explain(release: Release, key: str) -> dict[str, str]:
+        explained.append(key)
+        return {"of": key}
+
+    monkeypatch.setattr(queries, "EXPLAINED", 2)
+    monkeypatch.setattr(pages, "_explain", explain)
+    for key in ("ann", "bob", "ann", "cid", "bob", "ann"):
+        assert pages.reasons(key) == {"of": key}
+    assert explained == ["ann", "bob", "cid", "ann"]
     pages._engine.dispose()
 
 
