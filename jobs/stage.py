@@ -56,8 +56,6 @@ class Output:
     shared: DataFrame | None = None
 
 
-ENGINES = ("one-pass", "per-day")
-
 Engine = Literal["one-pass", "per-day"]
 """How a range of days is computed: all in one pass over what they read, or each on its own."""
 

@@ -30,8 +30,8 @@ def writer_of(released: ReleasedTable) -> Writer:
                 for day in request.days
             ),
         )
-        home = run.settings.home_folder
-        reports = run_models(spec, home.storage.local_path(home.run(run.run_id)), say)["days"]
+        folder = run.settings.home_folder.process_folder(run.run_id)
+        reports = run_models(spec, folder, say)["days"]
         rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
         return WriteResult(
             rows_in,

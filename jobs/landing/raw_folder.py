@@ -118,7 +118,7 @@ def files_before(
                 f"  {source.name}: its first file landed on {files[0].landed_on}, "
                 f"not before {as_of}"
             )
-        gaps = missing_days(source, here, as_of)
+        gaps = missing_days(here, as_of)
         if gaps and source.missing == "stop":
             ranges = as_ranges(gaps)
             missing = ", ".join(
@@ -134,7 +134,7 @@ def files_before(
     return by_source
 
 
-def missing_days(source: Source, files: tuple[RawFile, ...], as_of: date) -> tuple[date, ...]:
+def missing_days(files: tuple[RawFile, ...], as_of: date) -> tuple[date, ...]:
     """Days from the source's first file up to `as_of` on which no file landed."""
     landed_days = {file.landed_on for file in files if file.landed_on is not None}
     if not landed_days:

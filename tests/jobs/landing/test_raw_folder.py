@@ -68,7 +68,7 @@ def test_files_are_found_by_day_and_gaps_are_seen(tmp_path: Path) -> None:
         ("log/2025-01-01.jsonl", date(2025, 1, 1)),
         ("log/2025-01-03.jsonl", date(2025, 1, 3)),
     ]
-    assert missing_days(source, files, date(2025, 1, 6)) == (
+    assert missing_days(files, date(2025, 1, 6)) == (
         date(2025, 1, 2),
         date(2025, 1, 4),
         date(2025, 1, 5),
