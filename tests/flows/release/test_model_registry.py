@@ -13,8 +13,6 @@ from flows.monitor.lineage import mlflow_of
 from flows.release.model_registry import CHAMPION, NAME, TRAINED_ON_ERASED, Registry
 from flows.settings import NightjarSettings
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's and alembic's own
-
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> NightjarSettings:
