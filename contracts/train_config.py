@@ -48,7 +48,6 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
             "n_values",
             "tower_epochs",
             "weight_decay",
-            "l1",
             "gate_max_worse",
             "folds",
             "checkpoint_seconds",
@@ -121,8 +120,6 @@ class NetworkConfig:
     wide: bool = True
     """Whether each tower sees the inputs themselves as well, by one linear layer, beside what the
     trunk made of them (wide and deep: Cheng et al., 2016)."""
-    normalisation: Literal["layer", "batch"] = "layer"
-    """Of the residual blocks; an ensemble's are always by layer."""
 
     @property
     def tower_width(self) -> int:
@@ -134,20 +131,8 @@ class NetworkConfig:
 class LossConfig:
     """What is made smaller."""
 
-    balance: Literal[
-        "fixed",
-        "uncertainty",
-        "upgrad",
-        "pcgrad",
-        "mgda",
-        "aligned_mtl",
-        "imtl_g",
-        "cagrad",
-        "nash_mtl",
-    ] = "fixed"
+    balance: Literal["fixed", "uncertainty", "upgrad", "pcgrad", "mgda"] = "fixed"
     """How the tasks' losses become one step (`models/training/loss_balance.py`)."""
-    l1: float = 0.0
-    """Weight of the mean absolute value of the inputs' weights in the loss."""
     student_width: int | None = None
     """Width of a smaller network that learns from the first and scores in its place; none: off."""
     student_soft: float = 0.5
@@ -304,7 +289,13 @@ MAIN = (
 """The settings that one would turn first, and which documentation names first."""
 
 _USELESS = "it made no model better (docs/decisions/relations-between-tasks.md)"
-REMOVED: Mapping[str, str] = {"tie": _USELESS, "consistency": _USELESS}
+_UNPROVED = "no experiment spoke for it (docs/decisions/settings-of-training.md)"
+REMOVED: Mapping[str, str] = {
+    "tie": _USELESS,
+    "consistency": _USELESS,
+    "l1": _UNPROVED,
+    "normalisation": _UNPROVED,
+}
 """Settings that there were, and why there are none any more."""
 
 
@@ -325,16 +316,22 @@ def check_names(given: Mapping[str, Any]) -> None:
 
 
 def regrouped(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of an artifact from before there were groups, as they are written now.
+    """The settings of an artifact, perhaps from before there were groups, as they are written now.
 
     Raises:
-        ContractError: there is no such setting.
+        ContractError: there is no such setting, or one that is gone decides how the network is
+            built.
     """
-    unknown = sorted(set(saved) - set(PATHS) - set(REMOVED))
+    flat: dict[str, Any] = {}
+    for name, value in saved.items():
+        flat |= value if isinstance(value, Mapping) else {name: value}
+    unknown = sorted(set(flat) - set(PATHS) - set(REMOVED))
     if unknown:
         raise ContractError(f"train: there is no setting {', '.join(unknown)}")
+    if flat.get("normalisation", "layer") != "layer":
+        raise ContractError(f"train.normalisation is gone: {REMOVED['normalisation']}")
     groups: dict[str, Any] = {}
-    for name, value in saved.items():
+    for name, value in flat.items():
         if name in PATHS:
             group, _, _ = PATHS[name].rpartition(".")
             (groups.setdefault(group, {}) if group else groups)[name] = value

@@ -222,8 +222,8 @@ def _config(saved: Mapping[str, Any]) -> TrainConfig:
     """
     try:
         if "network" not in saved:
-            saved = regrouped({"wide": False, **saved})
-        return from_plain(TrainConfig, dict(saved))
+            saved = {"wide": False, **saved}
+        return from_plain(TrainConfig, regrouped(saved))
     except NightjarError as error:
         raise ContractError(f"{_OTHER_VERSION} ({error})") from None
 

@@ -211,11 +211,6 @@ class Network(nn.Module):
         dropped: Tensor = self.input_dropout(self.inputs(batch))
         return dropped
 
-    def l1(self) -> Tensor:
-        """The mean absolute value of the weights that inputs enter by, ()."""
-        first = next(p for p in self.trunk.parameters() if p.ndim == 2)
-        return first.abs().mean()
-
     def raw(self, split: Tensor, inputs: Tensor) -> dict[str, Tensor]:
         """What each tower makes of what the trunk gave its task, (B, T, M, D) to (B, M, K)."""
         # Apart at once: backwards, one slice after the other would fill zeros for all the rest.

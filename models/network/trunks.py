@@ -32,10 +32,10 @@ class Trunk(nn.Module, ABC):
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, width: int, dropout: float, normalisation: str):
+    def __init__(self, width: int, dropout: float):
         super().__init__()
         self.layers = nn.Sequential(
-            _normalisation(normalisation, width),
+            nn.LayerNorm(width),
             nn.Linear(width, width),
             nn.ReLU(),
             Dropout(dropout),
@@ -47,17 +47,10 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-def _normalisation(name: str, width: int) -> nn.Module:
-    return nn.BatchNorm1d(width) if name == "batch" else nn.LayerNorm(width)
-
-
 def _residual(config: NetworkConfig, n_inputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(n_inputs, config.width),
-        *(
-            ResidualBlock(config.width, config.dropout, config.normalisation)
-            for _ in range(config.depth)
-        ),
+        *(ResidualBlock(config.width, config.dropout) for _ in range(config.depth)),
         nn.LayerNorm(config.width),
     )
 

@@ -70,10 +70,7 @@ class MultiTaskModule(pl.LightningModule):
             return shared.sum() * 0.0
         self.check_finite(losses)
         self._add("train_loss", self.balance.mean(losses).detach(), 1)
-        loss = self.distillation_loss(self.balance(losses, shared, leaf), batch, outputs)
-        if self.config.losses.l1:
-            loss = loss + self.config.losses.l1 * self.network.l1()
-        return loss
+        return self.distillation_loss(self.balance(losses, shared, leaf), batch, outputs)
 
     def check_finite(self, losses: Mapping[str, Tensor | float]) -> None:
         """Stop a training that has diverged: nothing good comes of it any more.

@@ -5,14 +5,11 @@ Letters: T tasks, P numbers of the shared representation of a batch.
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from contracts.errors import UsageError
 from contracts.tasks import Task
 
 Losses = Mapping[str, Tensor]
@@ -29,52 +26,10 @@ def _of_torchjd(name: str) -> Callable[[], Callable[[Tensor], Tensor]]:
     return make
 
 
-def _with_solver(
-    make: Callable[[], Callable[[Tensor], Tensor]],
-) -> Callable[[], Callable[[Tensor], Tensor]]:
-    """Of those that solve a convex problem for each step."""
-
-    def make_with_solver() -> Callable[[Tensor], Tensor]:
-        if any(importlib.util.find_spec(name) is None for name in ("cvxpy", "ecos")):
-            raise UsageError(
-                "train.losses.balance: cagrad and nash_mtl need convex solvers: "
-                "pip install 'nightjar[solvers]'"
-            )
-        return make()
-
-    return make_with_solver
-
-
-def _cagrad() -> Callable[[Tensor], Tensor]:
-    from torchjd.aggregation import CAGrad
-
-    return CAGrad(c=0.5)
-
-
-def _nash_mtl() -> Callable[[Tensor], Tensor]:
-    """Each step is solved from the start: what a step before found would have to be kept for a
-    training that goes on after it was killed."""
-    from torchjd.aggregation import NashMTL
-
-    def direction(jacobian: Tensor) -> Tensor:
-        aggregator = NashMTL(
-            n_tasks=len(jacobian), max_norm=1, update_weights_every=1, optim_niter=20
-        )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*parameterized problem that is not DPP.*")
-            return aggregator(jacobian)
-
-    return direction
-
-
 AGGREGATORS = {
     "upgrad": _of_torchjd("UPGrad"),
     "pcgrad": _of_torchjd("PCGrad"),
     "mgda": _of_torchjd("MGDA"),
-    "aligned_mtl": _of_torchjd("AlignedMTL"),
-    "imtl_g": _of_torchjd("IMTLG"),
-    "cagrad": _with_solver(_cagrad),
-    "nash_mtl": _with_solver(_nash_mtl),
 }
 """Of a Jacobian (T, P) a direction (P,) that no task, or few, would object to (torchjd)."""
 

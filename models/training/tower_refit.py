@@ -18,7 +18,6 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.data.batches import Batch, Examples
 from models.training.early_stopping import best_epochs, stopped_early
@@ -78,11 +77,6 @@ class TowerModule(MultiTaskModule):
         super().__init__(module.network, config, module.scales, module.teacher)
         self.network.requires_grad_(False)
         self.network.towers.requires_grad_(True)
-
-    def on_train_epoch_start(self) -> None:
-        for part in self.network.modules():
-            if isinstance(part, _BatchNorm):
-                part.eval()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if self.config.network.event_dropout:

@@ -183,8 +183,7 @@ def main() -> None:
     parser.add_argument("--case", default=None, help="one case of ours, in this process")
     parser.add_argument(
         "--balances", nargs="*",
-        default=["uncertainty", "upgrad", "pcgrad", "mgda", "aligned_mtl", "imtl_g", "cagrad",
-                 "nash_mtl"],
+        default=["uncertainty", "upgrad", "pcgrad", "mgda"],
     )  # fmt: skip
     o = parser.parse_args()
     if o.case:

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 
 from contracts.errors import ContractError
-from contracts.spec_json import from_plain
+from contracts.spec_json import from_plain, to_plain
 from contracts.train_config import MAIN, PATHS, TrainConfig, regrouped
 
 
@@ -59,7 +59,17 @@ def test_a_changed_setting_changes_nothing_else() -> None:
 
 def test_settings_from_before_there_were_groups_are_read() -> None:
     config = TrainConfig().changed(width=7, balance="upgrad", seed=3)
-    saved = config.flat | {"tie": 0.0, "consistency": 0.0}
+    gone = {"tie": 0.0, "consistency": 0.0, "l1": 0.1, "normalisation": "layer"}
+    saved = config.flat | gone
     assert from_plain(TrainConfig, regrouped(saved)) == config
+    grouped = to_plain(config)
+    grouped["losses"]["l1"] = 0.0
+    assert from_plain(TrainConfig, regrouped(grouped)) == config
     with pytest.raises(ContractError, match=r"^train: there is no setting towers$"):
         regrouped(saved | {"towers": 3})
+    with pytest.raises(ContractError) as error:
+        regrouped(saved | {"normalisation": "batch"})
+    assert str(error.value) == (
+        "train.normalisation is gone: no experiment spoke for it "
+        "(docs/decisions/settings-of-training.md)"
+    )

@@ -12,7 +12,6 @@ import pytest
 import torch
 from sklearn.metrics import mean_tweedie_deviance
 
-from contracts.errors import ContractError
 from contracts.kinds import MultiLabel
 from contracts.tables import USER_FEATURES
 from contracts.tasks import TASKS
@@ -169,12 +168,6 @@ def test_every_balance_makes_a_step(balance, encoder, batch) -> None:
     of_parameters = gradients(encoder, batch, balance)
     assert all(torch.isfinite(g).all() for g in of_parameters.values())
     assert of_parameters["trunk.layers.0.weight"].abs().sum() > 0
-
-
-def test_a_balance_without_its_solver_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ContractError, match=r"pip install 'nightjar\[solvers\]'"):
-        balance_of("cagrad", TASKS[:2])
 
 
 def test_tasks_that_pull_apart_are_not_made_worse() -> None:
