@@ -34,7 +34,7 @@ def planned(
     """What executing the entries would do now.
 
     Args:
-        night: the run.
+        run: the run.
         entries: its list of stages.
         call: the command and its options.
         roots: what its token depends on besides raw files, code and configuration.

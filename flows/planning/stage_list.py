@@ -160,7 +160,7 @@ def backfill(
     so that analysts see features and labels.
 
     Args:
-        night: the run.
+        run: the run.
         days: as-of days, in order.
         stages: some of `user_features`, `labels`, `examples` and `score`.
         engine: how features of many days are computed.
@@ -203,7 +203,7 @@ def replay(
     day, scored with its model. Before the first night there is none.
 
     Args:
-        night: the run.
+        run: the run.
         dropped: clean table to the days on which it lost rows.
         current: the current release; None: nothing is rebuilt.
     """

@@ -56,7 +56,7 @@ def only_writer(run: Run, what: str, turn: int, erasing: str = "") -> Iterator[N
     """Be the home's only writer while the block runs, after repairing what a crash left undone.
 
     Args:
-        night: the run.
+        run: the run.
         what: what it is, for those who wait.
         turn: who comes first of those that wait, the least first.
         erasing: the key of a user whose erasure this run goes on with.

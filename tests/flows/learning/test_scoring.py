@@ -95,7 +95,7 @@ def test_the_same_scoring_goes_on_in_the_same_place(tmp_path: Path) -> None:
         {"digest": "other"},
         {"accelerator": "cuda"},
         {"failed_tasks": "base_rate"},
-        {"found": [Found(DAY, "m", {"churn_28d": "it loses"})]},
+        {"verdicts": [Found(DAY, "m", {"churn_28d": "it loses"})]},
     ],
 )
 def test_another_model_withheld_tasks_other_features_settings_or_another_device_begin_anew(

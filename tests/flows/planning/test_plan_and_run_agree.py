@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,10 +25,13 @@ from flows.release.releases import Release, Releases, now
 from flows.settings import NightjarSettings, read_settings
 from flows.state.receipts import Fingerprint, Receipt
 from flows.steps import runner
+from jobs.stage import Engine
 from jobs.stages import job_named
 
 START, N_DAYS = date(2025, 1, 1), 40
 STAGES = ("user_features", "labels", "examples", "score")
+KINDS = ("night", "no_train", "backfill", "replay")
+ENGINES: tuple[Engine, ...] = ("one-pass", "per-day")
 MAPPING = """
 name = "shop"
 [sources.log]
@@ -165,29 +169,23 @@ def night_of(settings: NightjarSettings, as_of: date) -> Run:
     return night
 
 
-def some_run(rng: random.Random, settings: NightjarSettings) -> tuple[Run, Iterable[Entry]]:
-    """A night, a night without training, a backfill or a replay."""
+def some_run(
+    rng: random.Random, settings: NightjarSettings, kind: str
+) -> tuple[Run, tuple[Entry, ...]]:
+    """A night, a night without training, a backfill or a replay, and what it goes through."""
     day = START + timedelta(days=rng.randrange(12, N_DAYS + 1))
-    kind = rng.choice(["night", "night", "no_train", "backfill", "replay"])
     night = night_of(settings.model_copy(update={"no_train": kind == "no_train"}), day)
     current = Releases(night.engine).current()
     if kind == "backfill":
         first = rng.randrange(5, 12)
         days = [START + timedelta(days=n) for n in range(first, first + rng.randrange(1, 10))]
         stages = rng.sample(STAGES, rng.randrange(1, 4)) if current else ["examples"]
-        engine = rng.choice(["one-pass", "per-day"])
-        entries = stage_list.backfill(
-            night,
-            days,
-            stages,
-            engine,
-            rng.random() < 0.3,
-            current,  # type: ignore[arg-type]
-        )
-        return night, entries
-    landed = night.receipts.days("land_log")
-    if kind == "replay" and landed:
-        lost = {"engagements": sorted(rng.sample(landed, min(3, len(landed))))}
+        engine: Engine = rng.choice(ENGINES)
+        force = rng.random() < 0.3
+        return night, stage_list.backfill(night, days, stages, engine, force, current)
+    if kind == "replay":
+        dropped_on = night.receipts.days("land_log")
+        lost = {"engagements": sorted(rng.sample(dropped_on, min(3, len(dropped_on))))}
         return night, stage_list.replay(night, lost, current)
     return night, stage_list.nightly(night)
 
@@ -204,18 +202,31 @@ def some_release(night: Run) -> None:
         )
 
 
-def some_change(rng: random.Random, settings: NightjarSettings) -> NightjarSettings:
+def some_change(rng: random.Random, settings: NightjarSettings, what: str) -> NightjarSettings:
     """A raw file is another, or a setting."""
     assert settings.raw is not None
     log = settings.raw / f"log/{START + timedelta(days=rng.randrange(N_DAYS))}.csv"
-    what = rng.choice(["log", "goods", "settings", "nothing"])
-    if what == "log":
-        log.write_text(f"id,user,item,time\n{rng.random()}")
+    early = settings.raw / f"log/{START + timedelta(days=rng.randrange(5))}.csv"
+    if what in ("log", "early log"):
+        file = log if what == "log" else early
+        file.write_text(f"id,user,item,time\n{rng.random()}")
     elif what == "goods":
         (settings.raw / "goods.csv").write_text(f"item,time\n{rng.random()}")
     elif what == "settings":
         return settings.model_copy(update={"settle_days": rng.randrange(3)})
     return settings
+
+
+def some_course(rng: random.Random) -> list[tuple[str, str]]:
+    """What changes, and what is then run. The first night finds nothing; then each kind of run
+    follows a change that concerns every one, and which moves no day; the last two follow any."""
+    kinds = rng.sample(KINDS, len(KINDS))
+    changes = ("log", "goods", "settings", "nothing")
+    return [
+        ("nothing", "night"),
+        *(("early log", kind) for kind in kinds),
+        *((rng.choice(changes), rng.choice(KINDS)) for _ in range(2)),
+    ]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -236,15 +247,16 @@ def test_a_run_does_what_its_plan_says(
     for check in stage_list.Check:
         monkeypatch.setitem(runner.CHECKS, check, lambda night: None)  # type: ignore[misc]
     monkeypatch.setattr(runner, "together", list)
-    n_runs = n_exact = 0
-    for _ in range(6):
+    busy: Counter[str] = Counter()  # runs that had something to do, by kind
+    exact: Counter[str] = Counter()  # those of them whose plan knew every day
+    for change, kind in some_course(rng):
+        settings = some_change(rng, settings, change)
         executed = Executed(rng, unchanged)
         monkeypatch.setattr(runner.tasks, "land", Task(executed.land))
         monkeypatch.setattr(runner.tasks, "compute", Task(executed.compute))
         for stage in runner.PROCESSES:
             monkeypatch.setitem(runner.PROCESSES, stage, executed.process)  # type: ignore[misc]
-        night, entries = some_run(rng, settings)
-        entries = tuple(entries)
+        night, entries = some_run(rng, settings, kind)
         plan = planned(night, entries, {"command": "some"})
         again = planned(night, entries, {"command": "some"})
         assert again == plan
@@ -256,12 +268,11 @@ def test_a_run_does_what_its_plan_says(
         assert done <= todo
         if not unchanged and not unknown:
             assert done == todo
-            n_exact += 1
+            exact[kind] += bool(done)
         rest = planned(night, entries, {"command": "some"})
         assert [(p.stage, p.day, p.reason) for p in rest.todo if p.reason != "forced"] == []
         some_release(night)
         night.engine.dispose()
-        settings = some_change(rng, settings)
-        n_runs += bool(done)
-    assert n_runs > 2
-    assert unchanged or n_exact > 0
+        busy[kind] += bool(done)
+    assert [kind for kind in KINDS if not busy[kind]] == []
+    assert unchanged or [kind for kind in KINDS if not exact[kind]] == []

@@ -46,7 +46,7 @@ def test_a_sample_of_scores_answers_each_task_of_a_few_users_without_their_keys(
     names = ("churn_28d", "spend_30d", "view_7d", "interests_30d", "sentiment_next_30d")
     tasks, day = [task_named(name) for name in names], date(2025, 3, 1)
     columns = ", ".join(
-        f"'books' AS {column.name}" if column.name.endswith("_top") else f"i / 16 AS {column.name}"
+        f"'books' AS {column.name}" if column.name.endswith("_top") else f"i / 8 AS {column.name}"
         for task in tasks
         for column in task.score_columns()
     )
@@ -60,6 +60,6 @@ def test_a_sample_of_scores_answers_each_task_of_a_few_users_without_their_keys(
     header, rows = sample(database, day, tasks)
     assert header == ["user", *names]
     assert rows == [
-        (i + 1, round(i / 16, 3), round(i / 16, 3), round(i / 16, 3), "books", "negative")
+        (i + 1, round(i / 8, 3), round(i / 8, 3), round(i / 8, 3), "books", "negative")
         for i in range(USERS)
     ]
