@@ -13,7 +13,8 @@ from contracts.days import DEDUP_DAYS, MAX_DAYS_EARLY
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.source_table import SourceTable, content
 from contracts.source_tables.posts import POSTS
-from contracts.tables import LANDED, QUARANTINE, RECONCILIATION, TILES
+from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
+from contracts.tile_tables import TILES
 from jobs.cleaning import verdicts as cleaning
 from jobs.cleaning.fields import NO_MONEY, Context
 from jobs.cleaning.rules import rules

@@ -23,20 +23,17 @@ from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import (
     EXAMPLES,
-    ITEM_DAYS,
     ITEM_FEATURES,
     LABELS,
-    LATE_DATA,
     ON_BRANCH,
     SCOREBOARD,
-    TILES,
     USER_FEATURES,
-    USER_ITEM_DAYS,
     USER_SCORES,
     USER_STATE,
     table_named,
 )
 from contracts.tasks import LABEL_REACH, enabled_tasks
+from contracts.tile_tables import ITEM_DAYS, LATE_DATA, TILES, USER_ITEM_DAYS
 from jobs import labels as labelling
 from jobs.cleaning import verdicts as cleaning
 from jobs.features.events import events, narrowed

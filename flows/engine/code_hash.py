@@ -28,6 +28,7 @@ DECLARATIONS = (
     "contracts.errors",
     "contracts.tables",
     "contracts.table",
+    "contracts.tile_tables",
 )
 SOURCE_TABLES = "contracts.source_tables."
 """Not followed, and nor are the modules of source tables: what a stage needs of them is in its

@@ -20,14 +20,12 @@ from contracts.tables import (
     ITEM_FEATURES,
     LANDED,
     NO_MODEL,
-    TILES,
-    USER_DAYS,
     USER_FEATURES,
-    USER_ITEM_DAYS,
     USER_SCORES,
     table_named,
 )
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
+from contracts.tile_tables import TILES, USER_DAYS, USER_ITEM_DAYS
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
 from flows.engine.spark_stages import inputs_of

@@ -13,7 +13,8 @@ from datetime import date
 from enum import StrEnum
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.tables import NO_MODEL, ON_BRANCH, TILES
+from contracts.tables import NO_MODEL, ON_BRANCH
+from contracts.tile_tables import TILES
 from flows.engine.fingerprints import landing_stage
 from flows.engine.run import Run
 from flows.learning.gate import model_of_night

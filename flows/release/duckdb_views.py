@@ -15,7 +15,8 @@ from contracts.column_types import COLUMN_TYPES
 from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
 from contracts.table import Column, Table
-from contracts.tables import LATE_DATA, USER_SCORES
+from contracts.tables import USER_SCORES
+from contracts.tile_tables import LATE_DATA
 from flows.release.parquet_views import as_pattern
 from flows.storage.duckdb_connections import lock_down, quoted, read_only, rebuilt
 from flows.storage.parquet_files import read_schema

@@ -14,7 +14,7 @@ from contracts.source_table import Measure, SourceTable
 from contracts.source_tables.engagements import ENGAGEMENTS
 from contracts.source_tables.posts import POSTS
 from contracts.table import Table
-from contracts.tables import ITEM_DAYS, LATE_DATA, TILES, USER_DAYS, USER_ITEM_DAYS
+from contracts.tile_tables import ITEM_DAYS, LATE_DATA, TILES, USER_DAYS, USER_ITEM_DAYS
 from jobs.features.events import Facts, done
 
 AUTHOR_DAYS = 90

@@ -27,7 +27,8 @@ from contracts.measures import TEXT_BUCKETS
 from contracts.source_tables.items import ITEMS
 from contracts.source_tables.users import USERS
 from contracts.table import Table
-from contracts.tables import ITEM_DAYS, TILES, USER_FEATURES, USER_ITEM_DAYS, USER_STATE
+from contracts.tables import USER_FEATURES, USER_STATE
+from contracts.tile_tables import ITEM_DAYS, TILES, USER_ITEM_DAYS
 from flows.backfill import Backfill, EngineName, Stage, plan_of_backfill
 from flows.engine.run import Run
 from flows.settings import read_settings

@@ -9,8 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.tables import USER_ITEM_DAYS, USER_SCORES
+from contracts.tables import USER_SCORES
 from contracts.tasks import BY_MODEL, TASKS
+from contracts.tile_tables import USER_ITEM_DAYS
 from flows.lake.lake import Lake
 from flows.release.releases import Release, branch_of, now
 from jobs.spark.files import WrittenDay

@@ -8,8 +8,9 @@ from contracts.source_tables.fraud_marks import FRAUD_MARKS
 from contracts.source_tables.items import ITEMS
 from contracts.source_tables.orders import ORDERS
 from contracts.source_tables.reviews import REVIEWS
-from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_ITEM_DAYS
+from contracts.tables import LABELS, USER_FEATURES
 from contracts.tasks import LABEL_REACH, TASKS, Mask, Task
+from contracts.tile_tables import USER_DAYS, USER_ITEM_DAYS
 from jobs.labels import _BY_KIND, Known, examples, labels
 from tests.conftest import rows_of
 

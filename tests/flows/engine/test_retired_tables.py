@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.tables import RETIRED, TABLES, USER_DAYS, USER_ITEM_DAYS
+from contracts.tables import RETIRED, TABLES
+from contracts.tile_tables import USER_DAYS, USER_ITEM_DAYS
 from flows.engine.run import drop_retired
 from flows.lake.lake import Lake
 from flows.state.receipts import Fingerprint, Receipt, Receipts

@@ -14,7 +14,8 @@ from pyiceberg.manifest import DataFileContent
 from pyiceberg.table import ManifestGroupPlanner
 
 from contracts.errors import ContractError
-from contracts.tables import QUARANTINE, RECONCILIATION, USER_ITEM_DAYS
+from contracts.tables import QUARANTINE, RECONCILIATION
+from contracts.tile_tables import USER_ITEM_DAYS
 from flows.lake.lake import Lake
 from jobs.spark.files import WrittenDay
 from jobs.spark.schema import arrow_schema

@@ -14,6 +14,7 @@ RUNNER = (
     "contracts.hashes.text_hash",
     "contracts.measures.Distinct.hashes",  # a column's name
     "contracts.tables.",
+    "contracts.tile_tables.",
     "contracts.clean_tables.",
     "contracts.table.",
     "jobs.run.",

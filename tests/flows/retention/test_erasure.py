@@ -16,7 +16,8 @@ import pytest
 
 from contracts.errors import ContractError, UsageError
 from contracts.table import Table
-from contracts.tables import EXAMPLES, USER_ITEM_DAYS, USER_SCORES
+from contracts.tables import EXAMPLES, USER_SCORES
+from contracts.tile_tables import USER_ITEM_DAYS
 from flows.engine.run import Run
 from flows.lake import maintenance, rewrite
 from flows.release.duckdb_views import query

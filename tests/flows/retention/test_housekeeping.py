@@ -13,14 +13,8 @@ from pyiceberg.catalog import load_catalog
 from sqlalchemy import select, update
 
 from contracts.errors import ContractError, UsageError
-from contracts.tables import (
-    EXAMPLES,
-    LABELS,
-    RECONCILIATION,
-    USER_ITEM_DAYS,
-    USER_SCORES,
-    table_named,
-)
+from contracts.tables import EXAMPLES, LABELS, RECONCILIATION, USER_SCORES, table_named
+from contracts.tile_tables import USER_ITEM_DAYS
 from flows.lake import home_binding
 from flows.lake.home_binding import adopt, bind_folder, open_home, open_lake
 from flows.lake.lake import Lake

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from contracts.errors import ContractError, UsageError
-from contracts.tables import USER_ITEM_DAYS
+from contracts.tile_tables import USER_ITEM_DAYS
 from flows import settings as settings_module
 from flows.lake.home_binding import open_home
 from flows.lake.lake import Lake

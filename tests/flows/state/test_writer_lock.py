@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import Connection, Delete, event
 
 from contracts.errors import BusyError
-from contracts.tables import USER_ITEM_DAYS
+from contracts.tile_tables import USER_ITEM_DAYS
 from flows.lake.lake import Lake
 from flows.state import writer_lock
 from flows.state.receipts import Receipts

@@ -14,7 +14,8 @@ from pyspark.sql import SparkSession
 from typer.models import ArgumentInfo
 
 from contracts.errors import UsageError
-from contracts.tables import RELEASED_TABLES, USER_ITEM_DAYS
+from contracts.tables import RELEASED_TABLES
+from contracts.tile_tables import USER_ITEM_DAYS
 from flows.cli.main import run_command
 from flows.cli.terminal import app
 from flows.lake.lake import Lake

@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 
 from contracts.errors import ContractError
 from contracts.table import Column, Table
-from contracts.tables import ITEM_FEATURES, QUARANTINE, USER_DAYS, USER_ITEM_DAYS
+from contracts.tables import ITEM_FEATURES, QUARANTINE
+from contracts.tile_tables import USER_DAYS, USER_ITEM_DAYS
 from jobs.spark.content_hash import row_hashes
 from jobs.spark.files import explain_broken, read_table, write_days
 from jobs.spark.schema import spark_schema
