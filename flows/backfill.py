@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
@@ -19,6 +18,7 @@ from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
 from flows.engine.accounting import StageReport
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.planning import stage_list
 from flows.planning.plan import Plan, check_kept, keep
 from flows.planning.plan_page import plan_as_markdown
@@ -94,30 +94,30 @@ def backfill(
     """
     form = as_form(start, end, mode, plan, reason, stages, engine, force)
     asked = form.asked
-    night = open_backfill(asked.start, asked.end, asked.stages, as_path(source), as_path(raw))
-    night.reason = form.reason
+    settings = read_settings(source=as_path(source), raw=as_path(raw))
+    run = open_backfill(asked.start, asked.end, asked.stages, settings, form.reason)
     if form.mode is Mode.plan:
-        return show_plan(night, plan_of_backfill(night, asked))
-    release = execute_and_publish(night, asked, form.plan)
-    return result_of(night) | {"as_of": asked.end, "release_id": release.release_id}
+        return show_plan(run, plan_of_backfill(run, asked))
+    release = execute_and_publish(run, asked, form.plan)
+    return result_of(run) | {"as_of": asked.end, "release_id": release.release_id}
 
 
-def execute_and_publish(night: Run, asked: Backfill, token: str | None) -> Release:
+def execute_and_publish(run: Run, asked: Backfill, token: str | None) -> Release:
     """Do what is asked for, or refuse if a plan of it, by its token, is not what would be done."""
-    with only_writer(night, f"the backfill of {asked.start} to {asked.end}", AFTER_THE_NIGHT):
-        current = released(night.engine, asked.stages)  # a rollback may have been first
+    with only_writer(run, f"the backfill of {asked.start} to {asked.end}", AFTER_THE_NIGHT):
+        current = released(run.engine, asked.stages)  # a rollback may have been first
         if token is not None:
-            check_kept(night.engine, token, plan_of_backfill(night, asked))
+            check_kept(run.engine, token, plan_of_backfill(run, asked))
             say(f"plan {token}: nothing has moved since")
         if current is None:
             say("the release has no scores: they come with the first night")
-        candidate = Candidate.of(execute(night, asked.entries(night, current)))
+        candidate = Candidate.of(execute(run, asked.entries(run.context, current)))
         if candidate.tables:
-            publish.audit(night, candidate, asked.days if current else asked.days[-1:])
-        release = publish.publish(night, candidate, asked.days)
+            publish.audit(run, candidate, asked.days if current else asked.days[-1:])
+        release = publish.publish(run, candidate, asked.days)
         with after_publication("the backfill's report"):
             create_markdown_artifact(
-                _as_markdown(night.reports),
+                _as_markdown(run.reports),
                 key="backfill-report",
                 description=f"{asked.start} to {asked.end}",
             )
@@ -151,19 +151,21 @@ class Backfill:
             "force": self.force,
         }
 
-    def entries(self, night: Run, current: Release | None) -> tuple[Entry, ...]:
+    def entries(self, context: RunContext, current: Release | None) -> tuple[Entry, ...]:
         """Its list of stages, which a plan prints and a run executes."""
         stages = [stage.value for stage in self.stages]
-        return stage_list.backfill(night, self.days, stages, self.engine.value, self.force, current)
+        return stage_list.backfill(
+            context, self.days, stages, self.engine.value, self.force, current
+        )
 
 
-def plan_of_backfill(night: Run, asked: Backfill) -> Plan:
+def plan_of_backfill(run: Run, asked: Backfill) -> Plan:
     """What it would do now."""
-    current = Releases(night.engine).current()
+    current = Releases(run.engine).current()
     roots = {}
     if Stage.score in asked.stages:
         roots["model"] = "none" if current is None else current.model_id
-    return planned(night, asked.entries(night, current), asked.call, roots)
+    return planned(run.days, asked.entries(run.context, current), asked.call, roots)
 
 
 @dataclass(frozen=True)
@@ -214,9 +216,9 @@ def as_form(
     return form
 
 
-def show_plan(night: Run, plan: Plan) -> dict[str, Any]:
+def show_plan(run: Run, plan: Plan) -> dict[str, Any]:
     """Keep the plan, and show it in the run's artifact."""
-    keep(night.engine, plan)
+    keep(run.engine, plan)
     create_markdown_artifact(
         plan_as_markdown(plan), key="backfill-plan", description=f"plan {plan.token}"
     )
@@ -224,8 +226,8 @@ def show_plan(night: Run, plan: Plan) -> dict[str, Any]:
         f"plan {plan.token}: {n_of(len(plan.todo), 'stage-day')} to recompute; nothing was computed"
     )
     return {
-        "as_of": night.as_of,
-        "run_id": night.run_id,
+        "as_of": run.as_of,
+        "run_id": run.run_id,
         "release_id": None,
         "recomputed": 0,
         "plan": plan.token,
@@ -247,7 +249,7 @@ def released(engine: Engine, stages: Sequence[Stage]) -> Release | None:
     return current
 
 
-def _as_markdown(stages: Sequence[StageReport]) -> str:
+def _as_markdown(stages: Iterable[StageReport]) -> str:
     rows = [
         f"| {s.stage} | {s.days} | {s.recomputed} | {s.rows_in:,} | {s.rows_out:,} "
         f"| {s.seconds:.1f} |"
@@ -261,9 +263,8 @@ def open_backfill(
     start: date | str,
     end: date | str,
     stages: Sequence[Stage],
-    source: Path | None,
-    raw: Path | None,
-    settings: NightjarSettings | None = None,
+    settings: NightjarSettings,
+    reason: str | None = None,
 ) -> Run:
     """Validate every parameter before anything costly starts.
 
@@ -279,10 +280,9 @@ def open_backfill(
     )
     if last < first:
         raise UsageError(f"a backfill must not end ({last}) before it starts ({first})")
-    settings = settings or read_settings(source=source, raw=raw)
-    night = Run(settings, last)
-    current = released(night.engine, stages)
+    run = Run(settings, last, reason=reason)
+    current = released(run.engine, stages)
     if current is not None and current.as_of > last:
-        night = Run(settings, current.as_of)
-    night.look_at_files()
-    return night
+        run = Run(settings, current.as_of, reason=reason)
+    run.look_at_files()
+    return run

@@ -66,10 +66,10 @@ def nightly(
     with only_writer(run, f"the night of {run.as_of}", NIGHT_FIRST):
         if token is not None:
             check_kept(run.engine, token, plan_of_night(run))
-        candidate = Candidate.of(execute(run, stage_list.nightly(run)))
+        candidate = Candidate.of(execute(run, stage_list.nightly(run.context)))
         audited = publish.audit(run, candidate, day)
         release = publish.publish(run, candidate, day)
-        trained = gate.trained_tonight(run)
+        trained = gate.trained_tonight(run.context, run.receipts)
         page = tasks.report(run, trained, candidate.scored, audited, release)
     return result_of(run) | {"release_id": release.release_id} | page
 
@@ -79,4 +79,4 @@ def plan_of_night(run: Run) -> Plan:
     call: dict[str, Any] = {"command": "run", "as_of": str(run.as_of)}
     if run.settings.no_train:
         call["no_train"] = True
-    return planned(run, stage_list.nightly(run), call)
+    return planned(run.days, stage_list.nightly(run.context), call)

@@ -10,6 +10,7 @@ from prefect.runtime import flow_run
 
 from contracts.errors import ContractError
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.planning import stage_list
 from flows.planning.stage_list import Entry
 from flows.state.writer_lock import NIGHT_FIRST
@@ -57,20 +58,20 @@ def train(
 
 def _part(
     what: str,
-    stages: Callable[[Run], Iterable[Entry]],
+    stages: Callable[[RunContext], Iterable[Entry]],
     as_of: str,
     source: str,
     raw: str,
     no_train: bool,
 ) -> dict[str, Any]:
     """Bring a part of a night up to date, as the home's only writer."""
-    night = open_night(as_of, source, raw, no_train)
-    with only_writer(night, f"the {what} of {night.as_of}", NIGHT_FIRST):
-        execute(night, stages(night))
-    return result_of(night)
+    run = open_night(as_of, source, raw, no_train)
+    with only_writer(run, f"the {what} of {run.as_of}", NIGHT_FIRST):
+        execute(run, stages(run.context))
+    return result_of(run)
 
 
-def on_pools(night: Run, source: str, raw: str) -> None:
+def on_pools(run: Run, source: str, raw: str) -> None:
     """Have the parts done by the pools' workers; what they have done is then there to be reused.
 
     A run that is started again takes up the part that it had started, unless that one failed.
@@ -79,21 +80,21 @@ def on_pools(night: Run, source: str, raw: str) -> None:
         ContractError: a part did not end well; its own run says why.
     """
     parameters = {
-        "as_of": str(night.as_of),
+        "as_of": str(run.as_of),
         "source": str(source or ""),
         "raw": str(raw or ""),
-        "no_train": night.settings.no_train,
+        "no_train": run.settings.no_train,
     }
     for name in ON_POOLS:
-        key = f"{flow_run.id or night.run_id}-{name}"
+        key = f"{flow_run.id or run.run_id}-{name}"
         say(f"{name}: handed to its pool")
-        run: Any = run_deployment(name, parameters=parameters, idempotency_key=key)
-        if run.state is not None and run.state.is_final() and not run.state.is_completed():
+        part: Any = run_deployment(name, parameters=parameters, idempotency_key=key)
+        if part.state is not None and part.state.is_final() and not part.state.is_completed():
             again = f"{key}-{flow_run.run_count}"
-            run = run_deployment(name, parameters=parameters, idempotency_key=again)
-        if run.state is None or not run.state.is_completed():
-            state = run.state.name if run.state else "nothing"
+            part = run_deployment(name, parameters=parameters, idempotency_key=again)
+        if part.state is None or not part.state.is_completed():
+            state = part.state.name if part.state else "nothing"
             raise ContractError(
-                f"{name} (run {run.name}) ended as {state}: "
-                f"{run.state.message if run.state else 'no worker took it'}"
+                f"{name} (run {part.name}) ended as {state}: "
+                f"{part.state.message if part.state else 'no worker took it'}"
             )

@@ -45,7 +45,7 @@ LOYALTY = released_named("loyalty").table
 
 def candidate_of(night):
     """A night up to its audit: scores are made up, the table's rows come from its process."""
-    (scores,) = night.commit(night.tasks).tables
+    (scores,) = night.commit(night.context.tasks).tables
     written = write_table.fn(night, "loyalty", [night.as_of], "m1", (), Candidate((scores,)))
     return Candidate((scores, written))
 
@@ -89,7 +89,7 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
         patch.setattr(publish, "repair_and_announce", lambda *given: None)
         first = publish.publish.fn(one, candidate, [FIRST])
     assert one.lake.files(LOYALTY) == ()
-    publish.repair_after_crash(one)
+    publish.repair_after_crash(one.engine, one.lake, one.settings)
     tier = "one"
     assert loyalty(one) == [(FIRST, user, tier, first.release_id) for user in USERS]
     assert one.lake.snapshot(LOYALTY) == first.snapshots["loyalty"]
@@ -129,11 +129,11 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
     two.reload_receipts()
     receipt = two.receipts.get("loyalty", two.as_of)
     assert receipt.fingerprint.inputs == WITHDRAWN
-    again = FINGERPRINTS["loyalty"](two, two.as_of, "m1")
+    again = FINGERPRINTS["loyalty"](two.days, two.as_of, "m1")
     assert decide("loyalty", two.as_of, again, receipt).reason == ROLLED_BACK
 
     # Somebody is erased from it, in every release.
-    monkeypatch.setattr(personal_rows, "find", lambda night, keys: PersonalRows({}, (), {}))
+    monkeypatch.setattr(personal_rows, "find", lambda *given: PersonalRows({}, (), {}))
     made = erasure.erase_person(two, USERS[0], None)
     assert made["rows"]["loyalty"] == 1
     assert loyalty(two) == [(FIRST, user, tier, first.release_id) for user in USERS[1:]]

@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from flows.engine.run import Run
 
 
-def _night(settings: NightjarSettings) -> Run:
-    """A run's context as of the newest released day, to read with."""
+def _reading_run(settings: NightjarSettings) -> Run:
+    """A run as of the newest released day, to read with."""
     begin(settings.home_folder)
-    from flows.engine import run
+    from flows.engine.run import Run
     from flows.lake.home_binding import open_home
     from flows.release.releases import Releases
 
     current = Releases(open_home(settings)).current()
     if current is None:
         raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
-    return run.Run(settings, current.as_of)
+    return Run(settings, current.as_of)
 
 
 def explain(
@@ -58,9 +58,9 @@ def explain(
     from flows.monitor.lineage import explain as trace
 
     settings = read_settings(home=home, source=source, raw=raw)
-    night = _night(settings)
-    day = night.as_of if as_of is None else parse_day(as_of, "--as-of")
-    lineage = trace(night, user, day, out.print)
+    run = _reading_run(settings)
+    day = run.as_of if as_of is None else parse_day(as_of, "--as-of")
+    lineage = trace(run, user, day, out.print)
     render.lineage(out, lineage)
     if lineage.mismatches:
         raise typer.Exit(1)
@@ -103,7 +103,7 @@ def late_data_cost(
     from flows.monitor.late_data import compare_features
 
     settings = read_settings(home=home, source=source, raw=raw)
-    by_task = compare_features(_night(settings), parse_day(as_of, "--as-of"), out.print)
+    by_task = compare_features(_reading_run(settings), parse_day(as_of, "--as-of"), out.print)
     render.rows(
         ("task", "users", "AUC as was", "AUC as now", "difference", "95 % interval", "moved"),
         [
@@ -138,9 +138,9 @@ def canary(
     from flows.monitor.leakage import canary as plant_canaries
     from flows.monitor.leakage import default_cut
 
-    night = _night(read_settings(home=home, source=source, raw=raw))
-    cut = default_cut(night) if as_of is None else parse_day(as_of, "--as-of")
-    canaries = plant_canaries(night, cut, out.print)
+    run = _reading_run(read_settings(home=home, source=source, raw=raw))
+    cut = default_cut(run.as_of) if as_of is None else parse_day(as_of, "--as-of")
+    canaries = plant_canaries(run, cut, out.print)
     render.rows(
         ("task", "AUC of twins", "chance allows"),
         [
@@ -166,8 +166,8 @@ def tune(
     """Search for better training settings on the validation days; called again, it resumes."""
     from flows.learning.tuning import tune as search
 
-    night = _night(read_settings(home=home, source=source, raw=raw))
-    report = search(night, minutes, trials, out.print)
+    run = _reading_run(read_settings(home=home, source=source, raw=raw))
+    report = search(run.days, minutes, trials, out.print)
     in_use = report["valid_loss_in_use"]
     out.print(
         f"{report['trials']} trials; validation loss over the constant's: best "

@@ -105,7 +105,7 @@ def _plan(
 
         first, last = parse_day(start, "--start"), parse_day(end, "--end")
         wanted = _stages(stages)
-        run = past.open_backfill(first, last, wanted, settings.source, settings.raw, settings)
+        run = past.open_backfill(first, last, wanted, settings)
         asked = past.Backfill(first, last, wanted, _engine(engine), force)
         return past.plan_of_backfill(run, asked), run.engine
     from flows.engine.run import Run

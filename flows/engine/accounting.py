@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -13,6 +13,7 @@ from contracts.tables import table_named
 from flows.engine.code_hash import git_commit
 from flows.engine.fingerprints import Decision
 from flows.lake.lake import Lake
+from flows.lifecycle.progress import Say
 from flows.state.receipts import Fingerprint, Receipt
 from flows.storage.storage import Storage
 from jobs.run import Result, Written
@@ -45,6 +46,26 @@ class Work:
     rows_out: int
     seconds: float
     bytes: int
+
+
+class StageReports:
+    """What a run's stages did, in their order."""
+
+    def __init__(self) -> None:
+        self._reports: list[StageReport] = []
+
+    def __iter__(self) -> Iterator[StageReport]:
+        return iter(self._reports)
+
+    def add(self, report: StageReport, say: Say) -> StageReport:
+        """Keep what a stage did, and say it in a line."""
+        self._reports.append(report)
+        say(summary(report))
+        return report
+
+    def reused(self, stage: str, say: Say) -> StageReport:
+        """Report a stage of which nothing was to be done."""
+        return self.add(StageReport(stage, 1, 0), say)
 
 
 def commit(

@@ -20,14 +20,16 @@ from flows.engine.accounting import (
     rows_of,
     size_of,
 )
-from flows.engine.fingerprints import Decision, landing_stage
+from flows.engine.fingerprints import Decision, Fingerprints, landing_stage
+from flows.engine.home_state import HomeState
 from flows.engine.run import Run
+from flows.engine.run_days import RunDays
 from flows.lifecycle.progress import Say
-from flows.state.receipts import Fingerprint
+from flows.state.receipts import Fingerprint, Receipts
 from flows.state.schema import suppressed
 from jobs import erasure
 from jobs.cleaning.mapping_analysis import check_expressions
-from jobs.mapping.sources import Source
+from jobs.mapping.sources import Source, SourceMapping
 from jobs.run import Result, run_job, run_landing
 from jobs.spark.files import WrittenDay
 from jobs.stage import Engine, Job
@@ -40,32 +42,33 @@ def check_mapping(run: Run, say: Say) -> None:
     Raises:
         UsageError: some are wrong; all are named.
     """
-    if any(not d.reuse for d in _decisions_of_expressions(run)):
+    if any(not d.reuse for d in _decisions_of_expressions(run.days)):
         say("the mapping's expressions: analysing them")
-        check_expressions(run.spark, run.mapping)
+        check_expressions(run.spark.session, run.mapping)
 
 
-def _decisions_of_expressions(run: Run) -> Iterator[Decision]:
+def _decisions_of_expressions(days: RunDays) -> Iterator[Decision]:
     """What is to be done about days of the stages that compute expressions."""
-    for source in run.mapping.sources:
-        yield from run.land_decisions(source)
-    for table in run.mapping.mapped_tables:
-        yield from run.fingerprints.decisions(job_named(f"clean_{table}"), run.landed_days)
+    for source in days.context.mapping.sources:
+        yield from days.land_decisions(source)
+    for table in days.context.mapping.mapped_tables:
+        job = job_named(f"clean_{table}")
+        yield from days.state.fingerprints.decisions(job, days.landed_days)
 
 
 def land(run: Run, source: Source, say: Say) -> StageReport:
     """Land the source's new and changed files, in one go, and only those."""
     stage = landing_stage(source)
-    decisions = run.land_decisions(source)
+    decisions = run.days.land_decisions(source)
     todo = [d.day for d in decisions if not d.reuse]
     if not todo:
-        return run.report(StageReport(stage, len(decisions), 0), say)
-    run.check_database()
-    by_day = run.files_by_day(source)
+        return run.reports.add(StageReport(stage, len(decisions), 0), say)
+    run.state.check_database()
+    by_day = run.days.files_by_day(source)
     say(f"{stage}: reading {n_of(sum(len(by_day[d]) for d in todo), 'file')}")
     started = time.monotonic()
     result = run_landing(
-        run.spark,
+        run.spark.session,
         source,
         [file for day in todo for file in by_day[day]],
         [] if source.landed_on is not None else todo,
@@ -74,25 +77,27 @@ def land(run: Run, source: Source, say: Say) -> StageReport:
         partial(
             erasure.blanked,
             source=source,
-            settings=run.job_settings,
+            settings=run.context.job_settings,
             keys=suppressed(run.engine),
         ),
     )
     fingerprints = {d.day: d.fingerprint for d in decisions}
     if source.landed_on is not None:
         landed = result.written[LANDED.name]
-        _report_later_rows(run, stage, landed, say)
+        _report_later_rows(stage, landed, run.as_of, say)
         landed |= vanished_days(run.receipts.days(stage), landed)
         fingerprints = dict.fromkeys((*landed, date.min), fingerprints[date.min])
     computed = Computed(stage, decisions, fingerprints, result, 0, started)
-    return _account(run, computed, {LANDED.name: {"source": source.name}}, {}, say)
+    return commit_and_record(run, computed, {LANDED.name: {"source": source.name}}, {}, say)
 
 
-def _report_later_rows(run: Run, stage: str, landed: Mapping[date, WrittenDay], say: Say) -> None:
-    later = sum(written.rows for day, written in landed.items() if day >= run.as_of)
+def _report_later_rows(
+    stage: str, landed: Mapping[date, WrittenDay], as_of: date, say: Say
+) -> None:
+    later = sum(written.rows for day, written in landed.items() if day >= as_of)
     if later:
         rows = n_of(later, "row lands", "rows land")
-        say(f"{stage}: {rows} on {run.as_of} or later: a later night's")
+        say(f"{stage}: {rows} on {as_of} or later: a later night's")
 
 
 def vanished_days(
@@ -125,8 +130,8 @@ def compute(
     decisions = run.fingerprints.decisions(job, days, force)
     todo = sorted(d.day for d in decisions if not d.reuse)
     if not todo:
-        return run.report(StageReport(name, len(decisions), 0), say)
-    run.check_database()
+        return run.reports.add(StageReport(name, len(decisions), 0), say)
+    run.state.check_database()
     say(f"{name}: {span_of_days(todo)}")
     started = time.monotonic()
     result, rows_in = write(run, job, todo, engine, name)
@@ -141,7 +146,7 @@ def compute(
     fingerprints = {d.day: d.fingerprint for d in decisions}
     computed = Computed(name, decisions, fingerprints, result, rows_in, started)
     where = {QUARANTINE.name: {"table_name": job.writes[0].name}}
-    return _account(run, computed, where, notes, say)
+    return commit_and_record(run, computed, where, notes, say)
 
 
 def compare_with_single_days(
@@ -174,49 +179,52 @@ def write(
     run: Run, job: Job, days: Sequence[date], engine: Engine | None, folder: str
 ) -> tuple[Result, int]:
     """Compute days of a job into a folder of this run, committing nothing; and rows read."""
-    inputs, rows_in = inputs_of(run, job, days)
+    inputs, rows_in = inputs_of(run.state, run.mapping, job, days)
     result = run_job(
-        run.spark,
+        run.spark.session,
         job,
         inputs,
         days,
         run.lake.staging(run.run_id, folder),
-        run.job_settings,
+        run.context.job_settings,
         run.settings.files_per_day,
         engine or ("one-pass" if len(days) > 1 else "per-day"),
     )
     return result, rows_in
 
 
-def inputs_of(run: Run, job: Job, days: Sequence[date]) -> tuple[dict[str, list[str]], int]:
+def inputs_of(
+    state: HomeState, mapping: SourceMapping, job: Job, days: Sequence[date]
+) -> tuple[dict[str, list[str]], int]:
     """Files that the job reads for these days, by table, and their rows."""
-    base = base_of(run, job, days[0])
+    lake, fingerprints = state.lake, state.fingerprints
+    base = base_of(fingerprints, state.receipts, job, days[0])
     inputs: dict[str, list[str]] = {}
     rows = 0
     for table in dict.fromkeys(read.table for read in job.reads):
         where = None
         if table is LANDED:
-            fed = run.mapping.feeding(job.writes[0].name)
+            fed = mapping.feeding(job.writes[0].name)
             where = {"source": [source.name for source, _ in fed]}
-        wanted = {p for day in days for p in run.fingerprints.partitions(job, table, day, base)}
-        files = run.lake.files_of_days(table, wanted, where)
+        wanted = {p for day in days for p in fingerprints.partitions(job, table, day, base)}
+        files = lake.files_of_days(table, wanted, where)
         inputs[table.name] = [file.path for file in files]
         rows += sum(file.rows for file in files)
     if job.incremental is not None:
-        files = run.lake.files_of_days(job.incremental, [base] if base else [])
+        files = lake.files_of_days(job.incremental, [base] if base else [])
         inputs[job.incremental.name] = [file.path for file in files]
         rows += sum(file.rows for file in files)
     return inputs, rows
 
 
-def base_of(run: Run, job: Job, first: date) -> date | None:
+def base_of(fingerprints: Fingerprints, receipts: Receipts, job: Job, first: date) -> date | None:
     """The newest day of the table that an incremental job may start from to compute `first`."""
     if job.incremental is None:
         return None
     states = job_named(job.incremental.name)
-    for day in reversed(run.receipts.days(states.name)):
+    for day in reversed(receipts.days(states.name)):
         early = day < first or (day == first and states is not job)
-        if early and run.fingerprints.decisions(states, [day])[0].reuse:
+        if early and fingerprints.decisions(states, [day])[0].reuse:
             return day
     return None
 
@@ -235,7 +243,7 @@ class Computed:
     """By the monotonic clock."""
 
 
-def _account(
+def commit_and_record(
     run: Run,
     computed: Computed,
     where: Mapping[str, Mapping[str, str]],
@@ -258,7 +266,7 @@ def _account(
     )
     run.receipts.write(receipts_of(work, outputs, rows, run.run_id))
     run.fingerprints.invalidate(computed.stage)
-    return run.report(report_of(work, computed.decisions, computed.result), say)
+    return run.reports.add(report_of(work, computed.decisions, computed.result), say)
 
 
 def span_of_days(days: Sequence[date]) -> str:

@@ -11,9 +11,11 @@ from sqlalchemy import Engine, insert, select
 
 from contracts.errors import ContractError, UsageError
 from contracts.tables import NO_MODEL
-from flows.engine.run import Run
+from flows.engine.home_state import HomeState
+from flows.engine.run_context import RunContext
 from flows.learning.fingerprints import not_trained
 from flows.release.releases import Releases
+from flows.state.receipts import Receipts
 from flows.state.schema import ACCEPTED
 
 
@@ -55,39 +57,39 @@ class Choice:
     """Whether the challenger scores only once a person approves it."""
 
 
-def model_of_night(run: Run) -> str | None:
+def model_of_night(context: RunContext, state: HomeState) -> str | None:
     """The model that tonight scores with; None while it is not trained."""
-    report = training_report(run)
-    return None if report is None else choice_of(run, report).model_id
+    report = training_report(context, state.receipts)
+    return None if report is None else choice_of(context, state.engine, report).model_id
 
 
-def training_report(run: Run) -> dict[str, Any] | None:
+def training_report(context: RunContext, receipts: Receipts) -> dict[str, Any] | None:
     """The report of tonight's training; None if there was none yet."""
-    if run.settings.no_train:
-        return not_trained(run)
-    receipt = run.receipts.get("train", run.as_of)
+    if context.settings.no_train:
+        return not_trained(context)
+    receipt = receipts.get("train", context.as_of)
     return None if receipt is None else dict(receipt.outputs)
 
 
-def trained_tonight(run: Run) -> dict[str, Any]:
+def trained_tonight(context: RunContext, receipts: Receipts) -> dict[str, Any]:
     """The report of tonight's training.
 
     Raises:
         ContractError: there was none.
     """
-    report = training_report(run)
+    report = training_report(context, receipts)
     if report is None:
-        raise ContractError(f"no model was trained as of {run.as_of}")
+        raise ContractError(f"no model was trained as of {context.as_of}")
     return report
 
 
-def choice_of(run: Run, report: Mapping[str, Any]) -> Choice:
+def choice_of(context: RunContext, engine: Engine, report: Mapping[str, Any]) -> Choice:
     """By the report of tonight's training, and what people have approved."""
     return chosen(
         report,
-        Releases(run.engine).champion(run.as_of),
-        accepted(run.engine, str(report["model_id"])),
-        run.settings.failed_tasks == "base_rate",
+        Releases(engine).champion(context.as_of),
+        accepted(engine, str(report["model_id"])),
+        context.settings.failed_tasks == "base_rate",
     )
 
 

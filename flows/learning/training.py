@@ -2,57 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 from contracts.specs import DatasetSpec, MlflowRunSpec, TrainSpec
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import git_commit
-from flows.engine.run import Run
+from flows.engine.run_context import RunContext
+from flows.lake.lake import Lake
 from flows.learning.fingerprints import TrainInputs
 from flows.storage.location import plain_path
 
 
 def train_spec(
-    run: Run,
+    context: RunContext,
+    lake: Lake,
     inputs: TrainInputs,
-    files: Sequence[str],
+    files: Mapping[date, Sequence[str]],
     champion: str | None,
     checkpoints: Path,
 ) -> TrainSpec:
-    """Train on `files` of the night's example days.
+    """What the night's training is asked for.
 
-    `champion` is the folder of the model to compare with, and in `checkpoints` a training that is
-    killed leaves its state.
+    Args:
+        context: what the run knows.
+        lake: has the examples.
+        inputs: what else training is a function of.
+        files: the files of each of the night's example days, in order.
+        champion: the folder of the model to compare with.
+        checkpoints: where a training that is killed leaves its state.
     """
-    home = run.settings.home_folder
     return TrainSpec(
-        files=tuple(files),
-        as_ofs=tuple(run.example_days),
+        files=tuple(file for of_day in files.values() for file in of_day),
+        as_ofs=tuple(files),
         known_until=inputs.known_until,
         settle_days=inputs.settle_days,
         tasks=inputs.tasks,
         config=inputs.config,
-        folder=str(home.process_folder(run.run_id, "train")),
+        folder=str(context.settings.home_folder.process_folder(context.run_id, "train")),
         first_as_of=inputs.first_as_of,
         champion=champion,
         champion_withheld=inputs.champion_withheld,
-        run=_mlflow_run(run),
+        run=_mlflow_run(context, lake),
         single_task_twins=inputs.single_task_twins,
         checkpoints=str(checkpoints),
     )
 
 
-def _mlflow_run(run: Run) -> MlflowRunSpec:
-    snapshot = str(run.lake.snapshot(EXAMPLES))
+def _mlflow_run(context: RunContext, lake: Lake) -> MlflowRunSpec:
+    """How the training appears in MLflow."""
+    snapshot = str(lake.snapshot(EXAMPLES))
     return MlflowRunSpec(
-        experiment=f"nightjar-{run.mapping.name}",
-        artifact_location=run.settings.home_folder.mlflow_artifacts_uri,
-        name=f"{run.as_of}",
-        datasets=(DatasetSpec(EXAMPLES.name, snapshot, plain_path(run.lake.location)),),
+        experiment=f"nightjar-{context.mapping.name}",
+        artifact_location=context.settings.home_folder.mlflow_artifacts_uri,
+        name=f"{context.as_of}",
+        datasets=(DatasetSpec(EXAMPLES.name, snapshot, plain_path(lake.location)),),
         tags={
-            "as_of": str(run.as_of),
-            "nightjar_run": run.run_id,
+            "as_of": str(context.as_of),
+            "nightjar_run": context.run_id,
             "git_commit": git_commit() or "none",
             "examples_snapshot": snapshot,
         },

@@ -101,7 +101,7 @@ def of_settings(settings: NightjarSettings, as_of: str | None, max_rows: int | N
                 max_rows,
                 Path(folder),
                 settings.training_days,
-                Limits(settings.max_quarantined_share, settings.max_quarantine_jump),
+                Limits.of(settings),
                 settings.train.evaluation.min_rows,
                 before,
             )

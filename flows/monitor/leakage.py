@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 import duckdb
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
+from sqlalchemy import Engine
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.counts import n_of
@@ -20,6 +21,7 @@ from contracts.tables import NO_MODEL, USER_FEATURES
 from contracts.tasks import TASKS
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.lifecycle.progress import Say
 from flows.release.duckdb_views import first_row
 from flows.release.model_registry import Registry
@@ -83,7 +85,7 @@ def canary(run: Run, cut: date, say: Say) -> Canaries:
     Raises:
         UsageError: nothing landed before `cut`, or after it.
     """
-    spark = run.spark
+    spark = run.spark.session
     clean = {
         table.name: read_table(spark, table, [f.path for f in run.lake.files(table)])
         for table in CLEAN_TABLES
@@ -93,10 +95,11 @@ def canary(run: Run, cut: date, say: Say) -> Canaries:
     files = {}
     for name, world in worlds.items():
         say(f"canary: features of the {name} world as of {cut}")
-        files[name] = _features(run, world, cut, name)
+        folder = run.scratch_files(f"canary_{name}")
+        files[name] = _features(spark, world, cut, folder)
     n_pairs, seen, moved = compare_twins(files["planted"], files["altered"], cut)
     with in_memory() as connection:
-        tasks = _scored(run, connection, files["planted"], cut, say)
+        tasks = _scored(run.context, run.engine, connection, files["planted"], cut, say)
     return Canaries(cut, n_pairs, seen, moved, tasks)
 
 
@@ -131,10 +134,12 @@ def compare_twins(
     return n_pairs, seen, moved
 
 
-def _features(run: Run, world: Mapping[str, DataFrame], cut: date, name: str) -> list[str]:
-    folder = run.scratch_files(f"canary_{name}")
+def _features(
+    spark: SparkSession, world: Mapping[str, DataFrame], cut: date, folder: str
+) -> list[str]:
+    """Files of the features of a world, written into `folder`."""
     rows = features_from_clean(world, [cut])
-    return list(write_days(run.spark, rows, USER_FEATURES, [cut], folder)[cut].files)
+    return list(write_days(spark, rows, USER_FEATURES, [cut], folder)[cut].files)
 
 
 def _differing(connection: duckdb.DuckDBPyConnection, joined: str) -> dict[str, int]:
@@ -151,18 +156,22 @@ def _differing(connection: duckdb.DuckDBPyConnection, joined: str) -> dict[str, 
 
 
 def _scored(
-    run: Run, connection: duckdb.DuckDBPyConnection, files: list[str], cut: date, say: Say
+    context: RunContext,
+    engine: Engine,
+    connection: duckdb.DuckDBPyConnection,
+    files: Sequence[str],
+    cut: date,
+    say: Say,
 ) -> dict[str, tuple[float, float]]:
     """How well scores tell twins with a future from those without; nothing without a model."""
-    current = Releases(run.engine).current()
+    current = Releases(engine).current()
     if current is None or current.model_id == NO_MODEL:
         return {}
-    home = run.settings.home_folder
-    folder = home.process_folder(run.run_id)
+    folder = context.process_folder
     spec = ScoreDay(
         files=tuple(files),
         as_of=cut,
-        model=str(Registry(run.settings).fetch(current.model_id)),
+        model=str(Registry(context.settings).fetch(current.model_id)),
         release_id="canary",
         path=f"{folder}/canary/{cut}.parquet",
         scratch=str(folder / "canary"),
@@ -192,6 +201,6 @@ def _scored(
     return aucs
 
 
-def default_cut(run: Run) -> date:
+def default_cut(newest: date) -> date:
     """A month before the newest released day, so that there is a future to leak."""
-    return run.as_of - timedelta(days=30)
+    return newest - timedelta(days=30)

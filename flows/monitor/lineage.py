@@ -28,15 +28,20 @@ from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS
 from contracts.tile_tables import TILES, USER_DAYS, USER_ITEM_DAYS
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.engine.spark_stages import inputs_of
+from flows.lake.lake import Lake
 from flows.lifecycle.errors import sentence
 from flows.lifecycle.progress import Say
 from flows.release.duckdb_views import first_row
 from flows.release.model_registry import Registry
 from flows.release.parquet_views import read_files
 from flows.release.releases import Release, Releases
+from flows.settings import NightjarSettings
+from flows.state.receipts import Receipts
 from flows.storage.duckdb_connections import in_memory
 from flows.storage.parquet_files import read_rows
+from jobs.mapping.sources import SourceMapping
 from jobs.spark.files import read_table, write_days
 from jobs.stages import job_named
 
@@ -68,7 +73,7 @@ class Origin:
     """What came out differently when it was recomputed; nothing if all of it matched."""
 
 
-def explain(night: Run, who: str, day: date, say: Say) -> Origin:
+def explain(run: Run, who: str, day: date, say: Say) -> Origin:
     """The origin of a user's scores as of a day, with features and scores recomputed.
 
     `who` is a `user_key`, or a raw user id, which is hashed.
@@ -77,47 +82,52 @@ def explain(night: Run, who: str, day: date, say: Say) -> Origin:
         ContractError: there is no release.
         UsageError: it has no such user or day.
     """
-    release = Releases(night.engine).current()
+    release = Releases(run.engine).current()
     if release is None:
         raise ContractError("nothing has been released yet: run `nightjar run`")
-    scores = _row(night, USER_SCORES, day, who, release)
+    lake = run.lake
+    scores = _row(lake, USER_SCORES, day, who, release)
     if scores is None:
-        hashed = night.key.of(who)
-        scores, who = _row(night, USER_SCORES, day, hashed, release), hashed
+        hashed = run.context.key.of(who)
+        scores, who = _row(lake, USER_SCORES, day, hashed, release), hashed
     if scores is None:
         raise UsageError(
             f"release {release.release_id} has no scores of that user as of {day}; "
             'nightjar sql "SELECT DISTINCT as_of FROM user_scores" lists its days'
         )
-    features = _row(night, USER_FEATURES, day, who, release) or {}
-    receipt = night.receipts.get("user_features", day)
-    rows = _clean_rows(night, who, day)
+    rows = _clean_rows(lake, who, day)
     origin = Origin(
         who,
         day,
         scores,
         release,
-        _model(night, str(scores["model_id"])),
-        features,
-        {
-            "run": receipt.run_id,
-            "git commit": receipt.git_commit,
-            "computed at": receipt.finished_at,
-            "engine": receipt.outputs[USER_FEATURES.name].get("engine", "per-day"),
-            "inputs": receipt.fingerprint.inputs,
-        }
-        if receipt
-        else {},
-        _tiles(night, who, day),
+        _model(run.settings, run.receipts, str(scores["model_id"])),
+        _row(lake, USER_FEATURES, day, who, release) or {},
+        _computed(run.receipts, day),
+        _tiles(lake, who, day),
         rows,
-        _files(night, rows),
+        _files(lake, run.mapping, rows),
     )
-    origin.mismatches += _mismatches(night, origin, say)
+    origin.mismatches += _mismatches(run, origin, say)
     return origin
 
 
-def _row(night: Run, table: Table, day: date, who: str, release: Release) -> dict[str, Any] | None:
-    for file in night.lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
+def _computed(receipts: Receipts, day: date) -> dict[str, Any]:
+    """When and how the features of a day were computed; nothing if no receipt says so."""
+    receipt = receipts.get("user_features", day)
+    if receipt is None:
+        return {}
+    return {
+        "run": receipt.run_id,
+        "git commit": receipt.git_commit,
+        "computed at": receipt.finished_at,
+        "engine": receipt.outputs[USER_FEATURES.name].get("engine", "per-day"),
+        "inputs": receipt.fingerprint.inputs,
+    }
+
+
+def _row(lake: Lake, table: Table, day: date, who: str, release: Release) -> dict[str, Any] | None:
+    for file in lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
         rows = read_rows(file.path, filters=[("user_key", "=", who), ("as_of", "=", day)])
         if rows.num_rows:
             row: dict[str, Any] = rows.to_pylist()[0]
@@ -125,23 +135,23 @@ def _row(night: Run, table: Table, day: date, who: str, release: Release) -> dic
     return None
 
 
-def _model(night: Run, model_id: str) -> dict[str, Any]:
+def _model(settings: NightjarSettings, receipts: Receipts, model_id: str) -> dict[str, Any]:
     """What is known of how a model was trained; of none, that it is none."""
     if model_id == NO_MODEL:
         return {"model": f"{NO_MODEL}: nobody is scored in this release"}
-    for day in night.receipts.days("train"):
-        receipt = night.receipts.get("train", day)
+    for day in receipts.days("train"):
+        receipt = receipts.get("train", day)
         if receipt is not None and receipt.outputs["model_id"] == model_id:
             return {
                 "model": model_id,
                 "trained for": day,
-                **mlflow_of(Registry(night.settings), model_id, receipt.outputs["run_id"]),
+                **mlflow_of(Registry(settings), model_id, receipt.outputs["run_id"]),
                 "rows": receipt.rows_in,
                 "training snapshot": receipt.outputs.get("examples_snapshot"),
                 "examples": receipt.fingerprint.inputs,
                 "git commit": receipt.git_commit,
             }
-    return {"model": model_id, **mlflow_of(Registry(night.settings), model_id)}
+    return {"model": model_id, **mlflow_of(Registry(settings), model_id)}
 
 
 def mlflow_of(registry: Registry, model_id: str, run_id: str | None = None) -> dict[str, Any]:
@@ -154,13 +164,13 @@ def mlflow_of(registry: Registry, model_id: str, run_id: str | None = None) -> d
     return {"MLflow run": run, "registered version": version or "none", **(tags or {})}
 
 
-def _tiles(night: Run, who: str, day: date) -> list[dict[str, Any]]:
+def _tiles(lake: Lake, who: str, day: date) -> list[dict[str, Any]]:
     """The user's tiles in the widest window, as known at `day`."""
     first = day - timedelta(days=max(WINDOWS) + 1)
     nothing = dict.fromkeys((n for n in USER_DAYS.names if n not in USER_DAYS.grain), 0)
     tiles: dict[tuple[date, date], dict[str, Any]] = {}
     for table in TILES.values():
-        paths = [f.path for f in night.lake.files(table, first, day)]
+        paths = [f.path for f in lake.files(table, first, day)]
         if not paths:
             continue
         for row in read_rows(*paths, filters=[("user_key", "=", who)]).to_pylist():
@@ -170,11 +180,12 @@ def _tiles(night: Run, who: str, day: date) -> list[dict[str, Any]]:
     return [tiles[days] for days in sorted(tiles)]
 
 
-def _clean_rows(night: Run, who: str, day: date) -> list[tuple[str, int, date, date]]:
+def _clean_rows(lake: Lake, who: str, day: date) -> list[tuple[str, int, date, date]]:
+    """Clean tables with rows of a user as of a day: how many, first and last landing day."""
     counts = []
     with in_memory() as connection:
         for table in CLEAN_TABLES:
-            paths = [f.path for f in night.lake.files(table, end=day)]
+            paths = [f.path for f in lake.files(table, end=day)]
             if not paths or USER_KEY.name not in table.names:
                 continue
             read_files(connection, paths).create_view(table.name)
@@ -189,15 +200,16 @@ def _clean_rows(night: Run, who: str, day: date) -> list[tuple[str, int, date, d
     return counts
 
 
-def _files(night: Run, rows: Sequence[tuple[str, int, date, date]]) -> list[tuple[str, str, int]]:
+def _files(
+    lake: Lake, mapping: SourceMapping, rows: Sequence[tuple[str, int, date, date]]
+) -> list[tuple[str, str, int]]:
     """Raw files that landed between a user's first and last row of a table, newest first."""
     raw_files: set[tuple[str, str, int]] = set()
     with in_memory() as connection:
         for table, _, first, last in rows:
-            sources = [source.name for source, _ in night.mapping.feeding(table)]
-            paths = [
-                f.path for f in night.lake.files(LANDED, first, last + _ONE, {"source": sources})
-            ]
+            sources = [source.name for source, _ in mapping.feeding(table)]
+            landed = lake.files(LANDED, first, last + _ONE, {"source": sources})
+            paths = [file.path for file in landed]
             if paths:
                 read_files(connection, paths).create_view("landed", replace=True)
                 raw_files.update(
@@ -210,9 +222,9 @@ def _files(night: Run, rows: Sequence[tuple[str, int, date, date]]) -> list[tupl
     return sorted(raw_files, key=lambda f: (f[1], f[0]), reverse=True)
 
 
-def _mismatches(night: Run, origin: Origin, say: Say) -> list[str]:
+def _mismatches(run: Run, origin: Origin, say: Say) -> list[str]:
     """Recompute the user's features from tiles, and the scores with the artifact: what differs."""
-    path = _recomputed_features(night, origin, say)
+    path = _recomputed_features(run, origin, say)
     recomputed = read_rows(path).to_pylist()[0]
     problems = [
         f"feature {name}: {origin.features.get(name)!r} in the lake, {value!r} recomputed"
@@ -221,7 +233,8 @@ def _mismatches(night: Run, origin: Origin, say: Say) -> list[str]:
     ]
     if origin.scores["model_id"] == NO_MODEL:
         return problems
-    for name, value in _recomputed_scores(night, origin, path, say).items():
+    recomputed = _recomputed_scores(run.context, run.lake, origin, path, say)
+    for name, value in recomputed.items():
         if name.startswith("percentile_") or name not in origin.scores:
             continue  # a rank among all users; a column that the row was published before
         if not _alike(origin.scores[name], value):
@@ -229,14 +242,13 @@ def _mismatches(night: Run, origin: Origin, say: Say) -> list[str]:
     return problems
 
 
-def _recomputed_features(night: Run, origin: Origin, say: Say) -> str:
+def _recomputed_features(run: Run, origin: Origin, say: Say) -> str:
     """The file of the user's row of features, from tiles."""
     job, day, who = job_named("user_features"), origin.as_of, origin.user_key
     say(f"explain: the features of {who[:8]} as of {day} again, from tiles")
-    inputs, _ = inputs_of(night, job, [day])
-    frames = {
-        name: read_table(night.spark, table_named(name), files) for name, files in inputs.items()
-    }
+    inputs, _ = inputs_of(run.state, run.mapping, job, [day])
+    spark = run.spark.session
+    frames = {name: read_table(spark, table_named(name), files) for name, files in inputs.items()}
     is_of_user = F.col("user_key") == who
     followed = [
         row[0]
@@ -253,25 +265,26 @@ def _recomputed_features(night: Run, origin: Origin, say: Say) -> str:
             frames[name] = rows.where(F.col("user_key").isin([who, *followed]))
         elif USER_KEY.name in rows.columns and name != ITEM_FEATURES.name:
             frames[name] = rows.where(is_of_user)
-    features = job.compute(frames, [day], night.job_settings).tables[USER_FEATURES.name]
-    folder = night.scratch_files("explain")
-    written = write_days(night.spark, features.where(is_of_user), USER_FEATURES, [day], folder)
+    features = job.compute(frames, [day], run.context.job_settings).tables[USER_FEATURES.name]
+    folder = run.scratch_files("explain")
+    written = write_days(spark, features.where(is_of_user), USER_FEATURES, [day], folder)
     (path,) = written[day].files
     return path
 
 
-def _recomputed_scores(night: Run, origin: Origin, path: str, say: Say) -> dict[str, Any]:
+def _recomputed_scores(
+    context: RunContext, lake: Lake, origin: Origin, path: str, say: Say
+) -> dict[str, Any]:
     """The row of scores of the features in `path`; what moved them is noted in `origin`."""
-    home, day = night.settings.home_folder, origin.as_of
-    runs = home.process_folder(night.run_id)
-    model = str(Registry(night.settings).fetch(str(origin.scores["model_id"])))
+    day, runs = origin.as_of, context.process_folder
+    model = str(Registry(context.settings).fetch(str(origin.scores["model_id"])))
     base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
     withheld = {  # by the model itself, or as a later night found
         task.name: "it was not published"
         for task in TASKS
         if origin.scores.get(task.method, BY_MODEL) != BY_MODEL
     }
-    background = tuple(f.path for f in night.lake.files(USER_FEATURES, day, day + _ONE))
+    background = tuple(f.path for f in lake.files(USER_FEATURES, day, day + _ONE))
     origin.reasons = run_models(ExplainSpec(path, background, model, withheld), runs, say)
     spec = ScoreDay(
         files=(path,),

@@ -20,6 +20,7 @@ from contracts.values import masked
 from flows.lake.lake import Lake
 from flows.release.duckdb_views import select_from
 from flows.release.parquet_views import as_pattern
+from flows.settings import NightjarSettings
 from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 from jobs.cleaning.erased_rows import element_of
 
@@ -40,6 +41,11 @@ class Limits:
     max_jump: float | None = None
     """The share of a day's rows that a reason may drop beyond the highest of the four weeks before,
     source by source; looked at for days of the last week."""
+
+    @classmethod
+    def of(cls, settings: NightjarSettings) -> Limits:
+        """Those that the settings say."""
+        return cls(settings.max_quarantined_share, settings.max_quarantine_jump)
 
 
 NO_LIMITS = Limits()

@@ -18,11 +18,13 @@ from contracts.tasks import TASKS, task_named
 from flows.engine.accounting import Work
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import decide, table_shape
+from flows.engine.home_state import HomeState
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.lifecycle.progress import Say
 from flows.release.releases import Releases
-from flows.state.receipts import WITHDRAWN, Fingerprint
+from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
 
 STAGE = SCOREBOARD.name
 CATCH_UP_DAYS = 31
@@ -32,63 +34,64 @@ MIN_ERRORS = 3.0
 """Standard errors that a mean must be off before it counts as more than chance."""
 
 
-def due(run: Run) -> tuple[date, ...]:
+def due(context: RunContext, state: HomeState) -> tuple[date, ...]:
     """Published days of which more is known than the scoreboard says, oldest first.
 
     Each comes up once per task: on the night after its window, and the days for late rows, are
     over.
     """
-    published = _published(run)
+    published, receipts = _published(context, state), state.receipts
     days = []
-    for day in run.receipts.days("score"):
-        scored = run.receipts.get("score", day)
+    for day in receipts.days("score"):
+        scored = receipts.get("score", day)
         if scored is None or scored.outputs["path"] not in published:
             continue
         if scored.fingerprint.inputs == WITHDRAWN:
             continue
-        if not closed_tasks(run, day, scored.outputs["tasks"]):
+        if not closed_tasks(context, day, scored.outputs["tasks"]):
             continue
-        receipt = run.receipts.get(STAGE, day)
-        if not decide(STAGE, day, scoreboard_fingerprint(run, day), receipt).reuse:
+        fingerprint = scoreboard_fingerprint(context, receipts, day)
+        if not decide(STAGE, day, fingerprint, receipts.get(STAGE, day)).reuse:
             days.append(day)
     return tuple(days)
 
 
-def _published(run: Run) -> set[str]:
+def _published(context: RunContext, state: HomeState) -> set[str]:
     """Files of the scores that are published, as far back as an outcome may become known."""
-    current = Releases(run.engine).current()
+    current = Releases(state.engine).current()
     if current is None:
         return set()
-    reach = max(t.closes_after for t in TASKS) + run.settings.settle_days + CATCH_UP_DAYS
-    earliest = run.as_of - timedelta(days=reach)
+    settle_days = context.settings.settle_days
+    reach = max(t.closes_after for t in TASKS) + settle_days + CATCH_UP_DAYS
+    earliest = context.as_of - timedelta(days=reach)
     snapshot = current.snapshots[USER_SCORES.name]
-    files = run.lake.files(USER_SCORES, earliest, run.as_of, None, snapshot)
+    files = state.lake.files(USER_SCORES, earliest, context.as_of, None, snapshot)
     return {file.path for file in files}
 
 
-def scoreboard_fingerprint(run: Run, day: date) -> Fingerprint:
+def scoreboard_fingerprint(context: RunContext, receipts: Receipts, day: date) -> Fingerprint:
     """Of the comparison of one scored day with what happened.
 
     Raises:
         ContractError: the day was never scored.
     """
-    scored = run.receipts.get("score", day)
+    scored = receipts.get("score", day)
     if scored is None:
         raise ContractError(f"there are no scores as of {day} to compare with what happened")
     return Fingerprint(
         code_fingerprint(("models.evaluation.scoreboard",)) + table_shape((SCOREBOARD,)),
-        hash_of(closed_tasks(run, day, scored.outputs["tasks"])),
+        hash_of(closed_tasks(context, day, scored.outputs["tasks"])),
         hash_of([scored.outputs["release_id"], scored.outputs["model_id"]]),
     )
 
 
-def closed_tasks(run: Run, day: date, tasks: Sequence[str]) -> list[str]:
+def closed_tasks(context: RunContext, day: date, tasks: Sequence[str]) -> list[str]:
     """Of the tasks that were scored as of `day`, those whose outcome is known."""
-    settle = run.settings.settle_days
+    settle = context.settings.settle_days
     return [
         name
         for name in tasks
-        if label_is_closed(day, task_named(name).closes_after, settle, run.as_of)
+        if label_is_closed(day, task_named(name).closes_after, settle, context.as_of)
     ]
 
 
@@ -99,13 +102,12 @@ def compare(run: Run, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
         The rows.
     """
     if not days:
-        run.reused(STAGE, say)
+        run.reports.reused(STAGE, say)
         return []
     started = time.monotonic()
-    fingerprints = {day: scoreboard_fingerprint(run, day) for day in days}
-    home = run.settings.home_folder
-    folder = home.process_folder(run.run_id)
-    compared = run_models(ScoreboardSpec(_days(run, days)), folder, say)["days"]
+    fingerprints = {day: scoreboard_fingerprint(run.context, run.receipts, day) for day in days}
+    spec = ScoreboardSpec(_days(run.context, run.state, days))
+    compared = run_models(spec, run.context.process_folder, say)["days"]
     rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
     snapshot = run.lake.replace_rows(SCOREBOARD, rows, days, {})
     outputs = {}
@@ -121,21 +123,21 @@ def compare(run: Run, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
     return rows
 
 
-def _days(run: Run, days: Sequence[date]) -> tuple[ScoreboardDay, ...]:
+def _days(context: RunContext, state: HomeState, days: Sequence[date]) -> tuple[ScoreboardDay, ...]:
     """What the process is to compare; without days of which a table has no rows any more."""
-    current = Releases(run.engine).current()
+    current = Releases(state.engine).current()
     snapshot = None if current is None else current.snapshots[USER_SCORES.name]
     compared = []
     for day in days:
         span = (day, day + _ONE)
-        scored = run.receipts.get("score", day)
+        scored = state.receipts.get("score", day)
         files = {
-            "scores": run.lake.files(USER_SCORES, *span, snapshot=snapshot),
-            "labels": run.lake.files(LABELS, *span),
-            "features": run.lake.files(USER_FEATURES, *span),
+            "scores": state.lake.files(USER_SCORES, *span, snapshot=snapshot),
+            "labels": state.lake.files(LABELS, *span),
+            "features": state.lake.files(USER_FEATURES, *span),
         }
         if scored is not None and all(files.values()):
-            tasks = closed_tasks(run, day, scored.outputs["tasks"])
+            tasks = closed_tasks(context, day, scored.outputs["tasks"])
             paths = {name: tuple(f.path for f in listed) for name, listed in files.items()}
             compared.append(ScoreboardDay(day, **paths, tasks=tuple(tasks)))
     return tuple(compared)

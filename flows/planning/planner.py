@@ -15,10 +15,10 @@ from typing import Any
 
 from contracts.hashes import hash_of
 from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide
-from flows.engine.run import Run
+from flows.engine.run_days import RunDays
 from flows.planning.plan import Plan, Planned, cost_of, plan_of
 from flows.planning.process_fingerprints import FINGERPRINTS
-from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays
+from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays, states_of
 from jobs.stage import Stage
 from jobs.stages import SPARK_JOBS, job_named, process_named
 
@@ -26,7 +26,7 @@ _ONE = timedelta(days=1)
 
 
 def planned(
-    run: Run,
+    days: RunDays,
     entries: Iterable[Entry],
     call: Mapping[str, Any],
     roots: Mapping[str, str] | None = None,
@@ -34,7 +34,7 @@ def planned(
     """What executing the entries would do now.
 
     Args:
-        run: the run.
+        days: the run's, by what is there now.
         entries: its list of stages.
         call: the command and its options.
         roots: what its token depends on besides raw files, code and configuration.
@@ -42,33 +42,35 @@ def planned(
     Raises:
         ContractError: a check that needs no data says that the run would stop.
     """
-    planner = _Planner(run, roots or {})
+    planner = _Planner(days, roots or {})
     for entry in entries:
         planner.add(entry)
-    # What runs finds the days that really landed.
-    run.expected_days, run.expects_more_days = set(), False
     return plan_of(call, planner.days, planner.roots)
 
 
 class _Planner:
     """Walks the stages in the order in which they would run."""
 
-    def __init__(self, run: Run, roots: Mapping[str, str]):
-        self._run = run
+    def __init__(self, days: RunDays, roots: Mapping[str, str]):
+        self._run_days = days
+        """By what is there, and by what was planned so far."""
+        self._state = days.state
         self._pending: dict[str, list[date]] = {}
         """Stage-days that will be recomputed, in order."""
         self._unknown: set[str] = set()
         """Stages that will write days nobody knows yet."""
         self._costs: dict[str, tuple[int, float, int] | None] = {}
         self.days: list[Planned] = []
-        self.roots = {f"{job.name} code": run.fingerprints.code(job) for job in SPARK_JOBS}
-        self.roots |= {f"lookup {lookup.name}": lookup.content() for lookup in run.mapping.lookups}
+        self.roots = {f"{job.name} code": days.state.fingerprints.code(job) for job in SPARK_JOBS}
+        self.roots |= {
+            f"lookup {lookup.name}": lookup.content() for lookup in days.context.mapping.lookups
+        }
         self.roots |= roots
 
     def add(self, entry: Entry) -> None:
         match entry:
             case Check.history:
-                self._run.check_history()
+                self._run_days.check_history()
             case Check():
                 pass  # they need data, or choose what the score's own entry asks for
             case SideBySide(stages):
@@ -84,28 +86,28 @@ class _Planner:
 
     def _land(self, entry: Landing) -> None:
         """Raw files against what has landed."""
-        stage, pending = entry.stage, []
-        for d in self._run.land_decisions(entry.source):
+        stage, pending, has_more = entry.stage, [], False
+        for d in self._run_days.land_decisions(entry.source):
             self.roots[f"{stage} {d.day}"] = hash_of(asdict(d.fingerprint))
             unknown = d.day == date.min
             self._add(d, None if unknown else d.day)
             if not d.reuse and not unknown:
                 pending.append(d.day)
             elif not d.reuse:
-                pending += [day for day in self._run.receipts.days(stage) if day != date.min]
+                pending += [day for day in self._state.receipts.days(stage) if day != date.min]
                 self._unknown.add(stage)
-                self._run.expects_more_days = True
+                has_more = True
         self._pending[stage] = sorted(pending)
-        self._run.expected_days.update(pending)
+        self._run_days = self._run_days.expecting(pending, has_more)
 
     def _spark_job(self, entry: StageDays) -> None:
         """Decide each day of a Spark job."""
-        job, fingerprints = job_named(entry.stage), self._run.fingerprints
-        days = entry.days(self._run)
+        job, fingerprints = job_named(entry.stage), self._state.fingerprints
+        days = entry.days(self._run_days)
         pending = []
         for d in fingerprints.decisions(job, days, entry.force):
             d, cause = self._cascaded(job, d)
-            if job.settings(self._run.job_settings, d.day) is not None:
+            if job.settings(self._run_days.context.job_settings, d.day) is not None:
                 self.roots[f"{d.stage} {d.day} configuration"] = d.fingerprint.configuration
             self._add(d, d.day, cause)
             if not d.reuse:
@@ -121,13 +123,13 @@ class _Planner:
     def _process(self, entry: StageDays) -> None:
         """Decide each day of a stage that a process computes."""
         process = process_named(entry.stage)
-        model_id = entry.model(self._run) if entry.model is not None else None
+        model_id = entry.model(self._run_days) if entry.model is not None else None
         pending = []
-        for day in entry.days(self._run):
-            fingerprint = FINGERPRINTS[entry.stage](self._run, day, model_id)
+        for day in entry.days(self._run_days):
+            fingerprint = FINGERPRINTS[entry.stage](self._run_days, day, model_id)
             self.roots[f"{entry.stage} {day} code"] = fingerprint.code
             self.roots[f"{entry.stage} {day} configuration"] = fingerprint.configuration
-            receipt = self._run.receipts.get(entry.stage, day)
+            receipt = self._state.receipts.get(entry.stage, day)
             decided = decide(entry.stage, day, fingerprint, receipt, day in entry.force)
             d, cause = self._cascaded(process, decided, process.after)
             self._add(d, day, cause)
@@ -155,8 +157,8 @@ class _Planner:
     def _read_by(self, stage: Stage, day: date) -> Iterator[tuple[str, date | None, date]]:
         """Stages whose output a day of a stage reads, and the half-open range of their days."""
         for read in stage.reads:
-            start, end, before = self._run.fingerprints.range(read, day)
-            for writer in self._run.fingerprints.writers(stage, read.table):
+            start, end, before = self._state.fingerprints.range(read, day)
+            for writer in self._state.fingerprints.writers(stage, read.table):
                 yield writer, start, end if before is None else min(end, before)
 
     def _add(self, decision: Decision, day: date | None, cause: date | None = None) -> None:
@@ -165,24 +167,9 @@ class _Planner:
 
     def _costed(self, planned: Planned) -> Planned:
         if planned.stage not in self._costs:
-            self._costs[planned.stage] = cost_of(self._run.receipts, planned.stage)
+            self._costs[planned.stage] = cost_of(self._state.receipts, planned.stage)
         cost = self._costs[planned.stage]
         if cost is None:
             return planned
         rows, seconds, n_bytes = cost
         return replace(planned, rows=rows, seconds=seconds, bytes=n_bytes)
-
-
-def chunks_of(entry: StageDays, days: Sequence[date]) -> list[tuple[date, ...]]:
-    """Days that are to be computed, in the chunks in which they are."""
-    n = entry.chunk_days or max(len(days), 1)
-    return [tuple(days[first : first + n]) for first in range(0, len(days), n)]
-
-
-def states_of(entry: StageDays, days: Sequence[date]) -> list[StageDays]:
-    """The states that chunks of days start from: each as of its chunk's first day."""
-    incremental = job_named(entry.stage).incremental
-    if entry.chunk_days is None or incremental is None or not days:
-        return []
-    firsts = tuple(chunk[0] for chunk in chunks_of(entry, days))
-    return [StageDays(incremental.name, lambda run: firsts)]

@@ -1,8 +1,8 @@
 """What each kind of run does, as one list in its order: a plan prints it, a run executes it.
 
 Which days a stage has is often known only when its turn comes, for what lands decides it: so an
-entry holds a function of the run, which the plan asks about what it expects, and the run about what
-is there.
+entry holds a function of the run's days, which a plan gives those that it expects to land, and a
+run those that are there.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.tables import NO_MODEL, ON_BRANCH
 from contracts.tile_tables import TILES
 from flows.engine.fingerprints import landing_stage
-from flows.engine.run import Run
+from flows.engine.run_context import RunContext
+from flows.engine.run_days import RunDays
 from flows.learning.gate import model_of_night
-from flows.monitor.scoreboard import due
+from flows.monitor import scoreboard
 from flows.release.releases import Release
 from jobs.mapping.sources import Source, SourceMapping
 from jobs.stage import Engine
+from jobs.stages import job_named
 
-Days = Callable[[Run], Sequence[date]]
+Days = Callable[[RunDays], Sequence[date]]
 """The days of an entry, asked when its turn comes."""
+
+
+ModelOf = Callable[[RunDays], str | None]
+"""The model to score with; None while it is not known."""
 
 
 class Check(StrEnum):
@@ -53,8 +59,8 @@ class StageDays:
     chunk_days: int | None = None
     """Of those that are to be computed, so many go at once, in order, each chunk from the state as
     of its first day; None: all at once, from whatever state there is."""
-    model: Callable[[Run], str | None] | None = None
-    """The model to score with; None while it is not known."""
+    model: ModelOf | None = None
+    """The model to score with."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +84,17 @@ class SideBySide:
 Entry = Check | StageDays | Landing | SideBySide
 
 
-def nightly(run: Run) -> tuple[Entry, ...]:
+def nightly(context: RunContext) -> tuple[Entry, ...]:
     """A night: its data, then its model and scores. Audit and publication follow."""
-    return (*data_stages(run), *model_stages(run))
+    return (*data_stages(context), *model_stages(context.settings.no_train))
 
 
-def data_stages(run: Run) -> tuple[Entry, ...]:
+def data_stages(context: RunContext) -> tuple[Entry, ...]:
     """From raw files to features as of tonight, and examples of the past to learn from."""
     return (
-        *landing(run),
+        *landing(context.mapping),
         Check.history,
-        *cleaning(run),
+        *cleaning(context.mapping),
         Check.limits,
         SideBySide(
             (StageDays("user_state", tonight), StageDays("item_features", past_and_tonight))
@@ -100,14 +106,14 @@ def data_stages(run: Run) -> tuple[Entry, ...]:
     )
 
 
-def model_stages(run: Run) -> tuple[Entry, ...]:
+def model_stages(no_train: bool) -> tuple[Entry, ...]:
     """Tonight's model, everybody's scores, and what else processes write; it waits on branches."""
-    training = () if run.settings.no_train else (StageDays("train", tonight),)
-    return (*training, Check.gate, *released_tables(tonight, model_of_night))
+    training = () if no_train else (StageDays("train", tonight),)
+    return (*training, Check.gate, *released_tables(tonight, model_of_tonight))
 
 
 def released_tables(
-    days: Days, model: Callable[[Run], str | None], force: frozenset[date] = frozenset()
+    days: Days, model: ModelOf, force: frozenset[date] = frozenset()
 ) -> tuple[StageDays, ...]:
     """Every released table that a process writes: all of them, since a release names each."""
     return tuple(
@@ -115,17 +121,19 @@ def released_tables(
     )
 
 
-def landing(run: Run) -> tuple[Entry, ...]:
+def landing(mapping: SourceMapping) -> tuple[Entry, ...]:
     """All raw files, once the mapping is known to be right."""
-    return Check.mapping, SideBySide(tuple(Landing(source) for source in run.mapping.sources))
+    return Check.mapping, SideBySide(tuple(Landing(source) for source in mapping.sources))
 
 
-def cleaning(run: Run, days: Mapping[str, Sequence[date]] | None = None) -> tuple[Entry, ...]:
+def cleaning(
+    mapping: SourceMapping, days: Mapping[str, Sequence[date]] | None = None
+) -> tuple[Entry, ...]:
     """Clean tables and tiles: of every day on which something landed, or of `days` by table."""
     by_table: dict[str, Days]
     of_tiles: Days
     if days is None:
-        mapped = run.mapping.mapped_tables
+        mapped = mapping.mapped_tables
         by_table = {t.name: landed for t in CLEAN_TABLES if t.name in mapped}
         of_tiles = landed
     else:
@@ -133,7 +141,7 @@ def cleaning(run: Run, days: Mapping[str, Sequence[date]] | None = None) -> tupl
         of_tiles = fixed(sorted({day for listed in days.values() for day in listed}))
     return (
         SideBySide(tuple(StageDays(f"clean_{name}", of) for name, of in by_table.items())),
-        SideBySide(tuple(StageDays(name, of_tiles) for name in tiles_of(run.mapping))),
+        SideBySide(tuple(StageDays(name, of_tiles) for name in tiles_of(mapping))),
         StageDays("late_data", of_tiles),
     )
 
@@ -148,7 +156,7 @@ def tiles_of(mapping: SourceMapping) -> tuple[str, ...]:
 
 
 def backfill(
-    run: Run,
+    context: RunContext,
     days: Sequence[date],
     stages: Collection[str],
     engine: Engine,
@@ -161,7 +169,7 @@ def backfill(
     so that analysts see features and labels.
 
     Args:
-        run: the run.
+        context: what the run knows.
         days: as-of days, in order.
         stages: some of `user_features`, `labels`, `examples` and `score`.
         engine: how features of many days are computed.
@@ -177,10 +185,10 @@ def backfill(
     elif "score" in stages:
         model_id = current.model_id
         scores = released_tables(of, lambda _: model_id, forced)
-    chunk_days = 1 if engine == "per-day" else run.settings.chunk_days
+    chunk_days = 1 if engine == "per-day" else context.settings.chunk_days
     return (
-        *landing(run),
-        *cleaning(run),
+        *landing(context.mapping),
+        *cleaning(context.mapping),
         Check.limits,
         StageDays("item_features", of, force=forced),
         StageDays("user_features", of, engine, forced, chunk_days),
@@ -198,17 +206,17 @@ def with_what_they_read(stages: Collection[str]) -> set[str]:
 
 
 def replay(
-    run: Run, dropped: Mapping[str, Sequence[date]], current: Release | None
+    mapping: SourceMapping, dropped: Mapping[str, Sequence[date]], current: Release | None
 ) -> tuple[Entry, ...]:
     """Days of quarantined rows cleaned again; and what depends on them as of the newest released
     day, scored with its model. Before the first night there is none.
 
     Args:
-        run: the run.
+        mapping: the run's.
         dropped: clean table to the days on which it lost rows.
         current: the current release; None: nothing is rebuilt.
     """
-    again = (*landing(run), *cleaning(run, dropped))
+    again = (*landing(mapping), *cleaning(mapping, dropped))
     if current is None:
         return again
     day, model_id = fixed([current.as_of]), current.model_id
@@ -219,30 +227,54 @@ def replay(
     )
 
 
+def states_of(entry: StageDays, days: Sequence[date]) -> list[StageDays]:
+    """The states that chunks of days start from: each as of its chunk's first day."""
+    incremental = job_named(entry.stage).incremental
+    if entry.chunk_days is None or incremental is None or not days:
+        return []
+    return [StageDays(incremental.name, fixed([chunk[0] for chunk in chunks_of(entry, days)]))]
+
+
+def chunks_of(entry: StageDays, days: Sequence[date]) -> list[tuple[date, ...]]:
+    """Days that are to be computed, in the chunks in which they are."""
+    n = entry.chunk_days or max(len(days), 1)
+    return [tuple(days[first : first + n]) for first in range(0, len(days), n)]
+
+
 def fixed(days: Sequence[date]) -> Days:
     """Days that are known from the start."""
     known = tuple(days)
-    return lambda run: known
+    return lambda days: known
 
 
-def tonight(run: Run) -> tuple[date, ...]:
-    return (run.as_of,)
+def tonight(days: RunDays) -> tuple[date, ...]:
+    return (days.as_of,)
 
 
-def landed(run: Run) -> tuple[date, ...]:
+def landed(days: RunDays) -> tuple[date, ...]:
     """Days on which rows landed."""
-    return run.landed_days
+    return days.landed_days
 
 
-def past(run: Run) -> tuple[date, ...]:
+def past(days: RunDays) -> tuple[date, ...]:
     """As-of days to learn from."""
-    return run.example_days
+    return days.example_days
 
 
-def past_and_tonight(run: Run) -> tuple[date, ...]:
-    return (*run.example_days, run.as_of)
+def past_and_tonight(days: RunDays) -> tuple[date, ...]:
+    return (*days.example_days, days.as_of)
 
 
-def past_and_due(run: Run) -> tuple[date, ...]:
+def due(days: RunDays) -> tuple[date, ...]:
+    """As-of days whose published scores can be compared with what happened."""
+    return scoreboard.due(days.context, days.state)
+
+
+def past_and_due(days: RunDays) -> tuple[date, ...]:
     """As-of days to learn from, and those whose published scores can be compared now."""
-    return tuple(sorted({*run.example_days, *due(run)}))
+    return tuple(sorted({*days.example_days, *due(days)}))
+
+
+def model_of_tonight(days: RunDays) -> str | None:
+    """The model that tonight's gate lets score; None while it is not trained."""
+    return model_of_night(days.context, days.state)

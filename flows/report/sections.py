@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from contracts.counts import n_of
@@ -12,12 +13,15 @@ from contracts.segments import ALL
 from contracts.splits import LATER_DAYS
 from contracts.tables import NO_MODEL, SCOREBOARD
 from contracts.tasks import TASKS
-from flows.engine.run import Run
+from flows.engine.home_state import HomeState
+from flows.engine.run_context import RunContext
+from flows.lake.lake import Lake
 from flows.monitor.quarantine import TREND_DAYS, dropped
 from flows.release.diff import Comparison, compare
 from flows.release.drift import DRIFTING, WORST, Drifted, drift
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases
+from flows.state.receipts import Receipts
 
 _ONE = timedelta(days=1)
 LATE_DAYS = 14
@@ -44,52 +48,58 @@ class ReportSections:
 
 
 def report_sections(
-    run: Run, release: Release, trained: Mapping[str, Any], model_id: str
+    context: RunContext,
+    state: HomeState,
+    release: Release,
+    trained: Mapping[str, Any],
+    model_id: str,
 ) -> ReportSections:
     """What there is to say of the release that was just published, beside the one before it."""
-    before = Releases(run.engine).of(release.replaces)
+    settings, lake = context.settings, state.lake
+    database = settings.home_folder.analysts_file
+    before = Releases(state.engine).of(release.replaces)
     return ReportSections(
-        trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(run.lake)[:20]],
-        late=_late(run),
-        scoreboard=_scoreboard(run),
-        history=_history(run),
-        changed=compare(run.settings, before.release_id, release.release_id, None)
-        if before is not None and before.withdrawn_at is None and _is_kept(run, before)
+        trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(lake)[:20]],
+        late=_late(database),
+        scoreboard=_scoreboard(database),
+        history=_history(database),
+        changed=compare(settings, before.release_id, release.release_id, None)
+        if before is not None and before.withdrawn_at is None and _is_kept(lake, before)
         else None,
-        drifted=_drifted(run, before, release) if before is not None else (),
-        card=card(run, trained, model_id),
+        drifted=_drifted(lake, state.receipts, before, release) if before is not None else (),
+        card=card(context, trained, model_id),
     )
 
 
-def _is_kept(run: Run, release: Release) -> bool:
+def _is_kept(lake: Lake, release: Release) -> bool:
     return all(
-        run.lake.has_snapshot(table, release.snapshots[table.name])
+        lake.has_snapshot(table, release.snapshots[table.name])
         for table in DRIFTING
         if table.name in release.snapshots
     )
 
 
-def _late(run: Run) -> Rows:
+def _late(database: Path) -> Rows:
     return query(
-        run.settings.home_folder.analysts_file,
+        database,
         "SELECT landed_on, n_events, n_users, first_day, last_day, n_scores FROM late_ledger "
         f"ORDER BY landed_on DESC LIMIT {LATE_DAYS}",
     )[1]
 
 
-def _scoreboard(run: Run) -> Rows:
+def _scoreboard(database: Path) -> Rows:
     return query(
-        run.settings.home_folder.analysts_file,
+        database,
         "SELECT task, as_of, metric, value, mean_predicted, mean_observed, n_users "
         f"FROM {SCOREBOARD.name} WHERE segment = '{ALL}' "
         "QUALIFY row_number() OVER (PARTITION BY task ORDER BY as_of DESC) = 1 ORDER BY task",
     )[1]
 
 
-def _history(run: Run) -> dict[str, list[tuple[Any, float]]]:
+def _history(database: Path) -> dict[str, list[tuple[Any, float]]]:
     history: dict[str, list[tuple[Any, float]]] = {}
     for task, day, value in query(
-        run.settings.home_folder.analysts_file,
+        database,
         f"SELECT task, as_of, value FROM {SCOREBOARD.name} "
         f"WHERE segment = '{ALL}' AND value IS NOT NULL ORDER BY task, as_of",
     )[1]:
@@ -97,16 +107,16 @@ def _history(run: Run) -> dict[str, list[tuple[Any, float]]]:
     return history
 
 
-def _drifted(run: Run, before: Release, release: Release) -> list[Drifted]:
+def _drifted(lake: Lake, receipts: Receipts, before: Release, release: Release) -> list[Drifted]:
     drifted: list[Drifted] = []
     both = (before, release)
-    if not _is_kept(run, before):
+    if not _is_kept(lake, before):
         return drifted
     for table in DRIFTING:
         old, new = (
             [
                 file.path
-                for file in run.lake.files(
+                for file in lake.files(
                     table, r.as_of, r.as_of + _ONE, snapshot=r.snapshots[table.name]
                 )
             ]
@@ -115,14 +125,16 @@ def _drifted(run: Run, before: Release, release: Release) -> list[Drifted]:
             for r in (before, release)
         )
         if old != new:
-            drifted += [d for d in drift(table, old, new) if d.column not in _rescored(run, both)]
+            drifted += [
+                d for d in drift(table, old, new) if d.column not in _rescored(receipts, both)
+            ]
     return sorted(drifted, key=lambda d: -d.index)[:WORST]
 
 
-def _rescored(run: Run, releases: Sequence[Release]) -> set[str]:
+def _rescored(receipts: Receipts, releases: Sequence[Release]) -> set[str]:
     """Columns of tasks that one of the releases has no scores of by a model: they have not drifted,
     they came, went, or gave way to a base rate."""
-    scored = [run.receipts.get("score", release.as_of) for release in releases]
+    scored = [receipts.get("score", release.as_of) for release in releases]
     return {
         column.name
         for task in TASKS
@@ -131,7 +143,7 @@ def _rescored(run: Run, releases: Sequence[Release]) -> set[str]:
     }
 
 
-def card(run: Run, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
+def card(context: RunContext, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
     """The model card: what scored tonight, what it was trained on, and what it is not for."""
     config, splits = trained.get("config", {}), trained.get("splits", {})
     network, inputs = config.get("network", {}), config.get("inputs", {})
@@ -159,7 +171,7 @@ def card(run: Run, trained: Mapping[str, Any], model_id: str) -> list[tuple[str,
         ("not for", "decisions about a single person without a human look: scores are averages "
          "over people who behaved alike; of those whom a question was not trained on, its score "
          "says little"),
-        ("users", f"{run.mapping.name}; keyed hashes under key {run.key.id}"),
+        ("users", f"{context.mapping.name}; keyed hashes under key {context.key.id}"),
     ]  # fmt: skip
     return rows_of_card
 

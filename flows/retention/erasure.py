@@ -13,19 +13,22 @@ from contracts.errors import ContractError, UsageError
 from contracts.table import Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows.engine.fingerprints import LANDING, landing_stage
+from flows.engine.home_state import HomeState
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.lake import maintenance, rewrite
 from flows.lake.rewrite import Change, Moved
 from flows.release.releases import Releases, show_again
 from flows.retention import personal_rows
 from flows.retention.housekeeping import check_has, known_runs, remove_folders
 from flows.retention.personal_rows import PersonalRows
-from flows.state.receipts import trained_on
+from flows.state.receipts import Receipts, trained_on
 from flows.state.schema import ERASED, RECEIPTS, RELEASES, TRAINED_ON, suppressed
 from flows.steps import publish
 from flows.steps.prefect_tasks import say
 from flows.storage.location import plain_path
 from flows.storage.storage import Storage
+from jobs.mapping.sources import SourceMapping
 from jobs.spark.scratch import remove_left
 
 
@@ -36,17 +39,17 @@ def erase_person(run: Run, key: str, reason: str | None) -> dict[str, Any]:
         UsageError: there is nothing to do.
     """
     engine, root = run.engine, run.settings.home_folder.path
-    check_sources(run)
+    check_sources(run.mapping, run.state)
     current = Releases(engine).current()
     if current is not None:
         check_has(run.lake, current)
     before = key in suppressed(engine)
     if not before:
-        suppress(engine, key, reason, run.started_at)
+        suppress(engine, key, reason, run.context.started_at)
     personal = rows_of(run, key)
     if personal.n_others:
         say(with_others(personal))
-    rewritten = rewrite_tables(run, key, personal)
+    rewritten = rewrite_tables(run.run_id, run.state, key, personal)
     if not personal.rows and not personal.blanks:
         drop_attempt(engine, key, before)
     point_to(run, key, rewritten)
@@ -57,7 +60,7 @@ def erase_person(run: Run, key: str, reason: str | None) -> dict[str, Any]:
         "rows_of_others": personal.n_others,
         "rows": personal.rows,
         "files_rewritten": sum(one.files for one in rewritten.values()),
-        "files_removed": remove_files(run, key, reached),
+        "files_removed": remove_files(run.context, run.state, key, reached),
         "models_marked": models_of(engine, key),
     }
     keep_receipt(engine, key, receipt)
@@ -68,7 +71,7 @@ def rows_of(run: Run, key: str) -> PersonalRows:
     """Where the person is: as the attempt before has kept it, or looked for now, and kept."""
     personal = personal_rows.unfinished(run.engine, key)
     if personal is None:
-        personal = personal_rows.find(run, {key})
+        personal = personal_rows.find(run.spark, run.lake, run.context.job_settings, {key})
         reached, root = maintenance.reached_files(run.lake), run.settings.home_folder.path
         personal_rows.keep_first(run.engine, key, personal, reached, root)
     return personal
@@ -95,24 +98,24 @@ def drop_attempt(engine: Engine, key: str, before: bool) -> NoReturn:
     )
 
 
-def check_sources(run: Run) -> None:
+def check_sources(mapping: SourceMapping, state: HomeState) -> None:
     """Refuse where raw rows are kept that the mapping says nothing of: whom they name cannot be
     told, though they may name somebody.
 
     Raises:
         UsageError: naming their sources.
     """
-    mapped = {landing_stage(source) for source in run.mapping.sources}
-    stages = {receipt.stage for receipt in run.receipts.all()} - mapped
+    mapped = {landing_stage(source) for source in mapping.sources}
+    stages = {receipt.stage for receipt in state.receipts.all()} - mapped
     gone = sorted(
         stage.removeprefix(LANDING)
         for stage in stages
-        if stage.startswith(LANDING) and run.fingerprints.digests(stage, LANDED.name)
+        if stage.startswith(LANDING) and state.fingerprints.digests(stage, LANDED.name)
     )
     if gone:
         raise UsageError(
             f"nothing was erased: raw rows of {', '.join(gone)} are kept, of which the mapping "
-            f"{run.mapping.name} says nothing any more, so whom they name cannot be told. Erase "
+            f"{mapping.name} says nothing any more, so whom they name cannot be told. Erase "
             "with a mapping that has them (--source), such as the one that they landed with"
         )
 
@@ -147,20 +150,22 @@ def keep_receipt(engine: Engine, key: str, receipt: Mapping[str, Any]) -> None:
         )
 
 
-def rewrite_tables(run: Run, key: str, personal: PersonalRows) -> dict[Table, Moved]:
+def rewrite_tables(
+    run_id: str, state: HomeState, key: str, personal: PersonalRows
+) -> dict[Table, Moved]:
     """Every table without the person, in every snapshot that something needs."""
-    needed = needed_snapshots(run)
-    landed = {file.path for file in run.lake.files_of_days(LANDED, personal.days)}
+    needed, lake = needed_snapshots(state.engine, state.receipts), state.lake
+    landed = {file.path for file in lake.files_of_days(LANDED, personal.days)}
     rewritten = {}
     for table in TABLES:
         concerns, change = change_of(table, key, personal, landed)
-        staging = run.lake.staging(run.run_id, f"erase-{table.name}")
+        staging = lake.staging(run_id, f"erase-{table.name}")
         snapshots = needed.get(table.name, set())
-        moved = rewrite.rewrite(run.lake, table, snapshots, concerns, change, staging)
+        moved = rewrite.rewrite(lake, table, snapshots, concerns, change, staging)
         rewritten[table] = moved
         if moved.files:
             personal.rows[table.name] = personal.rows.get(table.name, 0) + moved.rows
-            personal_rows.keep(run.engine, key, personal)
+            personal_rows.keep(state.engine, key, personal)
             say(f"{table.name}: {n_of(moved.files, 'file')} rewritten")
     return rewritten
 
@@ -185,13 +190,13 @@ def change_of(
     return lambda path: rewrite.holding({key}, path), rewrite.without({key})
 
 
-def needed_snapshots(run: Run) -> dict[str, set[int]]:
+def needed_snapshots(engine: Engine, receipts: Receipts) -> dict[str, set[int]]:
     """Table to the snapshots that releases name, and those that models were trained on."""
     needed: dict[str, set[int]] = {}
-    for release in Releases(run.engine).all():
+    for release in Releases(engine).all():
         for name, snapshot in release.snapshots.items():
             needed.setdefault(name, set()).add(int(snapshot))
-    for name, snapshots in trained_on(run.receipts).items():
+    for name, snapshots in trained_on(receipts).items():
         needed.setdefault(name, set()).update(snapshots)
     return needed
 
@@ -212,11 +217,12 @@ def point_to(run: Run, key: str, rewritten: Mapping[Table, Moved]) -> None:
     )
     record(run.engine, key, models, moved)
     run.reload_receipts()
-    needed = needed_snapshots(run)
+    needed = needed_snapshots(run.engine, run.receipts)
     for table in rewritten:
         rewrite.expire_others(run.lake, table, needed.get(table.name, set()))
-    if show_again(Releases(run.engine), run.lake, publish.database(run)):
-        say(f"{publish.database(run).name} shows the release without them")
+    database = run.settings.home_folder.analysts_file
+    if show_again(Releases(run.engine), run.lake, database):
+        say(f"{database.name} shows the release without them")
 
 
 def record(engine: Engine, key: str, models: Collection[str], moved: Moved) -> None:
@@ -249,14 +255,15 @@ def models_of(engine: Engine, key: str) -> list[str]:
         return sorted(str(model) for model in connection.execute(asked).scalars())
 
 
-def remove_files(run: Run, key: str, before: Collection[str]) -> int:
+def remove_files(context: RunContext, state: HomeState, key: str, before: Collection[str]) -> int:
     """Delete the files that it has replaced, and what runs left; take the key out of pages.
 
     Of what nothing had reached before either, files that may tell of the person go at once, for
     whoever would have committed them has lost the right to write; the others keep their time.
 
     Args:
-        run: the run.
+        context: what the run knows.
+        state: the home's database and lake.
         key: the user's.
         before: Files that tables led to before the erasure.
 
@@ -266,9 +273,10 @@ def remove_files(run: Run, key: str, before: Collection[str]) -> int:
     Raises:
         ContractError: folders of runs could not be removed; all else is done.
     """
-    runs = known_runs(run.engine) | maintenance.runs_of(run.lake, before)
-    stale = maintenance.stale_files(run.lake, runs, None)
-    grace = run.started_at - timedelta(hours=run.settings.keep_files_hours)
+    lake, settings = state.lake, context.settings
+    runs = known_runs(state.engine) | maintenance.runs_of(lake, before)
+    stale = maintenance.stale_files(lake, runs, None)
+    grace = context.started_at - timedelta(hours=settings.keep_files_hours)
     gone = tuple(
         file
         for file in stale.files
@@ -276,8 +284,8 @@ def remove_files(run: Run, key: str, before: Collection[str]) -> int:
         or file.changed_at < grace
         or rewrite.may_tell({key}, path)
     )
-    maintenance.remove(run.lake, maintenance.Stale(gone))
-    home = run.settings.home_folder
+    maintenance.remove(lake, maintenance.Stale(gone))
+    home = settings.home_folder
     remove_left(home.scratch / "spark")
     left = remove_folders(home.storage, [f.location for f in home.storage.folders(home.runs)])
     for pages in (home.reports, home.mlflow_artifacts):

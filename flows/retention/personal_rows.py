@@ -22,7 +22,8 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import DEDUP_DAYS
 from contracts.table import Table
 from contracts.tables import LANDED, RECONCILIATION
-from flows.engine.run import Run
+from flows.engine.spark_provider import SparkProvider
+from flows.lake.lake import Lake
 from flows.lake.rewrite import Change
 from flows.state.schema import ERASED
 from flows.storage.location import join, relative, resolved
@@ -32,6 +33,7 @@ from jobs.cleaning import erased_rows
 from jobs.erasure import PLACE
 from jobs.mapping.sources import Source
 from jobs.spark.files import read_table
+from jobs.stage import Settings
 
 Place = tuple[str, str, int]
 """Source, file and line."""
@@ -144,7 +146,9 @@ def _set(engine: Engine, key: str, **values: Any) -> None:
         connection.execute(update(ERASED).where(ERASED.c.user_key == key).values(**values))
 
 
-def find(run: Run, keys: Collection[str]) -> PersonalRows:
+def find(
+    spark: SparkProvider, lake: Lake, settings: Settings, keys: Collection[str]
+) -> PersonalRows:
     """Look through everything that landed for rows about `keys`."""
     blanks: dict[Place, Blank] = {}
     days: set[date] = set()
@@ -152,8 +156,8 @@ def find(run: Run, keys: Collection[str]) -> PersonalRows:
     counts: dict[tuple[str, str, date], Counter[str]] = defaultdict(Counter)
     quarantined = set()
     n_others = 0
-    for source in run.mapping.sources:
-        for row in _blanks(run, source, keys):
+    for source in settings.mapping.sources:
+        for row in _blanks(spark, lake, settings, source, keys):
             cuts = tuple((cut.at, tuple(cut.elements)) for cut in row.cuts or ())
             blanks[row.source, row.file, row.line] = Blank(row.problem, cuts, row.row_hash)
             days.add(row.landed_on)
@@ -166,47 +170,58 @@ def find(run: Run, keys: Collection[str]) -> PersonalRows:
                     named.setdefault(name, set()).add(row.landed_on)
     for table in CLEAN_TABLES:
         if table.name in named:
-            for judged in _judged(run, table, sorted(named[table.name]), keys):
+            days_of_table = sorted(named[table.name])
+            for judged in _judged(spark, lake, settings, table, days_of_table, keys):
                 counts[table.name, judged.source, judged.landed_on][judged.verdict] += 1
                 if judged.verdict == "quarantined":
                     place = (judged.source, judged.file, judged.line, judged.element)
                     quarantined.add((table.name, *place))
-    _with_erased(run, counts)
+    _with_erased(lake, counts)
     return PersonalRows(blanks, tuple(sorted(days)), dict(counts), frozenset(quarantined), n_others)
 
 
-def _blanks(run: Run, source: Source, keys: Collection[str]) -> list[Row]:
+def _blanks(
+    spark: SparkProvider, lake: Lake, settings: Settings, source: Source, keys: Collection[str]
+) -> list[Row]:
     """The source's rows about `keys`, and what is to be left of each; days without any are read
     once only."""
-    files = run.lake.files(LANDED, where={"source": [source.name]})
+    files = lake.files(LANDED, where={"source": [source.name]})
     if not files or not source.tables:
         return []
-    landed = read_table(run.spark, LANDED, [f.path for f in files])
-    about = erasure.about(
-        landed.where(landed.source == source.name), source, run.job_settings, keys
-    )
+    session = spark.session
+    landed = read_table(session, LANDED, [f.path for f in files])
+    about = erasure.about(landed.where(landed.source == source.name), source, settings, keys)
     places = about.collect()
     if not places:
         return []
     days = {place.landed_on for place in places}
-    of_days = run.lake.files_of_days(LANDED, days, {"source": [source.name]})
-    rows = read_table(run.spark, LANDED, [f.path for f in of_days])
-    rows = rows.join(run.spark.createDataFrame(places, about.schema), list(PLACE), "left_semi")
-    return erasure.blanks(rows, source, run.job_settings, keys).drop("fields").collect()
+    of_days = lake.files_of_days(LANDED, days, {"source": [source.name]})
+    rows = read_table(session, LANDED, [f.path for f in of_days])
+    rows = rows.join(session.createDataFrame(places, about.schema), list(PLACE), "left_semi")
+    return erasure.blanks(rows, source, settings, keys).drop("fields").collect()
 
 
-def _judged(run: Run, table: Table, days: Sequence[date], keys: Collection[str]) -> list[Row]:
+def _judged(
+    spark: SparkProvider,
+    lake: Lake,
+    settings: Settings,
+    table: Table,
+    days: Sequence[date],
+    keys: Collection[str],
+) -> list[Row]:
+    """What cleaning made of the rows about `keys` of a table, on these days."""
     back = {date.fromordinal(d.toordinal() - n) for d in days for n in range(DEDUP_DAYS + 1)}
-    landed = read_table(run.spark, LANDED, [f.path for f in run.lake.files_of_days(LANDED, back)])
-    feeds = run.mapping.feeding(table.name)
-    rows = erasure.judgements(landed, table.name, feeds, run.job_settings, days, DEDUP_DAYS, keys)
+    files = [file.path for file in lake.files_of_days(LANDED, back)]
+    landed = read_table(spark.session, LANDED, files)
+    feeds = settings.mapping.feeding(table.name)
+    rows = erasure.judgements(landed, table.name, feeds, settings, days, DEDUP_DAYS, keys)
     return rows.collect()
 
 
-def _with_erased(run: Run, counts: Mapping[tuple[str, str, date], Counter[str]]) -> None:
+def _with_erased(lake: Lake, counts: Mapping[tuple[str, str, date], Counter[str]]) -> None:
     """Adds how many rows of each place are counted as erased so far."""
     days = {day for _, _, day in counts}
-    for file in run.lake.files_of_days(RECONCILIATION, days):
+    for file in lake.files_of_days(RECONCILIATION, days):
         for row in read_rows(file.path).to_pylist():
             at = counts.get((row["table_name"], row["source"], row["landed_on"]))
             if at is not None:

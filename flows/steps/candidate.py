@@ -23,8 +23,10 @@ from contracts.tables import (
     USER_SCORES,
 )
 from flows.engine.accounting import Work
-from flows.engine.fingerprints import decide, landing_stage
+from flows.engine.fingerprints import Fingerprints, decide, landing_stage
+from flows.engine.home_state import HomeState
 from flows.engine.run import Run
+from flows.engine.run_days import RunDays
 from flows.lake.iceberg import DataFile
 from flows.lake.lake import Lake
 from flows.planning.process_fingerprints import FINGERPRINTS
@@ -34,6 +36,7 @@ from flows.steps.declared_rows import writer_of
 from flows.steps.prefect_tasks import say, task
 from flows.steps.scoring import SCORING
 from flows.steps.writers import Writer, WriteRequest, WriteResult
+from jobs.mapping.sources import SourceMapping
 from jobs.spark.files import WrittenDay
 from jobs.stages import SPARK_JOBS
 
@@ -69,9 +72,9 @@ class Candidate:
     tables: tuple[Written, ...] = ()
 
     @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Candidate:
-        """Of what stages have said, by name."""
-        return cls(tuple(said[str(r.stage)] for r in ON_BRANCH if r.stage in said))
+    def of(cls, results: Mapping[str, Any]) -> Candidate:
+        """Of the results of stages, by name."""
+        return cls(tuple(results[str(r.stage)] for r in ON_BRANCH if r.stage in results))
 
     @property
     def snapshots(self) -> dict[str, int]:
@@ -127,15 +130,16 @@ def write_table(
         ContractError: a day has no features.
     """
     started = time.monotonic()
-    check_features(run, days)
-    update, published = update_of(run, stage, days, model_id, force)
+    check_features(run.fingerprints, days)
+    update, published = update_of(run.days, stage, days, model_id, force)
     todo, snapshot = days_to_write(run.lake, run.receipts, update, published)
     if snapshot is not None:
-        run.reused(stage, say)
+        run.reports.reused(stage, say)
         return Written(update.released, snapshot, outputs_of(run.receipts, update, snapshot))
     writer = WRITERS[update.released.table.name]
     result = writer.write(
-        run,
+        run.context,
+        run.receipts,
         WriteRequest(
             todo,
             update.fingerprints,
@@ -151,36 +155,37 @@ def write_table(
     fingerprints = {day: update.fingerprints[day] for day in todo}
     work = Work(stage, fingerprints, result.rows_in, result.rows_out, seconds, n_bytes)
     run.note(work, outputs, say)
-    writer.committed(run)
+    writer.committed(run.settings.home_folder)
     return Written(update.released, outputs[todo[-1]]["snapshot"], outputs[todo[-1]])
 
 
-def check_features(run: Run, days: Sequence[date]) -> None:
+def check_features(fingerprints: Fingerprints, days: Sequence[date]) -> None:
     """Make sure that there are users to write of.
 
     Raises:
         ContractError: a day has no features.
     """
-    digests = run.fingerprints.digests("user_features", USER_FEATURES.name)
+    digests = fingerprints.digests("user_features", USER_FEATURES.name)
     missing = [str(day) for day in days if day not in digests]
     if missing:
         raise ContractError(f"there are no features to score as of {', '.join(missing)}")
 
 
 def update_of(
-    run: Run, stage: str, days: Sequence[date], model_id: str, force: Collection[date]
+    run_days: RunDays, stage: str, days: Sequence[date], model_id: str, force: Collection[date]
 ) -> tuple[TableUpdate, int | None]:
     """What a stage is asked for, and the published snapshot of its table. The release's id is one
     of all tables that processes write, whichever of them comes first."""
     fingerprints = {
         str(released.stage): {
-            day: FINGERPRINTS[str(released.stage)](run, day, model_id) for day in days
+            day: FINGERPRINTS[str(released.stage)](run_days, day, model_id) for day in days
         }
         for released in ON_BRANCH
     }
-    published = published_snapshots(Releases(run.engine).current())
+    published = published_snapshots(Releases(run_days.state.engine).current())
     (released,) = (r for r in ON_BRANCH if r.stage == stage)
-    release_id = release_id_of(run, published, fingerprints)
+    mapping = run_days.context.mapping
+    release_id = release_id_of(mapping, run_days.state, published, fingerprints)
     update = TableUpdate(released, fingerprints[stage], force, release_id)
     return update, published.get(released.table.name)
 
@@ -257,7 +262,8 @@ def paths_in(lake: Lake, table: Table, snapshot: int | None) -> set[str]:
 
 
 def release_id_of(
-    run: Run,
+    mapping: SourceMapping,
+    state: HomeState,
     snapshots: Mapping[str, int],
     planned: Mapping[str, Mapping[date, Fingerprint]] | None = None,
 ) -> str:
@@ -266,43 +272,45 @@ def release_id_of(
 
     It is a function of content, so the same night again makes the same release.
     """
-    content = data_content(run)
+    content = data_content(mapping, state.receipts, state.fingerprints)
     days: set[date] = set()
     for released in ON_BRANCH:
         table = released.table
-        written = written_days(run, released, snapshots.get(table.name))
+        written = written_days(state.lake, state.receipts, released, snapshots.get(table.name))
         stage = str(released.stage)
         written |= (planned or {}).get(stage, {})
         content += [(stage, str(day), hash_of(asdict(written[day]))) for day in sorted(written)]
         days |= set(written)
-    current = Releases(run.engine).current()
+    current = Releases(state.engine).current()
     newest = max([*days, *([current.as_of] if current else [])])
     return f"{newest:%Y%m%d}-{short_hash(hash_of(content))}"
 
 
-def data_content(run: Run) -> list[tuple[str, str, str]]:
+def data_content(
+    mapping: SourceMapping, receipts: Receipts, fingerprints: Fingerprints
+) -> list[tuple[str, str, str]]:
     """Stage, table and a hash of its rows, of all that Spark's stages and the scoreboard write."""
-    stages = [(landing_stage(source), LANDED.name) for source in run.mapping.sources]
+    stages = [(landing_stage(source), LANDED.name) for source in mapping.sources]
     stages += [
         (job.name, table.name)
         for job in SPARK_JOBS
         for table in job.writes
         if table in RELEASED_TABLES
     ]
-    if run.receipts.days(SCOREBOARD.name):
+    if receipts.days(SCOREBOARD.name):
         stages.append((SCOREBOARD.name, SCOREBOARD.name))
     return [
-        (stage, table, run.fingerprints.outputs(stage, table).hash(None, date.max, None))
+        (stage, table, fingerprints.outputs(stage, table).hash(None, date.max, None))
         for stage, table in stages
     ]
 
 
 def written_days(
-    run: Run, released: ReleasedTable, snapshot: int | None
+    lake: Lake, receipts: Receipts, released: ReleasedTable, snapshot: int | None
 ) -> dict[date, Fingerprint]:
     """The days of a table that a snapshot of it holds, each with what it was written from."""
-    stage, receipts = str(released.stage), run.receipts
-    paths = paths_in(run.lake, released.table, snapshot)
+    stage = str(released.stage)
+    paths = paths_in(lake, released.table, snapshot)
     return {
         day: receipt.fingerprint
         for day in receipts.days(stage)

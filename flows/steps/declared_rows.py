@@ -5,7 +5,8 @@ from __future__ import annotations
 from contracts.released_table import ReleasedTable
 from contracts.specs import TableDay, TableSpec
 from flows.engine.model_process import run_models
-from flows.engine.run import Run
+from flows.engine.run_context import RunContext
+from flows.state.receipts import Receipts
 from flows.steps.prefect_tasks import say
 from flows.steps.writers import Writer, WriteRequest, WriteResult, WrittenFiles
 
@@ -13,7 +14,7 @@ from flows.steps.writers import Writer, WriteRequest, WriteResult, WrittenFiles
 def writer_of(released: ReleasedTable) -> Writer:
     """Has the declared function write the table's files."""
 
-    def write(run: Run, request: WriteRequest) -> WriteResult:
+    def write(context: RunContext, receipts: Receipts, request: WriteRequest) -> WriteResult:
         files = {
             day: {table.name: request.files(table, day) for table in released.reads}
             for day in request.days
@@ -30,8 +31,7 @@ def writer_of(released: ReleasedTable) -> Writer:
                 for day in request.days
             ),
         )
-        folder = run.settings.home_folder.process_folder(run.run_id)
-        reports = run_models(spec, folder, say)["days"]
+        reports = run_models(spec, context.process_folder, say)["days"]
         rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
         return WriteResult(
             rows_in,

@@ -39,11 +39,12 @@ def open_night(
     run = Run(settings, day)
     run.look_at_files()
     log = get_run_logger()
-    log.info(f"night of {day}: {', '.join(t.name for t in run.tasks)}")
-    for task, why in run.switched_off.items():
+    log.info(f"night of {day}: {', '.join(t.name for t in run.context.tasks)}")
+    for task, why in run.context.switched_off.items():
         log.info(f"task {task} is switched off: {why}")
-    run.check_history()
-    trainable = run.trainable
+    days = run.days
+    days.check_history()
+    trainable = days.trainable
     for line in waiting(trainable):
         log.info(f"too little history to train: {line}")
     for line in by_user(trainable):
@@ -66,7 +67,7 @@ def only_writer(run: Run, what: str, turn: int, erasing: str = "") -> Iterator[N
     """
     with writing(run.engine, run.run_id, what, patience(), turn, say) as lease:
         run.reload(lease)
-        publish.repair_after_crash(run, erasing)
+        publish.repair_after_crash(run.engine, run.lake, run.settings, erasing)
         yield
 
 

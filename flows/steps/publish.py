@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from pathlib import Path
 
 from prefect.cache_policies import NO_CACHE
+from sqlalchemy import Engine
 
 from contracts.counts import n_of
 from contracts.errors import ContractError
 from contracts.tables import RELEASED
 from flows.engine.alerts import NOT_ERASED, NOT_REPAIRED, announce
+from flows.engine.home_state import HomeState
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.lake.lake import Lake
 from flows.lifecycle.errors import reason
 from flows.release import audits
@@ -110,7 +112,7 @@ def publish(run: Run, candidate: Candidate, days: Sequence[date]) -> Release:
     """
     releases = Releases(run.engine)
     current = releases.current()
-    release = next_release(run, current, candidate, days)
+    release = next_release(run.context, run.state, current, candidate, days)
     if release != current:
         releases.publish(release)
         say(f"published release {release.release_id}")
@@ -141,7 +143,11 @@ def repair_and_announce(
 
 
 def next_release(
-    run: Run, current: Release | None, candidate: Candidate, days: Sequence[date]
+    context: RunContext,
+    state: HomeState,
+    current: Release | None,
+    candidate: Candidate,
+    days: Sequence[date],
 ) -> Release:
     """What is to be published; the current release if that is it already.
 
@@ -153,7 +159,7 @@ def next_release(
         raise ContractError("there is nothing to publish: nobody was ever scored")
     published = published_snapshots(current)
     on_branches = published | candidate.snapshots
-    release_id, replaces = release_id_of(run, on_branches), None
+    release_id, replaces = release_id_of(context.mapping, state, on_branches), None
     newest, added = max(days), set(days)
     model_id = str(scored["model_id"]) if scored else ""
     if current is not None:
@@ -169,12 +175,12 @@ def next_release(
         newest,
         model_id,
         release_id,
-        on_main(run.lake) | on_branches,
-        run.run_id,
+        on_main(state.lake) | on_branches,
+        context.run_id,
         now(),
         tuple(sorted(added)),
         replaces,
-        reason=run.reason,
+        reason=context.reason,
     )
 
 
@@ -187,19 +193,16 @@ def on_main(lake: Lake) -> dict[str, int]:
     }
 
 
-def repair_after_crash(run: Run, erasing: str = "") -> None:
+def repair_after_crash(
+    engine: Engine, lake: Lake, settings: NightjarSettings, erasing: str = ""
+) -> None:
     """Finish what a crash after the last release may have left undone, and tell of erasures that
     were cut off, but of the one of `erasing`, a user's key."""
-    repair_and_announce(Releases(run.engine), run.lake, run.settings, "repaired after a crash")
-    for key in unfinished_erasures(run.engine):
+    repair_and_announce(Releases(engine), lake, settings, "repaired after a crash")
+    for key in unfinished_erasures(engine):
         if key != erasing:
             warn(
                 f"the erasure of {key} was cut off, so that tables may still tell of them: start "
                 "the deployment `erase` with this user_key again, and it goes on",
                 NOT_ERASED,
             )
-
-
-def database(run: Run) -> Path:
-    """The file of views that analysts open."""
-    return run.settings.home_folder.analysts_file

@@ -13,8 +13,16 @@ from contracts.tables import ON_BRANCH
 from flows.engine.run import Run
 from flows.learning.gate import trained_tonight
 from flows.lifecycle.errors import may_pass
-from flows.planning.planner import chunks_of, states_of
-from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays
+from flows.monitor.quarantine import Limits
+from flows.planning.stage_list import (
+    Check,
+    Entry,
+    Landing,
+    SideBySide,
+    StageDays,
+    chunks_of,
+    states_of,
+)
 from flows.steps import tasks
 from flows.steps.candidate import Candidate, write_table
 from jobs.stages import job_named
@@ -26,24 +34,24 @@ SAMPLE_EVERY = 30
 """Of so many days of a chunk, one is computed alone as well and compared."""
 
 Process = Callable[[Run, StageDays, Mapping[str, Any]], Any]
-"""Takes the run, its entry, and what processes before it have said."""
+"""Takes the run, its entry, and the results of processes before it."""
 CHECKS: Mapping[Check, Callable[[Run], object]] = {
     Check.mapping: tasks.check_mapping,
-    Check.history: Run.check_history,
-    Check.limits: tasks.limits,
-    Check.gate: lambda run: tasks.gate(run, trained_tonight(run)),
+    Check.history: lambda run: run.days.check_history(),
+    Check.limits: lambda run: tasks.limits(run.lake, run.as_of, Limits.of(run.settings)),
+    Check.gate: lambda run: tasks.gate(run, trained_tonight(run.context, run.receipts)),
 }
 PROCESSES: Mapping[str, Process] = {
-    "train": lambda run, entry, said: tasks.train(run),
-    "scoreboard": lambda run, entry, said: tasks.compare_scores(run, entry.days(run)),
+    "train": lambda run, entry, results: tasks.train(run),
+    "scoreboard": lambda run, entry, results: tasks.compare_scores(run, entry.days(run.days)),
     **{
-        str(released.stage): lambda run, entry, said: write_table(
+        str(released.stage): lambda run, entry, results: write_table(
             run,
             entry.stage,
-            entry.days(run),
+            entry.days(run.days),
             model_of(run, entry),
             entry.force,
-            Candidate.of(said),
+            Candidate.of(results),
         )
         for released in ON_BRANCH
     },
@@ -55,12 +63,12 @@ def execute(run: Run, entries: Iterable[Entry]) -> dict[str, Any]:
     """Bring all of it up to date, in order.
 
     Returns:
-        What stages that processes compute have said, by name.
+        The results of stages that processes compute, by name.
 
     Raises:
         NightjarError: a check, or a stage; what is finished by then is kept.
     """
-    said: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for entry in entries:
         match entry:
             case Check():
@@ -70,10 +78,10 @@ def execute(run: Run, entries: Iterable[Entry]) -> dict[str, Any]:
             case Landing():
                 tasks.land(run, entry.source.name)
             case StageDays(stage) if stage in PROCESSES:
-                said[stage] = PROCESSES[stage](run, entry, said)
+                results[stage] = PROCESSES[stage](run, entry, results)
             case StageDays():
                 _spark_job(run, entry)
-    return said
+    return results
 
 
 def model_of(run: Run, entry: StageDays) -> str:
@@ -82,7 +90,7 @@ def model_of(run: Run, entry: StageDays) -> str:
     Raises:
         NightjarError: it is not known yet.
     """
-    model_id = entry.model(run) if entry.model is not None else None
+    model_id = entry.model(run.days) if entry.model is not None else None
     if model_id is None:
         raise NightjarError("scores were asked for before there was a model to score with")
     return model_id
@@ -91,13 +99,13 @@ def model_of(run: Run, entry: StageDays) -> str:
 def _submitted(run: Run, entry: StageDays | Landing) -> PrefectFuture[Any]:
     if isinstance(entry, Landing):
         return tasks.land.submit(run, entry.source.name)
-    days = entry.days(run)
+    days = entry.days(run.days)
     return tasks.compute.submit(run, entry.stage, days, entry.engine, entry.force)
 
 
 def _spark_job(run: Run, entry: StageDays) -> None:
     """All days at once, or those that are to be computed chunk by chunk."""
-    days = entry.days(run)
+    days = entry.days(run.days)
     todo = [d.day for d in run.fingerprints.decisions(job_named(entry.stage), days, entry.force)
             if not d.reuse]  # fmt: skip
     if entry.chunk_days is None or not todo:
@@ -105,7 +113,7 @@ def _spark_job(run: Run, entry: StageDays) -> None:
         return
     for chunk in chunks_of(entry, sorted(todo)):
         for state in states_of(entry, chunk):
-            tasks.compute(run, state.stage, state.days(run))
+            tasks.compute(run, state.stage, state.days(run.days))
         sample = -(-len(chunk) // SAMPLE_EVERY) if len(chunk) > 1 else 0
         tasks.compute(run, entry.stage, chunk, entry.engine, entry.force, sample)
 

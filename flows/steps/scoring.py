@@ -12,23 +12,25 @@ from contracts.hashes import hash_of, short_hash
 from contracts.specs import ScoreDay, ScoreDaysSpec
 from contracts.tables import NO_MODEL, USER_FEATURES
 from flows.engine.model_process import run_models
-from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.learning.fingerprints import withheld_tonight
 from flows.release.model_registry import Registry
 from flows.settings import NightjarSettings
-from flows.state.receipts import Fingerprint
+from flows.state.receipts import Fingerprint, Receipts
 from flows.steps.prefect_tasks import say
 from flows.steps.writers import Writer, WriteRequest, WriteResult, WrittenFiles
+from flows.storage.home import Home
 from flows.storage.location import join
 
 
-def score(run: Run, request: WriteRequest) -> WriteResult:
+def score(context: RunContext, receipts: Receipts, request: WriteRequest) -> WriteResult:
     """Score every known user as of each day. With `NO_MODEL` each has a row, and every score is
     null."""
     files = {day: request.files(USER_FEATURES, day) for day in request.days}
     rows = sum(file.rows for group in files.values() for file in group)
-    withheld = withheld_tonight(run, request.model_id)
-    registry = Registry(run.settings)
+    settings = context.settings
+    withheld = withheld_tonight(receipts, request.model_id, context.as_of)
+    registry = Registry(settings)
     model = None if request.model_id == NO_MODEL else str(registry.fetch(request.model_id))
     spec = ScoreDaysSpec(
         tuple(
@@ -38,18 +40,17 @@ def score(run: Run, request: WriteRequest) -> WriteResult:
                 model=model,
                 release_id=request.release_id,
                 path=f"{request.staging}/{day}.parquet",
-                scratch=str(scratch_of(run.settings, request.fingerprints[day])),
-                threads=run.settings.train.machine.threads,
-                accelerator=run.settings.train.machine.accelerator,
-                failed_tasks=run.settings.failed_tasks,
+                scratch=str(scratch_of(settings, request.fingerprints[day])),
+                threads=settings.train.machine.threads,
+                accelerator=settings.train.machine.accelerator,
+                failed_tasks=settings.failed_tasks,
                 withheld=withheld,
             )
             for day in request.days
         ),
-        processes=score_processes(run.settings, rows),
+        processes=score_processes(settings, rows),
     )
-    home = run.settings.home_folder
-    reports = run_models(spec, home.process_folder(run.run_id), say)["days"]
+    reports = run_models(spec, context.process_folder, say)["days"]
     return WriteResult(
         rows,
         {
@@ -80,9 +81,8 @@ def score_processes(settings: NightjarSettings, rows: int) -> int:
     return max(1, min(os.cpu_count() or 1, rows // 500_000))
 
 
-def remove_scratch(run: Run) -> None:
+def remove_scratch(home: Home) -> None:
     """Remove what scorings that were killed have left: the scores are committed."""
-    home = run.settings.home_folder
     home.storage.discard_folder(home.scoring)
 
 

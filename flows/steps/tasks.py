@@ -6,10 +6,12 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from sqlalchemy import Engine
 
 from contracts.hashes import hash_of, short_hash
 from contracts.specs import TRACKING_VARIABLE
@@ -21,6 +23,8 @@ from flows.engine.alerts import CALIBRATION_DRIFT, NEEDS_APPROVAL, NOT_TRACKED, 
 from flows.engine.fingerprints import decide
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
+from flows.engine.run_days import RunDays
+from flows.lake.lake import Lake
 from flows.learning.fingerprints import tasks_and_features, train_fingerprint, train_inputs
 from flows.learning.gate import choice_of
 from flows.learning.training import train_spec
@@ -36,9 +40,8 @@ from flows.report.night_report import NightReport, as_markdown, write_report
 from flows.report.sample import sample
 from flows.report.sections import report_sections
 from flows.steps.prefect_tasks import after_publication, say, task, transient, warn
-from flows.steps.publish import database
 from flows.storage.location import join
-from jobs.stage import Engine
+from jobs.stage import Engine as EngineName
 
 
 @task(name="mapping", task_run_name="mapping", cache_policy=NO_CACHE)
@@ -73,7 +76,7 @@ def compute(
     run: Run,
     name: str,
     days: Sequence[date],
-    engine: Engine | None = None,
+    engine: EngineName | None = None,
     force: Collection[date] = (),
     sample: int = 0,
 ) -> StageReport:
@@ -82,10 +85,9 @@ def compute(
 
 
 @task(name="limits", task_run_name="limits", cache_policy=NO_CACHE)
-def limits(run: Run) -> None:
+def limits(lake: Lake, as_of: date, allowed: Limits) -> None:
     """Stop before anything is built on rows of which too many were dropped."""
-    s = run.settings
-    check_limits(run.lake, run.as_of, Limits(s.max_quarantined_share, s.max_quarantine_jump))
+    check_limits(lake, as_of, allowed)
 
 
 @task(name="scoreboard", task_run_name="scoreboard", cache_policy=NO_CACHE)
@@ -101,41 +103,48 @@ def compare_scores(run: Run, days: Sequence[date]) -> None:
 def train(run: Run) -> dict[str, Any]:
     """Train the challenger in a process of its own and register it; the report says how it did."""
     started = time.monotonic()
-    days = run.example_days
-    registry = Registry(run.settings)
-    inputs, fingerprint = train_inputs(run), train_fingerprint(run, days)
+    fingerprint = train_fingerprint(run.days)
     receipt = run.receipts.get("train", run.as_of)
     decision = decide("train", run.as_of, fingerprint, receipt)
     if decision.reuse and receipt is not None:
-        run.reused("train", say)
+        run.reports.reused("train", say)
         return dict(receipt.outputs)
-    files = [
-        file for day in days for file in run.lake.files(EXAMPLES, day, day + timedelta(days=1))
-    ]
+    files = {
+        day: run.lake.files(EXAMPLES, day, day + timedelta(days=1)) for day in run.days.example_days
+    }
     home = run.settings.home_folder
     # Where a training that is killed left off: the next night that trains the same goes on there.
-    stopped = home.checkpoints(short_hash(hash_of(asdict(fingerprint))))
-    champion = _champion(registry, inputs.champion)
-    checkpoints = home.storage.local_path(stopped)
-    spec = train_spec(run, inputs, [file.path for file in files], champion, checkpoints)
-    secrets = {TRACKING_VARIABLE: run.settings.mlflow_url}
-    report = run_models(spec, home.process_folder(run.run_id), say, secrets)
-    report["learns"], report["champion"] = tasks_and_features(run), inputs.champion
-    report["examples_snapshot"] = run.lake.snapshot(EXAMPLES)
-    report["labels_snapshot"] = run.lake.snapshot(LABELS)
-    if report["model_id"] != NO_MODEL:
-        _register(registry, report)
-    rows = sum(file.rows for file in files)
+    checkpoints = home.checkpoints(short_hash(hash_of(asdict(fingerprint))))
+    paths = {day: [file.path for file in of_day] for day, of_day in files.items()}
+    report = _trained(run.days, paths, home.storage.local_path(checkpoints))
     work = Work(
         "train",
         {run.as_of: fingerprint},
-        rows,
+        sum(file.rows for of_day in files.values() for file in of_day),
         sum(report["rows"].values()),
         time.monotonic() - started,
-        sum(file.bytes for file in files),
+        sum(file.bytes for of_day in files.values() for file in of_day),
     )
     run.note(work, {run.as_of: report}, say)
-    home.storage.discard_folder(stopped)
+    home.storage.discard_folder(checkpoints)
+    return report
+
+
+def _trained(
+    days: RunDays, files: Mapping[date, Sequence[str]], checkpoints: Path
+) -> dict[str, Any]:
+    """The report of a training on these files, whose model MLflow then knows."""
+    context, lake = days.context, days.state.lake
+    registry, inputs = Registry(context.settings), train_inputs(days)
+    champion = _champion(registry, inputs.champion)
+    spec = train_spec(context, lake, inputs, files, champion, checkpoints)
+    secrets = {TRACKING_VARIABLE: context.settings.mlflow_url}
+    report = run_models(spec, context.process_folder, say, secrets)
+    report["learns"], report["champion"] = tasks_and_features(context.tasks), inputs.champion
+    report["examples_snapshot"] = lake.snapshot(EXAMPLES)
+    report["labels_snapshot"] = lake.snapshot(LABELS)
+    if report["model_id"] != NO_MODEL:
+        _register(registry, report)
     return report
 
 
@@ -169,7 +178,7 @@ def gate(run: Run, report: Mapping[str, Any]) -> str:
     Where there is neither a challenger that passes nor a champion, it is `NO_MODEL`: features and
     labels are published all the same.
     """
-    choice = choice_of(run, report)
+    choice = choice_of(run.context, run.engine, report)
     model_id = choice.model_id
     say(f"gate: {choice.why}")
     if model_id == report["model_id"] != NO_MODEL and "folder" in report:
@@ -236,30 +245,33 @@ def _night_report(
     audited: Sequence[Audited],
     release: Release,
 ) -> NightReport:
+    database = run.settings.home_folder.analysts_file
+    as_of, since = run.as_of, _last_scored(run.engine, run.as_of)
+    tasks = scored_tasks(run.context.tasks, scored)
     return NightReport(
-        as_of=run.as_of,
+        as_of=as_of,
         run_id=run.run_id,
         mapping=run.mapping.name,
         release=release.release_id,
         model_id=scored["model_id"],
         stages=tuple(run.reports),
-        tonight=counted(database(run), _last_scored(run), run.as_of),
-        ever=counted(database(run), None, run.as_of),
-        null_like=null_like_ids(database(run), _last_scored(run), run.as_of, run.mapping),
+        tonight=counted(database, since, as_of),
+        ever=counted(database, None, as_of),
+        null_like=null_like_ids(database, since, as_of, run.mapping),
         trained=trained,
         audited=tuple(audited),
-        switched_off=run.switched_off | unscored(trained, scored),
+        switched_off=run.context.switched_off | unscored(trained, scored),
         n_scored=int(scored["rows"]),
-        scored_tasks=tuple(t.name for t in scored_tasks(run, scored)),
+        scored_tasks=tuple(task.name for task in tasks),
         base_rates=tuple(scored.get("base_rates", ())),
-        sample=sample(database(run), run.as_of, scored_tasks(run, scored)),
-        sections=report_sections(run, release, trained, scored["model_id"]),
+        sample=sample(database, as_of, tasks),
+        sections=report_sections(run.context, run.state, release, trained, scored["model_id"]),
     )
 
 
-def scored_tasks(run: Run, scored: Mapping[str, Any]) -> list[Task]:
-    """Tasks that the release has scores of, in their order."""
-    return [task for task in run.tasks if task.name in scored["tasks"]]
+def scored_tasks(tasks: Sequence[Task], scored: Mapping[str, Any]) -> list[Task]:
+    """Those of the tasks that the release has scores of, in their order."""
+    return [task for task in tasks if task.name in scored["tasks"]]
 
 
 def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str, str]:
@@ -277,7 +289,7 @@ def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _last_scored(run: Run) -> date | None:
+def _last_scored(engine: Engine, as_of: date) -> date | None:
     """The day of the release before: what landed since then is new tonight."""
-    before = Releases(run.engine).before(run.as_of)
+    before = Releases(engine).before(as_of)
     return None if before is None else before.as_of

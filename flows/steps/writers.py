@@ -8,9 +8,10 @@ from datetime import date
 from typing import Any
 
 from contracts.table import Table
-from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.lake.iceberg import DataFile
-from flows.state.receipts import Fingerprint
+from flows.state.receipts import Fingerprint, Receipts
+from flows.storage.home import Home
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class WriteResult:
         return tuple(path for files in self.days.values() for path in files.paths)
 
 
-def _nothing(run: Run) -> None:
+def _nothing(home: Home) -> None:
     """Nothing is left behind."""
 
 
@@ -61,7 +62,7 @@ def _nothing(run: Run) -> None:
 class Writer:
     """How the rows of a released table come about."""
 
-    write: Callable[[Run, WriteRequest], WriteResult]
+    write: Callable[[RunContext, Receipts, WriteRequest], WriteResult]
     """Has a process write files of the asked days; nothing is committed."""
-    committed: Callable[[Run], None] = _nothing
+    committed: Callable[[Home], None] = _nothing
     """Removes what a process that is killed would go on from."""

@@ -24,8 +24,7 @@ from contracts.source_tables.posts import POSTS
 from contracts.tables import USER_FEATURES
 from flows.engine.run import Run
 from flows.engine.spark_stages import compute, land, write
-from flows.planning.planner import chunks_of
-from flows.planning.stage_list import StageDays, fixed, tiles_of
+from flows.planning.stage_list import StageDays, chunks_of, fixed, tiles_of
 from flows.settings import read_settings
 from jobs.market.files import simulate
 from jobs.market.traits import Market
@@ -50,7 +49,7 @@ def prepare(home: Path, raw: Path, mapping: str, until: date) -> Run:
     night.look_at_files()
     for source in night.mapping.sources:
         land(night, source, print)
-    days = night.landed_days
+    days = night.days.landed_days
     for table in CLEAN_TABLES:
         if table.name in night.mapping.mapped_tables:
             compute(night, f"clean_{table.name}", days, print)
@@ -75,7 +74,7 @@ def clean_files(night: Run, root: Path) -> dict[str, list[str]]:
 
 def vocabulary(night: Run, clean: dict[str, list[str]], root: Path) -> list[str]:
     token = (F.pmod(F.xxhash64("word"), F.lit(TEXT_BUCKETS)) + 1).cast("int")
-    posts = read_table(night.spark, POSTS, clean[POSTS.name])
+    posts = read_table(night.spark.session, POSTS, clean[POSTS.name])
     words = posts.select(F.explode(F.split("text", " ")).alias("word")).distinct()
     words.select("word", token.alias("token")).write.parquet(str(root / "words"))
     return [str(p) for p in (root / "words").glob("*.parquet")]
@@ -84,7 +83,7 @@ def vocabulary(night: Run, clean: dict[str, list[str]], root: Path) -> list[str]
 def compare(night: Run, root: Path, name: str) -> None:
     """All as-of days of a log by every engine."""
     job = job_named("user_features")
-    days = [d for d in (night.landed_days[0] + _ONE * n for n in range(1, 10_000))
+    days = [d for d in (night.days.landed_days[0] + _ONE * n for n in range(1, 10_000))
             if d <= night.as_of]  # fmt: skip
     compute(night, "item_features", days, print)
     clean = clean_files(night, root)

@@ -233,7 +233,7 @@ def bench_plan(root: Path) -> None:
         for stage, tables in stages.items()
         for day in days
     )  # fmt: skip
-    night.hashes.of(f.path for files in night.files.values() for f in files)
+    night.state.hashes.of(f.path for files in night.days.files.values() for f in files)
     started = time.perf_counter()
     night.reload_receipts()
     asked = Backfill(days[0], days[-1], list(Stage), EngineName.one_pass, False)

@@ -18,7 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 from sqlalchemy import create_engine, text
 
-from flows.engine import run
+from flows.engine import spark_provider
 from flows.state.postgres import DATABASES
 from tests.conftest import REPOSITORY, Once
 from tests.flows.first_night import HOME, FirstNight, build, copied, show_release
@@ -170,7 +170,7 @@ def settings_of(root: Path, spark: SparkSession) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (ENVIRONMENT | own).items():
             patch.setenv(name, value)
-        patch.setattr(run, "start_session", lambda config, scratch: spark)
+        patch.setattr(spark_provider, "start_session", lambda config, scratch: spark)
         yield
 
 

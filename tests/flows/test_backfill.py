@@ -36,8 +36,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ..
         if not isinstance(entry, StageDays) or entry.stage != "score":
             return {}
         assert entry.model is not None
-        model_id = entry.model(night)
-        calls.append(("score", model_id, tuple(entry.days(night))))
+        model_id = entry.model(night.days)
+        calls.append(("score", model_id, tuple(entry.days(night.days))))
         return {"score": SCORED}
 
     def publish(night: object, candidate: Candidate, days: Any) -> SimpleNamespace:
@@ -53,6 +53,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ..
     monkeypatch.setattr(past.publish, "publish", publish)
     monkeypatch.setattr(past, "create_markdown_artifact", lambda *given, **named: None)
     monkeypatch.setattr(past, "say", lambda line: None)
+    monkeypatch.setattr(past, "read_settings", lambda **given: None)
     monkeypatch.setattr(past, "open_backfill", lambda *given: night)
     monkeypatch.setattr(past, "only_writer", lambda *given: nullcontext())
     return calls
@@ -65,9 +66,11 @@ def into(tmp_path: Path) -> Any:
         reports=[StageReport("labels", 1, 1)],
         as_of=D2,
         run_id="run",
-        reason=None,
-        settings=SimpleNamespace(chunk_days=92),
-        mapping=SimpleNamespace(sources=(), mapped_tables=()),
+        days=None,
+        context=SimpleNamespace(
+            settings=SimpleNamespace(chunk_days=92),
+            mapping=SimpleNamespace(sources=(), mapped_tables=()),
+        ),
     )
 
 
@@ -111,7 +114,7 @@ def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_fil
         home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw"
     )
     with pytest.raises(UsageError) as error:
-        open_backfill(D1, D2, stages, settings.source, settings.raw, settings)
+        open_backfill(D1, D2, stages, settings)
     assert str(error.value) == NO_MODEL_YET
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from contracts.errors import ContractError, UsageError
 from contracts.tables import NO_MODEL
-from flows.engine import run, spark_stages
+from flows.engine import spark_provider, spark_stages
 from flows.engine.run import Run
 from flows.monitor.lineage import explain
 from flows.nightly import nightly
@@ -52,7 +52,7 @@ def test_a_night_stops_at_wrong_expressions_before_a_file_is_landed(
     own = {"HOME": tmp_path / "home", "RAW": tmp_path / "raw", "SOURCE": tmp_path / "m.toml"}
     for name, value in (ENVIRONMENT | {f"NIGHTJAR_{k}": str(v) for k, v in own.items()}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(run, "start_session", lambda config, scratch: spark)
+    monkeypatch.setattr(spark_provider, "start_session", lambda config, scratch: spark)
     landed: list[str] = []
     monkeypatch.setattr(spark_stages, "land", lambda night, source, say: landed.append(source.name))
     with pytest.raises(UsageError) as stopped:
@@ -83,7 +83,7 @@ def test_a_night_without_a_model_publishes_all_but_scores(
         started.append(scratch)
         return spark
 
-    monkeypatch.setattr(run, "start_session", start)
+    monkeypatch.setattr(spark_provider, "start_session", start)
     with pytest.raises(ContractError, match="no task can be trained as of 2025-01-10: the data"):
         nightly(NIGHT)
     assert started == []  # it is said in the first second

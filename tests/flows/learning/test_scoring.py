@@ -51,19 +51,18 @@ def test_what_a_night_finds_of_a_champion_stands_until_it_is_rolled_back() -> No
         Found(DAY, "m", {"return_90d": "it ranks", "churn_28d": "again"}),
         Found(after, "m", {"share_7d": "nobody knows yet"}),
     )
-    context: Any = SimpleNamespace(receipts=receipts, as_of=DAY)
-    assert fingerprints.withheld_since(context, "m", DAY) == {
+    assert fingerprints.withheld_since(receipts, "m", DAY) == {
         "churn_28d": "it loses, as of 2025-05-10"
     }
-    assert fingerprints.withheld_tonight(context, "m") == {
+    assert fingerprints.withheld_tonight(receipts, "m", DAY) == {
         "churn_28d": "it loses, as of 2025-05-10",
         "return_90d": "it ranks, as of 2025-05-13",
     }
-    assert fingerprints.withheld_tonight(context, None) == {}
+    assert fingerprints.withheld_tonight(receipts, None, DAY) == {}
     old: Any = nights(Found(DAY, "m", {}))
     del old.get("train", DAY).outputs["gate"]["champion_withheld"]  # as it was said before
     del old.get("train", DAY).outputs["champion"]
-    assert fingerprints.withheld_tonight(SimpleNamespace(receipts=old, as_of=DAY), "m") == {}
+    assert fingerprints.withheld_tonight(old, "m", DAY) == {}
 
 
 def scratch(
@@ -77,10 +76,9 @@ def scratch(
     settings = NightjarSettings(home=tmp_path, failed_tasks=failed_tasks)
     settings = settings.model_copy(update={"train": settings.train.changed(**train)})
     of_features = SimpleNamespace(digests=lambda stage, table: {DAY: digest})
-    context: Any = SimpleNamespace(
-        fingerprints=of_features, settings=settings, receipts=nights(*verdicts), as_of=DAY
-    )
-    return scratch_of(settings, fingerprints.score_fingerprint(context, model_id, DAY))
+    context: Any = SimpleNamespace(settings=settings, as_of=DAY)
+    state: Any = SimpleNamespace(fingerprints=of_features, receipts=nights(*verdicts))
+    return scratch_of(settings, fingerprints.score_fingerprint(context, state, model_id, DAY))
 
 
 def test_the_same_scoring_goes_on_in_the_same_place(tmp_path: Path) -> None:

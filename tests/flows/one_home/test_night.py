@@ -351,10 +351,10 @@ def test_one_file_with_all_history_is_split_into_days(home: Path, tmp_path: Path
         return run.fingerprints.digests("land_posts", "landed")
 
     first, _ = night(lines)
-    assert len(first.landed_days) == 5
+    assert len(first.days.landed_days) == 5
     assert night(lines)[1].recomputed == 0
     again, _ = night(lines[:15])  # day 4 lost a line, day 5 all of its lines
-    assert len(again.landed_days) == 4
+    assert len(again.days.landed_days) == 4
     kept = {day for day, digest in digests(again).items() if digests(first).get(day) == digest}
     assert kept == {date(2025, 1, n) for n in (1, 2, 3)}
     assert sum(f.rows for f in again.lake.files(LANDED)) == 15

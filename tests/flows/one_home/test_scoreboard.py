@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -18,16 +18,20 @@ from flows.settings import read_settings
 from tests.flows.first_night import NIGHT
 
 
+def due_of(run: Run) -> tuple[date, ...]:
+    return scoreboard.due(run.context, run.state)
+
+
 def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> None:
     """The market's logs end two days after the night; that nothing more landed is known too."""
     lines: list[str] = []
     settings = read_settings()
-    assert NIGHT not in scoreboard.due(Run(settings, NIGHT))
+    assert NIGHT not in due_of(Run(settings, NIGHT))
     too_early = Run(settings, NIGHT + timedelta(days=7))  # a day is left for late rows
-    assert NIGHT not in scoreboard.due(too_early)
+    assert NIGHT not in due_of(too_early)
 
     night = Run(settings, NIGHT + timedelta(days=8))
-    due = [day for day in scoreboard.due(night) if day == NIGHT]
+    due = [day for day in due_of(night) if day == NIGHT]
     assert due == [NIGHT]
     compute(night, "labels", [NIGHT], lines.append)
     rows = scoreboard.compare(night, due, lines.append)
@@ -54,10 +58,12 @@ def test_a_week_later_the_weeks_scores_are_compared_once(home: Path, first) -> N
     assert stored.num_rows == len(rows)
 
     again = Run(settings, NIGHT + timedelta(days=8))
-    assert NIGHT not in scoreboard.due(again)
+    assert NIGHT not in due_of(again)
     a_month_later = Run(settings, NIGHT + timedelta(days=31))
-    assert NIGHT in scoreboard.due(a_month_later)
-    fingerprint = scoreboard.scoreboard_fingerprint(a_month_later, NIGHT)
+    assert NIGHT in due_of(a_month_later)
+    fingerprint = scoreboard.scoreboard_fingerprint(
+        a_month_later.context, a_month_later.receipts, NIGHT
+    )
     receipt = a_month_later.receipts.get("scoreboard", NIGHT)
     more = decide("scoreboard", NIGHT, fingerprint, receipt)
     assert more.reason == "configuration changed"  # windows of 28 and 30 days have closed as well

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from contracts.errors import ContractError
 from contracts.source_tables.items import ITEMS
-from flows.engine import run
+from flows.engine import spark_provider
 from flows.engine.run import Run
 from flows.engine.spark_stages import check_mapping, compute, land
 from flows.nightly import plan_of_night
@@ -52,7 +52,7 @@ def settings(
     """Of a home with two days of raw rows; what sku `x` lies on is in a lookup."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
     monkeypatch.setenv("NIGHTJAR_NO_TRAIN", "true")
-    monkeypatch.setattr(run, "start_session", lambda config, scratch: spark)
+    monkeypatch.setattr(spark_provider, "start_session", lambda config, scratch: spark)
     (tmp_path / "m.toml").write_text(MAPPING)
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw/shelves.csv").write_text("sku,shelf\nx,toys\ny,food\n")
@@ -70,7 +70,7 @@ def night_of(settings: NightjarSettings) -> Run:
 
 def cleaned(night: Run, table: str) -> tuple[int, dict[str, int]]:
     """Days that were judged again, and why."""
-    done = compute(night, f"clean_{table}", night.landed_days, lambda line: None)
+    done = compute(night, f"clean_{table}", night.days.landed_days, lambda line: None)
     return done.recomputed, dict(done.reasons)
 
 
@@ -100,7 +100,7 @@ def test_a_lookup_that_changed_recomputes_what_names_it_and_the_plan_says_why(
         ("clean_items", date(2025, 3, 1), "lookup shelves changed"),
         ("clean_items", date(2025, 3, 2), "lookup shelves changed"),
     ]
-    assert all(d.reuse for d in night.land_decisions(night.mapping.sources[0]))
+    assert all(d.reuse for d in night.days.land_decisions(night.mapping.sources[0]))
     assert cleaned(night, "engagements") == (0, {})
     assert cleaned(night, "items") == (2, {"lookup shelves changed": 2})
     assert shelves(night) == ["games", "games"]

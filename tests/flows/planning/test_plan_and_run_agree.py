@@ -16,6 +16,7 @@ from contracts.tables import LANDED, SCOREBOARD
 from contracts.training import untrained
 from flows.engine.fingerprints import decide, landing_stage
 from flows.engine.run import Run
+from flows.engine.run_days import RunDays
 from flows.monitor import scoreboard
 from flows.planning import stage_list
 from flows.planning.planner import planned
@@ -81,7 +82,7 @@ class Executed:
     def land(self, night: Run, source_name: str) -> None:
         (source,) = (s for s in night.mapping.sources if s.name == source_name)
         stage = landing_stage(source)
-        for decision in night.land_decisions(source):
+        for decision in night.days.land_decisions(source):
             if decision.reuse:
                 continue
             whole = decision.day == date.min
@@ -116,9 +117,9 @@ class Executed:
                 self.write(night, name, decision.day, decision.fingerprint, outputs)
 
     def process(self, night: Run, entry: StageDays, before: Mapping[str, Any]) -> None:
-        model_id = entry.model(night) if entry.model is not None else None
-        for day in entry.days(night):
-            fingerprint = FINGERPRINTS[entry.stage](night, day, model_id)
+        model_id = entry.model(night.days) if entry.model is not None else None
+        for day in entry.days(night.days):
+            fingerprint = FINGERPRINTS[entry.stage](night.days, day, model_id)
             receipt = night.receipts.get(entry.stage, day)
             if decide(entry.stage, day, fingerprint, receipt, day in entry.force).reuse:
                 continue
@@ -182,12 +183,12 @@ def some_run(
         stages = rng.sample(STAGES, rng.randrange(1, 4)) if current else ["examples"]
         engine: Engine = rng.choice(ENGINES)
         force = rng.random() < 0.3
-        return night, stage_list.backfill(night, days, stages, engine, force, current)
+        return night, stage_list.backfill(night.context, days, stages, engine, force, current)
     if kind == "replay":
         dropped_on = night.receipts.days("land_log")
         lost = {"engagements": sorted(rng.sample(dropped_on, min(3, len(dropped_on))))}
-        return night, stage_list.replay(night, lost, current)
-    return night, stage_list.nightly(night)
+        return night, stage_list.replay(night.mapping, lost, current)
+    return night, stage_list.nightly(night.context)
 
 
 def some_release(night: Run) -> None:
@@ -238,11 +239,11 @@ def test_a_run_does_what_its_plan_says(
     comes out as it was, or on which days a file's rows land is not known before it is read, what
     depends on that alone may be spared, and nothing else is done."""
     rng = random.Random(f"{seed}-{unchanged}")
-    monkeypatch.setattr(Run, "check_history", lambda night: None)
+    monkeypatch.setattr(RunDays, "check_history", lambda days: None)
     monkeypatch.setattr(
         scoreboard,
         "_published",
-        lambda night: {str(day) for day in night.receipts.days("score")},
+        lambda context, state: {str(day) for day in state.receipts.days("score")},
     )
     for check in stage_list.Check:
         monkeypatch.setitem(runner.CHECKS, check, lambda night: None)  # type: ignore[misc]
@@ -257,8 +258,8 @@ def test_a_run_does_what_its_plan_says(
         for stage in runner.PROCESSES:
             monkeypatch.setitem(runner.PROCESSES, stage, executed.process)  # type: ignore[misc]
         night, entries = some_run(rng, settings, kind)
-        plan = planned(night, entries, {"command": "some"})
-        again = planned(night, entries, {"command": "some"})
+        plan = planned(night.days, entries, {"command": "some"})
+        again = planned(night.days, entries, {"command": "some"})
         assert again == plan
         runner.execute(night, entries)
         todo = {(p.stage, p.day) for p in plan.todo}
@@ -269,7 +270,7 @@ def test_a_run_does_what_its_plan_says(
         if not unchanged and not unknown:
             assert done == todo
             exact[kind] += bool(done)
-        rest = planned(night, entries, {"command": "some"})
+        rest = planned(night.days, entries, {"command": "some"})
         assert [(p.stage, p.day, p.reason) for p in rest.todo if p.reason != "forced"] == []
         some_release(night)
         night.engine.dispose()

@@ -16,7 +16,7 @@ from contracts.source_tables.posts import POSTS
 from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
-from flows.engine import run, spark_stages
+from flows.engine import spark_provider, spark_stages
 from flows.engine.run import Run
 from flows.retention import erasure
 from flows.retention.personal_rows import Blank, PersonalRows
@@ -104,7 +104,7 @@ user bob,2025-03-01,post,ann
 def nothing_landed(spark: SparkSession, tmp_path: Path, monkeypatch) -> Run:
     """A home with raw files beside it."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
-    monkeypatch.setattr(run, "start_session", lambda *arguments: spark)
+    monkeypatch.setattr(spark_provider, "start_session", lambda *arguments: spark)
     monkeypatch.setattr(erasure, "TABLES", TABLES)
     for module in (erasure, publish):
         monkeypatch.setattr(module, "say", said.append)
@@ -183,8 +183,8 @@ def test_one_of_several_people_in_a_raw_row_is_erased(night: Run, monkeypatch) -
         with monkeypatch.context() as patch:
             kill_after(patch, "flows.lake.rewrite.rewrite", n)
             with pytest.raises(Killed):
-                erasure.erase_person(night, night.key.of("ann"), None)
-    erased = erasure.erase_person(night, night.key.of("ann"), None)
+                erasure.erase_person(night, night.context.key.of("ann"), None)
+    erased = erasure.erase_person(night, night.context.key.of("ann"), None)
 
     assert (erased["raw_rows"], erased["rows_of_others"]) == (9, 2)
     assert {line for line in said if "other people" in line} == {
@@ -209,7 +209,7 @@ def test_one_of_several_people_in_a_raw_row_is_erased(night: Run, monkeypatch) -
         "posts": (11, 4, 0, 2, 5), "engagements": (9, 2, 0, 2, 5), "users": (3, 1, 1, 0, 1),
     }  # fmt: skip
     bobs = rows(night, POSTS)
-    assert {row["user_key"] for row in bobs} == {night.key.of("bob")}
+    assert {row["user_key"] for row in bobs} == {night.context.key.of("bob")}
     assert {(r["line"], r["element"], r["row_hash"] == "") for r in rows(night, QUARANTINE)} == {
         (1, 4, True), (1, 6, True), (6, 0, False),
     }  # fmt: skip
@@ -222,7 +222,7 @@ def test_one_of_several_people_in_a_raw_row_is_erased(night: Run, monkeypatch) -
     assert counts(night) == after | {"posts": (11, 2, 0, 2, 7)}
     assert [row for row in bobs if row in rows(night, POSTS)] == rows(night, POSTS)
 
-    erasure.erase_person(night, night.key.of("bob"), None)
+    erasure.erase_person(night, night.context.key.of("bob"), None)
     assert left(night) == [
         ("[null, null, null, null, null, null, null]",
          "erased elements: engagements (1) (2) 3 (4) (5) (7), posts 1 2 (3) 4 5 (7)"),
@@ -241,7 +241,7 @@ def test_one_of_several_people_in_a_raw_row_is_erased(night: Run, monkeypatch) -
 
     # the file lands again, with both of them in it
     landed = rows(night, LANDED)
-    path = night.raw_folder / f"{DAY}.jsonl"
+    path = night.context.raw_folder / f"{DAY}.jsonl"
     path.write_text(path.read_text() + "\n")
     later = Run(night.settings, AS_OF)
     later.look_at_files()
@@ -271,8 +271,10 @@ def test_nothing_that_people_wrote_is_computed_to_find_somebody(nothing_landed: 
     """Spark would push the comparison down and copy it, until no memory held the plan."""
     night = nothing_landed
     (source, _) = night.mapping.sources
-    landed = night.spark.createDataFrame([], spark_schema(LANDED))
-    about_her = erasing.about(landed, source, night.job_settings, {night.key.of("ann")})
+    landed = night.spark.session.createDataFrame([], spark_schema(LANDED))
+    about_her = erasing.about(
+        landed, source, night.context.job_settings, {night.context.key.of("ann")}
+    )
     plan = about_her._jdf.queryExecution().optimizedPlan().toString()
     assert "from_json" in plan
     assert "<email>" not in plan

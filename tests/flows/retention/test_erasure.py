@@ -82,7 +82,7 @@ def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, warned: list[str]
     examples of a model; in no raw row any more."""
     night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
     monkeypatch.setattr(erasure, "TABLES", (USER_ITEM_DAYS, EXAMPLES, USER_SCORES))
-    monkeypatch.setattr(personal_rows, "find", lambda night, keys: PersonalRows({}, (), {}))
+    monkeypatch.setattr(personal_rows, "find", lambda *given: PersonalRows({}, (), {}))
     lake, folder = night.lake, Path(night.lake.staging("20250309T040000", "x"))
     for name in ("first", "second"):
         written = both(folder, USER_ITEM_DAYS, name, kind="item", thing_id="i", day=D1)
@@ -192,7 +192,7 @@ def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
         "is away. The database's table trained_on_erased does; the next run tries again"
     ]
     assert registry.marked == {}
-    publish.repair_after_crash(night)
+    publish.repair_after_crash(night.engine, night.lake, night.settings)
     assert registry.marked == {"m1": 1}
     assert len(warned) == 1
 
@@ -252,15 +252,15 @@ def test_a_run_tells_of_an_erasure_that_was_cut_off(
             kill_after(patch, where, 0)
             with pytest.raises(Killed):
                 erasure.erase_person(night, KEY, None)
-        publish.repair_after_crash(night)
-        publish.repair_after_crash(night, erasing=KEY)
+        publish.repair_after_crash(night.engine, night.lake, night.settings)
+        publish.repair_after_crash(night.engine, night.lake, night.settings, KEY)
         assert warned == [
             f"the erasure of {KEY} was cut off, so that tables may still tell of them: start the "
             "deployment `erase` with this user_key again, and it goes on"
         ]
         warned.clear()
     erasure.erase_person(night, KEY, None)
-    publish.repair_after_crash(night)
+    publish.repair_after_crash(night.engine, night.lake, night.settings)
     assert warned == []
 
 

@@ -63,7 +63,8 @@ class Outcome:
 
 def outcome_of(night: Run) -> Outcome:
     return Outcome(
-        tuple(task.name for task in night.tasks), tuple(sorted(night.switched_off.items()))
+        tuple(task.name for task in night.context.tasks),
+        tuple(sorted(night.context.switched_off.items())),
     )
 
 
@@ -246,7 +247,7 @@ def steps_without_servers(patch: pytest.MonkeyPatch) -> list[str]:
 def end(night: SimulatedNight, learnt: Sequence[Task], folder: Path) -> dict[str, Any]:
     """The night's last steps."""
     written = night.commit(learnt)
-    report = trained(folder, learnt, [task for task in night.tasks if task not in learnt])
+    report = trained(folder, learnt, [task for task in night.context.tasks if task not in learnt])
     audited = publish.audit.fn(night, written, [night.as_of])
     release = publish.publish.fn(night, written, [night.as_of])
     done: dict[str, Any] = steps.report.fn(night, report, written.scored, audited, release)
@@ -272,7 +273,7 @@ def nights_in(folder: Path, patch: pytest.MonkeyPatch) -> NightOf:
 
     def night_over(n: int, tables: frozenset[str]) -> SimulatedNight:
         night = first if n == 0 else SimulatedNight(settings, FIRST + timedelta(days=n))
-        night.mapping = only(whole, tables)
+        night.context = replace(night.context, mapping=only(whole, tables))
         return night
 
     return night_over
@@ -280,7 +281,7 @@ def nights_in(folder: Path, patch: pytest.MonkeyPatch) -> NightOf:
 
 def trained_tasks(night: Run, n: int) -> list[Task]:
     """All tasks, or on every other night a part of them: not each has enough history."""
-    return list(night.tasks) if n % 2 == 0 else list(night.tasks)[::2]
+    return list(night.context.tasks) if n % 2 == 0 else list(night.context.tasks)[::2]
 
 
 def finish_nights(

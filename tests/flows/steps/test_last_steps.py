@@ -82,7 +82,7 @@ def test_whatever_is_mapped_can_be_shown(
         raise_if_failed(audited)
         done = tasks.report.fn(
             night,
-            trained(tmp_path, learnt, [task for task in night.tasks if task not in learnt]),
+            trained(tmp_path, learnt, [task for task in night.context.tasks if task not in learnt]),
             {"model_id": "m1", "tasks": names, "rows": len(USERS)},
             audited,
             Release("made", FIRST, "m1", "f", {}, "run", now()),
@@ -110,7 +110,7 @@ def test_a_night_without_a_model_can_be_shown(
     files = {USER_SCORES: scores, USER_FEATURES: features, RECONCILIATION: counts}
     show_files(night, files)
     report = untrained(
-        {task.name: "too few days" for task in night.tasks}, "no days", str(tmp_path)
+        {task.name: "too few days" for task in night.context.tasks}, "no days", str(tmp_path)
     )
     scored = {"model_id": NO_MODEL, "tasks": [], "rows": len(USERS)}
     release = Release("made", FIRST, NO_MODEL, "f", {}, "run", now())
@@ -136,8 +136,8 @@ def test_tasks_may_come_and_go_from_release_to_release(
         night = night_of(n, frozenset(tables))
         if n:
             night.users = [f"{k:032x}" for k in range(60)]  # enough for drift to say something
-        done = end(night, night.tasks, tmp_path)
-        check_shown(night, done, night.tasks)
+        done = end(night, night.context.tasks, tmp_path)
+        check_shown(night, done, night.context.tasks)
         page = done["report"].read_text()
         assert ("<h2>Drift</h2>" in page) == (n == 2)  # the first two are too few users
         assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from contracts.specs import ScoreDay
 from contracts.tasks import TASKS
 from flows.engine.accounting import Work
+from flows.engine.run_context import RunContext
 from flows.learning.fingerprints import score_fingerprint
 from flows.release.duckdb_views import query
 from flows.state.receipts import Fingerprint
@@ -66,6 +68,16 @@ def gated(night: SimulatedNight, report: dict[str, Any]) -> tuple[dict[str, Any]
     return scored, tasks.report.fn(night, report, scored, audited, release)
 
 
+def judging(context: RunContext, failed_tasks: Any) -> RunContext:
+    """The same, where what is published of tasks that failed is set so."""
+    settings = context.settings.model_copy(update={"failed_tasks": failed_tasks})
+    return replace(context, settings=settings)
+
+
+def fingerprint_of(night: SimulatedNight) -> Fingerprint:
+    return score_fingerprint(night.context, night.state, "m1", FIRST)
+
+
 def methods(night: SimulatedNight) -> dict[str, Any]:
     """Where analysts read that the newest scores come from."""
     names = ("purchase_7d", "churn_28d", "view_7d")
@@ -92,7 +104,7 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
     ]
 
     first = night_of(0, SETS[-1])
-    first.settings = first.settings.model_copy(update={"failed_tasks": how})
+    first.context = judging(first.context, how)
     scored, done = gated(first, trained(tmp_path, learnt, ()))
     assert (days_to_score[0].withheld, scored["tasks"]) == ({}, ["purchase_7d", "view_7d"])
     assert methods(first) == {
@@ -107,7 +119,7 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
     assert f"3 users have scores for 2 tasks{also} as of 2025-03-01, made by model m1." in page
 
     later = night_of(1, SETS[-1])
-    later.settings = first.settings
+    later.context = judging(later.context, how)
     verdict = {"decision": "keep", "against": "the champion", "reasons": ["it is no better"]}
     verdict["champion_withheld"] = {"purchase_7d": "it ranks worse"}
     report = trained(tmp_path, learnt, ()) | {"model_id": "m2", "champion": "m1", "gate": verdict}
@@ -125,7 +137,7 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
         "nightjar.alert.task-withheld: champion m1 is not fit for all that it published, and these "
         "scores are not published any more: purchase_7d: it ranks worse"
     ) in said
-    assert score_fingerprint(later, "m1", FIRST) != score_fingerprint(first, "m1", FIRST)
+    assert fingerprint_of(later) != fingerprint_of(first)
 
 
 @pytest.mark.parametrize("how", ["null", "base_rate"])
@@ -133,7 +145,7 @@ def test_a_night_from_a_gate_that_says_stop_ends(
     tmp_path: Path, night_of: NightOf, said: list[str], days_to_score, how: Any
 ) -> None:
     night = night_of(0, SETS[-1])
-    night.settings = night.settings.model_copy(update={"failed_tasks": how})
+    night.context = judging(night.context, how)
     learnt = [t for t in TASKS if t.name in ("purchase_7d", "churn_28d", "view_7d")]
     verdict = {"decision": "stop", "against": "the constant", "reasons": ["no task is fit"]}
     report = trained(tmp_path, learnt, ()) | {"model_id": "unfit", "gate": verdict}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any
 
-from flows.engine.accounting import StageReport
-from flows.engine.run import Run
+from flows.engine.accounting import StageReport, StageReports
 
 
 def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
@@ -18,9 +15,9 @@ def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
     landed = StageReport("land_log", 1, 1, 10, 10, 2.0, {"never computed": 1})
     reused = StageReport("clean_users", 2, 0)
     lines: list[str] = []
-    night: Any = SimpleNamespace(reports=[])
+    reports = StageReports()
     for report in (cleaned, erased, landed, reused):
-        Run.report(night, report, lines.append)
+        reports.add(report, lines.append)
     assert lines == [
         "clean_orders: 1,203 rows in, 1,200 clean, 3 duplicate, 0 quarantined, 2.0 s, 602 rows/s; "
         "1 day reused; input moved (1)",
@@ -29,4 +26,4 @@ def test_a_run_says_of_each_table_what_became_of_its_rows() -> None:
         "land_log: 10 rows in, 10 out, 2.0 s, 5 rows/s; never computed (1)",
         "clean_users: reused, nothing changed",
     ]
-    assert night.reports == [cleaned, erased, landed, reused]
+    assert list(reports) == [cleaned, erased, landed, reused]
