@@ -177,8 +177,8 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
     assert event == "nightjar.alert.not-reported"
     where, _, _ = message.rpartition(":")  # the line of this very test
     assert where == (
-        "the release stands, but the night's page could not be made: ValueError in "
-        "tests/flows/one_home/test_night.py"
+        "the release stands, but the night's page could not be made: unexpected error: ValueError "
+        "in tests/flows/one_home/test_night.py"
     )
 
 
