@@ -286,8 +286,8 @@ def remove_files(context: RunContext, state: HomeState, key: str, before: Collec
     )
     maintenance.remove(lake, maintenance.Stale(gone))
     home = settings.home_folder
-    remove_left(home.scratch / "spark")
-    left = remove_folders(home.storage, [f.location for f in home.storage.folders(home.runs)])
+    left = [f"{folder}: not all of it" for folder in remove_left(home.scratch / "spark")]
+    left += remove_folders(home.storage, [f.location for f in home.storage.folders(home.runs)])
     for pages in (home.reports, home.mlflow_artifacts):
         for page in home.storage.files(pages, recursive=True):
             if page.location.endswith(".html"):

@@ -33,13 +33,18 @@ def own_folder(root: Path) -> Path:
     return folder
 
 
-def remove_left(root: Path) -> int:
-    """Remove the folders below `root` that no living process holds. How many."""
+def remove_left(root: Path) -> list[Path]:
+    """Remove the folders below `root` that no living process holds, as far as that can be done.
+
+    Returns:
+        Those of which something is still there.
+    """
     left = [path.parent for path in root.glob(f"*/{_LOCK}") if not _is_held(path)]
     old = [path for name in _OLD_NAMES for path in root.glob(name) if _is_old(path)]
-    for folder in (*left, *old):
+    folders = [*left, *old]
+    for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    return len(left) + len(old)
+    return [folder for folder in folders if folder.exists()]
 
 
 def _is_held(path: Path) -> bool:
