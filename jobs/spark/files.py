@@ -150,7 +150,7 @@ def _rules(table: Table) -> Mapping[str, Column]:
         value = F.col(column.name)
         if not column.nullable:
             rules[f"{column.name}: null, expected a value"] = value.isNull()
-        if column.type in ("float", "double"):
+        if column.is_float:
             rules[f"{column.name}: not a number"] = F.isnan(value)
         if column.minimum is not None:
             rules[f"{column.name}: below {column.minimum:g}"] = value < column.minimum

@@ -196,7 +196,7 @@ def _breaks(contract: Column, values: pa.Array) -> bool:
     """Whether one of the values breaks what the contract says of its column."""
     if not contract.nullable and values.null_count:
         return True
-    if contract.type in ("float", "double") and pc.any(pc.is_nan(values)).as_py():
+    if contract.is_float and pc.any(pc.is_nan(values)).as_py():
         return True
     if contract.minimum is not None or contract.maximum is not None:
         span = pc.min_max(values).as_py()

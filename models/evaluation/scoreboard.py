@@ -114,7 +114,7 @@ def _scores(task: Task, rows: pa.Table) -> dict[str, Array]:
         if column.type == "array<float>":
             numbers = rows[column.name].combine_chunks().flatten()
             by_suffix[suffix] = as_numpy(numbers).astype(np.float64).reshape(rows.num_rows, -1)
-        elif column.type in ("float", "double") and column.name != task.percentile:
+        elif column.is_float and column.name != task.percentile:
             by_suffix[suffix] = as_numpy(rows[column.name].cast(pa.float64()))
     return by_suffix
 
