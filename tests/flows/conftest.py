@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from flows.engine import spark_provider
 from flows.state.postgres import DATABASES
@@ -134,11 +135,22 @@ def fresh_databases(server: str) -> Iterator[None]:
         try:
             yield
         finally:
+            close_mlflow(server)
             for name in DATABASES:
                 connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
             for name in kept:
                 connection.execute(text(f"ALTER DATABASE kept_{name} RENAME TO {name}"))
     engine.dispose()
+
+
+def close_mlflow(server: str) -> None:
+    """Close MLflow's connections to a server: it keeps an engine per address as long as it lives."""
+    for store in ("tracking", "model_registry"):
+        module = sys.modules.get(f"mlflow.store.{store}.sqlalchemy_store")
+        if module is not None:
+            for address, engine in module.SqlAlchemyStore._engine_map.items():
+                if make_url(address).port == make_url(server).port:
+                    engine.dispose()
 
 
 @pytest.fixture(scope="session")

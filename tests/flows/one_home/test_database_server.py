@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import stat
 import threading
@@ -28,11 +27,7 @@ from flows.state.schema import open_database
 from tests.flows.conftest import PASSWORD, fresh_databases
 from tests.flows.first_night import NIGHT
 
-pytestmark = [
-    pytest.mark.slow,
-    # MLflow keeps engines of its own, and leaves their connections to the garbage collector.
-    pytest.mark.filterwarnings("ignore:connection <psycopg:ResourceWarning"),
-]
+pytestmark = pytest.mark.slow
 SECRETS = {
     "NIGHTJAR_ALERT_WEBHOOK": "https://hooks.example/razorbill-4712",
     "NIGHTJAR_OPERATORS_PASSWORD": "kittiwake-4713",
@@ -56,7 +51,6 @@ def served(home: Path, first, server: str) -> Iterator[dict[str, Any]]:
             done = nightly(NIGHT)
         yield done | {"home": home.parent / "ein Zuhause für PostgreSQL", "arguments": arguments}
     patch.undo()
-    gc.collect()  # MLflow's connections, under the filters of these tests
 
 
 @contextmanager

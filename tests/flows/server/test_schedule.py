@@ -29,13 +29,7 @@ from flows.server import up
 from flows.server.automations import crash_silent_runs, put
 from flows.settings import NightjarSettings, read_settings
 
-pytestmark = [
-    pytest.mark.slow,
-    # Prefect's client and the server behind the webhook leave sockets and event loops
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-]
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
@@ -127,16 +121,15 @@ def killed_in_the_middle(environment: dict[str, str]) -> None:
         "@flow(name='silent')\ndef silent():\n    time.sleep(5)\n"
         "    print('in', flush=True)\n    time.sleep(600)\nsilent()"
     )
-    run = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", code],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-    )
-    assert run.stdout is not None
-    assert run.stdout.readline() == b"in\n"
-    run.kill()
-    run.wait()
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == b"in\n"
+        run.kill()
 
 
 def test_a_scheduled_run_starts_and_its_failure_is_told(services, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import ProgrammingError
 
 from contracts.errors import ContractError, UsageError
@@ -43,6 +45,15 @@ def on_server(server: str, tmp_path: Path, monkeypatch) -> NightjarSettings:
     settings = read_settings(home=tmp_path / "home")
     assert settings.postgres("nightjar").partition("?")[0] == catalogue
     return settings
+
+
+@contextmanager
+def administered(on_server: NightjarSettings) -> Iterator[Connection]:
+    """A connection to the server that may make databases, and is closed at the end."""
+    engine = create_engine(on_server.postgres("postgres"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
 
 
 def test_receipts_releases_and_the_catalogue_live_in_it(
@@ -255,22 +266,18 @@ def test_a_writer_that_was_taken_over_from_adds_nothing_there_either(
     on_server: NightjarSettings, tmp_path, monkeypatch
 ) -> None:
     make_databases(on_server)
-    with create_engine(
-        on_server.postgres("postgres"), isolation_level="AUTOCOMMIT"
-    ).connect() as admin:
+    with administered(on_server) as admin:
         admin.execute(text("CREATE DATABASE leases"))
     monkeypatch.delenv(settings_module.CATALOGUE_VARIABLE)
     check_that_the_sleeper_adds_nothing(on_server.postgres("leases"), tmp_path, monkeypatch)
 
 
 def test_the_first_command_of_any_kind_makes_the_databases(on_server: NightjarSettings) -> None:
-    with create_engine(
-        on_server.postgres("postgres"), isolation_level="AUTOCOMMIT"
-    ).connect() as admin:
+    with administered(on_server) as admin:
         for name in DATABASES:
             admin.execute(text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
     assert Releases(open_home(on_server)).all() == ()
-    with create_engine(on_server.postgres("postgres")).connect() as connection:
+    with administered(on_server) as connection:
         names = connection.execute(text("SELECT datname FROM pg_database")).scalars()
         assert set(DATABASES) <= set(names)
 
