@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from contracts.errors import ContractError, UsageError
 
+ONE_DAY = timedelta(days=1)
+
 DEDUP_DAYS = 7
 """Days back from its own in which an earlier row of the same id makes a landed row a retry."""
 
@@ -89,7 +91,7 @@ def as_ranges(days: Iterable[date]) -> tuple[Days, ...]:
     ranges: list[Days] = []
     for day in sorted(set(days)):
         if ranges and ranges[-1].end == day:
-            ranges[-1] = Days(ranges[-1].start, day + timedelta(days=1))
+            ranges[-1] = Days(ranges[-1].start, day + ONE_DAY)
         else:
-            ranges.append(Days(day, day + timedelta(days=1)))
+            ranges.append(Days(day, day + ONE_DAY))
     return tuple(ranges)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
+from contracts.days import ONE_DAY
 from contracts.errors import ContractError
 from contracts.hashes import hash_of, short_hash
 from contracts.specs import TrainSpec, TuneSpec
@@ -16,8 +16,6 @@ from flows.engine.run_days import RunDays
 from flows.learning.fingerprints import first_as_of
 from flows.lifecycle.progress import Say
 
-_ONE = timedelta(days=1)
-
 
 def tune(days: RunDays, minutes: float, trials: int, say: Say) -> dict[str, Any]:
     """Search within a time budget; it goes on with an earlier search of the same examples, tasks,
@@ -28,7 +26,7 @@ def tune(days: RunDays, minutes: float, trials: int, say: Say) -> dict[str, Any]
     """
     context, state = days.context, days.state
     past = [day for day in state.receipts.days("examples") if day < days.as_of]
-    files = [file.path for day in past for file in state.lake.files(EXAMPLES, day, day + _ONE)]
+    files = [file.path for day in past for file in state.lake.files(EXAMPLES, day, day + ONE_DAY)]
     if not files:
         raise ContractError("there are no examples to learn from yet: run a night first")
     tasks = [task.name for task in context.tasks]

@@ -10,6 +10,7 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.days import ONE_DAY
 from contracts.errors import ContractError, UsageError
 from contracts.measures import WINDOWS
 from contracts.source_table import USER_KEY
@@ -45,7 +46,6 @@ from jobs.mapping.sources import SourceMapping
 from jobs.spark.files import read_table, write_days
 from jobs.stages import job_named
 
-_ONE = timedelta(days=1)
 SCORE_TOLERANCE = 1e-5
 """Sums of floats differ with the rows beside them in a batch; features must be equal."""
 
@@ -127,7 +127,7 @@ def _computed(receipts: Receipts, day: date) -> dict[str, Any]:
 
 
 def _row(lake: Lake, table: Table, day: date, who: str, release: Release) -> dict[str, Any] | None:
-    for file in lake.files(table, day, day + _ONE, snapshot=release.snapshots[table.name]):
+    for file in lake.files(table, day, day + ONE_DAY, snapshot=release.snapshots[table.name]):
         rows = read_rows(file.path, filters=[("user_key", "=", who), ("as_of", "=", day)])
         if rows.num_rows:
             row: dict[str, Any] = rows.to_pylist()[0]
@@ -208,7 +208,7 @@ def _files(
     with in_memory() as connection:
         for table, _, first, last in rows:
             sources = [source.name for source, _ in mapping.feeding(table)]
-            landed = lake.files(LANDED, first, last + _ONE, {"source": sources})
+            landed = lake.files(LANDED, first, last + ONE_DAY, {"source": sources})
             paths = [file.path for file in landed]
             if paths:
                 read_files(connection, paths).create_view("landed", replace=True)
@@ -284,7 +284,7 @@ def _recomputed_scores(
         for task in TASKS
         if origin.scores.get(task.method, BY_MODEL) != BY_MODEL
     }
-    background = tuple(f.path for f in lake.files(USER_FEATURES, day, day + _ONE))
+    background = tuple(f.path for f in lake.files(USER_FEATURES, day, day + ONE_DAY))
     origin.reasons = run_models(ExplainSpec(path, background, model, withheld), runs, say)
     spec = ScoreDay(
         files=(path,),

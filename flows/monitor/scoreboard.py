@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from contracts.days import label_is_closed
+from contracts.days import ONE_DAY, label_is_closed
 from contracts.errors import ContractError
 from contracts.hashes import hash_of
 from contracts.segments import ALL
@@ -29,7 +29,6 @@ from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
 STAGE = SCOREBOARD.name
 CATCH_UP_DAYS = 31
 """Nights that may fail or be left out before a window that closes goes unseen."""
-_ONE = timedelta(days=1)
 MIN_ERRORS = 3.0
 """Standard errors that a mean must be off before it counts as more than chance."""
 
@@ -129,7 +128,7 @@ def _days(context: RunContext, state: HomeState, days: Sequence[date]) -> tuple[
     snapshot = None if current is None else current.snapshots[USER_SCORES.name]
     compared = []
     for day in days:
-        span = (day, day + _ONE)
+        span = (day, day + ONE_DAY)
         scored = state.receipts.get("score", day)
         files = {
             "scores": state.lake.files(USER_SCORES, *span, snapshot=snapshot),

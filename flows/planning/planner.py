@@ -10,9 +10,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
+from contracts.days import ONE_DAY
 from contracts.hashes import hash_of
 from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide
 from flows.engine.run_days import RunDays
@@ -21,8 +22,6 @@ from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays, states_of
 from jobs.stage import Stage
 from jobs.stages import SPARK_JOBS, job_named, process_named
-
-_ONE = timedelta(days=1)
 
 
 def planned(
@@ -144,7 +143,7 @@ class _Planner:
         day of that."""
         if not (decision.reuse or decision.reason == "input moved"):
             return decision, None
-        same_day = ((name, decision.day, decision.day + _ONE) for name in after)
+        same_day = ((name, decision.day, decision.day + ONE_DAY) for name in after)
         for name, start, end in (*same_day, *self._read_by(stage, decision.day)):
             days = self._pending.get(name, [])
             first = 0 if start is None else bisect_left(days, start)

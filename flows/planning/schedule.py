@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, croniter
 
-from contracts.days import midnight_before
+from contracts.days import ONE_DAY, midnight_before
 from contracts.errors import UsageError
 
-_DAY = timedelta(days=1)
 _YEARS = range(2020, 2041)
 """Whose clock changes decide what a night means: constant, so that no night moves another."""
 
@@ -40,7 +39,7 @@ class Schedule:
     def due(self, moment: datetime) -> datetime | None:
         """When that night was to start, by the clock on the wall; None if none ever was."""
         # A time that the clock skips starts before the wall shows it, so look from a day on.
-        wall = moment.astimezone(self._zone).replace(tzinfo=None) + _DAY
+        wall = moment.astimezone(self._zone).replace(tzinfo=None) + ONE_DAY
         nights = croniter(self.cron, wall)
         while True:
             try:
@@ -67,7 +66,7 @@ class Schedule:
         """
         into_day = timedelta(hours=run.hour, minutes=run.minute, seconds=run.second)
         return run.date() + timedelta(
-            days=min((into_day - offset) // _DAY for offset in _offsets(self.timezone))
+            days=min((into_day - offset) // ONE_DAY for offset in _offsets(self.timezone))
         )
 
     @property

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from contracts.counts import n_of
+from contracts.days import ONE_DAY
 from contracts.segments import ALL
 from contracts.splits import LATER_DAYS
 from contracts.tables import NO_MODEL, SCOREBOARD
@@ -23,7 +23,6 @@ from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases
 from flows.state.receipts import Receipts
 
-_ONE = timedelta(days=1)
 LATE_DAYS = 14
 Rows = Sequence[tuple[Any, ...]]
 
@@ -117,7 +116,7 @@ def _drifted(lake: Lake, receipts: Receipts, before: Release, release: Release) 
             [
                 file.path
                 for file in lake.files(
-                    table, r.as_of, r.as_of + _ONE, snapshot=r.snapshots[table.name]
+                    table, r.as_of, r.as_of + ONE_DAY, snapshot=r.snapshots[table.name]
                 )
             ]
             if table.name in r.snapshots

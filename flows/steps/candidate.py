@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
 
+from contracts.days import ONE_DAY
 from contracts.errors import ContractError
 from contracts.hashes import hash_of, short_hash
 from contracts.released_table import ReleasedTable
@@ -39,8 +40,6 @@ from flows.steps.writers import Writer, WriteRequest, WriteResult
 from jobs.mapping.sources import SourceMapping
 from jobs.spark.files import WrittenDay
 from jobs.stages import SPARK_JOBS
-
-_ONE = timedelta(days=1)
 
 WRITERS: Mapping[str, Writer] = {
     USER_SCORES.name: SCORING,
@@ -88,7 +87,7 @@ class Candidate:
 
     def files(self, lake: Lake, table: Table, day: date) -> tuple[DataFile, ...]:
         """The files of a day of any table as the release would have them."""
-        return lake.files(table, day, day + _ONE, snapshot=self.snapshots.get(table.name))
+        return lake.files(table, day, day + ONE_DAY, snapshot=self.snapshots.get(table.name))
 
 
 @dataclass(frozen=True)

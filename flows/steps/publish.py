@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 
 from prefect.cache_policies import NO_CACHE
 from sqlalchemy import Engine
 
 from contracts.counts import n_of
+from contracts.days import ONE_DAY
 from contracts.errors import ContractError
 from contracts.tables import RELEASED
 from flows.engine.alerts import NOT_ERASED, NOT_REPAIRED, announce
@@ -25,8 +26,6 @@ from flows.settings import NightjarSettings
 from flows.state.schema import unfinished_erasures
 from flows.steps.candidate import Candidate, Written, published_snapshots, release_id_of
 from flows.steps.prefect_tasks import say, task, transient, warn
-
-_ONE = timedelta(days=1)
 
 
 @task(name="audit", task_run_name="audit", cache_policy=NO_CACHE)
@@ -63,7 +62,7 @@ def day_to_audit(
     before = None
     if earlier is not None and day >= earlier.as_of:
         span, snapshot = (
-            (earlier.as_of, earlier.as_of + _ONE),
+            (earlier.as_of, earlier.as_of + ONE_DAY),
             earlier.snapshots[written.table.name],
         )
         before = [file.path for file in lake.files(written.table, *span, snapshot=snapshot)]

@@ -26,6 +26,8 @@ def spark_types(schema: T.StructType) -> dict[str, str]:
 
 
 def arrow_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of the contract's columns. `models/data/arrow_schema.py` has the same lines:
+    jobs and models do not import each other, and contracts import no library."""
     return pa.schema([pa.field(c.name, arrow_type(c.type)) for c in table.columns])
 
 
