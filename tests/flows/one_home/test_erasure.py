@@ -132,12 +132,15 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
     assert not files_that_say(home, raw_id)
     # every release that is kept can be read, and has nobody else less
     assert len(releases.all()) == n_releases
+    n_files = 0
     for release in releases.all():
         for table in TABLES:
             snapshot = release.snapshots.get(table.name)
             if snapshot is not None and lake.has_snapshot(table, snapshot):
                 for file in lake.files(table, snapshot=snapshot):
                     assert Path(file.path).exists()
+                    n_files += 1
+    assert n_files >= n_releases
     days = query(home / "nightjar.duckdb", "SELECT count(DISTINCT as_of) FROM user_scores")[1][0][0]
     after = query(home / "nightjar.duckdb", "SELECT count(*) FROM user_scores")[1][0][0]
     assert after == counts - days

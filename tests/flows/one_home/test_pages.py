@@ -70,6 +70,7 @@ def test_the_first_page_shows_releases_and_how_well_tasks_predict(client, home, 
     current = query(home / "nightjar.duckdb", "SELECT release_id FROM release")[1][0][0]
     assert current in page.text
     assert "<strong>current</strong>" in page.text
+    assert first["task_rows"]
     for name in first["task_rows"]:
         assert f'href="/tasks/{name[0]}"' in page.text
     report = re.search(r'href="(/reports/[^"]+)"', page.text)

@@ -79,7 +79,11 @@ def test_known_users_have_one_row_each_and_nobody_else_has(tmp_path: Path) -> No
     pq.write_table(pa.table({"user_key": ["a", "b"]}), tmp_path / "features")
     features = [str(tmp_path / "features")]
     good = written(tmp_path / "good", {"user_key": "a"}, {"user_key": "b"})
-    assert all(a.passed for a in audit_users(RANKS, good, features, DAY))
+    assert results(audit_users(RANKS, good, features, DAY)) == [
+        ("one row per user", "2 rows, 2 users", True),
+        ("every known user, no other", "2 known, 2 there, 0 unknown", True),
+        ("one day", "0 rows of another day", True),
+    ]
     bad = written(tmp_path / "bad", {"user_key": "a"}, {"user_key": "a"}, {"user_key": "x"})
     assert results(audit_users(RANKS, bad, features, DAY)) == [
         ("one row per user", "3 rows, 2 users", False),

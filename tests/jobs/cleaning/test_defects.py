@@ -87,9 +87,10 @@ def test_every_defect_is_found_and_nothing_else_is_dropped(
     }
     assert wrong == {}
     assert defects
-    for count in reconciliation(
-        rows, rules_of(clean_table_named(feed.table), context).table
-    ).collect():
+    table = rules_of(clean_table_named(feed.table), context).table
+    counts = reconciliation(rows, table).collect()
+    assert counts
+    for count in counts:
         assert count.n_in == count.n_clean + count.n_duplicate + count.n_quarantined
     if source_name == "engagements":
         bots = [v for place, v in got.items() if defects.get(place, ("", ""))[0] == "bot"]

@@ -53,36 +53,38 @@ def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSessio
     world, as_of = random_world(5), AS_OFS[2]
     before = features_of(spark, world, [as_of])
     rng = random.Random(11)
-    for _ in range(1):
-        changed = copy.deepcopy(world)
-        for name, rows in changed.rows.items():
-            kept = []
-            for row in rows:
-                at = row.get("valid_from") or row["occurred_at"]
-                later = row["landed_on"] >= as_of or (at is not None and at.date() >= as_of)
-                if later and rng.random() < 0.3:
-                    continue  # deleted
-                if later:
-                    for column in ("amount_minor", "quantity", "stars", "text"):
-                        n = rng.randint(1, 5)
-                        if row.get(column) is not None:
-                            row[column] = str(n) if column == "text" else n
-                    if rng.random() < 0.5 and "user_key" in row:
-                        row["user_key"] = f"u{rng.randrange(6)}"
-                    row["landed_on"] = max(row["landed_on"], as_of) + timedelta(
-                        days=rng.randrange(5) * 7
-                    )
-                kept.append(row)
-            if name in IDS:
-                example = copy.deepcopy(rows[0])
-                example |= {
-                    IDS[name]: "new",
-                    "landed_on": as_of,
-                    "occurred_at": datetime(2025, 1, 2, tzinfo=UTC),
-                }
-                kept.append(example)
-            changed.rows[name] = kept
-        assert features_of(spark, changed, [as_of]) == before
+    changed, n_later = copy.deepcopy(world), 0
+    for name, rows in changed.rows.items():
+        kept = []
+        for row in rows:
+            at = row.get("valid_from") or row["occurred_at"]
+            later = row["landed_on"] >= as_of or (at is not None and at.date() >= as_of)
+            n_later += later
+            if later and rng.random() < 0.3:
+                continue  # deleted
+            if later:
+                for column in ("amount_minor", "quantity", "stars", "text"):
+                    n = rng.randint(1, 5)
+                    if row.get(column) is not None:
+                        row[column] = str(n) if column == "text" else n
+                if rng.random() < 0.5 and "user_key" in row:
+                    row["user_key"] = f"u{rng.randrange(6)}"
+                row["landed_on"] = max(row["landed_on"], as_of) + timedelta(
+                    days=rng.randrange(5) * 7
+                )
+            kept.append(row)
+        if name in IDS:
+            example = copy.deepcopy(rows[0])
+            example |= {
+                IDS[name]: "new",
+                "landed_on": as_of,
+                "occurred_at": datetime(2025, 1, 2, tzinfo=UTC),
+            }
+            kept.append(example)
+        changed.rows[name] = kept
+    assert n_later > 100
+    assert len(before) > 3
+    assert features_of(spark, changed, [as_of]) == before
 
 
 def test_state_night_by_night_is_the_state_from_the_beginning(spark: SparkSession) -> None:

@@ -54,7 +54,7 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
     ).collect()
     parts = {r.part for r in rows}
     assert len(parts) > 3
-    width = 1 + len(FROM_ITEM)
+    width, n_given = 1 + len(FROM_ITEM), 0
     for part in parts:
         mine = [r for r in rows if r.part == part]
         met = {r.thing for r in mine if (r.what, r.name) == (task_rows.THING, "item")}
@@ -62,12 +62,14 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
         given = [r for r in mine if r.what == task_rows.ITEM]
         assert {r.thing for r in given} <= met
         assert len({r.thing for r in given}) == len(given)
+        n_given += len(given)
         for r in given:
             states = [(*r.numbers[i + 1 : i + width], c) for i, c in zip(
                 range(0, len(r.numbers), width), r.texts, strict=True)]  # fmt: skip
             assert all(a != b for a, b in itertools.pairwise(states))
         categories = {c for r in given for c in r.texts if c is not None}
         assert {r.thing for r in mine if r.what == task_rows.CATEGORY} == categories
+    assert n_given > 0
 
 
 def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monkeypatch) -> None:

@@ -43,6 +43,7 @@ def test_the_known_answer_is_recovered_by_every_task(trained) -> None:
 
 
 def test_every_task_has_a_twin_a_constant_and_an_interval(trained) -> None:
+    assert len(trained["tasks"]) == len(TASKS)
     for name, measured in trained["tasks"].items():
         assert set(measured["model"]) <= set(measured["twin"]) | {"auc", "spearman"}, name
         gain = measured["gain_over_twin"]

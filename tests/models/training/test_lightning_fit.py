@@ -108,6 +108,7 @@ def test_towers_are_trained_further_on_the_frozen_trunk_to_their_best(files, tmp
     more = spec_of(files, tmp_path / "more", max_epochs=2, tower_epochs=4)
     towers = fit_model(more, choose_tasks(more))
     assert towers.history == without.history
+    assert without.towers.keys() == towers.towers.keys()
     for name, tower in without.towers.items():  # what is kept is what was validated
         kept = without.history[tower.trunk_epoch - 1][f"valid_loss/{name}"]
         assert tower.before == pytest.approx(kept, rel=1e-5), name
@@ -222,6 +223,7 @@ def test_test_rows_are_held_without_their_features_and_no_more_than_asked_for(fi
     chosen = choose_tasks(spec)
     n_users, n_days = 80, 2
     whole = held_out_rows(files, chosen.layout, chosen.cuts("test"))
+    assert whole.tasks.keys() == {task.name for task in chosen.tasks}
     for name, rows in whole.tasks.items():
         assert len(rows.labels) == chosen.rows[name]["test"] <= n_users * n_days
         arrays = [rows.labels, rows.users, *rows.segments.values()]
