@@ -32,6 +32,7 @@ from flows.steps.candidate import Candidate
 from flows.steps.opening import only_writer, result_of
 from flows.steps.parameters import as_choice, as_choices, as_day, as_flag, as_path, as_text
 from flows.steps.prefect_tasks import after_publication, flow, say
+from flows.steps.process_stages import PROCESS_STAGES
 from flows.steps.runner import RUNNER, execute
 
 
@@ -165,7 +166,8 @@ def plan_of_backfill(run: Run, asked: Backfill) -> Plan:
     roots = {}
     if Stage.score in asked.stages:
         roots["model"] = "none" if current is None else current.model_id
-    return planned(run.days, asked.entries(run.context, current), asked.call, roots)
+    entries = asked.entries(run.context, current)
+    return planned(run.days, entries, PROCESS_STAGES, asked.call, roots)
 
 
 @dataclass(frozen=True)

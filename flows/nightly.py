@@ -19,6 +19,7 @@ from flows.steps.candidate import Candidate
 from flows.steps.opening import default_as_of, only_writer, open_night, result_of
 from flows.steps.parameters import as_text
 from flows.steps.prefect_tasks import flow
+from flows.steps.process_stages import PROCESS_STAGES
 from flows.steps.runner import RUNNER, execute
 
 
@@ -79,4 +80,4 @@ def plan_of_night(run: Run) -> Plan:
     call: dict[str, Any] = {"command": "run", "as_of": str(run.as_of)}
     if run.settings.no_train:
         call["no_train"] = True
-    return planned(run.days, stage_list.nightly(run.context), call)
+    return planned(run.days, stage_list.nightly(run.context), PROCESS_STAGES, call)

@@ -305,6 +305,18 @@ JOBS: tuple[Stage, ...] = (*SPARK_JOBS, *PROCESSES)
 """Every stage but landing, which is one per source of a mapping."""
 
 
+def stage_named(name: str) -> Stage:
+    """The stage of that name, a `Job` of Spark's or a `Process`.
+
+    Raises:
+        ContractError: there is none.
+    """
+    for stage in JOBS:
+        if stage.name == name:
+            return stage
+    raise ContractError(f"no stage is called {name}")
+
+
 def job_named(name: str) -> Job:
     """The Spark job of that name.
 

@@ -13,6 +13,7 @@ from tests.conftest import REPOSITORY
 THE_TABLE_AT_WORK = '''
 """The added table is written, audited, published, repaired, compared, rolled back and erased."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,6 @@ from contracts.errors import ContractError
 from contracts.tables import TABLES, released_named
 from contracts.__main__ import tables_page
 from flows.engine.fingerprints import ROLLED_BACK, decide
-from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.planning.stage_list import released_tables, tonight
 from flows.release.diff import compare
 from flows.release.duckdb_views import query
@@ -31,6 +31,7 @@ from flows.retention.personal_rows import PersonalRows
 from flows.state.receipts import WITHDRAWN, Fingerprint
 from flows.steps import publish
 from flows.steps.candidate import Candidate, write_table
+from flows.steps.process_stages import PROCESS_STAGES, update_for
 from jobs.stages import process_named
 from tests.flows.steps.simulated_scores import (
     FIRST,
@@ -43,10 +44,15 @@ from tests.flows.steps.simulated_scores import (
 LOYALTY = released_named("loyalty").table
 
 
+def write(night, candidate):
+    update = update_for(night.days, "loyalty", [night.as_of], "m1")
+    return write_table.fn(night, update, PROCESS_STAGES["loyalty"].writer, candidate)
+
+
 def candidate_of(night):
     """A night up to its audit: scores are made up, the table's rows come from its process."""
     (scores,) = night.commit(night.context.tasks).tables
-    written = write_table.fn(night, "loyalty", [night.as_of], "m1", (), Candidate((scores,)))
+    written = write(night, Candidate((scores,)))
     return Candidate((scores, written))
 
 
@@ -63,7 +69,9 @@ def loyalty(night, sql="SELECT as_of, user_key, tier, release_id FROM loyalty OR
 def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
     said = steps_without_servers(monkeypatch)
     monkeypatch.setattr(erasure, "say", said.append)
-    monkeypatch.setitem(FINGERPRINTS, "score", lambda *given: Fingerprint("code", "config", "inputs"))
+    made_up = Fingerprint("code", "config", "inputs")
+    scored = replace(PROCESS_STAGES["score"], fingerprint=lambda *given: made_up)
+    monkeypatch.setitem(PROCESS_STAGES, "score", scored)
     night_of = nights_in(tmp_path, monkeypatch)
     assert LOYALTY in TABLES
     assert "## loyalty" in tables_page()
@@ -98,7 +106,7 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
 
     # The same again is reused, and gives the same release.
     lines = len(said)
-    written = write_table.fn(one, "loyalty", [FIRST], "m1")
+    written = write(one, Candidate())
     assert said[lines:] == ["loyalty: reused, nothing changed"]
     assert written.snapshot == first.snapshots["loyalty"]
 
@@ -129,7 +137,7 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
     two.reload_receipts()
     receipt = two.receipts.get("loyalty", two.as_of)
     assert receipt.fingerprint.inputs == WITHDRAWN
-    again = FINGERPRINTS["loyalty"](two.days, two.as_of, "m1")
+    again = PROCESS_STAGES["loyalty"].fingerprint(two.days, two.as_of, "m1")
     assert decide("loyalty", two.as_of, again, receipt).reason == ROLLED_BACK
 
     # Somebody is erased from it, in every release.

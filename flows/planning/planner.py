@@ -18,15 +18,16 @@ from contracts.hashes import hash_of
 from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide
 from flows.engine.run_days import RunDays
 from flows.planning.plan import Plan, Planned, cost_of, plan_of
-from flows.planning.process_fingerprints import FINGERPRINTS
+from flows.planning.process_fingerprints import Fingerprinted
 from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays, states_of
-from jobs.stage import Stage
-from jobs.stages import SPARK_JOBS, job_named, process_named
+from jobs.stage import Process, Stage
+from jobs.stages import SPARK_JOBS, job_named, stage_named
 
 
 def planned(
     days: RunDays,
     entries: Iterable[Entry],
+    processes: Mapping[str, Fingerprinted],
     call: Mapping[str, Any],
     roots: Mapping[str, str] | None = None,
 ) -> Plan:
@@ -35,13 +36,14 @@ def planned(
     Args:
         days: the run's, by what is there now.
         entries: its list of stages.
+        processes: stages that processes compute, by name.
         call: the command and its options.
         roots: what its token depends on besides raw files, code and configuration.
 
     Raises:
         ContractError: a check that needs no data says that the run would stop.
     """
-    planner = _Planner(days, roots or {})
+    planner = _Planner(days, processes, roots or {})
     for entry in entries:
         planner.add(entry)
     return plan_of(call, planner.days, planner.roots)
@@ -50,10 +52,13 @@ def planned(
 class _Planner:
     """Walks the stages in the order in which they would run."""
 
-    def __init__(self, days: RunDays, roots: Mapping[str, str]):
+    def __init__(
+        self, days: RunDays, processes: Mapping[str, Fingerprinted], roots: Mapping[str, str]
+    ):
         self._run_days = days
         """By what is there, and by what was planned so far."""
         self._state = days.state
+        self._processes = processes
         self._pending: dict[str, list[date]] = {}
         """Stage-days that will be recomputed, in order."""
         self._unknown: set[str] = set()
@@ -78,8 +83,9 @@ class _Planner:
             case Landing():
                 self._land(entry)
             case StageDays():
-                if entry.stage in FINGERPRINTS:
-                    self._process(entry)
+                declared = stage_named(entry.stage)
+                if isinstance(declared, Process):
+                    self._process(entry, declared)
                 else:
                     self._spark_job(entry)
 
@@ -119,13 +125,13 @@ class _Planner:
         for state in states_of(entry, self._pending[entry.stage]):
             self._spark_job(state)
 
-    def _process(self, entry: StageDays) -> None:
+    def _process(self, entry: StageDays, process: Process) -> None:
         """Decide each day of a stage that a process computes."""
-        process = process_named(entry.stage)
+        fingerprint_of = self._processes[process.name].fingerprint
         model_id = entry.model(self._run_days) if entry.model is not None else None
         pending = []
         for day in entry.days(self._run_days):
-            fingerprint = FINGERPRINTS[entry.stage](self._run_days, day, model_id)
+            fingerprint = fingerprint_of(self._run_days, day, model_id)
             self.roots[f"{entry.stage} {day} code"] = fingerprint.code
             self.roots[f"{entry.stage} {day} configuration"] = fingerprint.configuration
             receipt = self._state.receipts.get(entry.stage, day)

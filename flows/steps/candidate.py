@@ -27,25 +27,15 @@ from flows.engine.accounting import Work
 from flows.engine.fingerprints import Fingerprints, decide, landing_stage
 from flows.engine.home_state import HomeState
 from flows.engine.run import Run
-from flows.engine.run_days import RunDays
 from flows.lake.iceberg import DataFile
 from flows.lake.lake import Lake
-from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.release.releases import Release, Releases, branch_of
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
-from flows.steps.declared_rows import writer_of
 from flows.steps.prefect_tasks import say, task
-from flows.steps.scoring import SCORING
 from flows.steps.writers import Writer, WriteRequest, WriteResult
 from jobs.mapping.sources import SourceMapping
 from jobs.spark.files import WrittenDay
 from jobs.stages import SPARK_JOBS
-
-WRITERS: Mapping[str, Writer] = {
-    USER_SCORES.name: SCORING,
-    **{r.table.name: writer_of(r) for r in ON_BRANCH if r.rows is not None},
-}
-"""Table to how its stage writes it."""
 
 
 @dataclass(frozen=True)
@@ -98,51 +88,47 @@ class TableUpdate:
     fingerprints: Mapping[date, Fingerprint]
     """Of the days that are asked for, in order."""
     force: Collection[date]
+    """Days that are written even if nothing has changed."""
+    model_id: str
+    """The model that scores."""
     release_id: str
+    published: int | None
+    """The table's snapshot in the current release."""
 
     @property
     def stage(self) -> str:
         return str(self.released.stage)
 
 
-@task(name="write", task_run_name="{stage}", cache_policy=NO_CACHE)
+@task(name="write", task_run_name="{update.stage}", cache_policy=NO_CACHE)
 def write_table(
-    run: Run,
-    stage: str,
-    days: Sequence[date],
-    model_id: str,
-    force: Collection[date] = (),
-    candidate: Candidate = Candidate(),
+    run: Run, update: TableUpdate, writer: Writer, candidate: Candidate = Candidate()
 ) -> Written:
     """Have a process write the days of its table that are not there yet, and commit them to the
     release's branch.
 
     Args:
         run: the run.
-        stage: whose table is written.
-        days: as-of days, in order.
-        model_id: the model that scores.
-        force: days that are written even if nothing has changed.
+        update: what is asked for.
+        writer: writes the files.
         candidate: what was written before it, and can be read.
 
     Raises:
         ContractError: a day has no features.
     """
-    started = time.monotonic()
-    check_features(run.fingerprints, days)
-    update, published = update_of(run.days, stage, days, model_id, force)
-    todo, snapshot = days_to_write(run.lake, run.receipts, update, published)
+    started, stage = time.monotonic(), update.stage
+    check_features(run.fingerprints, tuple(update.fingerprints))
+    todo, snapshot = days_to_write(run.lake, run.receipts, update)
     if snapshot is not None:
         run.reports.reused(stage, say)
         return Written(update.released, snapshot, outputs_of(run.receipts, update, snapshot))
-    writer = WRITERS[update.released.table.name]
     result = writer.write(
         run.context,
         run.receipts,
         WriteRequest(
             todo,
             update.fingerprints,
-            model_id,
+            update.model_id,
             update.release_id,
             run.lake.staging(run.run_id, stage),
             lambda table, day: candidate.files(run.lake, table, day),
@@ -171,22 +157,34 @@ def check_features(fingerprints: Fingerprints, days: Sequence[date]) -> None:
 
 
 def update_of(
-    run_days: RunDays, stage: str, days: Sequence[date], model_id: str, force: Collection[date]
-) -> tuple[TableUpdate, int | None]:
-    """What a stage is asked for, and the published snapshot of its table. The release's id is one
-    of all tables that processes write, whichever of them comes first."""
-    fingerprints = {
-        str(released.stage): {
-            day: FINGERPRINTS[str(released.stage)](run_days, day, model_id) for day in days
-        }
-        for released in ON_BRANCH
-    }
-    published = published_snapshots(Releases(run_days.state.engine).current())
+    mapping: SourceMapping,
+    state: HomeState,
+    stage: str,
+    fingerprints: Mapping[str, Mapping[date, Fingerprint]],
+    model_id: str,
+    force: Collection[date] = (),
+) -> TableUpdate:
+    """What a stage is asked for. The release's id is one of all tables that processes write,
+    whichever of them comes first.
+
+    Args:
+        mapping: the run's.
+        state: the home's database and lake.
+        stage: whose table is written.
+        fingerprints: of the days that are asked for, in order, of every such stage.
+        model_id: the model that scores.
+        force: days that are written even if nothing has changed.
+    """
+    published = published_snapshots(Releases(state.engine).current())
     (released,) = (r for r in ON_BRANCH if r.stage == stage)
-    mapping = run_days.context.mapping
-    release_id = release_id_of(mapping, run_days.state, published, fingerprints)
-    update = TableUpdate(released, fingerprints[stage], force, release_id)
-    return update, published.get(released.table.name)
+    return TableUpdate(
+        released,
+        fingerprints[stage],
+        force,
+        model_id,
+        release_id_of(mapping, state, published, fingerprints),
+        published.get(released.table.name),
+    )
 
 
 def commit(lake: Lake, update: TableUpdate, result: WriteResult) -> dict[date, dict[str, Any]]:
@@ -218,14 +216,14 @@ def outputs_of(receipts: Receipts, update: TableUpdate, snapshot: int) -> dict[s
 
 
 def days_to_write(
-    lake: Lake, receipts: Receipts, update: TableUpdate, published: int | None
+    lake: Lake, receipts: Receipts, update: TableUpdate
 ) -> tuple[list[date], int | None]:
     """Days of a table to be written; if there is none, the snapshot that has all of them.
 
     What was written holds if it is in what is published, or if all that is not waits for it
     together in one snapshot that grew out of it.
     """
-    table = update.released.table
+    table, published = update.released.table, update.published
     in_published = paths_in(lake, table, published)
     waiting: dict[date, int] = {}
     todo = []

@@ -9,7 +9,6 @@ from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from contracts.errors import NightjarError
-from contracts.tables import ON_BRANCH
 from flows.engine.run import Run
 from flows.learning.gate import trained_tonight
 from flows.lifecycle.errors import may_pass
@@ -24,8 +23,9 @@ from flows.planning.stage_list import (
     states_of,
 )
 from flows.steps import tasks
-from flows.steps.candidate import Candidate, write_table
-from jobs.stages import job_named
+from flows.steps.process_stages import PROCESS_STAGES
+from jobs.stage import Process
+from jobs.stages import job_named, stage_named
 
 CONCURRENT = 3
 """Stages that run at once where they do not wait for one another."""
@@ -33,30 +33,12 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=CONCURRENT)
 SAMPLE_EVERY = 30
 """Of so many days of a chunk, one is computed alone as well and compared."""
 
-Process = Callable[[Run, StageDays, Mapping[str, Any]], Any]
-"""Takes the run, its entry, and the results of processes before it."""
 CHECKS: Mapping[Check, Callable[[Run], object]] = {
     Check.mapping: tasks.check_mapping,
     Check.history: lambda run: run.days.check_history(),
     Check.limits: lambda run: tasks.limits(run.lake, run.as_of, Limits.of(run.settings)),
     Check.gate: lambda run: tasks.gate(run, trained_tonight(run.context, run.receipts)),
 }
-PROCESSES: Mapping[str, Process] = {
-    "train": lambda run, entry, results: tasks.train(run),
-    "scoreboard": lambda run, entry, results: tasks.compare_scores(run, entry.days(run.days)),
-    **{
-        str(released.stage): lambda run, entry, results: write_table(
-            run,
-            entry.stage,
-            entry.days(run.days),
-            model_of(run, entry),
-            entry.force,
-            Candidate.of(results),
-        )
-        for released in ON_BRANCH
-    },
-}
-"""How each stage that a process computes is brought up to date."""
 
 
 def execute(run: Run, entries: Iterable[Entry]) -> dict[str, Any]:
@@ -77,23 +59,12 @@ def execute(run: Run, entries: Iterable[Entry]) -> dict[str, Any]:
                 together(_submitted(run, stage) for stage in stages)
             case Landing():
                 tasks.land(run, entry.source.name)
-            case StageDays(stage) if stage in PROCESSES:
-                results[stage] = PROCESSES[stage](run, entry, results)
-            case StageDays():
-                _spark_job(run, entry)
+            case StageDays(name):
+                if isinstance(stage_named(name), Process):
+                    results[name] = PROCESS_STAGES[name].execute(run, entry, results)
+                else:
+                    _spark_job(run, entry)
     return results
-
-
-def model_of(run: Run, entry: StageDays) -> str:
-    """The model that an entry scores with.
-
-    Raises:
-        NightjarError: it is not known yet.
-    """
-    model_id = entry.model(run.days) if entry.model is not None else None
-    if model_id is None:
-        raise NightjarError("scores were asked for before there was a model to score with")
-    return model_id
 
 
 def _submitted(run: Run, entry: StageDays | Landing) -> PrefectFuture[Any]:

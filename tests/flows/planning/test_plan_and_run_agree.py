@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ from flows.engine.run_days import RunDays
 from flows.monitor import scoreboard
 from flows.planning import stage_list
 from flows.planning.planner import planned
-from flows.planning.process_fingerprints import FINGERPRINTS
 from flows.planning.stage_list import Entry, StageDays
 from flows.release.releases import Release, Releases, now
 from flows.settings import NightjarSettings, read_settings
 from flows.state.receipts import Fingerprint, Receipt
 from flows.steps import runner
+from flows.steps.process_stages import PROCESS_STAGES
 from jobs.stage import Engine
 from jobs.stages import job_named
 
@@ -119,7 +119,7 @@ class Executed:
     def process(self, night: Run, entry: StageDays, before: Mapping[str, Any]) -> None:
         model_id = entry.model(night.days) if entry.model is not None else None
         for day in entry.days(night.days):
-            fingerprint = FINGERPRINTS[entry.stage](night.days, day, model_id)
+            fingerprint = PROCESS_STAGES[entry.stage].fingerprint(night.days, day, model_id)
             receipt = night.receipts.get(entry.stage, day)
             if decide(entry.stage, day, fingerprint, receipt, day in entry.force).reuse:
                 continue
@@ -255,11 +255,12 @@ def test_a_run_does_what_its_plan_says(
         executed = Executed(rng, unchanged)
         monkeypatch.setattr(runner.tasks, "land", Task(executed.land))
         monkeypatch.setattr(runner.tasks, "compute", Task(executed.compute))
-        for stage in runner.PROCESSES:
-            monkeypatch.setitem(runner.PROCESSES, stage, executed.process)  # type: ignore[misc]
+        for name, stage in PROCESS_STAGES.items():
+            stands_in = replace(stage, execute=executed.process)
+            monkeypatch.setitem(PROCESS_STAGES, name, stands_in)  # type: ignore[misc]
         night, entries = some_run(rng, settings, kind)
-        plan = planned(night.days, entries, {"command": "some"})
-        again = planned(night.days, entries, {"command": "some"})
+        plan = planned(night.days, entries, PROCESS_STAGES, {"command": "some"})
+        again = planned(night.days, entries, PROCESS_STAGES, {"command": "some"})
         assert again == plan
         runner.execute(night, entries)
         todo = {(p.stage, p.day) for p in plan.todo}
@@ -270,7 +271,7 @@ def test_a_run_does_what_its_plan_says(
         if not unchanged and not unknown:
             assert done == todo
             exact[kind] += bool(done)
-        rest = planned(night.days, entries, {"command": "some"})
+        rest = planned(night.days, entries, PROCESS_STAGES, {"command": "some"})
         assert [(p.stage, p.day, p.reason) for p in rest.todo if p.reason != "forced"] == []
         some_release(night)
         night.engine.dispose()

@@ -87,6 +87,16 @@ def test_a_night_with_too_little_history_says_so_before_spark_starts(tmp_path, m
     assert str(stopped.value) == message
 
 
+def test_a_plan_that_raises_leaves_nothing_behind(tmp_path, monkeypatch) -> None:
+    """The days on which it expected rows to land are no days of the run."""
+    night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))
+    with pytest.raises(ContractError, match="no task can be trained as of 2025-03-10"):
+        plan_of_night(night)
+    with pytest.raises(ContractError) as nothing_landed:
+        _ = night.days.landed_days
+    assert str(nothing_landed.value) == ("no row landed before 2025-03-10: every raw file is empty")
+
+
 def test_a_night_that_learns_nothing_needs_no_history(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NIGHTJAR_NO_TRAIN", "true")
     night = night_of(tmp_path, monkeypatch, MAPPING, date(2025, 3, 10))

@@ -17,6 +17,7 @@ from flows.release.duckdb_views import query
 from flows.state.receipts import Fingerprint
 from flows.steps import publish, scoring, tasks
 from flows.steps.candidate import Candidate, write_table
+from flows.steps.process_stages import update_for
 from tests.flows.steps.simulated_scores import (
     FIRST,
     SETS,
@@ -61,7 +62,8 @@ def gated(night: SimulatedNight, report: dict[str, Any]) -> tuple[dict[str, Any]
     night.note(
         Work("train", {night.as_of: fingerprint}, 1, 1, 0.1, 1), {night.as_of: report}, print
     )
-    scores = write_table.fn(night, "score", [night.as_of], tasks.gate.fn(night, report))
+    update = update_for(night.days, "score", [night.as_of], tasks.gate.fn(night, report))
+    scores = write_table.fn(night, update, scoring.SCORING)
     candidate, scored = Candidate((scores,)), dict(scores.outputs)
     audited = publish.audit.fn(night, candidate, [night.as_of])
     release = publish.publish.fn(night, candidate, [night.as_of])

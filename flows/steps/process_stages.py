@@ -1,0 +1,104 @@
+"""Every stage that a process of its own computes: how it is planned, executed and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from contracts.errors import NightjarError
+from contracts.tables import ON_BRANCH
+from flows.engine.run import Run
+from flows.engine.run_days import RunDays
+from flows.learning.fingerprints import score_fingerprint, train_fingerprint
+from flows.monitor.scoreboard import scoreboard_fingerprint
+from flows.planning.process_fingerprints import FingerprintOf, declared
+from flows.planning.stage_list import StageDays
+from flows.steps import tasks
+from flows.steps.candidate import Candidate, TableUpdate, Written, update_of, write_table
+from flows.steps.declared_rows import writer_of
+from flows.steps.scoring import SCORING
+from flows.steps.writers import Writer
+
+Execute = Callable[[Run, StageDays, Mapping[str, Any]], Any]
+"""Takes the run, the entry of its list, and the results of processes before it."""
+
+
+@dataclass(frozen=True)
+class ProcessStage:
+    """What planning and running a stage takes that a process computes."""
+
+    fingerprint: FingerprintOf
+    """What a day of it is a function of."""
+    execute: Execute
+    """Brings its days up to date, and returns its result."""
+    writer: Writer | None = None
+    """Writes the files of its released table; None if it writes none."""
+
+
+def released_table(fingerprint: FingerprintOf, writer: Writer) -> ProcessStage:
+    """A stage that writes a released table on a branch."""
+
+    def execute(run: Run, entry: StageDays, results: Mapping[str, Any]) -> Written:
+        days, model_id = entry.days(run.days), model_of(run.days, entry)
+        update = update_for(run.days, entry.stage, days, model_id, entry.force)
+        return write_table(run, update, writer, Candidate.of(results))
+
+    return ProcessStage(fingerprint, execute, writer)
+
+
+def update_for(
+    run_days: RunDays,
+    stage: str,
+    days: Sequence[date],
+    model_id: str,
+    force: Collection[date] = (),
+) -> TableUpdate:
+    """What a stage that writes a released table is asked for."""
+    fingerprints = {
+        str(released.stage): {
+            day: PROCESS_STAGES[str(released.stage)].fingerprint(run_days, day, model_id)
+            for day in days
+        }
+        for released in ON_BRANCH
+    }
+    mapping, state = run_days.context.mapping, run_days.state
+    return update_of(mapping, state, stage, fingerprints, model_id, force)
+
+
+def model_of(days: RunDays, entry: StageDays) -> str:
+    """The model that an entry scores with.
+
+    Raises:
+        NightjarError: it is not known yet.
+    """
+    model_id = entry.model(days) if entry.model is not None else None
+    if model_id is None:
+        raise NightjarError("scores were asked for before there was a model to score with")
+    return model_id
+
+
+PROCESS_STAGES: Mapping[str, ProcessStage] = {
+    "train": ProcessStage(
+        lambda days, day, model_id: train_fingerprint(days),
+        lambda run, entry, results: tasks.train(run),
+    ),
+    "score": released_table(
+        lambda days, day, model_id: score_fingerprint(days.context, days.state, model_id, day),
+        SCORING,
+    ),
+    **{
+        str(released.stage): released_table(
+            declared(released, released.rows, lambda stage: PROCESS_STAGES[stage].fingerprint),
+            writer_of(released),
+        )
+        for released in ON_BRANCH
+        if released.rows is not None
+    },
+    "scoreboard": ProcessStage(
+        lambda days, day, model_id: scoreboard_fingerprint(days.context, days.state.receipts, day),
+        lambda run, entry, results: tasks.compare_scores(run, entry.days(run.days)),
+    ),
+}
+"""By name: those of `PROCESSES` in `jobs/stages.py`, and no other."""
