@@ -136,8 +136,7 @@ def tried(
     check_expressions(spark, mapping)
     chosen = files if max_rows is None else sampled(files)
     of_sources = _together(
-        lambda s: _landed(spark, s, chosen[s.name], max_rows, before, folder),
-        mapping.sources,
+        lambda s: _landed(spark, s, chosen[s.name], max_rows, before, folder), mapping.sources
     )
     landings = dict(zip(files, of_sources, strict=True))
     tables = [table for table in CLEAN_TABLES if table.name in mapping.mapped_tables]
@@ -148,15 +147,13 @@ def tried(
     sources = tuple(
         _source(s, files[s.name], chosen[s.name], landings[s.name], as_of) for s in mapping.sources
     )
-    lost = frozenset(table.name for table in checked_tables if table.rows_in and not table.clean)
-    off = tuple((task.name, why) for task in TASKS if (why := _off(task, mapping, lost)))
     checked = Checked(
         as_of,
         max_rows,
         sources,
         checked_tables,
         (),
-        off,
+        _switched_off(mapping, checked_tables),
         lookups=_lookups(mapping),
         null_like=_null_like(results, mapping),
         ids_with_decimals=ids_with_decimals(mapping, landings),
@@ -171,6 +168,14 @@ def tried(
     is_known = checked.read_whole and bool(by_dates)
     too_few = tasks_with_too_few(by_dates, tables, results, min_rows) if is_known else ()
     return replace(checked, tasks=by_dates, too_few=too_few)
+
+
+def _switched_off(
+    mapping: SourceMapping, tables: Sequence[CheckedTable]
+) -> tuple[tuple[str, str], ...]:
+    """Tasks that are off whatever the dates, and for want of what."""
+    lost = frozenset(table.name for table in tables if table.rows_in and not table.clean)
+    return tuple((task.name, why) for task in TASKS if (why := _off(task, mapping, lost)))
 
 
 def _tasks_by_dates(
