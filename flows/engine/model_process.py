@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import ContractError, UsageError
 from contracts.spec_json import encode
 from contracts.specs import Spec
-from flows.settings import WEIGHTS_VARIABLE, read_settings
+from flows.settings import WEIGHTS_VARIABLE
 from flows.storage.permissions import open_log, write_private
 from flows.storage.storage import Storage
 
@@ -23,13 +23,21 @@ def run_models(
     spec: Spec,
     folder: Path,
     say: Callable[[str], None],
+    weights_key: str | None,
     secrets: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run `python -m models COMMAND` with a spec, passing on its lines, and return its report.
 
     What it and its libraries write to standard error goes to a log beside the report.
-    The spec stays in a file, for looking into. `secrets` are handed over in the environment alone,
+    The spec stays in a file, for looking into. Secrets are handed over in the environment alone,
     never in a file or as an argument, which everybody on the machine may read.
+
+    Args:
+        spec: what it is asked for.
+        folder: for spec, report and log.
+        say: takes its lines.
+        weights_key: models' weights are sealed with it; None leaves them open.
+        secrets: other secrets, by the name of their variable.
 
     Raises:
         UsageError: the process says that a setting is wrong.
@@ -41,32 +49,47 @@ def run_models(
     spec_path, report_path = folder / f"{command}.spec.json", folder / f"{command}.report.json"
     write_private(spec_path, encode(spec))
     storage.remove(str(report_path))
-    threads = str(spec.threads)
+    environment = _environment(str(spec.threads), weights_key, secrets or {})
+    arguments = [command, str(spec_path), str(report_path), "--parent", str(os.getpid())]
+    log = folder / f"{command}.log"
+    code = _run_to_its_end(arguments, environment, log, say)
+    if not storage.exists(str(report_path)):
+        raise ContractError(f"{ending(command, code)}; its log is {log}")
+    report: dict[str, Any] = json.loads(storage.read_text(str(report_path)))
+    if "error" in report:
+        raise (UsageError if report.get("is_call") else ContractError)(report["error"])
+    return report
+
+
+def _environment(
+    threads: str, weights_key: str | None, secrets: Mapping[str, str]
+) -> dict[str, str]:
+    """The variables of the process: ours, its threads, and what it must keep to itself."""
     environment = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
-        **(secrets or {}),
+        **secrets,
     }
-    key = read_settings().key_of_weights()
-    if key is not None:
-        environment[WEIGHTS_VARIABLE] = key
-    log = folder / f"{command}.log"
+    if weights_key is not None:
+        environment[WEIGHTS_VARIABLE] = weights_key
+    return environment
+
+
+def _run_to_its_end(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    say: Callable[[str], None],
+) -> int:
+    """Run `python -m models` with these arguments; how it ended. It is killed if this fails."""
+    command, *_ = arguments
     with (
         open_log(log, anew=True) as complaints,
         subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "models",
-                command,
-                str(spec_path),
-                str(report_path),
-                "--parent",
-                str(os.getpid()),
-            ],
+            [sys.executable, "-m", "models", *arguments],
             stdout=subprocess.PIPE,
             stderr=complaints,  # libraries' bars and warnings, and the stack of an error
             text=True,
@@ -81,12 +104,7 @@ def run_models(
         except BaseException:
             process.send_signal(signal.SIGKILL)
             raise
-    if not storage.exists(str(report_path)):
-        raise ContractError(f"{ending(command, process.returncode)}; its log is {log}")
-    report: dict[str, Any] = json.loads(storage.read_text(str(report_path)))
-    if "error" in report:
-        raise (UsageError if report.get("is_call") else ContractError)(report["error"])
-    return report
+    return process.returncode
 
 
 def ending(command: str, code: int) -> str:

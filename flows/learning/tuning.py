@@ -54,4 +54,4 @@ def tune(days: RunDays, minutes: float, trials: int, say: Say) -> dict[str, Any]
     )
     storage = f"sqlite:///{context.settings.home_folder.tuning_database}"
     spec = TuneSpec(train, storage, short_hash(content), 60 * minutes, trials)
-    return run_models(spec, folder, say)
+    return run_models(spec, folder, say, context.settings.key_of_weights())

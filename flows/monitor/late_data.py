@@ -36,7 +36,7 @@ def compare_features(run: Run, day: date, say: Say) -> dict[str, Any]:
     features, labels = _files_to_compare(run.lake, day)
     say(f"late data: features as of {day}, as known before {run.as_of}")
     files = {"as_was": features, "as_now": _features_as_now(run, day)}
-    folder = run.context.process_folder
+    folder, key = run.context.process_folder, run.settings.key_of_weights()
     model = str(Registry(run.settings).fetch(current.model_id))
     days = tuple(
         ScoreDay(
@@ -49,10 +49,10 @@ def compare_features(run: Run, day: date, say: Say) -> dict[str, Any]:
         )
         for name, paths in files.items()
     )
-    scored = run_models(ScoreDaysSpec(days), folder, say)["days"]
+    scored = run_models(ScoreDaysSpec(days), folder, say, key)["days"]
     scores = {name: (one["path"],) for name, one in zip(files, scored, strict=True)}
     tasks = tuple(scored[0]["tasks"])
-    return run_models(LateDataSpec(**scores, labels=labels, tasks=tasks), folder, say)
+    return run_models(LateDataSpec(**scores, labels=labels, tasks=tasks), folder, say, key)
 
 
 def _files_to_compare(lake: Lake, day: date) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -167,7 +167,7 @@ def _scored(
     current = Releases(engine).current()
     if current is None or current.model_id == NO_MODEL:
         return {}
-    folder = context.process_folder
+    folder, key = context.process_folder, context.settings.key_of_weights()
     spec = ScoreDay(
         files=tuple(files),
         as_of=cut,
@@ -176,7 +176,7 @@ def _scored(
         path=f"{folder}/canary/{cut}.parquet",
         scratch=str(folder / "canary"),
     )
-    report = run_models(ScoreDaysSpec((spec,)), folder, say)["days"][0]
+    report = run_models(ScoreDaysSpec((spec,)), folder, say, key)["days"][0]
     read_files(connection, [report["path"]]).create_view("scores")
     aucs = {}
     for task in TASKS:

@@ -276,7 +276,7 @@ def _recomputed_scores(
     context: RunContext, lake: Lake, origin: Origin, path: str, say: Say
 ) -> dict[str, Any]:
     """The row of scores of the features in `path`; what moved them is noted in `origin`."""
-    day, runs = origin.as_of, context.process_folder
+    day, runs, key = origin.as_of, context.process_folder, context.settings.key_of_weights()
     model = str(Registry(context.settings).fetch(str(origin.scores["model_id"])))
     base_rates = any(origin.scores.get(task.method) == BY_BASE_RATE for task in TASKS)
     withheld = {  # by the model itself, or as a later night found
@@ -285,7 +285,7 @@ def _recomputed_scores(
         if origin.scores.get(task.method, BY_MODEL) != BY_MODEL
     }
     background = tuple(f.path for f in lake.files(USER_FEATURES, day, day + ONE_DAY))
-    origin.reasons = run_models(ExplainSpec(path, background, model, withheld), runs, say)
+    origin.reasons = run_models(ExplainSpec(path, background, model, withheld), runs, say, key)
     spec = ScoreDay(
         files=(path,),
         as_of=day,
@@ -296,7 +296,7 @@ def _recomputed_scores(
         failed_tasks="base_rate" if base_rates else "null",
         withheld=withheld,
     )
-    run_models(ScoreDaysSpec((spec,)), runs, say)
+    run_models(ScoreDaysSpec((spec,)), runs, say, key)
     row: dict[str, Any] = read_rows(spec.path).to_pylist()[0]
     return row
 

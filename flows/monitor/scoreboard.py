@@ -106,7 +106,8 @@ def compare(run: Run, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
     started = time.monotonic()
     fingerprints = {day: scoreboard_fingerprint(run.context, run.receipts, day) for day in days}
     spec = ScoreboardSpec(_days(run.context, run.state, days))
-    compared = run_models(spec, run.context.process_folder, say)["days"]
+    key = run.settings.key_of_weights()
+    compared = run_models(spec, run.context.process_folder, say, key)["days"]
     rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
     snapshot = run.lake.replace_rows(SCOREBOARD, rows, days, {})
     outputs = {}

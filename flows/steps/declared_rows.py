@@ -31,7 +31,8 @@ def writer_of(released: ReleasedTable) -> Writer:
                 for day in request.days
             ),
         )
-        reports = run_models(spec, context.process_folder, say)["days"]
+        key = context.settings.key_of_weights()
+        reports = run_models(spec, context.process_folder, say, key)["days"]
         rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
         return WriteResult(
             rows_in,

@@ -50,7 +50,7 @@ def score(context: RunContext, receipts: Receipts, request: WriteRequest) -> Wri
         ),
         processes=score_processes(settings, rows),
     )
-    reports = run_models(spec, context.process_folder, say)["days"]
+    reports = run_models(spec, context.process_folder, say, settings.key_of_weights())["days"]
     return WriteResult(
         rows,
         {

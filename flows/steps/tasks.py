@@ -139,7 +139,8 @@ def _trained(
     champion = _champion(registry, inputs.champion)
     spec = train_spec(context, lake, inputs, files, champion, checkpoints)
     secrets = {TRACKING_VARIABLE: context.settings.mlflow_url}
-    report = run_models(spec, context.process_folder, say, secrets)
+    key = context.settings.key_of_weights()
+    report = run_models(spec, context.process_folder, say, key, secrets)
     report["learns"], report["champion"] = tasks_and_features(context.tasks), inputs.champion
     report["examples_snapshot"] = lake.snapshot(EXAMPLES)
     report["labels_snapshot"] = lake.snapshot(LABELS)

@@ -246,7 +246,9 @@ class Pages:
                 model = str(Registry(self._settings).fetch(release.model_id))
                 spec = ExplainSpec(str(row), (path,), model)
                 try:
-                    return run_models(spec, folder, lambda line: None)
+                    return run_models(
+                        spec, folder, lambda line: None, self._settings.key_of_weights()
+                    )
                 finally:
                     storage.remove(str(row))
         raise UsageError("The current release has no features of that user.")

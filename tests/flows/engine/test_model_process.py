@@ -15,7 +15,7 @@ from flows.engine.model_process import ending, run_models
 
 def error_of(folder: Path, spec: Spec) -> ContractError:
     with pytest.raises(ContractError) as error:
-        run_models(spec, folder, lambda line: None)
+        run_models(spec, folder, lambda line: None, None)
     return error.value
 
 

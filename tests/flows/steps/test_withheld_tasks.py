@@ -36,7 +36,7 @@ def days_to_score(night_of: NightOf, monkeypatch: pytest.MonkeyPatch) -> list[Sc
     days: list[ScoreDay] = []
     settings = night_of(0, SETS[-1]).settings
 
-    def run_models(spec: Any, folder: Path, say: Any) -> dict[str, Any]:
+    def run_models(spec: Any, folder: Path, say: Any, weights_key: Any) -> dict[str, Any]:
         (day,) = spec.days
         days.append(day)
         night = SimulatedNight(settings, day.as_of, "made-scores")
