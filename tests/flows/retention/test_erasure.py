@@ -56,7 +56,7 @@ def published(night: Run, folder: Path, day: date, name: str, registry: FakeRegi
     releases = Releases(night.engine)
     snapshots = {USER_SCORES.name: snapshot}
     releases.publish(Release(name, day, f"model-{name}", "f", snapshots, "run", now()))
-    repair(releases, night.lake, registry, publish.database(night))  # type: ignore[arg-type]
+    repair(releases, night.lake, registry, night.settings.home_folder.analysts_file)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -146,7 +146,9 @@ def test_a_second_try_removes_what_the_first_would_have(
     files = [p for p in on_disk(later) if p.endswith(".parquet")]
     assert files
     assert not [p for p in files if rewrite.holding({KEY}, p)]
-    scores = query(publish.database(later), "SELECT release_id, user_key FROM user_scores")[1]
+    scores = query(
+        later.settings.home_folder.analysts_file, "SELECT release_id, user_key FROM user_scores"
+    )[1]
     assert sorted(scores) == [("one", OTHER), ("two", OTHER)]
     assert erased["models_marked"] == ["m1"]
     assert trained_on_erased(later.engine) == registry.marked == {"m1": 1}
