@@ -97,8 +97,9 @@ def _of_driver(config: SparkConfig, scratch: Path, brief: bool) -> dict[str, str
     java_options = [
         # HotSpot otherwise interprets the large methods that Spark generates.
         "-XX:-DontCompileHugeMethods",
-        # Code that runs for seconds is not worth the time to optimise it.
-        *(["-XX:TieredStopAtLevel=1"] if brief else []),
+        # Code that runs for seconds is not worth the time to optimise it. HotSpot then has a fifth
+        # of the room for it, and interprets what does not fit.
+        *(["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m"] if brief else []),
         f'"-Dderby.system.home={scratch / "derby"}"',
         f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
     ]
