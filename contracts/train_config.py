@@ -297,6 +297,8 @@ REMOVED: Mapping[str, str] = {
     "normalisation": _UNPROVED,
 }
 """Settings that there were, and why there are none any more."""
+REMOVED_BALANCES = frozenset({"aligned_mtl", "imtl_g", "cagrad", "nash_mtl"})
+"""Values of `losses.balance` that there were."""
 
 
 def check_names(given: Mapping[str, Any]) -> None:
@@ -330,6 +332,8 @@ def regrouped(saved: Mapping[str, Any]) -> dict[str, Any]:
         raise ContractError(f"train: there is no setting {', '.join(unknown)}")
     if flat.get("normalisation", "layer") != "layer":
         raise ContractError(f"train.normalisation is gone: {REMOVED['normalisation']}")
+    if flat.get("balance") in REMOVED_BALANCES:
+        flat["balance"] = "fixed"  # it decides how a network is trained, not what it is
     groups: dict[str, Any] = {}
     for name, value in flat.items():
         if name in PATHS:

@@ -8,7 +8,7 @@ from typing import Any
 from prefect.futures import PrefectFuture, as_completed, wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from contracts.errors import NightjarError
+from contracts.errors import BusyError, NightjarError
 from flows.engine.run import Run
 from flows.learning.gate import trained_tonight
 from flows.lifecycle.errors import may_pass
@@ -107,7 +107,7 @@ def together(futures: Iterable[PrefectFuture[Any]]) -> None:
                 ended = next(iter(as_completed(running)))
                 running.remove(ended)
                 problem = _problem_of(ended)
-                if problem is not None and may_pass(problem):
+                if problem is not None and _is_away(problem):
                     break
     finally:
         wait(submitted)
@@ -117,6 +117,11 @@ def together(futures: Iterable[PrefectFuture[Any]]) -> None:
         raise problems[0]
     if problems:
         raise NightjarError("\n".join(by_text))
+
+
+def _is_away(problem: NightjarError) -> bool:
+    """Whether others would fail at the same; what is busy is so for one table alone."""
+    return may_pass(problem) and not isinstance(problem, BusyError)
 
 
 def _problem_of(ended: PrefectFuture[Any]) -> NightjarError | None:

@@ -50,6 +50,10 @@ def file_system(location: str) -> fs.FileSystem:
     return fs.LocalFileSystem()
 
 
+HELD_OPEN = ".nfs"
+"""What NFS calls a file from its removal until the last process that reads or writes it is done."""
+
+
 class Storage:
     """Files below one root, each by its location."""
 
@@ -175,9 +179,23 @@ class Storage:
     def remove_folder(self, location: str) -> None:
         """Remove a folder with all that is in it, if it is there; of a link, the link alone.
 
+        On NFS a file that a process holds open, such as the log of this very one, goes when it is
+        closed, and its folder stays until then.
+
         Raises:
-            OSError: something of it could not be removed, and is still there.
+            OSError: something else of it could not be removed, and is still there.
         """
+        try:
+            self._remove_folder(location)
+        except OSError:
+            files = [file.location for file in self.files(location, recursive=True)]
+            held = [file for file in files if name_of(file).startswith(HELD_OPEN)]
+            for file in set(files) - set(held):
+                self.remove(file)
+            if not held:  # somebody wrote to it meanwhile
+                self._remove_folder(location)
+
+    def _remove_folder(self, location: str) -> None:
         with suppress(FileNotFoundError), _named(location):
             self._files.delete_dir(plain_path(location))
 

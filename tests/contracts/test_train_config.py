@@ -65,6 +65,8 @@ def test_settings_from_before_there_were_groups_are_read() -> None:
     grouped = to_plain(config)
     grouped["losses"]["l1"] = 0.0
     assert from_plain(TrainConfig, regrouped(grouped)) == config
+    balanced = from_plain(TrainConfig, regrouped(saved | {"balance": "cagrad"}))
+    assert balanced == config.changed(balance="fixed")
     with pytest.raises(ContractError, match=r"^train: there is no setting towers$"):
         regrouped(saved | {"towers": 3})
     with pytest.raises(ContractError) as error:

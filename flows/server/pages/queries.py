@@ -219,11 +219,13 @@ class Pages:
             return {}  # nobody is scored
         asked = (release.release_id, key)
         with self._explaining:  # one at a time: each is a process of its own
-            if asked not in self._reasons:
-                if len(self._reasons) == EXPLAINED:
-                    del self._reasons[next(iter(self._reasons))]
-                self._reasons[asked] = self._explain(release, key)
-            return self._reasons[asked]
+            reasons = self._reasons.pop(asked, None)
+            if reasons is None:
+                reasons = self._explain(release, key)
+            self._reasons[asked] = reasons  # the last that was asked for
+            if len(self._reasons) > EXPLAINED:
+                del self._reasons[next(iter(self._reasons))]
+            return reasons
 
     def _explain(self, release: Release, key: str) -> Mapping[str, Any]:
         from flows.release.model_registry import Registry  # MLflow's import takes seconds

@@ -64,9 +64,9 @@ def test_reasons_are_remembered_of_the_users_that_were_asked_for_last(
 
     monkeypatch.setattr(queries, "EXPLAINED", 2)
     monkeypatch.setattr(pages, "_explain", explain)
-    for key in ("ann", "bob", "ann", "cid", "bob", "ann"):
+    for key in ("ann", "bob", "ann", "cid", "ann", "bob"):
         assert pages.reasons(key) == {"of": key}
-    assert explained == ["ann", "bob", "cid", "ann"]
+    assert explained == ["ann", "bob", "cid", "bob"]
     pages._engine.dispose()
 
 

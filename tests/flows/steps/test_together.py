@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contracts.errors import ContractError, NightjarError
+from contracts.errors import BusyError, ContractError, NightjarError
 from flows.lifecycle.errors import ForeignError
 from flows.steps import runner
 
@@ -49,6 +49,19 @@ def test_once_something_around_us_is_away_no_more_is_begun_and_it_is_said_once()
         runner.together(ended(n) for n in range(9))
     assert error.value is AWAY
     assert begun[-1] in (runner.CONCURRENT - 1, runner.CONCURRENT)  # whichever ended first
+
+
+def test_a_table_that_is_busy_keeps_no_other_from_being_brought_up_to_date() -> None:
+    busy = BusyError("orders: somebody else has written these days at the same time")
+    begun: list[int] = []
+
+    def ended(n: int) -> Any:
+        begun.append(n)
+        return Ended(busy if n == 0 else None)
+
+    with pytest.raises(BusyError):
+        runner.together(ended(n) for n in range(9))
+    assert begun == [*range(9)]
 
 
 def test_what_several_fail_with_is_said_once() -> None:

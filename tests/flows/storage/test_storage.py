@@ -74,6 +74,28 @@ def test_a_folder_that_cannot_be_removed_is_not_taken_for_gone(home: Home) -> No
     home.storage.remove_folder(home.run("nobody's"))
 
 
+def test_a_log_that_is_open_on_nfs_does_not_keep_the_rest_of_its_folder(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = home.run("open")
+    held, other = (home.run("open", name) for name in (".nfs0017", "report.json"))
+    for file in (held, other):
+        home.storage.write_text(file, "")
+
+    def not_empty(storage: Storage, location: str) -> None:
+        raise OSError(39, "Directory not empty", location)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "_remove_folder", not_empty)
+        home.storage.remove_folder(run)
+        assert [file.location for file in home.storage.files(run, recursive=True)] == [held]
+        home.storage.remove(held)
+        with pytest.raises(OSError, match="Directory not empty"):
+            home.storage.remove_folder(run)
+    home.storage.remove_folder(run)
+    assert not home.storage.exists(run)
+
+
 def test_folders_that_a_removal_leaves_empty_go_up_to_the_root(home: Home) -> None:
     for names in (("one", "x"), ("two", "x")):
         home.storage.write_text(home.run(*names, "file"), "")
