@@ -18,7 +18,8 @@ FOLLOW_THE_ROW = """
 import sys, datetime as dt
 from pathlib import Path
 import pyarrow.parquet as pq
-from contracts.tables import LABELS, USER_DAYS, USER_FEATURES, USER_SCORES
+from contracts.tables import LABELS, USER_FEATURES, USER_SCORES
+from contracts.tile_tables import USER_DAYS
 from contracts.tasks import TASKS, task_named
 from contracts.train_config import TrainConfig
 from contracts.specs import ScoreDay, TrainSpec

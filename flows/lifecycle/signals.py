@@ -36,6 +36,7 @@ class _Listener:
         """The terminal, where it is not where the process's standard error goes."""
         self.at_stop: list[Callable[[], object]] = []
         self.asked = threading.Event()
+        self._ending = threading.Lock()
         self.woken, waking = socket.socketpair()
         waking.setblocking(False)
         self._waking = waking
@@ -80,6 +81,7 @@ class _Listener:
         self._end(code)
 
     def _end(self, code: int) -> None:
+        self._ending.acquire()  # for good: who comes second ends with the process, and says nothing
         terminal = 2 if self.stderr is None else self.stderr
         # Behind the ^C that the terminal shows, on a line of its own.
         start = "\n" if code == 128 + signal.SIGINT and os.isatty(terminal) else ""

@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from flows.lifecycle import signals
 from flows.lifecycle.child_processes import MARK as OF_A_RUN
 from flows.lifecycle.signals import KEPT, STOPPED
 from flows.state.schema import open_database
@@ -112,6 +115,26 @@ def test_a_second_interrupt_ends_at_once_what_would_not_end_by_itself() -> None:
     assert process.returncode == 130
     assert time.monotonic() - started < 3
     assert left() == []
+
+
+def test_two_ways_to_end_at_once_say_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second interrupt kills the children for which the first was waiting: both are done."""
+    said: list[bytes] = []
+    ended = threading.Event()
+    listener = object.__new__(signals._Listener)
+    listener.sentence, listener.stderr = KEPT, 2
+    listener._ending = threading.Lock()
+    system = SimpleNamespace(
+        isatty=lambda _: False,
+        write=lambda _, words: said.append(words),
+        _exit=lambda _: (ended.set(), time.sleep(0.2)),
+    )
+    monkeypatch.setattr(signals, "os", system)
+    for _ in range(2):
+        threading.Thread(target=listener._end, args=(130,), daemon=True).start()
+    assert ended.wait(20)
+    time.sleep(0.1)
+    assert said == [f"{KEPT}\n".encode()]
 
 
 def test_what_the_starter_ignores_is_ignored() -> None:
