@@ -41,7 +41,7 @@ lint: $(STAMP) ## ruff, mypy, declared dependencies, and the layer rules
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/deptry .
-	$(BIN)/python -m pytest -q tests/test_layers.py
+	$(BIN)/python -m pytest -q tests/test_layers.py tests/test_file_access.py
 
 docs: $(STAMP) ## write docs/tables.md from the contracts
 	$(BIN)/python -m contracts
