@@ -48,16 +48,23 @@ def state_of(
     )
 
 
-def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> dict[Any, Any]:
-    facts = world.frames(spark)
-    features = user_features(
-        state_of(spark, world, as_ofs).localCheckpoint(),
+def tables_of(facts: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[DataFrame]:
+    """What features are made of, besides the state."""
+    return [
         user_days(tiles_of_all(facts)).localCheckpoint(),
         user_item_days(facts, facts["posts"]).localCheckpoint(),
         facts["users"],
         item_features(item_days(facts), facts["items"], as_ofs).localCheckpoint(),
         facts["follows"],
         facts["posts"],
+    ]
+
+
+def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> dict[Any, Any]:
+    facts = world.frames(spark)
+    features = user_features(
+        state_of(spark, world, as_ofs).localCheckpoint(),
+        *tables_of(facts, as_ofs),
         as_ofs,
     )
     return {(r.as_of, r.user_key): {n: r[n] for n in NAMES} for r in features.collect()}
@@ -66,12 +73,7 @@ def features_of(spark: SparkSession, world: World, as_ofs: Sequence[date]) -> di
 def read_in_one_pass(facts: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[Any]:
     """What one pass reads besides the state that it starts from, and its days."""
     return [
-        user_days(tiles_of_all(facts)).localCheckpoint(),
-        user_item_days(facts, facts["posts"]).localCheckpoint(),
-        facts["users"],
-        item_features(item_days(facts), facts["items"], as_ofs).localCheckpoint(),
-        facts["follows"],
-        facts["posts"],
+        *tables_of(facts, as_ofs),
         events(facts),
         as_ofs,
     ]
