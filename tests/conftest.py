@@ -29,6 +29,10 @@ T = TypeVar("T")
 # Prefect reads its settings when it is first imported, before any fixture.
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 
+# Of every Java that the tests start: code that runs for seconds is not worth the time to optimise
+# it. HotSpot then has a fifth of the room for it, and interprets what does not fit.
+os.environ["SPARK_SUBMIT_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+
 
 class ByFile(LoadScopeScheduling):
     """The tests of a file stay with one worker, in order, for they share fixtures."""
@@ -123,7 +127,7 @@ def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     """The one session; two shuffle partitions, because inputs are tiny."""
     config = SparkConfig(master="local[2]", memory="1500m", shuffle_partitions=2)
-    session = start_session(config, tmp_path_factory.mktemp("spark"), brief=True)
+    session = start_session(config, tmp_path_factory.mktemp("spark"))
     # Compiling and re-planning a query for a dozen rows takes longer than running it.
     session.conf.set("spark.sql.adaptive.enabled", "false")
     session.conf.set("spark.sql.codegen.wholeStage", "false")
