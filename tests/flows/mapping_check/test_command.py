@@ -31,6 +31,7 @@ def test_what_stops_a_check_is_one_object_for_programs(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == {"stopped": f"{tmp_path}/none.toml: no such mapping"}
 
 
+@pytest.mark.slow
 def test_a_check_ends_well_and_leaves_nothing_behind(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

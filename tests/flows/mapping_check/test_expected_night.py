@@ -6,6 +6,7 @@ import io
 from datetime import date
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 from rich.console import Console
 
@@ -59,6 +60,7 @@ def test_a_check_foretells_that_a_night_would_stop_at_what_cleaning_drops(
     assert (shown["a_night_would_stop"], shown["a_night_may_stop"]) == ([], [jump])
 
 
+@pytest.mark.slow
 def test_a_check_of_all_rows_knows_tasks_that_have_too_few_of_them(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_settings_are_searched_on_the_lakes_examples(home: Path, monkeypatch) ->
     assert (home / "tune.db").exists()
 
 
+@pytest.mark.slow
 def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
     _, rows = query(
         home / "nightjar.duckdb",
@@ -83,6 +84,7 @@ def test_a_rows_origin_is_told_and_made_again(home: Path) -> None:
         run("explain", "nobody", "--as-of", str(NIGHT))
 
 
+@pytest.mark.slow
 def test_a_row_that_is_not_what_it_was_made_of_is_found_out(home: Path, monkeypatch) -> None:
     from flows.monitor import lineage as module
 

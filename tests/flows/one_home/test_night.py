@@ -182,6 +182,7 @@ def test_a_page_that_cannot_be_made_fails_no_night_and_downstream_is_told_before
     )
 
 
+@pytest.mark.slow
 def test_a_night_that_lost_its_end_takes_it_up_and_reaches_the_same_release(home, first) -> None:
     """Scores and release are gone, as after a crash before publishing; the rest is reused."""
     from sqlalchemy import text
@@ -206,6 +207,7 @@ def test_a_night_that_lost_its_end_takes_it_up_and_reaches_the_same_release(home
     assert after == before
 
 
+@pytest.mark.slow
 def test_the_next_night_computes_one_day_and_keeps_the_old_scores(home: Path, first) -> None:
     result = nightly(NIGHT + timedelta(days=1))
     stages = {r.stage: r for r in _receipts(home, result["run_id"])}

@@ -33,6 +33,7 @@ def orders(home: Path, day: date) -> int:
     )[1][0][0]
 
 
+@pytest.mark.slow
 def test_a_corrected_mapping_brings_a_days_rows_back_and_leaves_the_other_days(
     home: Path, first, tmp_path: Path, monkeypatch
 ) -> None:

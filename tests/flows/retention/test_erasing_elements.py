@@ -179,7 +179,7 @@ def test_one_of_several_people_in_a_raw_row_is_erased(night: Run, monkeypatch) -
         "posts": (11, 8, 0, 3, 0), "engagements": (9, 5, 0, 4, 0), "users": (3, 2, 1, 0, 0),
     }  # fmt: skip
 
-    for n in range(1, len(TABLES) + 1):  # killed behind each table, and begun again
+    for n in (1, len(TABLES) // 2, len(TABLES)):  # killed behind so many tables, and begun again
         with monkeypatch.context() as patch:
             kill_after(patch, "flows.lake.rewrite.rewrite", n)
             with pytest.raises(Killed):

@@ -87,6 +87,7 @@ def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSessio
     assert features_of(spark, changed, [as_of]) == before
 
 
+@pytest.mark.slow
 def test_state_night_by_night_is_the_state_from_the_beginning(spark: SparkSession) -> None:
     world = random_world(3)
     columns = USER_STATE.names
@@ -122,6 +123,7 @@ def orders_of(spark: SparkSession, lines: str, table) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_an_order_is_one_on_however_many_days_its_lines_happen_or_land(
     spark: SparkSession, table, tmp_path: Path
 ) -> None:

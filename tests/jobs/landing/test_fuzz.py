@@ -172,6 +172,7 @@ def test_a_file_that_cannot_be_read_stops_the_run_with_its_name(
     assert [line.split(":")[0].strip() for line in lines[1:]] == ["1.gz", "2.gz", "3.gz"]
 
 
+@pytest.mark.slow
 def test_thousands_of_broken_lines_are_all_accounted_for(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 
 from contracts.tables import USER_STATE
@@ -72,6 +73,7 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
     assert n_given > 0
 
 
+@pytest.mark.slow
 def test_tasks_are_as_many_as_what_they_hold_asks_for(spark: SparkSession, monkeypatch) -> None:
     world = random_world(6)
     empty = spark.createDataFrame([], spark_schema(USER_STATE))

@@ -242,6 +242,7 @@ def test_no_name_survives_masking_seeded(spark: SparkSession) -> None:
         assert not any(part in shown for part in pair), (text, shown)
 
 
+@pytest.mark.slow
 def test_a_very_long_word_takes_no_square_of_steps(spark: SparkSession) -> None:
     n = 200_000
     long = ["a" * n + " @b", "a." * (n // 2) + "@", "@" * n, '"' * (n // 10)]

@@ -72,6 +72,7 @@ def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -
     assert ids[0] == ids[1]
 
 
+@pytest.mark.slow
 def test_labels_of_test_days_cannot_reach_the_model(files, trained, whole, tmp_path: Path) -> None:
     """Every test label is turned round; the artifact stays the same, and its test fails, as that
     of the champion does."""
@@ -197,6 +198,7 @@ def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(tr
     }
 
 
+@pytest.mark.slow
 def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -> None:
     config = CONFIG.changed(trunk="shared_bottom", max_epochs=3, folds=1)
     names = ("purchase_7d", "purchase_30d")

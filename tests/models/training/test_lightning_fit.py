@@ -173,6 +173,7 @@ def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, caplog) -> N
     assert "no warm start" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_student_is_smaller_and_says_what_its_teacher_says(files, tmp_path) -> None:
     changed = {
         "width": 32,
@@ -360,6 +361,7 @@ def test_a_rank_that_dies_is_seen(files, tmp_path) -> None:
     assert not (tmp_path / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_asked_to_end_keeps_where_it_was(files, tmp_path) -> None:
     spec = spec_of(files, tmp_path, max_epochs=500, patience=500, batch_size=16)
     with started(spec, tmp_path) as process:
