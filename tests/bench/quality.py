@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -217,11 +216,11 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], help="settings, as name=value")
     o = parser.parse_args()
     given = dict(x.split("=", 1) for x in o.set)
-    kinds = {name: type(getattr(CENSUS, name)) for name in given}
+    kinds = {name: type(CENSUS.flat[name]) for name in given}
     changed = {name: kinds[name](value) for name, value in given.items()}
     if not (REAL_DATA / "census_income").is_dir():
         sys.exit(f"no census table at {REAL_DATA / 'census_income'}")
-    calls = [(g, s, replace(SETTINGS[g], **changed), not o.no_peer, o.single_task)
+    calls = [(g, s, SETTINGS[g].changed(**changed), not o.no_peer, o.single_task)
              for g in o.groups for s in range(o.seeds)]  # fmt: skip
     lines = []
     with ProcessPoolExecutor(o.processes) as pool:
