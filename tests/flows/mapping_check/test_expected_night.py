@@ -32,6 +32,7 @@ def days_of_lines(bad_of_the_last: int) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_a_check_foretells_that_a_night_would_stop_at_what_cleaning_drops(
     spark: SparkSession, tmp_path: Path
 ) -> None:

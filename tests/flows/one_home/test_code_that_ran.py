@@ -18,6 +18,7 @@ RUNNER = (
     "contracts.clean_tables.",
     "contracts.table.",
     "jobs.run.",
+    "jobs.spark.jvm_names.",
     "jobs.stage.Job.",
     "jobs.stage.Read.",
     "jobs.stages.job_named",

@@ -79,6 +79,7 @@ def shelves(night: Run) -> list[str]:
     return [row for f in files for row in pq.read_table(f)["category_id"].to_pylist()]
 
 
+@pytest.mark.slow
 def test_a_lookup_that_changed_recomputes_what_names_it_and_the_plan_says_why(
     settings: NightjarSettings, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_whatever_is_mapped_can_be_shown(
         check_shown(night, done, learnt)
 
 
+@pytest.mark.slow
 def test_whatever_is_mapped_ends_a_night(
     tmp_path: Path, night_of: NightOf, monkeypatch, said: list[str]
 ) -> None:

@@ -151,6 +151,7 @@ def test_elements_without_an_id_are_told_apart_by_their_place(
     assert (orders.rows_in, orders.clean, orders.duplicate) == (3, 3, 0)
 
 
+@pytest.mark.slow
 def test_what_means_nothing_in_a_cell_means_nothing_in_an_element(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -16,6 +17,7 @@ from tests.bench.duck import differences, features_by_hand
 from tests.jobs.features.worlds import START, random_world
 
 
+@pytest.mark.slow
 def test_features_by_hand_are_the_pipelines(spark: SparkSession, tmp_path: Path) -> None:
     frames, day = random_world(9).frames(spark), START + timedelta(days=100)
     clean = {}

@@ -36,7 +36,7 @@ def tokens(spark: SparkSession, words: set[str]) -> dict[str, int]:
     return {r.word: r.token for r in frame.select("word", hashed.alias("token")).collect()}
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_features_equal_the_naive_definition_to_the_bit(spark: SparkSession, seed: int) -> None:
     world = random_world(seed)
     got = features_of(spark, world, AS_OFS)

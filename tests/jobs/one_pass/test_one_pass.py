@@ -17,6 +17,7 @@ from tests.jobs.features.engines import AS_OFS, features_of, one_pass_of, read_i
 from tests.jobs.features.worlds import random_world
 
 
+@pytest.mark.slow
 def test_many_days_in_one_pass_are_the_same_days_one_by_one(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobs.spark import session
+from jobs.spark import jvm_names, session
 from jobs.spark.config import SparkConfig
 
 
@@ -45,6 +45,7 @@ def test_a_session_on_a_cluster_can_be_reached_by_its_workers(
         monkeypatch.delenv(name)
     monkeypatch.setattr(session, "SparkSession", SimpleNamespace(builder=Builder()))
     monkeypatch.setattr(session, "find_java", lambda home, scratch: tmp_path)
+    monkeypatch.setattr(jvm_names, "remember_names", lambda session: None)
     session.start_session(SparkConfig(master=master), tmp_path)
     assert master in settings
     assert settings.get("spark.driver.host") == host

@@ -122,6 +122,7 @@ def test_towers_are_trained_further_on_the_frozen_trunk_to_their_best(files, tmp
     assert all(towers.towers[n].after <= towers.towers[n].before for n in apart)
 
 
+@pytest.mark.slow
 def test_a_warm_start_takes_what_fits_word_by_word(files, tmp_path, caplog) -> None:
     caplog.set_level(logging.INFO, "models")
     spec = spec_of(files, tmp_path / "then", max_epochs=1, n_values=3)
