@@ -266,6 +266,7 @@ def test_a_day_that_has_not_begun_is_a_mistake_to_a_check_of_now(
     assert asked[1] == NEVER
 
 
+@pytest.mark.slow
 def test_ids_that_look_like_none_are_counted_and_what_to_write_is_said(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_night_without_a_model_can_be_shown(
     assert statuses(night, ["/"]) == {"/": 200}
 
 
+@pytest.mark.slow
 def test_tasks_may_come_and_go_from_release_to_release(
     tmp_path: Path, night_of: NightOf, said: list[str]
 ) -> None:

@@ -55,6 +55,7 @@ def test_ids_of_facts_are_keyed_hashes_that_can_still_be_joined(
     assert KEY.of(" ann") == bought.user_key
 
 
+@pytest.mark.slow
 def test_no_id_of_a_person_or_fact_leaves_as_it_came(spark: SparkSession) -> None:
     """Of every table: only ids of items, ads and categories stay readable."""
     readable = {"item_id", "category_id"}
