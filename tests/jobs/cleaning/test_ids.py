@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
