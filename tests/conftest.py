@@ -29,8 +29,7 @@ T = TypeVar("T")
 # Prefect reads its settings when it is first imported, before any fixture.
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 
-# Of every Java that the tests start: code that runs for seconds is not worth the time to optimise
-# it. HotSpot then has a fifth of the room for it, and interprets what does not fit.
+# Every Java that the tests start is to end soon, as a brief session's.
 os.environ["SPARK_SUBMIT_OPTS"] = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 
 

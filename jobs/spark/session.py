@@ -32,10 +32,11 @@ NO_ENGINE = (
 )
 
 
-def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
+def start_session(config: SparkConfig, scratch: Path, brief: bool = False) -> SparkSession:
     """A session in UTC with the settings that every job relies on.
 
-    `scratch` holds shuffle files and, where the system has no Java, a launcher for the wheel's.
+    `scratch` holds shuffle files and, where the system has no Java, a launcher for the wheel's. A
+    `brief` one is to read little and to end soon.
 
     Raises:
         UsageError: a server would write the user key down, or there is neither server nor engine.
@@ -65,7 +66,7 @@ def start_session(config: SparkConfig, scratch: Path) -> SparkSession:
         if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit brings a JVM and a master
             builder = builder.master(config.master)
             settings |= _start_of_jvm(config, scratch)
-        settings |= _of_driver(config, scratch)
+        settings |= _of_driver(config, scratch, brief)
     # It writes each refused query as JSON, stack and all; who asked says what is wrong. By its
     # level, for whoever configures logging later on enables all that were disabled.
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL + 1)
@@ -95,11 +96,14 @@ def _start_of_jvm(config: SparkConfig, scratch: Path) -> dict[str, str]:
     }
 
 
-def _of_driver(config: SparkConfig, scratch: Path) -> dict[str, str]:
+def _of_driver(config: SparkConfig, scratch: Path, brief: bool) -> dict[str, str]:
     """Settings of the driver, where it is not a Connect server's."""
     java_options = [
         # HotSpot otherwise interprets the large methods that Spark generates.
         "-XX:-DontCompileHugeMethods",
+        # Code that runs for seconds is not worth the time to optimise it. HotSpot then has a fifth
+        # of the room for it, and interprets what does not fit.
+        *(["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m"] if brief else []),
         f'"-Dderby.system.home={scratch / "derby"}"',
         f"-Dlog4j2.configurationFile={_log_settings(scratch).absolute().as_uri()}",
     ]
