@@ -1,6 +1,7 @@
 """What a label can look like. Each kind has its label in `jobs/labels.py`, its head in
-`models/network/heads.py`, its metrics in `models/evaluation/metrics.py`, its twin in
-`models/evaluation/lightgbm_twins.py` and its score columns here; a test fails if one is missing.
+`models/network/heads.py`, its metrics in `models/evaluation/metrics.py`, LightGBM's objective in
+`models/training/tree_fit.py`, the scale on which both are mixed in `models/trees/links.py`, and its
+score columns here; a test fails if one is missing.
 """
 
 from __future__ import annotations

@@ -217,6 +217,8 @@ class TrainConfig:
     optimiser: OptimiserConfig = OptimiserConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     machine: MachineConfig = MachineConfig()
+    mixture: Literal["mixture", "network", "twin"] = "mixture"
+    """What scores: the best mixture of the network and boosted trees per task, either alone."""
     seed: int = 0
     """Of first weights, of the order of rows and of random masks."""
 

@@ -19,10 +19,11 @@ from models.distributed import rank
 from models.evaluation.cross_validation import cross_validate
 from models.evaluation.held_out import held_out_rows
 from models.evaluation.metrics import constant_scores
-from models.evaluation.model_test import evaluate_model
+from models.evaluation.model_test import Members, evaluate_model
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
+from models.training.mixture_fit import FittedMixture, fit_mixture
 from models.training.multi_task import Chosen, Fitted, NoTrainableTask, choose_tasks, fit_model
 
 _LOG = logging.getLogger(__name__)
@@ -47,8 +48,9 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
     fitted = fit_model(spec, chosen)
     if rank():
         return {}  # the first one goes on
+    mixture = fit_mixture(fitted.model, spec.files, chosen)
     trained = time.monotonic()
-    model, report = _evaluated(spec, chosen, fitted)
+    model, report = _evaluated(spec, chosen, mixture)
     model_id = save_model(model, folder / "model")
     report |= _description(chosen, fitted, model) | {
         "model_id": model_id,
@@ -79,23 +81,27 @@ def _log_tasks(chosen: Chosen) -> None:
     _LOG.info(f"training {n_of(len(chosen.tasks), 'task')} on {_span(chosen)}")
 
 
-def _evaluated(spec: TrainSpec, chosen: Chosen, fitted: Fitted) -> tuple[Model, dict[str, Any]]:
+def _evaluated(
+    spec: TrainSpec, chosen: Chosen, mixture: FittedMixture
+) -> tuple[Model, dict[str, Any]]:
     """The model, with the tasks that are withheld, and what its test came to."""
     config, folder = spec.config, Path(spec.folder)
-    model = replace(fitted.model, base_rates=base_rates(chosen))
+    model = replace(mixture.model, base_rates=base_rates(chosen))
     _LOG.info("the model is calibrated; testing it beside its LightGBM twins")
     champion = _champion(spec)
     cuts = chosen.cuts("test", config.evaluation.test_max_rows)
     held_out = held_out_rows(spec.files, chosen.layout, cuts)
-    predictions = held_out.predictions_of(model, spec.files)
-    report = evaluate_model(
-        model, chosen.labels, held_out, predictions, spec.files, champion, folder
+    members = Members(
+        held_out.predictions_of(model, spec.files),
+        held_out.predictions_of(mixture.network, spec.files),
+        held_out.predictions_of(mixture.twin, spec.files),
     )
+    report = evaluate_model(model, chosen.labels, held_out, members, spec.files, champion, folder)
     model = replace(model, withheld=report["gate"]["withheld"])
     for name, why in model.withheld.items():
         _LOG.info(f"task {name} is not fit to be published: {why}")
     if spec.single_task_twins:
-        for name, twin in single_task_twins(spec, chosen, held_out, predictions).items():
+        for name, twin in single_task_twins(spec, chosen, held_out, members.network).items():
             report["tasks"][name]["single_task"] = twin
         draw_sharing(report["tasks"], folder / "sharing.png")
     if config.evaluation.folds:

@@ -54,7 +54,7 @@ ROOMS = {
         "top",
     ),
     "models": (
-        "distributed", "progress", "data", "network", "artifact", "training", "evaluation", "top",
+        "distributed", "progress", "data", "network", "trees", "artifact", "training", "evaluation", "top",
     ),
 }  # fmt: skip
 """Packages of each layer, and modules that belong below them, from the ground up; `top` are the

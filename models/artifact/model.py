@@ -1,10 +1,11 @@
-"""A trained model on disk: weights as safetensors, the rest as JSON. Loading executes no code."""
+"""A trained model on disk: the network's weights as safetensors, trees as LightGBM's text in a ZIP
+archive, the rest as JSON. Loading executes no code."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -26,19 +27,24 @@ from models.artifact import encryption
 from models.data.batches import to_batch
 from models.data.encoders import Encoder
 from models.data.label_layout import Layout
+from models.data.numeric_transforms import Floats
 from models.network.calibration import Calibration
 from models.network.network import Network
+from models.trees.mixtures import Weights, mixed, needs_network, needs_trees
+from models.trees.rows import tree_inputs
+from models.trees.task_trees import TaskTrees, of_archive, to_archive
 
 CPU_ROWS = 1024
 """Rows that go through the network together on a processor: what is made of more leaves its caches,
 and takes half as long again."""
-_FILES = ("model.safetensors", "model.json")
+_WEIGHTS, _TREES, _ABOUT = "model.safetensors", "trees.zip", "model.json"
+_NETWORK_ALONE: Weights = (1.0,)
 _OTHER_VERSION = "the model was fitted by another version; train it anew"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its encoder and calibration, ready to score."""
+    """A network and trees with their encoder and calibration, ready to score."""
 
     network: Network
     encoder: Encoder
@@ -54,6 +60,10 @@ class Model:
     base_rates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Task to the best answer that is the same for everybody: a value per suffix of its score
     columns, a list for a multi-label task."""
+    trees: Mapping[str, TaskTrees] = field(default_factory=dict)
+    """Boosted trees of the tasks whose scores need them."""
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    """Per task of `trees`, the network's share of the mixture; of others it has all."""
 
     @property
     def published(self) -> tuple[Task, ...]:
@@ -73,11 +83,39 @@ class Model:
         return self.network.tasks
 
     def outputs(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
-        """Uncalibrated outputs per task, each (B, K).
+        """Uncalibrated outputs per task, each (B, K): the mixture of network and trees.
 
         Raises:
             ContractError: `rows` lacks a feature that the model was fitted on.
         """
+        own = self.network_outputs(rows)
+        raw = self.raw_scores(rows)
+        return {task.name: self.mixed(task, own.get(task.name), raw.get(task.name))
+                for task in self.tasks}  # fmt: skip
+
+    def mixed(self, task: Task, own: Tensor | None, raw: Tensor | None) -> Tensor:
+        """A task's outputs (B, K) of the network's, (B, K), and of raw scores of trees, (B, J)."""
+        head, weights = self.network.heads[task.name], self.weights_of(task)
+        with torch.inference_mode():
+            return mixed(task.kind, head, weights, own, raw, self.spread_of(task))
+
+    def spread_of(self, task: Task) -> float:
+        """The head's number for the spread of what a task's trees say."""
+        return self.trees[task.name].spread if task.name in self.trees else 0.0
+
+    def weights_of(self, task: Task) -> Weights:
+        """The network's share of each parameter of a task's link."""
+        return self.weights.get(task.name, _NETWORK_ALONE)
+
+    def network_outputs(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
+        """The network's outputs (B, K) of the tasks that need them.
+
+        Raises:
+            ContractError: `rows` lacks a feature that the model was fitted on.
+        """
+        names = [task.name for task in self.tasks if needs_network(self.weights_of(task))]
+        if not names:
+            return {}
         labels = torch.full((rows.num_rows, 1), float("nan")).numpy()
         device = next(self.network.parameters()).device
         batch = to_batch(self.encoder.encode(rows), labels)
@@ -85,9 +123,21 @@ class Model:
         with torch.inference_mode():
             parts = [self.network(part.to(device)) for part in batch.parts(step)]
             return {
-                task.name: torch.cat([outputs[task.name].float().cpu() for outputs in parts])
-                for task in self.tasks
+                name: torch.cat([outputs[name].float().cpu() for outputs in parts])
+                for name in names
             }
+
+    def raw_scores(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
+        """Raw scores (B, J) of the trees of the tasks that need them."""
+        needed = [name for name in self.trees if needs_trees(self.weights[name])]
+        return self.raw_of(tree_inputs(rows, self.encoder), needed) if needed else {}
+
+    def raw_of(self, inputs: Floats, names: Iterable[str]) -> dict[str, Tensor]:
+        """Raw scores (B, J) of the trees of some tasks, from what trees see of the rows."""
+        threads = torch.get_num_threads()
+        return {
+            name: torch.from_numpy(self.trees[name].raw(inputs, threads)).float() for name in names
+        }
 
     def scores(self, outputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """Calibrated scores per task and suffix, each (B,), or (B, C) for a multi-label task.
@@ -120,7 +170,9 @@ def save_model(model: Model, folder: Path) -> str:
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.network.state_dict().items()
     }
-    encryption.write(folder / "model.safetensors", save(weights))
+    encryption.write(folder / _WEIGHTS, save(weights))
+    if model.trees:
+        encryption.write(folder / _TREES, to_archive(model.trees))
     about = {
         "tasks": [task.name for task in model.tasks],
         "classes": dict(model.layout.classes),
@@ -138,15 +190,18 @@ def save_model(model: Model, folder: Path) -> str:
         "known_until": model.known_until.isoformat(),
         "withheld": dict(model.withheld),
         "base_rates": {name: dict(rates) for name, rates in model.base_rates.items()},
-    }
-    (folder / "model.json").write_text(json.dumps(about, indent=1, sort_keys=True))
+        "trees": {name: {"spread": trees.spread, "network_shares": list(model.weights[name])}
+                  for name, trees in model.trees.items()},
+    }  # fmt: skip
+    (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True))
     return model_id(folder)
 
 
 def model_id(folder: Path) -> str:
     """The id of the artifact in `folder`."""
     digest = hashlib.sha256()
-    for name in _FILES:
+    about = json.loads((folder / _ABOUT).read_text())
+    for name in (_WEIGHTS, *((_TREES,) if about.get("trees") else ()), _ABOUT):
         digest.update(encryption.read(folder / name))
     return digest.hexdigest()[:16]
 
@@ -158,14 +213,18 @@ def load_model(folder: Path) -> Model:
         ContractError: it is no artifact, or was fitted on other features or tasks than there are.
     """
     try:
-        about = json.loads((folder / "model.json").read_text())
-        weights = load(encryption.read(folder / "model.safetensors"))
+        about = json.loads((folder / _ABOUT).read_text())
+        weights = load(encryption.read(folder / _WEIGHTS))
+        trees = of_archive(
+            encryption.read(folder / _TREES) if about.get("trees") else None,
+            {name: of["spread"] for name, of in about.get("trees", {}).items()},
+        )
     except NightjarError:
         raise
     except (OSError, ValueError, SafetensorError) as error:
         raise ContractError(f"{folder} holds no model: {library_message(error)}") from None
     try:
-        return _from_json(about, weights)
+        return _from_json(about, weights, trees)
     except RuntimeError as error:
         first = str(error).strip().splitlines()[1:2] or [str(error)]
         why = without_values(first[0].strip())
@@ -176,7 +235,9 @@ def load_model(folder: Path) -> Model:
     raise ContractError(f"{folder}: {_OTHER_VERSION} ({why})")
 
 
-def _from_json(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model:
+def _from_json(
+    about: Mapping[str, Any], weights: Mapping[str, Tensor], trees: Mapping[str, TaskTrees]
+) -> Model:
     """The model that `save_model` has described, with its weights.
 
     Raises:
@@ -211,6 +272,8 @@ def _from_json(about: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Model
         date.fromisoformat(about["known_until"]),
         about.get("withheld", {}),
         about.get("base_rates", {}),
+        trees,
+        {name: tuple(of["network_shares"]) for name, of in about.get("trees", {}).items()},
     )
 
 

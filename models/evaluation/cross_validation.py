@@ -20,8 +20,8 @@ from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
 from models.evaluation.held_out import held_out_rows
 from models.evaluation.metrics import MAIN_METRIC, gain_over, metrics
-from models.evaluation.model_test import lightgbm_scores
 from models.progress import without_progress
+from models.training.mixture_fit import fit_mixture
 from models.training.multi_task import choose_tasks, fit_model
 
 _LOG = logging.getLogger(__name__)
@@ -49,15 +49,15 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
             _LOG.info(f"fold {k}, as of {known_until}: {error}")
             break
         with without_progress():
-            model = fit_model(fold, chosen).model
+            mixture = fit_mixture(fit_model(fold, chosen).model, fold.files, chosen)
         tasks: dict[str, dict[str, Any]] = {}
         cuts = chosen.cuts("test", fold.config.evaluation.test_max_rows)
         held_out = held_out_rows(fold.files, chosen.layout, cuts)
-        predictions = held_out.predictions_of(model, fold.files)
-        for name, rows in held_out.tasks.items():
-            (task,) = (t for t in model.tasks if t.name == name)
-            ours = predictions[name].scores
-            twin = lightgbm_scores(model, task, fold.files, held_out.cuts[name])
+        predictions = held_out.predictions_of(mixture.model, fold.files)
+        twins = held_out.predictions_of(mixture.twin, fold.files)
+        for task in chosen.tasks:
+            name, rows = task.name, held_out.tasks[task.name]
+            ours, twin = predictions[name].scores, twins[name].scores
             gain = gain_over(task, rows.labels, rows.users, ours, twin, spec.config)
             tasks[name] = {
                 "value": metrics(task, rows.labels, ours).get(MAIN_METRIC[type(task.kind)]),

@@ -19,6 +19,7 @@ from models.data.batches import read_batches, to_batch
 from models.data.label_layout import Cuts, days_of, labelled, task_labels
 from models.data.row_hashes import row_hashes
 from models.network.network import PADDING
+from models.trees.rows import input_names, tree_inputs
 
 MAX_ROWS, TOP = 1500, 10
 """Rows that are shuffled, chosen by a hash of user and day; features that are named per task."""
@@ -34,18 +35,13 @@ def importance(
     """
     rows = _chosen(model, files, cuts)
     labels = torch.from_numpy(model.layout.counted(rows, cuts)).float()
-    with torch.inference_mode():
-        inputs = model.network.inputs(to_batch(model.encoder.encode(rows), labels.numpy()))
-        base = _losses(model, inputs, labels)
-        order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
-        owners = model.network.owners
-        worse: dict[str, dict[str, float]] = {name: {} for name in base}
-        for feature in dict.fromkeys(owner for owner in owners if owner != PADDING):
-            columns = torch.tensor([k for k, owner in enumerate(owners) if owner == feature])
-            shuffled = inputs.clone()
-            shuffled[:, columns] = inputs[order][:, columns]
-            for name, loss in _losses(model, shuffled, labels).items():
-                worse[name][feature] = loss / base[name] - 1
+    seen = _Seen(model, rows, labels)
+    base = seen.losses(None)
+    worse: dict[str, dict[str, float]] = {name: {} for name in base}
+    order = torch.randperm(rows.num_rows, generator=torch.Generator().manual_seed(seed))
+    for feature in seen.features:
+        for name, loss in seen.losses(feature, order).items():
+            worse[name][feature] = loss / base[name] - 1
     return {
         name: dict(sorted(features.items(), key=lambda item: (-item[1], item[0])))
         for name, features in worse.items()
@@ -65,15 +61,50 @@ def _chosen(model: Model, files: Sequence[str], cuts: Cuts) -> pa.Table:
     return kept
 
 
-def _losses(model: Model, inputs: Tensor, labels: Tensor) -> dict[str, float]:
-    """Mean calibrated loss of each task with labels."""
-    outputs = model.network.of_inputs(inputs)
-    losses = {}
-    for task in model.tasks:
-        values = task_labels(labels, model.layout.slices[task.name])
-        known = labelled(values)
-        if known.any():
-            head = model.network.heads[task.name]
-            given = head.calibrated(outputs[task.name][known], model.calibrations[task.name])
-            losses[task.name] = float(head.loss(given, values[known]).double().mean())
-    return losses
+class _Seen:
+    """The rows as network and trees see them, of which one feature at a time is shuffled."""
+
+    def __init__(self, model: Model, rows: pa.Table, labels: Tensor):
+        self._model, self._labels = model, labels
+        with torch.inference_mode():
+            batch = to_batch(model.encoder.encode(rows), labels.numpy())
+            self._inputs = model.network.inputs(batch)
+        self._owners = np.array(model.network.owners)
+        self._tree_inputs = tree_inputs(rows, model.encoder)
+        self._tree_names = np.array(input_names(model.encoder))
+        self._raw = model.raw_of(self._tree_inputs, model.trees)
+
+    @property
+    def features(self) -> list[str]:
+        return [name for name in dict.fromkeys(self._owners.tolist()) if name != PADDING]
+
+    def losses(self, feature: str | None, order: Tensor | None = None) -> dict[str, float]:
+        """Mean calibrated loss of each task with labels, the rows of a feature in another order."""
+        model, inputs, raw = self._model, self._inputs, self._raw
+        if feature is not None and order is not None:
+            inputs = _shuffled(inputs, self._owners == feature, order)
+            columns = self._tree_names == feature
+            trees = self._tree_inputs.copy()
+            trees[:, columns] = trees[order.numpy()][:, columns]
+            names = [name for name, of in model.trees.items() if of.used[columns].any()]
+            raw = {**raw, **model.raw_of(trees, names)}
+        with torch.inference_mode():
+            own = model.network.of_inputs(inputs)
+        losses = {}
+        for task in model.tasks:
+            values = task_labels(self._labels, model.layout.slices[task.name])
+            known = labelled(values)
+            if known.any():
+                head = model.network.heads[task.name]
+                outputs = model.mixed(task, own[task.name], raw.get(task.name))[known]
+                given = head.calibrated(outputs, model.calibrations[task.name])
+                losses[task.name] = float(head.loss(given, values[known]).double().mean())
+        return losses
+
+
+def _shuffled(inputs: Tensor, columns: np.ndarray, order: Tensor) -> Tensor:
+    """(B, inputs) with some columns in another order of rows."""
+    picked = torch.from_numpy(np.flatnonzero(columns))
+    shuffled = inputs.clone()
+    shuffled[:, picked] = inputs[order][:, picked]
+    return shuffled

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from contracts.splits import Cut
 from contracts.tasks import Task
 from models.artifact.model import Model
 from models.evaluation.feature_importance import TOP, importance
@@ -28,7 +25,6 @@ from models.evaluation.gate import (
     relative_change,
 )
 from models.evaluation.held_out import HeldOut, Predictions, TaskRows
-from models.evaluation.lightgbm_twins import twin_rows, twin_scores
 from models.evaluation.metrics import (
     MAIN_METRIC,
     Array,
@@ -45,40 +41,42 @@ from models.evaluation.segments import SEGMENT_ROWS
 
 _LOG = logging.getLogger(__name__)
 
-TWINS_AT_ONCE = max(os.cpu_count() or 1, 1)
-"""LightGBM works outside Python's lock; each twin has its own threads, so results do not change."""
+
+@dataclass(frozen=True)
+class Members:
+    """What is predicted of the held-out rows by a model and by what it is mixed of, per task."""
+
+    model: Mapping[str, Predictions]
+    network: Mapping[str, Predictions]
+    """By the network alone, calibrated by itself."""
+    twin: Mapping[str, Predictions]
+    """By the trees alone: LightGBM as it comes."""
 
 
 def evaluate_model(
     model: Model,
     train_labels: Mapping[str, Tensor],
     held_out: HeldOut,
-    predictions: Mapping[str, Predictions],
+    members: Members,
     files: Sequence[str],
     champion: Model | None,
     folder: Path,
 ) -> dict[str, Any]:
-    """Metrics, intervals, twins and the gate's verdict, as the report's dictionary.
+    """Metrics, intervals, members and the gate's verdict, as the report's dictionary.
 
-    `predictions` are the model's own of the rows of `held_out`.
+    `members` are what the model and its members predict of the rows of `held_out`.
     """
     evaluation = _Evaluation(model, champion)
-    with ThreadPoolExecutor(TWINS_AT_ONCE) as pool:
-        twins = {
-            task.name: pool.submit(lightgbm_scores, model, task, files, held_out.cuts[task.name])
-            for task in model.tasks
-        }
-        champions = {} if champion is None else held_out.predictions_of(champion, files)
-        for task in model.tasks:
-            evaluation.add(
-                task,
-                held_out.tasks[task.name],
-                train_labels[task.name].double().numpy(),
-                predictions[task.name],
-                twins[task.name].result(),
-                champions.get(task.name),
-            )
-            _LOG.info(_line(task, evaluation.tasks[task.name]))
+    champions = {} if champion is None else held_out.predictions_of(champion, files)
+    for task in model.tasks:
+        evaluation.add(
+            task,
+            held_out.tasks[task.name],
+            train_labels[task.name].double().numpy(),
+            members,
+            champions.get(task.name),
+        )
+        _LOG.info(_line(task, evaluation.tasks[task.name]))
     draw_reliability(evaluation.reliability, folder / "reliability.png")
     importances = importance(model, files, held_out.cuts, model.config.seed)
     draw_importance(importances, folder / "importance.png")
@@ -104,19 +102,21 @@ class _Evaluation:
         task: Task,
         rows: TaskRows,
         train: Array,
-        predicted: Predictions,
-        twin: Scores,
+        members: Members,
         by_champion: Predictions | None,
     ) -> None:
-        """Judge one task by the predictions of three models of its rows; `train` are its training
-        labels."""
+        """Judge one task by what the model, its members and the champion predict of its rows;
+        `train` are its training labels."""
         model, champion = self._model, self._champion
+        predicted, twin = members.model[task.name], members.twin[task.name].scores
         scores, labels = predicted.scores, rows.labels
         self.tasks[task.name] = {
             "test_rows": len(labels),
             "measured_on": model.splits[task.name].measured_on,
             "main": MAIN_METRIC[type(task.kind)],
             "model": metrics(task, labels, scores),
+            "network_shares": list(model.weights_of(task)),
+            "network": metrics(task, labels, members.network[task.name].scores),
             "twin": metrics(task, labels, twin),
             "constant": metrics(task, labels, constant_scores(task, train, len(labels))),
             "gain_over_twin": asdict(
@@ -205,18 +205,6 @@ def _rank(model: Model, task: Task, rows: TaskRows, scores: Scores) -> Rank | No
     config = model.config
     low, high = bootstrap(rows.users, order, config.evaluation.bootstrap_samples, config.seed)
     return Rank(order(np.ones(len(rows.labels))), low, high)
-
-
-def lightgbm_scores(model: Model, task: Task, files: Sequence[str], tested: Cut) -> Scores:
-    """Scores of the task's LightGBM twin for its test rows."""
-    split, config, layout = model.splits[task.name], model.config, model.layout.only(task)
-    max_rows = config.evaluation.twin_max_rows
-    train, valid = (
-        twin_rows(files, layout, {task.name: split.cut(part)}, model.encoder, max_rows)
-        for part in ("train", "valid")
-    )
-    test, _ = twin_rows(files, layout, {task.name: tested}, model.encoder, None)
-    return twin_scores(task, train, valid, test, model.encoder.n_ids, config)
 
 
 def _by_segment(

@@ -131,7 +131,7 @@ class RegressionHead:
         self.kind = kind
 
     def loss(self, outputs: Tensor, label: Tensor) -> Tensor:
-        log_spread = self._log_spread(outputs)
+        log_spread = self.log_spread(outputs)
         gap = label * torch.exp(-log_spread) - outputs[:, 0]
         return 0.5 * gap**2 + log_spread + 0.5 * math.log(2 * math.pi)
 
@@ -140,7 +140,7 @@ class RegressionHead:
         return torch.stack([labels.double().mean() / spread, torch.log(spread)]).float()
 
     def rank(self, outputs: Tensor) -> Tensor:
-        return outputs[:, 0] * torch.exp(self._log_spread(outputs))
+        return outputs[:, 0] * torch.exp(self.log_spread(outputs))
 
     def calibrated(self, outputs: Tensor, calibration: Calibration) -> Tensor:
         mean = calibration.slope * outputs[:, 0] + calibration.shift
@@ -149,7 +149,8 @@ class RegressionHead:
     def predict(self, outputs: Tensor, calibration: Calibration) -> dict[str, Tensor]:
         return {"_expected": self.rank(self.calibrated(outputs, calibration).double())}
 
-    def _log_spread(self, outputs: Tensor) -> Tensor:
+    def log_spread(self, outputs: Tensor) -> Tensor:
+        """The logarithm of the spread, (B,)."""
         return outputs[:, 1].clamp(MIN_LOG_SPREAD, MAX_LOG_SPREAD)
 
 
@@ -189,13 +190,16 @@ class OrdinalHead:
             **{f"_is_{k + 1}": chances[:, k] for k in range(self.kind.levels)},
         }
 
-    def _levels(self, outputs: Tensor) -> Tensor:
-        """Probabilities of the levels, (B, levels)."""
+    def thresholds(self, outputs: Tensor) -> Tensor:
+        """What the score is held against, rising, (B, levels - 1)."""
         first, steps = outputs[:, 1:2], nnf.softplus(outputs[:, 2:])
         # A running sum as a product: of sums along a row GPUs have no deterministic one.
         upto = steps.new_ones(steps.shape[1], steps.shape[1]).triu()
-        thresholds = torch.cat([first, first + steps @ upto], dim=1)
-        above = torch.sigmoid(outputs[:, :1] - thresholds)
+        return torch.cat([first, first + steps @ upto], dim=1)
+
+    def _levels(self, outputs: Tensor) -> Tensor:
+        """Probabilities of the levels, (B, levels)."""
+        above = torch.sigmoid(outputs[:, :1] - self.thresholds(outputs))
         ones, zeros = torch.ones_like(above[:, :1]), torch.zeros_like(above[:, :1])
         return torch.cat([ones, above], dim=1) - torch.cat([above, zeros], dim=1)
 

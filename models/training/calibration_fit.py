@@ -134,7 +134,7 @@ def _smallest(
     """Where the loss is smallest, with a little pull towards no change, (n,)."""
 
     def loss(x: np.ndarray) -> float:
-        value = _losses(head, head.calibrated(outputs, calibration_of(x)), labels).mean()
+        value = calibration_losses(head, head.calibrated(outputs, calibration_of(x)), labels).mean()
         return float(value) + 1e-3 * float((x**2).sum())
 
     optimum = minimize(
@@ -147,7 +147,7 @@ def _smallest(
     return x
 
 
-def _losses(head: Head, outputs: Tensor, labels: Tensor) -> Tensor:
+def calibration_losses(head: Head, outputs: Tensor, labels: Tensor) -> Tensor:
     """What calibration makes small, (n,): the loss, but of a count Poisson's.
 
     A score of a count is its mean, which Poisson's loss is about whatever the spread is; that of

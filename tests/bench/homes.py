@@ -1,7 +1,7 @@
 """`python -m tests.bench.homes HOME`: the network beside LightGBM on a home's examples, as JSON lines.
 
 The newest night of HOME has left examples in its lake; the network is trained on them once per seed
-as that night would, with `--set name=value …` changed, beside LightGBM twins that are trained once.
+as that night would, with `--set name=value …` changed, beside its LightGBM twins and their mixture.
 Per task the mean over seeds, and in the last line the share of what LightGBM gains over the
 constant that the network gains as well, and where it is significantly worse or better in most seeds.
 `--alone` trains single-task twins too.
@@ -38,12 +38,13 @@ from flows.state.schema import open_database
 from models.data import encoders
 from models.data.batches import read_batches
 from models.data.label_layout import Layout, days_of, labelled, task_labels
-from models.evaluation import model_test
 from models.evaluation.held_out import as_arrays
-from models.evaluation.lightgbm_twins import twin_rows, twin_scores
 from models.evaluation.metrics import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
+from models.network.heads import head_of
 from models.train import train
 from models.training.multi_task import Chosen, choose_tasks, fit_model
+from models.training.tree_fit import fit_trees, scores_of
+from models.trees.rows import labelled_rows
 
 SHARES = (0.0, 1.5)
 """Bounds of a task's share in the mean: one of a twin that gains next to nothing says nothing."""
@@ -57,18 +58,6 @@ def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...], date]:
         days |= set(pc.unique(pq.read_table(path, columns=["as_of"]).column(0)).to_pylist())
     receipts = Receipts(open_database(f"sqlite:///{home / 'nightjar.db'}"))
     return files, tuple(sorted(days)), max(receipts.days("train"))
-
-
-def once(find: Any) -> Any:
-    """Twins do not depend on the network's seed."""
-    known: dict[str, Any] = {}
-
-    def known_or_found(model: Any, task: Any, files: Any, rows: Any) -> Any:
-        if task.name not in known:
-            known[task.name] = find(model, task, files, rows)
-        return known[task.name]
-
-    return known_or_found
 
 
 def share(measured: dict[str, Any]) -> float:
@@ -115,7 +104,7 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
     for task in chosen.tasks:
         split, layout = chosen.splits[task.name], chosen.layout.only(task)
         train, valid = (
-            twin_rows(
+            labelled_rows(
                 spec.files,
                 layout,
                 {task.name: split.cut(part)},
@@ -124,7 +113,9 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
             )
             for part in ("train", "valid")
         )
-        scores[task.name] = twin_scores(task, train, valid, valid[0], encoder.n_ids, spec.config)
+        head = head_of(task.kind, layout.classes.get(task.name, ()))
+        trees = fit_trees(task, head, train, valid, encoder.n_ids, spec.config)
+        scores[task.name] = scores_of(task, head, trees, valid[0])
     return scores
 
 
@@ -180,7 +171,6 @@ def main() -> None:
     if o.valid:
         judged_on_validation_days(spec, given, o.seeds)
         return
-    model_test.lightgbm_scores = once(model_test.lightgbm_scores)
     reports, took = [], []
     for seed in range(o.seeds):
         with tempfile.TemporaryDirectory() as temporary:

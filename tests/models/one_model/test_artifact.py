@@ -16,9 +16,13 @@ from models.artifact.model import load_model, model_id, save_model
 
 def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tmp_path) -> None:
     saved = Path(trained["folder"]) / "model"
-    assert sorted(p.name for p in saved.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == [
+        "model.json",
+        "model.safetensors",
+        "trees.zip",
+    ]
     assert model_id(saved) == trained["model_id"]
-    for name in ("model.json", "model.safetensors"):
+    for name in ("model.json", "model.safetensors", "trees.zip"):
         (tmp_path / name).write_bytes((saved / name).read_bytes())
     about = json.loads((tmp_path / "model.json").read_text())
     about["encoder"]["inputs"]["numeric"][0][0] = "n_unicorns_7d"
@@ -38,7 +42,7 @@ def test_a_sealed_model_is_the_same_model_and_opens_for_nobody_else(trained, tmp
     try:
         assert save_model(plain, tmp_path) == trained["model_id"]
         names = {p.name for p in tmp_path.iterdir()}
-        assert names == {"model.json", "model.safetensors.sealed"}
+        assert names == {"model.json", "model.safetensors.sealed", "trees.zip.sealed"}
         again = load_model(tmp_path).network.state_dict()
     finally:
         encryption.use(None)
@@ -51,7 +55,7 @@ def test_a_sealed_model_is_the_same_model_and_opens_for_nobody_else(trained, tmp
 def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path) -> None:
     whole = Path(trained["folder"]) / "model"
     about = json.loads((whole / "model.json").read_text())
-    weights = (whole / "model.safetensors").read_bytes()
+    weights, trees = ((whole / name).read_bytes() for name in ("model.safetensors", "trees.zip"))
     wider = load_model(whole).config.changed(width=24)
     for name, changed in (
         ("config", about | {"config": about["config"] | {"no_such_dial": 1}}),
@@ -63,6 +67,7 @@ def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path)
         folder.mkdir()
         (folder / "model.json").write_text(json.dumps(changed))
         (folder / "model.safetensors").write_bytes(weights)
+        (folder / "trees.zip").write_bytes(trees)
         with pytest.raises(ContractError, match="fitted by another version; train it anew"):
             load_model(folder)
 
@@ -70,7 +75,8 @@ def test_a_model_of_another_version_is_refused_in_words(trained, tmp_path: Path)
 def test_a_model_from_before_settings_had_groups_is_the_same_model(trained, tmp_path: Path) -> None:
     whole = Path(trained["folder"]) / "model"
     about = json.loads((whole / "model.json").read_text())
-    (tmp_path / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes())
+    for name in ("model.safetensors", "trees.zip"):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
     flat = load_model(whole).config.flat | {"tie": 0.0, "consistency": 0.0}
     (tmp_path / "model.json").write_text(json.dumps(about | {"config": flat}))
     assert load_model(tmp_path).config == load_model(whole).config

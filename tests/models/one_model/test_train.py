@@ -23,6 +23,8 @@ from models.training.multi_task import NoTrainableTask, choose_tasks
 from tests.models.one_model.conftest import CONFIG, spec_of
 from tests.models.simulated_examples import DAYS, NIGHT
 
+ARTIFACT_FILES = ("MLmodel", "model.json", "model.safetensors", "trees.zip")
+
 
 def test_the_known_answer_is_recovered_by_every_task(trained) -> None:
     tasks = trained["tasks"]
@@ -50,6 +52,21 @@ def test_every_task_has_a_twin_a_constant_and_an_interval(trained) -> None:
         assert gain["low"] <= gain["gain"] <= gain["high"], name
         assert sum(s["rows"] for s in measured["segments"].values()) == measured["test_rows"], name
         assert len(measured["importance"]) == 10, name
+
+
+def test_each_task_is_scored_by_a_mixture_that_is_no_worse_than_its_worse_member(trained) -> None:
+    """And by more than half of the tasks that is better than the better one, or close to it."""
+    close = 0
+    for name, measured in trained["tasks"].items():
+        shares, main = measured["network_shares"], measured["main"]
+        assert all(0 <= share <= 1 for share in shares), name
+        model, *members = (measured[who][main] for who in ("model", "network", "twin"))
+        constant = measured["constant"].get(main, 0.5)
+        gains = [(value - constant) / (max(members, key=lambda m: abs(m - constant)) - constant)
+                 for value in (model, *members)]  # fmt: skip
+        assert gains[0] > min(gains[1:]) - 0.02, name
+        close += gains[0] > 0.97
+    assert close > len(trained["tasks"]) / 2
 
 
 def test_what_is_shuffled_is_missed_if_it_says_something(trained) -> None:
@@ -187,7 +204,7 @@ def test_mlflow_has_parameters_curves_inputs_and_an_artifact_with_a_signature(tr
         ("examples", "77")
     ]
     paths = {a.path for a in client.list_artifacts(trained["run_id"], "model")}
-    assert paths == {"model/MLmodel", "model/model.json", "model/model.safetensors"}
+    assert paths == {f"model/{name}" for name in ARTIFACT_FILES}
     text = (folder / "artifacts" / trained["run_id"] / "artifacts/model/MLmodel").read_text()
     assert "signature" in text
     assert "python_function" not in text  # nothing that could run code

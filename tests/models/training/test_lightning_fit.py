@@ -29,7 +29,6 @@ from models.data import batches as data_module
 from models.data.batches import Examples
 from models.data.encoders import fit as fit_encoder
 from models.evaluation.held_out import held_out_rows
-from models.evaluation.lightgbm_twins import twin_rows
 from models.network import embedding_tables as rows_module
 from models.network.network import Network
 from models.training import lightning_fit as fit_module
@@ -39,6 +38,7 @@ from models.training.lightning_module import MultiTaskModule
 from models.training.multi_task import choose_tasks, fit_model
 from models.training.tower_refit import TaskEarlyStopping
 from models.training.warm_start import may_start_from, start_from
+from models.trees.rows import labelled_rows
 from tests.models.simulated_examples import DAYS, NIGHT, write_examples
 
 CONFIG = TrainConfig().changed(
@@ -235,7 +235,7 @@ def test_test_rows_are_held_without_their_features_and_no_more_than_asked_for(fi
     for task in chosen.tasks:
         cut, labels = some.cuts[task.name], some.tasks[task.name].labels
         assert 20 <= len(labels) <= 60  # a share of the rows, by their hash
-        _, twins = twin_rows(files, chosen.layout.only(task), {task.name: cut}, encoder, None)
+        _, twins = labelled_rows(files, chosen.layout.only(task), {task.name: cut}, encoder, None)
         assert (twins == labels).all()  # the same rows in the same order
 
 

@@ -15,9 +15,10 @@ from contracts.tasks import Mask, Task
 from contracts.train_config import TrainConfig
 from models.data.label_layout import Layout
 from models.evaluation.held_out import as_arrays
-from models.evaluation.lightgbm_twins import twin_scores
 from models.evaluation.metrics import metrics
+from models.network.heads import head_of
 from models.training.multi_task import Chosen, fit_model
+from models.training.tree_fit import fit_trees, scores_of
 from tests.models.simulated_examples import DAYS, NIGHT
 
 
@@ -51,7 +52,9 @@ def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
     values = metrics(task, y[1600:].astype(float), scores)
     assert values["r2"] > 0.95
     assert (scores["_expected"] < 0).mean() > 0.5
-    twin = twin_scores(
-        task, (x[:800, None], y[:800]), (x[800:1600, None], y[800:1600]), x[1600:, None], 0, config
-    )
-    assert metrics(task, y[1600:].astype(float), twin)["r2"] > 0.95
+    head, labels = head_of(task.kind), y.astype(float)
+    train, valid = ((x[rows, None], labels[rows]) for rows in (slice(800), slice(800, 1600)))
+    trees = fit_trees(task, head, train, valid, 0, config)
+    assert metrics(task, labels[1600:], scores_of(task, head, trees, x[1600:, None]))["r2"] > 0.95
+    missed = scores_of(task, head, trees, valid[0])["_expected"] - valid[1]
+    assert abs(np.exp(trees.spread) / np.sqrt((missed**2).mean()) - 1) < 0.01

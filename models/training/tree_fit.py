@@ -1,0 +1,171 @@
+"""Fitting a task's boosted trees, on the rows and days that its network learns from.
+
+Letters: n rows, F features, J raw scores.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import lightgbm as lgb
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.optimize import minimize_scalar
+
+from contracts.kinds import (
+    Binary,
+    Count,
+    Kind,
+    MultiClass,
+    MultiLabel,
+    Ordinal,
+    Regression,
+    ZeroInflatedLogNormal,
+)
+from contracts.tasks import Task
+from contracts.train_config import TrainConfig
+from models.artifact.model import Model
+from models.data.label_layout import Labels
+from models.data.numeric_transforms import Floats
+from models.network.calibration import Calibration
+from models.network.heads import Head
+from models.trees.links import Link, link_of
+from models.trees.mixtures import mixed
+from models.trees.rows import Rows, labelled_rows
+from models.trees.task_trees import TaskTrees
+
+AT_ONCE = max(os.cpu_count() or 1, 1)
+"""LightGBM works outside Python's lock; each task's trees have their own threads, so results do not
+change."""
+ROUNDS, PATIENCE = 400, 25
+"""Trees per raw score at most, and trees without a better validation loss after which it stops."""
+
+Targets = Sequence[tuple[Mapping[str, object], Callable[[Labels], Labels]]]
+"""LightGBM's objective per booster, and what it is of the labels."""
+
+
+def targets_of(kind: Kind, n_classes: int = 0) -> Targets:
+    """What is boosted for a kind; `n_classes` are those of a multi-label task."""
+    match kind:
+        case Binary():
+            return [({"objective": "binary"}, _same)]
+        case ZeroInflatedLogNormal():
+            tweedie = {"objective": "tweedie", "tweedie_variance_power": 1.5}
+            return [({"objective": "binary"}, _some), (tweedie, _same)]
+        case Count():
+            return [({"objective": "poisson"}, _same)]
+        case Regression():
+            return [({"objective": "regression"}, _same)]
+        case Ordinal(levels=n):
+            return [({"objective": "multiclass", "num_class": n}, _from_zero)]
+        case MultiClass(classes=classes):
+            return [({"objective": "multiclass", "num_class": len(classes)}, _from_zero)]
+        case MultiLabel():
+            return [({"objective": "binary"}, _column(k)) for k in range(n_classes)]
+    raise TypeError(kind)
+
+
+def _same(labels: Labels) -> Labels:
+    return labels
+
+
+def _some(labels: Labels) -> Labels:
+    return (labels > 0).astype(np.float64)
+
+
+def _from_zero(labels: Labels) -> Labels:
+    return labels - 1
+
+
+def _column(k: int) -> Callable[[Labels], Labels]:
+    return lambda labels: labels[:, k]
+
+
+def fit_all(model: Model, files: Sequence[str]) -> dict[str, TaskTrees]:
+    """Trees of every task of a model, fitted on its days with its encoder.
+
+    At most `twin_max_rows` training rows each, sampled by a hash of user and day.
+    """
+
+    def fit(task: Task) -> TaskTrees:
+        split, layout = model.splits[task.name], model.layout.only(task)
+        max_rows = model.config.evaluation.twin_max_rows
+        train, valid = (
+            labelled_rows(files, layout, {task.name: split.cut(part)}, model.encoder, max_rows)
+            for part in ("train", "valid")
+        )
+        head = model.network.heads[task.name]
+        return fit_trees(task, head, train, valid, model.encoder.n_ids, model.config)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        fitted = pool.map(fit, model.tasks)
+        return dict(zip((task.name for task in model.tasks), fitted, strict=True))
+
+
+def fit_trees(
+    task: Task, head: Head, train: Rows, valid: Rows, n_ids: int, config: TrainConfig
+) -> TaskTrees:
+    """Train on `train` and stop on `valid`; the last `n_ids` columns are codes of categories."""
+    n_columns = train[0].shape[1]
+    categorical = list(range(n_columns - n_ids, n_columns))
+    n_classes = train[1].shape[1] if train[1].ndim > 1 else 0
+    texts = []
+    for objective, target in targets_of(task.kind, n_classes):
+        data = lgb.Dataset(train[0], target(train[1]), categorical_feature=categorical)
+        stop = lgb.Dataset(valid[0], target(valid[1]), reference=data)
+        booster = lgb.train(
+            _settings(config) | dict(objective),
+            data,
+            num_boost_round=ROUNDS,
+            valid_sets=[stop],
+            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+        )
+        texts.append(booster.model_to_string(num_iteration=booster.best_iteration))
+    trees = TaskTrees(tuple(texts))
+    link = link_of(task.kind, head)
+    if link.spreads is None:
+        return trees
+    return TaskTrees(trees.texts, _spread(trees, head, link, valid, config.machine.threads))
+
+
+def scores_of(
+    task: Task, head: Head, trees: TaskTrees, inputs: Floats
+) -> dict[str, npt.NDArray[np.float64]]:
+    """What a task's trees alone say of `tree_inputs` (B, F), by suffix of the score columns."""
+    raw = torch.from_numpy(trees.raw(inputs))
+    with torch.inference_mode():
+        outputs = mixed(task.kind, head, (0.0,), None, raw, trees.spread)
+        scores = head.predict(outputs, Calibration())
+    return {suffix: values.double().numpy() for suffix, values in scores.items()}
+
+
+def _settings(config: TrainConfig) -> dict[str, object]:
+    return {
+        "learning_rate": 0.05,
+        "num_leaves": 15,
+        "min_data_in_leaf": 40,
+        "feature_fraction": 0.7,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 1.0,
+        "verbosity": -1,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": config.machine.threads,
+        "seed": config.seed,
+    }
+
+
+def _spread(trees: TaskTrees, head: Head, link: Link, valid: Rows, threads: int) -> float:
+    """The spread with which the trees' means make the validation labels most likely."""
+    raw = torch.from_numpy(trees.raw(valid[0], threads))
+    labels = torch.from_numpy(valid[1])
+
+    def loss(spread: float) -> float:
+        with torch.inference_mode():
+            return float(head.loss(link.outputs(link.of_trees(raw, spread)), labels).mean())
+
+    return float(minimize_scalar(loss, bounds=link.spreads, method="bounded").x)

@@ -1,0 +1,1 @@
+"""Gradient-boosted trees per task, and the scale on which they are mixed with the network."""

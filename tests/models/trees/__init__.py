@@ -1,0 +1,1 @@
+"""Boosted trees and their mixture with the network."""
