@@ -25,6 +25,8 @@ from flows.report.sections import TREND, ReportSections
 from flows.storage.home import Home
 from flows.storage.location import join
 
+MEMBERS = ("model", "network", "twin", "constant")
+"""Whose metrics stand beside one another in the table of tasks."""
 MUCH_QUARANTINED, MUCH_DRIFT = 0.1, 0.25
 """Shares and stability indices that a page points at."""
 
@@ -155,7 +157,8 @@ class NightReport:
 
     @property
     def task_rows(self) -> list[tuple[str, ...]]:
-        """Per task: name, metric, model, twin, constant, gain and its interval, test rows."""
+        """Per task: name, metric, model, its members and their mixture, the constant, the gain over
+        the twin and its interval, test rows."""
         rows = []
         for name, report in self.trained["tasks"].items():
             main, gain = report["main"], report["gain_over_twin"]
@@ -163,7 +166,8 @@ class NightReport:
                 (
                     name,
                     main,
-                    *(number(report[who].get(main)) for who in ("model", "twin", "constant")),
+                    *(number(report.get(who, {}).get(main)) for who in MEMBERS),
+                    shares(report),
                     interval(gain),
                     f"{report['test_rows']:,}",
                 )
@@ -257,6 +261,11 @@ def number(value: float | None) -> str:
     if value is None or value != value:
         return "—"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def shares(report: Mapping[str, Any]) -> str:
+    """How much of a task's score is the network's; of amounts, of the chance and of the amount."""
+    return ", ".join(f"{share:.0%}" for share in report.get("network_shares", [1.0]))
 
 
 def interval(difference: Mapping[str, float]) -> str:

@@ -256,7 +256,8 @@ def _line(task: Task, report: Mapping[str, Any]) -> str:
         return f"{report[who].get(main, float('nan')):,.4g}"
 
     return (
-        f"  {task.name:<18} {main:<4} {value('model'):>9}   LightGBM {value('twin'):>9}   "
+        f"  {task.name:<18} {main:<4} {value('model'):>9}   network {value('network'):>9}   "
+        f"LightGBM {value('twin'):>9}   "
         f"constant {value('constant'):>9}   gain {gain['gain']:+.4g} "
         f"({gain['low']:+.4g} to {gain['high']:+.4g})"
     )

@@ -180,27 +180,30 @@ def main() -> None:
             started = time.process_time()
             reports.append(train(seeded))
             took.append(time.process_time() - started)
-    _tell(reports, given, float(np.mean(took)))
+    _tell(o.home.name, reports, given, float(np.mean(took)))
 
 
-def _tell(reports: Sequence[dict[str, Any]], given: dict[str, str], seconds: float) -> None:
+def _tell(
+    data: str, reports: Sequence[dict[str, Any]], given: dict[str, str], seconds: float
+) -> None:
+    """A line per task, means over seeds: `low` and `high` bound the gain of the mixture over the
+    twin in the main metric, above 0 is better; `share` is of the twin's gain over the constant."""
     lost, won, shares = [], [], []
     for name in reports[0]["tasks"]:
         measured = [report["tasks"][name] for report in reports]
         main, gains = measured[0]["main"], [f["gain_over_twin"] for f in measured]
-        lower = np.mean([g["high"] < 0 for g in gains]) > 0.5
-        higher = np.mean([g["low"] > 0 for g in gains]) > 0.5
-        lost += [name] if lower else []
-        won += [name] if higher else []
+        low, high = (float(np.mean([g[end] for g in gains])) for end in ("low", "high"))
+        lost += [name] if high < 0 else []
+        won += [name] if low > 0 else []
         shares.append(np.mean([share(f) for f in measured]))
-        line = {
-            "task": name, "metric": main, "test_rows": measured[0]["test_rows"],
-            "ours": np.mean([f["model"].get(main, np.nan) for f in measured]),
-            "lightgbm": measured[0]["twin"].get(main),
-            "constant": measured[0]["constant"].get(main),
-            "gain": np.mean([g["gain"] for g in gains]),
-            "interval": [np.mean([g["low"] for g in gains]), np.mean([g["high"] for g in gains])],
-            "share_of_gain": shares[-1],
+        line: dict[str, Any] = {"data": data, "task": name, "metric": main}
+        for column, of in (("network", "network"), ("twin", "twin"), ("mixture", "model"),
+                           ("constant", "constant")):  # fmt: skip
+            line[column] = np.mean([f[of].get(main, np.nan) for f in measured])
+        line |= {
+            "low": low, "high": high, "share": shares[-1], "seeds": len(reports),
+            "network_share": np.mean([f["network_shares"] for f in measured]),
+            "test_rows": measured[0]["test_rows"],
         }  # fmt: skip
         if "ece" in measured[0]["model"]:
             line["ece"] = np.mean([f["model"]["ece"] for f in measured])
@@ -209,9 +212,9 @@ def _tell(reports: Sequence[dict[str, Any]], given: dict[str, str], seconds: flo
             line["verdicts"] = [f["single_task"]["verdict"] for f in measured]
         print(json.dumps(line, default=float), flush=True)
     print(json.dumps({
-        "settings": given, "seeds": len(reports), "tasks": len(shares),
-        "share_of_gain": round(float(np.mean(np.clip(shares, *SHARES))), 4),
-        "median": round(float(np.median(shares)), 4), "worse": lost, "better": won,
+        "data": data, "settings": given, "seeds": len(reports), "tasks": len(shares),
+        "mean_share": round(float(np.mean(np.clip(shares, *SHARES))), 4),
+        "median_share": round(float(np.median(shares)), 4), "behind": lost, "ahead": won,
         "towers_gain": np.mean([m["before"] - m["after"] for r in reports
                                 for m in r["towers"].values()]),
         "cpu_seconds": round(seconds),

@@ -76,7 +76,7 @@ class Pages:
         return listed
 
     def quality(self) -> list[dict[str, Any]]:
-        """Per task: how the newest model did on its test days, beside its twin."""
+        """Per task: how the newest model did on its test days, beside its members."""
         newest = self._newest_training()
         if newest is None:
             return []
@@ -87,6 +87,7 @@ class Pages:
                 "day": day,
                 "metric": report["main"],
                 "model": report["model"].get(report["main"]),
+                "network": report.get("network", {}).get(report["main"]),
                 "twin": report["twin"].get(report["main"]),
                 "constant": report["constant"].get(report["main"]),
                 "rows": report["test_rows"],

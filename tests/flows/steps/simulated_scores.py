@@ -202,6 +202,8 @@ def trained(folder: Path, tasks: Sequence[Task], skipped: Sequence[Task]) -> dic
     measured = {
         "main": "auc",
         "model": values,
+        "network": values,
+        "network_shares": [0.4],
         "twin": values,
         "constant": {"auc": 0.5},
         "gain_over_twin": gain,
