@@ -23,6 +23,9 @@ from models.trees.rows import input_names, tree_inputs
 
 MAX_ROWS, TOP = 1500, 10
 """Rows that are shuffled, chosen by a hash of user and day; features that are named per task."""
+MIN_GAIN = 0.005
+"""Trees in which a feature has less than this share of what splits gained are taken to say the same
+without it."""
 
 
 def importance(
@@ -86,7 +89,11 @@ class _Seen:
             columns = self._tree_names == feature
             trees = self._tree_inputs.copy()
             trees[:, columns] = trees[order.numpy()][:, columns]
-            names = [name for name, of in model.trees.items() if of.used[columns].any()]
+            names = [
+                name
+                for name, of in model.trees.items()
+                if of.gain_shares[columns].sum() >= MIN_GAIN
+            ]
             raw = {**raw, **model.raw_of(trees, names)}
         with torch.inference_mode():
             own = model.network.of_inputs(inputs)

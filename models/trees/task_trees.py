@@ -37,9 +37,11 @@ class TaskTrees:
         return [lgb.Booster(model_str=text) for text in self.texts]
 
     @cached_property
-    def used(self) -> npt.NDArray[np.bool_]:
-        """(F,): whether any tree splits by a feature."""
-        return np.any([booster.feature_importance("split") > 0 for booster in self._boosters], 0)
+    def gain_shares(self) -> Doubles:
+        """(F,): the share of all that splits gained in training which was gained by a feature."""
+        gains = np.sum([booster.feature_importance("gain") for booster in self._boosters], axis=0)
+        shares: Doubles = gains / max(gains.sum(), 1e-12)
+        return shares
 
     def raw(self, inputs: Floats, threads: int = 1) -> Doubles:
         """Raw scores (B, J) of `tree_inputs` (B, F): sums over trees, before any link."""
