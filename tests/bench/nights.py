@@ -37,7 +37,7 @@ def night(home: Path, raw: Path, day: date) -> tuple[float, float, int]:
     from flows.nightly import nightly
 
     started = time.perf_counter()
-    done = nightly(day)
+    done = nightly(str(day))
     took = time.perf_counter() - started
     receipts = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
     spark = sum(r.seconds for r in receipts.of_run(done["run_id"]) if r.stage not in TRAINING)
