@@ -198,7 +198,7 @@ def diff(
     comparison = compare(read_settings(home=home), before, after, day)
     if format is Format.table:
         out.print(comparison.title)
-    render.rows(comparison.names, comparison.rows, format.value, out)
+    render.rows(comparison.names, comparison.rows, format.value, out, unbroken=("task",))
     if comparison.tables and format is Format.table:
         render.rows(comparison.table_names, comparison.tables, format.value, out)
 
@@ -209,8 +209,10 @@ def housekeeping(
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Drop days past their retention, compact small files, expire snapshots, remove what nothing
-    reaches. Nothing that a kept release or its model's training needs."""
+    """Drop days past their retention, compact small files, expire snapshots, remove orphans.
+
+    Nothing goes that a kept release or its model's training needs.
+    """
     settings = read_settings(home=home)
     begin(settings.home_folder)
     from flows.retention.housekeeping import now, run_housekeeping
@@ -224,8 +226,10 @@ def housekeeping(
 
 
 def adopt(home: HomeOption = None) -> None:
-    """Use a home that was moved for good; a link must stand where it was, for tables name files
-    by their first place."""
+    """Use a home that was moved for good.
+
+    A link must stand where it was, for tables name files by their first place.
+    """
     from flows.lake.home_binding import adopt as adopt_home
 
     settings = read_settings(home=home)

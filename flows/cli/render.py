@@ -79,7 +79,7 @@ def tables(out: Console, database: Path) -> None:
     for table in shown:
         n = query(database, f"SELECT count(*) FROM {table.name}")[1][0][0]
         listed.append((table.name, f"{n:,}", table.doc))
-    rows(("table", "rows", "what it holds"), listed, "table", out)
+    rows(("table", "rows", "what it holds"), listed, "table", out, unbroken=("table", "rows"))
 
 
 def describe(out: Console, name: str) -> None:
@@ -94,6 +94,7 @@ def describe(out: Console, name: str) -> None:
         [(c.name, c.type, "may be" if c.nullable else "", c.doc) for c in table.columns],
         "table",
         out,
+        unbroken=("column",),
     )
 
 
@@ -159,6 +160,7 @@ def releases(out: Console, settings: NightjarSettings) -> None:
         ],
         "table",
         out,
+        unbroken=("release", "newest day"),
     )
     for r in reversed(published.all()):
         if r.reason is not None:
@@ -367,5 +369,5 @@ def night(out: Console, done: Mapping[str, Any]) -> None:
 def _part(out: Console, title: str, names: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
     if values:
         out.print(f"[bold]{title}[/bold]")
-        rows(names, values, "table", out)
+        rows(names, values, "table", out, unbroken=("task",))
         out.print()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from flows.cli import render, terminal
+from flows.cli.main import app
 from flows.cli.terminal import console
 from flows.lifecycle import signals
+from flows.settings import NightjarSettings
+from flows.state.schema import RELEASES, open_database
 
 
 class Screen(io.StringIO):
@@ -55,3 +61,35 @@ def test_a_command_without_a_home_has_a_log_only_until_it_ends(
     for end in ends:
         end()
     assert [*tmp_path.iterdir()] == []
+
+
+def test_what_is_copied_or_looked_for_stays_on_a_line_of_a_narrow_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    settings = NightjarSettings(home=tmp_path)
+    engine = open_database(settings.receipts_url)
+    day = date(2025, 11, 27)
+    with engine.begin() as connection:
+        connection.execute(
+            insert(RELEASES),
+            {
+                "release_id": "20251127-81345f3c", "as_of": day, "run_id": "20261128T032709174",
+                "model_id": "c9d07a9e0d7c66cf", "snapshots": {}, "days": [str(day)], "fingerprint": "f",
+                "published_at": datetime(2025, 11, 28, 3, 31, tzinfo=UTC),
+            },
+        )  # fmt: skip
+    engine.dispose()
+    render.releases(console(), settings)
+    assert " 20251127-81345f3c  2025-11-27 " in screen.getvalue()
+    render.describe(console(), "user_scores")
+    assert "\nscore_sentiment_next_30d_is_positive  float " in screen.getvalue()
+
+
+def test_no_first_sentence_of_a_command_is_broken_into_lines_by_its_source() -> None:
+    for command in app.registered_commands:
+        about = inspect.getdoc(command.callback)
+        assert about is not None
+        assert "\n" not in about.split("\n\n")[0], about
