@@ -42,6 +42,8 @@ class TaskScore:
     value: float | str | None
     """The task's first score; the most probable class where there are several."""
     percentile: float | None
+    meaning: str
+    """What the score is, in words."""
     method: str | None = None
     """Where the score comes from."""
 
@@ -175,8 +177,9 @@ class Pages:
         for task in TASKS:
             value: float | str | None
             columns = task.score_columns()
+            meaning = columns[0].doc
             if isinstance(task.kind, MultiLabel):
-                value = row[columns[2].name]
+                value, meaning = row[columns[2].name], columns[2].doc
             elif isinstance(task.kind, MultiClass):
                 chances = {
                     name: row[column.name]
@@ -184,10 +187,13 @@ class Pages:
                 }
                 known = all(chance is not None for chance in chances.values())
                 value = max(chances, key=lambda name: chances[name]) if known else None
+                meaning = f"The most probable class. {task.doc} Trained on {task.mask.doc}."
             else:
                 value = row[columns[0].name]
             if value is not None:
-                answers.append(TaskScore(task, value, row[task.percentile], row[task.method]))
+                answers.append(
+                    TaskScore(task, value, row[task.percentile], meaning, row[task.method])
+                )
         return answers
 
     def features(self, key: str) -> list[tuple[str, Any, str]]:

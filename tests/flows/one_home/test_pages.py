@@ -14,12 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
+from markupsafe import escape
 from playwright.sync_api import Page, sync_playwright
 
 from contracts.tables import RELEASED_TABLES
-from contracts.tasks import TASKS
+from contracts.tasks import TASKS, task_named
 from flows.release.duckdb_views import query
 from flows.server.pages.app import make_app
+from flows.server.pages.queries import Pages
 from flows.settings import read_settings
 
 
@@ -102,6 +104,39 @@ def test_a_user_is_found_by_key_and_reasons_come_on_request(client, home) -> Non
     reasons = client.get(f"/users/{key}/reasons").text
     assert "What moved it most" in reasons
     assert reasons.count("<ul>") > 5
+
+
+def test_a_score_is_shown_with_what_it_is(client, home) -> None:
+    key = query(home / "nightjar.duckdb", "SELECT min(user_key) FROM newest_scores")[1][0][0]
+    answers = Pages(read_settings()).answers(key)
+    assert answers
+    page = client.get(f"/users/{key}").text
+    for answer in answers:
+        assert str(escape(answer.meaning)) in page
+    meanings = {answer.task.name: answer.meaning for answer in answers}
+    assert meanings["view_7d"] == task_named("view_7d").score_columns()[0].doc
+
+
+def test_a_task_without_scores_is_not_said_to_have_several(client, home, monkeypatch) -> None:
+    monkeypatch.setattr(Pages, "distribution", lambda self, task: [])
+    sentence = (
+        "Nobody has a score of this task in the current release; the night's report says why."
+    )
+    assert sentence in client.get("/tasks/churn_28d").text
+    assert "There is no single score to draw." in client.get("/tasks/interests_30d").text
+
+
+def test_on_a_phone_captions_and_values_lie_within_the_screen(page: Page, home) -> None:
+    key = query(home / "nightjar.duckdb", "SELECT min(user_key) FROM newest_scores")[1][0][0]
+    page.set_viewport_size({"width": 390, "height": 800})
+    for path, cells in (("/", "caption"), (f"/users/{key}", "caption, th[scope=row], td")):
+        page.goto(path)
+        right = page.evaluate(
+            "cells => Math.max(...[...document.querySelectorAll(cells)]"
+            ".map(cell => cell.getBoundingClientRect().right))",
+            cells,
+        )
+        assert 0 < right <= 390, path
 
 
 @pytest.mark.parametrize(
