@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 RULE = 80
 """Columns of a line across, where there are more."""
+NARROWEST = 6
+"""Columns of a terminal that a table's column needs at least, if its cells have as many."""
 SHOWN_FEATURES, SHOWN_TILES, SHOWN_FILES = 30, 8, 10
 """Of one user's lineage."""
 
@@ -41,7 +43,8 @@ def rows(
 ) -> None:
     """Print a result as a table, CSV or JSON; the last two to the bare output, for programs.
 
-    Cells of columns that are `unbroken` stay on one line, however narrow the terminal is.
+    Cells of columns that are `unbroken` stay on one line, however narrow the terminal is. Where it
+    is too narrow for so many columns, a table has a line per cell instead, row after row.
     """
     if how == "csv":
         writer = csv.writer(out.file, lineterminator="\n")
@@ -55,6 +58,15 @@ def rows(
             default=str,
         )
         print(file=out.file)
+    elif not _fits(names, values, out.width):
+        for row in values:
+            cells = RichTable(box=None, show_header=False, pad_edge=False)
+            cells.add_column(style="bold", overflow="fold", no_wrap=True)
+            cells.add_column(overflow="fold")
+            for name, value in zip(names, row, strict=True):
+                cells.add_row(Text(name), _cell(value))
+            out.print(cells)
+            out.print()
     else:
         table = RichTable(box=None, header_style="bold", pad_edge=False)
         for i, name in enumerate(names):
@@ -66,8 +78,22 @@ def rows(
                 no_wrap=name in unbroken,
             )
         for row in values:
-            table.add_row(*(Text("" if value is None else str(value)) for value in row))
+            table.add_row(*(_cell(value) for value in row))
         out.print(table)
+
+
+def _cell(value: Any) -> Text:
+    return Text("" if value is None else str(value))
+
+
+def _fits(names: Sequence[str], values: Sequence[Sequence[Any]], width: int) -> bool:
+    """Whether each column has room for its cells, or for the start of them, two blanks apart."""
+    if not values:
+        return True
+    wanted = (
+        max(len(name), *(_cell(row[i]).cell_len for row in values)) for i, name in enumerate(names)
+    )
+    return sum(min(one, NARROWEST) + 2 for one in wanted) - 2 <= width
 
 
 def tables(out: Console, database: Path) -> None:

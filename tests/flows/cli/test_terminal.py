@@ -88,6 +88,20 @@ def test_what_is_copied_or_looked_for_stays_on_a_line_of_a_narrow_terminal(
     assert "\nscore_sentiment_next_30d_is_positive  float " in screen.getvalue()
 
 
+def test_a_table_too_wide_for_the_terminal_has_a_line_per_cell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    names = [f"score_{n}" for n in range(30)]
+    render.rows(names, [[0.25] * 30, [None] * 30], "table", console())
+    lines = [line.rstrip() for line in screen.getvalue().splitlines()]
+    first = [f"{name:<8}  0.25" for name in names]
+    assert lines == [*first, "", *names, ""]
+
+
 def test_no_first_sentence_of_a_command_is_broken_into_lines_by_its_source() -> None:
     for command in app.registered_commands:
         about = inspect.getdoc(command.callback)
