@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from contracts.errors import ContractError
@@ -33,6 +34,7 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
             "n_bins",
             "gate_min_rows",
             "devices",
+            "bootstrap_samples",
         ),
     ),
     (
@@ -51,6 +53,7 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
             "gate_max_worse",
             "folds",
             "checkpoint_seconds",
+            "seed",
         ),
     ),
     (
@@ -304,19 +307,42 @@ REMOVED_BALANCES = frozenset({"aligned_mtl", "imtl_g", "cagrad", "nash_mtl"})
 
 
 def check_names(given: Mapping[str, Any]) -> None:
-    """Refuse settings by the places that they had before there were groups.
+    """Refuse settings that there are not, or not in that place: before there were groups, each
+    stood by its name alone.
 
     Raises:
-        ContractError: naming the new place of each.
+        ContractError: naming the right place of each, or why it is gone.
     """
-    problems = [
-        f"train.{name} is now train.{PATHS[name]}"
+    groups = {path.partition(".")[0] for path in PATHS.values() if "." in path}
+    places = [
+        place
         for name in sorted(given)
-        if PATHS.get(name, name) != name
+        for place in (
+            [f"{name}.{inner}" for inner in sorted(given[name])]
+            if name in groups and isinstance(given[name], Mapping)
+            else [name]
+        )
     ]
-    problems += [f"train.{name} is gone: {why}" for name, why in REMOVED.items() if name in given]
+    known = {*PATHS.values(), *groups}
+    places.sort(key=lambda place: place.rpartition(".")[2] in REMOVED)
+    problems = [_misplaced(place) for place in places if place not in known]
     if problems:
         raise ContractError("; ".join(problems))
+
+
+def _misplaced(place: str) -> str:
+    """What to write in place of a setting that is not where it was given."""
+    name = place.rpartition(".")[2]
+    if name in REMOVED:
+        return f"train.{place} is gone: {REMOVED[name]}"
+    if name in PATHS:
+        moved = "is now" if name == place else "is not in this group: it is"
+        return f"train.{place} {moved} train.{PATHS[name]}"
+    known = {path.rpartition(".")[2]: path for path in PATHS.values()}
+    known |= {path.partition(".")[0]: path.partition(".")[0] for path in PATHS.values()}
+    close = get_close_matches(name, known, n=1)
+    meant = f"; did you mean train.{known[close[0]]}?" if close else ""
+    return f"there is no setting train.{place}{meant}"
 
 
 def regrouped(saved: Mapping[str, Any]) -> dict[str, Any]:

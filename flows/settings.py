@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
@@ -325,7 +326,8 @@ def read_settings(**given: object) -> NightjarSettings:
     """Settings with what was given on the command line on top.
 
     Raises:
-        UsageError: a value is out of range or a name unknown; all of them are named.
+        UsageError: a value is out of range or a name unknown, and all of them are named; or
+            `nightjar.toml` is not TOML.
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     renamed = [_renamed(name) for name in RENAMED if f"NIGHTJAR_{name}".upper() in os.environ]
@@ -338,6 +340,8 @@ def read_settings(**given: object) -> NightjarSettings:
             os.environ.setdefault(CATALOGUE_VARIABLE, settings.postgres("nightjar"))
         os.environ.setdefault(START_VARIABLE, str(settings.prefect_start_seconds))
         return settings
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"nightjar.toml: expected TOML in UTF-8, found: {error}") from None
     except ValidationError as error:
         problems = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
         lines = [

@@ -75,3 +75,20 @@ def test_settings_from_before_there_were_groups_are_read() -> None:
         "train.normalisation is gone: no experiment spoke for it "
         "(docs/decisions/settings-of-training.md)"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("seed", -1, "train.seed: expected 0 or more, found -1"),
+        (
+            "bootstrap_samples",
+            0,
+            "train.evaluation.bootstrap_samples: expected 1 or more, found 0",
+        ),
+    ],
+)
+def test_what_numpy_would_refuse_after_training_is_refused_before(name, value, sentence) -> None:
+    with pytest.raises(ContractError) as error:
+        TrainConfig().changed(**{name: value})
+    assert str(error.value) == sentence

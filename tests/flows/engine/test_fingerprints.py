@@ -130,6 +130,37 @@ def test_a_setting_by_its_old_name_is_refused_with_the_new_one(monkeypatch, tmp_
     )
 
 
+def test_a_setting_in_the_wrong_group_is_refused_with_the_right_one(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nightjar.toml").write_text(
+        "[train.netwerk]\ndepth = 1\n[train.optimiser]\nwidth = 16\n"
+        "[train.network]\nnormalisation = 'layer'\nwidths = 3\ndepth = 2\n[train.machine]\nzzz = 1\n"
+    )
+    with pytest.raises(UsageError) as error:
+        read_settings(home=tmp_path / "x")
+    assert str(error.value) == (
+        "the settings are not valid:\n"
+        "  train: there is no setting train.machine.zzz; "
+        "there is no setting train.netwerk; did you mean train.network?; "
+        "there is no setting train.network.widths; did you mean train.network.width?; "
+        "train.optimiser.width is not in this group: it is train.network.width; "
+        "train.network.normalisation is gone: no experiment spoke for it "
+        "(docs/decisions/settings-of-training.md)"
+    )
+
+
+def test_a_file_of_settings_that_is_not_toml_is_refused_in_one_sentence(
+    monkeypatch, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nightjar.toml").write_text("[train.network\n")
+    with pytest.raises(UsageError, match=r"^nightjar.toml: expected TOML in UTF-8, found: "):
+        read_settings(home=tmp_path / "x")
+    (tmp_path / "nightjar.toml").write_bytes(b"source = '\xe4.toml'\n")
+    with pytest.raises(UsageError, match=r"^nightjar.toml: expected TOML in UTF-8, found: "):
+        read_settings(home=tmp_path / "x")
+
+
 def test_a_key_is_needed_and_must_be_ones_own(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nightjar new-key"):
         read_settings().user_key()
