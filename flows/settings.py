@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import ContractError, UsageError
 from contracts.history import TrainingDays
+from contracts.misspelt import misspelt_variables
 from contracts.train_config import TrainConfig, check_names
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL, uri_of
@@ -331,8 +332,9 @@ def read_settings(**given: object) -> NightjarSettings:
     """
     chosen = {name: value for name, value in given.items() if value is not None}
     renamed = [_renamed(name) for name in RENAMED if f"NIGHTJAR_{name}".upper() in os.environ]
-    if renamed:  # those of the environment are ignored otherwise
-        raise UsageError("\n".join([_NOT_VALID, *renamed]))
+    misspelt = renamed + misspelt_variables(os.environ, NightjarSettings.model_fields)
+    if misspelt:  # those of the environment are ignored otherwise
+        raise UsageError("\n".join([_NOT_VALID, *misspelt]))
     try:
         settings = NightjarSettings(**chosen)  # type: ignore[arg-type]
         if settings.postgres_url is not None:  # pyiceberg looks nowhere else
@@ -343,7 +345,10 @@ def read_settings(**given: object) -> NightjarSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"nightjar.toml: expected TOML in UTF-8, found: {error}") from None
     except ValidationError as error:
-        problems = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        problems = [
+            (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))
+            for e in error.errors()
+        ]
         lines = [
             _renamed(name) if name in RENAMED else f"  {name}: {message}"
             for name, message in problems

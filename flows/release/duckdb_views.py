@@ -221,6 +221,12 @@ def query(path: Path, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
             return [d[0] for d in rows.description or ()], rows.fetchall()
         except duckdb.Error as error:
             gone = [path for path in _files(connection) if not _is_there(path)]
+            if gone and not Path(gone[0]).is_relative_to(path.parent):
+                raise UsageError(
+                    f"this home was made in another place than {path.parent}: its tables say that "
+                    f"their files are elsewhere, such as {gone[0]}. Use it where it was; if it was "
+                    f"moved for good, `nightjar adopt --home {path.parent}` says what to do"
+                ) from None
             if gone:
                 raise ContractError(
                     f"{n_of(len(gone), 'file of the release is', 'files of the release are')} not "

@@ -102,6 +102,22 @@ def test_a_setting_that_is_none_of_ours_or_out_of_range_is_named(monkeypatch, tm
     )
 
 
+def test_a_variable_that_is_almost_a_setting_is_refused_and_others_are_left_alone(
+    monkeypatch, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NIGHTJAR_MAX_SCORE_SHFT", "0.1")
+    monkeypatch.setenv("NIGHTJAR_TRIAN__SEED", "3")
+    monkeypatch.setenv("NIGHTJAR_TEAM", "owls")
+    with pytest.raises(UsageError) as error:
+        read_settings()
+    assert str(error.value) == (
+        "the settings are not valid:\n"
+        "  NIGHTJAR_MAX_SCORE_SHFT: expected NIGHTJAR_MAX_SCORE_SHIFT, perhaps\n"
+        "  NIGHTJAR_TRIAN__SEED: expected NIGHTJAR_TRAIN__SEED, perhaps"
+    )
+
+
 def test_the_environment_wins_over_the_file_and_an_option_over_both(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nightjar.toml").write_text(

@@ -238,7 +238,7 @@ def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
     (no_home / "home").mkdir(mode=0o700)
     with duckdb.connect(str(no_home / "home/nightjar.duckdb")) as connection:
         connection.execute("CREATE TABLE release_files (table_name VARCHAR, path VARCHAR)")
-        gone = no_home / "gone.parquet"
+        gone = no_home / "home/gone.parquet"
         connection.execute(f"COPY (SELECT 1 AS one) TO '{gone}'")
         connection.execute("INSERT INTO release_files VALUES ('v', ?)", [str(gone)])
         connection.execute(f"CREATE VIEW v AS SELECT one FROM read_parquet('{gone}')")
@@ -260,6 +260,14 @@ def test_sql_that_is_wrong_is_the_callers_and_files_that_are_gone_are_not(
         1,
         f"1 file of the release is not there, such as {gone}: restore them, or go back with "
         "`nightjar rollback`",
+    )
+    moved = no_home / "moved"
+    (no_home / "home").rename(moved)
+    assert run_command(["sql", "SELECT one FROM v", "--home", str(moved)]) == (
+        2,
+        f"this home was made in another place than {moved}: its tables say that their files are "
+        f"elsewhere, such as {gone}. Use it where it was; if it was moved for good, `nightjar adopt "
+        f"--home {moved}` says what to do",
     )
 
 
