@@ -211,12 +211,13 @@ class NightReport:
 
     @property
     def sharing_rows(self) -> list[tuple[str, ...]]:
-        """Per task that was trained alone as well: what sharing gains it, and what follows."""
+        """Per task that was trained alone as well: what sharing gains its network, and what
+        follows."""
         return [
             (
                 name,
                 report["main"],
-                number(report["model"].get(report["main"])),
+                number(report.get("network", report["model"]).get(report["main"])),
                 number(alone["metrics"].get(report["main"])),
                 interval(alone),
                 alone["verdict"],

@@ -232,7 +232,7 @@ def test_tasks_are_trained_alone_and_earlier_on_request(files, tmp_path: Path) -
         )  # fmt: skip
         assert twin["verdict"] == expected
         assert twin["gain"] == pytest.approx(
-            report["tasks"][name]["model"]["auc"] - twin["metrics"]["auc"], abs=1e-6
+            report["tasks"][name]["network"]["auc"] - twin["metrics"]["auc"], abs=1e-6
         )
     assert (tmp_path / "sharing.png").stat().st_size > 1000
     (first,) = report["folds"]
