@@ -223,13 +223,12 @@ def test_scores_of_the_past_are_marked_and_the_newest_day_stays(home: Path) -> N
 
 
 @pytest.mark.slow
-def test_days_scored_one_after_the_other_are_all_reused_together(
-    home: Path, scores_of_the_past: None
-) -> None:
-    second = FIRST + timedelta(days=1)
-    backfill(second, second, stages=[Stage.score], mode=Mode.run)
+def test_days_scored_one_after_the_other_are_all_reused_together(home: Path) -> None:
+    days = [FIRST + timedelta(days=n) for n in (1, 2)]
+    for day in days:
+        backfill(day, day, stages=[Stage.score], mode=Mode.run)
     before = released(home).current()
-    again = backfill(FIRST, second, stages=[Stage.score], mode=Mode.run)
+    again = backfill(days[0], days[1], stages=[Stage.score], mode=Mode.run)
     assert again["recomputed"] == 0
     assert again["release_id"] == before.release_id
 
