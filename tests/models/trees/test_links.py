@@ -54,9 +54,9 @@ def test_every_kind_has_a_link_and_an_objective() -> None:
 def test_what_goes_onto_the_scale_and_back_says_the_same(kind: Kind) -> None:
     head, outputs = head_of(kind, CLASSES), random_outputs(kind)
     link = link_of(kind, head)
-    there = link.of_outputs(outputs)
-    assert there.shape[1] == len(link.parameters)
-    again = link.outputs(there)
+    scale = link.of_outputs(outputs)
+    assert scale.shape[1] == len(link.parameters)
+    again = link.outputs(scale)
     before, after = (head.predict(x, Calibration()) for x in (outputs, again))
     for suffix, values in before.items():
         torch.testing.assert_close(after[suffix], values, rtol=1e-4, atol=1e-5)
