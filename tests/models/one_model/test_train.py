@@ -69,6 +69,19 @@ def test_each_task_is_scored_by_a_mixture_that_is_no_worse_than_its_worse_member
     assert close > len(trained["tasks"]) / 2
 
 
+@pytest.mark.parametrize(("mixture", "share"), [("network", 1.0), ("twin", 0.0)])
+def test_either_member_may_score_alone(files, tmp_path: Path, mixture: str, share: float) -> None:
+    config = CONFIG.changed(max_epochs=1, tower_epochs=0, mixture=mixture)
+    measured = train(spec_of(tmp_path, files, config=config, tasks=("purchase_30d",)))
+    task = measured["tasks"]["purchase_30d"]
+    assert task["network_shares"] == [share]
+    member = "network" if mixture == "network" else "twin"
+    assert task["model"]["auc"] == pytest.approx(task[member]["auc"], abs=1e-3)
+    assert task["network"]["auc"] != task["twin"]["auc"]
+    assert (tmp_path / "model/trees.zip").exists() is (mixture == "twin")
+    assert load_model(tmp_path / "model").config.mixture == mixture
+
+
 def test_what_is_shuffled_is_missed_if_it_says_something(trained) -> None:
     for name in ("churn_28d", "view_7d", "next_rating_90d"):
         importance = trained["tasks"][name]["importance"]
