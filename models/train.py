@@ -23,8 +23,8 @@ from models.evaluation.model_test import Members, evaluate_model
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
-from models.training.mixture_fit import FittedMixture, fit_mixture
-from models.training.multi_task import Chosen, Fitted, NoTrainableTask, choose_tasks, fit_model
+from models.training.mixture_fit import FittedMixture, fit_members, fit_mixture
+from models.training.multi_task import Chosen, Fitted, NoTrainableTask, choose_tasks
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,10 +45,10 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
         _LOG.info(str(nothing))
         return untrained(nothing.skipped, "no task can be trained", spec.folder)
     _log_tasks(chosen)
-    fitted = fit_model(spec, chosen)
+    fitted, trees = fit_members(spec, chosen)
     if rank():
         return {}  # the first one goes on
-    mixture = fit_mixture(fitted.model, spec.files, chosen)
+    mixture = fit_mixture(fitted.model, trees, spec.files, chosen)
     trained = time.monotonic()
     model, report = _evaluated(spec, chosen, mixture)
     model_id = save_model(model, folder / "model")

@@ -21,8 +21,8 @@ from contracts.specs import TrainSpec
 from models.evaluation.held_out import held_out_rows
 from models.evaluation.metrics import MAIN_METRIC, gain_over, metrics
 from models.progress import without_progress
-from models.training.mixture_fit import fit_mixture
-from models.training.multi_task import choose_tasks, fit_model
+from models.training.mixture_fit import fit_members, fit_mixture
+from models.training.multi_task import choose_tasks
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
             _LOG.info(f"fold {k}, as of {known_until}: {error}")
             break
         with without_progress():
-            mixture = fit_mixture(fit_model(fold, chosen).model, fold.files, chosen)
+            fitted, trees = fit_members(fold, chosen)
+            mixture = fit_mixture(fitted.model, trees, fold.files, chosen)
         tasks: dict[str, dict[str, Any]] = {}
         cuts = chosen.cuts("test", fold.config.evaluation.test_max_rows)
         held_out = held_out_rows(fold.files, chosen.layout, cuts)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
+from threading import Event
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +19,17 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from contracts.kinds import ZeroInflatedLogNormal
+from contracts.specs import TrainSpec
 from contracts.tasks import Task
 from models.artifact.model import Model
 from models.data.batches import read_batches
 from models.data.label_layout import Cuts, days_of, in_cuts, labelled, task_labels
 from models.data.row_hashes import user_hashes
+from models.distributed import rank
 from models.network.calibration import Calibration
 from models.network.heads import Head
 from models.training.calibration_fit import calibrate, calibration_losses
-from models.training.multi_task import Chosen
+from models.training.multi_task import Chosen, Fitted, fit_encoder, fit_model
 from models.training.tree_fit import fit_all
 from models.trees.mixtures import Weights, mixed, n_weights
 from models.trees.task_trees import TaskTrees
@@ -74,11 +78,27 @@ class FittedMixture:
     """The trees of all tasks alone, as LightGBM fits them."""
 
 
-def fit_mixture(network: Model, files: Sequence[str], chosen: Chosen) -> FittedMixture:
-    """Fit trees beside a network, on the days and with the encoder that it was fitted with, and
-    mix them."""
-    _LOG.info("LightGBM learns each task from the same rows")
-    trees = fit_all(network, files)
+def fit_members(spec: TrainSpec, chosen: Chosen) -> tuple[Fitted, dict[str, TaskTrees]]:
+    """Fit the network, and beside it, on the other cores, the trees of every task.
+
+    Of several ranks the first one fits trees; the others have none.
+    """
+    encoder, stop = fit_encoder(spec, chosen), Event()
+    if rank():
+        return fit_model(spec, chosen, encoder=encoder), {}
+    _LOG.info("beside the network LightGBM learns each task from the same rows")
+    with ThreadPoolExecutor(1) as beside:
+        trees = beside.submit(fit_all, chosen, spec.files, encoder, spec.config, stop)
+        try:
+            return fit_model(spec, chosen, encoder=encoder), trees.result()
+        finally:
+            stop.set()
+
+
+def fit_mixture(
+    network: Model, trees: Mapping[str, TaskTrees], files: Sequence[str], chosen: Chosen
+) -> FittedMixture:
+    """Mix a network with trees that were fitted on the same days and with its encoder."""
     cuts = chosen.cuts("valid", network.config.evaluation.test_max_rows)
     alone = replace(
         network,

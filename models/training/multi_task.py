@@ -219,19 +219,12 @@ def _labels(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> Tenso
     return kept if task.name in layout.classes else kept[:, 0]
 
 
-def fit_model(spec: TrainSpec, chosen: Chosen, callbacks: Sequence[Callback] = ()) -> Fitted:
-    """Fit encoders, network and calibration; `callbacks` are called during training.
-
-    With `student_width` a smaller network is then fitted to labels and to what the first one says,
-    and is the model.
-    """
-    config = spec.config
-    torch.set_num_threads(config.machine.threads)
-    pl.seed_everything(config.seed, workers=False, verbose=False)
-    train_cuts = chosen.train_cuts
+def fit_encoder(spec: TrainSpec, chosen: Chosen) -> encoders.Encoder:
+    """Fit transforms and vocabularies to the training rows."""
+    config, train_cuts = spec.config, chosen.train_cuts
     columns = ("user_key", "as_of", *spec.inputs.flat)
     batches = read_batches(spec.files, days_of(train_cuts), columns)
-    encoder = encoders.fit(
+    return encoders.fit(
         (batch.filter(pa.array(in_cuts(batch, {*train_cuts.values()}))) for batch in batches),
         config.inputs.id_buckets,
         spec.inputs,
@@ -239,6 +232,24 @@ def fit_model(spec: TrainSpec, chosen: Chosen, callbacks: Sequence[Callback] = (
         config.inputs.hash_buckets,
         config.inputs.n_values,
     )
+
+
+def fit_model(
+    spec: TrainSpec,
+    chosen: Chosen,
+    callbacks: Sequence[Callback] = (),
+    encoder: encoders.Encoder | None = None,
+) -> Fitted:
+    """Fit encoder, network and calibration; `callbacks` are called during training.
+
+    With `student_width` a smaller network is then fitted to labels and to what the first one says,
+    and is the model.
+    """
+    config = spec.config
+    torch.set_num_threads(config.machine.threads)
+    pl.seed_everything(config.seed, workers=False, verbose=False)
+    if encoder is None:
+        encoder = fit_encoder(spec, chosen)
     data = _data(spec, chosen, encoder)
     network, history, towers = _network(spec, chosen, encoder, data, callbacks)
     teacher: dict[str, float] | None = None

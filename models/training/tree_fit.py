@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import lightgbm as lgb
 import numpy as np
@@ -27,19 +28,20 @@ from contracts.kinds import (
 )
 from contracts.tasks import Task
 from contracts.train_config import TrainConfig
-from models.artifact.model import Model
+from models.data.encoders import Encoder
 from models.data.label_layout import Labels
 from models.data.numeric_transforms import Floats
 from models.network.calibration import Calibration
-from models.network.heads import Head
+from models.network.heads import Head, head_of
+from models.training.multi_task import Chosen
 from models.trees.links import Link, link_of
 from models.trees.mixtures import mixed
 from models.trees.rows import Rows, labelled_rows
 from models.trees.task_trees import TaskTrees
 
-AT_ONCE = max(os.cpu_count() or 1, 1)
-"""LightGBM works outside Python's lock; each task's trees have their own threads, so results do not
-change."""
+AT_ONCE = max((os.cpu_count() or 1) - 1, 1)
+"""Tasks whose trees are fitted at a time, which leaves a core to the network. LightGBM works
+outside Python's lock; each task's trees have their own threads, so results do not change."""
 ROUNDS, PATIENCE = 400, 25
 """Trees per raw score at most, and trees without a better validation loss after which it stops."""
 
@@ -84,44 +86,75 @@ def _column(k: int) -> Callable[[Labels], Labels]:
     return lambda labels: labels[:, k]
 
 
-def fit_all(model: Model, files: Sequence[str]) -> dict[str, TaskTrees]:
-    """Trees of every task of a model, fitted on its days with its encoder.
+def fit_all(
+    chosen: Chosen,
+    files: Sequence[str],
+    encoder: Encoder,
+    config: TrainConfig,
+    stop: Event | None = None,
+) -> dict[str, TaskTrees]:
+    """Trees of every task that was chosen, fitted on its days with the network's encoder.
 
-    At most `twin_max_rows` training rows each, sampled by a hash of user and day.
+    At most about `twin_max_rows` training rows each, sampled by a hash of user and day. Once `stop`
+    is set, it ends soon.
+
+    Raises:
+        Interrupted: `stop` was set.
     """
+    train, valid = (
+        labelled_rows(
+            files, chosen.layout, chosen.cuts(part, config.evaluation.twin_max_rows), encoder
+        )
+        for part in ("train", "valid")
+    )
 
     def fit(task: Task) -> TaskTrees:
-        split, layout = model.splits[task.name], model.layout.only(task)
-        max_rows = model.config.evaluation.twin_max_rows
-        train, valid = (
-            labelled_rows(files, layout, {task.name: split.cut(part)}, model.encoder, max_rows)
-            for part in ("train", "valid")
+        head = head_of(task.kind, chosen.layout.classes.get(task.name, ()))
+        return fit_trees(
+            task, head, train.of_task(task), valid.of_task(task), encoder.n_ids, config, stop
         )
-        head = model.network.heads[task.name]
-        return fit_trees(task, head, train, valid, model.encoder.n_ids, model.config)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        fitted = pool.map(fit, model.tasks)
-        return dict(zip((task.name for task in model.tasks), fitted, strict=True))
+        fitted = pool.map(fit, chosen.tasks)
+        return dict(zip((task.name for task in chosen.tasks), fitted, strict=True))
+
+
+class Interrupted(Exception):
+    """Trees are no longer wanted."""
 
 
 def fit_trees(
-    task: Task, head: Head, train: Rows, valid: Rows, n_ids: int, config: TrainConfig
+    task: Task,
+    head: Head,
+    train: Rows,
+    valid: Rows,
+    n_ids: int,
+    config: TrainConfig,
+    stop: Event | None = None,
 ) -> TaskTrees:
-    """Train on `train` and stop on `valid`; the last `n_ids` columns are codes of categories."""
+    """Train on `train` and stop early on `valid`; the last `n_ids` columns are codes of categories.
+
+    Raises:
+        Interrupted: `stop` was set.
+    """
+
+    def interrupt(_: lgb.callback.CallbackEnv) -> None:
+        if stop is not None and stop.is_set():
+            raise Interrupted
+
     n_columns = train[0].shape[1]
     categorical = list(range(n_columns - n_ids, n_columns))
     n_classes = train[1].shape[1] if train[1].ndim > 1 else 0
     texts = []
     for objective, target in targets_of(task.kind, n_classes):
         data = lgb.Dataset(train[0], target(train[1]), categorical_feature=categorical)
-        stop = lgb.Dataset(valid[0], target(valid[1]), reference=data)
+        held_out = lgb.Dataset(valid[0], target(valid[1]), reference=data)
         booster = lgb.train(
             _settings(config) | dict(objective),
             data,
             num_boost_round=ROUNDS,
-            valid_sets=[stop],
-            callbacks=[lgb.early_stopping(PATIENCE, verbose=False)],
+            valid_sets=[held_out],
+            callbacks=[interrupt, lgb.early_stopping(PATIENCE, verbose=False)],
         )
         texts.append(booster.model_to_string(num_iteration=booster.best_iteration))
     trees = TaskTrees(tuple(texts))

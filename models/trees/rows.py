@@ -1,23 +1,23 @@
 """Rows as trees see them: numeric features as they are, ids as codes.
 
-Letters: B rows, F numeric features, I id features.
+Letters: B rows, F numeric features, I id features, n rows of a part of the examples, W label
+columns of all tasks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from contracts.tasks import Task
 from models.data.batches import read_batches
 from models.data.encoders import Encoder
-from models.data.label_layout import Cuts, Labels, Layout, labelled, task_labels
+from models.data.label_layout import Cuts, Labels, Layout, days_of, labelled, task_labels
 from models.data.numeric_transforms import Floats, numeric_values
-from models.data.row_hashes import row_hashes
 
-Hashes = npt.NDArray[np.uint64]
 Rows = tuple[Floats, Labels]
 """Inputs (n, F + I) and labels, (n,) or (n, C), of one task."""
 
@@ -34,35 +34,37 @@ def input_names(encoder: Encoder) -> list[str]:
     return numeric + [part.feature for part in encoder.parts[: encoder.n_ids]]
 
 
-def labelled_rows(
-    files: Sequence[str], layout: Layout, cuts: Cuts, encoder: Encoder, max_rows: int | None
-) -> Rows:
-    """The labelled rows of the layout's one task.
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows that are labelled for some task: most are labelled for several, and stand here once."""
 
-    With `max_rows`, a sample by the hash of user and day, the same whatever the order of rows.
+    inputs: Floats
+    """(n, F + I)."""
+    labels: Labels
+    """(n, W): NaN where a row does not count for a task."""
+    layout: Layout
+
+    def of_task(self, task: Task) -> Rows:
+        """The rows that count for one task."""
+        labels = task_labels(self.labels, self.layout.slices[task.name])
+        known = labelled(labels)
+        return self.inputs[known], labels[known]
+
+
+def labelled_rows(
+    files: Sequence[str], layout: Layout, cuts: Cuts, encoder: Encoder
+) -> LabelledRows:
+    """The rows of each task's cut, all tasks' in one pass over the files.
+
+    Cuts that take a share of the rows take those with the smallest hashes, so that tasks share
+    them, and what is held is not much more than the largest task's.
     """
-    (task,) = layout.tasks
+    columns = ["user_key", "as_of", *encoder.inputs.flat, *(task.label for task in layout.tasks)]
     inputs: list[Floats] = []
     labels: list[Labels] = []
-    hashes: list[Hashes] = []
-    columns = ("user_key", "as_of", *encoder.inputs.flat, task.label)
-    for batch in read_batches(files, cuts[task.name].days, columns):
-        label = task_labels(layout.counted(batch, cuts), layout.slices[task.name])
-        known = labelled(label)
-        kept = batch.filter(pa.array(known))
-        inputs.append(tree_inputs(kept, encoder))
-        labels.append(label[known])
-        hashes.append(row_hashes(kept))
-        if max_rows is not None and sum(map(len, labels)) > 2 * max_rows:
-            inputs, labels, hashes = _sample(inputs, labels, hashes, max_rows)
-    if max_rows is not None and labels:
-        inputs, labels, hashes = _sample(inputs, labels, hashes, max_rows)
-    return np.concatenate(inputs), np.concatenate(labels)
-
-
-def _sample(
-    inputs: list[Floats], labels: list[Labels], hashes: list[Hashes], n: int
-) -> tuple[list[Floats], list[Labels], list[Hashes]]:
-    x, y, h = np.concatenate(inputs), np.concatenate(labels), np.concatenate(hashes)
-    kept = np.sort(np.argsort(h, kind="stable")[:n])
-    return [x[kept]], [y[kept]], [h[kept]]
+    for batch in read_batches(files, days_of(cuts), columns):
+        counted = layout.counted(batch, cuts)
+        some = ~np.isnan(counted).all(axis=1)
+        inputs.append(tree_inputs(batch.filter(pa.array(some)), encoder))
+        labels.append(counted[some])
+    return LabelledRows(np.concatenate(inputs), np.concatenate(labels), layout)

@@ -35,15 +35,14 @@ from contracts.train_config import TrainConfig
 from flows.lake.lake import Lake
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from models.data import encoders
 from models.data.batches import read_batches
-from models.data.label_layout import Layout, days_of, labelled, task_labels
+from models.data.label_layout import Layout, labelled, task_labels
 from models.evaluation.held_out import as_arrays
 from models.evaluation.metrics import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
 from models.network.heads import head_of
 from models.train import train
-from models.training.multi_task import Chosen, choose_tasks, fit_model
-from models.training.tree_fit import fit_trees, scores_of
+from models.training.multi_task import Chosen, choose_tasks, fit_encoder, fit_model
+from models.training.tree_fit import fit_all, scores_of
 from models.trees.rows import labelled_rows
 
 SHARES = (0.0, 1.5)
@@ -95,28 +94,18 @@ def rows_of(spec: TrainSpec, layout: Layout, task: Task, cut: Cut) -> Any:
 
 def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
     """What the twins say of the validation rows."""
-    trained_on = days_of(chosen.train_cuts)
-    columns = ("user_key", "as_of", *spec.inputs.flat)
-    encoder = encoders.fit(
-        read_batches(spec.files, trained_on, columns), spec.config.inputs.id_buckets
-    )
-    scores = {}
-    for task in chosen.tasks:
-        split, layout = chosen.splits[task.name], chosen.layout.only(task)
-        train, valid = (
-            labelled_rows(
-                spec.files,
-                layout,
-                {task.name: split.cut(part)},
-                encoder,
-                spec.config.evaluation.twin_max_rows,
-            )
-            for part in ("train", "valid")
+    encoder = fit_encoder(spec, chosen)
+    trees = fit_all(chosen, spec.files, encoder, spec.config)
+    rows = labelled_rows(spec.files, chosen.layout, chosen.valid_cuts, encoder)
+    return {
+        task.name: scores_of(
+            task,
+            head_of(task.kind, chosen.layout.classes.get(task.name, ())),
+            trees[task.name],
+            rows.of_task(task)[0],
         )
-        head = head_of(task.kind, layout.classes.get(task.name, ()))
-        trees = fit_trees(task, head, train, valid, encoder.n_ids, spec.config)
-        scores[task.name] = scores_of(task, head, trees, valid[0])
-    return scores
+        for task in chosen.tasks
+    }
 
 
 def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int) -> None:

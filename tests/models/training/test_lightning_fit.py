@@ -232,10 +232,11 @@ def test_test_rows_are_held_without_their_features_and_no_more_than_asked_for(fi
         assert sum(a.nbytes for a in arrays) <= 24 * len(rows.labels)  # a row of features: 3,000
     some = held_out_rows(files, chosen.layout, chosen.cuts("test", 40))
     encoder = fit_encoder(data_module.read_batches(files, DAYS), CONFIG.inputs.id_buckets)
+    trees = labelled_rows(files, chosen.layout, some.cuts, encoder)
     for task in chosen.tasks:
-        cut, labels = some.cuts[task.name], some.tasks[task.name].labels
+        labels = some.tasks[task.name].labels
         assert 20 <= len(labels) <= 60  # a share of the rows, by their hash
-        _, twins = labelled_rows(files, chosen.layout.only(task), {task.name: cut}, encoder, None)
+        _, twins = trees.of_task(task)
         assert (twins == labels).all()  # the same rows in the same order
 
 
