@@ -13,6 +13,7 @@ from flows.planning import stage_list
 from flows.planning.plan import Plan, check_kept
 from flows.planning.planner import planned
 from flows.pools import on_pools
+from flows.state.nights import NIGHT, name_of
 from flows.state.writer_lock import NIGHT_FIRST
 from flows.steps import publish, tasks
 from flows.steps.candidate import Candidate
@@ -64,7 +65,7 @@ def nightly(
         on_pools(run, source, raw)
         token = None  # it is being run
 
-    with only_writer(run, f"the night of {run.as_of}", NIGHT_FIRST):
+    with only_writer(run, name_of(NIGHT, run.as_of), NIGHT_FIRST):
         if token is not None:
             check_kept(run.engine, token, plan_of_night(run))
         candidate = Candidate.of(execute(run, stage_list.nightly(run.context)))

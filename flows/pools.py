@@ -13,6 +13,7 @@ from flows.engine.run import Run
 from flows.engine.run_context import RunContext
 from flows.planning import stage_list
 from flows.planning.stage_list import Entry
+from flows.state.nights import DATA, TRAINING, name_of
 from flows.state.writer_lock import NIGHT_FIRST
 from flows.steps.opening import only_writer, open_night, result_of
 from flows.steps.prefect_tasks import flow, say
@@ -35,7 +36,7 @@ def prepare(
         raw: The folder of the raw files. Empty: the one in the settings.
         no_train: Whether the night leaves training out, and needs no history to learn from.
     """
-    return _part("data", stage_list.data_stages, as_of, source, raw, no_train)
+    return _part(DATA, stage_list.data_stages, as_of, source, raw, no_train)
 
 
 @flow(name="train", task_runner=RUNNER, validate_parameters=False)
@@ -53,7 +54,7 @@ def train(
         raw: The folder of the raw files. Empty: the one in the settings.
         no_train: Leave training out, and score with the model there is.
     """
-    return _part("training", stage_list.nightly, as_of, source, raw, no_train)
+    return _part(TRAINING, stage_list.nightly, as_of, source, raw, no_train)
 
 
 def _part(
@@ -66,7 +67,7 @@ def _part(
 ) -> dict[str, Any]:
     """Bring a part of a night up to date, as the home's only writer."""
     run = open_night(as_of, source, raw, no_train)
-    with only_writer(run, f"the {what} of {run.as_of}", NIGHT_FIRST):
+    with only_writer(run, name_of(what, run.as_of), NIGHT_FIRST):
         execute(run, stages(run.context))
     return result_of(run)
 

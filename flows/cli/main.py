@@ -16,7 +16,7 @@ import typer
 from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.errors import UsageError
-from flows.cli import corrections, doctor, investigate, operators, render
+from flows.cli import corrections, doctor, investigate, operators, render, run_end
 from flows.cli.terminal import (
     RENAMED,
     Day,
@@ -59,7 +59,7 @@ def run(
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
     parameters = (day, settings.source, settings.raw, plan, accept, no_train)
-    render.released(out, run_flow(settings.home_folder, _nightly, *parameters))
+    run_end.night(out, run_flow(settings.home_folder, _nightly, *parameters))
 
 
 @app.command()
@@ -91,7 +91,7 @@ def demo(
     shown = {name: shlex.quote(str(value)) for name, value in variables.items()}
     if os.environ["NIGHTJAR_KEY"] == DEMO_KEY:
         shown["NIGHTJAR_KEY"] = DEMO_KEY
-    render.summary(out, settings, done, shown)
+    run_end.demo(out, settings, done, shown)
 
 
 @app.command()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.rule import Rule
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -19,15 +18,13 @@ from contracts.days import as_ranges
 from contracts.errors import UsageError
 from contracts.table import Table
 from contracts.tables import RELEASED_TABLES, TABLES
-from flows.release.duckdb_views import NEWEST, VIEWS, View, query
+from flows.release.duckdb_views import VIEWS, View, query
 from flows.settings import NightjarSettings
 
 if TYPE_CHECKING:
     from flows.monitor.lineage import Origin
     from flows.planning.plan import Plan
 
-RULE = 80
-"""Columns of a line across, where there are more."""
 NARROWEST = 6
 """Columns of a terminal that a table's column needs at least, if its cells have as many."""
 SHOWN_FEATURES, SHOWN_TILES, SHOWN_FILES = 30, 8, 10
@@ -320,80 +317,3 @@ def _computed_from(out: Console, origin: Origin) -> None:
         f"\n{n_of(len(origin.files), 'raw file')} of those days, {n_of(lines, 'line')}; the newest"
     )
     rows(("source", "file", "lines"), origin.files[:SHOWN_FILES], "table", out)
-
-
-def summary(
-    out: Console, settings: NightjarSettings, done: Mapping[str, Any], variables: Mapping[str, str]
-) -> None:
-    """The end of a demo: what came in and out, where to look next, and in what environment."""
-    out.print(Rule(f"the night of {done['as_of']}"), width=min(out.width, RULE))
-    if not done["recomputed"]:
-        out.print("nothing had changed since the run before: everything was reused\n")
-    night(out, done)
-    page, home = done.get("report", "none could be made"), settings.home_folder
-    exports = "\n                     ".join(
-        f"export {name}={value}" for name, value in variables.items()
-    )
-    out.print(
-        f"""[bold]where to look[/bold]
-  the night's page   {page}
-  SQL                nightjar sql "SELECT * FROM {NEWEST} ORDER BY score_purchase_7d DESC LIMIT 10"
-                     nightjar tables; nightjar describe user_scores
-  any SQL tool       {home.analysts_file} (DuckDB)
-  MLflow, Prefect    nightjar up
-[bold]what to try next[/bold]
-  the same again     nothing is recomputed
-  its commands       plan, explain, canary, tune … need to know what the demo was made of:
-                     {exports}
-  your own logs      README, "Bring your own logs"
-""",
-        soft_wrap=True,
-    )
-
-
-def released(out: Console, done: Mapping[str, Any]) -> None:
-    """The end of a night: what is current now, what became of its rows, and where to look."""
-    if "tonight" in done:
-        counts = done["tonight"]
-        clean, duplicate, dropped = (sum(row[i] for row in counts.rows) for i in (3, 4, 5))
-        out.print(
-            f"{counts.title}: {n_of(counts.rows_in, 'row')} in, {clean:,} clean, {duplicate:,} "
-            f"duplicate, {dropped:,} quarantined"
-        )
-    out.print(f"release {done['release_id']} is current")
-    if "report" in done:
-        out.print(f"its page: {done['report']}", soft_wrap=True)
-
-
-def night(out: Console, done: Mapping[str, Any]) -> None:
-    """What a night says when it is over: its parts that a terminal has room for."""
-    if "tonight" not in done:  # the release stands, but its page could not be made
-        return
-    counts, (names, sampled) = done["tonight"], done["sample"]
-    _part(
-        out,
-        f"what became of {counts.title}",
-        ("source", "table", "rows in", "clean", "duplicate", "quarantined", "erased"),
-        counts.rows,
-    )
-    _part(
-        out,
-        "why rows of these were dropped",
-        ("source", "table", "reason", "rows"),
-        counts.reasons,
-    )
-    _part(
-        out,
-        "how well it predicts[/bold] (test days, touched once; the page has intervals)[bold]",
-        ("task", "metric", "model", "LightGBM", "constant", "gain (95 %)"),
-        [row[:-1] for row in done["task_rows"]],
-    )
-    _part(out, "tasks that are off", ("task", "why"), list(done["switched_off"].items()))
-    _part(out, "a few scored users", names, sampled)
-
-
-def _part(out: Console, title: str, names: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
-    if values:
-        out.print(f"[bold]{title}[/bold]")
-        rows(names, values, "table", out, unbroken=("task",))
-        out.print()

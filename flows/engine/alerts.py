@@ -23,8 +23,18 @@ EVERY_ALERT = "nightjar.alert.*"
 PUBLISHED = "nightjar.release.published"
 
 
+_raised: dict[str, list[str]] = {}
+"""Run to the messages of its alerts, in this process."""
+
+
+def raised() -> tuple[str, ...]:
+    """What this run has raised alerts of, for its page; each message once."""
+    return tuple(dict.fromkeys(_raised.get(_run_id(), ())))
+
+
 def alert(event: str, message: str, **about: str) -> None:
     """Tell whoever is on call, without stopping the run: what, in words, and what it is about."""
+    _raised.setdefault(_run_id(), []).append(message)
     emit_event(event, resource=_this_run(), payload={"message": message, **about})
 
 
@@ -54,8 +64,12 @@ def _away() -> Exception | None:
         return error
 
 
+def _run_id() -> str:
+    return str(flow_run.id or "none")
+
+
 def _this_run() -> dict[str, str]:
     return {
-        "prefect.resource.id": f"prefect.flow-run.{flow_run.id or 'none'}",
+        "prefect.resource.id": f"prefect.flow-run.{_run_id()}",
         "prefect.resource.name": flow_run.name or "nightjar",
     }

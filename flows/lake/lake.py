@@ -327,6 +327,16 @@ class Lake:
         """Whether it is still there: it was not expired."""
         return self.table(table).snapshot_by_id(snapshot) is not None
 
+    def n_rows(self, table: Table, snapshot: int) -> int | None:
+        """Rows of a snapshot, as the catalogue has counted them; None if it was expired."""
+        kept = self.table(table).snapshot_by_id(snapshot)
+        if kept is None:
+            return None
+        counted = None if kept.summary is None else kept.summary["total-records"]
+        if counted is None:
+            return sum(file.rows for file in self.files(table, snapshot=snapshot))
+        return int(counted)
+
     def descends(self, table: Table, snapshot: int, ancestor: int) -> bool:
         """Whether `snapshot` was written on top of `ancestor`."""
         return is_ancestor_of(snapshot, ancestor, self.table(table).metadata)

@@ -109,7 +109,7 @@ def dropped(lake: Lake, day: date | None = None, reason: str | None = None) -> l
         last = connection.execute("SELECT max(landed_on) FROM reconciliation").fetchone()
         until = day or (last[0] if last else None)
         return [
-            Dropped(table, why, n, n_in, _trend(_per_day(connection, table, why, until)), newest)
+            Dropped(table, why, n, n_in, course(_per_day(connection, table, why, until)), newest)
             for table, why, n, n_in, newest in rows
         ]
 
@@ -144,7 +144,8 @@ def _per_day(
     return [counts.get(first + timedelta(days=n), 0) for n in range(TREND_DAYS)]
 
 
-def _trend(counts: Sequence[int]) -> str:
+def course(counts: Sequence[int]) -> str:
+    """A bar for each count."""
     top = max(counts, default=0)
     return "".join(_BARS[-(-8 * n // top) if top else 0] for n in counts)
 

@@ -44,6 +44,10 @@ class DayToAudit:
     max_score_shift: float | None
 
 
+class FailedAudit(ContractError):
+    """A release that fails a check: nothing is published."""
+
+
 Audit = Callable[[DayToAudit], Sequence[Audited]]
 
 
@@ -66,11 +70,11 @@ def raise_if_failed(audited: Sequence[Audited]) -> None:
     """Refuse a release that fails a check.
 
     Raises:
-        ContractError: naming each failed check with its numbers, table by table.
+        FailedAudit: naming each failed check with its numbers, table by table.
     """
     lines = []
     for table in dict.fromkeys(a.table for a in audited if not a.passed):
         lines.append(f"{table} fails its audit; the release before stays current:")
         lines += [f"  {a.check}: {a.found}" for a in audited if a.table == table and not a.passed]
     if lines:
-        raise ContractError("\n".join(lines))
+        raise FailedAudit("\n".join(lines))

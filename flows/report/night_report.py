@@ -16,17 +16,44 @@ from contracts.segments import ACTIVE_DAYS, NEW_DAYS, SEGMENTS
 from contracts.splits import LATER_DAYS
 from contracts.tables import RELEASED_TABLES
 from flows.engine.run import StageReport
+from flows.monitor.drop_reasons import DropReason
 from flows.monitor.null_like_ids import NullLike
 from flows.monitor.quarantine import MIN_ROWS
 from flows.monitor.row_counts import Counted, cut_off_line
 from flows.release.audit import Audited
+from flows.release.releases import Release
+from flows.report import summary
 from flows.report.charts import drifts, scoreboard
+from flows.report.cost import STEPS, Cost, usual_seconds
+from flows.report.outcome import of_night
 from flows.report.sections import TREND, ReportSections
+from flows.report.summary import Summary
 from flows.storage.home import Home
 from flows.storage.location import join
 
 MEMBERS = ("model", "network", "twin", "constant")
 """Whose metrics stand beside one another in the table of tasks."""
+TASK_NAMES = (
+    "task", "metric", "model", "network", "LightGBM", "constant", "network's share",
+    "gain (95 %)", "test rows",
+)  # fmt: skip
+"""Of the columns of the table of tasks."""
+SECTIONS = (
+    ("look", "What to look at"),
+    ("tasks", "How well it predicts"),
+    ("scoreboard", "Scoreboard"),
+    ("changes", "What changed for analysts"),
+    ("data", "What was read"),
+    ("dropped", "Why rows were dropped"),
+    ("late", "What came late"),
+    ("drift", "Drift"),
+    ("time", "Time"),
+    ("audits", "Audit"),
+    ("sample", "A few scored users"),
+    ("card", "Model card"),
+    ("dictionary", "Data dictionary"),
+)
+"""Anchors of the page's sections, and what its table of contents calls them."""
 MUCH_QUARANTINED, MUCH_DRIFT = 0.1, 0.25
 """Shares and stability indices that a page points at."""
 
@@ -38,13 +65,18 @@ class NightReport:
     as_of: date
     run_id: str
     mapping: str
-    release: str
+    release: Release
+    """What is current now: tonight's, or one of before if tonight changed nothing."""
+    before: Release | None
+    """The one that it replaces."""
     model_id: str
     stages: tuple[StageReport, ...]
     tonight: Counted
     """What landed since the release before."""
     ever: Counted
     """What landed since the beginning."""
+    reasons: Sequence[DropReason]
+    """Why rows were dropped, tonight and before."""
     null_like: Sequence[NullLike]
     """Ids that look as if there were none, of what landed since the release before."""
     trained: Mapping[str, Any]
@@ -56,43 +88,41 @@ class NightReport:
     """Tasks of which everybody has the same value instead."""
     sample: tuple[list[str], list[tuple[Any, ...]]]
     sections: ReportSections
+    alerts: Sequence[str]
+    """What the run has raised alerts of."""
+    cost: Cost
+    costs_before: Sequence[Cost]
+    """Of up to seven nights before, oldest first."""
 
     @property
-    def summary(self) -> list[str]:
-        """The night in a few sentences: who was scored, by what model, of how many rows."""
-        gate = self.trained["gate"]
-        landed = self.tonight
-        clean, duplicate, dropped, erased = (sum(r[i] for r in landed.rows) for i in range(3, 7))
-        became = f"{clean:,} clean, {duplicate:,} duplicate, {dropped:,} quarantined"
-        return [
-            self._who,
-            f"The gate says {gate['decision']}: {'; '.join(gate['reasons'])}.",
-            f"Rows, of {landed.title}: {landed.rows_in:,} in, {became}"
-            + (f", {erased:,} erased" if erased else "")
-            + ".",
-        ]
-
-    @property
-    def _who(self) -> str:
-        """How many users have scores, for how many tasks, and by what model."""
-        have = n_of(self.n_scored, "user has", "users have")
-        rates = len(self.base_rates)
-        if self.scored_tasks:
-            also = f", and the base rate of everybody for {rates:,} more" if rates else ""
-            return (
-                f"{have} scores for {n_of(len(self.scored_tasks), 'task')}{also} as of "
-                f"{self.as_of}, made by model {self.model_id}."
-            )
-        nobody = f"Nobody is scored as of {self.as_of}: "
-        if rates:
-            return (
-                f"{nobody}{have} the base rate of everybody for {n_of(rates, 'task')}, from model "
-                f"{self.model_id}."
-            )
-        return (
-            f"{nobody}this release has features and labels, and {n_of(self.n_scored, 'user')} "
-            "without a score."
+    def summary(self) -> Summary:
+        """What the page opens with."""
+        attention = self.attention
+        outcome = of_night(
+            self.as_of,
+            self.run_id,
+            self.release,
+            self.before,
+            self.trained,
+            len(self.costs_before),
+            len(self.alerts) + len(attention),
         )
+        parts = (
+            summary.users(
+                self.n_scored,
+                self.scored_tasks,
+                self.base_rates,
+                len(self.switched_off),
+                self.as_of,
+                self.model_id,
+            ),
+            summary.for_analysts(self.sections.changes),
+            summary.tasks(self.trained, self.model_id),
+            summary.alerts(self.alerts, attention),
+            summary.dropped(self.reasons),
+            summary.time(self.cost, self.costs_before, self.tonight.rows_in),
+        )
+        return Summary(outcome, parts)
 
     @property
     def attention(self) -> list[str]:
@@ -121,9 +151,66 @@ class NightReport:
         return lines
 
     @property
-    def trend_rows(self) -> list[tuple[str, ...]]:
+    def count_rows(self) -> list[tuple[str, ...]]:
+        """Source and table, then rows in, clean, duplicate, quarantined and erased: tonight's, and
+        those of all time."""
+        tonight = {row[:2]: row[2:] for row in self.tonight.rows}
         return [
-            (t, why, f"{n:,}", trend, str(day)) for t, why, n, trend, day in self.sections.trends
+            (*of, *(f"{n:,}" for n in (*tonight.get(tuple(of), (0,) * len(ever)), *ever)))
+            for *of, a, b, c, d, e in self.ever.rows
+            for ever in ((a, b, c, d, e),)
+        ]
+
+    @property
+    def reason_rows(self) -> list[tuple[str, ...]]:
+        """Source, table, reason, rows tonight, usually and of all time, their course, newest."""
+        return [
+            (
+                r.source,
+                r.table,
+                r.reason,
+                f"{r.tonight:,}" + (" (beyond the usual)" if r.is_beyond_usual else ""),
+                "—" if r.usual is None else f"{r.usual:,}",
+                f"{r.ever:,}",
+                r.course,
+                str(r.newest),
+            )
+            for r in self.reasons
+        ]
+
+    @property
+    def contents(self) -> list[tuple[str, str]]:
+        """Anchor and title of each section that the page has, in order."""
+        has = {
+            "scoreboard": self.scoreboard_rows,
+            "dropped": self.reasons,
+            "late": self.late_rows,
+            "drift": self.drift_rows,
+        }
+        return [(anchor, title) for anchor, title in SECTIONS if has.get(anchor, True)]
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        return TASK_NAMES
+
+    @property
+    def cost_names(self) -> list[str]:
+        """Names of the columns of `cost_rows`."""
+        return ["seconds", "tonight", "usual", *(str(c.as_of) for c in self.costs_before)]
+
+    @property
+    def cost_rows(self) -> list[tuple[str, ...]]:
+        """Step, seconds tonight, their median on the nights before, and each of these."""
+        every = (self.cost, *self.costs_before)
+        steps = [step for step in STEPS if any(step in cost.by_step for cost in every)]
+        return [
+            (
+                step or "in all",
+                _seconds(self.cost.of(step)),
+                _seconds(usual_seconds(self.costs_before, step)),
+                *(_seconds(cost.of(step)) for cost in self.costs_before),
+            )
+            for step in (None, *steps)
         ]
 
     @property
@@ -149,6 +236,13 @@ class NightReport:
     @property
     def drift_rows(self) -> list[tuple[str, ...]]:
         return [(d.column, d.table, f"{d.index:.3f}") for d in self.sections.drifted]
+
+    @property
+    def table_rows(self) -> list[tuple[str, ...]]:
+        """Table, its rows in the release before and in this one, and how many more."""
+        changes = self.sections.changes
+        moved = {} if changes is None or changes.rows is None else changes.rows
+        return [(name, f"{a:,}", f"{b:,}", f"{b - a:+,}") for name, (a, b) in moved.items()]
 
     @property
     def changed_rows(self) -> list[tuple[str, ...]]:
@@ -242,14 +336,8 @@ class NightReport:
         ]
 
 
-def counted_rows(counted: Counted) -> list[tuple[str, ...]]:
-    """Source, table, then rows in, clean, duplicate, quarantined, erased."""
-    return [(row[0], row[1], *(f"{n:,}" for n in row[2:])) for row in counted.rows]
-
-
-def reason_rows(counted: Counted) -> list[tuple[str, ...]]:
-    """Source, table, reason, rows."""
-    return [(*row[:3], f"{row[3]:,}") for row in counted.reasons]
+def _seconds(value: float | None) -> str:
+    return "—" if value is None else f"{value:,.1f}"
 
 
 def cells(row: Sequence[Any]) -> str:
@@ -312,8 +400,6 @@ def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> 
         autoescape=template.endswith(".html.j2"),
     )
     environment.filters |= {
-        "counted": counted_rows,
-        "reasons": reason_rows,
         "cells": cells,
         "n_of": n_of,
     }

@@ -16,11 +16,13 @@ from contracts.tasks import TASKS
 from flows.engine.home_state import HomeState
 from flows.engine.run_context import RunContext
 from flows.lake.lake import Lake
-from flows.monitor.quarantine import TREND_DAYS, dropped
+from flows.monitor.quarantine import TREND_DAYS
+from flows.release.changes import Changes, changes
 from flows.release.diff import Comparison, compare
 from flows.release.drift import DRIFTING, WORST, Drifted, drift
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases
+from flows.state.nights import Night
 from flows.state.receipts import Receipts
 
 LATE_DAYS = 14
@@ -31,14 +33,14 @@ Rows = Sequence[tuple[Any, ...]]
 class ReportSections:
     """Sections of the page; one that has nothing to say is empty."""
 
-    trends: Rows = ()
-    """Table, reason, rows, course over the newest two weeks, newest day."""
     late: Rows = ()
     """Arrival day, events, users, first and last day that they belong to, scores that lack them."""
     scoreboard: Rows = ()
     """Task, day scored, metric, value, means of predicted and seen, users; newest days."""
     history: Mapping[str, Sequence[tuple[Any, float]]] = field(default_factory=dict)
     """Task to its value by day scored, oldest first."""
+    changes: Changes | None = None
+    """What differs for analysts from the release before; None if there is none."""
     changed: Comparison | None = None
     drifted: Sequence[Drifted] = ()
     """The columns that moved most since the release before, features and scores."""
@@ -52,16 +54,18 @@ def report_sections(
     release: Release,
     trained: Mapping[str, Any],
     model_id: str,
+    nights: Sequence[Night],
 ) -> ReportSections:
     """What there is to say of the release that was just published, beside the one before it."""
     settings, lake = context.settings, state.lake
     database = settings.home_folder.analysts_file
     before = Releases(state.engine).of(release.replaces)
+    runs = {run_id: night.run_ids for night in nights for run_id in night.run_ids}
     return ReportSections(
-        trends=[(d.table, d.reason, d.rows, d.trend, d.newest) for d in dropped(lake)[:20]],
         late=_late(database),
         scoreboard=_scoreboard(database),
         history=_history(database),
+        changes=None if before is None else changes(lake, state.receipts, before, release, runs),
         changed=compare(settings, before.release_id, release.release_id, None)
         if before is not None and before.withdrawn_at is None and _is_kept(lake, before)
         else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,14 @@ from contracts.tables import EXAMPLES, LABELS, NO_MODEL
 from contracts.tasks import Task
 from flows.engine import spark_stages
 from flows.engine.accounting import StageReport, Work
-from flows.engine.alerts import CALIBRATION_DRIFT, NEEDS_APPROVAL, NOT_TRACKED, TASK_WITHHELD, alert
+from flows.engine.alerts import (
+    CALIBRATION_DRIFT,
+    NEEDS_APPROVAL,
+    NOT_TRACKED,
+    TASK_WITHHELD,
+    alert,
+    raised,
+)
 from flows.engine.fingerprints import decide
 from flows.engine.model_process import run_models
 from flows.engine.run import Run
@@ -30,15 +37,18 @@ from flows.learning.gate import choice_of
 from flows.learning.training import train_spec
 from flows.lifecycle.errors import sentence
 from flows.monitor import scoreboard
+from flows.monitor.drop_reasons import drop_reasons
 from flows.monitor.null_like_ids import null_like_ids
 from flows.monitor.quarantine import Limits, check_limits
 from flows.monitor.row_counts import counted
 from flows.release.audit import Audited
 from flows.release.model_registry import Registry
 from flows.release.releases import Release, Releases
+from flows.report.cost import cost_of, costs_before
 from flows.report.night_report import NightReport, as_markdown, write_report
 from flows.report.sample import sample
 from flows.report.sections import report_sections
+from flows.state.nights import nights
 from flows.steps.prefect_tasks import after_publication, say, task, transient, warn
 from flows.storage.location import join
 from jobs.stage import Engine as EngineName
@@ -224,7 +234,9 @@ def report(
         say(f"report: {path}")
         shown = {
             "report": path,
+            "summary": page.summary,
             "tonight": page.tonight,
+            "task_names": page.task_names,
             "task_rows": page.task_rows,
             "switched_off": dict(page.switched_off),
             "sample": page.sample,
@@ -248,16 +260,19 @@ def _night_report(
 ) -> NightReport:
     database = run.settings.home_folder.analysts_file
     as_of, since = run.as_of, _last_scored(run.engine, run.as_of)
-    tasks = scored_tasks(run.context.tasks, scored)
+    tasks, known = scored_tasks(run.context.tasks, scored), nights(run.engine)
+    seconds = (datetime.now(UTC) - run.context.started_at).total_seconds()
     return NightReport(
         as_of=as_of,
         run_id=run.run_id,
         mapping=run.mapping.name,
-        release=release.release_id,
+        release=release,
+        before=Releases(run.engine).of(release.replaces),
         model_id=scored["model_id"],
         stages=tuple(run.reports),
         tonight=counted(database, since, as_of),
         ever=counted(database, None, as_of),
+        reasons=drop_reasons(database, since, as_of),
         null_like=null_like_ids(database, since, as_of, run.mapping),
         trained=trained,
         audited=tuple(audited),
@@ -266,7 +281,12 @@ def _night_report(
         scored_tasks=tuple(task.name for task in tasks),
         base_rates=tuple(scored.get("base_rates", ())),
         sample=sample(database, as_of, tasks),
-        sections=report_sections(run.context, run.state, release, trained, scored["model_id"]),
+        sections=report_sections(
+            run.context, run.state, release, trained, scored["model_id"], known
+        ),
+        alerts=raised(),
+        cost=cost_of(as_of, run.reports, seconds),
+        costs_before=costs_before(run.receipts, known, as_of),
     )
 
 

@@ -29,7 +29,7 @@ from contracts.tables import (
     released_named,
 )
 from contracts.tasks import BY_BASE_RATE, BY_MODEL, TASKS, Task, enabled_tasks, lacking
-from flows.cli import render
+from flows.cli import run_end
 from flows.engine.accounting import Work
 from flows.engine.run import Run
 from flows.release import duckdb_views
@@ -324,9 +324,9 @@ def check_shown(night: SimulatedNight, done: dict[str, Any], learnt: Sequence[Ta
     assert done["tonight"].rows_in == 10 * len(night.mapping.mapped_tables)
     out = Console(file=io.StringIO(), width=200)
     outcome = {"as_of": night.as_of, "recomputed": 1, "release_id": "made"} | done
-    render.summary(out, night.settings, outcome, {})
-    render.released(out, outcome)
-    render.night(out, outcome)
+    run_end.demo(out, night.settings, outcome, {})
+    run_end.night(out, outcome)
+    run_end.parts(out, outcome)
 
 
 def statuses(night: SimulatedNight, paths: Sequence[str]) -> dict[str, int]:

@@ -114,16 +114,17 @@ def test_a_night_without_a_model_can_be_shown(
         {task.name: "too few days" for task in night.context.tasks}, "no days", str(tmp_path)
     )
     scored = {"model_id": NO_MODEL, "tasks": [], "rows": len(USERS)}
-    release = Release("made", FIRST, NO_MODEL, "f", {}, "run", now())
+    release = Release("made", FIRST, NO_MODEL, "f", {}, night.run_id, now())
     night.commit_data()
     done = tasks.report.fn(night, report, scored, (), release)
     check_shown(night, done, ())
     page = done["report"].read_text()
     assert "items from source_of_items: 3 rows have the item_id" in page
     assert (
-        "Nobody is scored as of 2025-03-01: this release has features and labels, and 3 users "
-        "without a score."
+        "<p><strong>Published without scores: release made as of 2025-03-01 has features and "
+        "labels, and nobody is scored, for no days. It is the first of this home.</strong></p>"
     ) in page
+    assert "<li>Nobody is scored: 3 users in the release without a score</li>" in page
     assert "Nothing was trained tonight." in page
     assert statuses(night, ["/"]) == {"/": 200}
 
@@ -141,7 +142,7 @@ def test_tasks_may_come_and_go_from_release_to_release(
         done = end(night, night.context.tasks, tmp_path)
         check_shown(night, done, night.context.tasks)
         page = done["report"].read_text()
-        assert ("<h2>Drift</h2>" in page) == (n == 2)  # the first two are too few users
+        assert ('<details id="drift">' in page) == (n == 2)  # the first two are too few users
         assert (
             "is distributed differently" not in page
         )  # what is not scored any more has not drifted
