@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,6 @@ from contracts.counts import n_of
 from contracts.days import Days, parse_day
 from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
-from flows.engine.accounting import StageReport
 from flows.engine.run import Run
 from flows.engine.run_context import RunContext
 from flows.planning import stage_list
@@ -24,7 +23,12 @@ from flows.planning.plan import Plan, check_kept, keep
 from flows.planning.plan_page import plan_as_markdown
 from flows.planning.planner import planned
 from flows.planning.stage_list import Entry
+from flows.release.changes import changes
 from flows.release.releases import Release, Releases
+from flows.report.cost import cost_of
+from flows.report.outcome import of_backfill
+from flows.report.run_page import run_page
+from flows.report.summary import Part, for_analysts, time
 from flows.settings import NightjarSettings, read_settings
 from flows.state.writer_lock import AFTER_THE_NIGHT
 from flows.steps import publish
@@ -33,6 +37,7 @@ from flows.steps.opening import only_writer, result_of
 from flows.steps.parameters import as_choice, as_choices, as_day, as_flag, as_path, as_text
 from flows.steps.prefect_tasks import after_publication, flow, say
 from flows.steps.process_stages import PROCESS_STAGES
+from flows.steps.run_pages import page_of_failure, show
 from flows.steps.runner import RUNNER, execute
 
 
@@ -99,13 +104,18 @@ def backfill(
     run = open_backfill(asked.start, asked.end, asked.stages, settings, form.reason)
     if form.mode is Mode.plan:
         return show_plan(run, plan_of_backfill(run, asked))
-    release = execute_and_publish(run, asked, form.plan)
-    return result_of(run) | {"as_of": asked.end, "release_id": release.release_id}
+    first, last = asked.start, asked.end
+    home, command = run.settings.home_folder, f"nightjar backfill --start {first} --end {last}"
+    page = home.report_of_backfill(first, last)
+    with page_of_failure(run, asked.name, command, page, "backfill-report"):
+        release = execute_and_publish(run, asked, form.plan)
+    shown = report(run, asked, release, page)
+    return result_of(run) | {"as_of": asked.end, "release_id": release.release_id} | shown
 
 
 def execute_and_publish(run: Run, asked: Backfill, token: str | None) -> Release:
     """Do what is asked for, or refuse if a plan of it, by its token, is not what would be done."""
-    with only_writer(run, f"the backfill of {asked.start} to {asked.end}", AFTER_THE_NIGHT):
+    with only_writer(run, asked.name, AFTER_THE_NIGHT):
         current = released(run.engine, asked.stages)  # a rollback may have been first
         if token is not None:
             check_kept(run.engine, token, plan_of_backfill(run, asked))
@@ -116,13 +126,38 @@ def execute_and_publish(run: Run, asked: Backfill, token: str | None) -> Release
         if candidate.tables:
             publish.audit(run, candidate, asked.days if current else asked.days[-1:])
         release = publish.publish(run, candidate, asked.days)
-        with after_publication("the backfill's report"):
-            create_markdown_artifact(
-                _as_markdown(run.reports),
-                key="backfill-report",
-                description=f"{asked.start} to {asked.end}",
-            )
     return release
+
+
+def report(run: Run, asked: Backfill, release: Release, location: str) -> dict[str, Any]:
+    """A page about it, in the home and as an artifact.
+
+    Returns:
+        What a terminal shows of it; nothing if it could not be made.
+    """
+    with after_publication("the backfill's page"):
+        before = Releases(run.engine).of(release.replaces)
+        stages = [stage.value for stage in asked.stages]
+        page = run_page(
+            asked.name,
+            run.run_id,
+            of_backfill(asked.days, stages, run.run_id, release),
+            parts_of_backfill(run, before, release),
+            run.reports,
+            release=release,
+        )
+        path = show(page, run.settings.home_folder, location, "backfill-report")
+        return {"report": path, "summary": page.summary}
+    return {}
+
+
+def parts_of_backfill(run: Run, before: Release | None, release: Release) -> tuple[Part, ...]:
+    """What changed for analysts, if it published, and what it took."""
+    seconds = (datetime.now(UTC) - run.context.started_at).total_seconds()
+    cost = time(cost_of(run.as_of, run.reports, seconds), (), 0)
+    if before is None or release.run_id != run.run_id:
+        return (cost,)
+    return for_analysts(changes(run.lake, run.receipts, before, release, {})), cost
 
 
 @dataclass(frozen=True)
@@ -139,6 +174,11 @@ class Backfill:
     @property
     def days(self) -> tuple[date, ...]:
         return tuple(Days(self.start, self.end + timedelta(days=1)))
+
+    @property
+    def name(self) -> str:
+        """What a run of it is called."""
+        return f"the backfill of {self.start} to {self.end}"
 
     @property
     def call(self) -> dict[str, Any]:
@@ -249,16 +289,6 @@ def released(engine: Engine, stages: Sequence[Stage]) -> Release | None:
             "features, labels and examples need no model"
         )
     return current
-
-
-def _as_markdown(stages: Iterable[StageReport]) -> str:
-    rows = [
-        f"| {s.stage} | {s.days} | {s.recomputed} | {s.rows_in:,} | {s.rows_out:,} "
-        f"| {s.seconds:.1f} |"
-        for s in stages
-    ]
-    head = "| stage | days | recomputed | rows in | rows out | seconds |\n|---|---|---|---|---|---|"
-    return "\n".join([head, *rows])
 
 
 def open_backfill(

@@ -17,10 +17,11 @@ from flows.state.nights import NIGHT, name_of
 from flows.state.writer_lock import NIGHT_FIRST
 from flows.steps import publish, tasks
 from flows.steps.candidate import Candidate
-from flows.steps.opening import default_as_of, only_writer, open_night, result_of
+from flows.steps.opening import check_night, default_as_of, only_writer, open_night, result_of
 from flows.steps.parameters import as_text
 from flows.steps.prefect_tasks import flow
 from flows.steps.process_stages import PROCESS_STAGES
+from flows.steps.run_pages import page_of_failure
 from flows.steps.runner import RUNNER, execute
 
 
@@ -54,11 +55,23 @@ def nightly(
             features and labels are published without scores.
     """
     run = open_night(as_of, source, raw, no_train)
-    model_id = as_text(accept, "accept")
+    what, command = name_of(NIGHT, run.as_of), f"nightjar run --as-of {run.as_of}"
+    page = run.settings.home_folder.report_of_failure(run.as_of)
+    with page_of_failure(run, what, command, page, "night-report"):
+        check_night(run)
+        accept_model(run, as_text(accept, "accept"))
+        return execute_and_publish(run, source, raw, as_text(plan, "plan"))
+
+
+def accept_model(run: Run, model_id: str | None) -> None:
+    """Approve the model that the night has trained, if one is named."""
     if model_id is not None:
         receipt = run.receipts.get("train", run.as_of)
         gate.accept(run.engine, receipt.outputs if receipt else None, model_id)
-    token, day = as_text(plan, "plan"), [run.as_of]
+
+
+def execute_and_publish(run: Run, source: str, raw: str, token: str | None) -> dict[str, Any]:
+    """Do what the night needs, or refuse if its plan, by its token, is not what would be done."""
     if run.settings.pools:
         if token is not None:
             check_kept(run.engine, token, plan_of_night(run))
@@ -69,8 +82,8 @@ def nightly(
         if token is not None:
             check_kept(run.engine, token, plan_of_night(run))
         candidate = Candidate.of(execute(run, stage_list.nightly(run.context)))
-        audited = publish.audit(run, candidate, day)
-        release = publish.publish(run, candidate, day)
+        audited = publish.audit(run, candidate, [run.as_of])
+        release = publish.publish(run, candidate, [run.as_of])
         trained = gate.trained_tonight(run.context, run.receipts)
         page = tasks.report(run, trained, candidate.scored, audited, release)
     return result_of(run) | {"release_id": release.release_id} | page

@@ -15,7 +15,7 @@ from flows.planning import stage_list
 from flows.planning.stage_list import Entry
 from flows.state.nights import DATA, TRAINING, name_of
 from flows.state.writer_lock import NIGHT_FIRST
-from flows.steps.opening import only_writer, open_night, result_of
+from flows.steps.opening import check_night, only_writer, open_night, result_of
 from flows.steps.prefect_tasks import flow, say
 from flows.steps.runner import RUNNER, execute
 
@@ -67,6 +67,7 @@ def _part(
 ) -> dict[str, Any]:
     """Bring a part of a night up to date, as the home's only writer."""
     run = open_night(as_of, source, raw, no_train)
+    check_night(run)
     with only_writer(run, name_of(what, run.as_of), NIGHT_FIRST):
         execute(run, stages(run.context))
     return result_of(run)

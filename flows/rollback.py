@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
 from prefect.runtime import flow_run
 
 from contracts.errors import UsageError
 from flows.lake.home_binding import open_home, open_lake
 from flows.release.releases import Releases, now, release_at
+from flows.report.outcome import of_rollback
+from flows.report.run_page import mark_rolled_back, run_page
+from flows.report.summary import Summary
 from flows.settings import read_settings
 from flows.state.writer_lock import NIGHT_FIRST, writing
 from flows.steps.parameters import as_text
-from flows.steps.prefect_tasks import flow, patience, say
+from flows.steps.prefect_tasks import after_publication, flow, patience, say
 from flows.steps.publish import repair_and_announce
 
 
 @flow(name="rollback", validate_parameters=False)
-def rollback(release: str = "", reason: str = "") -> dict[str, str]:
+def rollback(release: str = "", reason: str = "") -> dict[str, Any]:
     """Make the release before the current one current again.
 
     What the release that is withdrawn computed of its days is recomputed next time, not reused.
@@ -47,4 +53,13 @@ def rollback(release: str = "", reason: str = "") -> dict[str, str]:
         withdrawn, current = releases.rollback(lake)
         log.info(f"{withdrawn.release_id} is withdrawn; {current.release_id} is current")
         repair_and_announce(releases, lake, settings, "rollback")
-    return {"withdrawn": withdrawn.release_id, "current": current.release_id}
+    outcome = of_rollback(withdrawn, current)
+    with after_publication("the rollback's mark on its page"):
+        mark_rolled_back(settings.home_folder, withdrawn, outcome)
+        page = run_page("a rollback", run_id, outcome)
+        create_markdown_artifact(page.as_markdown, key="rollback", description=page.title)
+    return {
+        "withdrawn": withdrawn.release_id,
+        "current": current.release_id,
+        "summary": Summary(outcome),
+    }

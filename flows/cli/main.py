@@ -59,7 +59,7 @@ def run(
     day = None if as_of is None else parse_day(as_of, "--as-of")
     settings.user_key()
     parameters = (day, settings.source, settings.raw, plan, accept, no_train)
-    run_end.night(out, run_flow(settings.home_folder, _nightly, *parameters))
+    run_end.run(out, run_flow(settings.home_folder, _nightly, *parameters))
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.errors import ContractError, UsageError
-from flows.cli import render
+from flows.cli import render, run_end
 from flows.cli.terminal import (
     Day,
     Format,
@@ -154,10 +154,8 @@ def backfill(
         settings.source,
         settings.raw,
     )
-    out.print(
-        f"{n_of(done['recomputed'], 'stage-day')} recomputed; "
-        f"release {done['release_id'] or 'none'}"
-    )
+    out.print(f"{n_of(done['recomputed'], 'stage-day')} recomputed")
+    run_end.run(out, done)
 
 
 def releases(home: HomeOption = None) -> None:
@@ -181,7 +179,7 @@ def rollback(home: HomeOption = None) -> None:
     if current is None:
         raise ContractError("there is no release to go back to: nothing was published yet")
     done = run_flow(settings.home_folder, _rollback, current.release_id)
-    out.print(f"{done['withdrawn']} is withdrawn; {done['current']} is current")
+    run_end.opening(out, done["summary"])
 
 
 def diff(

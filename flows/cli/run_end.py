@@ -52,8 +52,8 @@ def demo(
     )
 
 
-def night(out: Console, done: Mapping[str, Any]) -> None:
-    """The end of a night: what is current now, what became of its rows, and where to look."""
+def run(out: Console, done: Mapping[str, Any]) -> None:
+    """The end of a night or backfill: what came of it, what is next, and where to look."""
     if "summary" in done:
         opening(out, done["summary"])
     else:

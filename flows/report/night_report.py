@@ -9,9 +9,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
-from contracts.counts import n_of
 from contracts.segments import ACTIVE_DAYS, NEW_DAYS, SEGMENTS
 from contracts.splits import LATER_DAYS
 from contracts.tables import RELEASED_TABLES
@@ -26,6 +23,7 @@ from flows.report import summary
 from flows.report.charts import drifts, scoreboard
 from flows.report.cost import STEPS, Cost, usual_seconds
 from flows.report.outcome import of_night
+from flows.report.rendering import interval, number, render, seconds, shares, stage_rows
 from flows.report.sections import TREND, ReportSections
 from flows.report.summary import Summary
 from flows.storage.home import Home
@@ -206,9 +204,9 @@ class NightReport:
         return [
             (
                 step or "in all",
-                _seconds(self.cost.of(step)),
-                _seconds(usual_seconds(self.costs_before, step)),
-                *(_seconds(cost.of(step)) for cost in self.costs_before),
+                seconds(self.cost.of(step)),
+                seconds(usual_seconds(self.costs_before, step)),
+                *(seconds(cost.of(step)) for cost in self.costs_before),
             )
             for step in (None, *steps)
         ]
@@ -322,56 +320,12 @@ class NightReport:
 
     @property
     def stage_rows(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                s.stage,
-                f"{s.days:,}",
-                f"{s.recomputed:,}",
-                f"{s.rows_in:,}",
-                f"{s.rows_out:,}",
-                f"{s.seconds:.1f}",
-                f"{s.rows_in / s.seconds:,.0f}" if s.seconds else "reused",
-            )
-            for s in self.stages
-        ]
-
-
-def _seconds(value: float | None) -> str:
-    return "—" if value is None else f"{value:,.1f}"
-
-
-def cells(row: Sequence[Any]) -> str:
-    """A row of a Markdown table; a bar in a text does not end its cell."""
-    return " | ".join(str(cell).replace("|", "\\|") for cell in row)
-
-
-def number(value: float | None) -> str:
-    """Four significant digits, with commas between thousands."""
-    if value is None or value != value:
-        return "—"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-
-
-def shares(report: Mapping[str, Any]) -> str:
-    """How much of a task's score is the network's; of amounts, of the chance and of the amount."""
-    return ", ".join(f"{share:.0%}" for share in report.get("network_shares", [1.0]))
-
-
-def interval(difference: Mapping[str, float]) -> str:
-    """A difference and its interval, each with its sign and three significant digits."""
-
-    def signed(value: float) -> str:
-        if value != value:
-            return "—"
-        return f"{value:+,.0f}" if abs(value) >= 1000 else f"{value:+.3g}"
-
-    gain, low, high = (signed(difference[name]) for name in ("gain", "low", "high"))
-    return f"{gain} ({low} to {high})"
+        return stage_rows(self.stages)
 
 
 def as_markdown(report: NightReport) -> str:
     """The page as Markdown, for the Prefect UI."""
-    return _render("report.md.j2", report, {})
+    return render("report.md.j2", **_shown(report), pictures={})
 
 
 def write_report(report: NightReport, home: Home, pictures: str) -> Path:
@@ -387,27 +341,17 @@ def write_report(report: NightReport, home: Home, pictures: str) -> Path:
     }
     embedded |= {name: picture for name, picture in drawn.items() if picture is not None}
     page = home.report(report.as_of)
-    storage.write_text(page, _render("report.html.j2", report, embedded))
+    storage.remove(home.report_of_failure(report.as_of))
+    storage.write_text(page, render("report.html.j2", **_shown(report), pictures=embedded))
     return storage.local_path(page)
 
 
-def _render(template: str, report: NightReport, pictures: Mapping[str, str]) -> str:
-    environment = Environment(
-        loader=PackageLoader("flows.report", ""),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=template.endswith(".html.j2"),
-    )
-    environment.filters |= {
-        "cells": cells,
-        "n_of": n_of,
+def _shown(report: NightReport) -> dict[str, Any]:
+    """What the templates show besides pictures."""
+    return {
+        "night": report,
+        "tables": RELEASED_TABLES,
+        "trend": TREND,
+        "new_days": NEW_DAYS,
+        "active_days": ACTIVE_DAYS,
     }
-    return environment.get_template(template).render(
-        night=report,
-        pictures=pictures,
-        tables=RELEASED_TABLES,
-        trend=TREND,
-        new_days=NEW_DAYS,
-        active_days=ACTIVE_DAYS,
-    )

@@ -25,6 +25,8 @@ class Outcome:
     next_step: str
     is_good: bool = True
     """Whether nothing has to be done."""
+    has_failed: bool = False
+    """Whether analysts do not get what the run was for."""
 
 
 def of_night(
@@ -116,6 +118,7 @@ def of_failure(what: str, command: str, error: Exception, current: Release | Non
             "compare the numbers below. If they are right, raise the limit that they name for one "
             f"run and run `{command}` again; if not, have the logs or the mapping corrected first",
             is_good=False,
+            has_failed=True,
         )
     if isinstance(error, UsageError):
         advice = f"change what the message names, then run `{command}`"
@@ -123,7 +126,9 @@ def of_failure(what: str, command: str, error: Exception, current: Release | Non
         advice = f"once what was away answers again, run `{command}`: {AGAIN}"
     else:
         advice = f"correct what the message names, then run `{command}` again: {AGAIN}"
-    return Outcome(f"Failed: {what} has published nothing; {sees}.", advice, is_good=False)
+    return Outcome(
+        f"Failed: {what} has published nothing; {sees}.", advice, is_good=False, has_failed=True
+    )
 
 
 def message_of(error: Exception) -> tuple[str, ...]:
@@ -158,4 +163,5 @@ def of_rollback(withdrawn: Release, current: Release) -> Outcome:
         f"`nightjar diff {current.release_id} {withdrawn.release_id}` helps to find the cause; "
         "have it corrected before the next night, which computes the withdrawn days again",
         is_good=False,
+        has_failed=True,
     )

@@ -171,7 +171,7 @@ def alerts(raised: Sequence[str], findings: Sequence[str]) -> Part:
         return Part("Alerts", ("None, and nothing asks for a look",), "look")
     every = [*raised, *findings]
     lines = [
-        f"{n_of(len(raised), 'alert')}, {n_of(len(findings), 'finding')}",
+        f"{n_of(len(raised), 'alert') if raised else 'no alert'}, {n_of(len(findings), 'finding')}",
         *(_short(line) for line in every[: MOST_LINES - 1]),
     ]
     if len(every) > MOST_LINES - 1:
@@ -189,7 +189,7 @@ def dropped(reasons: Sequence[DropReason]) -> Part:
     """Of what landed tonight, what was dropped beyond what was usual on the seven days before."""
     n = sum(reason.tonight for reason in reasons)
     known = [reason for reason in reasons if reason.usual_share is not None]
-    title = f"Dropped beyond the usual of {DAYS_BEFORE} days"
+    title = f"Dropped beyond the usual of {DAYS_BEFORE} days" if known else "Dropped"
     if not n:
         return Part(title, ("No row was dropped tonight",), "data")
     in_all = f"{n_of(n, 'row')} dropped tonight, for {n_of(_kinds(reasons), 'reason')}"

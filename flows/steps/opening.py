@@ -27,19 +27,26 @@ def open_night(
     raw: Path | str | None,
     no_train: bool = False,
 ) -> Run:
-    """A night whose parameters are right.
+    """A night whose parameters are right; `check_night` looks at its files.
 
     Raises:
-        ContractError: a parameter, setting or mapping is not right, raw files are missing, or there
-            are too few days of them to train anything.
+        ContractError: a parameter, setting or mapping is not right.
     """
     day = as_day(as_of, "as_of") if as_of else default_as_of()
     leave_out = as_flag(no_train, "no_train") or None  # else the settings say
     settings = read_settings(source=as_path(source), raw=as_path(raw), no_train=leave_out)
-    run = Run(settings, day)
+    return Run(settings, day)
+
+
+def check_night(run: Run) -> None:
+    """Look at a night's files, and say what it is about.
+
+    Raises:
+        ContractError: raw files are missing, or there are too few days of them to train anything.
+    """
     run.look_at_files()
     log = get_run_logger()
-    log.info(f"night of {day}: {', '.join(t.name for t in run.context.tasks)}")
+    log.info(f"night of {run.as_of}: {', '.join(t.name for t in run.context.tasks)}")
     for task, why in run.context.switched_off.items():
         log.info(f"task {task} is switched off: {why}")
     days = run.days
@@ -49,7 +56,6 @@ def open_night(
         log.info(f"too little history to train: {line}")
     for line in by_user(trainable):
         log.info(f"measured on other users of the same days, and on later days {line}")
-    return run
 
 
 @contextmanager

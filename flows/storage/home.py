@@ -85,6 +85,13 @@ class Home:
     def report(self, as_of: date) -> str:
         return join(self.reports, f"{as_of}.html")
 
+    def report_of_failure(self, as_of: date) -> str:
+        """Of a night that failed, until the same night ends well."""
+        return join(self.reports, f"{as_of}-failed.html")
+
+    def report_of_backfill(self, first: date, last: date) -> str:
+        return join(self.reports, f"backfill-{first}-to-{last}.html")
+
     @property
     def mlflow_artifacts(self) -> str:
         """What MLflow keeps of trainings."""

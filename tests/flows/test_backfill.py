@@ -19,7 +19,9 @@ from flows.planning.stage_list import StageDays
 from flows.release.releases import Releases
 from flows.settings import read_settings
 from flows.state.schema import open_database
+from flows.steps import run_pages
 from flows.steps.candidate import Candidate, Written
+from flows.storage.home import Home
 from tests.flows.lakes import D1, D2
 
 SCORED = Written(ON_BRANCH[0], 1, {"model_id": NO_MODEL})
@@ -51,7 +53,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ..
     monkeypatch.setattr(past, "execute", execute)
     monkeypatch.setattr(past.publish, "audit", audit)
     monkeypatch.setattr(past.publish, "publish", publish)
-    monkeypatch.setattr(past, "create_markdown_artifact", lambda *given, **named: None)
+    monkeypatch.setattr(past, "report", lambda *given: {})
+    monkeypatch.setattr(run_pages, "create_markdown_artifact", lambda *given, **named: None)
     monkeypatch.setattr(past, "say", lambda line: None)
     monkeypatch.setattr(past, "read_settings", lambda **given: None)
     monkeypatch.setattr(past, "open_backfill", lambda *given: night)
@@ -67,6 +70,7 @@ def into(tmp_path: Path) -> Any:
         as_of=D2,
         run_id="run",
         days=None,
+        settings=SimpleNamespace(home_folder=Home.of(tmp_path / "home")),
         context=SimpleNamespace(
             settings=SimpleNamespace(chunk_days=92),
             mapping=SimpleNamespace(sources=(), mapped_tables=()),
@@ -126,3 +130,10 @@ def test_a_backfill_without_a_model_publishes_no_scores(
     assert str(error.value) == NO_MODEL_YET
     assert asked == []
     assert Releases(into(tmp_path).engine).current() is None
+    (page,) = (tmp_path / "home/reports").glob("*.html")
+    assert page.name == f"backfill-{D1}-to-{D1}.html"
+    first = (
+        f"<p><strong>Failed: the backfill of {D1} to {D1} has published nothing; there is no "
+        "release yet.</strong></p>"
+    )
+    assert first in page.read_text()

@@ -19,7 +19,7 @@ from contracts.tables import RELEASED_TABLES
 from contracts.tasks import TASKS, task_named
 from contracts.user_keys import DIGITS
 from flows.report import charts
-from flows.report.night_report import number
+from flows.report.rendering import number
 from flows.server.pages.queries import Pages
 from flows.settings import NightjarSettings
 

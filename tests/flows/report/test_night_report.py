@@ -12,7 +12,7 @@ import pytest
 from contracts.tables import USER_SCORES
 from contracts.tasks import task_named
 from flows.report.charts import Bin, histogram, quality
-from flows.report.night_report import cells, interval, number
+from flows.report.rendering import cells, interval, number
 from flows.report.sample import USERS, sample
 
 

@@ -170,6 +170,7 @@ def test_tasks_are_counted_beside_champion_constant_and_twin_with_their_names() 
 def test_alerts_come_before_findings_and_long_ones_are_cut() -> None:
     part = summary.alerts(["churn is off\nTo approve it: …"], [*"abcd", "word " * 40])
     assert part.lines == ("1 alert, 5 findings", "churn is off", "a", "b", "c", "and 2 more below")
+    assert summary.alerts([], ["a"]).lines == ("no alert, 1 finding", "a")
     assert summary.alerts([], ["word " * 40]).lines[1] == "word " * 21 + "word …"
     assert not summary.alerts([], []).needs_a_look
 

@@ -325,7 +325,7 @@ def check_shown(night: SimulatedNight, done: dict[str, Any], learnt: Sequence[Ta
     out = Console(file=io.StringIO(), width=200)
     outcome = {"as_of": night.as_of, "recomputed": 1, "release_id": "made"} | done
     run_end.demo(out, night.settings, outcome, {})
-    run_end.night(out, outcome)
+    run_end.run(out, outcome)
     run_end.parts(out, outcome)
 
 
