@@ -13,7 +13,7 @@ from contracts.counts import n_of
 from contracts.tables import NO_MODEL, USER_SCORES
 from flows.monitor.drop_reasons import DAYS_BEFORE, MIN_DAYS_BEFORE, DropReason
 from flows.release.changes import Changes
-from flows.report.cost import NIGHTS_BEFORE, STEPS, Cost, usual_seconds
+from flows.report.cost import NIGHTS_BEFORE, READING, STEPS, Cost, usual_seconds
 from flows.report.outcome import Outcome
 
 MOST_NAMES, MOST_LINES = 6, 5
@@ -232,7 +232,8 @@ def time(cost: Cost, before: Sequence[Cost], rows_in: int) -> Part:
         if len(before) < NIGHTS_BEFORE
         else f"Time, and usual of the {NIGHTS_BEFORE} nights before"
     )
-    rate = f", {rows_in / cost.seconds:,.0f} rows read per second" if rows_in else ""
+    is_read = bool(rows_in and READING in cost.by_step)
+    rate = f", {rows_in / cost.seconds:,.0f} rows read per second" if is_read else ""
     lines = [f"in all {_spent(cost.seconds, usual)}{rate}"]
     for step in STEPS:
         usual = usual_seconds(before, step)

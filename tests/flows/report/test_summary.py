@@ -12,7 +12,7 @@ from flows.monitor.drop_reasons import DropReason
 from flows.release.changes import Changes
 from flows.release.releases import Release
 from flows.report import summary
-from flows.report.cost import CLEANING, TRAINING, Cost
+from flows.report.cost import CLEANING, READING, TRAINING, Cost
 from flows.report.outcome import Outcome, of_night
 from flows.report.summary import Part, Summary
 
@@ -217,16 +217,17 @@ def test_on_a_first_night_nobody_knows_what_is_usual() -> None:
 
 
 def test_time_stands_beside_the_median_of_the_nights_before() -> None:
-    tonight = Cost(NIGHT, 100.0, {CLEANING: 30.0, TRAINING: 60.0})
+    tonight = Cost(NIGHT, 100.0, {READING: 5.0, CLEANING: 30.0, TRAINING: 60.0})
     before = [Cost(BEFORE, n, {TRAINING: n / 2}) for n in (50.0, 80.0, 900.0)]
     part = summary.time(tonight, before, 20_000)
     assert part.title == "Time, and usual of 3 nights before"
     assert part.lines == (
         "in all 100 s, usually 80 s, 200 rows read per second",
+        "reading raw files 5 s, usually 0 s",
         "cleaning 30 s, usually 0 s",
         "training 60 s, usually 40 s",
     )
-    assert summary.time(tonight, [], 0).lines[0] == "in all 100 s"
+    assert summary.time(Cost(NIGHT, 9.0, {}), [], 20_000).lines == ("in all 9 s",)  # all reused
 
 
 def test_a_terminal_has_a_line_for_each_part() -> None:
