@@ -35,6 +35,7 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
             "gate_min_rows",
             "devices",
             "bootstrap_samples",
+            "rows_per_second",
         ),
     ),
     (
@@ -61,6 +62,7 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
         lambda value: value is None or value > 0,
         ("max_grad_norm",),
     ),
+    ("above 0, or none for no budget", lambda value: value is None or value > 0, ("minutes",)),
     ("1 or more, or none", lambda value: value is None or value >= 1, ("student_width",)),
     ("0 to 1", lambda value: value is not None and 0 <= value <= 1, ("student_soft",)),
     (
@@ -206,6 +208,9 @@ class MachineConfig:
     """Processes that train one model together, each on its part of every batch: GPUs, or cores."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the products while training; float32 where the processor has no other."""
+    rows_per_second: int = 4000
+    """Rows that the network is expected to learn from in a second, by which `train.minutes` become
+    rows. The report says what was measured."""
     checkpoint_seconds: float = 300.0
     """Between two states from which a training that was killed can go on."""
 
@@ -220,6 +225,9 @@ class TrainConfig:
     optimiser: OptimiserConfig = OptimiserConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     machine: MachineConfig = MachineConfig()
+    minutes: float | None = 60.0
+    """Budget of the network's training: where examples are too many, it learns from a share of
+    them for fewer epochs, as far as `machine.rows_per_second` says; none: from all."""
     mixture: Literal["mixture", "network", "twin"] = "mixture"
     """What scores: the best mixture of the network and boosted trees per task, either alone."""
     seed: int = 0

@@ -13,6 +13,7 @@ import torch
 from contracts.counts import n_of
 from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
+from contracts.train_config import TrainConfig
 from contracts.training import untrained
 from models.artifact.model import Model, load_model, save_model
 from models.distributed import rank
@@ -23,8 +24,10 @@ from models.evaluation.model_test import Members, evaluate_model
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
+from models.training.budget import budget_of
 from models.training.mixture_fit import FittedMixture, fit_members, fit_mixture
-from models.training.multi_task import Chosen, Fitted, NoTrainableTask, choose_tasks
+from models.training.multi_task import Fitted
+from models.training.task_choice import Chosen, NoTrainableTask, choose_tasks
 
 _LOG = logging.getLogger(__name__)
 
@@ -79,6 +82,12 @@ def _log_tasks(chosen: Chosen) -> None:
             "from some users and are tested on others of the same days"
         )
     _LOG.info(f"training {n_of(len(chosen.tasks), 'task')} on {_span(chosen)}")
+    if chosen.budget is not None and chosen.budget.is_tight:
+        share, n_rows = chosen.sampling.share, chosen.budget.n_rows
+        _LOG.info(
+            f"the network learns from {share:.1%} of {n_rows:,} rows, and all positive ones of "
+            f"rare tasks, in {n_of(chosen.budget.max_epochs, 'epoch')}: train.minutes says how long"
+        )
 
 
 def _evaluated(
@@ -115,6 +124,7 @@ def _description(chosen: Chosen, fitted: Fitted, model: Model) -> dict[str, Any]
         "skipped": chosen.skipped,
         "history": fitted.history,
         "student": fitted.student,
+        "budget": _budget(model.config, chosen, fitted),
         "towers": {name: asdict(refit) for name, refit in fitted.towers.items()},
         "calibrations": {name: c.method for name, c in model.calibrations.items()},
         "rows": {name: n["train"] for name, n in chosen.rows.items()},
@@ -126,6 +136,20 @@ def _description(chosen: Chosen, fitted: Fitted, model: Model) -> dict[str, Any]
             for name, s in chosen.splits.items()
         },
         "config": asdict(model.config),
+    }
+
+
+def _budget(config: TrainConfig, chosen: Chosen, fitted: Fitted) -> dict[str, Any]:
+    """How much was learned from, and how fast."""
+    budget = chosen.budget or budget_of(config.changed(minutes=None), 0, {})
+    return {
+        "minutes": config.minutes,
+        "rows": budget.n_rows,
+        "share": budget.sampling.share,
+        "whole_positives": list(budget.sampling.rare),
+        "max_epochs": budget.max_epochs,
+        "rows_per_second": round(fitted.rows_per_second),
+        "expected_rows_per_second": config.machine.rows_per_second,
     }
 
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from models.data.encoders import Encoded, Encoder
-from models.data.label_layout import Cuts, Layout, days_of
+from models.data.label_layout import Cuts, Labels, Layout, days_of
+from models.data.sampling import ALL_ROWS, Sampling, Weights
 
 POOL_ROWS = 131_072
 """Rows that are shuffled together where examples are streamed: row groups come in a random order,
@@ -41,6 +42,8 @@ class Batch:
     vectors: Tensor
     labels: Tensor
     """(B, W): NaN where a label is null or does not count."""
+    weights: Tensor
+    """(B,): how much a row counts in the loss (`models/data/sampling.py`)."""
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(getattr(self, f.name).to(device) for f in fields(self)))
@@ -66,7 +69,10 @@ def together(batches: Sequence[Batch]) -> Batch:
     return Batch(*(torch.cat([getattr(b, f.name) for b in batches]) for f in fields(Batch)))
 
 
-def to_batch(encoded: Encoded, labels: np.ndarray) -> Batch:
+def to_batch(encoded: Encoded, labels: np.ndarray, weights: Weights | None = None) -> Batch:
+    """Encoded rows with labels (B, W) and weights (B,), all 1 unless they are given."""
+    if weights is None:
+        weights = np.ones(len(labels), np.float32)
     return Batch(
         torch.from_numpy(encoded.numeric),
         torch.from_numpy(encoded.ids),
@@ -77,6 +83,7 @@ def to_batch(encoded: Encoded, labels: np.ndarray) -> Batch:
         torch.from_numpy(encoded.tokens),
         torch.from_numpy(encoded.vectors),
         torch.from_numpy(labels.astype(np.float32)),
+        torch.from_numpy(weights),
     )
 
 
@@ -106,7 +113,7 @@ def _may_hold(file: pq.ParquetFile, group: int, days: Sequence[date]) -> bool:
 
 
 class Examples:
-    """Batches of the rows that have a label which counts.
+    """Batches of the rows that have a label which counts, or of a sample of them.
 
     Shuffled anew each epoch, from the seed and the epoch alone. Examples that fit into memory are
     shuffled whole; of others, row groups in a random order fill a pool, and the rows of a pool are
@@ -124,11 +131,11 @@ class Examples:
         encoder: Encoder,
         batch_size: int,
         seed: int | None = None,
-        rank: int = 0,
-        n_ranks: int = 1,
+        sampling: Sampling = ALL_ROWS,
     ):
         self.files, self.layout, self.cuts, self.encoder = files, layout, cuts, encoder
-        self.batch_size, self.seed, self.rank, self.n_ranks = batch_size, seed, rank, n_ranks
+        self.batch_size, self.seed, self.sampling = batch_size, seed, sampling
+        self.rank, self.n_ranks = 0, 1
         self.epoch, self._skipped = 0, 0
         self._kept: Batch | None = None
 
@@ -171,7 +178,7 @@ class Examples:
         first = next(self._tables(self._groups), None)
         if first is None:
             return True
-        rows = sum(n for _, _, n in self._groups)
+        rows = self.sampling.share * sum(n for _, _, n in self._groups)
         return rows * self._pool([first.slice(0, 64)]).n_bytes / min(len(first), 64) <= KEPT_BYTES
 
     @cached_property
@@ -205,11 +212,16 @@ class Examples:
         """Rows of row groups with a label that counts, where there are any."""
         for path, i, _ in groups:
             table = pq.ParquetFile(path).read_row_group(i)
-            labels = self.layout.counted(table, self.cuts)
-            kept = table.filter(pa.array(~np.isnan(labels).all(axis=1)))
+            labels, weights = self._counted(table)
+            kept = table.filter(pa.array((weights > 0) & ~np.isnan(labels).all(axis=1)))
             if kept.num_rows:
                 yield kept
 
     def _pool(self, tables: Sequence[pa.Table]) -> Batch:
         rows = pa.concat_tables(tables)
-        return to_batch(self.encoder.encode(rows), self.layout.counted(rows, self.cuts))
+        return to_batch(self.encoder.encode(rows), *self._counted(rows))
+
+    def _counted(self, rows: pa.Table) -> tuple[Labels, Weights]:
+        """Labels (B, W) and weights (B,) of some rows."""
+        labels = self.layout.counted(rows, self.cuts)
+        return labels, self.sampling.weights(rows, labels, self.layout)

@@ -22,7 +22,7 @@ from models.evaluation.held_out import held_out_rows
 from models.evaluation.metrics import MAIN_METRIC, gain_over, metrics
 from models.progress import without_progress
 from models.training.mixture_fit import fit_members, fit_mixture
-from models.training.multi_task import choose_tasks
+from models.training.task_choice import choose_tasks
 
 _LOG = logging.getLogger(__name__)
 

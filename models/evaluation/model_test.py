@@ -36,7 +36,7 @@ from models.evaluation.metrics import (
     metrics,
     rank_metric,
 )
-from models.evaluation.plots import draw_importance, draw_reliability
+from models.evaluation.plots import Reliability, draw_importance, draw_reliability
 from models.evaluation.segments import SEGMENT_ROWS
 
 _LOG = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ class _Evaluation:
         self._model, self._champion = model, champion
         self.tasks: dict[str, dict[str, Any]] = {}
         """Per task what the report says of it."""
-        self.reliability: dict[str, tuple[Array, Array]] = {}
-        """Per binary task its scores and labels, (n,) each."""
+        self.reliability: dict[str, Reliability] = {}
+        """Of each binary task."""
         self._own, self._champions = Evidence(), Evidence()
         self._against_champion: dict[str, Comparison] = {}
 
@@ -134,7 +134,7 @@ class _Evaluation:
             self._against_champion[task.name] = _compare(rows, losses, other, model)
             _judge(self._champions, model, task, rows, by_champion.scores, other, constant)
         if "" in scores:
-            self.reliability[task.name] = (scores[""], labels)
+            self.reliability[task.name] = Reliability(scores[""], labels, rows.users)
 
     def _can_compare(self, champion: Model, task: Task) -> bool:
         """Whether the champion publishes the task, of the same classes, and has seen none of its

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,35 @@ def draw_curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     plt.close(figure)
 
 
-def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> None:
-    """Predicted against seen frequency in ten bins of equal size, per binary task."""
+Z = 1.96
+"""Standard deviations of the normal distribution between which 95 % lie."""
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Test rows of a binary task, (n,) each."""
+
+    scores: Array
+    labels: Array
+    users: np.ndarray
+    """A number for each user."""
+
+    def bins(self, n_bins: int = 10) -> tuple[Array, Array, Array, Array]:
+        """Of bins of equal size, mean score, seen frequency, and its 95 % interval (Wilson, 1927),
+        for which the rows of one user count as one."""
+        parts = np.array_split(np.argsort(self.scores, kind="stable"), n_bins)
+        parts = [part for part in parts if len(part)]
+        predicted = np.array([self.scores[part].mean() for part in parts])
+        seen = np.array([self.labels[part].mean() for part in parts])
+        n = np.array([len(np.unique(self.users[part])) for part in parts], np.float64)
+        middle = (seen + Z**2 / (2 * n)) / (1 + Z**2 / n)
+        half = Z * np.sqrt(seen * (1 - seen) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
+        return predicted, seen, middle - half, middle + half
+
+
+def draw_reliability(tasks: Mapping[str, Reliability], path: Path) -> None:
+    """Predicted against seen frequency in ten bins of equal size, with the 95 % interval of what
+    was seen, per binary task."""
     columns = min(max(len(tasks), 1), 4)
     lines = -(-max(len(tasks), 1) // columns)
     figure, axes = plt.subplots(
@@ -49,13 +77,12 @@ def draw_reliability(tasks: Mapping[str, tuple[Array, Array]], path: Path) -> No
     )
     for axis in axes.flat[len(tasks) :]:
         axis.set_axis_off()
-    for axis, (name, (scores, labels)) in zip(axes.flat, tasks.items(), strict=False):
-        bins = np.array_split(np.argsort(scores, kind="stable"), 10)
-        predicted = [scores[b].mean() for b in bins if len(b)]
-        seen = [labels[b].mean() for b in bins if len(b)]
-        top = max(*predicted, *seen, 1e-3) * 1.05
+    for axis, (name, rows) in zip(axes.flat, tasks.items(), strict=False):
+        predicted, seen, low, high = rows.bins()
+        top = max(predicted.max(), high.max(), 1e-3) * 1.05
         axis.plot([0, top], [0, top], color="grey", linewidth=0.8)
-        axis.plot(predicted, seen, marker="o")
+        reach = np.maximum(np.stack([seen - low, high - seen]), 0)
+        axis.errorbar(predicted, seen, yerr=reach, marker="o", elinewidth=0.8, capsize=2)
         axis.set(title=name, xlabel="predicted", ylabel="seen", xlim=(0, top), ylim=(0, top))
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,9 +14,10 @@ from torch import Tensor
 
 from contracts.kinds import Binary, Count, ZeroInflatedLogNormal
 from contracts.tasks import Task
-from models.data.label_layout import Layout, labelled, task_labels
+from models.data.label_layout import labelled, task_labels
 from models.network.calibration import Calibration
 from models.network.heads import CountHead, Head
+from models.training.task_choice import Chosen
 
 MIN_ROWS = 100
 """Fewer labelled rows than this leave the scores as they are."""
@@ -27,18 +30,73 @@ Rows = tuple[Tensor, Tensor]
 """Outputs (n, K) and labels, (n,) or (n, C)."""
 
 
-def fit_calibration(task: Task, head: Head, days: Sequence[Rows]) -> Calibration:
+PRIOR_USERS = 50.0
+"""Users whom the training rate counts for beside those of validation days, which may have drifted
+away from it."""
+SLOPE_DEVIATION = 0.5
+"""Standard deviation of the logarithm of a slope before any row is looked at."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is expected of a binary task before its validation rows are looked at: few of them
+    should not say alone how frequent it is."""
+
+    rate: float
+    """Of the training labels."""
+    users: float = PRIOR_USERS
+    """How many users the rate counts for."""
+    rows_per_user: float = 1.0
+    """Rows of one user say the same again, so they count as one."""
+
+    def n_users(self, n_rows: int) -> float:
+        return n_rows / self.rows_per_user
+
+    def loss(self, outputs: Tensor, slopes: np.ndarray) -> float:
+        """What is added to the mean loss of calibrated outputs (n, 1): the users' log loss of the
+        mean score, and the improbability of the logarithms of the slopes."""
+        n_users = self.n_users(len(outputs))
+        mean = float(torch.sigmoid(outputs[:, 0].double()).mean().clamp(1e-6, 1 - 1e-6))
+        log_loss = -self.rate * np.log(mean) - (1 - self.rate) * np.log(1 - mean)
+        improbable = float((slopes**2).sum()) / (2 * SLOPE_DEVIATION**2)
+        return float(self.users * log_loss + improbable) / n_users
+
+
+def priors_of(chosen: Chosen) -> dict[str, Prior]:
+    """Per binary task what its training labels say.
+
+    Of a task that is split by user, training rows are of the same days as validation rows: their
+    rate counts for as many users as it was taken from.
+    """
+    priors = {}
+    for task in chosen.tasks:
+        if isinstance(task.kind, Binary):
+            split, rows = chosen.splits[task.name], chosen.rows.get(task.name, {})
+            users = PRIOR_USERS
+            if split.by_user:
+                users = max(rows.get("train", 0) / len(split.train), PRIOR_USERS)
+            priors[task.name] = Prior(float(chosen.labels[task.name].mean()), users)
+    return priors
+
+
+def fit_calibration(
+    task: Task, head: Head, days: Sequence[Rows], prior: Prior | None = None
+) -> Calibration:
     """The calibration of a task, fitted on the labelled rows of all validation days.
 
     Among the methods that fit its kind, the one is taken that has the smallest loss on rows it was
     not fitted on: those of the last day, where there are two days with rows enough, else each fifth
-    row in turn. Slopes stay above 0, so that the ranking is never turned round. Amounts are scaled
-    so that they sum to what was seen, by 5 at most.
+    row in turn. Where rows are few, a `prior` keeps the mean of a binary task near its training
+    rate, and slopes near 1. Slopes stay above 0, so that the ranking is never turned round. Amounts
+    are scaled so that they sum to what was seen, by 5 at most.
     """
     if sum(len(y) for _, y in days) < MIN_ROWS:
         return Calibration()
     outputs, labels = (torch.cat([day[k] for day in days]) for k in (0, 1))
-    methods = _methods(task, len(labels))
+    if prior is not None:  # a user has one row a day at most
+        most = max(len(y) for _, y in days)
+        prior = replace(prior, rows_per_user=len(labels) / most)
+    methods = _methods(task, len(labels), prior)
     best = methods["Platt"]
     if len(methods) > 1:
         losses = {
@@ -60,11 +118,16 @@ def fit_calibration(task: Task, head: Head, days: Sequence[Rows]) -> Calibration
 Fit = Callable[[Head, Tensor, Tensor], Calibration]
 
 
-def _methods(task: Task, n: int) -> Mapping[str, Fit]:
+def _methods(task: Task, n: int, prior: Prior | None) -> Mapping[str, Fit]:
     if not isinstance(task.kind, Binary):
         return {"Platt": platt}
-    methods: dict[str, Fit] = {"Platt": platt, "temperature": temperature, "beta": beta}
-    return methods | ({"isotonic": isotonic} if n >= MIN_ISOTONIC else {})
+    methods: dict[str, Fit] = {
+        "Platt": partial(platt, prior=prior),
+        "temperature": partial(temperature, prior=prior),
+        "beta": partial(beta, prior=prior),
+    }
+    n_users = n if prior is None else prior.n_users(n)
+    return methods | ({"isotonic": isotonic} if n_users >= MIN_ISOTONIC else {})
 
 
 def _held_out(days: Sequence[Rows]) -> list[tuple[Rows, Rows]]:
@@ -80,30 +143,32 @@ def _held_out(days: Sequence[Rows]) -> list[tuple[Rows, Rows]]:
     ]
 
 
-def platt(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
+def platt(head: Head, outputs: Tensor, labels: Tensor, prior: Prior | None = None) -> Calibration:
     """Slope and shift."""
     x = _smallest(
         head, outputs, labels, 2,
-        lambda x: Calibration(slope=float(np.exp(x[0])), shift=float(x[1])),
+        lambda x: Calibration(slope=float(np.exp(x[0])), shift=float(x[1])), prior,
     )  # fmt: skip
     slope = float(np.clip(np.exp(x[0]), 0.01, 5.0))
     return Calibration(slope=slope, shift=float(np.clip(x[1], -5.0, 5.0)))
 
 
-def temperature(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
+def temperature(
+    head: Head, outputs: Tensor, labels: Tensor, prior: Prior | None = None
+) -> Calibration:
     """The slope alone."""
-    x = _smallest(head, outputs, labels, 1, lambda x: Calibration(slope=float(np.exp(x[0]))))
+    x = _smallest(head, outputs, labels, 1, lambda x: Calibration(slope=float(np.exp(x[0]))), prior)
     return Calibration(slope=float(np.clip(np.exp(x[0]), 0.01, 5.0)))
 
 
-def beta(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
+def beta(head: Head, outputs: Tensor, labels: Tensor, prior: Prior | None = None) -> Calibration:
     """A slope for either side, and a shift."""
 
     def calibration_of(x: np.ndarray) -> Calibration:
         slope, fall = np.clip(np.exp(x[:2]), 0.01, 5.0)
         return Calibration(float(slope), float(np.clip(x[2], -5.0, 5.0)), fall=float(fall))
 
-    return calibration_of(_smallest(head, outputs, labels, 3, calibration_of))
+    return calibration_of(_smallest(head, outputs, labels, 3, calibration_of, prior))
 
 
 def isotonic(head: Head, outputs: Tensor, labels: Tensor) -> Calibration:
@@ -130,12 +195,17 @@ def _smallest(
     labels: Tensor,
     n: int,
     calibration_of: Callable[[np.ndarray], Calibration],
+    prior: Prior | None = None,
 ) -> np.ndarray:
-    """Where the loss is smallest, with a little pull towards no change, (n,)."""
+    """Where the loss is smallest, with a little pull towards no change, (n,): logarithms of slopes,
+    then, of two or more, a shift."""
 
     def loss(x: np.ndarray) -> float:
-        value = calibration_losses(head, head.calibrated(outputs, calibration_of(x)), labels).mean()
-        return float(value) + 1e-3 * float((x**2).sum())
+        calibrated = head.calibrated(outputs, calibration_of(x))
+        value = float(calibration_losses(head, calibrated, labels).mean())
+        if prior is not None:
+            value += prior.loss(calibrated, x[: max(n - 1, 1)])
+        return value + 1e-3 * float((x**2).sum())
 
     optimum = minimize(
         loss,
@@ -160,9 +230,12 @@ def calibration_losses(head: Head, outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def calibrate(
-    layout: Layout, heads: Mapping[str, Head], days: Sequence[tuple[Mapping[str, Tensor], Tensor]]
+    chosen: Chosen,
+    heads: Mapping[str, Head],
+    days: Sequence[tuple[Mapping[str, Tensor], Tensor]],
 ) -> dict[str, Calibration]:
     """Fit every task on its labelled rows: per validation day outputs by task and labels (n, W)."""
+    layout, priors = chosen.layout, priors_of(chosen)
     with torch.inference_mode():
         calibrations = {}
         for task in layout.tasks:
@@ -172,5 +245,7 @@ def calibrate(
                 known = labelled(values)
                 if known.any():
                     rows.append((outputs[task.name][known], values[known]))
-            calibrations[task.name] = fit_calibration(task, heads[task.name], rows)
+            calibrations[task.name] = fit_calibration(
+                task, heads[task.name], rows, priors.get(task.name)
+            )
         return calibrations

@@ -24,7 +24,8 @@ from contracts.specs import TrainSpec, TuneSpec
 from contracts.train_config import PATHS, TrainConfig
 from models.progress import without_progress
 from models.training.lightning_module import MultiTaskModule
-from models.training.multi_task import choose_tasks, fit_model
+from models.training.multi_task import fit_model
+from models.training.task_choice import choose_tasks
 
 _LOG = logging.getLogger(__name__)
 

@@ -41,6 +41,26 @@ class EpochLines(Callback):
             )
 
 
+class Speed(Callback):
+    """Notes how many rows a second the network learns from, validation included."""
+
+    def __init__(self) -> None:
+        self._n_rows, self._started = 0, 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any,
+        batch_idx: int,
+    ) -> None:  # fmt: skip
+        self._n_rows += len(batch) * trainer.world_size
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if isinstance(pl_module, MultiTaskModule):
+            pl_module.rows_per_second = self._n_rows / max(time.monotonic() - self._started, 1e-9)
+
+
 class Resumable(Callback):
     """Keeps where training is: every so many seconds, and when it is asked to end (SIGTERM).
 
@@ -113,8 +133,8 @@ def fit(
         filename="best", enable_version_counter=False,
         save_on_train_epoch_end=False,  # while the mean of the weights is in their place
     )  # fmt: skip
-    _run(module, data, config, config.optimiser.max_epochs, folder, [
-        TaskEarlyStopping(config.optimiser.patience), best, EpochLines(), *callbacks])  # fmt: skip
+    own = [TaskEarlyStopping(config.optimiser.patience), best, EpochLines(), Speed()]
+    _run(module, data, config, config.optimiser.max_epochs, folder, [*own, *callbacks])
     saved = torch.load(best.best_model_path, weights_only=True)
     module.load_state_dict(saved["state_dict"])
     module.network.cpu()

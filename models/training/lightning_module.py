@@ -47,6 +47,8 @@ class MultiTaskModule(pl.LightningModule):
         the best so far."""
         self.stopped: set[str] = set()
         """Tasks that have stopped early (`models/training/tower_refit.py`)."""
+        self.rows_per_second = 0.0
+        """How fast the trunk was trained; 0 before it was."""
         self._sums: dict[str, list[Tensor]] = {}
         self._resumed: dict[str, Any] | None = None
         self._mean: RunningMean | None = None
@@ -65,7 +67,7 @@ class MultiTaskModule(pl.LightningModule):
         if self.balance.cuts:  # what lies before the cut gets the balanced direction alone
             leaf, inputs = shared.detach().requires_grad_(), inputs.detach()
         outputs = self.network.of_tasks(self.network.trunk.split(leaf), inputs)
-        losses = self.scaled_losses(outputs, batch.labels)
+        losses = self.scaled_losses(outputs, batch)
         if not losses:  # a batch, or a rank's part of it, may have none
             return shared.sum() * 0.0
         self.check_finite(losses)
@@ -94,14 +96,14 @@ class MultiTaskModule(pl.LightningModule):
                 f"(train.optimiser.max_grad_norm is {clipped})"
             )
 
-    def scaled_losses(self, outputs: Mapping[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def scaled_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Loss over the constant's of each task that has labels and has not stopped.
 
         The mean is over a task's own labelled rows, so that rare labels count as common ones do.
         """
         return {
             name: loss / self.scales[name]
-            for name, (loss, _) in self.losses(outputs, labels).items()
+            for name, (loss, _) in self.losses(outputs, batch).items()
             if name not in self.stopped
         }
 
@@ -126,39 +128,47 @@ class MultiTaskModule(pl.LightningModule):
         self.stopped.add(name)
 
     def _distance(self, teacher: Network, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
-        """Mean square between both networks' outputs over rows, labelled or not, and tasks, ()."""
+        """Mean square between both networks' outputs over rows, labelled or not, by their weights,
+        and over tasks, ()."""
         with torch.no_grad():
             targets = teacher.to(self.device)(batch)
         gaps = [
-            (outputs[task.name].float() - targets[task.name].float().unsqueeze(1)).square().mean()
+            (outputs[task.name].float() - targets[task.name].float().unsqueeze(1))
+            .square()
+            .flatten(1)
+            .mean(1)
             for task in self.tasks
         ]
-        return torch.stack(gaps).mean()
+        of_row = torch.stack(gaps).mean(0)
+        return (of_row * batch.weights).sum() / batch.weights.sum()
 
-    def losses(
-        self, outputs: Mapping[str, Tensor], labels: Tensor
-    ) -> dict[str, tuple[Tensor, int]]:
-        """Mean loss over labelled rows and members, and how many rows, for tasks that have any.
+    def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, tuple[Tensor, int]]:
+        """Mean loss over labelled rows, by their weights, and over members, and how many rows, for
+        tasks that have any.
 
         Outputs are (B, M, K), or (B, K) of the ensemble as a whole.
         """
         losses = {}
         for task in self.tasks:
-            known = task_labels(labels, self.network.layout.slices[task.name])
+            known = task_labels(batch.labels, self.network.layout.slices[task.name])
             rows = labelled(known).nonzero()[:, 0]
             n = len(rows)
             if n:
-                predicted = outputs[task.name].float()
+                predicted, weights = outputs[task.name].float(), batch.weights
                 if n < len(known):
                     predicted, known = predicted.index_select(0, rows), known.index_select(0, rows)
+                    weights = weights.index_select(0, rows)
                 if predicted.ndim == 3:
-                    known = known.repeat_interleave(predicted.shape[1], dim=0)
+                    members = predicted.shape[1]
+                    known = known.repeat_interleave(members, dim=0)
+                    weights = weights.repeat_interleave(members, dim=0)
                     predicted = predicted.flatten(0, 1)
-                losses[task.name] = (self.network.heads[task.name].loss(predicted, known).mean(), n)
+                each = self.network.heads[task.name].loss(predicted, known)
+                losses[task.name] = ((each * weights).sum() / weights.sum(), n)
         return losses
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        for name, (loss, n) in self.losses(self.network(batch), batch.labels).items():
+        for name, (loss, n) in self.losses(self.network(batch), batch).items():
             self._add(name, loss * n / self.scales[name], n)
 
     def on_validation_start(self) -> None:

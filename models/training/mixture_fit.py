@@ -29,7 +29,8 @@ from models.distributed import rank
 from models.network.calibration import Calibration
 from models.network.heads import Head
 from models.training.calibration_fit import calibrate, calibration_losses
-from models.training.multi_task import Chosen, Fitted, fit_encoder, fit_model
+from models.training.multi_task import Fitted, fit_encoder, fit_model
+from models.training.task_choice import Chosen
 from models.training.tree_fit import fit_all
 from models.trees.mixtures import Weights, mixed, n_weights
 from models.trees.task_trees import TaskTrees
@@ -99,27 +100,26 @@ def fit_mixture(
     network: Model, trees: Mapping[str, TaskTrees], files: Sequence[str], chosen: Chosen
 ) -> FittedMixture:
     """Mix a network with trees that were fitted on the same days and with its encoder."""
-    cuts = chosen.cuts("valid", network.config.evaluation.test_max_rows)
     alone = replace(
         network,
         trees=trees,
         weights={task.name: (0.0,) * n_weights_of(network, task) for task in network.tasks},
         calibrations=dict.fromkeys(trees, Calibration()),
     )
-    return FittedMixture(with_trees(network, trees, files, cuts), network, alone)
+    return FittedMixture(with_trees(network, trees, files, chosen), network, alone)
 
 
 def with_trees(
-    network: Model, trees: Mapping[str, TaskTrees], files: Sequence[str], cuts: Cuts
+    network: Model, trees: Mapping[str, TaskTrees], files: Sequence[str], chosen: Chosen
 ) -> Model:
-    """The model that scores by the mixtures that do best on the validation rows of `cuts`, by the
-    network alone or by trees alone, as `mixture` says; calibrated on the same rows.
-    """
+    """The model that scores by the mixtures that do best on the validation rows, by the network
+    alone or by trees alone, as `mixture` says; calibrated on the same rows."""
     choice = network.config.mixture
     if choice == "network":
         return network
     halves = {task.name: _HALF * n_weights_of(network, task) for task in network.tasks}
     both = replace(network, trees=trees, weights=halves)
+    cuts = chosen.cuts("valid", network.config.evaluation.test_max_rows)
     days = list(_days(both, files, cuts))
     weights: dict[str, Weights] = {}
     for task in network.tasks:
@@ -139,7 +139,7 @@ def with_trees(
         )
         for day in days
     ]  # fmt: skip
-    calibrations = calibrate(model.layout, model.network.heads, mixtures)
+    calibrations = calibrate(chosen, model.network.heads, mixtures)
     needed = {name: of for name, of in trees.items() if any(w < 1 for w in weights[name])}
     return replace(
         model,

@@ -1,227 +1,44 @@
-"""Which tasks can be trained, and fitting one network to them: encoders, weights, calibration."""
+"""Fitting one network to the tasks that were chosen: encoder, weights, calibration."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
-from contracts.errors import ContractError, NightjarError
-from contracts.kinds import MultiLabel
+from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
-from contracts.splits import Cut, Split, split_days, too_few
-from contracts.tasks import Task, task_named
+from contracts.tasks import Task
 from contracts.train_config import TrainConfig
 from models.artifact.model import Model, load_model
 from models.data import encoders
 from models.data.batches import Examples, read_batches
 from models.data.label_layout import (
-    Cuts,
-    Layout,
-    columns_of,
     days_of,
-    frequent_classes,
     in_cuts,
-    labelled,
 )
 from models.distributed import n_ranks, rank
 from models.network.network import Network
 from models.training.calibration_fit import calibrate
 from models.training.lightning_fit import fit
 from models.training.lightning_module import ExampleData, MultiTaskModule
+from models.training.task_choice import Chosen
 from models.training.tower_refit import Refitted
 from models.training.warm_start import may_start_from, start_from
 
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass
-class Chosen:
-    """Tasks that can be trained tonight, with their days; and why the others cannot."""
-
-    layout: Layout
-    splits: dict[str, Split]
-    skipped: dict[str, str] = field(default_factory=dict)
-    labels: dict[str, Tensor] = field(default_factory=dict)
-    """Training labels per task, (n,), or (n, C) for a multi-label task; of many, a sample."""
-    rows: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Labelled rows per task, of `train`, `valid` and `test`."""
-
-    @property
-    def tasks(self) -> tuple[Task, ...]:
-        return self.layout.tasks
-
-    @property
-    def train_cuts(self) -> Cuts:
-        return self.cuts("train")
-
-    @property
-    def valid_cuts(self) -> Cuts:
-        return self.cuts("valid")
-
-    def cuts(self, part: str, max_rows: int | None = None) -> Cuts:
-        """The rows of a part; with `max_rows` no more than about so many of any task, chosen by a
-        hash of user and day."""
-        cuts = {}
-        for task in self.tasks:
-            n = self.rows.get(task.name, {}).get(part, 0)
-            share = 1.0 if max_rows is None or n <= max_rows else max_rows / n
-            cuts[task.name] = self.splits[task.name].cut(part, share)
-        return cuts
-
-    def only(self, name: str) -> Chosen:
-        """The same rows and labels of one task. It no longer stays within another."""
-        (task,) = (t for t in self.tasks if t.name == name)
-        return Chosen(
-            self.layout.only(task),
-            {name: self.splits[name]},
-            {},
-            {name: self.labels[name]},
-            {name: self.rows.get(name, {})},
-        )
-
-
-class NoTrainableTask(ContractError):
-    """No task has days and labels enough."""
-
-    def __init__(self, skipped: Mapping[str, str]):
-        self.skipped = dict(skipped)
-        lines = (f"  {name}: {why}" for name, why in skipped.items())
-        super().__init__("\n".join(["no task can be trained:", *lines]))
-
-
-def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
-    """Split each task by time, or where history is too short by user, and leave out those without
-    labels enough in every part.
-
-    Without `by_user` tasks that would be split by user are left out as well.
-
-    Raises:
-        NoTrainableTask: that leaves no task.
-    """
-    tasks = [task_named(name) for name in spec.tasks]
-    possible = {
-        task.name: split_days(task, spec.as_ofs_of(task), spec.known_until, spec.settle_days)
-        for task in tasks
-    }
-    usable: list[Usable] = []
-    skipped: dict[str, str] = {}
-    for task in tasks:
-        split = possible[task.name]
-        if split is None or (split.by_user and not by_user):
-            times = "once" if split is None else "three times"
-            skipped[task.name] = (
-                f"too little history: {task.closes_after} days until a label is known, and "
-                f"{spec.settle_days} for late rows, do not fit {times} behind an example day"
-            )
-            continue
-        outcome = _usable(spec, task, split.within(possible.get(task.within or "")))
-        if isinstance(outcome, Usable):
-            usable.append(outcome)
-        else:
-            skipped[task.name] = outcome
-    if not usable:
-        raise NoTrainableTask(skipped)
-    layout = Layout(
-        tuple(u.task for u in usable),
-        {u.task.name: u.classes for u in usable if u.classes is not None},
-    )
-    return Chosen(
-        layout,
-        {u.task.name: u.split for u in usable},
-        skipped,
-        {u.task.name: u.labels for u in usable},
-        {u.task.name: u.rows for u in usable},
-    )
-
-
-@dataclass(frozen=True)
-class Usable:
-    """A task with labels enough in every part; see `Chosen`."""
-
-    task: Task
-    split: Split
-    labels: Tensor
-    rows: dict[str, int]
-    classes: tuple[str, ...] | None
-    """Of a multi-label task."""
-
-
-def _usable(spec: TrainSpec, task: Task, split: Split) -> Usable | str:
-    """The task with its labels; or why it has too few, or none that differ."""
-    classes = _classes(spec, task, split) if isinstance(task.kind, MultiLabel) else None
-    layout = Layout((task,), {} if classes is None else {task.name: classes})
-    counts = (
-        {
-            part: _counted(spec.files, layout, task, split.cut(part))
-            for part in ("train", "valid", "test")
-        }
-        if classes is None or len(classes) > 1
-        else {}
-    )
-    rows = {part: n for part, (n, _) in counts.items()}
-    few = too_few(rows, spec.config.evaluation.min_rows)
-    if few is not None:
-        return few
-    if not counts or any(not differ for _, differ in counts.values()):
-        return "its labels are all the same"
-    share = min(1.0, MAX_LABELS / rows["train"])
-    labels = _labels(spec.files, layout, task, split.cut("train", share))
-    return Usable(task, split, labels, rows, classes)
-
-
-def _classes(spec: TrainSpec, task: Task, split: Split) -> tuple[str, ...]:
-    """Classes that are frequent enough among training labels."""
-    cut = split.cut("train")
-    batches = read_batches(spec.files, cut.days, [*columns_of(cut), task.label])
-    return frequent_classes(
-        task,
-        (batch.filter(pa.array(in_cuts(batch, [cut]))) for batch in batches),
-        spec.config.evaluation.min_rows // 10,
-    )
-
-
-MAX_LABELS = 1_000_000
-"""Training labels of a task from which its base rate, and how hard it is, are taken."""
-
-
-def _label_parts(
-    files: Sequence[str], layout: Layout, task: Task, cut: Cut
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Labels of a cut, some rows after the others, each (n, W)."""
-    for batch in read_batches(files, cut.days, [*columns_of(cut), task.label]):
-        labels = layout.counted(batch, {task.name: cut})
-        yield labels[labelled(labels)].astype(np.float32)
-
-
-def _counted(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> tuple[int, bool]:
-    """How many labels there are, and whether they differ; nothing of them is kept."""
-    n, low, high = 0, float("inf"), float("-inf")
-    for labels in _label_parts(files, layout, task, cut):
-        if len(labels):
-            n += len(labels)
-            low, high = min(low, float(labels.min())), max(high, float(labels.max()))
-    return n, low < high
-
-
-def _labels(files: Sequence[str], layout: Layout, task: Task, cut: Cut) -> Tensor:
-    parts = list(_label_parts(files, layout, task, cut))
-    kept = torch.from_numpy(np.concatenate(parts))
-    return kept if task.name in layout.classes else kept[:, 0]
-
-
 def fit_encoder(spec: TrainSpec, chosen: Chosen) -> encoders.Encoder:
-    """Fit transforms and vocabularies to the training rows."""
-    config, train_cuts = spec.config, chosen.train_cuts
+    """Fit transforms and vocabularies to the training rows, or the share that is learned from."""
+    config, train_cuts = spec.config, chosen.cuts("train", share=chosen.sampling.share)
     columns = ("user_key", "as_of", *spec.inputs.flat)
     batches = read_batches(spec.files, days_of(train_cuts), columns)
     return encoders.fit(
@@ -251,13 +68,13 @@ def fit_model(
     if encoder is None:
         encoder = fit_encoder(spec, chosen)
     data = _data(spec, chosen, encoder)
-    network, history, towers = _network(spec, chosen, encoder, data, callbacks)
+    network, history, towers, speed = _network(spec, chosen, encoder, data, callbacks)
     teacher: dict[str, float] | None = None
     if config.losses.student_width is not None:
         config = student_of(config)
         _LOG.info(f"a student of width {config.network.width} learns from it")
         teacher_loss = history[-1]["best_loss"]
-        small, history, towers = _network(
+        small, history, towers, _ = _network(
             replace(spec, config=config), chosen, encoder, data, callbacks, network
         )
         sizes = [sum(p.numel() for p in n.parameters()) for n in (network, small)]
@@ -275,9 +92,9 @@ def fit_model(
         }
         rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.optimiser.batch_size)
         outputs += _outputs(network, rows)
-    calibrations = calibrate(chosen.layout, network.heads, outputs)
+    calibrations = calibrate(chosen, network.heads, outputs)
     model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
-    return Fitted(model, history, towers, teacher)
+    return Fitted(model, history, towers, speed, teacher)
 
 
 def student_of(config: TrainConfig) -> TrainConfig:
@@ -293,8 +110,10 @@ def student_of(config: TrainConfig) -> TrainConfig:
 
 def _data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> ExampleData:
     size, files = spec.config.optimiser.batch_size, spec.files
-    train = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, spec.config.seed)
-    return ExampleData(train, Examples(files, chosen.layout, chosen.valid_cuts, encoder, 4 * size))
+    seed, sampling = spec.config.seed, chosen.sampling
+    train = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, seed, sampling)
+    cuts = chosen.cuts("valid", spec.config.evaluation.test_max_rows)
+    return ExampleData(train, Examples(files, chosen.layout, cuts, encoder, 4 * size))
 
 
 def _network(
@@ -304,15 +123,16 @@ def _network(
     data: ExampleData,
     callbacks: Sequence[Callback],
     teacher: Network | None = None,
-) -> tuple[Network, list[dict[str, float]], dict[str, Refitted]]:
-    """A fitted network, its losses per epoch, and how its towers came about."""
-    config = spec.config
+) -> tuple[Network, list[dict[str, float]], dict[str, Refitted], float]:
+    """A fitted network, its losses per epoch, how its towers came about, and rows per second."""
+    config = chosen.within_budget(spec.config)
     network = Network(config, chosen.layout, encoder)
     network.start_from(chosen.labels)
     scales = {
         task.name: _constant_loss(network, task, chosen.labels[task.name]) for task in chosen.tasks
     }
-    if config.optimiser.warm_start and spec.champion is not None and teacher is None:
+    is_tight = chosen.budget is not None and chosen.budget.is_tight
+    if (config.optimiser.warm_start or is_tight) and spec.champion is not None and teacher is None:
         _start_warm(network, spec, chosen, encoder)
     for part in (data.train, data.valid):
         part.rank, part.n_ranks = rank(), n_ranks()
@@ -321,7 +141,7 @@ def _network(
     checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
     folder = checkpoints / "student" if teacher is not None else checkpoints
     towers = fit(module, data, config, folder, callbacks)
-    return network, module.history, towers
+    return network, module.history, towers, module.rows_per_second
 
 
 def _start_warm(
@@ -352,6 +172,8 @@ class Fitted:
     """Losses per epoch."""
     towers: dict[str, Refitted]
     """How each task's tower came about."""
+    rows_per_second: float
+    """How fast the network learned."""
     student: dict[str, float] | None = None
     """What a student came to beside its teacher."""
 

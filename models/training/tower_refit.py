@@ -85,7 +85,7 @@ class TowerModule(MultiTaskModule):
             inputs = self.network.entered(batch)
             split = self.network.trunk.split(self.network.trunk.shared(inputs))
         outputs = self.network.of_tasks(split, inputs)
-        losses = self.scaled_losses(outputs, batch.labels)
+        losses = self.scaled_losses(outputs, batch)
         if not losses:
             return torch.stack([output.sum() for output in outputs.values()]).sum() * 0.0
         self.check_finite(losses)

@@ -33,7 +33,7 @@ from models.data.label_layout import Labels
 from models.data.numeric_transforms import Floats
 from models.network.calibration import Calibration
 from models.network.heads import Head, head_of
-from models.training.multi_task import Chosen
+from models.training.task_choice import Chosen
 from models.trees.links import Link, link_of
 from models.trees.mixtures import mixed
 from models.trees.rows import Rows, labelled_rows
@@ -101,12 +101,10 @@ def fit_all(
     Raises:
         Interrupted: `stop` was set.
     """
-    train, valid = (
-        labelled_rows(
-            files, chosen.layout, chosen.cuts(part, config.evaluation.twin_max_rows), encoder
-        )
-        for part in ("train", "valid")
-    )
+    max_rows = config.evaluation.twin_max_rows
+    samplings = {task.name: chosen.sampling_of(task, max_rows) for task in chosen.tasks}
+    train = labelled_rows(files, chosen.layout, chosen.train_cuts, encoder, samplings)
+    valid = labelled_rows(files, chosen.layout, chosen.cuts("valid", max_rows), encoder)
 
     def fit(task: Task) -> TaskTrees:
         head = head_of(task.kind, chosen.layout.classes.get(task.name, ()))
@@ -142,13 +140,18 @@ def fit_trees(
         if stop is not None and stop.is_set():
             raise Interrupted
 
-    n_columns = train[0].shape[1]
+    n_columns = train.inputs.shape[1]
     categorical = list(range(n_columns - n_ids, n_columns))
-    n_classes = train[1].shape[1] if train[1].ndim > 1 else 0
+    n_classes = train.labels.shape[1] if train.labels.ndim > 1 else 0
     texts = []
     for objective, target in targets_of(task.kind, n_classes):
-        data = lgb.Dataset(train[0], target(train[1]), categorical_feature=categorical)
-        held_out = lgb.Dataset(valid[0], target(valid[1]), reference=data)
+        data = lgb.Dataset(
+            train.inputs,
+            target(train.labels),
+            weight=train.weights,
+            categorical_feature=categorical,
+        )
+        held_out = lgb.Dataset(valid.inputs, target(valid.labels), reference=data)
         booster = lgb.train(
             _settings(config) | dict(objective),
             data,
@@ -194,8 +197,8 @@ def _settings(config: TrainConfig) -> dict[str, object]:
 
 def _spread(trees: TaskTrees, head: Head, link: Link, valid: Rows, threads: int) -> float:
     """The spread with which the trees' means make the validation labels most likely."""
-    raw = torch.from_numpy(trees.raw(valid[0], threads))
-    labels = torch.from_numpy(valid[1])
+    raw = torch.from_numpy(trees.raw(valid.inputs, threads))
+    labels = torch.from_numpy(valid.labels)
 
     def loss(spread: float) -> float:
         with torch.inference_mode():

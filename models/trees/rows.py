@@ -6,8 +6,9 @@ columns of all tasks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,18 @@ from models.data.batches import read_batches
 from models.data.encoders import Encoder
 from models.data.label_layout import Cuts, Labels, Layout, days_of, labelled, task_labels
 from models.data.numeric_transforms import Floats, numeric_values
+from models.data.sampling import ALL_ROWS, Sampling, Weights
 
-Rows = tuple[Floats, Labels]
-"""Inputs (n, F + I) and labels, (n,) or (n, C), of one task."""
+
+class Rows(NamedTuple):
+    """Rows of one task."""
+
+    inputs: Floats
+    """(n, F + I)."""
+    labels: Labels
+    """(n,), or (n, C) for a multi-label task."""
+    weights: Weights | None = None
+    """(n,): how much each counts; None: all the same."""
 
 
 def tree_inputs(rows: pa.RecordBatch | pa.Table, encoder: Encoder) -> Floats:
@@ -42,29 +52,50 @@ class LabelledRows:
     """(n, F + I)."""
     labels: Labels
     """(n, W): NaN where a row does not count for a task."""
+    weights: Mapping[str, Weights]
+    """(n,) per task: how much a row counts for it."""
     layout: Layout
 
     def of_task(self, task: Task) -> Rows:
         """The rows that count for one task."""
         labels = task_labels(self.labels, self.layout.slices[task.name])
         known = labelled(labels)
-        return self.inputs[known], labels[known]
+        weights = self.weights[task.name][known]
+        return Rows(self.inputs[known], labels[known], weights if (weights != 1).any() else None)
 
 
 def labelled_rows(
-    files: Sequence[str], layout: Layout, cuts: Cuts, encoder: Encoder
+    files: Sequence[str],
+    layout: Layout,
+    cuts: Cuts,
+    encoder: Encoder,
+    samplings: Mapping[str, Sampling] | None = None,
 ) -> LabelledRows:
-    """The rows of each task's cut, all tasks' in one pass over the files.
+    """The rows of each task's cut, or a sample of them, all tasks' in one pass over the files.
 
-    Cuts that take a share of the rows take those with the smallest hashes, so that tasks share
-    them, and what is held is not much more than the largest task's.
+    Tasks take those with the smallest hashes, so that they share rows, and what is held is not
+    much more than the largest task's.
     """
     columns = ["user_key", "as_of", *encoder.inputs.flat, *(task.label for task in layout.tasks)]
     inputs: list[Floats] = []
     labels: list[Labels] = []
+    weights: dict[str, list[Weights]] = {task.name: [] for task in layout.tasks}
     for batch in read_batches(files, days_of(cuts), columns):
         counted = layout.counted(batch, cuts)
+        of_tasks = {}
+        for task in layout.tasks:
+            sampling = (samplings or {}).get(task.name, ALL_ROWS)
+            of_tasks[task.name] = sampling.weights(batch, counted, layout)
+        for name, of_task in of_tasks.items():
+            counted[of_task == 0, layout.slices[name]] = np.nan
         some = ~np.isnan(counted).all(axis=1)
         inputs.append(tree_inputs(batch.filter(pa.array(some)), encoder))
         labels.append(counted[some])
-    return LabelledRows(np.concatenate(inputs), np.concatenate(labels), layout)
+        for name, of_task in of_tasks.items():
+            weights[name].append(of_task[some])
+    return LabelledRows(
+        np.concatenate(inputs),
+        np.concatenate(labels),
+        {name: np.concatenate(parts) for name, parts in weights.items()},
+        layout,
+    )

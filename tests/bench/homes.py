@@ -41,7 +41,8 @@ from models.evaluation.held_out import as_arrays
 from models.evaluation.metrics import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
 from models.network.heads import head_of
 from models.train import train
-from models.training.multi_task import Chosen, choose_tasks, fit_encoder, fit_model
+from models.training.multi_task import fit_encoder, fit_model
+from models.training.task_choice import Chosen, choose_tasks
 from models.training.tree_fit import fit_all, scores_of
 from models.trees.rows import labelled_rows
 
@@ -102,7 +103,7 @@ def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
             task,
             head_of(task.kind, chosen.layout.classes.get(task.name, ())),
             trees[task.name],
-            rows.of_task(task)[0],
+            rows.of_task(task).inputs,
         )
         for task in chosen.tasks
     }

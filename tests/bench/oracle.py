@@ -31,6 +31,7 @@ from flows.state.schema import open_database
 from models.evaluation.metrics import HIGHER_IS_BETTER, MAIN_METRIC, metrics
 from models.network.heads import head_of
 from models.training.tree_fit import fit_trees, scores_of
+from models.trees.rows import Rows
 
 CLASSES = 12
 
@@ -65,7 +66,8 @@ def main() -> None:
         oracle = metrics(task, y["test"], truth_scores(task, parts["test"], y["train"]))
         config = TrainConfig().changed(threads=2)
         head = head_of(task.kind, ("",) * (y["train"].shape[1] if y["train"].ndim > 1 else 0))
-        trees = fit_trees(task, head, (x["train"], y["train"]), (x["valid"], y["valid"]), 0, config)
+        train, valid = (Rows(x[part], y[part]) for part in ("train", "valid"))
+        trees = fit_trees(task, head, train, valid, 0, config)
         ceiling = metrics(task, y["test"], scores_of(task, head, trees, x["test"]))
         main_ = MAIN_METRIC[type(task.kind)]
         cells = [

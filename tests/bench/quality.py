@@ -36,7 +36,8 @@ from contracts.tasks import Mask, Task
 from contracts.train_config import TrainConfig
 from models.data.label_layout import Layout
 from models.evaluation.metrics import ece
-from models.training.multi_task import Chosen, fit_model
+from models.training.multi_task import fit_model
+from models.training.task_choice import Chosen
 from tests.conftest import REAL_DATA
 
 LEARN, CHOOSE, TEST = (date(2000, 1, n) for n in (1, 2, 3))

@@ -19,7 +19,7 @@ from contracts.tasks import TASKS
 from models.artifact.model import load_model
 from models.evaluation.explanations import reasons, sample
 from models.train import train
-from models.training.multi_task import NoTrainableTask, choose_tasks
+from models.training.task_choice import NoTrainableTask, choose_tasks
 from tests.models.one_model.conftest import CONFIG, spec_of
 from tests.models.simulated_examples import DAYS, NIGHT
 

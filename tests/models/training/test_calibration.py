@@ -16,7 +16,14 @@ from contracts.kinds import (
 from contracts.tasks import task_named
 from models.network.calibration import Calibration
 from models.network.heads import head_of
-from models.training.calibration_fit import beta, fit_calibration, isotonic, platt, temperature
+from models.training.calibration_fit import (
+    Prior,
+    beta,
+    fit_calibration,
+    isotonic,
+    platt,
+    temperature,
+)
 
 
 def drawn(truth: np.ndarray, said: np.ndarray, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -83,3 +90,39 @@ def test_isotonic_calibration_keeps_the_ranking() -> None:
     logits = torch.linspace(-9, 9, 500)
     assert (calibration.of(logits).diff() > 0).all()
     assert len(calibration.knots) < 100
+
+
+def mean_score(outputs: Tensor, calibration: Calibration) -> float:
+    return float(torch.sigmoid(head_of(Binary()).calibrated(outputs, calibration)).mean())
+
+
+@pytest.mark.parametrize("method", [platt, beta])
+def test_of_few_rows_the_mean_stays_between_what_they_say_and_the_training_rate(method) -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.normal(1.0, 0.3, 100)
+    outputs, labels = drawn(truth, truth - 1.0)
+    rate = float(labels.mean())
+    assert rate > 0.6
+    alone = method(head_of(Binary()), outputs, labels)
+    assert mean_score(outputs, alone) == pytest.approx(rate, abs=0.01)
+    with_prior = method(head_of(Binary()), outputs, labels, Prior(0.5, 100.0))
+    assert mean_score(outputs, with_prior) == pytest.approx((rate + 0.5) / 2, abs=0.01)
+    # Rows of two days of the same users are no more than one: the prior counts for twice as much.
+    twice = method(head_of(Binary()), outputs, labels, Prior(0.5, 100.0, rows_per_user=2.0))
+    assert mean_score(outputs, twice) == pytest.approx((rate + 2 * 0.5) / 3, abs=0.01)
+
+
+def test_many_rows_say_alone_how_frequent_a_task_is() -> None:
+    truth = np.random.default_rng(6).normal(1.0, 1.0, 20_000)
+    outputs, labels = drawn(truth, truth - 1.0)
+    calibration = fit_calibration(task_named("churn_28d"), head_of(Binary()), [(outputs, labels)],
+                                  Prior(0.3))  # fmt: skip
+    assert mean_score(outputs, calibration) == pytest.approx(float(labels.mean()), abs=0.003)
+
+
+def test_a_slope_of_few_rows_stays_near_one() -> None:
+    rng = np.random.default_rng(7)
+    outputs, labels = drawn(np.zeros(120), rng.normal(0, 1, 120))
+    alone = platt(head_of(Binary()), outputs, labels)
+    with_prior = platt(head_of(Binary()), outputs, labels, Prior(0.5))
+    assert alone.slope < 0.3 < with_prior.slope < 1

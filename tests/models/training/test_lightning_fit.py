@@ -35,7 +35,8 @@ from models.training import lightning_fit as fit_module
 from models.training.early_stopping import chains
 from models.training.lightning_fit import RESUME, precision_of
 from models.training.lightning_module import MultiTaskModule
-from models.training.multi_task import choose_tasks, fit_model
+from models.training.multi_task import fit_model
+from models.training.task_choice import choose_tasks
 from models.training.tower_refit import TaskEarlyStopping
 from models.training.warm_start import may_start_from, start_from
 from models.trees.rows import labelled_rows
@@ -98,7 +99,7 @@ def test_a_task_that_no_longer_gets_better_stops_early_and_the_others_train_on(
         assert torch.equal(tower.bias, kept["bias"] + (0.0 if is_stopped else 1.0)), name
         assert tower.bias.requires_grad is not is_stopped
     batch = next(iter(Examples(files, chosen.layout, chosen.train_cuts, model.encoder, 64)))
-    learning = module.scaled_losses(module.network.members(batch), batch.labels)
+    learning = module.scaled_losses(module.network.members(batch), batch)
     assert set(learning) == set(TASKS) - module.stopped
 
 
@@ -236,8 +237,7 @@ def test_test_rows_are_held_without_their_features_and_no_more_than_asked_for(fi
     for task in chosen.tasks:
         labels = some.tasks[task.name].labels
         assert 20 <= len(labels) <= 60  # a share of the rows, by their hash
-        _, twins = trees.of_task(task)
-        assert (twins == labels).all()  # the same rows in the same order
+        assert (trees.of_task(task).labels == labels).all()  # the same rows in the same order
 
 
 class Stopped(Exception):

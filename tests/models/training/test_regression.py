@@ -17,8 +17,10 @@ from models.data.label_layout import Layout
 from models.evaluation.held_out import as_arrays
 from models.evaluation.metrics import metrics
 from models.network.heads import head_of
-from models.training.multi_task import Chosen, fit_model
+from models.training.multi_task import fit_model
+from models.training.task_choice import Chosen
 from models.training.tree_fit import fit_trees, scores_of
+from models.trees.rows import Rows
 from tests.models.simulated_examples import DAYS, NIGHT
 
 
@@ -53,8 +55,8 @@ def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
     assert values["r2"] > 0.95
     assert (scores["_expected"] < 0).mean() > 0.5
     head, labels = head_of(task.kind), y.astype(float)
-    train, valid = ((x[rows, None], labels[rows]) for rows in (slice(800), slice(800, 1600)))
+    train, valid = (Rows(x[rows, None], labels[rows]) for rows in (slice(800), slice(800, 1600)))
     trees = fit_trees(task, head, train, valid, 0, config)
     assert metrics(task, labels[1600:], scores_of(task, head, trees, x[1600:, None]))["r2"] > 0.95
-    missed = scores_of(task, head, trees, valid[0])["_expected"] - valid[1]
+    missed = scores_of(task, head, trees, valid.inputs)["_expected"] - valid.labels
     assert abs(np.exp(trees.spread) / np.sqrt((missed**2).mean()) - 1) < 0.01
