@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,17 +69,19 @@ def evaluate_model(
     """
     evaluation = _Evaluation(model, champion)
     champions = {} if champion is None else held_out.predictions_of(champion, files)
-    for task in model.tasks:
-        evaluation.add(
-            task,
-            held_out.tasks[task.name],
-            train_labels[task.name].double().numpy(),
-            members,
-            champions.get(task.name),
-        )
-        _LOG.info(_line(task, evaluation.tasks[task.name]))
+    with ThreadPoolExecutor(1) as beside:
+        shuffled = beside.submit(importance, model, files, held_out.cuts, model.config.seed)
+        for task in model.tasks:
+            evaluation.add(
+                task,
+                held_out.tasks[task.name],
+                train_labels[task.name].double().numpy(),
+                members,
+                champions.get(task.name),
+            )
+            _LOG.info(_line(task, evaluation.tasks[task.name]))
+        importances = shuffled.result()
     draw_reliability(evaluation.reliability, folder / "reliability.png")
-    importances = importance(model, files, held_out.cuts, model.config.seed)
     draw_importance(importances, folder / "importance.png")
     for name, features in importances.items():
         evaluation.tasks[name]["importance"] = dict(list(features.items())[:TOP])
