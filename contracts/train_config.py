@@ -296,7 +296,7 @@ PATHS: Mapping[str, str] = _paths()
 """A setting's name to its place below `train`: `width` to `network.width`."""
 
 MAIN = (
-    "trunk", "width", "dropout", "balance", "learning_rate", "max_epochs", "patience",
+    "minutes", "trunk", "width", "dropout", "balance", "learning_rate", "max_epochs",
     "gate_max_worse", "single_task_twins", "accelerator",
 )  # fmt: skip
 """The settings that one would turn first, and which documentation names first."""

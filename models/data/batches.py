@@ -132,10 +132,12 @@ class Examples:
         batch_size: int,
         seed: int | None = None,
         sampling: Sampling = ALL_ROWS,
+        rank: int = 0,
+        n_ranks: int = 1,
     ):
         self.files, self.layout, self.cuts, self.encoder = files, layout, cuts, encoder
         self.batch_size, self.seed, self.sampling = batch_size, seed, sampling
-        self.rank, self.n_ranks = 0, 1
+        self.rank, self.n_ranks = rank, n_ranks
         self.epoch, self._skipped = 0, 0
         self._kept: Batch | None = None
 

@@ -21,9 +21,9 @@ from models.data.row_hashes import row_hashes
 from models.network.network import PADDING
 from models.trees.rows import input_names, tree_inputs
 
-MAX_ROWS, TOP = 1500, 10
+MAX_ROWS, TOP = 1000, 10
 """Rows that are shuffled, chosen by a hash of user and day; features that are named per task."""
-MIN_GAIN = 0.005
+MIN_GAIN = 0.01
 """Trees in which a feature has less than this share of what splits gained are taken to say the same
 without it."""
 

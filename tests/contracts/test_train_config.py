@@ -43,7 +43,7 @@ def test_a_name_alone_says_which_setting_is_meant() -> None:
     groups = [getattr(TrainConfig(), f.name) for f in fields(TrainConfig)]
     names = [f.name for group in groups if is_dataclass(group) for f in fields(group)]
     assert len(names) == len(set(names))
-    assert set(PATHS) == {*names, "mixture", "seed"} == set(TrainConfig().flat)
+    assert set(PATHS) == {*names, "minutes", "mixture", "seed"} == set(TrainConfig().flat)
     assert not set(names) & {f.name for f in fields(TrainConfig)}
     assert len(MAIN) == 10
     assert set(MAIN) <= set(PATHS)
