@@ -7,11 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contracts.counts import n_of
 from contracts.days import ONE_DAY
 from contracts.segments import ALL
-from contracts.splits import LATER_DAYS
-from contracts.tables import NO_MODEL, SCOREBOARD
+from contracts.tables import SCOREBOARD
 from contracts.tasks import TASKS
 from flows.engine.home_state import HomeState
 from flows.engine.run_context import RunContext
@@ -22,6 +20,7 @@ from flows.release.diff import Comparison, compare
 from flows.release.drift import DRIFTING, WORST, Drifted, drift
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases
+from flows.report.model_card import model_card
 from flows.state.nights import Night
 from flows.state.receipts import Receipts
 
@@ -70,7 +69,7 @@ def report_sections(
         if before is not None and before.withdrawn_at is None and _is_kept(lake, before)
         else None,
         drifted=_drifted(lake, state.receipts, before, release) if before is not None else (),
-        card=card(context, trained, model_id),
+        card=model_card(context, trained, model_id),
     )
 
 
@@ -144,39 +143,6 @@ def _rescored(receipts: Receipts, releases: Sequence[Release]) -> set[str]:
         if any(receipt and task.name not in receipt.outputs["tasks"] for receipt in scored)
         for column in task.score_columns()
     }
-
-
-def card(context: RunContext, trained: Mapping[str, Any], model_id: str) -> list[tuple[str, str]]:
-    """The model card: what scored tonight, what it was trained on, and what it is not for."""
-    config, splits = trained.get("config", {}), trained.get("splits", {})
-    network, inputs = config.get("network", {}), config.get("inputs", {})
-    days = sorted({day for cut in splits.values() for day in cut.get("train", ())})
-    tests = sorted({day for cut in splits.values() for day in cut.get("test", ())})
-    rows = trained.get("rows", {})
-    on = sorted({task.get("measured_on", LATER_DAYS) for task in trained["tasks"].values()})
-    if model_id == NO_MODEL:
-        return [("model", "none: nobody is scored in this release")]
-    rows_of_card = [
-        ("model", model_id if model_id == trained["model_id"]
-         else f"{model_id}, trained on an earlier night; tonight nothing was trained"
-         if trained["model_id"] == NO_MODEL
-         else f"{model_id}, trained on an earlier night; tonight's {trained['model_id']} was not "
-         "promoted, and the figures below are its"),
-        ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
-        ("network", f"{network.get('trunk')} of width {network.get('width')}, events by "
-         f"{inputs.get('events')}, text by {inputs.get('text')}; one head per question"),
-        ("trained on", f"{n_of(len(days), 'as-of day')}, {days[0]} to {days[-1]}; up to "
-         f"{n_of(max(rows.values(), default=0), 'row')} per question" if days else "unknown"),
-        ("tested on", f"{n_of(len(tests), 'day')}, {tests[0]} to {tests[-1]}, used once: "
-         + ", ".join(on) if tests else "unknown"),
-        ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country, "
-         "attributes; never a name, an address or the user's key"),
-        ("not for", "decisions about a single person without a human look: scores are averages "
-         "over people who behaved alike; of those whom a question was not trained on, its score "
-         "says little"),
-        ("users", f"{context.mapping.name}; keyed hashes under key {context.key.id}"),
-    ]  # fmt: skip
-    return rows_of_card
 
 
 TREND = f"course over {TREND_DAYS} days"
