@@ -12,8 +12,9 @@ from typing import Literal
 
 from contracts.measures import (
     DISTINCT,
-    LAST_MOMENTS,
     MEASURES,
+    MIN_RATINGS_OF_WORD,
+    MOMENTS,
     SEQUENCE_LENGTH,
     TEXT_POSTS,
     TEXT_TOKENS,
@@ -23,7 +24,7 @@ from contracts.source_table import Encoding
 from contracts.table import Column
 
 Aggregate = Literal[
-    "measure", "distinct", "since", "graph", "items", "ratio", "latest", "sequence", "text"
+    "measure", "distinct", "since", "graph", "items", "words", "ratio", "latest", "sequence", "text"
 ]
 
 
@@ -42,15 +43,15 @@ class Feature:
     default: int | None
     """Value for a user to whom nothing happened; None is null."""
     encoding: Encoding
+    minimum: int | None = None
 
     def column(self) -> Column:
-        counted = ("measure", "distinct", "since", "graph", "items")
         return Column(
             self.name,
             self.type,
             self.doc,
             nullable=self.default is None,
-            minimum=0 if self.aggregate in counted else None,
+            minimum=self.minimum,
         )
 
 
@@ -76,6 +77,7 @@ def _measures() -> tuple[Feature, ...]:
             w,
             0,
             m.encoding,
+            m.minimum,
         )
         for m in MEASURES
         for w in (*WINDOWS, None)
@@ -93,6 +95,7 @@ def _distincts() -> tuple[Feature, ...]:
             w,
             0,
             "count",
+            minimum=0,
         )
         for d in DISTINCT
         for w in (*WINDOWS, *((None,) if d.lifetime else ()))
@@ -102,16 +105,18 @@ def _distincts() -> tuple[Feature, ...]:
 def _sinces() -> tuple[Feature, ...]:
     return tuple(
         Feature(
-            f"days_since_{moment.removesuffix('_at')}",
-            f"UTC midnights from {doc} to as_of, 1 for the day before; null if it never happened.",
+            moment.feature,
+            f"UTC midnights from {moment.doc} to as_of, 1 for the day before; null if it never "
+            "happened.",
             "int",
-            (moment,),
+            (moment.name,),
             "since",
             None,
             None,
             "days",
+            minimum=0,
         )
-        for moment, doc in LAST_MOMENTS
+        for moment in MOMENTS
     )
 
 
@@ -148,17 +153,29 @@ RECENT_ITEMS = (
 )  # fmt: skip
 """Statistics of items and categories as of a midnight, joined through a user's recent items."""
 
+RATED_WORDS = (
+    ("n_rated_words", f"Words of `text_tokens` that stand at least {MIN_RATINGS_OF_WORD} times in "
+     "everybody's reviews of the 90 days before", "count"),
+    ("rated_words_above", "Sum over those words: by how many thousandths of a star the mean of the "
+     "reviews with the word is above that of all words", "count"),
+)  # fmt: skip
+"""The tone of a user's newest posts, as of a midnight: `jobs/features/rated_words.py`."""
+
 
 def _joined() -> tuple[Feature, ...]:
     features: list[Feature] = []
-    listed: tuple[tuple[Literal["graph", "items"], tuple[tuple[str, str, str], ...]], ...] = (
+    listed: tuple[tuple[Aggregate, tuple[tuple[str, str, str], ...]], ...] = (
         ("graph", GRAPH),
         ("items", RECENT_ITEMS),
+        ("words", RATED_WORDS),
     )
     for aggregate, rows in listed:
         for name, doc, encoding in rows:
             kind: Encoding = "money" if encoding == "money" else "count"
-            features.append(Feature(name, f"{doc}.", "bigint", (name,), aggregate, None, 0, kind))
+            minimum = None if aggregate == "words" else 0
+            features.append(
+                Feature(name, f"{doc}.", "bigint", (name,), aggregate, None, 0, kind, minimum)
+            )
     return tuple(features)
 
 
@@ -169,6 +186,8 @@ RATIOS: tuple[tuple[str, str, str, str, Encoding, tuple[int | None, ...]], ...] 
     ("undone_share", "Value undone over value ordered", "undone_minor", "spend_minor", "ratio",
      SPANS),
     ("mean_stars", "Mean stars given", "sum_stars", "n_reviews", "ratio", SPANS),
+    ("mean_stars_above_items", "Mean of how many thousandths of a star reviews are above their "
+     "item's", "stars_above_items", "n_reviews", "ratio", SPANS),
     ("negative_share", "Share of negative reviews", "n_negative_reviews", "n_reviews", "ratio",
      SPANS),
     ("positive_share", "Share of positive reviews", "n_positive_reviews", "n_reviews", "ratio",
@@ -189,6 +208,8 @@ NAMED_RATIOS = (
      "max_payment_minor_30d", "mean_payment_all"),
     ("transfer_over_usual_30d", "Largest transfer of the 30 days before over the mean of all time",
      "max_transfer_minor_30d", "mean_transfer_all"),
+    ("login_bursts_per_day", "Days with three failed logins or more over all days known",
+     "n_login_bursts_all", "days_since_first_seen"),
     ("reciprocity", "Share of the users followed who follow back", "n_mutual", "n_following"),
     ("followed_active_share_7d", "Share of the users followed who did something in the 7 days "
      "before", "followed_active_7d", "n_following"),
@@ -202,6 +223,8 @@ NAMED_RATIOS = (
      "days before", "recent_items_order_lines_30d", "n_recent_items"),
     ("last_category_mean_stars_90d", "Mean stars that everybody gave in the category of the newest "
      "item in the 90 days before", "last_category_stars_90d", "last_category_reviews_90d"),
+    ("rated_words_mean_above", "Mean of that over those words", "rated_words_above",
+     "n_rated_words"),
 )  # fmt: skip
 
 

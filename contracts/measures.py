@@ -42,7 +42,8 @@ class Distinct:
     """How the counts are called, before their window."""
     doc: str
     kind: str
-    """The `kind` of the rows in `user_item_days`; a category is that of an item."""
+    """The `kind` of the rows in `user_item_days`; a category is that of an item, an `ACTIVE_DAY`
+    that of a tile in which the user did something."""
     lifetime: bool = False
     """Whether they are counted over all time too: `user_state` then keeps a hash of each."""
 
@@ -51,6 +52,9 @@ class Distinct:
         """The column of `user_state` with a hash of each, if they are counted over all time."""
         return f"{self.name}_hashes"
 
+
+ACTIVE_DAY = "day"
+"""What a user meets by doing anything on it: no row of `user_item_days`, the tiles say it."""
 
 DISTINCT = (
     Distinct("order", "n_orders", "orders placed", "order", lifetime=True),
@@ -63,20 +67,39 @@ DISTINCT = (
         "counterpart",
     ),
     Distinct("device", "n_distinct_devices", "devices of account events", "device"),
+    Distinct(ACTIVE_DAY, "n_active_days", "days on which the user did something", ACTIVE_DAY),
 )
 LIFETIME = tuple(d for d in DISTINCT if d.lifetime)
 THINGS = tuple(dict.fromkeys(thing.kind for table in CLEAN_TABLES for thing in table.things))
 """Kinds of rows in `user_item_days`."""
 
-LAST_MOMENTS = (
-    ("first_seen_at", "the first event or the sign-up"),
-    ("last_seen_at", "the last event"),
-    ("last_order_at", "the last order"),
-    ("last_review_at", "the last review"),
-    ("last_post_at", "the last post"),
-    ("last_login_at", "the last login"),
+
+@dataclass(frozen=True)
+class Moment:
+    """When something happened first, or last: a column of `user_state`; features count the days
+    since."""
+
+    name: str
+    doc: str
+    verbs: tuple[str, ...] = ()
+    """What events count; none is all of them."""
+    first: bool = False
+
+    @property
+    def feature(self) -> str:
+        """How the days since then are called."""
+        return f"days_since_{self.name.removesuffix('_at')}"
+
+
+FIRST_SEEN = Moment("first_seen_at", "the first event or the sign-up", first=True)
+MOMENTS = (
+    FIRST_SEEN,
+    Moment("last_seen_at", "the last event"),
+    Moment("last_order_at", "the last order", ("order",)),
+    Moment("last_review_at", "the last review", ("review",)),
+    Moment("last_post_at", "the last post", ("post",)),
+    Moment("last_login_at", "the last login", ("login",)),
 )
-"""Moments kept in `user_state` (first: the minimum; last: the maximum)."""
 
 EVENT_VERBS = tuple(dict.fromkeys(verb for event in EVENTS.values() for verb in event.verbs))
 """What an event of the sequence can be. Ads that were merely shown are no event of it."""
@@ -87,6 +110,9 @@ SEQUENCE_LENGTH = 50
 TEXT_POSTS, TEXT_TOKENS, TEXT_BUCKETS = 16, 64, 8192
 """The text of a user: of the newest so many posts of the widest window, the newest so many words,
 each hashed into one of so many buckets from 1."""
+MIN_RATINGS_OF_WORD = 5
+"""Times that a word must stand in reviews of the widest window for their stars to say something of
+it."""
 
 
 ITEM_MEASURES: tuple[ItemMeasure, ...] = tuple(

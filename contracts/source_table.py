@@ -53,6 +53,8 @@ class Measure:
     """The aggregate over the table's rows of a user and day."""
     encoding: Encoding = "count"
     combine: Literal["sum", "max"] = "sum"
+    minimum: int | None = 0
+    """None of one that may be below 0."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,25 @@ class ItemMeasure:
     doc: str
     sql: str
     """What a row that says an item adds to it."""
+
+
+@dataclass(frozen=True)
+class ItemMean:
+    """What rows of an item had in the mean, by rows that landed in the `KNOWN_DAYS` before a row.
+
+    Measures find it in the column `item_mean_milli`, in thousandths: whole, as all that is summed.
+    """
+
+    column: str
+    usual: int
+    """What an item has of which nobody knows anything."""
+    weight: int
+    """How many rows that counts for."""
+
+
+KNOWN_DAYS = 90
+"""Days before a row landed from which its tile may know other rows, such as the post that is liked:
+a bound on what a tile reads."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +128,8 @@ class SourceTable(Table):
     things: tuple[Thing, ...] = ()
     item_measures: tuple[ItemMeasure, ...] = ()
     """Of the rows that say an item: those of its thing `item`."""
+    item_mean: ItemMean | None = None
+    """What measures of the user may compare with what everybody else's rows of the item have."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

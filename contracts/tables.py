@@ -8,11 +8,12 @@ from contracts.errors import ContractError
 from contracts.features import FEATURES
 from contracts.measures import (
     EVENT_VERBS,
+    FIRST_SEEN,
     ITEM_MEASURES,
     ITEM_WINDOWS,
-    LAST_MOMENTS,
     LIFETIME,
     MEASURES,
+    MOMENTS,
     SEQUENCE_LENGTH,
 )
 from contracts.released_table import ReleasedTable
@@ -132,10 +133,10 @@ USER_STATE = Table(
         USER_KEY,
         AS_OF,
         *(
-            Column(moment, "timestamp", f"When {doc} was, UTC.", nullable=moment != "first_seen_at")
-            for moment, doc in LAST_MOMENTS
+            Column(m.name, "timestamp", f"When {m.doc} was, UTC.", nullable=m is not FIRST_SEEN)
+            for m in MOMENTS
         ),
-        *(Column(m.name, "bigint", f"{m.doc}, all time.", minimum=0) for m in MEASURES),
+        *(Column(m.name, "bigint", f"{m.doc}, all time.", minimum=m.minimum) for m in MEASURES),
         *(
             Column(
                 d.hashes,

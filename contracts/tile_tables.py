@@ -21,7 +21,7 @@ USER_DAYS = Table(
         USER_KEY,
         Column("day", "date", "UTC day on which it happened."),
         LANDED_ON,
-        *(Column(m.name, "bigint", f"{m.doc} that day.", minimum=0) for m in MEASURES),
+        *(Column(m.name, "bigint", f"{m.doc} that day.", minimum=m.minimum) for m in MEASURES),
     ),
 )
 

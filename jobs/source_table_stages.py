@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from contracts.clean_tables import clean_table_named
 from contracts.days import DEDUP_DAYS, MAX_DAYS_EARLY
 from contracts.mapping import SOURCE_SETTINGS
-from contracts.source_table import SourceTable, content
+from contracts.source_table import KNOWN_DAYS, SourceTable, content
 from contracts.source_tables.posts import POSTS
 from contracts.tables import LANDED, QUARANTINE, RECONCILIATION
 from contracts.tile_tables import TILES
@@ -19,7 +19,7 @@ from jobs.cleaning import verdicts as cleaning
 from jobs.cleaning.fields import NO_MONEY, Context
 from jobs.cleaning.rules import rules
 from jobs.cleaning.verdicts import Rules
-from jobs.features.user_days import AUTHOR_DAYS, tiles_of
+from jobs.features.user_days import tiles_of
 from jobs.mapping.sources import Source
 from jobs.stage import Inputs, Job, Output, Read, Settings
 
@@ -98,14 +98,17 @@ def tiles_job(table: SourceTable) -> Job:
 
     def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
         rows = inputs[table.name].where(cleaning.in_days("landed_on", days))
-        return Output({tiles.name: tiles_of(table, rows, inputs.get(POSTS.name))})
+        return Output(
+            {tiles.name: tiles_of(table, rows, inputs[table.name], inputs.get(POSTS.name))}
+        )
 
-    engaged_with = (Read(POSTS, -AUTHOR_DAYS, 1),) if table.received else ()
+    engaged_with = (Read(POSTS, -KNOWN_DAYS, 1),) if table.received else ()
+    since = 0 if table.item_mean is None else -KNOWN_DAYS
     return Job(
         tiles.name,
         f"Tiles of {table.name}: counts and sums per user and day.",
-        reads=(Read(table, 0, 1), *engaged_with),
+        reads=(Read(table, since, 1), *engaged_with),
         writes=(tiles,),
         compute=compute,
-        declared=content((table.measures, table.received)),
+        declared=content((table.measures, table.received, table.item_mean)),
     )

@@ -14,11 +14,12 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import label_is_closed
 from contracts.errors import ContractError
 from contracts.measures import WINDOWS
-from contracts.source_table import content
+from contracts.source_table import KNOWN_DAYS, content
 from contracts.source_tables.follows import FOLLOWS
 from contracts.source_tables.items import ITEMS
 from contracts.source_tables.orders import ORDERS
 from contracts.source_tables.posts import POSTS
+from contracts.source_tables.reviews import REVIEWS
 from contracts.source_tables.users import USERS
 from contracts.table import Table
 from contracts.tables import (
@@ -39,7 +40,6 @@ from jobs.cleaning import verdicts as cleaning
 from jobs.features.events import events, narrowed
 from jobs.features.item_features import item_features
 from jobs.features.user_days import (
-    AUTHOR_DAYS,
     item_days,
     late_data,
     united,
@@ -113,6 +113,7 @@ def _user_features(inputs: Inputs, days: Sequence[date], settings: Settings) -> 
                 inputs[ITEM_FEATURES.name],
                 inputs[FOLLOWS.name],
                 inputs[POSTS.name],
+                inputs[REVIEWS.name],
                 days,
             )
         }
@@ -130,6 +131,7 @@ def _user_features_in_one_pass(
         inputs[ITEM_FEATURES.name],
         inputs[FOLLOWS.name],
         inputs[POSTS.name],
+        inputs[REVIEWS.name],
         events(inputs),
         days,
         folder,
@@ -192,7 +194,7 @@ SPARK_JOBS: tuple[Job, ...] = (
     Job(
         "user_item_days",
         "Orders, items, other users and devices that each user had to do with, per day.",
-        reads=tuple(Read(t, -AUTHOR_DAYS if t is POSTS else 0, 1) for t in _FACTS),
+        reads=tuple(Read(t, -KNOWN_DAYS if t is POSTS else 0, 1) for t in _FACTS),
         writes=(USER_ITEM_DAYS,),
         compute=_user_item_days,
         declared=content([(t.name, t.things) for t in CLEAN_TABLES]),
@@ -239,6 +241,7 @@ SPARK_JOBS: tuple[Job, ...] = (
             Read(ITEM_FEATURES, 0, 1),
             Read(FOLLOWS, None, 0),
             Read(POSTS, -_WIDEST - 1, 0),
+            Read(REVIEWS, -_WIDEST - 1, 0),
         ),
         writes=(USER_FEATURES,),
         compute=_user_features,

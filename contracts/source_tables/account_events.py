@@ -106,6 +106,11 @@ ACCOUNT_EVENTS = SourceTable(
         Measure(
             "n_failed_logins", "Logins that failed", "count_if(kind = 'login' and not succeeded)"
         ),
+        Measure(
+            "n_login_bursts",
+            "Days with three failed logins or more that landed together",
+            "cast(count_if(kind = 'login' and not succeeded) >= 3 as bigint)",
+        ),
         Measure("n_payments", "Payments", "count_if(kind = 'payment')"),
         Measure("paid_minor", "Value of payments, in minor units", f"sum({_PAID})", "money"),
         Measure(

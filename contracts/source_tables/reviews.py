@@ -20,6 +20,7 @@ from contracts.source_table import (
     USER_KEY,
     Event,
     Field,
+    ItemMean,
     ItemMeasure,
     Measure,
     SourceTable,
@@ -94,6 +95,13 @@ REVIEWS = SourceTable(
         Measure("n_reviews", "Reviews written", "count(*)"),
         Measure("sum_stars", "Sum of the stars given in reviews", "sum(stars)"),
         Measure(
+            "stars_above_items",
+            "Sum over reviews of how many thousandths of a star they are above the mean of the "
+            "reviews of their item that had landed in the 90 days before, and two of 4 stars",
+            "sum(1000 * stars - item_mean_milli)",
+            minimum=None,
+        ),
+        Measure(
             "n_negative_reviews",
             "Reviews of negative sentiment",
             "count_if(sentiment = 'negative')",
@@ -104,6 +112,7 @@ REVIEWS = SourceTable(
             "count_if(sentiment = 'positive')",
         ),
     ),
+    item_mean=ItemMean("stars", usual=4, weight=2),
     things=(Thing("item", "item_id"),),
     item_measures=(
         ItemMeasure("n_reviews", "Reviews of it", "1"),

@@ -5,32 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES, clean_table_named
 from contracts.measures import ITEM_MEASURES, MEASURES, N_EVENTS
-from contracts.source_table import Measure, SourceTable
+from contracts.source_table import KNOWN_DAYS, ItemMean, Measure, SourceTable
 from contracts.source_tables.engagements import ENGAGEMENTS
 from contracts.source_tables.posts import POSTS
 from contracts.table import Table
 from contracts.tile_tables import ITEM_DAYS, LATE_DATA, TILES, USER_DAYS, USER_ITEM_DAYS
 from jobs.features.events import Facts, done
 
-AUTHOR_DAYS = 90
-"""Days before an engagement in which the post it is with must have landed for its author to be
-known: a bound on what a tile reads."""
 
-
-def tiles_of(table: SourceTable, rows: DataFrame, posts: DataFrame | None = None) -> DataFrame:
+def tiles_of(
+    table: SourceTable,
+    rows: DataFrame,
+    before: DataFrame | None = None,
+    posts: DataFrame | None = None,
+) -> DataFrame:
     """One row per user, UTC day on which something in the table happened, and day on which it
     landed.
 
-    A row that lands late makes a tile of its own, so no earlier tile is ever rebuilt. `posts`, of
-    tables with `received` measures, also has those of the `AUTHOR_DAYS` before.
+    A row that lands late makes a tile of its own, so no earlier tile is ever rebuilt. Of tables
+    with an `item_mean`, `before` has the rows and those of the `KNOWN_DAYS` before; of tables with
+    `received` measures, `posts` has the posts of as long.
     """
     contract, measures = TILES[table.name], (N_EVENTS, *table.measures)
-    tiles = _counted(done(rows), measures)
+    mine = done(rows)
+    if table.item_mean is not None and before is not None:
+        mine = _beside_items(mine, before, table.item_mean)
+    tiles = _counted(mine, measures)
     if table.received and posts is not None:
         got = _counted(received(rows, posts), table.received)
         tiles = _added((tiles, got), contract, (*measures, *table.received))
@@ -38,8 +43,11 @@ def tiles_of(table: SourceTable, rows: DataFrame, posts: DataFrame | None = None
 
 
 def tiles_of_all(facts: Facts) -> list[DataFrame]:
-    """The tiles of every table; `facts` have all posts that may be engaged with."""
-    return [tiles_of(clean_table_named(name), facts[name], facts[POSTS.name]) for name in TILES]
+    """The tiles of every table; `facts` have all that a tile may know."""
+    return [
+        tiles_of(clean_table_named(name), facts[name], facts[name], facts[POSTS.name])
+        for name in TILES
+    ]
 
 
 def united(tiles: Iterable[DataFrame]) -> DataFrame:
@@ -52,6 +60,26 @@ def user_days(tiles: Iterable[DataFrame]) -> DataFrame:
     """One row per user, UTC day on which something happened, and day on which it landed: tiles of
     several tables in one."""
     return _added(tiles, USER_DAYS, MEASURES)
+
+
+def _beside_items(rows: DataFrame, before: DataFrame, mean: ItemMean) -> DataFrame:
+    """Adds `item_mean_milli`: of the item's rows that landed on the `KNOWN_DAYS` before each."""
+    days = before.groupBy("item_id", "landed_on").agg(
+        F.count("*").alias("n"), F.sum(mean.column).alias("total")
+    )
+    of_item = Window.partitionBy("item_id").orderBy(F.unix_date("landed_on"))
+    earlier = of_item.rangeBetween(-KNOWN_DAYS, -1)
+
+    def known(name: str, usual: int) -> Column:
+        return F.coalesce(F.sum(name).over(earlier), F.lit(0)) + usual
+
+    means = days.select(
+        "item_id",
+        "landed_on",
+        known("n", mean.weight).alias("n"),
+        known("total", mean.usual * mean.weight).alias("total"),
+    ).select("item_id", "landed_on", F.expr("1000 * total div n").alias("item_mean_milli"))
+    return rows.join(means, ["item_id", "landed_on"])
 
 
 def _counted(rows: DataFrame, measures: Iterable[Measure]) -> DataFrame:
@@ -94,7 +122,7 @@ def authored(engagements: DataFrame, posts: DataFrame) -> DataFrame:
     return (
         engagements.where("target_kind = 'post'")
         .join(written, "target_id")
-        .where(F.col("_written").between(F.date_sub("landed_on", AUTHOR_DAYS), F.col("landed_on")))
+        .where(F.col("_written").between(F.date_sub("landed_on", KNOWN_DAYS), F.col("landed_on")))
         .groupBy(*kept)
         .agg(F.min(F.struct("_written", "author_key")).alias("_first"))
         .select(*kept, F.col("_first.author_key"))

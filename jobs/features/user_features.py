@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.features import FEATURES, Feature
 from contracts.measures import (
+    ACTIVE_DAY,
     DISTINCT,
     LIFETIME,
     MEASURES,
-    TEXT_BUCKETS,
-    TEXT_POSTS,
-    TEXT_TOKENS,
     WINDOWS,
 )
 from contracts.tables import USER_FEATURES
 from jobs.features.follow_graph import graph
 from jobs.features.item_features import recent_items
 from jobs.features.point_in_time import newest_version, seen_by
+from jobs.features.rated_words import recent_text, word_stars
 
 _MICROS_PER_HOUR = 3_600_000_000
 _KEY = ["user_key", "as_of"]
@@ -35,12 +34,13 @@ def user_features(
     item_features: DataFrame,
     follows: DataFrame,
     posts: DataFrame,
+    reviews: DataFrame,
     as_ofs: Sequence[date],
 ) -> DataFrame:
     """One row per user ever seen and `as_of`.
 
-    Tiles and posts must reach back the widest window before the first of `as_ofs`; users and
-    follows, all time.
+    Tiles, posts and reviews must reach back the widest window before the first of `as_ofs`; users
+    and follows, all time.
     """
     state = user_state.where(F.col("as_of").isin(list(as_ofs))).withColumns(
         {f"{d.count}_all": F.size(d.hashes) for d in LIFETIME}
@@ -55,10 +55,10 @@ def user_features(
     joined = (
         state.join(versions, _KEY, "left")
         .join(windows, _KEY, "left")
-        .join(window_distincts(user_item_days, items, as_ofs), _KEY, "left")
+        .join(window_distincts(user_days, user_item_days, items, as_ofs), _KEY, "left")
         .join(graph(follows, windows, window_orders(user_item_days, as_ofs), as_ofs), _KEY, "left")
         .join(recent_items(state, items), _KEY, "left")
-        .join(recent_text(posts, as_ofs), _KEY, "left")
+        .join(recent_text(posts, word_stars(reviews, as_ofs), as_ofs), _KEY, "left")
     )
     features = joined.select(
         *_KEY,
@@ -88,13 +88,13 @@ def window_measures(user_days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
 
 
 def window_distincts(
-    user_item_days: DataFrame, items: DataFrame, as_ofs: Sequence[date]
+    user_days: DataFrame, user_item_days: DataFrame, items: DataFrame, as_ofs: Sequence[date]
 ) -> DataFrame:
     """One row per user and `as_of`: distinct things of each sort over each window.
 
     A thing counts in every window that reaches back to the last day on which it was met.
     """
-    things = _last_met(user_item_days, as_ofs)
+    things = _last_met(user_item_days.unionByName(_active_days(user_days)), as_ofs)
     categories = (
         things.where("kind = 'item'")
         .join(
@@ -117,6 +117,17 @@ def window_distincts(
     )
 
 
+def _active_days(user_days: DataFrame) -> DataFrame:
+    """One row per tile in which the user did something, as a row of `user_item_days`."""
+    return user_days.where("n_events > 0").select(
+        "user_key",
+        F.lit(ACTIVE_DAY).alias("kind"),
+        F.col("day").cast("string").alias("thing_id"),
+        "day",
+        "landed_on",
+    )
+
+
 def window_orders(user_item_days: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     """One row per user and `as_of` with an order in the widest window: orders over each window."""
     orders = _last_met(user_item_days.where("kind = 'order'"), as_ofs)
@@ -131,39 +142,6 @@ def _last_met(met: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
         seen_by(met, F.col("day"), as_ofs, within=max(WINDOWS))
         .groupBy(*_KEY, "kind", "thing_id")
         .agg(F.min(F.datediff("as_of", "day")).alias("age"))
-    )
-
-
-def recent_text(posts: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
-    """One row per user and `as_of` with a post in the widest window: its last words, hashed."""
-    words = F.transform(
-        F.split("text", " "),
-        lambda word: (F.pmod(F.xxhash64(word), F.lit(TEXT_BUCKETS)) + 1).cast("int"),
-    )
-    newest = Window.partitionBy(*_KEY).orderBy(F.desc("occurred_at"), F.desc("post_id"))
-    tokens = F.flatten(
-        F.transform(
-            F.sort_array(F.collect_list(F.struct("occurred_at", "post_id", "tokens"))),
-            lambda post: post["tokens"],
-        )
-    )
-    return (
-        seen_by(
-            posts.where("text is not null").withColumn("tokens", words),
-            F.to_date("occurred_at"),
-            as_ofs,
-            within=max(WINDOWS),
-        )
-        .withColumn("rank", F.row_number().over(newest))
-        .where(F.col("rank") <= TEXT_POSTS)
-        .groupBy(*_KEY)
-        .agg(tokens.alias("tokens"))
-        .select(
-            *_KEY,
-            F.slice(
-                "tokens", F.greatest(F.size("tokens") - (TEXT_TOKENS - 1), F.lit(1)), TEXT_TOKENS
-            ).alias("text_tokens"),
-        )
     )
 
 
@@ -215,6 +193,7 @@ _COLUMNS: dict[str, Callable[[Feature], Column]] = {
     "distinct": _joined,
     "graph": _joined,
     "items": _joined,
+    "words": _joined,
     "since": _since,
     "latest": _latest,
     "sequence": _sequence,

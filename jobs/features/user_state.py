@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from contracts.measures import LAST_MOMENTS, LIFETIME, MEASURES, SEQUENCE_LENGTH
+from contracts.measures import FIRST_SEEN, LIFETIME, MEASURES, MOMENTS, SEQUENCE_LENGTH, Moment
 from contracts.source_table import AD_VIEW
 from contracts.tables import USER_STATE
 from jobs.features.events import EVENT
 from jobs.features.point_in_time import known_on
-
-LAST = {
-    "last_order_at": ("order",),
-    "last_review_at": ("review",),
-    "last_post_at": ("post",),
-    "last_login_at": ("login",),
-}
 
 
 def user_state(
@@ -53,8 +46,7 @@ def user_state(
         spread.unionByName(_carried(base, as_ofs), allowMissingColumns=True)
         .groupBy("user_key", "as_of")
         .agg(
-            F.min("first_seen_at").alias("first_seen_at"),
-            *(F.max(m).alias(m) for m, _ in LAST_MOMENTS if m != "first_seen_at"),
+            *(_earliest_or_latest(m)(m.name).alias(m.name) for m in MOMENTS),
             *_combined(),
             *(_united(d.hashes) for d in LIFETIME),
             F.sort_array(F.flatten(F.collect_list("events"))).alias("events"),
@@ -74,7 +66,7 @@ def _carried(base: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
     """What the state has, once for each of `as_ofs`."""
     return base.select(
         "user_key",
-        *(m for m, _ in LAST_MOMENTS),
+        *(m.name for m in MOMENTS),
         *(m.name for m in MEASURES),
         *(d.hashes for d in LIFETIME),
         F.arrays_zip(*EVENT).alias("events"),
@@ -86,6 +78,10 @@ def _combined() -> list[Column]:
         F.coalesce((F.sum if m.combine == "sum" else F.max)(m.name), F.lit(0)).alias(m.name)
         for m in MEASURES
     ]
+
+
+def _earliest_or_latest(moment: Moment) -> Callable[..., Column]:
+    return F.min if moment.first else F.max
 
 
 def _united(lists: str) -> Column:
@@ -113,7 +109,7 @@ def _segment_measures(tiles: DataFrame, since: date | None, as_ofs: Sequence[dat
     return (
         _in_segments(tiles, F.col("day"), since, as_ofs)
         .groupBy("user_key", "segment")
-        .agg(F.min(of_others).alias("first_seen_at"), *_combined())
+        .agg(F.min(of_others).alias(FIRST_SEEN.name), *_combined())
     )
 
 
@@ -143,7 +139,7 @@ def _segment_users(users: DataFrame, since: date | None, as_ofs: Sequence[date])
     return (
         _in_segments(users, F.to_date("occurred_at"), since, as_ofs)
         .groupBy("user_key", "segment")
-        .agg(F.min(seen).alias("first_seen_at"))
+        .agg(F.min(seen).alias(FIRST_SEEN.name))
     )
 
 
@@ -159,16 +155,16 @@ def _segment_events(events: DataFrame, since: date | None, as_ofs: Sequence[date
     )
     event = F.when(in_sequence & (F.col("rank") <= SEQUENCE_LENGTH), F.struct(*EVENT))
 
-    def last(*verbs: str) -> Column:
-        return F.max(F.when(F.col("event_verb").isin(*verbs), F.col("occurred_at")))
+    def moment(of: Moment) -> Column:
+        counts = F.col("event_verb").isin(*of.verbs) if of.verbs else F.lit(True)
+        when: Column = _earliest_or_latest(of)(F.when(counts, F.col("occurred_at")))
+        return when.alias(of.name)
 
     return (
         rows.withColumn("rank", F.row_number().over(newest))
         .groupBy("user_key", "segment")
         .agg(
-            F.min("occurred_at").alias("first_seen_at"),
-            F.max("occurred_at").alias("last_seen_at"),
-            *(last(*verbs).alias(moment) for moment, verbs in LAST.items()),
+            *(moment(m) for m in MOMENTS),
             F.collect_list(event).alias("events"),
         )
     )

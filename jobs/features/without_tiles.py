@@ -12,6 +12,7 @@ from contracts.measures import EVENTS
 from contracts.source_tables.follows import FOLLOWS
 from contracts.source_tables.items import ITEMS
 from contracts.source_tables.posts import POSTS
+from contracts.source_tables.reviews import REVIEWS
 from contracts.source_tables.users import USERS
 from contracts.tables import USER_STATE
 from jobs.features.events import events
@@ -44,6 +45,7 @@ def features_from_clean(clean: Mapping[str, DataFrame], as_ofs: Sequence[date]) 
         item_features(item_days(clean), clean[ITEMS.name], as_ofs),
         clean[FOLLOWS.name],
         posts,
+        clean[REVIEWS.name],
         as_ofs,
     )
 

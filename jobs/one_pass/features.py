@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from contracts.measures import WINDOWS
 from contracts.tables import USER_FEATURES
 from jobs.features.follow_graph import graph_changes
+from jobs.features.rated_words import word_stars
 from jobs.one_pass.input_rows import (
     carried_event_rows,
     event_rows,
@@ -30,6 +31,7 @@ from jobs.one_pass.input_rows import (
     thing_rows,
     tile_rows,
     version_rows,
+    word_rows,
 )
 from jobs.one_pass.running_aggregates import NEVER
 from jobs.one_pass.sweep import sweep
@@ -48,6 +50,7 @@ def features_in_one_pass(
     item_features: DataFrame,
     follows: DataFrame,
     posts: DataFrame,
+    reviews: DataFrame,
     events: DataFrame,
     as_ofs: Sequence[date],
     folder: str,
@@ -59,8 +62,9 @@ def features_in_one_pass(
     `user_features`.
     """
     rows = task_rows(
-        user_state, user_days, user_item_days, users, item_features, follows, posts, events, as_ofs
-    )
+        user_state, user_days, user_item_days, users, item_features, follows, posts, reviews,
+        events, as_ofs,
+    )  # fmt: skip
     days = [day.toordinal() - _EPOCH for day in sorted(as_ofs)]
     since = _as_of(user_state)
     start = NEVER if since is None else since.toordinal() - _EPOCH
@@ -83,13 +87,15 @@ def task_rows(
     item_features: DataFrame,
     follows: DataFrame,
     posts: DataFrame,
+    reviews: DataFrame,
     events: DataFrame,
     as_ofs: Sequence[date],
 ) -> DataFrame:
     """What every task is given, in one shape, by its number in `part`.
 
-    The rows of its users, and of items and categories only those that they met: a task's memory
-    does not grow with the catalogue, nor with the users.
+    The rows of its users, of items and categories only those that they met, and of the words all,
+    of which there are so many and no more: a task's memory does not grow with the catalogue, nor
+    with the users.
     """
     since, first, last = _as_of(user_state), min(as_ofs), max(as_ofs)
     n_tasks = _n_tasks(user_state, user_days, user_item_days, item_features, posts, events, as_ofs)
@@ -121,6 +127,7 @@ def task_rows(
     return (
         of_users.withColumn("part", part)
         .unionByName(item_rows(items.distinct(), item_features.where(_one_of(as_ofs)), as_ofs))
+        .unionByName(word_rows(word_stars(reviews, as_ofs), n_tasks, as_ofs))
         .repartition(n_tasks, "part")
     )
 

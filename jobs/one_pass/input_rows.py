@@ -13,10 +13,11 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.features import GRAPH
-from contracts.measures import LAST_MOMENTS, LIFETIME, MEASURES, TEXT_BUCKETS
+from contracts.measures import LIFETIME, MEASURES, MOMENTS
 from jobs.features.events import EVENT
 from jobs.features.item_features import FROM_ITEM
 from jobs.features.point_in_time import known_on
+from jobs.features.rated_words import tokens
 from jobs.features.user_state import thing_hash
 from jobs.one_pass.running_aggregates import NEVER
 from jobs.one_pass.task_rows import (
@@ -30,6 +31,7 @@ from jobs.one_pass.task_rows import (
     THING,
     TILE,
     USER,
+    WORD,
 )
 
 _SHAPE = (
@@ -68,8 +70,7 @@ def _measures() -> Column:
 def state_rows(state: DataFrame) -> DataFrame:
     """One row per user that the state has: last moments, measures of all time, distinct counts."""
     moments = (
-        F.coalesce(F.unix_date(F.to_date(moment)), F.lit(NEVER)).cast("bigint")
-        for moment, _ in LAST_MOMENTS
+        F.coalesce(F.unix_date(F.to_date(m.name)), F.lit(NEVER)).cast("bigint") for m in MOMENTS
     )
     lifetimes = F.array(*(F.size(d.hashes).cast("bigint") for d in LIFETIME))
     return _row(
@@ -184,9 +185,6 @@ def version_rows(users: DataFrame) -> DataFrame:
 
 def post_rows(posts: DataFrame) -> DataFrame:
     """One row per post with a text; `numbers` are its hashed words."""
-    words = F.transform(
-        F.split("text", " "), lambda word: F.pmod(F.xxhash64(word), F.lit(TEXT_BUCKETS)) + 1
-    )
     return _row(
         posts.where("text is not null"),
         POST,
@@ -195,7 +193,7 @@ def post_rows(posts: DataFrame) -> DataFrame:
         day=F.unix_date(F.to_date("occurred_at")),
         micros=F.unix_micros("occurred_at"),
         id="post_id",
-        numbers=words,
+        numbers=tokens(F.col("text")),
     )
 
 
@@ -242,6 +240,26 @@ def item_rows(items: DataFrame, item_features: DataFrame, as_ofs: Sequence[date]
     of_theirs = named.join(of_categories, "category_id")
     category_rows = _row(of_theirs, CATEGORY, keep=("part",), thing="category_id", numbers=numbers)
     return of_items_met.unionByName(category_rows)
+
+
+def word_rows(word_stars: DataFrame, n_tasks: int, as_ofs: Sequence[date]) -> DataFrame:
+    """One row per task and word that is rated on any of the days; there are no more words than
+    buckets, and every task is given all of them."""
+    rated = word_stars.select("token", "as_of", F.lit(1).alias("rated"), "above")
+    numbers = F.flatten(
+        F.transform(
+            "changes",
+            lambda c: F.array(c["day"].cast("bigint"), c["rated"].cast("bigint"), c["above"]),
+        )
+    )
+    parts = F.explode(F.sequence(F.lit(0), F.lit(n_tasks - 1))).alias("part")
+    return _row(
+        changes(rated, as_ofs).select("*", parts),
+        WORD,
+        keep=("part",),
+        amount="token",
+        numbers=numbers,
+    )
 
 
 def changes(known: DataFrame, as_ofs: Sequence[date]) -> DataFrame:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from contracts.features import Feature
-from contracts.measures import LAST_MOMENTS, MEASURES, WINDOWS
+from contracts.measures import MEASURES, MOMENTS, WINDOWS
 from jobs.one_pass.running_aggregates import NEVER, Flags, Ints
 from jobs.spark.schema import arrow_type
 
 _MEASURE = {m.name: i for i, m in enumerate(MEASURES)}
-_MOMENT = {name: i for i, (name, _) in enumerate(LAST_MOMENTS)}
+_MOMENT = {m.name: i for i, m in enumerate(MOMENTS)}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Every part has `advance(k)`, which brings it from the day before to the one at p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,19 +173,20 @@ class LastRows:
 
 
 class Moments:
-    """Days of first and last things, (moments, U): the first is a minimum, the others maxima."""
+    """Days of first and last things, (moments, U): minima of first ones, maxima of last ones."""
 
-    def __init__(self, values: Ints):
+    def __init__(self, values: Ints, first: Sequence[bool]):
         self.values = values  # NEVER where it has not happened
+        self._first = first
 
-    def first(self, user: Ints, day: Ints) -> None:
-        firsts = self.values[0]
-        firsts[firsts == NEVER] = -NEVER
-        np.minimum.at(firsts, user, day)
-        firsts[firsts == -NEVER] = NEVER
-
-    def last(self, moment: int, user: Ints, day: Ints) -> None:
-        np.maximum.at(self.values[moment], user, day)
+    def happened(self, moment: int, user: Ints, day: Ints) -> None:
+        values = self.values[moment]
+        if not self._first[moment]:
+            np.maximum.at(values, user, day)
+            return
+        values[values == NEVER] = -NEVER
+        np.minimum.at(values, user, day)
+        values[values == -NEVER] = NEVER
 
 
 class RecentItems:

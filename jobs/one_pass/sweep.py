@@ -7,7 +7,6 @@ day; that definition stays, runs single days, and is what this one is tested aga
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,19 +14,19 @@ import pyarrow.compute as pc
 
 from contracts.features import FEATURES, GRAPH
 from contracts.measures import (
+    ACTIVE_DAY,
     DISTINCT,
-    LAST_MOMENTS,
+    FIRST_SEEN,
     LIFETIME,
     MEASURES,
+    MOMENTS,
     SEQUENCE_LENGTH,
-    TEXT_POSTS,
-    TEXT_TOKENS,
     WINDOWS,
 )
 from contracts.source_table import AD_VIEW
 from jobs.features.item_features import FROM_ITEM
-from jobs.features.user_state import LAST
 from jobs.one_pass.output_columns import Aggregates, columns_of
+from jobs.one_pass.recent_text import RatedWords, RecentText
 from jobs.one_pass.running_aggregates import (
     NEVER,
     Buckets,
@@ -49,7 +48,6 @@ from jobs.one_pass.task_rows import (
     FIRST_MET,
     GRAPH_ROW,
     ITEM,
-    POST,
     STATE,
     THING,
     TILE,
@@ -93,7 +91,7 @@ class Sweep:
         self._start_things()
         self._start_events()
         self._start_versions()
-        self._start_posts()
+        self._text, self._words = RecentText(rows), RatedWords(rows)
         graph = rows.matrix(GRAPH_ROW, len(GRAPH))
         self._graph = np.zeros((len(GRAPH), n), np.int64)
         self._graph_rows = (rows.users(GRAPH_ROW), graph)
@@ -106,14 +104,14 @@ class Sweep:
     def _start_measures(self, since: int) -> None:
         rows, n, m = self._rows, self._rows.n_users, len(MEASURES)
         users = rows.users(STATE)
-        state = rows.matrix(STATE, len(LAST_MOMENTS) + m + len(LIFETIME))
+        state = rows.matrix(STATE, len(MOMENTS) + m + len(LIFETIME))
         self._known_from(users, np.zeros(len(users), np.int64))
-        moments = np.full((len(LAST_MOMENTS), n), NEVER, np.int64)
-        moments[:, users] = state[:, : len(LAST_MOMENTS)].T
-        self._moments = Moments(moments)
+        moments = np.full((len(MOMENTS), n), NEVER, np.int64)
+        moments[:, users] = state[:, : len(MOMENTS)].T
+        self._moments = Moments(moments, [m.first for m in MOMENTS])
         life = np.zeros((m, n), np.int64)
-        life[:, users] = state[:, len(LAST_MOMENTS) : len(LAST_MOMENTS) + m].T
-        self._start_lifetimes(users, state[:, len(LAST_MOMENTS) + m :])
+        life[:, users] = state[:, len(MOMENTS) : len(MOMENTS) + m].T
+        self._start_lifetimes(users, state[:, len(MOMENTS) + m :])
         tile_users, enters = rows.users(TILE), rows.enters(TILE)
         self._known_from(tile_users, enters)
         tiles, day = rows.matrix(TILE, m), rows.ints(TILE, "day")
@@ -192,7 +190,8 @@ class Sweep:
         met, users, enters = rows.of(THING), rows.users(THING), rows.enters(THING)
         day = rows.ints(THING, "day")
         self._pairs: dict[str, Pairs] = {}
-        for kind in sorted({d.kind for d in DISTINCT}):
+        self._pairs[ACTIVE_DAY] = self._active_days()
+        for kind in sorted({d.kind for d in DISTINCT} - {ACTIVE_DAY}):
             mine = pc.equal(met["name"], kind).to_numpy()
             things = met["thing"].filter(pa.array(mine))
             names = pc.unique(things)
@@ -205,6 +204,16 @@ class Sweep:
                 self._met_categories = Categories(
                     self._pairs[kind], of_table[self._pairs[kind].thing]
                 )
+
+    def _active_days(self) -> Pairs:
+        """The days on which each user did something, as the tiles have them."""
+        rows = self._rows
+        active = rows.matrix(TILE, len(MEASURES))[:, _N_EVENTS] > 0
+        users, enters = rows.users(TILE)[active], rows.enters(TILE)[active]
+        day = rows.ints(TILE, "day")[active]
+        start = int(day.min()) if len(day) else 0
+        n_days = int(day.max()) - start + 1 if len(day) else 1
+        return Pairs(users, day - start, n_days, day, enters, len(self._days))
 
     def _start_events(self) -> None:
         rows, n_days = self._rows, len(self._days)
@@ -246,16 +255,6 @@ class Sweep:
         self._country = np.full(n, -1, np.int64)
         self._newest_version = np.full(n, -1, np.int64)
 
-    def _start_posts(self) -> None:
-        rows = self._rows
-        posts, users, micros = rows.of(POST), rows.users(POST), rows.ints(POST, "micros")
-        order = by_time(users, micros, posts, ("id",))
-        lists = posts["numbers"].combine_chunks().take(pa.array(order))
-        self._tokens = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
-        self._token_ends = np.cumsum(lists.value_lengths().to_numpy(zero_copy_only=False))
-        self._posts = LastRows(users[order], rows.enters(POST)[order], rows.n_users, TEXT_POSTS)
-        self._post_users, self._post_day = users[order], rows.ints(POST, "day")[order]
-
     def advance(self, k: int) -> Aggregates:
         """Everything as of day `k`, users that are not known yet included."""
         day = int(self._days[k])
@@ -275,12 +274,16 @@ class Sweep:
         self._advance_items(k)
         sequence = self._sequence.at(k)
         items, last = self._recent_items(k, sequence.rows)
+        self._words.advance(k)
+        text = self._text.at(k, day)
         return Aggregates(
             present=self._present_from <= k,
             measures=measures,
             distincts=self._distincts(k, day),
             moments=self._moments.values,
-            joined={name: self._graph[i] for i, (name, _, _) in enumerate(GRAPH)} | items,
+            joined={name: self._graph[i] for i, (name, _, _) in enumerate(GRAPH)}
+            | items
+            | self._words.of(*text),
             latest={
                 "country": (self._country, self._countries),
                 "category_id": (last, self._categories),
@@ -292,26 +295,25 @@ class Sweep:
                 "category_id": (sequence.counts, self._met_category(sequence.rows), self._named),
                 "occurred_at": (sequence.counts, self._hours(day, sequence.rows), None),
                 "amount_minor": (sequence.counts, self._amount[sequence.rows], None),
-                "text": (*self._text(k, day), None),
+                "text": (*text, None),
             },
         )
 
     def _advance_moments(self, k: int) -> None:
         users, day, verb = self._event_days
         at = self._event_at[k]
-        self._moments.first(users[at], day[at])
-        self._moments.last(1, users[at], day[at])
-        for moment, (name, _) in enumerate(LAST_MOMENTS):
-            for of in LAST.get(name, ()):
-                code = codes(pa.chunked_array([[of]]), self._verbs)[0]
-                mine = at[verb[at] == code]
-                self._moments.last(moment, users[mine], day[mine])
+        for moment, of in enumerate(MOMENTS):
+            mine = at
+            if of.verbs:
+                mine = at[np.isin(verb[at], codes(pa.chunked_array([of.verbs]), self._verbs))]
+            self._moments.happened(moment, users[mine], day[mine])
+        first_seen = MOMENTS.index(FIRST_SEEN)
         others, on = self._seen_by_others
         at = self._seen_by_others_at[k]
-        self._moments.first(others[at], on[at])
+        self._moments.happened(first_seen, others[at], on[at])
         who, country, seen = self._versions  # from the oldest version to the newest
         at = np.sort(self._version_at[k])
-        self._moments.first(who[at], seen[at])
+        self._moments.happened(first_seen, who[at], seen[at])
         at = at[at > self._newest_version[who[at]]]
         self._country[who[at]], self._newest_version[who[at]] = country[at], at
 
@@ -375,18 +377,3 @@ class Sweep:
         """As Spark divides: in doubles, then down to a whole number."""
         hours: Ints = np.floor((day * _MICROS_PER_DAY - self._micros[newest]) / 3_600_000_000)
         return hours
-
-    def _text(self, k: int, day: int) -> tuple[Ints, Any]:
-        """The last words of the newest posts: how many of each user, and all of them."""
-        newest = self._posts.at(k, among=self._post_day >= day - max(WINDOWS))
-        ends = self._token_ends[newest.rows]
-        before = np.concatenate([[0], self._token_ends])[newest.rows]
-        lengths = ends - before
-        owner = np.repeat(self._post_users[newest.rows], lengths)
-        place = np.repeat(before - (np.cumsum(lengths) - lengths), lengths) + np.arange(
-            lengths.sum()
-        )
-        totals = np.bincount(owner, minlength=self._rows.n_users)
-        from_end = np.cumsum(totals)[owner] - np.arange(len(owner))
-        kept = from_end <= TEXT_TOKENS
-        return np.minimum(totals, TEXT_TOKENS), self._tokens[place[kept]]

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from jobs.one_pass.running_aggregates import Ints
 
-KINDS = range(10)
-STATE, EVENT_ROW, TILE, THING, FIRST_MET, USER, POST, GRAPH_ROW, ITEM, CATEGORY = KINDS
+KINDS = range(11)
+STATE, EVENT_ROW, TILE, THING, FIRST_MET, USER, POST, GRAPH_ROW, ITEM, CATEGORY, WORD = KINDS
 """What a row is."""
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import duckdb
 
-from contracts.features import FEATURES, GRAPH, RECENT_ITEMS
-from contracts.measures import MEASURES, WINDOWS
+from contracts.features import FEATURES, GRAPH, RATED_WORDS, RECENT_ITEMS
+from contracts.measures import EVENT_VERBS, FIRST_SEEN, MEASURES, MOMENTS, WINDOWS, Moment
+from contracts.source_table import AD_VIEW
+
+EVERY_VERB = (*EVENT_VERBS, AD_VIEW)
 
 _TILES = """
 CREATE TABLE tiles AS SELECT user_key, day, landed_on, {sums} FROM (
@@ -50,13 +53,15 @@ CREATE TABLE tiles AS SELECT user_key, day, landed_on, {sums} FROM (
     UNION ALL BY NAME
     SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events,
         count(*) AS n_reviews, sum(stars) AS sum_stars,
+        sum(1000 * stars - item_mean_milli) AS stars_above_items,
         count(*) FILTER (sentiment = 'negative') AS n_negative_reviews,
         count(*) FILTER (sentiment = 'positive') AS n_positive_reviews
-    FROM reviews GROUP BY ALL
+    FROM compared_reviews GROUP BY ALL
     UNION ALL BY NAME
     SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events,
         count(*) FILTER (kind = 'login') AS n_logins,
         count(*) FILTER (kind = 'login' AND NOT succeeded) AS n_failed_logins,
+        (count(*) FILTER (kind = 'login' AND NOT succeeded) >= 3)::BIGINT AS n_login_bursts,
         count(*) FILTER (kind = 'payment') AS n_payments,
         sum(amount_minor) FILTER (kind = 'payment') AS paid_minor,
         max(amount_minor) FILTER (kind = 'payment') AS max_payment_minor,
@@ -64,6 +69,13 @@ CREATE TABLE tiles AS SELECT user_key, day, landed_on, {sums} FROM (
         sum(amount_minor) FILTER (kind = 'transfer') AS transferred_minor,
         max(amount_minor) FILTER (kind = 'transfer') AS max_transfer_minor
     FROM account_events GROUP BY ALL)
+GROUP BY ALL"""
+
+_COMPARED_REVIEWS = """
+CREATE TABLE compared_reviews AS
+SELECT r.*, 1000 * (coalesce(sum(b.stars), 0) + 8) // (count(b.stars) + 2) AS item_mean_milli
+FROM reviews r LEFT JOIN every_review b ON b.item_id = r.item_id
+    AND b.landed_on BETWEEN r.landed_on - 90 AND r.landed_on - 1
 GROUP BY ALL"""
 
 _RECEIVED = """
@@ -126,7 +138,8 @@ SELECT user_key, kind, thing, max(day) AS day FROM (
         WHERE kind = 'follow' AND occurred_at IS NOT NULL
     UNION ALL SELECT user_key, 'counterpart', counterpart_key, occurred_at::DATE
         FROM account_events
-    UNION ALL SELECT user_key, 'device', device_key, occurred_at::DATE FROM account_events)
+    UNION ALL SELECT user_key, 'device', device_key, occurred_at::DATE FROM account_events
+    UNION ALL SELECT user_key, 'day', day::VARCHAR, day FROM tiles WHERE n_events > 0)
 WHERE user_key IS NOT NULL AND thing IS NOT NULL AND thing <> user_key
     AND day >= DATE '{day}' - 90
 GROUP BY ALL"""
@@ -191,27 +204,43 @@ WITH newest AS (
     QUALIFY row_number() OVER (PARTITION BY user_key ORDER BY occurred_at DESC, post_id DESC) <= 16),
 words AS (
     SELECT user_key, occurred_at, post_id, unnest(split(text, ' ')) AS word,
-        generate_subscripts(split(text, ' '), 1) AS place FROM newest)
-SELECT user_key, list(token ORDER BY occurred_at, post_id, place)[-64:] AS text_tokens
-FROM words JOIN vocabulary USING (word) GROUP BY user_key"""
+        generate_subscripts(split(text, ' '), 1) AS place FROM newest),
+last_words AS (
+    SELECT * FROM words JOIN vocabulary USING (word)
+    QUALIFY row_number() OVER (
+        PARTITION BY user_key ORDER BY occurred_at DESC, post_id DESC, place DESC) <= 64)
+SELECT user_key, list(token ORDER BY occurred_at, post_id, place) AS text_tokens,
+    count(above) AS n_rated_words, sum(above)::BIGINT AS rated_words_above
+FROM last_words LEFT JOIN word_stars USING (token) GROUP BY user_key"""
+
+_WORD_STARS = """
+CREATE TABLE word_stars AS
+WITH rated AS (SELECT unnest(split(text, ' ')) AS word, stars FROM reviews
+    WHERE text IS NOT NULL AND occurred_at::DATE >= DATE '{day}' - 90),
+stars AS (SELECT token, count(*) AS n, sum(stars) AS s FROM rated JOIN vocabulary USING (word)
+    GROUP BY token),
+total AS (SELECT sum(n) AS n, sum(s) AS s FROM stars)
+SELECT token, 1000 * stars.s // stars.n - 1000 * total.s // total.n AS above FROM stars, total
+WHERE stars.n >= 5"""
 
 _MOMENTS = """
 CREATE TABLE moments AS
-SELECT user_key, min(first) AS first_seen, max(last) AS last_seen, max(o) AS last_order,
-    max(r) AS last_review, max(p) AS last_post, max(l) AS last_login
-FROM (
-    SELECT user_key, min(occurred_at)::DATE AS first, max(occurred_at)::DATE AS last,
-        max(occurred_at) FILTER (verb = 'order')::DATE AS o,
-        max(occurred_at) FILTER (verb = 'review')::DATE AS r,
-        max(occurred_at) FILTER (verb = 'post')::DATE AS p,
-        max(occurred_at) FILTER (verb = 'login')::DATE AS l
-    FROM events GROUP BY user_key
+SELECT user_key, {moments} FROM (
+    SELECT user_key, verb, occurred_at::DATE AS day, NULL::DATE AS known FROM events
     UNION ALL BY NAME
-    SELECT user_key, min(least(coalesce(signed_up_at, occurred_at), occurred_at))::DATE AS first
-    FROM users GROUP BY user_key
+    SELECT user_key, least(coalesce(signed_up_at, occurred_at), occurred_at)::DATE AS known
+    FROM users
     UNION ALL BY NAME
-    SELECT user_key, min(day) FILTER (n_events = 0) AS first FROM tiles GROUP BY user_key)
+    SELECT user_key, day AS known FROM tiles WHERE n_events = 0)
 GROUP BY user_key"""
+
+
+def _moment(moment: Moment) -> str:
+    if moment is FIRST_SEEN:
+        return "least(min(day), min(known)) AS first_seen_at"
+    verbs = ", ".join(f"'{verb}'" for verb in moment.verbs or EVERY_VERB)
+    aggregate = "min" if moment.first else "max"
+    return f"{aggregate}(day) FILTER (verb IN ({verbs})) AS {moment.name}"
 
 
 def features_by_hand(
@@ -238,7 +267,13 @@ def features_by_hand(
         c.read_parquet(list(vocabulary), hive_partitioning=False).create_view("vocabulary")
         combine = {m.name: ("sum" if m.combine == "sum" else "max") for m in MEASURES}
         sums = ", ".join(f"coalesce({f}({n}), 0)::BIGINT AS {n}" for n, f in combine.items())
-        for statement in (_AUTHORED, _RECEIVED, _TILES.format(sums=sums)):
+        for statement in (
+            _AUTHORED,
+            _RECEIVED,
+            _COMPARED_REVIEWS,
+            _TILES.format(sums=sums),
+            _EVENTS,
+        ):
             do(statement)
         windows = ", ".join(
             f"coalesce({f}({n}) FILTER (day >= DATE '{day}' - {w}), 0)::BIGINT AS {n}_{w}d"
@@ -264,15 +299,18 @@ def features_by_hand(
             sums=", ".join(f"sum({s})::BIGINT AS recent_items_{s}" for s in stats),
             of_category=", ".join(f"sum({s})::BIGINT AS last_category_{s}" for s in stats),
         )
-        for statement in (_EVENTS, _LAST, _THINGS, _ITEMS, _SEQUENCES, recent, _EDGES, _GRAPH,
-                          _TEXT, _MOMENTS):  # fmt: skip
+        do(_MOMENTS.format(moments=", ".join(_moment(m) for m in MOMENTS)))
+        for statement in (_LAST, _THINGS, _ITEMS, _SEQUENCES, recent, _EDGES, _GRAPH, _WORD_STARS,
+                          _TEXT):  # fmt: skip
             do(statement.format(day=day) if statement is not recent else statement)
         distincts = ", ".join(
             f"count(DISTINCT {what}) FILTER (kind = '{kind}' AND t.day >= DATE '{day}' - {w}) "
-            f"AS n_distinct_{plural}_{w}d"
-            for kind, plural, what in (
-                ("item", "items", "thing"), ("item", "categories", "i.category"),
-                ("counterpart", "counterparts", "thing"), ("device", "devices", "thing"))
+            f"AS {count}_{w}d"
+            for kind, count, what in (
+                ("item", "n_distinct_items", "thing"),
+                ("item", "n_distinct_categories", "i.category"),
+                ("counterpart", "n_distinct_counterparts", "thing"),
+                ("device", "n_distinct_devices", "thing"), ("day", "n_active_days", "thing"))
             for w in WINDOWS
         )  # fmt: skip
         do(
@@ -294,13 +332,12 @@ def features_by_hand(
         )
         columns = []
         late: list[tuple[str, str, str]] = []
-        zero = {name for name, _, _ in (*GRAPH, *RECENT_ITEMS)}
+        zero = {name for name, _, _ in (*GRAPH, *RECENT_ITEMS, *RATED_WORDS)}
         for f in FEATURES:
             if f.aggregate == "ratio":
                 late.append((f.name, *f.source))
             elif f.aggregate == "since":
-                moment = f.name.removeprefix("days_since_")
-                columns.append(f"(DATE '{day}' - {moment})::INT AS {f.name}")
+                columns.append(f"(DATE '{day}' - {f.source[0]})::INT AS {f.name}")
             elif f.aggregate in ("measure", "distinct") or f.name in zero:
                 columns.append(f"coalesce({f.name}, 0)::BIGINT AS {f.name}")
             elif f.aggregate in ("sequence", "text"):

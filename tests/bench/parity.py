@@ -21,6 +21,7 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.measures import TEXT_BUCKETS
 from contracts.source_tables.fraud_marks import FRAUD_MARKS
 from contracts.source_tables.posts import POSTS
+from contracts.source_tables.reviews import REVIEWS
 from contracts.tables import USER_FEATURES
 from flows.engine.run import Run
 from flows.engine.spark_stages import compute, land, write
@@ -74,8 +75,11 @@ def clean_files(night: Run, root: Path) -> dict[str, list[str]]:
 
 def vocabulary(night: Run, clean: dict[str, list[str]], root: Path) -> list[str]:
     token = (F.pmod(F.xxhash64("word"), F.lit(TEXT_BUCKETS)) + 1).cast("int")
-    posts = read_table(night.spark.session, POSTS, clean[POSTS.name])
-    words = posts.select(F.explode(F.split("text", " ")).alias("word")).distinct()
+    posts, reviews = (
+        read_table(night.spark.session, table, clean[table.name]).select("text")
+        for table in (POSTS, REVIEWS)
+    )
+    words = posts.union(reviews).select(F.explode(F.split("text", " ")).alias("word")).distinct()
     words.select("word", token.alias("token")).write.parquet(str(root / "words"))
     return [str(p) for p in (root / "words").glob("*.parquet")]
 

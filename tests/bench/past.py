@@ -188,9 +188,8 @@ def bench_by_hand(
 ) -> None:  # fmt: skip
     """The same day by hand in DuckDB, from clean rows: rows, columns and time compared."""
     token = (F.pmod(F.xxhash64("word"), F.lit(TEXT_BUCKETS)) + 1).cast("int")
-    words = b.spark.read.parquet(*clean["posts"]).select(
-        F.explode(F.split("text", " ")).alias("word")
-    )
+    texts = b.spark.read.parquet(*clean["posts"], *clean["reviews"]).select("text")
+    words = texts.select(F.explode(F.split("text", " ")).alias("word"))
     words.distinct().select("word", token.alias("token")).write.parquet(str(root / "words"))
     vocabulary = [str(p) for p in (root / "words").glob("*.parquet")]
     out = root / "by-hand.parquet"

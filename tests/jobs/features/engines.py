@@ -57,6 +57,7 @@ def tables_of(facts: dict[str, DataFrame], as_ofs: Sequence[date]) -> list[DataF
         item_features(item_days(facts), facts["items"], as_ofs).localCheckpoint(),
         facts["follows"],
         facts["posts"],
+        facts["reviews"],
     ]
 
 

@@ -10,6 +10,7 @@ from contracts.features import NAMED_RATIOS, RATIOS
 from contracts.measures import (
     EVENTS,
     MEASURES,
+    MIN_RATINGS_OF_WORD,
     SEQUENCE_LENGTH,
     TEXT_POSTS,
     TEXT_TOKENS,
@@ -62,6 +63,7 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
     everybody |= {whom for whom, e in received if whom and e["verb"] in GIVES}
     everybody |= {whom for whom, e in received if whom}
     of_users = {}
+    above = word_stars(within(known, as_of, max(WINDOWS))["reviews"])
     for user in everybody:
         mine = {n: [r for r in rows if r["user_key"] == user] for n, rows in known.items()}
         got = [e for whom, e in received if whom == user]
@@ -69,7 +71,9 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
         for window in (*WINDOWS, None):
             inside = within(mine, as_of, window)
             suffix = "all" if window is None else f"{window}d"
-            for name, value in measures(inside, within({"": got}, as_of, window)[""]).items():
+            for name, value in measures(
+                world, inside, within({"": got}, as_of, window)[""]
+            ).items():
                 row[f"{name}_{suffix}"] = value
             row[f"n_orders_{suffix}"] = len(bought_orders(inside))
             if window is not None:
@@ -79,6 +83,7 @@ def features(world: World, as_of: date) -> dict[str, dict[str, Any]]:
             row[name] = versions[user][name] if user in versions else None
         row |= sequence(mine, as_of)
         row |= text(within(mine, as_of, max(WINDOWS))["posts"])
+        row |= rated_words(row["text_tokens"], above)
         of_users[user] = row
     items = item_counts(known, as_of)
     for user, row in of_users.items():
@@ -102,7 +107,18 @@ def within(rows: Rows, as_of: date, window: int | None) -> Rows:
     }
 
 
-def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
+def item_mean_milli(world: World, review: dict[str, Any]) -> int:
+    """Of the reviews of the item that had landed in the 90 days before, and two of 4 stars."""
+    day = review["landed_on"]
+    stars = [4, 4] + [
+        r["stars"]
+        for r in world.rows["reviews"]
+        if r["item_id"] == review["item_id"] and day - timedelta(days=90) <= r["landed_on"] < day
+    ]
+    return 1000 * sum(stars) // len(stars)
+
+
+def measures(world: World, rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
     """The measures of `user_days`, over rows of any stretch of time."""
     bought = [r for r in rows["orders"] if r["kind"] == "purchase"]
     undone = [r for r in rows["orders"] if r["kind"] != "purchase"]
@@ -112,6 +128,9 @@ def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
     paid = [r["amount_minor"] for r in account if r["kind"] == "payment"]
     sent = [r["amount_minor"] for r in account if r["kind"] == "transfer"]
     logins = [r for r in account if r["kind"] == "login"]
+    failed = Counter(
+        (r["occurred_at"].date(), r["landed_on"]) for r in logins if not r["succeeded"]
+    )
     values = {
         "n_events": sum(len(some) for some in rows.values()),
         "n_order_lines": len(bought),
@@ -132,12 +151,14 @@ def measures(rows: Rows, got: list[dict[str, Any]]) -> dict[str, int]:
         "n_posts": len(rows["posts"]),
         "n_reviews": len(reviews),
         "sum_stars": sum(r["stars"] for r in reviews),
+        "stars_above_items": sum(1000 * r["stars"] - item_mean_milli(world, r) for r in reviews),
         "n_negative_reviews": sum(r["stars"] <= 2 for r in reviews),
         "n_positive_reviews": sum(r["stars"] >= 4 for r in reviews),
         "n_follows": sum(r["kind"] == "follow" for r in rows["follows"]),
         "n_unfollows": sum(r["kind"] == "unfollow" for r in rows["follows"]),
         "n_logins": len(logins),
-        "n_failed_logins": sum(not r["succeeded"] for r in logins),
+        "n_failed_logins": sum(failed.values()),
+        "n_login_bursts": sum(n >= 3 for n in failed.values()),
         "n_payments": len(paid),
         "paid_minor": sum(paid),
         "max_payment_minor": max(paid, default=0),
@@ -169,7 +190,11 @@ def distincts(
         "counterparts": people - {user},
         "devices": {r["device_key"] for r in rows["account_events"]},
     }
-    return {f"n_distinct_{name}_{suffix}": len(of - {None}) for name, of in things.items()}
+    active = {r["occurred_at"].date() for some in rows.values() for r in some}
+    return {
+        f"n_active_days_{suffix}": len(active),
+        **{f"n_distinct_{name}_{suffix}": len(of - {None}) for name, of in things.items()},
+    }
 
 
 def verb(table: str, row: dict[str, Any]) -> str:
@@ -239,6 +264,25 @@ def text(posts: list[dict[str, Any]]) -> dict[str, list[str]]:
     with_text = sorted((p["occurred_at"], p["post_id"], p["text"]) for p in posts if p["text"])
     words = [word for post in with_text[-TEXT_POSTS:] for word in post[2].split(" ")]
     return {"text_tokens": words[-TEXT_TOKENS:]}
+
+
+def word_stars(reviews: list[dict[str, Any]]) -> dict[str, int]:
+    """Of each word that is rated, how far above the mean its reviews are."""
+    stars: dict[str, list[int]] = {}
+    for r in reviews:
+        for word in (r["text"] or "").split():
+            stars.setdefault(word, []).append(r["stars"])
+    everything = [n for of in stars.values() for n in of]
+    return {
+        word: 1000 * sum(of) // len(of) - 1000 * sum(everything) // len(everything)
+        for word, of in stars.items()
+        if len(of) >= MIN_RATINGS_OF_WORD
+    }
+
+
+def rated_words(words: list[str], above: dict[str, int]) -> dict[str, int]:
+    rated = [above[word] for word in words if word in above]
+    return {"n_rated_words": len(rated), "rated_words_above": sum(rated)}
 
 
 def followed(world: World, as_of: date) -> set[tuple[str, str]]:

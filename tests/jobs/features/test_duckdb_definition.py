@@ -26,7 +26,8 @@ def test_features_by_hand_are_the_pipelines(spark: SparkSession, tmp_path: Path)
             rows.coalesce(1).write.parquet(str(tmp_path / name))
             clean[name] = [str(p) for p in (tmp_path / name).glob("*.parquet")]
     token = (F.pmod(F.xxhash64("word"), F.lit(TEXT_BUCKETS)) + 1).cast("int")
-    words = frames["posts"].select(F.explode(F.split("text", " ")).alias("word")).distinct()
+    texts = frames["posts"].select("text").union(frames["reviews"].select("text"))
+    words = texts.select(F.explode(F.split("text", " ")).alias("word")).distinct()
     words.select("word", token.alias("token")).coalesce(1).write.parquet(str(tmp_path / "words"))
     vocabulary = [str(p) for p in (tmp_path / "words").glob("*.parquet")]
     features_by_hand(clean, vocabulary, day, tmp_path / "hand.parquet")

@@ -108,7 +108,7 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
             "item_id": rng.choice(items),
             "stars": (stars := rng.randint(1, 5)),
             "sentiment": "negative" if stars < 3 else "neutral" if stars == 3 else "positive",
-            "text": None,
+            "text": rng.choice([None, " ".join(rng.choices([*words[2:], "g"], k=2))]),
             **times(),
         }
         for i in range(40)
@@ -126,6 +126,17 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
         }
         for i in range(80)
     ]
+    for i, event in enumerate(world.rows["account_events"][:9]):  # bursts of failed logins
+        same = world.rows["account_events"][i // 4 * 4]
+        event |= {
+            "user_key": same["user_key"],
+            "kind": "login",
+            "succeeded": False,
+            "amount_minor": None,
+            "counterpart_key": None,
+            "occurred_at": same["occurred_at"],
+            "landed_on": same["landed_on"],
+        }
     world.rows["fraud_marks"] = [
         {"mark_id": f"m{i}", "event_id": f"a{rng.randrange(80)}", **times()} for i in range(20)
     ]
