@@ -44,6 +44,7 @@ class Feature:
     """Value for a user to whom nothing happened; None is null."""
     encoding: Encoding
     minimum: int | None = None
+    """What it is never below; None of what has no such bound."""
 
     def column(self) -> Column:
         return Column(

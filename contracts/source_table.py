@@ -149,6 +149,9 @@ class SourceTable(Table):
         if self.event is not None:
             columns["its event's id"] = self.event.id
         columns |= {f"its thing {thing.kind}": thing.column for thing in self.things}
+        if self.item_mean is not None:
+            columns["its item mean"] = self.item_mean.column
+            columns["what its item mean is of"] = "item_id"
         problems += [
             f"  {name}: {what} is no column of it"
             for what, name in columns.items()

@@ -9,8 +9,9 @@ import pytest
 from contracts.clean_tables import CLEAN_TABLES, clean_table_named
 from contracts.cleaning import Text
 from contracts.errors import ContractError
-from contracts.source_table import Measure, Thing, content
+from contracts.source_table import ItemMean, Measure, Thing, content
 from contracts.source_tables.items import ITEMS
+from contracts.source_tables.posts import POSTS
 from contracts.source_tables.reviews import REVIEWS
 
 
@@ -41,6 +42,15 @@ def test_what_nobody_did_cannot_be_counted() -> None:
     )
 
 
+def test_a_mean_of_items_is_of_a_column_that_is_there() -> None:
+    with pytest.raises(ContractError) as error:
+        replace(POSTS, item_mean=ItemMean("stars", usual=4, weight=2))
+    assert str(error.value) == (
+        "posts breaks its contract:\n  stars: its item mean is no column of it\n"
+        "  item_id: what its item mean is of is no column of it"
+    )
+
+
 def test_a_clean_table_is_found_by_its_name() -> None:
     assert [clean_table_named(table.name) for table in CLEAN_TABLES] == list(CLEAN_TABLES)
     with pytest.raises(ContractError) as error:
@@ -53,6 +63,6 @@ def test_a_clean_table_is_found_by_its_name() -> None:
 
 def test_the_content_of_a_declaration_is_all_of_it_but_its_prose() -> None:
     (measure,) = (m for m in REVIEWS.measures if m.name == "n_reviews")
-    assert content(measure) == ["Measure", "n_reviews", "count(*)", "count", "sum"]
+    assert content(measure) == ["Measure", "n_reviews", "count(*)", "count", "sum", 0]
     assert content(replace(measure, doc="Else")) == content(measure)
     assert content({"b": frozenset({2, 1}), "a": (None, True)}) == {"b": [1, 2], "a": [None, True]}
