@@ -59,8 +59,9 @@ bench-model: $(STAMP) ## our trainer and scorer beside a bare loop (and librarie
 	$(BIN)/python -m tests.bench.model $(if $(PEERS),--peers $(PEERS))
 	$(BIN)/python -m tests.bench.scoring
 
-bench-quality: $(STAMP) ## our one model beside a LightGBM per task, as JSON lines
-	$(BIN)/python -m tests.bench.quality
+QUALITY ?=
+bench-quality: $(STAMP) ## network, LightGBM and mixture on five data sets, as JSON lines (QUALITY="--sets ciao")
+	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/python -m tests.bench.quality $(QUALITY)
 
 bench-mappings: $(STAMP) ## the last steps of a night for each of the 511 sets of tables that may be mapped
 	$(BIN)/python -m tests.bench.mappings

@@ -1,149 +1,131 @@
-"""`python -m tests.bench.homes HOME`: the network beside LightGBM on a home's examples, as JSON lines.
+"""`python -m tests.bench.homes HOME`: network, LightGBM and their mixture on a home's examples.
 
-The newest night of HOME has left examples in its lake; the network is trained on them once per seed
-as that night would, with `--set name=value …` changed, beside its LightGBM twins and their mixture.
-Per task the mean over seeds, and in the last line the share of what LightGBM gains over the
-constant that the network gains as well, and where it is significantly worse or better in most seeds.
-`--alone` trains single-task twins too.
+The newest night of HOME has left examples in its lake; they are trained on once per seed as that
+night would, with `--set name=value …` changed. JSON lines: per task the mean over seeds, and last
+the share of what LightGBM gains over the constant, and where the mixture is significantly worse or
+better. `--alone` trains single-task twins of the network too.
 
-Settings are chosen with `--valid`: all is then judged on validation days, on which network and twin
-both stop, and test days stay unseen.
+Settings are chosen with `--valid`: all is then trained and judged as an earlier night would have
+been, of whose test days tonight's are none.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import date
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.specs import TrainSpec
-from contracts.splits import Cut
 from contracts.tables import EXAMPLES
-from contracts.tasks import TASKS, Task
+from contracts.tasks import TASKS
 from contracts.train_config import TrainConfig
+from flows.cli.main import DEMO_DAYS, DEMO_KEY, DEMO_SEED, DEMO_START, DEMO_USERS
 from flows.lake.lake import Lake
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
-from models.data.batches import read_batches
-from models.data.label_layout import Layout, labelled, task_labels
-from models.evaluation.held_out import as_arrays
-from models.evaluation.metrics import HIGHER_IS_BETTER, Array, Scores, constant_scores, main_metric
-from models.network.heads import head_of
-from models.train import train
-from models.training.multi_task import fit_encoder, fit_model
-from models.training.task_choice import Chosen, choose_tasks
-from models.training.tree_fit import fit_all, scores_of
-from models.trees.rows import labelled_rows
+from jobs.market.files import simulate
+from jobs.market.traits import Market
+from models.evaluation.held_out import held_out_rows
+from models.training.task_choice import choose_tasks
+from tests.bench.lines import print_figures
+from tests.bench.members import Trial, lines_of, measure, settings_of, summary_of
+from tests.conftest import REAL_DATA, REPOSITORY
 
-SHARES = (0.0, 1.5)
-"""Bounds of a task's share in the mean: one of a twin that gains next to nothing says nothing."""
+AS_OF = DEMO_START + timedelta(days=DEMO_DAYS)
+_NIGHT = "from flows.cli.main import main; main()"
 
 
-def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...], date]:
-    """Files of the examples, their as-of days, and the night that trained on them last."""
+@dataclass(frozen=True)
+class HomeSet:
+    """Raw logs, and the night whose examples are learned from."""
+
+    mapping: str
+    as_of: date
+    raw: Callable[[Path], Path | None]
+    """The folder of the raw logs, given one that they may be written below; None: they are not
+    there."""
+
+
+def market(seed: int) -> HomeSet:
+    """The demo's market, or another like it."""
+
+    def raw(folder: Path) -> Path:
+        logs = folder / "raw"
+        if not (logs / "SIMULATED").exists():
+            market = Market(DEMO_USERS, DEMO_START, DEMO_DAYS, seed)
+            simulate(market, logs, lambda done, total: None)
+        return logs
+
+    return HomeSet("market", AS_OF, raw)
+
+
+def real(name: str, as_of: date) -> HomeSet:
+    """A data set that is not simulated."""
+    logs = REAL_DATA / name
+    return HomeSet(name, as_of, lambda _: logs if logs.is_dir() else None)
+
+
+HOMES = {
+    "market": market(DEMO_SEED),
+    "other_market": market(23),
+    "online_retail": real("online_retail", date(2011, 11, 1)),
+    "ciao": real("ciao", date(2010, 7, 1)),
+}
+
+
+def home_of(of: HomeSet, folder: Path) -> Path | None:
+    """The home of a set below a folder, its night run up to examples, which reuses what is up to
+    date; None where the raw logs are not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw, home = of.raw(folder), folder / "home"
+    if raw is None:
+        return None
+    mapping = REPOSITORY / f"infra/sources/{of.mapping}.toml"
+    own = {"NIGHTJAR_KEY": DEMO_KEY, "PYTHONPATH": str(REPOSITORY)}
+    others = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTJAR_")}
+    log = folder / "night.log"
+    with log.open("wb") as output:
+        night = subprocess.run(
+            [sys.executable, "-c", _NIGHT, "run", "--no-train", "--as-of", str(of.as_of),
+             "--source", str(mapping), "--raw", str(raw), "--home", str(home)],
+            env=others | own, cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+    if night.returncode:
+        sys.exit(f"the night of {of.as_of} failed: see {log}")
+    return home
+
+
+def trial_of(home: Path, config: TrainConfig, valid: bool) -> Trial:
+    """The examples of a home's newest night, judged on its test days.
+
+    With `valid` as a night would have judged that came so much earlier that none of its test days
+    is among those; tasks that would be tested on other users of the same days are left out.
+    """
     files = tuple(file.path for file in Lake(home / "lake").files(EXAMPLES))
     days: set[date] = set()
     for path in files:
         days |= set(pc.unique(pq.read_table(path, columns=["as_of"]).column(0)).to_pylist())
+    as_ofs = tuple(sorted(days))
     receipts = Receipts(open_database(f"sqlite:///{home / 'nightjar.db'}"))
-    return files, tuple(sorted(days)), max(receipts.days("train"))
-
-
-def share(measured: dict[str, Any]) -> float:
-    """Of what the twin gains over the constant in the main metric, how much the network gains."""
-    main = measured["main"]
-    ours, twin = (measured[who].get(main, np.nan) for who in ("model", "twin"))
-    constant = 0.5 if main in HIGHER_IS_BETTER else measured["constant"][main]
-    return float((ours - constant) / (twin - constant))
-
-
-def read(name: str, value: str) -> Any:
-    """A setting as its type wants it."""
-    kind = type(TrainConfig().flat[name])
-    return value == "true" if kind is bool else kind(value)
-
-
-def share_on(task: Task, labels: Array, ours: Scores, twin: Scores, flat: Scores) -> float:
-    """The same of scores of some rows."""
-    mine, other, none = (
-        main_metric(task, labels, scores)(np.ones(len(labels))) for scores in (ours, twin, flat)
-    )
-    return (mine - none) / (other - none)
-
-
-def rows_of(spec: TrainSpec, layout: Layout, task: Task, cut: Cut) -> Any:
-    """The labelled rows of a cut, and their labels."""
-    tables, labels = [], []
-    only, cuts = layout.only(task), {task.name: cut}
-    for batch in read_batches(spec.files, cut.days):
-        of_task = task_labels(only.counted(batch, cuts), only.slices[task.name])
-        tables.append(pa.Table.from_batches([batch.filter(pa.array(labelled(of_task)))]))
-        labels.append(of_task[labelled(of_task)])
-    return pa.concat_tables(tables), np.concatenate(labels)
-
-
-def twins_of(spec: TrainSpec, chosen: Chosen) -> dict[str, Scores]:
-    """What the twins say of the validation rows."""
-    encoder = fit_encoder(spec, chosen)
-    trees = fit_all(chosen, spec.files, encoder, spec.config)
-    rows = labelled_rows(spec.files, chosen.layout, chosen.valid_cuts, encoder)
-    return {
-        task.name: scores_of(
-            task,
-            head_of(task.kind, chosen.layout.classes.get(task.name, ())),
-            trees[task.name],
-            rows.of_task(task).inputs,
-        )
-        for task in chosen.tasks
-    }
-
-
-def judged_on_validation_days(spec: TrainSpec, given: dict[str, str], seeds: int) -> None:
-    """One line: the share of the twins' gain per task, its mean and median; and the same of all
-    seeds' mean score, which is what a network that said what all of them say would have."""
+    night, names = max(receipts.days("user_features")), tuple(task.name for task in TASKS)
+    spec = TrainSpec(files, as_ofs, night, 2, names, config, "")
     chosen = choose_tasks(spec)
-    twins = twins_of(spec, chosen)
-    said: dict[str, list[Scores]] = {task.name: [] for task in chosen.tasks}
-    rows = {
-        t.name: rows_of(spec, chosen.layout, t, chosen.splits[t.name].cut("valid"))
-        for t in chosen.tasks
-    }
-    took = []
-    for seed in range(seeds):
-        with tempfile.TemporaryDirectory() as temporary:
-            seeded = replace(spec, config=spec.config.changed(seed=seed), folder=temporary)
-            started = time.process_time()
-            model = fit_model(seeded, chosen).model
-            took.append(time.process_time() - started)
-        for task in chosen.tasks:
-            scores = model.scores(model.outputs(rows[task.name][0]))
-            said[task.name].append(as_arrays(scores[task.name]))
-    each, together = {}, {}
-    for task in chosen.tasks:
-        labels, of = rows[task.name][1], said[task.name]
-        flat = constant_scores(task, chosen.labels[task.name].double().numpy(), len(labels))
-        mean = {name: np.mean([scores[name] for scores in of], axis=0) for name in of[0]}
-        shares = [share_on(task, labels, scores, twins[task.name], flat) for scores in (*of, mean)]
-        each[task.name], together[task.name] = float(np.mean(shares[:-1])), shares[-1]
-    print(json.dumps({
-        "judged_on": "validation days", "settings": given, "seeds": seeds,
-        **{f"{how}{what}": round(float(f(list(by_task.values()))), 4)
-           for what, by_task in (("", each), ("_of_mean_score", together))
-           for how, f in (("share", lambda x: np.mean(np.clip(x, *SHARES))), ("median", np.median))},
-        "tasks": {name: round(value, 3) for name, value in each.items()},
-        "cpu_seconds": round(float(np.mean(took))),
-    }), flush=True)  # fmt: skip
+    if valid:
+        earlier = night - 2 * (as_ofs[-1] - as_ofs[-2])
+        by_time = tuple(name for name, split in chosen.splits.items() if not split.by_user)
+        before = tuple(day for day in as_ofs if day < earlier)
+        spec = replace(spec, known_until=earlier, as_ofs=before, tasks=by_time)
+        chosen = choose_tasks(spec, by_user=False)
+    cuts = chosen.cuts("test", config.evaluation.test_max_rows)
+    return Trial(spec, chosen, held_out_rows(files, chosen.layout, cuts))
 
 
 def main() -> None:
@@ -152,63 +134,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--alone", action="store_true", help="single-task twins as well")
     parser.add_argument("--set", nargs="*", default=[], help="settings, as name=value")
-    parser.add_argument("--valid", action="store_true", help="validation days, to choose by")
+    parser.add_argument("--valid", action="store_true", help="an earlier night, to choose by")
     o = parser.parse_args()
-    given = dict(x.split("=", 1) for x in o.set)
-    config = TrainConfig().changed(**{name: read(name, value) for name, value in given.items()})
-    files, days, night = examples_of(o.home.absolute())
-    spec = TrainSpec(files, days, night, 2, tuple(t.name for t in TASKS), config, "")
-    if o.valid:
-        judged_on_validation_days(spec, given, o.seeds)
-        return
-    reports, took = [], []
-    for seed in range(o.seeds):
-        with tempfile.TemporaryDirectory() as temporary:
-            seeded = replace(
-                spec, config=config.changed(seed=seed), folder=temporary, single_task_twins=o.alone
-            )
-            started = time.process_time()
-            reports.append(train(seeded))
-            took.append(time.process_time() - started)
-    _tell(o.home.name, reports, given, float(np.mean(took)))
-
-
-def _tell(
-    data: str, reports: Sequence[dict[str, Any]], given: dict[str, str], seconds: float
-) -> None:
-    """A line per task, means over seeds: `low` and `high` bound the gain of the mixture over the
-    twin in the main metric, above 0 is better; `share` is of the twin's gain over the constant."""
-    lost, won, shares = [], [], []
-    for name in reports[0]["tasks"]:
-        measured = [report["tasks"][name] for report in reports]
-        main, gains = measured[0]["main"], [f["gain_over_twin"] for f in measured]
-        low, high = (float(np.mean([g[end] for g in gains])) for end in ("low", "high"))
-        lost += [name] if high < 0 else []
-        won += [name] if low > 0 else []
-        shares.append(np.mean([share(f) for f in measured]))
-        line: dict[str, Any] = {"data": data, "task": name, "metric": main}
-        for column, of in (("network", "network"), ("twin", "twin"), ("mixture", "model"),
-                           ("constant", "constant")):  # fmt: skip
-            line[column] = np.mean([f[of].get(main, np.nan) for f in measured])
-        line |= {
-            "low": low, "high": high, "share": shares[-1], "seeds": len(reports),
-            "network_share": np.mean([f["network_shares"] for f in measured]),
-            "test_rows": measured[0]["test_rows"],
-        }  # fmt: skip
-        if "ece" in measured[0]["model"]:
-            line["ece"] = np.mean([f["model"]["ece"] for f in measured])
-        if "single_task" in measured[0]:
-            line["over_single_task"] = np.mean([f["single_task"]["gain"] for f in measured])
-            line["verdicts"] = [f["single_task"]["verdict"] for f in measured]
-        print(json.dumps(line, default=float), flush=True)
-    print(json.dumps({
-        "data": data, "settings": given, "seeds": len(reports), "tasks": len(shares),
-        "mean_share": round(float(np.mean(np.clip(shares, *SHARES))), 4),
-        "median_share": round(float(np.median(shares)), 4), "behind": lost, "ahead": won,
-        "towers_gain": np.mean([m["before"] - m["after"] for r in reports
-                                for m in r["towers"].values()]),
-        "cpu_seconds": round(seconds),
-    }, default=float), flush=True)  # fmt: skip
+    given, home = settings_of(o.set), o.home.absolute()
+    trial = trial_of(home, TrainConfig().changed(**given), o.valid)
+    lines = lines_of(home.name, [measure(trial, seed, o.alone) for seed in range(o.seeds)])
+    for line in lines:
+        print_figures(line)
+    print_figures(summary_of(home.name, lines, seeds=o.seeds, settings=given, valid=o.valid))
 
 
 if __name__ == "__main__":
