@@ -13,7 +13,9 @@ BUDGET: dict[str, Any] = {
     "whole_positives": ["login_fraud_30d"], "expected_rows_per_second": 4000,
 }  # fmt: skip
 ALL: dict[str, Any] = {**BUDGET, "rows": 15_000, "share": 1.0, "max_epochs": 30}
-SOME = "10.0% of 24,000,000 labelled rows, and all positive ones of login_fraud_30d; at most 4 epochs"
+SOME = (
+    "10.0% of 24,000,000 labelled rows, and all positive ones of login_fraud_30d; at most 4 epochs"
+)
 
 
 @pytest.mark.parametrize(
