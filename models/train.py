@@ -101,9 +101,7 @@ def _evaluated(
     cuts = chosen.cuts("test", config.evaluation.test_max_rows)
     held_out = held_out_rows(spec.files, chosen.layout, cuts)
     members = Members(
-        held_out.predictions_of(model, spec.files),
-        held_out.predictions_of(mixture.network, spec.files),
-        held_out.predictions_of(mixture.twin, spec.files),
+        *held_out.predictions_of_all([model, mixture.network, mixture.twin], spec.files)
     )
     report = evaluate_model(model, chosen.labels, held_out, members, spec.files, champion, folder)
     model = replace(model, withheld=report["gate"]["withheld"])

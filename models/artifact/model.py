@@ -88,10 +88,7 @@ class Model:
         Raises:
             ContractError: `rows` lacks a feature that the model was fitted on.
         """
-        own = self.network_outputs(rows)
-        raw = self.raw_scores(rows)
-        return {task.name: self.mixed(task, own.get(task.name), raw.get(task.name))
-                for task in self.tasks}  # fmt: skip
+        return outputs_of([self], rows)[0]
 
     def mixed(self, task: Task, own: Tensor | None, raw: Tensor | None) -> Tensor:
         """A task's outputs (B, K) of the network's, (B, K), and of raw scores of trees, (B, J)."""
@@ -107,13 +104,25 @@ class Model:
         """The network's share of each parameter of a task's link."""
         return self.weights.get(task.name, _NETWORK_ALONE)
 
-    def network_outputs(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
-        """The network's outputs (B, K) of the tasks that need them.
+    @property
+    def network_names(self) -> list[str]:
+        """Tasks whose scores need the network."""
+        return [task.name for task in self.tasks if needs_network(self.weights_of(task))]
+
+    @property
+    def tree_names(self) -> list[str]:
+        """Tasks whose scores need trees."""
+        return [name for name in self.trees if needs_trees(self.weights[name])]
+
+    def network_outputs(
+        self, rows: pa.RecordBatch | pa.Table, names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """The network's outputs (B, K) of some tasks; None: of those that need them.
 
         Raises:
             ContractError: `rows` lacks a feature that the model was fitted on.
         """
-        names = [task.name for task in self.tasks if needs_network(self.weights_of(task))]
+        names = self.network_names if names is None else names
         if not names:
             return {}
         labels = torch.full((rows.num_rows, 1), float("nan")).numpy()
@@ -129,8 +138,8 @@ class Model:
 
     def raw_scores(self, rows: pa.RecordBatch | pa.Table) -> dict[str, Tensor]:
         """Raw scores (B, J) of the trees of the tasks that need them."""
-        needed = [name for name in self.trees if needs_trees(self.weights[name])]
-        return self.raw_of(tree_inputs(rows, self.encoder), needed) if needed else {}
+        names = self.tree_names
+        return self.raw_of(tree_inputs(rows, self.encoder), names) if names else {}
 
     def raw_of(self, inputs: Floats, names: Iterable[str]) -> dict[str, Tensor]:
         """Raw scores (B, J) of the trees of some tasks, from what trees see of the rows."""
@@ -157,6 +166,28 @@ class Model:
                         scores[task.name][""], scores[task.within][""]
                     )
         return scores
+
+
+def outputs_of(models: Sequence[Model], rows: pa.RecordBatch | pa.Table) -> list[dict[str, Tensor]]:
+    """Uncalibrated outputs per task, each (B, K), of models that share network, encoder and trees,
+    and mix them each in its own way: rows go through both members once.
+
+    Raises:
+        ContractError: `rows` lacks a feature that the models were fitted on.
+    """
+    first = models[0]
+    names = list(dict.fromkeys(name for model in models for name in model.network_names))
+    own = first.network_outputs(rows, names)
+    raw: dict[str, Tensor] = {}
+    if any(model.tree_names for model in models):
+        inputs = tree_inputs(rows, first.encoder)
+        for model in models:
+            raw |= model.raw_of(inputs, [name for name in model.tree_names if name not in raw])
+    return [
+        {task.name: model.mixed(task, own.get(task.name), raw.get(task.name))
+         for task in model.tasks}
+        for model in models
+    ]  # fmt: skip
 
 
 def save_model(model: Model, folder: Path) -> str:

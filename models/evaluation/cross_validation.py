@@ -54,8 +54,7 @@ def cross_validate(spec: TrainSpec) -> list[dict[str, Any]]:
         tasks: dict[str, dict[str, Any]] = {}
         cuts = chosen.cuts("test", fold.config.evaluation.test_max_rows)
         held_out = held_out_rows(fold.files, chosen.layout, cuts)
-        predictions = held_out.predictions_of(mixture.model, fold.files)
-        twins = held_out.predictions_of(mixture.twin, fold.files)
+        predictions, twins = held_out.predictions_of_all([mixture.model, mixture.twin], fold.files)
         for task in chosen.tasks:
             name, rows = task.name, held_out.tasks[task.name]
             ours, twin = predictions[name].scores, twins[name].scores

@@ -13,7 +13,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from models.artifact.model import Model
+from models.artifact.model import Model, outputs_of
 from models.data.batches import read_batches
 from models.data.label_layout import Cuts, Layout, days_of, labelled, task_labels
 from models.evaluation.metrics import Array, Scores
@@ -55,27 +55,54 @@ class HeldOut:
 
     def predictions_of(self, model: Model, files: Sequence[str]) -> dict[str, Predictions]:
         """What a model predicts, task by task, for those of its tasks that have rows here."""
-        tasks = [task for task in self.layout.tasks if task in model.tasks]
+        return self.predictions_of_all([model], files)[0]
+
+    def predictions_of_all(
+        self, models: Sequence[Model], files: Sequence[str]
+    ) -> list[dict[str, Predictions]]:
+        """The same of models that share network, encoder and trees, in one pass over the rows."""
+        tasks = [task for task in self.layout.tasks if task in models[0].tasks]
         cuts = {task.name: self.cuts[task.name] for task in tasks}
-        outputs: dict[str, list[Tensor]] = {task.name: [] for task in tasks}
-        scores: dict[str, list[dict[str, Tensor]]] = {task.name: [] for task in tasks}
+        collected = [_Collected({name: [] for name in cuts}, {name: [] for name in cuts})
+                     for _ in models]  # fmt: skip
         for batch in read_batches(files, days_of(cuts)):
             rows_of = _rows_of_tasks(batch, self.layout, cuts)
             some = np.any([*rows_of.values()], axis=0)
-            if not some.any():
-                continue
-            batch_outputs = model.outputs(batch.filter(pa.array(some)))
-            batch_scores = model.scores(batch_outputs)
-            for name, rows in rows_of.items():
-                picked = torch.from_numpy(rows[some])
-                outputs[name].append(batch_outputs[name][picked])
-                scores[name].append({k: v[picked] for k, v in batch_scores[name].items()})
+            if some.any():
+                picked = {name: torch.from_numpy(rows[some]) for name, rows in rows_of.items()}
+                of_models = outputs_of(models, batch.filter(pa.array(some)))
+                for model, into, outputs in zip(models, collected, of_models, strict=True):
+                    into.add(outputs, model.scores(outputs), picked)
+        return [of_model.predictions() for of_model in collected]
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """What a model has predicted so far, a list of batches for each task."""
+
+    outputs: dict[str, list[Tensor]]
+    scores: dict[str, list[dict[str, Tensor]]]
+
+    def add(
+        self,
+        outputs: Mapping[str, Tensor],
+        scores: Mapping[str, Mapping[str, Tensor]],
+        picked: Mapping[str, Tensor],
+    ) -> None:
+        """Keep each task's own rows of a batch."""
+        for name, rows in picked.items():
+            self.outputs[name].append(outputs[name][rows])
+            self.scores[name].append({k: v[rows] for k, v in scores[name].items()})
+
+    def predictions(self) -> dict[str, Predictions]:
         return {
             name: Predictions(
                 torch.cat(parts),
-                as_arrays({k: torch.cat([s[k] for s in scores[name]]) for k in scores[name][0]}),
+                as_arrays(
+                    {k: torch.cat([s[k] for s in self.scores[name]]) for k in self.scores[name][0]}
+                ),
             )
-            for name, parts in outputs.items()
+            for name, parts in self.outputs.items()
         }
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from contracts.specs import TrainSpec
 from contracts.train_config import TrainConfig
 from models.data.batches import read_batches
 from models.data.sampling import ALL_ROWS, Sampling
+from models.evaluation.held_out import held_out_rows
 from models.train import train
 from models.training.budget import Budget, budget_of
+from models.training.mixture_fit import fit_members, fit_mixture
 from models.training.multi_task import fit_encoder
 from models.training.task_choice import choose_tasks
 from models.training.tree_fit import fit_all
@@ -91,3 +94,18 @@ def test_trees_learn_from_a_sample_by_the_same_hash_with_weights(tight) -> None:
         assert abs(of_task.weights.sum() / n - 1) < 0.35, task.name
     trees = fit_all(chosen, tight.files, encoder, tight.config)
     assert set(trees) == set(rows.weights)
+
+
+def test_members_predict_in_one_pass_what_each_predicts_alone(tight) -> None:
+    chosen = choose_tasks(tight)
+    fitted, trees = fit_members(replace(tight, folder=f"{tight.folder}-members"), chosen)
+    mixture = fit_mixture(fitted.model, trees, tight.files, chosen)
+    held_out = held_out_rows(tight.files, chosen.layout, chosen.cuts("test"))
+    models = [mixture.model, mixture.network, mixture.twin]
+    for model, together in zip(
+        models, held_out.predictions_of_all(models, tight.files), strict=True
+    ):
+        for name, alone in held_out.predictions_of(model, tight.files).items():
+            assert torch.equal(alone.outputs, together[name].outputs), name
+            for suffix, scores in alone.scores.items():
+                assert (scores == together[name].scores[suffix]).all(), name
