@@ -154,7 +154,7 @@ class OptimiserConfig:
     """Rows per step."""
     max_epochs: int = 30
     """Passes over the training rows, at most."""
-    patience: int = 4
+    patience: int = 2
     """Epochs without a better validation loss after which a task stops early; training ends when
     all have."""
     weight_decay: float = 0.3

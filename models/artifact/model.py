@@ -183,11 +183,18 @@ def outputs_of(models: Sequence[Model], rows: pa.RecordBatch | pa.Table) -> list
         inputs = tree_inputs(rows, first.encoder)
         for model in models:
             raw |= model.raw_of(inputs, [name for name in model.tree_names if name not in raw])
-    return [
-        {task.name: model.mixed(task, own.get(task.name), raw.get(task.name))
-         for task in model.tasks}
-        for model in models
-    ]  # fmt: skip
+    outputs = []
+    for model in models:
+        by_network, by_trees = {*model.network_names}, {*model.tree_names}
+        outputs.append({
+            task.name: model.mixed(
+                task,
+                own[task.name] if task.name in by_network else None,
+                raw[task.name] if task.name in by_trees else None,
+            )
+            for task in model.tasks
+        })  # fmt: skip
+    return outputs
 
 
 def save_model(model: Model, folder: Path) -> str:
