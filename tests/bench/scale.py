@@ -27,6 +27,7 @@ from contracts.specs import TrainSpec
 from contracts.tasks import TASKS
 from contracts.train_config import TrainConfig
 from models.train import train
+from models.training import tree_fit
 from tests.bench.homes import examples_of
 
 
@@ -54,8 +55,9 @@ def _per_day(rows: pa.Table) -> int:
     return max(entry["counts"] for entry in pc.value_counts(rows.column("as_of")).to_pylist())
 
 
-def trained(spec: TrainSpec) -> dict[str, Any]:
+def trained(spec: TrainSpec, rounds: int) -> dict[str, Any]:
     """What a training came to, and the largest resident set of its process."""
+    tree_fit.ROUNDS = rounds
     started, worked = time.monotonic(), time.process_time()
     report = train(spec)
     return {
@@ -75,6 +77,8 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--users", type=int, default=200_000)
     parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--rounds", type=int, default=tree_fit.ROUNDS,
+                        help="trees at most; memory does not depend on it")  # fmt: skip
     o = parser.parse_args()
     files, days, night = examples_of(o.home.absolute())
     config = TrainConfig().changed(minutes=o.minutes, single_task_twins="never")
@@ -84,7 +88,8 @@ def main() -> None:
         many = multiplied(files, o.users, Path(temporary))
         line = {"users": o.users, "days": len(days), "rows": _rows(many), "bytes": _bytes(many)}
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            print(json.dumps(line | process.submit(trained, replace(spec, files=many)).result()))
+            report = process.submit(trained, replace(spec, files=many), o.rounds).result()
+        print(json.dumps(line | report))
 
 
 def _rows(files: Sequence[str]) -> int:
