@@ -170,7 +170,8 @@ class OptimiserConfig:
     max_grad_norm: float | None = 1.0
     """Gradients are clipped to this norm; None turns clipping off."""
     warm_start: bool = False
-    """Whether training begins with the champion's weights, where that gives nothing away."""
+    """Whether training begins with the champion's weights, where that gives nothing away; one that
+    has time for a share of the rows only always does."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from models.evaluation.model_test import Members, evaluate_model
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
-from models.training.budget import budget_of
 from models.training.mixture_fit import FittedMixture, fit_members, fit_mixture
 from models.training.multi_task import Fitted
 from models.training.task_choice import Chosen, NoTrainableTask, choose_tasks
@@ -139,12 +138,15 @@ def _description(chosen: Chosen, fitted: Fitted, model: Model) -> dict[str, Any]
 
 def _budget(config: TrainConfig, chosen: Chosen, fitted: Fitted) -> dict[str, Any]:
     """How much was learned from, and how fast."""
-    budget = chosen.budget or budget_of(config.changed(minutes=None), 0, {})
+    budget = chosen.budget
+    if budget is None:
+        return {}
     return {
         "minutes": config.minutes,
         "rows": budget.n_rows,
         "share": budget.sampling.share,
         "whole_positives": list(budget.sampling.rare),
+        "whole": list(budget.sampling.few),
         "max_epochs": budget.max_epochs,
         "rows_per_second": round(fitted.rows_per_second),
         "expected_rows_per_second": config.machine.rows_per_second,

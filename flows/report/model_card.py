@@ -57,9 +57,13 @@ def learned_from(budget: Mapping[str, Any]) -> list[tuple[str, str]]:
     if share >= 1:
         text = f"all {n_of(n, 'labelled row')}"
     else:
-        rare = ", ".join(budget["whole_positives"])
-        text = f"{share:.1%} of {n_of(n, 'labelled row')}" + (
-            f", and all positive ones of {rare}" if rare else ""
+        whole = [
+            (f"all of {', '.join(budget.get('whole', ()))}", budget.get("whole")),
+            (f"all positive ones of {', '.join(budget['whole_positives'])}",
+             budget["whole_positives"]),
+        ]  # fmt: skip
+        text = " and ".join(
+            [f"{share:.1%} of {n_of(n, 'labelled row')}", *(what for what, names in whole if names)]
         )
     text += f"; at most {n_of(budget['max_epochs'], 'epoch')}"
     if budget["minutes"] is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.data.label_layout import Labels, Layout, task_labels
+from models.data.label_layout import Labels, Layout, labelled, task_labels
 from models.data.row_hashes import row_hashes
 
 Weights = npt.NDArray[np.float32]
@@ -19,8 +19,7 @@ Weights = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Sampling:
-    """A share of the rows, chosen by a hash of user and day; and all rows in which something rare
-    happened.
+    """A share of the rows, chosen by a hash of user and day; and all rows of what there is little.
 
     A row counts as many times as it stands for rows: 1 over the chance that it is chosen (Horvitz
     and Thompson, 1952), so that losses, and with them base rates, are those of all rows.
@@ -29,17 +28,33 @@ class Sampling:
     share: float = 1.0
     rare: tuple[str, ...] = ()
     """Binary tasks whose positive rows are all kept."""
+    few: tuple[str, ...] = ()
+    """Tasks whose labelled rows are all kept."""
 
     def weights(self, rows: pa.RecordBatch | pa.Table, labels: Labels, layout: Layout) -> Weights:
         """(B,): how much each row counts; 0 if it is left out. `labels` are (B, W)."""
         if self.share >= 1:
             return np.ones(rows.num_rows, np.float32)
-        happened = np.zeros(rows.num_rows, np.bool_)
+        whole = np.zeros(rows.num_rows, np.bool_)
         for name in self.rare:
-            happened |= task_labels(labels, layout.slices[name]) == 1
+            whole |= task_labels(labels, layout.slices[name]) == 1
+        for name in self.few:
+            whole |= labelled(task_labels(labels, layout.slices[name]))
         chosen = row_hashes(rows) / 2.0**64 < self.share
-        weights: Weights = np.where(happened, 1.0, chosen / self.share).astype(np.float32)
+        weights: Weights = np.where(whole, 1.0, chosen / self.share).astype(np.float32)
         return weights
+
+    def mean_weight(self, name: str, n: int, n_positive: int) -> float:
+        """The mean weight of the rows of a task that are chosen, of `n` that are labelled."""
+        if self.share >= 1 or name in self.few or not n:
+            return 1.0
+        whole = n_positive / n if name in self.rare else 0.0
+        return 1 / (whole + (1 - whole) * self.share)
+
+    def only(self, name: str) -> Sampling:
+        """The same for one task alone."""
+        rare, few = (tuple(n for n in names if n == name) for names in (self.rare, self.few))
+        return Sampling(self.share, rare, few)
 
 
 ALL_ROWS = Sampling()

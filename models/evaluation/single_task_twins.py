@@ -25,15 +25,15 @@ def single_task_twins(
     spec: TrainSpec, chosen: Chosen, held_out: HeldOut, shared: Mapping[str, Predictions]
 ) -> dict[str, dict[str, Any]]:
     """Per task how much better the shared network is in the main metric, with its interval over
-    users, and what follows from it. Twins have the days and settings of the shared one, and its
-    rows where all are learned from; else all of them share as many minutes as it had.
+    users, and what follows from it. Twins have the rows, days and settings of the shared one,
+    and begin from nothing: a champion's weights know other tasks.
     """
     twins = {}
     for task in chosen.tasks:
         folder = Path(spec.folder, "single_task", task.name)
-        twin_spec = replace(spec, folder=str(folder), checkpoints=None)
+        twin_spec = replace(spec, folder=str(folder), checkpoints=None, champion=None)
         with without_progress():
-            twin = fit_model(twin_spec, chosen.only(task.name, spec.config)).model
+            twin = fit_model(twin_spec, chosen.only(task.name)).model
         rows, ours = held_out.tasks[task.name], shared[task.name].scores
         theirs = held_out.predictions_of(twin, spec.files)[task.name].scores
         gain = gain_over(task, rows.labels, rows.users, ours, theirs, spec.config)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from contracts.kinds import Binary, Count, ZeroInflatedLogNormal
 from contracts.tasks import Task
-from models.data.label_layout import labelled, task_labels
+from models.data.label_layout import Cuts, labelled, task_labels
 from models.network.calibration import Calibration
 from models.network.heads import CountHead, Head
 from models.training.task_choice import Chosen
@@ -62,6 +62,12 @@ class Prior:
         return float(self.users * log_loss + improbable) / n_users
 
 
+def rows_per_user(days: float, share: float) -> float:
+    """Rows of those users who have any, where each has one on every day of which a share is taken
+    by a hash of user and day."""
+    return float(days * share / (1 - (1 - share) ** days))
+
+
 def priors_of(chosen: Chosen) -> dict[str, Prior]:
     """Per binary task what its training labels say.
 
@@ -80,22 +86,27 @@ def priors_of(chosen: Chosen) -> dict[str, Prior]:
 
 
 def fit_calibration(
-    task: Task, head: Head, days: Sequence[Rows], prior: Prior | None = None
+    task: Task,
+    head: Head,
+    days: Sequence[Rows],
+    prior: Prior | None = None,
+    share: float = 1.0,
 ) -> Calibration:
     """The calibration of a task, fitted on the labelled rows of all validation days.
 
     Among the methods that fit its kind, the one is taken that has the smallest loss on rows it was
     not fitted on: those of the last day, where there are two days with rows enough, else each fifth
     row in turn. Where rows are few, a `prior` keeps the mean of a binary task near its training
-    rate, and slopes near 1. Slopes stay above 0, so that the ranking is never turned round. Amounts
+    rate, and slopes near 1; `share` is that of the rows which were taken, by a hash of user and
+    day. Slopes stay above 0, so that the ranking is never turned round. Amounts
     are scaled so that they sum to what was seen, by 5 at most.
     """
     if sum(len(y) for _, y in days) < MIN_ROWS:
         return Calibration()
     outputs, labels = (torch.cat([day[k] for day in days]) for k in (0, 1))
-    if prior is not None:  # a user has one row a day at most
+    if prior is not None:
         most = max(len(y) for _, y in days)
-        prior = replace(prior, rows_per_user=len(labels) / most)
+        prior = replace(prior, rows_per_user=rows_per_user(len(labels) / most, share))
     methods = _methods(task, len(labels), prior)
     best = methods["Platt"]
     if len(methods) > 1:
@@ -233,8 +244,10 @@ def calibrate(
     chosen: Chosen,
     heads: Mapping[str, Head],
     days: Sequence[tuple[Mapping[str, Tensor], Tensor]],
+    cuts: Cuts,
 ) -> dict[str, Calibration]:
-    """Fit every task on its labelled rows: per validation day outputs by task and labels (n, W)."""
+    """Fit every task on its labelled rows of `cuts`: per validation day outputs by task and labels
+    (n, W)."""
     layout, priors = chosen.layout, priors_of(chosen)
     with torch.inference_mode():
         calibrations = {}
@@ -246,6 +259,10 @@ def calibrate(
                 if known.any():
                     rows.append((outputs[task.name][known], values[known]))
             calibrations[task.name] = fit_calibration(
-                task, heads[task.name], rows, priors.get(task.name)
+                task,
+                heads[task.name],
+                rows,
+                priors.get(task.name),
+                cuts[task.name].share,
             )
         return calibrations

@@ -37,8 +37,11 @@ class MultiTaskModule(pl.LightningModule):
         config: TrainConfig,
         scales: Mapping[str, float],
         teacher: Network | None = None,
+        mean_weights: Mapping[str, float] | None = None,
     ):
         super().__init__()
+        self.mean_weights = dict(mean_weights or {})
+        """Of each task's training rows; 1 of a task that is not named."""
         self._hidden = (teacher.eval().requires_grad_(False),) if teacher is not None else ()
         self.network, self.tasks, self.config, self.scales = network, network.tasks, config, scales
         self.balance = balance_of(config.losses.balance, network.tasks)
@@ -99,10 +102,12 @@ class MultiTaskModule(pl.LightningModule):
     def scaled_losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Loss over the constant's of each task that has labels and has not stopped.
 
-        The mean is over a task's own labelled rows, so that rare labels count as common ones do.
+        The mean is over a task's own labelled rows, so that rare labels count as common ones do. Of
+        a sample it is divided by the mean weight of all of them: by that of a batch's few rows, it
+        would say of those that are kept whole that they are frequent.
         """
         return {
-            name: loss / self.scales[name]
+            name: loss / (self.scales[name] * self.mean_weights.get(name, 1.0))
             for name, (loss, _) in self.losses(outputs, batch).items()
             if name not in self.stopped
         }
@@ -140,11 +145,11 @@ class MultiTaskModule(pl.LightningModule):
             for task in self.tasks
         ]
         of_row = torch.stack(gaps).mean(0)
-        return (of_row * batch.weights).sum() / batch.weights.sum()
+        return (of_row * batch.weights).mean() / batch.weights.mean()
 
     def losses(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, tuple[Tensor, int]]:
-        """Mean loss over labelled rows, by their weights, and over members, and how many rows, for
-        tasks that have any.
+        """Mean over labelled rows and members of loss times weight, and how many rows, for tasks
+        that have any.
 
         Outputs are (B, M, K), or (B, K) of the ensemble as a whole.
         """
@@ -164,7 +169,7 @@ class MultiTaskModule(pl.LightningModule):
                     weights = weights.repeat_interleave(members, dim=0)
                     predicted = predicted.flatten(0, 1)
                 each = self.network.heads[task.name].loss(predicted, known)
-                losses[task.name] = ((each * weights).sum() / weights.sum(), n)
+                losses[task.name] = ((each * weights).sum() / len(each), n)
         return losses
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+from pytorch_lightning.callbacks import Callback
 from scipy.optimize import minimize
 from torch import Tensor
 
@@ -79,6 +81,17 @@ class FittedMixture:
     """The trees of all tasks alone, as LightGBM fits them."""
 
 
+class FailsWith(Callback):
+    """Ends a training once what works beside it has failed, for it would be for nothing."""
+
+    def __init__(self, beside: Future[Any]):
+        self._beside = beside
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self._beside.done():
+            self._beside.result()
+
+
 def fit_members(spec: TrainSpec, chosen: Chosen) -> tuple[Fitted, dict[str, TaskTrees]]:
     """Fit the network, and beside it, on the other cores, the trees of every task.
 
@@ -91,7 +104,7 @@ def fit_members(spec: TrainSpec, chosen: Chosen) -> tuple[Fitted, dict[str, Task
     with ThreadPoolExecutor(1) as beside:
         trees = beside.submit(fit_all, chosen, spec.files, encoder, spec.config, stop)
         try:
-            return fit_model(spec, chosen, encoder=encoder), trees.result()
+            return fit_model(spec, chosen, [FailsWith(trees)], encoder), trees.result()
         finally:
             stop.set()
 
@@ -139,7 +152,7 @@ def with_trees(
         )
         for day in days
     ]  # fmt: skip
-    calibrations = calibrate(chosen, model.network.heads, mixtures)
+    calibrations = calibrate(chosen, model.network.heads, mixtures, cuts)
     needed = {name: of for name, of in trees.items() if any(w < 1 for w in weights[name])}
     return replace(
         model,

@@ -92,7 +92,8 @@ def fit_model(
         }
         rows = Examples(spec.files, chosen.layout, cuts, encoder, 4 * config.optimiser.batch_size)
         outputs += _outputs(network, rows)
-    calibrations = calibrate(chosen, network.heads, outputs)
+    calibrations = calibrate(chosen, network.heads, outputs, cuts_of_valid)
+    config = chosen.within_budget(config)
     model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
     return Fitted(model, history, towers, speed, teacher)
 
@@ -137,7 +138,7 @@ def _network(
     for part in (data.train, data.valid):
         part.rank, part.n_ranks = rank(), n_ranks()
         part.start_at(0, 0)
-    module = MultiTaskModule(network, config, scales, teacher)
+    module = MultiTaskModule(network, config, scales, teacher, chosen.mean_weights())
     checkpoints = Path(spec.checkpoints or Path(spec.folder, "checkpoints"))
     folder = checkpoints / "student" if teacher is not None else checkpoints
     towers = fit(module, data, config, folder, callbacks)

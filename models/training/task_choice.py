@@ -28,7 +28,7 @@ from models.data.label_layout import (
     labelled,
 )
 from models.data.sampling import ALL_ROWS, Sampling
-from models.training.budget import RARE_SHARE, Budget, budget_of
+from models.training.budget import WHOLE_SHARE, Budget, budget_of
 
 
 @dataclass
@@ -88,28 +88,31 @@ class Chosen:
         n = self.rows.get(task.name, {}).get("train", 0)
         if n <= max_rows:
             return ALL_ROWS
-        is_rare = 0 < self.n_positive.get(task.name, 0) <= RARE_SHARE * max_rows
+        is_rare = 0 < self.n_positive.get(task.name, 0) <= WHOLE_SHARE * max_rows
         return Sampling(max_rows / n, (task.name,) if is_rare else ())
 
-    def only(self, name: str, config: TrainConfig | None = None) -> Chosen:
-        """The same labels of one task. It no longer stays within another. Of a training that all
-        tasks by themselves share the minutes of, `config` has the settings."""
+    def mean_weights(self) -> dict[str, float]:
+        """Per task the mean weight of the training rows that the network learns from."""
+        return {
+            task.name: self.sampling.mean_weight(
+                task.name,
+                self.rows.get(task.name, {}).get("train", 0),
+                self.n_positive.get(task.name, 0),
+            )
+            for task in self.tasks
+        }
+
+    def only(self, name: str) -> Chosen:
+        """The same rows and labels of one task. It no longer stays within another."""
         (task,) = (t for t in self.tasks if t.name == name)
-        rows, n_positive = (
-            self.rows.get(name, {}),
-            {task: n for task, n in self.n_positive.items() if task == name},
-        )
-        budget = None
-        if config is not None:
-            budget = budget_of(config, rows.get("train", 0), n_positive, len(self.tasks))
         return Chosen(
             self.layout.only(task),
             {name: self.splits[name]},
             {},
             {name: self.labels[name]},
-            {name: rows},
-            n_positive,
-            budget,
+            {name: self.rows.get(name, {})},
+            {known: n for known, n in self.n_positive.items() if known == name},
+            None if self.budget is None else self.budget.only(name),
         )
 
 
@@ -167,7 +170,8 @@ def choose_tasks(spec: TrainSpec, by_user: bool = True) -> Chosen:
         {u.task.name: u.n_positive for u in usable if isinstance(u.task.kind, Binary)},
     )
     n_rows = _n_rows(spec.files, layout, chosen.train_cuts)
-    return replace(chosen, budget=budget_of(spec.config, n_rows, chosen.n_positive))
+    labels = {name: rows["train"] for name, rows in chosen.rows.items()}
+    return replace(chosen, budget=budget_of(spec.config, n_rows, labels, chosen.n_positive))
 
 
 def _n_rows(files: Sequence[str], layout: Layout, cuts: Cuts) -> int:

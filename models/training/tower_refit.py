@@ -74,7 +74,7 @@ class TowerModule(MultiTaskModule):
 
     def __init__(self, module: MultiTaskModule):
         config = module.config.changed(balance="fixed", schedule="constant")
-        super().__init__(module.network, config, module.scales, module.teacher)
+        super().__init__(module.network, config, module.scales, module.teacher, module.mean_weights)
         self.network.requires_grad_(False)
         self.network.towers.requires_grad_(True)
 

@@ -36,7 +36,7 @@ from models.network.heads import Head, head_of
 from models.training.task_choice import Chosen
 from models.trees.links import Link, link_of
 from models.trees.mixtures import mixed
-from models.trees.rows import Rows, labelled_rows
+from models.trees.rows import Interrupted, Rows, labelled_rows
 from models.trees.task_trees import TaskTrees
 
 AT_ONCE = max((os.cpu_count() or 1) - 1, 1)
@@ -103,8 +103,8 @@ def fit_all(
     """
     max_rows = config.evaluation.twin_max_rows
     samplings = {task.name: chosen.sampling_of(task, max_rows) for task in chosen.tasks}
-    train = labelled_rows(files, chosen.layout, chosen.train_cuts, encoder, samplings)
-    valid = labelled_rows(files, chosen.layout, chosen.cuts("valid", max_rows), encoder)
+    train = labelled_rows(files, chosen.layout, chosen.train_cuts, encoder, samplings, stop)
+    valid = labelled_rows(files, chosen.layout, chosen.cuts("valid", max_rows), encoder, None, stop)
 
     def fit(task: Task) -> TaskTrees:
         head = head_of(task.kind, chosen.layout.classes.get(task.name, ()))
@@ -115,10 +115,6 @@ def fit_all(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         fitted = pool.map(fit, chosen.tasks)
         return dict(zip((task.name for task in chosen.tasks), fitted, strict=True))
-
-
-class Interrupted(Exception):
-    """Trees are no longer wanted."""
 
 
 def fit_trees(

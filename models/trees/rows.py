@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,10 @@ class Rows(NamedTuple):
     """(n,), or (n, C) for a multi-label task."""
     weights: Weights | None = None
     """(n,): how much each counts; None: all the same."""
+
+
+class Interrupted(Exception):
+    """Trees are no longer wanted."""
 
 
 def tree_inputs(rows: pa.RecordBatch | pa.Table, encoder: Encoder) -> Floats:
@@ -70,17 +75,23 @@ def labelled_rows(
     cuts: Cuts,
     encoder: Encoder,
     samplings: Mapping[str, Sampling] | None = None,
+    stop: Event | None = None,
 ) -> LabelledRows:
     """The rows of each task's cut, or a sample of them, all tasks' in one pass over the files.
 
     Tasks take those with the smallest hashes, so that they share rows, and what is held is not
     much more than the largest task's.
+
+    Raises:
+        Interrupted: `stop` was set.
     """
     columns = ["user_key", "as_of", *encoder.inputs.flat, *(task.label for task in layout.tasks)]
     inputs: list[Floats] = []
     labels: list[Labels] = []
     weights: dict[str, list[Weights]] = {task.name: [] for task in layout.tasks}
     for batch in read_batches(files, days_of(cuts), columns):
+        if stop is not None and stop.is_set():
+            raise Interrupted
         counted = layout.counted(batch, cuts)
         of_tasks = {}
         for task in layout.tasks:

@@ -14,7 +14,7 @@ BUDGET: dict[str, Any] = {
 }  # fmt: skip
 ALL: dict[str, Any] = {**BUDGET, "rows": 15_000, "share": 1.0, "max_epochs": 30}
 SOME = (
-    "10.0% of 24,000,000 labelled rows, and all positive ones of login_fraud_30d; at most 4 epochs"
+    "10.0% of 24,000,000 labelled rows and all positive ones of login_fraud_30d; at most 4 epochs"
 )
 
 

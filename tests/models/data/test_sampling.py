@@ -55,3 +55,23 @@ def test_who_is_chosen_does_not_depend_on_the_rows_beside_it_and_grows_with_the_
     more = Sampling(0.4).weights(table, labels, LAYOUT) > 0
     assert (more | ~some).all()
     assert more.sum() > some.sum()
+
+
+def test_all_labelled_rows_of_a_task_that_has_few_are_kept() -> None:
+    table, labels = rows_with_labels(2_000)
+    weights = Sampling(0.1, few=(FRAUD.name,)).weights(table, labels, LAYOUT)
+    assert (weights[::2] == 1).all()
+    assert set(np.unique(weights[1::2]).tolist()) == {0.0, np.float32(10.0)}
+
+
+def test_the_mean_weight_is_that_of_the_rows_of_a_task_that_are_chosen() -> None:
+    table, labels = rows_with_labels(40_000)
+    sampling = Sampling(0.1, (FRAUD.name,))
+    weights = sampling.weights(table, labels, LAYOUT)
+    known = ~np.isnan(labels[:, 0]) & (weights > 0)
+    mean = sampling.mean_weight(FRAUD.name, 20_000, 400)
+    assert mean == 1 / (0.02 + 0.98 * 0.1)
+    assert abs(weights[known].mean() / mean - 1) < 0.05
+    assert sampling.mean_weight(VIEWS.name, 40_000, 0) == 10
+    assert Sampling(0.1, few=(FRAUD.name,)).mean_weight(FRAUD.name, 20_000, 400) == 1
+    assert ALL_ROWS.mean_weight(FRAUD.name, 20_000, 400) == 1

@@ -22,6 +22,7 @@ from models.training.calibration_fit import (
     fit_calibration,
     isotonic,
     platt,
+    rows_per_user,
     temperature,
 )
 
@@ -126,3 +127,9 @@ def test_a_slope_of_few_rows_stays_near_one() -> None:
     alone = platt(head_of(Binary()), outputs, labels)
     with_prior = platt(head_of(Binary()), outputs, labels, Prior(0.5))
     assert alone.slope < 0.3 < with_prior.slope < 1
+
+
+def test_rows_of_one_user_count_as_one_also_of_a_sample() -> None:
+    assert rows_per_user(2.0, 1.0) == 2
+    assert rows_per_user(1.0, 0.3) == pytest.approx(1)
+    assert rows_per_user(2.0, 0.1) == pytest.approx(0.2 / 0.19)
