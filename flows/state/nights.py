@@ -12,7 +12,7 @@ from flows.state.schema import RELEASES, RUNS, as_utc
 NIGHT, DATA, TRAINING = "the night", "the data", "the training"
 """What runs bring up to date: a night, or on pools a part of one."""
 LONGEST = timedelta(days=1)
-"""A run that began earlier than this before the publication was another try."""
+"""A run that began earlier than this before the publication was another try, unless it published."""
 
 
 def name_of(part: str, as_of: date) -> str:
@@ -44,11 +44,14 @@ def nights(engine: Engine) -> tuple[Night, ...]:
             by_day.setdefault(day, {})[run_id] = as_utc(started_at)
     known = []
     for day, starts in sorted(by_day.items()):
-        ends = [published[run_id] for run_id in starts if run_id in published]
+        ends = {published[run_id]: at for run_id, at in starts.items() if run_id in published}
         if ends:
             end = max(ends)
-            start = min(at for at in starts.values() if end - LONGEST <= at <= end)
-            known.append(Night(day, frozenset(starts), (end - start).total_seconds()))
+            tries = (at for at in starts.values() if end - LONGEST <= at <= end)
+            start = min(ends[end], *tries)
+            # A clock that was set back publishes before it has begun.
+            seconds = max((end - start).total_seconds(), 0.0)
+            known.append(Night(day, frozenset(starts), seconds))
     return tuple(known)
 
 
