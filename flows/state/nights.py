@@ -12,7 +12,8 @@ from flows.state.schema import RELEASES, RUNS, as_utc
 NIGHT, DATA, TRAINING = "the night", "the data", "the training"
 """What runs bring up to date: a night, or on pools a part of one."""
 LONGEST = timedelta(days=1)
-"""A run that began earlier than this before the publication was another try, unless it published."""
+"""A run that began earlier than this before the publication was another try, unless it is the one
+that published."""
 
 
 def name_of(part: str, as_of: date) -> str:
@@ -48,7 +49,7 @@ def nights(engine: Engine) -> tuple[Night, ...]:
         if ends:
             end = max(ends)
             tries = (at for at in starts.values() if end - LONGEST <= at <= end)
-            start = min(ends[end], *tries)
+            start = min([ends[end], *tries])
             # A clock that was set back publishes before it has begun.
             seconds = max((end - start).total_seconds(), 0.0)
             known.append(Night(day, frozenset(starts), seconds))
