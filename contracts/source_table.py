@@ -129,7 +129,7 @@ class SourceTable(Table):
     item_measures: tuple[ItemMeasure, ...] = ()
     """Of the rows that say an item: those of its thing `item`."""
     item_mean: ItemMean | None = None
-    """What measures of the user may compare with what everybody else's rows of the item have."""
+    """What measures of the user may compare with what earlier rows of the item have, whoever's."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,18 +33,24 @@ def tokens(text: Column) -> Column:
 
 
 def word_stars(reviews: DataFrame, as_ofs: Sequence[date]) -> DataFrame:
-    """One row per word and `as_of` with reviews enough in the widest window.
+    """One row per word and `as_of` with reviews enough in the widest window; a review that repeats
+    a word counts once.
 
     `above` is by how many thousandths of a star the mean of the reviews with the word is above that
     of all words': whole numbers, so that their sums do not depend on the order.
     """
-    seen = seen_by(
-        reviews.where("text is not null"), F.to_date("occurred_at"), as_ofs, within=max(WINDOWS)
+    words = F.explode(F.array_distinct(tokens(F.col("text"))))
+    # Counted by day first: a review is seen on up to ninety midnights.
+    of_days = (
+        reviews.where("text is not null")
+        .select(F.to_date("occurred_at").alias("day"), "landed_on", "stars", words.alias("token"))
+        .groupBy("day", "landed_on", "token")
+        .agg(F.count("*").alias("n"), F.sum("stars").alias("stars"))
     )
     stars = (
-        seen.select("as_of", "stars", F.explode(tokens(F.col("text"))).alias("token"))
+        seen_by(of_days, F.col("day"), as_ofs, within=max(WINDOWS))
         .groupBy("as_of", "token")
-        .agg(F.count("*").alias("n"), F.sum("stars").alias("stars"))
+        .agg(F.sum("n").alias("n"), F.sum("stars").alias("stars"))
     )
     of_day = Window.partitionBy("as_of")
     return (

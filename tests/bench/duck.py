@@ -215,7 +215,7 @@ FROM last_words LEFT JOIN word_stars USING (token) GROUP BY user_key"""
 
 _WORD_STARS = """
 CREATE TABLE word_stars AS
-WITH rated AS (SELECT unnest(split(text, ' ')) AS word, stars FROM reviews
+WITH rated AS (SELECT unnest(list_distinct(split(text, ' '))) AS word, stars FROM reviews
     WHERE text IS NOT NULL AND occurred_at::DATE >= DATE '{day}' - 90),
 stars AS (SELECT token, count(*) AS n, sum(stars) AS s FROM rated JOIN vocabulary USING (word)
     GROUP BY token),

@@ -10,13 +10,11 @@ from contracts.features import NAMED_RATIOS, RATIOS
 from contracts.measures import (
     EVENTS,
     MEASURES,
-    MIN_RATINGS_OF_WORD,
     SEQUENCE_LENGTH,
-    TEXT_POSTS,
-    TEXT_TOKENS,
     WINDOWS,
 )
 from contracts.tasks import LABEL_REACH
+from tests.jobs.features.naive_text import rated_words, text, word_stars
 from tests.jobs.features.worlds import IDS, World
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -258,31 +256,6 @@ def sequence(mine: Rows, as_of: date) -> dict[str, Any]:
         "seq_hours": [int((midnight - e[0]).total_seconds() // 3600) for e in last],
         "seq_amount_minor": [e[4] for e in last],
     }
-
-
-def text(posts: list[dict[str, Any]]) -> dict[str, list[str]]:
-    with_text = sorted((p["occurred_at"], p["post_id"], p["text"]) for p in posts if p["text"])
-    words = [word for post in with_text[-TEXT_POSTS:] for word in post[2].split(" ")]
-    return {"text_tokens": words[-TEXT_TOKENS:]}
-
-
-def word_stars(reviews: list[dict[str, Any]]) -> dict[str, int]:
-    """Of each word that is rated, how far above the mean its reviews are."""
-    stars: dict[str, list[int]] = {}
-    for r in reviews:
-        for word in (r["text"] or "").split():
-            stars.setdefault(word, []).append(r["stars"])
-    everything = [n for of in stars.values() for n in of]
-    return {
-        word: 1000 * sum(of) // len(of) - 1000 * sum(everything) // len(everything)
-        for word, of in stars.items()
-        if len(of) >= MIN_RATINGS_OF_WORD
-    }
-
-
-def rated_words(words: list[str], above: dict[str, int]) -> dict[str, int]:
-    rated = [above[word] for word in words if word in above]
-    return {"n_rated_words": len(rated), "rated_words_above": sum(rated)}
 
 
 def followed(world: World, as_of: date) -> set[tuple[str, str]]:
