@@ -33,8 +33,16 @@ from flows.settings import NightjarSettings, read_settings
 from flows.state.writer_lock import AFTER_THE_NIGHT
 from flows.steps import publish
 from flows.steps.candidate import Candidate
-from flows.steps.opening import only_writer, result_of
-from flows.steps.parameters import as_choice, as_choices, as_day, as_flag, as_path, as_text
+from flows.steps.opening import of_raw_files, only_writer, result_of
+from flows.steps.parameters import (
+    as_choice,
+    as_choices,
+    as_day,
+    as_flag,
+    as_path,
+    as_text,
+    command_of,
+)
 from flows.steps.prefect_tasks import after_publication, flow, say
 from flows.steps.process_stages import PROCESS_STAGES
 from flows.steps.run_pages import page_of_failure, show
@@ -104,12 +112,12 @@ def backfill(
     run = open_backfill(asked.start, asked.end, asked.stages, settings, form.reason)
     if form.mode is Mode.plan:
         return show_plan(run, plan_of_backfill(run, asked))
-    first, last = asked.start, asked.end
-    home, command = run.settings.home_folder, f"nightjar backfill --start {first} --end {last}"
-    page = home.report_of_backfill(first, last)
+    options = asked.options | of_raw_files(source, raw) | {"reason": form.reason}
+    command = command_of("backfill", options)
+    page = run.settings.home_folder.report_of_failed_backfill(asked.start, asked.end)
     with page_of_failure(run, asked.name, command, page, "backfill-report"):
         release = execute_and_publish(run, asked, form.plan)
-    shown = report(run, asked, release, page)
+    shown = report(run, asked, release)
     return result_of(run) | {"as_of": asked.end, "release_id": release.release_id} | shown
 
 
@@ -129,7 +137,7 @@ def execute_and_publish(run: Run, asked: Backfill, token: str | None) -> Release
     return release
 
 
-def report(run: Run, asked: Backfill, release: Release, location: str) -> dict[str, Any]:
+def report(run: Run, asked: Backfill, release: Release) -> dict[str, Any]:
     """A page about it, in the home and as an artifact.
 
     Returns:
@@ -146,7 +154,10 @@ def report(run: Run, asked: Backfill, release: Release, location: str) -> dict[s
             run.reports,
             release=release,
         )
-        path = show(page, run.settings.home_folder, location, "backfill-report")
+        home = run.settings.home_folder
+        home.storage.remove(home.report_of_failed_backfill(asked.start, asked.end))
+        location = home.report_of_backfill(asked.start, asked.end)
+        path = show(page, home, location, "backfill-report")
         return {"report": path, "summary": page.summary}
     return {}
 
@@ -179,6 +190,17 @@ class Backfill:
     def name(self) -> str:
         """What a run of it is called."""
         return f"the backfill of {self.start} to {self.end}"
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Of the command that asks for it; an engine that it would have anyway is left out."""
+        return {
+            "start": self.start,
+            "end": self.end,
+            "stages": ",".join(self.stages),
+            "engine": None if self.engine is EngineName.one_pass else self.engine,
+            "force": self.force,
+        }
 
     @property
     def call(self) -> dict[str, Any]:

@@ -17,8 +17,15 @@ from flows.state.nights import NIGHT, name_of
 from flows.state.writer_lock import NIGHT_FIRST
 from flows.steps import publish, tasks
 from flows.steps.candidate import Candidate
-from flows.steps.opening import check_night, default_as_of, only_writer, open_night, result_of
-from flows.steps.parameters import as_text
+from flows.steps.opening import (
+    check_night,
+    default_as_of,
+    of_raw_files,
+    only_writer,
+    open_night,
+    result_of,
+)
+from flows.steps.parameters import as_text, command_of
 from flows.steps.prefect_tasks import flow
 from flows.steps.process_stages import PROCESS_STAGES
 from flows.steps.run_pages import page_of_failure
@@ -55,11 +62,13 @@ def nightly(
             features and labels are published without scores.
     """
     run = open_night(as_of, source, raw, no_train)
-    what, command = name_of(NIGHT, run.as_of), f"nightjar run --as-of {run.as_of}"
+    what, model_id = name_of(NIGHT, run.as_of), as_text(accept, "accept")
+    options = {"as-of": run.as_of, **of_raw_files(source, raw)}
+    command = command_of("run", options | {"no-train": no_train, "accept": model_id})
     page = run.settings.home_folder.report_of_failure(run.as_of)
     with page_of_failure(run, what, command, page, "night-report"):
         check_night(run)
-        accept_model(run, as_text(accept, "accept"))
+        accept_model(run, model_id)
         return execute_and_publish(run, source, raw, as_text(plan, "plan"))
 
 

@@ -13,6 +13,7 @@ from contracts.tables import NO_MODEL
 from flows.lifecycle.errors import may_pass, reason
 from flows.release.audit import FailedAudit
 from flows.release.releases import Release
+from flows.report.cost import NIGHTS_BEFORE
 
 AGAIN = "what is finished is kept, and only the rest is computed"
 
@@ -52,12 +53,7 @@ def of_night(
     look = f"look at {n_of(n_to_look_at, 'point')} below" if n_to_look_at else "nothing to do"
     has_more = bool(n_to_look_at)
     if release.run_id != run_id:
-        return Outcome(
-            f"Nothing new was published: nothing had changed since release {release.release_id} of "
-            f"{release.published_at:%Y-%m-%d %H:%M} UTC, which analysts go on seeing.",
-            f"{look}; what is new must first arrive as raw files, a setting or a mapping",
-            not has_more,
-        )
+        return _nothing_new(release, look, not has_more)
     replaced = (
         "It is the first of this home."
         if before is None
@@ -71,13 +67,7 @@ def of_night(
             not has_more,
         )
     if release.model_id == NO_MODEL:
-        return Outcome(
-            f"Published without scores: release {release.release_id} as of {as_of} has features "
-            f"and labels, and nobody is scored, for {'; '.join(trained['gate']['reasons'])}. "
-            f"{replaced}",
-            "more days of logs help; the tasks below say what each lacks",
-            is_good=False,
-        )
+        return _without_scores(release, replaced, trained["gate"]["reasons"])
     published = f"Published: release {release.release_id} as of {as_of}. {replaced}"
     if trained["gate"]["decision"] == "ask" and trained["model_id"] != release.model_id:
         return Outcome(
@@ -89,16 +79,38 @@ def of_night(
     return Outcome(f"{published}{_compared(nights_before)}", look, not has_more)
 
 
+def _nothing_new(release: Release, look: str, is_good: bool) -> Outcome:
+    """Of a night that leaves the release of an earlier run as it is."""
+    return Outcome(
+        f"Nothing new was published: nothing had changed since release {release.release_id} of "
+        f"{release.published_at:%Y-%m-%d %H:%M} UTC, which analysts go on seeing.",
+        f"{look}; what is new must first arrive as raw files, a setting or a mapping",
+        is_good,
+    )
+
+
+def _without_scores(release: Release, replaced: str, reasons: Sequence[str]) -> Outcome:
+    """Of a night without a model that is fit."""
+    return Outcome(
+        f"Published without scores: release {release.release_id} as of {release.as_of} has "
+        f"features and labels, and nobody is scored, for {'; '.join(reasons)}. {replaced}",
+        "more days of logs help; the tasks below say what each lacks",
+        is_good=False,
+    )
+
+
 def _compared(nights_before: int) -> str:
     """What the comparison with nights before lacks, if anything."""
     if not nights_before:
         return " There is no night before to compare it with."
-    if nights_before < 7:
+    if nights_before < NIGHTS_BEFORE:
         return f" Only {n_of(nights_before, 'night')} before to compare it with."
     return ""
 
 
-def of_failure(what: str, command: str, error: Exception, current: Release | None) -> Outcome:
+def of_failure(
+    what: str, command: str, error: Exception, current: Release | None, run_id: str
+) -> Outcome:
     """Of a run that an error has stopped.
 
     Args:
@@ -106,7 +118,16 @@ def of_failure(what: str, command: str, error: Exception, current: Release | Non
         command: what starts it again.
         error: what stopped it.
         current: what analysts see.
+        run_id: the run.
     """
+    if current is not None and current.run_id == run_id:
+        return Outcome(
+            f"Published: release {current.release_id} as of {current.as_of} is what analysts see, "
+            f"but {what} stopped afterwards: "
+            f"{message_of(error)[0].rstrip('.:')}.",
+            _advice(command, error),
+            is_good=False,
+        )
     sees = (
         "there is no release yet"
         if current is None
@@ -120,15 +141,21 @@ def of_failure(what: str, command: str, error: Exception, current: Release | Non
             is_good=False,
             has_failed=True,
         )
-    if isinstance(error, UsageError):
-        advice = f"change what the message names, then run `{command}`"
-    elif may_pass(error):
-        advice = f"once what was away answers again, run `{command}`: {AGAIN}"
-    else:
-        advice = f"correct what the message names, then run `{command}` again: {AGAIN}"
     return Outcome(
-        f"Failed: {what} has published nothing; {sees}.", advice, is_good=False, has_failed=True
+        f"Failed: {what} has published nothing; {sees}.",
+        _advice(command, error),
+        is_good=False,
+        has_failed=True,
     )
+
+
+def _advice(command: str, error: Exception) -> str:
+    """How to go on after an error, by what it is."""
+    if isinstance(error, UsageError):
+        return f"change what the message names, then run `{command}`"
+    if may_pass(error):
+        return f"once what was away answers again, run `{command}`: {AGAIN}"
+    return f"correct what the message names, then run `{command}` again: {AGAIN}"
 
 
 def message_of(error: Exception) -> tuple[str, ...]:
@@ -163,5 +190,4 @@ def of_rollback(withdrawn: Release, current: Release) -> Outcome:
         f"`nightjar diff {current.release_id} {withdrawn.release_id}` helps to find the cause; "
         "have it corrected before the next night, which computes the withdrawn days again",
         is_good=False,
-        has_failed=True,
     )

@@ -63,15 +63,25 @@ def write_run_page(page: RunPage, home: Home, location: str) -> Path:
 
 def mark_rolled_back(home: Home, withdrawn: Release, outcome: Outcome) -> Path | None:
     """Have the page of a release that was withdrawn say so in its first line, if there is one."""
-    pages = [home.report(withdrawn.as_of)]
+    pages = [home.report(withdrawn.as_of), home.report_of_failure(withdrawn.as_of)]
     if withdrawn.days:
-        pages.append(home.report_of_backfill(withdrawn.days[0], withdrawn.days[-1]))
+        span = withdrawn.days[0], withdrawn.days[-1]
+        pages += [home.report_of_backfill(*span), home.report_of_failed_backfill(*span)]
     for page in pages:
         text = home.storage.read_text(page) if home.storage.exists(page) else ""
         if f"<code>{withdrawn.release_id}</code>" in text:
-            before, _, rest = text.partition(OUTCOME_BEGINS)
-            _, _, after = rest.partition(OUTCOME_ENDS)
-            first = render("outcome.html.j2", outcome=outcome)
-            home.storage.write_text(page, f"{before}{first.rstrip()}{after}")
+            home.storage.write_text(page, _with_outcome(text, outcome))
             return home.storage.local_path(page)
     return None
+
+
+def _with_outcome(text: str, outcome: Outcome) -> str:
+    """A page with another first line; one of an earlier version, which has none, gets it below its
+    title."""
+    first = render("outcome.html.j2", outcome=outcome).rstrip()
+    before, begins, rest = text.partition(OUTCOME_BEGINS)
+    if begins:
+        _, _, after = rest.partition(OUTCOME_ENDS)
+        return f"{before}{first}{after}"
+    title, ends, after = text.partition("</h1>")
+    return f"{title}{ends}\n{first}{after}"

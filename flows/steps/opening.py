@@ -38,6 +38,13 @@ def open_night(
     return Run(settings, day)
 
 
+def of_raw_files(source: object, raw: object) -> dict[str, Path | None]:
+    """Options that name the mapping and the folder of raw files, where the settings name others."""
+    said = read_settings()
+    given = {"source": as_path(source), "raw": as_path(raw)}
+    return {name: None if path == getattr(said, name) else path for name, path in given.items()}
+
+
 def check_night(run: Run) -> None:
     """Look at a night's files, and say what it is about.
 

@@ -5,7 +5,8 @@ Prefect checks a form only in part; what it lets through would fail late, or wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -67,6 +68,21 @@ def as_text(given: object, name: str) -> str | None:
 def as_path(given: object) -> Path | None:
     """A path; None where nothing was entered."""
     return Path(str(given)) if given else None
+
+
+def command_of(name: str, options: Mapping[str, object]) -> str:
+    """The command that asks for something once more.
+
+    Args:
+        name: of the command, such as `run`.
+        options: by name, in order; one that is None or False is left out, of one that is True
+            there is the name alone.
+    """
+    words = ["nightjar", name]
+    for option, value in options.items():
+        if value is not None and value is not False:
+            words += [f"--{option}"] if value is True else [f"--{option}", str(value)]
+    return shlex.join(words)
 
 
 def as_flag(given: object, name: str) -> bool:

@@ -59,9 +59,10 @@ def _show_failure(
     page = run_page(
         what,
         run.run_id,
-        of_failure(what, command, error, current),
+        of_failure(what, command, error, current, run.run_id),
         stages=run.reports,
         message=message_of(error),
+        release=current if current is not None and current.run_id == run.run_id else None,
     )
     home = run.settings.home_folder
     if may_pass(error):  # what is away may be Prefect's server

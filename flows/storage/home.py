@@ -92,6 +92,10 @@ class Home:
     def report_of_backfill(self, first: date, last: date) -> str:
         return join(self.reports, f"backfill-{first}-to-{last}.html")
 
+    def report_of_failed_backfill(self, first: date, last: date) -> str:
+        """Of a backfill that failed, until one of the same days ends well."""
+        return join(self.reports, f"backfill-{first}-to-{last}-failed.html")
+
     @property
     def mlflow_artifacts(self) -> str:
         """What MLflow keeps of trainings."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from contracts.errors import UsageError
 from contracts.tables import NO_MODEL, ON_BRANCH
 from flows import backfill as past
-from flows.backfill import Mode, Stage, open_backfill
+from flows.backfill import EngineName, Mode, Stage, open_backfill
 from flows.engine.accounting import StageReport
 from flows.engine.run import Run
 from flows.planning.stage_list import StageDays
@@ -131,9 +132,35 @@ def test_a_backfill_without_a_model_publishes_no_scores(
     assert asked == []
     assert Releases(into(tmp_path).engine).current() is None
     (page,) = (tmp_path / "home/reports").glob("*.html")
-    assert page.name == f"backfill-{D1}-to-{D1}.html"
+    assert page.name == f"backfill-{D1}-to-{D1}-failed.html"
     first = (
         f"<p><strong>Failed: the backfill of {D1} to {D1} has published nothing; there is no "
         "release yet.</strong></p>"
     )
     assert first in page.read_text()
+
+
+def test_a_backfill_that_failed_leaves_the_page_of_a_good_one_and_says_all_that_was_asked(
+    tmp_path: Path, asked: list[tuple[Any, ...]]
+) -> None:
+    home = Home.of(tmp_path / "home")
+    home.storage.write_text(home.report_of_backfill(D1, D1), "of the release that stands")
+    with pytest.raises(UsageError):
+        past.backfill.fn(
+            D1,
+            D1,
+            mode=Mode.run,
+            reason="late logs",
+            stages=[Stage.labels, Stage.score],
+            engine=EngineName.per_day,
+            force=True,
+            source="shop.toml",
+            raw="raw logs",
+        )
+    assert home.storage.read_text(home.report_of_backfill(D1, D1)) == "of the release that stands"
+    failed = home.storage.read_text(home.report_of_failed_backfill(D1, D1))
+    command = (
+        "nightjar backfill --start 2025-01-01 --end 2025-01-01 --stages labels,score --engine "
+        "per-day --force --source shop.toml --raw 'raw logs' --reason 'late logs'"
+    )
+    assert command in unescape(failed)

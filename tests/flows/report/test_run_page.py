@@ -26,7 +26,7 @@ def release(release_id: str, as_of: date, run_id: str = "run") -> Release:
 
 
 def failed(error: Exception, current: Release | None = None) -> Outcome:
-    return of_failure(NIGHT, COMMAND, error, current)
+    return of_failure(NIGHT, COMMAND, error, current, "tonight")
 
 
 def test_a_night_that_failed_says_what_analysts_see_and_how_to_go_on() -> None:
@@ -62,6 +62,17 @@ def test_what_is_next_goes_by_what_went_wrong(error: Exception, advice: str) -> 
     assert failed(error).next_step == advice
 
 
+def test_a_night_that_failed_after_it_has_published_says_that_analysts_see_its_release() -> None:
+    error = ContractError("main cannot point to release r2:\n  its snapshot is gone.")
+    assert failed(error, release("r2", D2, "tonight")) == Outcome(
+        "Published: release r2 as of 2025-03-02 is what analysts see, but the night of 2025-03-02 "
+        "stopped afterwards: main cannot point to release r2.",
+        "correct what the message names, then run `nightjar run --as-of 2025-03-02` again: what is "
+        "finished is kept, and only the rest is computed",
+        is_good=False,
+    )
+
+
 def test_a_release_that_fails_its_audit_was_not_published() -> None:
     error = FailedAudit("user_scores fails its audit\n  mean score: 0.9, at most 0.5")
     found = failed(error, release("r1", D1))
@@ -93,7 +104,28 @@ def test_a_rollback_says_what_analysts_see_again() -> None:
         "`nightjar diff r1 r2` helps to find the cause; have it corrected before the next night, "
         "which computes the withdrawn days again",
         is_good=False,
-        has_failed=True,
+    )
+
+
+@pytest.mark.parametrize("page", ["2025-03-02.html", "2025-03-02-failed.html"])
+def test_a_page_of_an_earlier_version_says_below_its_title_that_it_is_rolled_back(
+    tmp_path: Path, page: str
+) -> None:
+    home = Home.of(tmp_path)
+    text = "<html><body><h1>The night</h1>\n<p>Release <code>r2</code></p></body></html>\n"
+    home.storage.write_text(f"{home.reports}/{page}", text)
+    outcome = Outcome("Rolled back: r2.", "find the cause", is_good=False)
+    path = mark_rolled_back(home, release("r2", D2), outcome)
+    assert path is not None
+    assert path.read_text() == (
+        "<html><body><h1>The night</h1>\n"
+        "<!-- outcome -->\n"
+        '<div class="outcome look">\n'
+        "<p><strong>Rolled back: r2.</strong></p>\n"
+        "<p>Next: find the cause.</p>\n"
+        "</div>\n"
+        "<!-- end of outcome -->\n"
+        "<p>Release <code>r2</code></p></body></html>\n"
     )
 
 

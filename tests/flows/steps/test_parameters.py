@@ -15,7 +15,8 @@ from flows.backfill import Backfill, EngineName, Form, Mode, Stage, as_form
 from flows.state import writer_lock
 from flows.state.schema import open_database
 from flows.state.writer_lock import AFTER_THE_NIGHT, NIGHT_FIRST, writing
-from flows.steps.parameters import as_choices, as_day, as_flag, as_text
+from flows.steps.opening import of_raw_files
+from flows.steps.parameters import as_choices, as_day, as_flag, as_text, command_of
 
 RIGHT = {
     "start": "2025-01-01",
@@ -63,6 +64,18 @@ def test_what_is_wrong_is_said_with_what_to_enter(wrong: dict[str, object], mess
     with pytest.raises(UsageError) as error:
         as_form(**(RIGHT | wrong))
     assert str(error.value) == message
+
+
+def test_the_command_that_asks_again_has_all_that_was_asked_and_the_settings_do_not_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NIGHTJAR_SOURCE", "shop.toml")
+    files = of_raw_files("shop.toml", "raw logs")
+    options = {"as-of": date(2025, 1, 31), **files, "no-train": True, "accept": None}
+    assert command_of("run", options) == (
+        "nightjar run --as-of 2025-01-31 --raw 'raw logs' --no-train"
+    )
+    assert command_of("run", {"no-train": False}) == "nightjar run"
 
 
 def test_from_the_ui_a_run_needs_its_plan_and_a_reason(monkeypatch) -> None:
