@@ -52,26 +52,44 @@ class Cost:
 
 
 def cost_of(as_of: date, stages: Iterable[StageReport], seconds: float) -> Cost:
-    """Tonight's, by what its stages report."""
+    """A run's alone, by what its stages report."""
     return Cost(as_of, seconds, _by_step((s.stage, s.seconds) for s in stages if s.recomputed))
 
 
+def cost_tonight(receipts: Receipts, nights: Sequence[Night], alone: Cost) -> Cost:
+    """Tonight's as those of nights before are told: of all its runs, so that a night that was
+    resumed, or whose parts other machines did, is comparable.
+
+    Args:
+        receipts: what was computed by which run.
+        nights: those that have published a release.
+        alone: what the run alone took, which is tonight's if the night is none of these.
+    """
+    tonight = [night for night in nights if night.as_of == alone.as_of]
+    return _costs_of(receipts, tonight)[0] if tonight else alone
+
+
 def costs_before(receipts: Receipts, nights: Sequence[Night], as_of: date) -> tuple[Cost, ...]:
-    """Those of the last seven nights before `as_of`, oldest first.
+    """Those of the last seven nights before `as_of`, oldest first."""
+    before = [night for night in nights if night.as_of < as_of]
+    return _costs_of(receipts, before[-NIGHTS_BEFORE:])
+
+
+def _costs_of(receipts: Receipts, nights: Sequence[Night]) -> tuple[Cost, ...]:
+    """What nights took.
 
     A receipt that a later run has replaced counts for that run: a past day of labels that is
     computed again a week later is missing in the night that computed it first.
     """
-    before = [night for night in nights if night.as_of < as_of][-NIGHTS_BEFORE:]
-    of_run = {run_id: n for n, night in enumerate(before) for run_id in night.run_ids}
-    worked: list[list[tuple[str, float]]] = [[] for _ in before]
+    of_run = {run_id: n for n, night in enumerate(nights) for run_id in night.run_ids}
+    worked: list[list[tuple[str, float]]] = [[] for _ in nights]
     for receipt in receipts.all():
         n = of_run.get(receipt.run_id)
         if n is not None:
             worked[n].append((receipt.stage, receipt.seconds))
     return tuple(
         Cost(night.as_of, night.seconds, _by_step(stages))
-        for night, stages in zip(before, worked, strict=True)
+        for night, stages in zip(nights, worked, strict=True)
     )
 
 

@@ -114,13 +114,20 @@ class NightReport:
                 self.as_of,
                 self.model_id,
             ),
-            summary.for_analysts(self.sections.changes),
+            summary.for_analysts(self.sections.changes)
+            if self.is_new
+            else summary.nothing_new(self.release),
             summary.tasks(self.trained, self.model_id),
             summary.alerts(self.alerts, attention),
             summary.dropped(self.reasons),
             summary.time(self.cost, self.costs_before, self.tonight.rows_in),
         )
         return Summary(outcome, parts)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether tonight has published the release that is current."""
+        return self.release.run_id == self.run_id
 
     @property
     def attention(self) -> list[str]:
@@ -204,7 +211,7 @@ class NightReport:
         return [
             (
                 step or "in all",
-                seconds(self.cost.of(step)),
+                "reused" if step and step not in self.cost.by_step else seconds(self.cost.of(step)),
                 seconds(usual_seconds(self.costs_before, step)),
                 *(seconds(cost.of(step)) for cost in self.costs_before),
             )

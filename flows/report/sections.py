@@ -55,18 +55,21 @@ def report_sections(
     model_id: str,
     nights: Sequence[Night],
 ) -> ReportSections:
-    """What there is to say of the release that was just published, beside the one before it."""
+    """What there is to say of the release that is current, beside the one before it; nothing has
+    changed in one that an earlier run has published."""
     settings, lake = context.settings, state.lake
     database = settings.home_folder.analysts_file
-    before = Releases(state.engine).of(release.replaces)
+    before, is_new = Releases(state.engine).of(release.replaces), release.run_id == context.run_id
     runs = {run_id: night.run_ids for night in nights for run_id in night.run_ids}
     return ReportSections(
         late=_late(database),
         scoreboard=_scoreboard(database),
         history=_history(database),
-        changes=None if before is None else changes(lake, state.receipts, before, release, runs),
+        changes=changes(lake, state.receipts, before, release, runs)
+        if before is not None and is_new
+        else None,
         changed=compare(settings, before.release_id, release.release_id, None)
-        if before is not None and before.withdrawn_at is None and _is_kept(lake, before)
+        if before is not None and is_new and before.withdrawn_at is None and _is_kept(lake, before)
         else None,
         drifted=_drifted(lake, state.receipts, before, release) if before is not None else (),
         card=model_card(context, trained, model_id),

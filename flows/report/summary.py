@@ -13,6 +13,7 @@ from contracts.counts import n_of
 from contracts.tables import NO_MODEL, USER_SCORES
 from flows.monitor.drop_reasons import DAYS_BEFORE, MIN_DAYS_BEFORE, DropReason
 from flows.release.changes import Changes
+from flows.release.releases import Release
 from flows.report.cost import NIGHTS_BEFORE, READING, STEPS, Cost, usual_seconds
 from flows.report.outcome import Outcome
 
@@ -100,6 +101,12 @@ def for_analysts(changes: Changes | None) -> Part:
     lines.append(_rows(changes))
     title = f"New for analysts since {changes.before_as_of}"
     return Part(title, tuple(lines), "changes", bool(lost or changes.tasks_withheld))
+
+
+def nothing_new(release: Release) -> Part:
+    """Of a night that left the release of an earlier run as it was."""
+    line = f"Nothing since release {release.release_id}, as of {release.as_of}"
+    return Part("New for analysts", (line,), "changes")
 
 
 def _named(what: str, names: Sequence[str]) -> list[str]:
@@ -238,11 +245,13 @@ def time(cost: Cost, before: Sequence[Cost], rows_in: int) -> Part:
     for step in STEPS:
         usual = usual_seconds(before, step)
         if step in cost.by_step or usual:
-            lines.append(f"{step} {_spent(cost.by_step.get(step, 0.0), usual)}")
+            lines.append(f"{step} {_spent(cost.by_step.get(step), usual)}")
     return Part(title, tuple(lines), "time")
 
 
-def _spent(seconds: float, usual: float | None) -> str:
+def _spent(seconds: float | None, usual: float | None) -> str:
+    """Seconds beside the usual ones; None if there was nothing to do."""
+    spent = "reused" if seconds is None else f"{seconds:,.0f} s"
     if usual is None:
-        return f"{seconds:,.0f} s"
-    return f"{seconds:,.0f} s, usually {usual:,.0f} s"
+        return spent
+    return f"{spent}, usually {f'{usual:,.0f} s' if usual else 'none'}"

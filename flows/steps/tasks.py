@@ -44,7 +44,7 @@ from flows.monitor.row_counts import counted
 from flows.release.audit import Audited
 from flows.release.model_registry import Registry
 from flows.release.releases import Release, Releases
-from flows.report.cost import cost_of, costs_before
+from flows.report.cost import cost_of, cost_tonight, costs_before
 from flows.report.night_report import NightReport, as_markdown, write_report
 from flows.report.sample import sample
 from flows.report.sections import report_sections
@@ -262,6 +262,8 @@ def _night_report(
     as_of, since = run.as_of, _last_scored(run.engine, run.as_of)
     tasks, known = scored_tasks(run.context.tasks, scored), nights(run.engine)
     seconds = (datetime.now(UTC) - run.context.started_at).total_seconds()
+    alone = cost_of(as_of, run.reports, seconds)
+    is_new = release.run_id == run.run_id  # else an earlier run's publication was the night's
     return NightReport(
         as_of=as_of,
         run_id=run.run_id,
@@ -285,7 +287,7 @@ def _night_report(
             run.context, run.state, release, trained, scored["model_id"], known
         ),
         alerts=raised(),
-        cost=cost_of(as_of, run.reports, seconds),
+        cost=cost_tonight(run.receipts, known, alone) if is_new else alone,
         costs_before=costs_before(run.receipts, known, as_of),
     )
 

@@ -144,6 +144,12 @@ def test_a_release_that_only_has_newer_rows_needs_no_look() -> None:
     assert summary.for_analysts(None).lines == ("The first release: all of it is new",)
 
 
+def test_a_night_that_published_nothing_new_changes_nothing_for_analysts() -> None:
+    assert summary.nothing_new(release(NIGHT, "of before")) == Part(
+        "New for analysts", ("Nothing since release 20250302-made, as of 2025-03-02",), "changes"
+    )
+
+
 def test_tasks_are_counted_beside_champion_constant_and_twin_with_their_names() -> None:
     def gain(low: float, high: float) -> dict[str, Any]:
         return {"gain_over_twin": {"gain": 0.0, "low": low, "high": high}}
@@ -223,10 +229,12 @@ def test_time_stands_beside_the_median_of_the_nights_before() -> None:
     assert part.title == "Time, and usual of 3 nights before"
     assert part.lines == (
         "in all 100 s, usually 80 s, 200 rows read per second",
-        "reading raw files 5 s, usually 0 s",
-        "cleaning 30 s, usually 0 s",
+        "reading raw files 5 s, usually none",
+        "cleaning 30 s, usually none",
         "training 60 s, usually 40 s",
     )
+    reused = summary.time(Cost(NIGHT, 9.0, {CLEANING: 9.0}), before, 20_000)
+    assert reused.lines[1:] == ("cleaning 9 s, usually none", "training reused, usually 40 s")
     assert summary.time(Cost(NIGHT, 9.0, {}), [], 20_000).lines == ("in all 9 s",)  # all reused
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert
 
-from flows.report.cost import CLEANING, FEATURES, TRAINING, Cost, costs_before, usual_seconds
+from flows.report.cost import (
+    CLEANING,
+    FEATURES,
+    TRAINING,
+    Cost,
+    cost_tonight,
+    costs_before,
+    usual_seconds,
+)
 from flows.state.nights import DATA, NIGHT, Night, name_of, nights
 from flows.state.receipts import Fingerprint, Receipt, Receipts
 from flows.state.schema import RELEASES, RUNS, open_database
@@ -92,6 +100,9 @@ def test_steps_of_nights_before_come_from_receipts_and_the_usual_is_their_median
         Cost(D1, 30.0, {CLEANING: 5.0, FEATURES: 4.0}),
         Cost(D2, 80.0, {TRAINING: 60.0}),
     )
+    alone = Cost(D1, 7.0, {FEATURES: 4.0})  # of the run that resumed the night
+    assert cost_tonight(receipts, known, alone) == before[0]
+    assert cost_tonight(receipts, known[1:], alone) == alone  # has published nothing
     assert usual_seconds(before) == 55.0
     assert usual_seconds(before, TRAINING) == 30.0
     assert usual_seconds(()) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,8 @@ def test_a_night_without_a_model_can_be_shown(
     assert "<li>Nobody is scored: 3 users in the release without a score</li>" in page
     assert "Nothing was trained tonight." in page
     assert statuses(night, ["/"]) == {"/": 200}
+    again = tasks.report.fn(night, report, scored, (), replace(release, run_id="an earlier run"))
+    assert "<li>Nothing since release made, as of 2025-03-01</li>" in again["report"].read_text()
 
 
 @pytest.mark.slow
