@@ -168,7 +168,7 @@ def parts_of_backfill(run: Run, before: Release | None, release: Release) -> tup
     cost = time(cost_of(run.as_of, run.reports, seconds), (), 0)
     if before is None or release.run_id != run.run_id:
         return (cost,)
-    return for_analysts(changes(run.lake, run.receipts, before, release, {})), cost
+    return for_analysts(changes(run.lake, before, release)), cost
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """What an analyst finds changed in a release beside the one that it replaces: tables, columns,
-tasks, definitions and rows. Everything is read from catalogue, receipts and ends of files."""
+tasks, definitions and rows. Everything is read from rows of releases, catalogue and ends of
+files."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -11,11 +12,11 @@ from contracts.table import Table
 from contracts.tables import RELEASED_TABLES
 from flows.lake.lake import Lake
 from flows.release.releases import Release
-from flows.state.receipts import Receipts
 from flows.storage.parquet_files import read_schema
 from jobs.stage import Job
 from jobs.stages import JOBS
 
+TASKS, DEFINITIONS = "tasks", "definitions"
 NEWEST_DAYS = timedelta(days=40)
 """A table's columns are those of its newest file of so many days before a release."""
 
@@ -49,6 +50,8 @@ class Changes:
     """Scored by a model before, and not now."""
     redefined: tuple[str, ...] = ()
     """Tables whose rows are computed by other code than those of the release before."""
+    not_known: tuple[str, ...] = ()
+    """What of the release before nobody has written down: its tasks, its definitions."""
     rows: Mapping[str, tuple[int, int]] | None = None
     """Table to its rows before and now; None where the release before is no longer kept."""
 
@@ -58,23 +61,17 @@ class Changes:
         return {name: n for name, n in (self.rows or {}).items() if n[0] != n[1]}
 
 
-def changes(
-    lake: Lake,
-    receipts: Receipts,
-    before: Release,
-    now: Release,
-    runs: Mapping[str, Collection[str]],
-) -> Changes:
+def changes(lake: Lake, before: Release, now: Release) -> Changes:
     """What differs for whoever reads the tables.
 
     Args:
         lake: what holds both.
-        receipts: what was computed by which code.
         before: the release that is replaced.
         now: the one that replaces it.
-        runs: run to all runs of its night; one that is not in it was alone.
     """
-    scored = [_scored(receipts, release) for release in (before, now)]
+    were, are = before.tasks, now.tasks
+    has_tasks = were is not None and are is not None
+    has_codes = before.codes is not None and now.codes is not None
     known = [{t.name for t in RELEASED_TABLES if t.name in r.snapshots} for r in (before, now)]
     shapes = [shapes_of(lake, release) for release in (before, now)]
     both = [] if None in shapes else [shape for shape in shapes if shape is not None]
@@ -87,9 +84,10 @@ def changes(
         columns_added=columns[0],
         columns_gone=columns[1],
         columns_retyped=columns[2],
-        tasks_added=tuple(name for name in scored[1] if name not in scored[0]),
-        tasks_withheld=tuple(name for name in scored[0] if name not in scored[1]),
-        redefined=redefined(receipts, *(runs.get(r.run_id, {r.run_id}) for r in (before, now))),
+        tasks_added=tuple(name for name in are or () if has_tasks and name not in (were or ())),
+        tasks_withheld=tuple(name for name in were or () if has_tasks and name not in (are or ())),
+        redefined=redefined(before.codes or {}, now.codes or {}),
+        not_known=(*(() if has_tasks else (TASKS,)), *(() if has_codes else (DEFINITIONS,))),
         rows={name: (both[0][name].rows, both[1][name].rows) for name in both[0] if name in both[1]}
         if both
         else None,
@@ -115,15 +113,14 @@ def columns_changed(
     return tuple(added), tuple(gone), tuple(retyped)
 
 
-def redefined(receipts: Receipts, before: Collection[str], now: Collection[str]) -> tuple[str, ...]:
-    """Released tables of which runs have computed rows by code that is not that of runs before."""
-    codes: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
-    for receipt in receipts.all():
-        for by_stage, runs in zip(codes, (before, now), strict=True):
-            if receipt.run_id in runs:
-                by_stage.setdefault(receipt.stage, set()).add(receipt.fingerprint.code)
-    old, new = codes
-    other = {stage for stage in new if stage in old and old[stage] != new[stage]}
+def redefined(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """Released tables whose stage was computed last by other code than before.
+
+    Args:
+        before: stage to the hash of its code, when the release before was published.
+        now: the same of the release that replaces it.
+    """
+    other = {stage for stage, code in now.items() if before.get(stage, code) != code}
     return _in_order(
         table.name
         for job in JOBS
@@ -153,12 +150,6 @@ def _columns(lake: Lake, table: Table, as_of: date, snapshot: int) -> tuple[tupl
         return ()
     schema = read_schema(max(file.path for file in files))  # a path begins with its run's start
     return tuple((field.name, str(field.type)) for field in schema)
-
-
-def _scored(receipts: Receipts, release: Release) -> Sequence[str]:
-    """Tasks that a model has scores of, as of the release's newest day."""
-    receipt = receipts.get("score", release.as_of)
-    return () if receipt is None else tuple(receipt.outputs["tasks"])
 
 
 def _in_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from flows.lake.lake import Lake
 from flows.lifecycle.errors import sentence
 from flows.release.duckdb_views import build_database, database_release
 from flows.release.model_registry import Registry
-from flows.state.receipts import WITHDRAWN
+from flows.state.receipts import WITHDRAWN, Receipts
 from flows.state.schema import CURRENT, RECEIPTS, RELEASES, TRAINED_ON, as_utc, trained_on_erased
 from flows.state.writer_lock import LeaseLost
 from jobs.stage import Stage
@@ -45,11 +45,16 @@ class Release:
     """When it was rolled back; None if it was not, or is published again."""
     reason: str | None = None
     """Why it was published, if a person said so."""
+    codes: Mapping[str, str] | None = None
+    """Stage to the hash of the code that had computed it last; None of an earlier version's."""
+    tasks: tuple[str, ...] | None = None
+    """Tasks that a model has scores of, as of its newest day; None of an earlier version's."""
 
 
 def _release(row: Mapping[str, Any]) -> Release:
     values = {name: value for name, value in row.items() if name != "number"}
     values["days"] = tuple(date.fromisoformat(day) for day in row["days"] or ())
+    values["tasks"] = None if row["tasks"] is None else tuple(row["tasks"])
     for name in ("published_at", "withdrawn_at"):
         values[name] = None if row[name] is None else as_utc(row[name])
     return Release(**values)
@@ -138,6 +143,8 @@ class Releases:
                     days=[day.isoformat() for day in release.days],
                     replaces=release.replaces,
                     reason=release.reason,
+                    codes=None if release.codes is None else dict(release.codes),
+                    tasks=None if release.tasks is None else list(release.tasks),
                 )
             )
             connection.execute(delete(CURRENT))
@@ -201,6 +208,12 @@ class Releases:
                 .values(inputs=WITHDRAWN)
             )
         return current, before
+
+
+def scored_tasks(receipts: Receipts, as_of: date) -> tuple[str, ...]:
+    """Tasks that a model has scores of as of a day, by what scoring has written down last."""
+    receipt = receipts.get("score", as_of)
+    return () if receipt is None else tuple(receipt.outputs["tasks"])
 
 
 def release_at(releases: Releases, moment: datetime) -> str | None:

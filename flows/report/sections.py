@@ -19,9 +19,8 @@ from flows.release.changes import Changes, changes
 from flows.release.diff import Comparison, compare
 from flows.release.drift import DRIFTING, WORST, Drifted, drift
 from flows.release.duckdb_views import query
-from flows.release.releases import Release, Releases
+from flows.release.releases import Release, Releases, scored_tasks
 from flows.report.model_card import model_card
-from flows.state.nights import Night
 from flows.state.receipts import Receipts
 
 LATE_DAYS = 14
@@ -53,21 +52,17 @@ def report_sections(
     release: Release,
     trained: Mapping[str, Any],
     model_id: str,
-    nights: Sequence[Night],
 ) -> ReportSections:
     """What there is to say of the release that is current, beside the one before it; nothing has
     changed in one that an earlier run has published."""
     settings, lake = context.settings, state.lake
     database = settings.home_folder.analysts_file
     before, is_new = Releases(state.engine).of(release.replaces), release.run_id == context.run_id
-    runs = {run_id: night.run_ids for night in nights for run_id in night.run_ids}
     return ReportSections(
         late=_late(database),
         scoreboard=_scoreboard(database),
         history=_history(database),
-        changes=changes(lake, state.receipts, before, release, runs)
-        if before is not None and is_new
-        else None,
+        changes=changes(lake, before, release) if before is not None and is_new else None,
         changed=compare(settings, before.release_id, release.release_id, None)
         if before is not None and is_new and before.withdrawn_at is None and _is_kept(lake, before)
         else None,
@@ -139,11 +134,14 @@ def _drifted(lake: Lake, receipts: Receipts, before: Release, release: Release) 
 def _rescored(receipts: Receipts, releases: Sequence[Release]) -> set[str]:
     """Columns of tasks that one of the releases has no scores of by a model: they have not drifted,
     they came, went, or gave way to a base rate."""
-    scored = [receipts.get("score", release.as_of) for release in releases]
+    scored = [
+        scored_tasks(receipts, release.as_of) if release.tasks is None else release.tasks
+        for release in releases
+    ]
     return {
         column.name
         for task in TASKS
-        if any(receipt and task.name not in receipt.outputs["tasks"] for receipt in scored)
+        if any(task.name not in names for names in scored)
         for column in task.score_columns()
     }
 

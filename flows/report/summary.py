@@ -12,7 +12,7 @@ from typing import Any
 from contracts.counts import n_of
 from contracts.tables import NO_MODEL, USER_SCORES
 from flows.monitor.drop_reasons import DAYS_BEFORE, MIN_DAYS_BEFORE, DropReason
-from flows.release.changes import Changes
+from flows.release.changes import DEFINITIONS, TASKS, Changes
 from flows.release.releases import Release
 from flows.report.cost import NIGHTS_BEFORE, READING, STEPS, Cost, usual_seconds
 from flows.report.outcome import Outcome
@@ -97,10 +97,19 @@ def for_analysts(changes: Changes | None) -> Part:
     ]
     lost = changes.tables_gone or changes.columns_gone or changes.columns_retyped
     if not lines:
-        lines.append("Same tables, columns, tasks and definitions")
+        lines.append(f"Same {_compared(changes)}")
+    if changes.not_known:
+        lines.append(f"not known of the release before: its {' and '.join(changes.not_known)}")
     lines.append(_rows(changes))
     title = f"New for analysts since {changes.before_as_of}"
     return Part(title, tuple(lines), "changes", bool(lost or changes.tasks_withheld))
+
+
+def _compared(changes: Changes) -> str:
+    """What of the two releases could be compared."""
+    names = ["tables"] if changes.rows is None else ["tables", "columns"]
+    names += [name for name in (TASKS, DEFINITIONS) if name not in changes.not_known]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def nothing_new(release: Release) -> Part:

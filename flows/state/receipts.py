@@ -65,6 +65,12 @@ class Receipts:
         for days in self._known.values():
             yield from days.values()
 
+    def codes(self) -> dict[str, str]:
+        """Stage to the hash of the code that has computed it last."""
+        last = {stage: max(days.values(), key=lambda r: (r.finished_at, r.day))
+                for stage, days in self._known.items() if days}  # fmt: skip
+        return {stage: receipt.fingerprint.code for stage, receipt in last.items()}
+
     def write(self, receipts: Iterable[Receipt]) -> None:
         """Replace the receipts of these stages and days, all in one transaction."""
         receipts = list(receipts)

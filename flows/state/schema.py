@@ -73,6 +73,8 @@ RELEASES = Table(
     Column("replaces", String),
     Column("withdrawn_at", DateTime(timezone=True)),
     Column("reason", String),
+    Column("codes", JSON),
+    Column("tasks", JSON),
 )
 
 CURRENT = Table(

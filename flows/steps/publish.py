@@ -21,7 +21,7 @@ from flows.lifecycle.errors import reason
 from flows.release import audits
 from flows.release.audit import Audited, DayToAudit, raise_if_failed
 from flows.release.model_registry import Registry
-from flows.release.releases import Release, Releases, now, repair
+from flows.release.releases import Release, Releases, now, repair, scored_tasks
 from flows.settings import NightjarSettings
 from flows.state.schema import unfinished_erasures
 from flows.steps.candidate import Candidate, Written, published_snapshots, release_id_of
@@ -180,6 +180,8 @@ def next_release(
         tuple(sorted(added)),
         replaces,
         reason=context.reason,
+        codes=state.receipts.codes(),
+        tasks=scored_tasks(state.receipts, newest),
     )
 
 

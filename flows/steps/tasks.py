@@ -283,9 +283,7 @@ def _night_report(
         scored_tasks=tuple(task.name for task in tasks),
         base_rates=tuple(scored.get("base_rates", ())),
         sample=sample(database, as_of, tasks),
-        sections=report_sections(
-            run.context, run.state, release, trained, scored["model_id"], known
-        ),
+        sections=report_sections(run.context, run.state, release, trained, scored["model_id"]),
         alerts=raised(),
         cost=cost_tonight(run.receipts, known, alone) if is_new else alone,
         costs_before=costs_before(run.receipts, known, as_of),

@@ -141,6 +141,12 @@ def test_a_release_that_only_has_newer_rows_needs_no_look() -> None:
     part = summary.for_analysts(Changes("r", BEFORE, rows={"user_scores": (1, 2)}))
     assert part.lines == ("Same tables, columns, tasks and definitions", "rows: user_scores +1")
     assert not part.needs_a_look
+    unknown = summary.for_analysts(Changes("r", BEFORE, not_known=("tasks", "definitions")))
+    assert unknown.lines == (
+        "Same tables",
+        "not known of the release before: its tasks and definitions",
+        "rows of the release before are not kept, so not compared",
+    )
     assert summary.for_analysts(None).lines == ("The first release: all of it is new",)
 
 
