@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from contracts.counts import n_of
 from flows.engine.accounting import StageReport
@@ -22,8 +24,13 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         autoescape=template.endswith(".html.j2"),
     )
-    environment.filters |= {"cells": cells, "n_of": n_of}
+    environment.filters |= {"cells": cells, "n_of": n_of, "code": code}
     return environment.get_template(template).render(**values, stage_names=STAGE_NAMES)
+
+
+def code(text: str) -> Markup:
+    """A text for HTML, where what stands between backticks is a command or a name."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def stage_rows(stages: Iterable[StageReport]) -> list[tuple[str, ...]]:

@@ -237,6 +237,15 @@ def test_a_truncated_file_stops_the_night_and_changes_nothing(home: Path, first)
         "source orders cannot be landed:\n  orders/2025-03-03.csv.gz: the gzip stream is truncated"
     )
     assert before == {t.name: Lake(home / "lake").snapshot(t) for t in (USER_FEATURES, USER_SCORES)}
+    assert f"Published: release {first['release_id']}" in Path(first["report"]).read_text()
+    failed = (home / f"reports/{NIGHT}-failed.html").read_text()
+    for part in (
+        f"Failed: the night of {NIGHT} has published nothing; analysts go on seeing release "
+        f"{first['release_id']} as of {NIGHT}.",
+        f"Next: correct what the message names, then run `nightjar run --as-of {NIGHT}` again",
+        "orders/2025-03-03.csv.gz: the gzip stream is truncated",
+    ):
+        assert part in failed
 
 
 def test_a_missing_day_stops_where_the_mapping_says_so(home: Path, first) -> None:

@@ -12,7 +12,7 @@ import pytest
 from contracts.tables import USER_SCORES
 from contracts.tasks import task_named
 from flows.report.charts import Bin, histogram, quality
-from flows.report.rendering import cells, interval, number
+from flows.report.rendering import cells, code, interval, number
 from flows.report.sample import USERS, sample
 
 
@@ -27,6 +27,12 @@ def test_a_number_has_four_digits_and_a_large_one_commas(value: float | None, sh
 def test_a_difference_is_signed_and_what_is_no_number_is_a_dash() -> None:
     assert interval({"gain": 0.01234, "low": -0.5, "high": 2345.0}) == "+0.0123 (-0.5 to +2,345)"
     assert interval({"gain": 0.0, "low": math.nan, "high": math.nan}) == "+0 (— to —)"
+
+
+def test_what_stands_between_backticks_is_code_and_all_of_it_is_escaped() -> None:
+    assert code("run `nightjar run` if a < b, a ` alone") == (
+        "run <code>nightjar run</code> if a &lt; b, a ` alone"
+    )
 
 
 def test_a_bar_in_a_text_does_not_end_its_cell() -> None:

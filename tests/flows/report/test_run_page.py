@@ -139,7 +139,7 @@ def test_the_page_of_a_release_that_is_withdrawn_says_so_in_its_first_line(tmp_p
     text = path.read_text()
     assert text.count("Rolled back: release r2 as of 2025-03-02 is withdrawn") == 1
     assert "Published" not in text
-    assert '<li class="failed">kept</li>' in text
+    assert '<p class="message">kept</p>' in text
     assert mark_rolled_back(home, release("another", D2), rolled_back) is None
     assert mark_rolled_back(home, release("r1", D1), rolled_back) is None
 
