@@ -148,7 +148,7 @@ class NightReport:
         lines += [f"{cut_off_line(*of)}." for of in self.tonight.cut_off]
         lines += [f"{one.advice}." for one in self.null_like]
         lines += [
-            f"{d.column} of {d.table} is distributed differently than in the release before: "
+            f"{d.column} of {d.table} is distributed differently than before: "
             f"stability index {d.index:.2f}, much is {MUCH_DRIFT:g}."
             for d in self.sections.drifted
             if d.index > MUCH_DRIFT

@@ -14,7 +14,7 @@ from contracts.tables import NO_MODEL, USER_SCORES
 from flows.monitor.drop_reasons import DAYS_BEFORE, MIN_DAYS_BEFORE, DropReason
 from flows.release.changes import DEFINITIONS, TASKS, Changes
 from flows.release.releases import Release
-from flows.report.cost import NIGHTS_BEFORE, READING, STEPS, Cost, usual_seconds
+from flows.report.cost import READING, STEPS, Cost, usual_seconds
 from flows.report.outcome import Outcome
 
 MOST_NAMES, MOST_LINES = 6, 5
@@ -45,7 +45,10 @@ class Summary:
         return (
             self.outcome.headline,
             f"Next: {self.outcome.next_step}.",
-            *(f"{part.title}: {'; '.join(part.lines)}" for part in self.parts),
+            *(
+                f"{part.title}: {'; '.join(line.rstrip('.') for line in part.lines)}"
+                for part in self.parts
+            ),
         )
 
 
@@ -195,7 +198,7 @@ def alerts(raised: Sequence[str], findings: Sequence[str]) -> Part:
     return Part("Alerts", tuple(lines), "look", needs_a_look=True)
 
 
-def _short(line: str, most: int = 110) -> str:
+def _short(line: str, most: int = 125) -> str:
     """The first line of a message, cut at a word where it is long."""
     first = line.splitlines()[0]
     return first if len(first) <= most else first[:most].rsplit(" ", 1)[0] + " …"
@@ -241,13 +244,7 @@ def _most(reasons: Sequence[DropReason]) -> list[str]:
 def time(cost: Cost, before: Sequence[Cost], rows_in: int) -> Part:
     """What the night took, beside the median of the nights before."""
     usual = usual_seconds(before)
-    title = (
-        "Time"
-        if not before
-        else f"Time, and usual of {n_of(len(before), 'night')} before"
-        if len(before) < NIGHTS_BEFORE
-        else f"Time, and usual of the {NIGHTS_BEFORE} nights before"
-    )
+    title = f"Time, beside {n_of(len(before), 'night')} before" if before else "Time"
     is_read = bool(rows_in and READING in cost.by_step)
     rate = f", {rows_in / cost.seconds:,.0f} rows read per second" if is_read else ""
     lines = [f"in all {_spent(cost.seconds, usual)}{rate}"]

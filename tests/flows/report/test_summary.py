@@ -183,7 +183,7 @@ def test_alerts_come_before_findings_and_long_ones_are_cut() -> None:
     part = summary.alerts(["churn is off\nTo approve it: …"], [*"abcd", "word " * 40])
     assert part.lines == ("1 alert, 5 findings", "churn is off", "a", "b", "c", "and 2 more below")
     assert summary.alerts([], ["a"]).lines == ("no alert, 1 finding", "a")
-    assert summary.alerts([], ["word " * 40]).lines[1] == "word " * 21 + "word …"
+    assert summary.alerts([], ["word " * 40]).lines[1] == "word " * 24 + "word …"
     assert not summary.alerts([], []).needs_a_look
 
 
@@ -232,7 +232,7 @@ def test_time_stands_beside_the_median_of_the_nights_before() -> None:
     tonight = Cost(NIGHT, 100.0, {READING: 5.0, CLEANING: 30.0, TRAINING: 60.0})
     before = [Cost(BEFORE, n, {TRAINING: n / 2}) for n in (50.0, 80.0, 900.0)]
     part = summary.time(tonight, before, 20_000)
-    assert part.title == "Time, and usual of 3 nights before"
+    assert part.title == "Time, beside 3 nights before"
     assert part.lines == (
         "in all 100 s, usually 80 s, 200 rows read per second",
         "reading raw files 5 s, usually none",
@@ -245,5 +245,5 @@ def test_time_stands_beside_the_median_of_the_nights_before() -> None:
 
 
 def test_a_terminal_has_a_line_for_each_part() -> None:
-    shown = Summary(Outcome("Published.", "nothing to do"), (Part("Time", ("a", "b"), "time"),))
+    shown = Summary(Outcome("Published.", "nothing to do"), (Part("Time", ("a.", "b"), "time"),))
     assert shown.lines == ("Published.", "Next: nothing to do.", "Time: a; b")
