@@ -270,8 +270,14 @@ def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home
     assert "churn_28d" in shown
     assert "100.0%" in shown  # the same scores, so every top decile is kept
 
+    page = home / f"reports/backfill-{day}-to-{day}.html"
+    assert f"Published: release {newest.release_id} brings user_features of 1 day" in (
+        page.read_text()
+    )
     done = rollback()
-    assert done == {"withdrawn": newest.release_id, "current": before.release_id}
+    assert (done["withdrawn"], done["current"]) == (newest.release_id, before.release_id)
+    assert f"Rolled back: release {newest.release_id}" in page.read_text()
+    assert f"Published: release {newest.release_id}" not in page.read_text()
     assert query(home / "nightjar.duckdb", "SELECT release_id FROM release")[1] == [
         (before.release_id,)
     ]
@@ -282,6 +288,7 @@ def test_a_rollback_goes_back_one_release_and_its_days_are_to_be_made_again(home
     assert not [row for row in moved if row[0].startswith(("land", "clean"))]
     again = backfill(day, day, mode=Mode.run)
     assert again["release_id"] == newest.release_id  # nothing had changed, so it is the same
+    assert f"Published: release {newest.release_id}" in page.read_text()
     assert released(home).current().withdrawn_at is None
 
 

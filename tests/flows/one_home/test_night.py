@@ -242,7 +242,7 @@ def test_a_truncated_file_stops_the_night_and_changes_nothing(home: Path, first)
     for part in (
         f"Failed: the night of {NIGHT} has published nothing; analysts go on seeing release "
         f"{first['release_id']} as of {NIGHT}.",
-        f"Next: correct what the message names, then run `nightjar run --as-of {NIGHT}` again",
+        f"then run <code>nightjar run --as-of {NIGHT}</code> again: what is finished is kept",
         "orders/2025-03-03.csv.gz: the gzip stream is truncated",
     ):
         assert part in failed
