@@ -246,7 +246,7 @@ def time(cost: Cost, before: Sequence[Cost], rows_in: int) -> Part:
     usual = usual_seconds(before)
     title = f"Time, beside {n_of(len(before), 'night')} before" if before else "Time"
     is_read = bool(rows_in and READING in cost.by_step)
-    rate = f", {rows_in / cost.seconds:,.0f} rows read per second" if is_read else ""
+    rate = f", {n_of(round(rows_in / cost.seconds), 'row')} read per second" if is_read else ""
     lines = [f"in all {_spent(cost.seconds, usual)}{rate}"]
     for step in STEPS:
         usual = usual_seconds(before, step)
