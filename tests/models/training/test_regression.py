@@ -57,6 +57,6 @@ def test_a_regression_recovers_a_signed_amount(tmp_path) -> None:
     head, labels = head_of(task.kind), y.astype(float)
     train, valid = (Rows(x[rows, None], labels[rows]) for rows in (slice(800), slice(800, 1600)))
     trees = fit_trees(task, head, train, valid, 0, config)
-    assert metrics(task, labels[1600:], scores_of(task, head, trees, x[1600:, None]))["r2"] > 0.95
+    assert metrics(task, labels[1600:], scores_of(task, head, trees, x[1600:, None]))["r2"] > 0.93
     missed = scores_of(task, head, trees, valid.inputs)["_expected"] - valid.labels
     assert abs(np.exp(trees.spread) / np.sqrt((missed**2).mean()) - 1) < 0.01
