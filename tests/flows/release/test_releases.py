@@ -238,6 +238,7 @@ def test_a_double_click_on_rollback_takes_one_release_back(
         "patience": lambda: timedelta(minutes=5),
         "say": lambda line: waiting.release(),
         "repair_and_announce": lambda *arguments: None,
+        "create_markdown_artifact": lambda *arguments, **named: None,
         "get_run_logger": lambda: logging.getLogger("rollback"),
     }
     for name, value in patches.items():
