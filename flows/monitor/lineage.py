@@ -15,6 +15,7 @@ from contracts.errors import ContractError, UsageError
 from contracts.measures import WINDOWS
 from contracts.source_table import USER_KEY
 from contracts.source_tables.follows import FOLLOWS
+from contracts.source_tables.reviews import REVIEWS
 from contracts.specs import ExplainSpec, ScoreDay, ScoreDaysSpec
 from contracts.table import Table
 from contracts.tables import (
@@ -46,6 +47,9 @@ from jobs.mapping.sources import SourceMapping
 from jobs.spark.files import read_table, write_days
 from jobs.stages import job_named
 
+OF_EVERYBODY = frozenset({ITEM_FEATURES.name, REVIEWS.name})
+"""Inputs of a user's features of which others' rows say something as well: of items, and of the
+words that reviews have."""
 SCORE_TOLERANCE = 1e-5
 """Sums of floats differ with the rows beside them in a batch; features must be equal."""
 
@@ -263,7 +267,7 @@ def _recomputed_features(run: Run, origin: Origin, say: Say) -> str:
             frames[name] = rows.where(is_of_user | (F.col("followed_key") == who))
         elif name in (*(tiles.name for tiles in TILES.values()), USER_ITEM_DAYS.name):
             frames[name] = rows.where(F.col("user_key").isin([who, *followed]))
-        elif USER_KEY.name in rows.columns and name != ITEM_FEATURES.name:
+        elif USER_KEY.name in rows.columns and name not in OF_EVERYBODY:
             frames[name] = rows.where(is_of_user)
     features = job.compute(frames, [day], run.context.job_settings).tables[USER_FEATURES.name]
     folder = run.scratch_files("explain")
