@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 from sqlalchemy import update
 
 from contracts.errors import ContractError, UsageError
@@ -239,10 +241,11 @@ def test_a_truncated_file_stops_the_night_and_changes_nothing(home: Path, first)
     assert before == {t.name: Lake(home / "lake").snapshot(t) for t in (USER_FEATURES, USER_SCORES)}
     assert f"Published: release {first['release_id']}" in Path(first["report"]).read_text()
     failed = (home / f"reports/{NIGHT}-failed.html").read_text()
+    again = shlex.join(["nightjar", "run", "--as-of", str(NIGHT), "--raw", str(raw)])
     for part in (
         f"Failed: the night of {NIGHT} has published nothing; analysts go on seeing release "
         f"{first['release_id']} as of {NIGHT}.",
-        f"then run <code>nightjar run --as-of {NIGHT}</code> again: what is finished is kept",
+        f"then run <code>{escape(again)}</code> again: what is finished is kept",
         "orders/2025-03-03.csv.gz: the gzip stream is truncated",
     ):
         assert part in failed
