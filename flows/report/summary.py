@@ -74,9 +74,13 @@ def users(
             f"{n_of(n_users, 'user')}, as of {as_of}",
             f"{n_of(len(scored), 'task')} by model {model_id}",
         ]
+    elif base_rates:
+        have = n_of(n_users, "user has", "users have")
+        rates = f"everybody's base rate for {n_of(len(base_rates), 'task')}, from model {model_id}"
+        lines.append(f"Nobody is scored: {have} {rates}")
     else:
         lines.append(f"Nobody is scored: {n_of(n_users, 'user')} in the release without a score")
-    if base_rates:
+    if scored and base_rates:
         lines.append(f"everybody's base rate for {n_of(len(base_rates), 'task')} more")
     if n_off:
         lines.append(f"{n_of(n_off, 'task is', 'tasks are')} off")
@@ -148,7 +152,7 @@ def tasks(trained: Mapping[str, Any], model_id: str) -> Part:
     if not is_new:
         lines.append(f"tonight's model is not in use (gate: {gate['decision']})")
     if gate["against"] == "the champion":
-        lines.append(_beside_champion(gate["comparisons"]))
+        lines.append(_beside_champion(gate.get("comparisons", {})))
     else:
         lines.append("no champion to compare with")
     unfit = [name for name in reports if name in gate.get("withheld", {})]

@@ -103,7 +103,8 @@ def test_a_night_without_a_model_publishes_all_but_scores(
         "count(method_churn_28d), any_value(model_id) FROM newest_scores",
     )
     assert result[1] == [(known, known, 0, 0, NO_MODEL)]
-    assert f"Nobody is scored as of {NIGHT}" in Path(done["report"]).read_text()
+    page = Path(done["report"]).read_text()
+    assert f"<li>Nobody is scored: {known} users in the release without a score</li>" in page
     (who,) = query(database, "SELECT min(user_key) FROM user_scores")[1][0]
     assert explain(night, who, NIGHT, lambda line: None).mismatches == []
 

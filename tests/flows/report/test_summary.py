@@ -111,6 +111,10 @@ def test_who_is_scored_and_who_has_a_base_rate() -> None:
     nobody = summary.users(3, [], [], 0, NIGHT, NO_MODEL)
     assert nobody.lines == ("Nobody is scored: 3 users in the release without a score",)
     assert nobody.needs_a_look
+    rates = summary.users(3, [], ["churn_28d", "spend_30d"], 0, NIGHT, "m1")
+    assert rates.lines == (
+        "Nobody is scored: 3 users have everybody's base rate for 2 tasks, from model m1",
+    )
 
 
 def test_analysts_are_told_what_came_what_went_and_how_many_rows() -> None:

@@ -117,8 +117,10 @@ def test_a_task_that_is_not_fit_is_said_in_table_and_report(
     assert f"<li>churn_28d: {lines[0]}</li>" in page
     assert done["switched_off"]["churn_28d"] == lines[0]
     assert "<li>purchase_7d: " not in page
-    also = ", and the base rate of everybody for 1 more" if how == "base_rate" else ""
-    assert f"3 users have scores for 2 tasks{also} as of 2025-03-01, made by model m1." in page
+    assert "<li>3 users, as of 2025-03-01</li>" in page
+    assert "<li>2 tasks by model m1</li>" in page
+    more = "<li>everybody's base rate for 1 task more</li>"
+    assert (more.replace("'", "&#39;") in page) == (how == "base_rate")
 
     later = night_of(1, SETS[-1])
     later.context = judging(later.context, how)
@@ -157,16 +159,13 @@ def test_a_night_from_a_gate_that_says_stop_ends(
     if how == "null":
         assert set(methods(night).values()) == {(None, 0)}
         assert "gate: nobody is scored, for there is no model: no task is fit" in said
-        assert (
-            "Nobody is scored as of 2025-03-01: this release has features and labels, and 3 users "
-            "without a score."
-        ) in page
+        assert "<li>Nobody is scored: 3 users in the release without a score</li>" in page
     else:
         assert set(methods(night).values()) == {("base rate", 3)}
         assert "gate: only base rates of model unfit are published: no task is fit" in said
         assert (
-            "Nobody is scored as of 2025-03-01: 3 users have the base rate of everybody for 3 "
-            "tasks, from model unfit."
+            "<li>Nobody is scored: 3 users have everybody&#39;s base rate for 3 tasks, from model "
+            "unfit</li>"
         ) in page
         why = "its scores are not fit to be published: it loses to the constant"
         assert f"<li>churn_28d: {why}; its base rate stands in</li>" in page
