@@ -33,6 +33,7 @@ def job_of(pool: str) -> dict[str, Any]:
     assert set(variables["required"]) <= VARIABLES.keys()
     defaults = {n: v["default"] for n, v in variables["properties"].items() if "default" in v}
     known = {*variables["properties"], "command", "labels", "name"}
+    # Prefect calls the `{{ variable }}` of a template a placeholder.
     placed = {p.name for p in find_placeholders(template["job_configuration"])}
     assert placed <= known  # a placeholder that nobody fills would be sent as it stands
     job: dict[str, Any] = apply_values(

@@ -1,4 +1,7 @@
-"""Expressions that give times: whether it is clear which instants they mean."""
+"""Expressions that give times: whether it is clear which instants they mean.
+
+`XXX` in a pattern is how Java writes an offset such as `+02:00`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Times: which texts are one, which instant they are, and what says so."""
+"""Times: which texts are one, which instant they are, and what says so.
+
+`XXX` in a pattern is how Java writes an offset such as `+02:00`.
+"""
 
 from __future__ import annotations
 
