@@ -251,7 +251,9 @@ def time(cost: Cost, before: Sequence[Cost], rows_in: int) -> Part:
     title = f"Time, beside {n_of(len(before), 'night')} before" if before else "Time"
     is_read = bool(rows_in and READING in cost.by_step)
     rate = f", {n_of(round(rows_in / cost.seconds), 'row')} read per second" if is_read else ""
-    lines = [f"in all {_spent(cost.seconds, usual)}{rate}"]
+    overlap = sum(cost.by_step.values()) > cost.seconds
+    beside = "; steps ran side by side, and count each" if overlap else ""
+    lines = [f"in all {_spent(cost.seconds, usual)}{rate}{beside}"]
     for step in STEPS:
         usual = usual_seconds(before, step)
         if step in cost.by_step or usual:

@@ -248,6 +248,15 @@ def test_time_stands_beside_the_median_of_the_nights_before() -> None:
     assert summary.time(Cost(NIGHT, 9.0, {}), [], 20_000).lines == ("in all 9 s",)  # all reused
 
 
+def test_of_steps_side_by_side_the_time_says_that_each_counts() -> None:
+    cost = Cost(NIGHT, 30.0, {READING: 20.0, CLEANING: 15.0})
+    assert summary.time(cost, [], 60).lines == (
+        "in all 30 s, 2 rows read per second; steps ran side by side, and count each",
+        "reading raw files 20 s",
+        "cleaning 15 s",
+    )
+
+
 def test_a_terminal_has_a_line_for_each_part() -> None:
     shown = Summary(Outcome("Published.", "nothing to do"), (Part("Time", ("a.", "b"), "time"),))
     assert shown.lines == ("Published.", "Next: nothing to do.", "Time: a; b")
