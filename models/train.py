@@ -84,8 +84,8 @@ def _log_tasks(chosen: Chosen) -> None:
     if chosen.budget is not None and chosen.budget.is_tight:
         share, n_rows = chosen.sampling.share, chosen.budget.n_rows
         _LOG.info(
-            f"the network learns from {share:.1%} of {n_rows:,} rows, and all positive ones of "
-            f"rare tasks, in {n_of(chosen.budget.max_epochs, 'epoch')}: train.minutes says how long"
+            f"the network learns from {share:.1%} of {n_rows:,} rows, and from all of what there "
+            f"is little, in {n_of(chosen.budget.max_epochs, 'epoch')}: train.minutes says how long"
         )
 
 

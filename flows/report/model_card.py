@@ -32,18 +32,18 @@ def model_card(
          if trained["model_id"] == NO_MODEL
          else f"{model_id}, trained on an earlier night; tonight's {trained['model_id']} was not "
          "promoted, and the figures below are its"),
-        ("questions", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
+        ("tasks", f"{len(trained['tasks'])}: {', '.join(trained['tasks'])}"),
         ("network", f"{network.get('trunk')} of width {network.get('width')}, events by "
-         f"{inputs.get('events')}, text by {inputs.get('text')}; one head per question"),
+         f"{inputs.get('events')}, text by {inputs.get('text')}; one head per task"),
         ("trained on", f"{n_of(len(days), 'as-of day')}, {days[0]} to {days[-1]}; up to "
-         f"{n_of(max(rows.values(), default=0), 'row')} per question" if days else "unknown"),
+         f"{n_of(max(rows.values(), default=0), 'row')} per task" if days else "unknown"),
         *learned_from(trained.get("budget", {})),
         ("tested on", f"{n_of(len(tests), 'day')}, {tests[0]} to {tests[-1]}, used once: "
          + ", ".join(on) if tests else "unknown"),
         ("knows of a user", "counts, amounts and times over 1 to 90 days, last events, country, "
          "attributes; never a name, an address or the user's key"),
         ("not for", "decisions about a single person without a human look: scores are averages "
-         "over people who behaved alike; of those whom a question was not trained on, its score "
+         "over people who behaved alike; of those whom a task was not trained on, its score "
          "says little"),
         ("users", f"{context.mapping.name}; keyed hashes under key {context.key.id}"),
     ]  # fmt: skip

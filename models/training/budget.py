@@ -1,8 +1,8 @@
 """How much of the examples a network learns from, so that training keeps within `train.minutes`.
 
 No clock decides it: minutes become rows by the speed that the settings state, so that the same
-examples and settings give the same model on every machine. The report has the speed that was
-measured beside it.
+examples, settings and champion give the same model on every machine. The report has the speed that
+was measured beside it.
 """
 
 from __future__ import annotations
