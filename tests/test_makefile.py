@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from importlib import import_module
+from pathlib import Path
+
+import pytest
 
 from tests.conftest import REPOSITORY
+
+PROGRAMS = sorted((REPOSITORY / "tests/bench").glob("[a-z]*.py"))
 
 
 def test_each_program_that_measures_or_tries_something_is_named_where_its_user_looks() -> None:
@@ -17,6 +23,12 @@ def test_each_program_that_measures_or_tries_something_is_named_where_its_user_l
     ]
     assert len(programs) > 10
     assert [name for name in programs if f"python -m {name}" not in pages] == []
+
+
+@pytest.mark.filterwarnings("ignore:.*AnyType:UserWarning")  # MLflow's, of its own model
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+def test_each_program_finds_all_that_it_imports(path: Path) -> None:
+    import_module(f"tests.bench.{path.stem}")
 
 
 def test_make_lists_each_target_with_what_it_does() -> None:

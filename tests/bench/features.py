@@ -36,7 +36,8 @@ from models.evaluation.metrics import (
     main_metric,
 )
 from models.network.heads import head_of
-from models.training.multi_task import Chosen, choose_tasks, fit_encoder
+from models.training.multi_task import fit_encoder
+from models.training.task_choice import Chosen, choose_tasks
 from models.training.tree_fit import fit_trees, scores_of
 from models.trees.rows import LabelledRows, input_names, labelled_rows
 from tests.bench.homes import examples_of

@@ -103,19 +103,24 @@ def home_of(of: HomeSet, folder: Path) -> Path | None:
     return home
 
 
+def examples_of(home: Path) -> tuple[tuple[str, ...], tuple[date, ...], date]:
+    """Files of the examples, their as-of days, and the newest night."""
+    files = tuple(file.path for file in Lake(home / "lake").files(EXAMPLES))
+    days: set[date] = set()
+    for path in files:
+        days |= set(pc.unique(pq.read_table(path, columns=["as_of"]).column(0)).to_pylist())
+    receipts = Receipts(open_database(f"sqlite:///{home / 'nightjar.db'}"))
+    return files, tuple(sorted(days)), max(receipts.days("user_features"))
+
+
 def trial_of(home: Path, config: TrainConfig, valid: bool) -> Trial:
     """The examples of a home's newest night, judged on its test days.
 
     With `valid` as a night would have judged that came so much earlier that none of its test days
     is among those; tasks that would be tested on other users of the same days are left out.
     """
-    files = tuple(file.path for file in Lake(home / "lake").files(EXAMPLES))
-    days: set[date] = set()
-    for path in files:
-        days |= set(pc.unique(pq.read_table(path, columns=["as_of"]).column(0)).to_pylist())
-    as_ofs = tuple(sorted(days))
-    receipts = Receipts(open_database(f"sqlite:///{home / 'nightjar.db'}"))
-    night, names = max(receipts.days("user_features")), tuple(task.name for task in TASKS)
+    files, as_ofs, night = examples_of(home)
+    names = tuple(task.name for task in TASKS)
     spec = TrainSpec(files, as_ofs, night, 2, names, config, "")
     chosen = choose_tasks(spec)
     if valid:
