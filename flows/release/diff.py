@@ -18,7 +18,6 @@ from flows.lake.home_binding import open_home, open_lake
 from flows.lake.iceberg import DataFile
 from flows.lake.lake import Lake
 from flows.release.duckdb_views import first_row, select_from
-from flows.release.parquet_views import read_files
 from flows.release.releases import Release, Releases
 from flows.settings import NightjarSettings
 from flows.storage.duckdb_connections import in_memory
@@ -57,11 +56,7 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
     chosen = releases.named(before), releases.named(after)
     days = (as_of or chosen[0].as_of, as_of or chosen[1].as_of)
     scores = [_scores(lake, release, day) for release, day in zip(chosen, days, strict=True)]
-    with in_memory() as connection:
-        for name, paths in zip(("a", "b"), scores, strict=True):
-            read_files(connection, paths).create_view(name)
-        only_before, only_after = _only(connection, ("user_key",))
-        rows = _tasks(connection)
+    only_before, only_after, rows = moved_scores(*scores)
     title = (
         f"{chosen[0].release_id} ({days[0]}, model {chosen[0].model_id}) against "
         f"{chosen[1].release_id} ({days[1]}, model {chosen[1].model_id}); "
@@ -75,7 +70,20 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
         for released in ON_BRANCH
         if released.table is not USER_SCORES
     ]  # fmt: skip
-    return Comparison(title, tuple(rows), tuple(tables))
+    return Comparison(title, rows, tuple(tables))
+
+
+def moved_scores(
+    before: Sequence[str], after: Sequence[str]
+) -> tuple[int, int, tuple[tuple[Any, ...], ...]]:
+    """Users of one side alone, and the tasks that both score, of the files of a day of each.
+
+    Files of before a task was declared lack its columns: it is not compared then.
+    """
+    with in_memory() as connection:
+        for name, paths in (("a", before), ("b", after)):
+            connection.execute(f"CREATE VIEW {name} AS {select_from(USER_SCORES, paths)}")
+        return *_only(connection, ("user_key",)), tuple(_tasks(connection))
 
 
 def _tasks(connection: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:

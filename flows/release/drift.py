@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from contracts.stability import stability_index
 from contracts.table import Table
 from contracts.tables import USER_FEATURES, USER_SCORES
-from flows.release.duckdb_views import first_row
-from flows.release.parquet_views import read_files
+from flows.release.duckdb_views import first_row, select_from
 from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
 
 DRIFTING = (USER_FEATURES, USER_SCORES)
@@ -36,7 +35,8 @@ class Drifted:
 def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drifted]:
     """Every column of numbers of a table, the least stable first.
 
-    A value that many share has a bin of its own, and so have users without one.
+    A value that many share has a bin of its own, and so have users without one. A column that the
+    release before lacks, for it was declared since, has nothing to be compared with.
     """
     if not before or not now:
         return []
@@ -48,7 +48,7 @@ def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drift
     drifted = []
     with in_memory(threads=BESIDE_SPARK) as connection:
         for name, paths in (("earlier", before), ("later", now)):
-            read_files(connection, paths).create_view("_all")
+            connection.execute(f"CREATE VIEW _all AS {select_from(table, paths)}")
             n = int(first_row(connection, "SELECT count(*) FROM _all")[0])
             if n < MIN_ROWS:
                 return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -41,3 +42,13 @@ def test_users_without_a_value_are_a_bin_of_their_own(tmp_path: Path) -> None:
     (change,) = drift(TABLE, before, half)
     assert change.now == pytest.approx((0.5, 0.25, 0.25, 0.0))
     assert change.index > 4
+
+
+def test_a_column_that_was_declared_since_is_not_compared(tmp_path: Path) -> None:
+    before = written(tmp_path / "a.parquet", [float(n % 2) for n in range(100)])
+    newer = replace(TABLE, columns=(*TABLE.columns, Column("balance", "double", "Another.")))
+    rows = pq.read_table(before[0])
+    now = tmp_path / "b.parquet"
+    pq.write_table(rows.append_column("balance", pa.array([1.0] * len(rows))), now)
+    assert [d.column for d in drift(newer, before, [str(now)])] == ["amount"]
+    assert [d.column for d in drift(newer, [str(now)], [str(now)])] == ["amount", "balance"]
