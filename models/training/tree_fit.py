@@ -144,15 +144,13 @@ def fit_trees(
     n_columns = train.inputs.shape[1]
     categorical = list(range(n_columns - n_ids, n_columns))
     n_classes = train.labels.shape[1] if train.labels.ndim > 1 else 0
+    # Cut into bins once, for all boosters of the task.
+    data = lgb.Dataset(train.inputs, weight=train.weights, categorical_feature=categorical)
+    held_out = lgb.Dataset(valid.inputs, reference=data)
     texts = []
     for objective, target in targets_of(task.kind, n_classes):
-        data = lgb.Dataset(
-            train.inputs,
-            target(train.labels),
-            weight=train.weights,
-            categorical_feature=categorical,
-        )
-        held_out = lgb.Dataset(valid.inputs, target(valid.labels), reference=data)
+        data.set_label(target(train.labels))
+        held_out.set_label(target(valid.labels))
         booster = lgb.train(
             _settings(config, len(train.inputs)) | dict(objective),
             data,
