@@ -105,8 +105,20 @@ def labelled_rows(
         for name, of_task in of_tasks.items():
             weights[name].append(of_task[some])
     return LabelledRows(
-        np.concatenate(inputs),
+        _joined(inputs),
         np.concatenate(labels),
         {name: np.concatenate(parts) for name, parts in weights.items()},
         layout,
     )
+
+
+def _joined(parts: list[Floats]) -> Floats:
+    """The parts below one another, (n, F + I). Each is let go once it is copied, so that hardly
+    more than one copy of all is held; `parts` is empty afterwards."""
+    joined = np.empty((sum(len(part) for part in parts), parts[0].shape[1]), np.float32)
+    end = len(joined)
+    while parts:
+        part = parts.pop()
+        joined[end - len(part) : end] = part
+        end -= len(part)
+    return joined
