@@ -65,6 +65,7 @@ def _binary(task: Task, labels: Array, scores: Scores) -> dict[str, float]:
         "log_loss": log_loss(labels, p, labels=[0, 1]),
         "brier": np.mean((p - labels) ** 2),
         "ece": ece(labels, scores[""]),
+        "ece_by_chance": ece_by_chance(scores[""]),
         "base_rate": labels.mean(),
     }
     if 0 < labels.mean() < 1:
@@ -111,13 +112,26 @@ def gini(labels: Array, scores: Array) -> float:
 def ece(labels: Array, scores: Array, n_bins: int = 10) -> float:
     """Expected calibration error (Naeini, Cooper, Hauskrecht, 2015) over bins of equally many rows:
     how far, on average, the share that happened is from the score."""
-    order = np.argsort(scores, kind="stable")
     gaps = [
-        len(rows) * abs(scores[rows].mean() - labels[rows].mean())
-        for rows in np.array_split(order, n_bins)
-        if len(rows)
+        len(rows) * abs(scores[rows].mean() - labels[rows].mean()) for rows in _bins(scores, n_bins)
     ]
     return float(sum(gaps) / max(len(labels), 1))
+
+
+def ece_by_chance(scores: Array, n_bins: int = 10) -> float:
+    """The `ece` that scores come to on average where each is exactly the chance of its row: what
+    happens differs from its chance, the more so the fewer rows a bin has. By the normal
+    approximation, of rows that are independent; those of one user are less so, and come to more."""
+    gaps = [
+        np.sqrt(2 / np.pi * (p * (1 - p)).sum()) for p in map(scores.take, _bins(scores, n_bins))
+    ]
+    return float(sum(gaps) / max(len(scores), 1))
+
+
+def _bins(scores: Array, n_bins: int) -> list[npt.NDArray[np.intp]]:
+    """Row numbers in bins of equally many rows, by rising score."""
+    parts = np.array_split(np.argsort(scores, kind="stable"), n_bins)
+    return [rows for rows in parts if len(rows)]
 
 
 def _errors(labels: Array, expected: Array) -> dict[str, float]:

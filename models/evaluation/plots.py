@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from models.evaluation.metrics import Array
+from models.evaluation.metrics import Array, ece, ece_by_chance
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -83,7 +83,12 @@ def draw_reliability(tasks: Mapping[str, Reliability], path: Path) -> None:
         axis.plot([0, top], [0, top], color="grey", linewidth=0.8)
         reach = np.maximum(np.stack([seen - low, high - seen]), 0)
         axis.errorbar(predicted, seen, yerr=reach, marker="o", elinewidth=0.8, capsize=2)
-        axis.set(title=name, xlabel="predicted", ylabel="seen", xlim=(0, top), ylim=(0, top))
+        axis.set(xlabel="predicted", ylabel="seen", xlim=(0, top), ylim=(0, top))
+        axis.set_title(
+            f"{name}\n{ece(rows.labels, rows.scores):.3f} off, "
+            f"{ece_by_chance(rows.scores):.3f} by chance",
+            fontsize=10,
+        )
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -82,7 +82,7 @@ def _of_task(
         "test_rows": len(rows.labels),
         **measured,
         **asdict(gain),
-        **({"ece": calibration["ece"]} if "ece" in calibration else {}),
+        **{name: calibration[name] for name in ("ece", "ece_by_chance") if name in calibration},
     }
 
 
