@@ -22,7 +22,14 @@ from jobs.cleaning.verdicts import user_key
 from jobs.spark import session
 from jobs.spark.config import SparkConfig
 from jobs.spark.java import find_java
-from jobs.spark.session import EVENT_LOG, HEX_DIGITS, LOG_LEVEL, REDACTION, check_secrecy
+from jobs.spark.session import (
+    EVENT_LOG,
+    HEX_DIGITS,
+    LOG_LEVEL,
+    REDACTION,
+    check_secrecy,
+    collector_options,
+)
 from jobs.values.user_key import UserKey
 from tests.conftest import REPOSITORY
 
@@ -160,6 +167,13 @@ def test_a_refused_query_is_one_error_whoever_configures_logging(
     with pytest.raises(AnalysisException, match="^.UNRESOLVED_COLUMN.WITH_SUGGESTION. .*`nowhere`"):
         spark.range(1).selectExpr("nowhere").collect()
     assert caplog.records == []
+
+
+def test_the_jvm_collects_in_parallel_unless_a_person_chose_otherwise(spark: SparkSession) -> None:
+    beans = spark._jvm.java.lang.management.ManagementFactory.getGarbageCollectorMXBeans()  # type: ignore[union-attr]
+    assert [bean.getName() for bean in beans] == ["PS MarkSweep", "PS Scavenge"]
+    assert collector_options({"JAVA_TOOL_OPTIONS": "-Xmx2g"}) == ("-XX:+UseParallelGC",)
+    assert collector_options({"SPARK_SUBMIT_OPTS": "-Xmx2g -XX:+UseG1GC -Dx=y"}) == ()
 
 
 def test_a_machine_without_sparks_engine_needs_the_address_of_a_server(
