@@ -36,7 +36,7 @@ class MultiTaskModule(pl.LightningModule):
         network: Network,
         config: TrainConfig,
         scales: Mapping[str, float],
-        teacher: Network | None = None,
+        teacher: nn.Module | None = None,
         mean_weights: Mapping[str, float] | None = None,
     ):
         super().__init__()
@@ -57,7 +57,7 @@ class MultiTaskModule(pl.LightningModule):
         self._mean: RunningMean | None = None
 
     @property
-    def teacher(self) -> Network | None:
+    def teacher(self) -> nn.Module | None:
         """No part of this module: neither trained nor kept."""
         return self._hidden[0] if self._hidden else None
 
@@ -132,7 +132,7 @@ class MultiTaskModule(pl.LightningModule):
             self._mean.reset(tower.parameters())
         self.stopped.add(name)
 
-    def _distance(self, teacher: Network, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
+    def _distance(self, teacher: nn.Module, batch: Batch, outputs: Mapping[str, Tensor]) -> Tensor:
         """Mean square between both networks' outputs over rows, labelled or not, by their weights,
         and over tasks, ()."""
         with torch.no_grad():

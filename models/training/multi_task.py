@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
@@ -67,14 +67,14 @@ def fit_model(
     pl.seed_everything(config.seed, workers=False, verbose=False)
     if encoder is None:
         encoder = fit_encoder(spec, chosen)
-    data = _data(spec, chosen, encoder)
-    network, history, towers, speed = _network(spec, chosen, encoder, data, callbacks)
+    data = example_data(spec, chosen, encoder)
+    network, history, towers, speed = fit_network(spec, chosen, encoder, data, callbacks)
     teacher: dict[str, float] | None = None
     if config.losses.student_width is not None:
         config = student_of(config)
         _LOG.info(f"a student of width {config.network.width} learns from it")
         teacher_loss = history[-1]["best_loss"]
-        small, history, towers, _ = _network(
+        small, history, towers, _ = fit_network(
             replace(spec, config=config), chosen, encoder, data, callbacks, network
         )
         sizes = [sum(p.numel() for p in n.parameters()) for n in (network, small)]
@@ -84,6 +84,15 @@ def fit_model(
             "valid_loss": history[-1]["best_loss"],
             "share_of_weights": sizes[1] / sizes[0],
         }
+    model = calibrated_model(replace(spec, config=config), chosen, encoder, network)
+    return Fitted(model, history, towers, speed, teacher)
+
+
+def calibrated_model(
+    spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder, network: Network
+) -> Model:
+    """A fitted network that scores alone, calibrated on the validation days."""
+    config = spec.config
     outputs, cuts_of_valid = [], chosen.cuts("valid", config.evaluation.test_max_rows)
     for day in days_of(cuts_of_valid):
         cuts = {
@@ -94,8 +103,7 @@ def fit_model(
         outputs += _outputs(network, rows)
     calibrations = calibrate(chosen, network.heads, outputs, cuts_of_valid)
     config = chosen.within_budget(config)
-    model = Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
-    return Fitted(model, history, towers, speed, teacher)
+    return Model(network, encoder, config, calibrations, chosen.splits, spec.known_until)
 
 
 def student_of(config: TrainConfig) -> TrainConfig:
@@ -109,7 +117,7 @@ def student_of(config: TrainConfig) -> TrainConfig:
     )
 
 
-def _data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> ExampleData:
+def example_data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> ExampleData:
     size, files = spec.config.optimiser.batch_size, spec.files
     seed, sampling = spec.config.seed, chosen.sampling
     train = Examples(files, chosen.layout, chosen.train_cuts, encoder, size, seed, sampling)
@@ -117,15 +125,19 @@ def _data(spec: TrainSpec, chosen: Chosen, encoder: encoders.Encoder) -> Example
     return ExampleData(train, Examples(files, chosen.layout, cuts, encoder, 4 * size))
 
 
-def _network(
+def fit_network(
     spec: TrainSpec,
     chosen: Chosen,
     encoder: encoders.Encoder,
     data: ExampleData,
     callbacks: Sequence[Callback],
-    teacher: Network | None = None,
+    teacher: nn.Module | None = None,
 ) -> tuple[Network, list[dict[str, float]], dict[str, Refitted], float]:
-    """A fitted network, its losses per epoch, how its towers came about, and rows per second."""
+    """A fitted network, its losses per epoch, how its towers came about, and rows per second.
+
+    It is not calibrated. A `teacher` gives for a batch what the network is to say, as a network
+    would.
+    """
     config = chosen.within_budget(spec.config)
     network = Network(config, chosen.layout, encoder)
     network.start_from(chosen.labels)
