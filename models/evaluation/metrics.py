@@ -355,11 +355,9 @@ def main_metric(task: Task, labels: Array, scores: Scores) -> Statistic:
             return mean_of((scores["_expected"] - labels) ** 2)
         case Ordinal():
             return mean_of(np.abs(scores["_expected"] - labels))
-        case MultiClass(classes=classes):
+        case MultiClass():
             chances = class_chances(task, scores)
-            each = [
-                auc_of((labels == k + 1).astype(float), chances[:, k]) for k in range(len(classes))
-            ]
+            each = [auc_of((labels == k).astype(float), p) for k, p in enumerate(chances.T, 1)]
         case MultiLabel():
             each = [
                 auc_of(labels[:, k], scores["_probabilities"][:, k]) for k in range(labels.shape[1])
