@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from difflib import get_close_matches
+from math import inf
 from typing import Any, Literal
 
 from contracts.errors import ContractError
@@ -62,7 +63,11 @@ _RANGES: tuple[tuple[str, Callable[[float | None], bool], tuple[str, ...]], ...]
         lambda value: value is None or value > 0,
         ("max_grad_norm",),
     ),
-    ("above 0, or none for no budget", lambda value: value is None or value > 0, ("minutes",)),
+    (
+        "above 0 and finite, or none for no budget",
+        lambda value: value is None or 0 < value < inf,
+        ("minutes",),
+    ),
     ("1 or more, or none", lambda value: value is None or value >= 1, ("student_width",)),
     ("0 to 1", lambda value: value is not None and 0 <= value <= 1, ("student_soft",)),
     (

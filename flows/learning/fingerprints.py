@@ -22,6 +22,8 @@ from flows.release.releases import Releases
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
 
 SUNDAY = 6
+NO_TRAINING = "nothing was trained: no_train is set"
+"""Why a night that leaves training out has no new model."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,9 @@ def train_fingerprint(days: RunDays) -> Fingerprint:
 
 def not_trained(context: RunContext) -> dict[str, Any]:
     """What stands for training's report on a night that leaves it out."""
-    why = "nothing was trained: no_train is set"
     home = context.settings.home_folder
     folder = home.process_folder(context.run_id, "train")
-    return untrained({}, why, str(folder))
+    return untrained({}, NO_TRAINING, str(folder))
 
 
 def withheld_since(receipts: Receipts, model_id: str | None, until: date) -> dict[str, str]:

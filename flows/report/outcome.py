@@ -10,6 +10,7 @@ from typing import Any
 from contracts.counts import n_of
 from contracts.errors import UsageError
 from contracts.tables import NO_MODEL
+from flows.learning.fingerprints import NO_TRAINING
 from flows.lifecycle.errors import may_pass, reason
 from flows.release.audit import FailedAudit
 from flows.release.releases import Release
@@ -94,7 +95,9 @@ def _without_scores(release: Release, replaced: str, reasons: Sequence[str]) -> 
     return Outcome(
         f"Published without scores: release {release.release_id} as of {release.as_of} has "
         f"features and labels, and nobody is scored, for {'; '.join(reasons)}. {replaced}",
-        "more days of logs help; the tasks below say what each lacks",
+        "run it again without `no_train` for scores"
+        if NO_TRAINING in reasons
+        else "more days of logs help; the tasks below say what each lacks",
         is_good=False,
     )
 

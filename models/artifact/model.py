@@ -208,9 +208,11 @@ def save_model(model: Model, folder: Path) -> str:
         name: tensor.detach().cpu().contiguous()
         for name, tensor in model.network.state_dict().items()
     }
-    encryption.write(folder / _WEIGHTS, save(weights))
+    files = {_WEIGHTS: save(weights)}
     if model.trees:
-        encryption.write(folder / _TREES, to_archive(model.trees))
+        files[_TREES] = to_archive(model.trees)
+    for name, content in files.items():
+        encryption.write(folder / name, content)
     about = {
         "tasks": [task.name for task in model.tasks],
         "classes": dict(model.layout.classes),
@@ -230,6 +232,7 @@ def save_model(model: Model, folder: Path) -> str:
         "base_rates": {name: dict(rates) for name, rates in model.base_rates.items()},
         "trees": {name: {"spread": trees.spread, "network_shares": list(model.weights[name])}
                   for name, trees in model.trees.items()},
+        "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }  # fmt: skip
     (folder / _ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True))
     return model_id(folder)
@@ -248,13 +251,14 @@ def load_model(folder: Path) -> Model:
     """The model that was saved in `folder`, in evaluation mode on the CPU.
 
     Raises:
-        ContractError: it is no artifact, or was fitted on other features or tasks than there are.
+        ContractError: it is no artifact, a file of it has changed since, or it was fitted on other
+            features or tasks than there are.
     """
     try:
         about = json.loads((folder / _ABOUT).read_text())
-        weights = load(encryption.read(folder / _WEIGHTS))
+        weights = load(_intact(folder / _WEIGHTS, about))
         trees = of_archive(
-            encryption.read(folder / _TREES) if about.get("trees") else None,
+            _intact(folder / _TREES, about) if about.get("trees") else None,
             {name: of["spread"] for name, of in about.get("trees", {}).items()},
         )
     except NightjarError:
@@ -271,6 +275,25 @@ def load_model(folder: Path) -> Model:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         why = library_message(error)
     raise ContractError(f"{folder}: {_OTHER_VERSION} ({why})")
+
+
+def _intact(path: Path, about: Mapping[str, Any]) -> bytes:
+    """The content of a file of an artifact, before anything parses it: LightGBM ends the process
+    at a text that stops in the middle, and would score with trees of another model.
+
+    Raises:
+        ContractError: it is not what was saved.
+    """
+    content = encryption.read(path)
+    # Artifacts from before there were digests have none.
+    expected = about.get("sha256", {}).get(path.name)
+    found = hashlib.sha256(content).hexdigest()
+    if expected is not None and found != expected:
+        raise ContractError(
+            f"{path} is not what was saved: expected SHA-256 {expected[:16]}…, found "
+            f"{found[:16]}…; move {path.parent} away, and it is fetched from MLflow again"
+        )
+    return content
 
 
 def _from_json(

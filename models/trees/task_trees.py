@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,8 +96,10 @@ def of_archive(content: bytes | None, spreads: Mapping[str, float]) -> dict[str,
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for task, spread in spreads.items():
                 names = [name for name in archive.namelist() if name.startswith(f"{task}/")]
+                if not names:
+                    raise KeyError(task)
                 texts = [archive.read(f"{task}/{i}.txt").decode() for i in range(len(names))]
                 trees[task] = TaskTrees(tuple(texts), spread)
-    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError, RuntimeError, EOFError, zlib.error):
         raise ContractError("the archive of trees is damaged") from None
     return trees

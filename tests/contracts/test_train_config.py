@@ -86,9 +86,14 @@ def test_settings_from_before_there_were_groups_are_read() -> None:
             0,
             "train.evaluation.bootstrap_samples: expected 1 or more, found 0",
         ),
+        (
+            "minutes",
+            float("inf"),
+            "train.minutes: expected above 0 and finite, or none for no budget, found inf",
+        ),
     ],
 )
-def test_what_numpy_would_refuse_after_training_is_refused_before(name, value, sentence) -> None:
+def test_what_would_fail_in_or_after_training_is_refused_before(name, value, sentence) -> None:
     with pytest.raises(ContractError) as error:
         TrainConfig().changed(**{name: value})
     assert str(error.value) == sentence

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.tables import NO_MODEL
+from flows.learning.fingerprints import NO_TRAINING
 from flows.monitor.drop_reasons import DropReason
 from flows.release.changes import Changes
 from flows.release.releases import Release
@@ -81,6 +82,16 @@ def test_a_night_without_a_model_says_why_nobody_is_scored() -> None:
         "more days of logs help; the tasks below say what each lacks",
         is_good=False,
     )
+
+
+def test_a_night_that_was_not_to_train_says_how_there_would_be_scores() -> None:
+    gate = trained(decision="stop", reasons=[NO_TRAINING])
+    found = outcome(release(NIGHT, model_id=NO_MODEL), None, gate)
+    assert found.headline.startswith(
+        "Published without scores: release 20250302-made as of 2025-03-02 has features and labels, "
+        "and nobody is scored, for nothing was trained: no_train is set."
+    )
+    assert found.next_step == "run it again without `no_train` for scores"
 
 
 def test_a_night_of_an_earlier_day_leaves_the_newest_day_as_it_was() -> None:

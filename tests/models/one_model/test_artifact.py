@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,38 @@ def test_a_folder_without_a_model_is_said_to_be(trained, tmp_path: Path) -> None
         load_model(tmp_path)
     assert str(error.value) == f"{tmp_path} holds no model: No such file or directory"
     whole = Path(trained["folder"]) / "model"
-    (tmp_path / "model.json").write_bytes((whole / "model.json").read_bytes())
+    about = json.loads((whole / "model.json").read_text())
+    del about["sha256"]  # as of a version that kept none
+    (tmp_path / "model.json").write_text(json.dumps(about))
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
     with pytest.raises(ContractError, match="holds no model: "):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "trees.zip"])
+def test_a_file_that_changed_since_it_was_saved_is_refused_before_it_is_parsed(
+    trained, tmp_path: Path, name: str
+) -> None:
+    whole = Path(trained["folder"]) / "model"
+    for file in whole.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    content = (whole / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) // 2])
+    expected = sha256(content).hexdigest()[:16]
+    found = sha256(content[: len(content) // 2]).hexdigest()[:16]
+    with pytest.raises(ContractError) as error:
+        load_model(tmp_path)
+    assert str(error.value) == (
+        f"{tmp_path / name} is not what was saved: expected SHA-256 {expected}…, found {found}…; "
+        f"move {tmp_path} away, and it is fetched from MLflow again"
+    )
+
+
+def test_a_model_from_before_files_had_digests_is_the_same_model(trained, tmp_path: Path) -> None:
+    whole = Path(trained["folder"]) / "model"
+    about = json.loads((whole / "model.json").read_text())
+    for name in ("model.safetensors", "trees.zip"):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    del about["sha256"]
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    assert load_model(tmp_path).trees == load_model(whole).trees

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from contracts.errors import ContractError
 from contracts.kinds import (
     Binary,
     Count,
@@ -141,3 +142,23 @@ def test_an_amount_of_trees_is_what_is_expected_over_all() -> None:
 def test_the_inverse_of_softplus() -> None:
     x = torch.tensor([1e-6, 0.1, 1.0, 30.0])
     torch.testing.assert_close(torch.nn.functional.softplus(inverse_softplus(x)), x)
+
+
+def test_an_archive_of_trees_that_cannot_be_read_is_said_to_be_damaged() -> None:
+    archive = to_archive({"t": TaskTrees(("tree " * 500,))})
+    start = archive.index(b"t/0.txt") + len("t/0.txt")
+    directory = archive.index(b"PK\x01\x02")
+
+    def changed(*places: int, by: int) -> bytes:
+        return bytes(b ^ by if i in places else b for i, b in enumerate(archive))
+
+    for content in (
+        b"",
+        archive[: len(archive) // 2],
+        changed(*range(start, directory), by=0xFF),  # what is packed is no Deflate
+        changed(6, directory + 8, by=0x01),  # it says that it is encrypted
+        changed(8, directory + 10, by=0x40),  # a compression that nobody knows
+        to_archive({"other": TaskTrees(("tree",))}),  # the task has no trees in it
+    ):
+        with pytest.raises(ContractError, match="^the archive of trees is damaged$"):
+            of_archive(content, {"t": 0.0})
