@@ -14,6 +14,22 @@ FAR_OFF = 1.5
 """How many times faster or slower than expected a training is pointed at."""
 
 
+WHAT_SCORES = {
+    "mixture": (
+        "a mixture of the network and of LightGBM, of which the network has the share that did "
+        "best on validation days (of amounts, one of the chance and one of the amount)"
+    ),
+    "network": "the network alone",
+    "twin": "LightGBM alone",
+}
+"""`train.mixture` to what scores each task."""
+
+
+def what_scores(trained: Mapping[str, Any]) -> str:
+    """What tonight's model is of each task, in words."""
+    return WHAT_SCORES[trained.get("config", {}).get("mixture", "mixture")]
+
+
 def model_card(
     context: RunContext, trained: Mapping[str, Any], model_id: str
 ) -> list[tuple[str, str]]:

@@ -22,6 +22,7 @@ from flows.release.releases import Release
 from flows.report import summary
 from flows.report.charts import drifts, scoreboard
 from flows.report.cost import STEPS, Cost, usual_seconds
+from flows.report.model_card import what_scores
 from flows.report.outcome import of_night
 from flows.report.rendering import interval, number, render, seconds, shares, stage_rows
 from flows.report.sections import TREND, ReportSections
@@ -123,6 +124,11 @@ class NightReport:
             summary.time(self.cost, self.costs_before, self.tonight.rows_in),
         )
         return Summary(outcome, parts)
+
+    @property
+    def what_scores(self) -> str:
+        """What tonight's model is of each task."""
+        return what_scores(self.trained)
 
     @property
     def is_new(self) -> bool:

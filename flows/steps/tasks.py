@@ -300,9 +300,13 @@ def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str,
 
     A task that was not trained tonight may still be scored by an earlier model.
     """
-    by_rate = scored.get("base_rates", ())
+    by_rate, model_id = scored.get("base_rates", ()), scored["model_id"]
+    strange = f"model {model_id}, which scores, was not trained for it"
+    others = {} if model_id == NO_MODEL else dict.fromkeys(trained["tasks"], strange)
     return {
-        name: why for name, why in trained["skipped"].items() if name not in scored["tasks"]
+        name: why
+        for name, why in (others | trained["skipped"]).items()
+        if name not in scored["tasks"]
     } | {
         name: f"its scores are not fit to be published: {why}"
         + ("; its base rate stands in" if name in by_rate else "")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from flows.report.model_card import learned_from
+from flows.report.model_card import learned_from, what_scores
 
 BUDGET: dict[str, Any] = {
     "minutes": 60.0, "rows": 24_000_000, "share": 0.1, "max_epochs": 4, "rows_per_second": 4100,
@@ -38,3 +38,12 @@ SOME = (
 )  # fmt: skip
 def test_the_card_says_how_much_was_learned_from(budget, expected) -> None:
     assert learned_from(budget) == [("learned from", text) for text in expected]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "said"), [("network", "the network alone"), ("twin", "LightGBM alone")]
+)
+def test_where_one_member_scores_alone_no_mixture_is_spoken_of(mixture: str, said: str) -> None:
+    assert what_scores({"config": {"mixture": mixture}}) == said
+    assert what_scores({"config": {"mixture": "mixture"}}).startswith("a mixture of the network")
+    assert what_scores({}).startswith("a mixture of the network")  # of before there was a choice

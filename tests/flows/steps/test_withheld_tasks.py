@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.specs import ScoreDay
+from contracts.tables import NO_MODEL
 from contracts.tasks import TASKS
 from flows.engine.accounting import Work
 from flows.engine.run_context import RunContext
@@ -171,3 +172,18 @@ def test_a_night_from_a_gate_that_says_stop_ends(
         assert f"<li>churn_28d: {why}; its base rate stands in</li>" in page
     paths = ["/", f"/users/{USERS[0]}", "/tasks/churn_28d", "/tasks/view_7d"]
     assert statuses(night, paths) == dict.fromkeys(paths, 200)
+
+
+def test_a_task_that_only_the_model_not_in_use_was_trained_for_is_said_to_have_no_score() -> None:
+    report = {
+        "tasks": {"churn_28d": {}, "view_7d": {}, "like_7d": {}},
+        "skipped": {"purchase_7d": "55 labels in train; min_rows is 100"},
+    }
+    scored = {"model_id": "m1", "tasks": ["view_7d"], "withheld": {"like_7d": "it is worse"}}
+    assert tasks.unscored(report, scored) == {
+        "purchase_7d": "55 labels in train; min_rows is 100",
+        "churn_28d": "model m1, which scores, was not trained for it",
+        "like_7d": "its scores are not fit to be published: it is worse",
+    }
+    nobody = {"model_id": NO_MODEL, "tasks": [], "withheld": {}}
+    assert tasks.unscored(report, nobody) == report["skipped"]
