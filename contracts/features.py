@@ -154,6 +154,10 @@ RECENT_ITEMS = (
 )  # fmt: skip
 """Statistics of items and categories as of a midnight, joined through a user's recent items."""
 
+OF_CATEGORY = "last_category_"
+"""Begins the name of what all users of one category share: a number of the category, of which there
+are as many values as there are categories."""
+
 RATED_WORDS = (
     ("n_rated_words", f"Words of `text_tokens` that stand at least {MIN_RATINGS_OF_WORD} times in "
      "everybody's reviews of the 90 days before", "count"),

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.table import Column, Table
+from contracts.tables import USER_FEATURES
 from flows.release.drift import drift
 
 TABLE = Table(
@@ -52,3 +53,16 @@ def test_a_column_that_was_declared_since_is_not_compared(tmp_path: Path) -> Non
     pq.write_table(rows.append_column("balance", pa.array([1.0] * len(rows))), now)
     assert [d.column for d in drift(newer, before, [str(now)])] == ["amount"]
     assert [d.column for d in drift(newer, [str(now)], [str(now)])] == ["amount", "balance"]
+
+
+def test_a_number_that_all_users_of_a_category_share_is_not_compared(tmp_path: Path) -> None:
+    name = "last_category_reviews_90d"
+    assert name in USER_FEATURES.names
+    table = replace(TABLE, columns=(*TABLE.columns, Column(name, "bigint", "Of the category.")))
+    rows = pq.read_table(written(tmp_path / "a.parquet", [float(n % 2) for n in range(100)])[0])
+    paths = []
+    for i in (0, 1):  # each of four categories has got a review more
+        paths.append(str(tmp_path / f"{i}.parquet"))
+        of_category = pa.array([10 * (n % 4) + i for n in range(100)])
+        pq.write_table(rows.append_column(name, of_category), paths[i])
+    assert [d.column for d in drift(table, paths[:1], paths[1:])] == ["amount"]
