@@ -18,9 +18,10 @@ from contracts.training import untrained
 from models.artifact.model import Model, load_model, save_model
 from models.distributed import rank
 from models.evaluation.cross_validation import cross_validate
+from models.evaluation.gate import NO_CHAMPION
 from models.evaluation.held_out import held_out_rows
 from models.evaluation.metrics import constant_scores
-from models.evaluation.model_test import Members, evaluate_model
+from models.evaluation.model_test import Champion, Members, evaluate_model
 from models.evaluation.plots import draw_sharing
 from models.evaluation.single_task_twins import single_task_twins
 from models.mlflow_run import log_run
@@ -96,13 +97,15 @@ def _evaluated(
     config, folder = spec.config, Path(spec.folder)
     model = replace(mixture.model, base_rates=base_rates(chosen))
     _LOG.info("the model is calibrated; testing it beside its LightGBM twins")
-    champion = _champion(spec)
+    champion = champion_of(spec)
     cuts = chosen.cuts("test", config.evaluation.test_max_rows)
     held_out = held_out_rows(spec.files, chosen.layout, cuts)
     members = Members(
         *held_out.predictions_of_all([model, mixture.network, mixture.twin], spec.files)
     )
     report = evaluate_model(model, chosen.labels, held_out, members, spec.files, champion, folder)
+    if spec.champion is not None and champion.model is None:
+        report["champion_error"] = champion.why_none
     model = replace(model, withheld=report["gate"]["withheld"])
     for name, why in model.withheld.items():
         _LOG.info(f"task {name} is not fit to be published: {why}")
@@ -171,12 +174,14 @@ def _span(chosen: Chosen) -> str:
     return f"{len(days)} as-of days, {days[0]} to {days[-1]}"
 
 
-def _champion(spec: TrainSpec) -> Model | None:
-    """The champion, or None if there is none or it was fitted on other features."""
+def champion_of(spec: TrainSpec) -> Champion:
+    """The champion, or why there is none to compare with: a file of it is damaged, say, or it was
+    fitted on other features."""
     if spec.champion is None:
-        return None
+        return Champion(None, NO_CHAMPION)
     try:
-        return load_model(Path(spec.champion)).without(spec.champion_withheld)
+        return Champion(load_model(Path(spec.champion)).without(spec.champion_withheld), "")
     except NightjarError as error:
-        _LOG.info(f"the champion cannot be compared with: {error}")
-        return None
+        why = f"the champion could not be compared with: {error}"
+        _LOG.info(why)
+        return Champion(None, why)

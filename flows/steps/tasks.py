@@ -156,6 +156,8 @@ def _trained(
     report["labels_snapshot"] = lake.snapshot(LABELS)
     if report["model_id"] != NO_MODEL:
         _register(registry, report)
+    if "champion_error" in report:
+        warn(f"tonight's model was judged alone: {report['champion_error']}", NOT_TRACKED)
     return report
 
 

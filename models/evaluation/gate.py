@@ -109,10 +109,13 @@ def withheld(
     return reasons
 
 
+NO_CHAMPION = "there was no champion to compare with"
+
+
 def decide_first(
     against_constant: Mapping[str, Comparison],
     ranks: Mapping[str, Rank],
-    why: str = "there was no champion to compare with",
+    why: str = NO_CHAMPION,
 ) -> Verdict:
     """A first model is published if any of its tasks is fit, with those that are."""
     unfit = withheld(against_constant, ranks)

@@ -54,13 +54,22 @@ class Members:
     """By the trees alone: LightGBM as it comes."""
 
 
+@dataclass(frozen=True)
+class Champion:
+    """What a model has to be better than."""
+
+    model: Model | None
+    why_none: str
+    """Why there is none to compare with; empty where there is one."""
+
+
 def evaluate_model(
     model: Model,
     train_labels: Mapping[str, Tensor],
     held_out: HeldOut,
     members: Members,
     files: Sequence[str],
-    champion: Model | None,
+    champion: Champion,
     folder: Path,
 ) -> dict[str, Any]:
     """Metrics, intervals, members and the gate's verdict, as the report's dictionary.
@@ -68,7 +77,8 @@ def evaluate_model(
     `members` are what the model and its members predict of the rows of `held_out`.
     """
     evaluation = _Evaluation(model, champion)
-    champions = {} if champion is None else held_out.predictions_of(champion, files)
+    other = champion.model
+    champions = {} if other is None else held_out.predictions_of(other, files)
     with ThreadPoolExecutor(1) as beside:
         shuffled = beside.submit(importance, model, files, held_out.cuts, model.config.seed)
         for task in model.tasks:
@@ -91,7 +101,7 @@ def evaluate_model(
 class _Evaluation:
     """What the tasks of a model came to, one after the other, beside the champion's."""
 
-    def __init__(self, model: Model, champion: Model | None):
+    def __init__(self, model: Model, champion: Champion):
         self._model, self._champion = model, champion
         self.tasks: dict[str, dict[str, Any]] = {}
         """Per task what the report says of it."""
@@ -110,7 +120,7 @@ class _Evaluation:
     ) -> None:
         """Judge one task by what the model, its members and the champion predict of its rows;
         `train` are its training labels."""
-        model, champion = self._model, self._champion
+        model, champion = self._model, self._champion.model
         predicted, twin = members.model[task.name], members.twin[task.name].scores
         scores, labels = predicted.scores, rows.labels
         self.tasks[task.name] = {
@@ -168,15 +178,16 @@ class _Evaluation:
 
 def _verdict(
     model: Model,
-    champion: Model | None,
+    champion: Champion,
     own: Evidence,
     champions: Evidence,
     against: Mapping[str, Comparison],
 ) -> tuple[Verdict, Mapping[str, Comparison]]:
     """What the gate says, and the comparisons that it went by."""
-    if champion is None:
-        return decide_first(own.against_constant, own.ranks), own.against_constant
-    limits, published = model.config.evaluation, {task.name for task in champion.published}
+    if champion.model is None:
+        verdict = decide_first(own.against_constant, own.ranks, champion.why_none)
+        return verdict, own.against_constant
+    limits, published = model.config.evaluation, {task.name for task in champion.model.published}
     verdict = decide_next(
         own, champions, against, published, limits.gate_max_worse, limits.gate_min_rows
     )

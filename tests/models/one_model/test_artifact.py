@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,8 +12,12 @@ import torch
 
 from contracts.errors import ContractError
 from contracts.spec_json import to_plain
+from contracts.specs import TrainSpec
+from contracts.train_config import TrainConfig
 from models.artifact import encryption
 from models.artifact.model import load_model, model_id, save_model
+from models.evaluation.model_test import Champion
+from models.train import champion_of
 
 
 def test_the_artifact_holds_no_code_and_a_changed_one_has_another_id(trained, tmp_path) -> None:
@@ -113,6 +118,10 @@ def test_a_file_that_changed_since_it_was_saved_is_refused_before_it_is_parsed(
         f"{tmp_path / name} is not what was saved: expected SHA-256 {expected}…, found {found}…; "
         f"move {tmp_path} away, and it is fetched from MLflow again"
     )
+    # As a champion it is none, and the gate says why.
+    nobody = TrainSpec((), (), date(2025, 1, 1), 2, (), TrainConfig(), "", champion=str(tmp_path))
+    why = f"the champion could not be compared with: {error.value}"
+    assert champion_of(nobody) == Champion(None, why)
 
 
 def test_a_model_from_before_files_had_digests_is_the_same_model(trained, tmp_path: Path) -> None:

@@ -91,15 +91,22 @@ def test_what_is_shuffled_is_missed_if_it_says_something(trained) -> None:
 
 
 @pytest.mark.slow  # that labels of test days change no weight shows it as well
-def test_training_twice_gives_the_same_model_to_the_bit(files, tmp_path: Path) -> None:
-    short = CONFIG.changed(max_epochs=2)
-    ids = [
-        train(spec_of(tmp_path / n, files, config=short, tasks=("purchase_30d", "spend_30d")))[
-            "model_id"
-        ]
-        for n in ("a", "b")
-    ]
-    assert ids[0] == ids[1]
+def test_training_twice_gives_the_same_model_to_the_bit_whatever_the_champion_is(
+    files, tmp_path: Path
+) -> None:
+    short, tasks = CONFIG.changed(max_epochs=2), ("purchase_30d", "spend_30d")
+    gone = str(tmp_path / "gone")
+    alone, beside = (
+        train(spec_of(tmp_path / n, files, config=short, tasks=tasks, champion=champion))
+        for n, champion in (("a", None), ("b", gone))
+    )
+    assert alone["model_id"] == beside["model_id"]
+    assert alone["gate"]["reasons"][0] == "there was no champion to compare with"
+    assert "champion_error" not in alone
+    # The gate says why the two were not compared, and the night warns of it.
+    why = beside["champion_error"]
+    assert why.startswith(f"the champion could not be compared with: {gone} holds no model: ")
+    assert beside["gate"]["reasons"] == [why, *alone["gate"]["reasons"][1:]]
 
 
 @pytest.mark.slow
