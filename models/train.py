@@ -15,7 +15,7 @@ from contracts.errors import NightjarError
 from contracts.specs import TrainSpec
 from contracts.train_config import TrainConfig
 from contracts.training import untrained
-from models.artifact.model import Model, load_model, save_model
+from models.artifact.model import DamagedArtifact, Model, load_model, save_model
 from models.distributed import rank
 from models.evaluation.cross_validation import cross_validate
 from models.evaluation.gate import NO_CHAMPION
@@ -48,12 +48,13 @@ def train(spec: TrainSpec, tracking_uri: str | None = None) -> dict[str, Any]:
         _LOG.info(str(nothing))
         return untrained(nothing.skipped, "no task can be trained", spec.folder)
     _log_tasks(chosen)
+    champion = champion_of(spec)  # what is wrong with it is said before hours of training
     fitted, trees = fit_members(spec, chosen)
     if rank():
         return {}  # the first one goes on
     mixture = fit_mixture(fitted.model, trees, spec.files, chosen)
     trained = time.monotonic()
-    model, report = _evaluated(spec, chosen, mixture)
+    model, report = _evaluated(spec, chosen, mixture, champion)
     model_id = save_model(model, folder / "model")
     report |= _description(chosen, fitted, model) | {
         "model_id": model_id,
@@ -91,13 +92,12 @@ def _log_tasks(chosen: Chosen) -> None:
 
 
 def _evaluated(
-    spec: TrainSpec, chosen: Chosen, mixture: FittedMixture
+    spec: TrainSpec, chosen: Chosen, mixture: FittedMixture, champion: Champion
 ) -> tuple[Model, dict[str, Any]]:
     """The model, with the tasks that are withheld, and what its test came to."""
     config, folder = spec.config, Path(spec.folder)
     model = replace(mixture.model, base_rates=base_rates(chosen))
     _LOG.info("the model is calibrated; testing it beside its LightGBM twins")
-    champion = champion_of(spec)
     cuts = chosen.cuts("test", config.evaluation.test_max_rows)
     held_out = held_out_rows(spec.files, chosen.layout, cuts)
     members = Members(
@@ -175,12 +175,17 @@ def _span(chosen: Chosen) -> str:
 
 
 def champion_of(spec: TrainSpec) -> Champion:
-    """The champion, or why there is none to compare with: a file of it is damaged, say, or it was
-    fitted on other features."""
+    """The champion, or why there is none to compare with: it was fitted on other features, say.
+
+    Raises:
+        DamagedArtifact: a file of it has changed. Damage must not make way for a challenger.
+    """
     if spec.champion is None:
         return Champion(None, NO_CHAMPION)
     try:
         return Champion(load_model(Path(spec.champion)).without(spec.champion_withheld), "")
+    except DamagedArtifact:
+        raise
     except NightjarError as error:
         why = f"the champion could not be compared with: {error}"
         _LOG.info(why)

@@ -95,7 +95,7 @@ def _without_scores(release: Release, replaced: str, reasons: Sequence[str]) -> 
     return Outcome(
         f"Published without scores: release {release.release_id} as of {release.as_of} has "
         f"features and labels, and nobody is scored, for {'; '.join(reasons)}. {replaced}",
-        "run it again without `no_train` for scores"
+        "run it again without `no_train` for scores, once the logs reach back far enough"
         if NO_TRAINING in reasons
         else "more days of logs help; the tasks below say what each lacks",
         is_good=False,

@@ -303,11 +303,14 @@ def unscored(trained: Mapping[str, Any], scored: Mapping[str, Any]) -> dict[str,
     A task that was not trained tonight may still be scored by an earlier model.
     """
     by_rate, model_id = scored.get("base_rates", ()), scored["model_id"]
-    strange = f"model {model_id}, which scores, was not trained for it"
-    others = {} if model_id == NO_MODEL else dict.fromkeys(trained["tasks"], strange)
+    if model_id == NO_MODEL:
+        reasons = dict(trained["gate"].get("withheld", {}))
+    else:
+        not_learned = f"model {model_id}, which scores, was not trained for it"
+        reasons = dict.fromkeys(trained["tasks"], not_learned)
     return {
         name: why
-        for name, why in (others | trained["skipped"]).items()
+        for name, why in (reasons | trained["skipped"]).items()
         if name not in scored["tasks"]
     } | {
         name: f"its scores are not fit to be published: {why}"

@@ -40,7 +40,10 @@ _PATIENT_COMPILER = (
 of hundreds of plans, most of which end before that has paid; those that go on are optimised all
 the same. A first night of 392,000 rows takes a fifth less of the processor's time."""
 _JVM_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "SPARK_SUBMIT_OPTS")
-"""Environment variables from which every JVM takes options too."""
+"""Environment variables from which Java or Spark's launcher takes options too."""
+_OWN_SPARK = ("SPARK_CONF_DIR", "SPARK_HOME")
+"""Environment variables of who has an installation of Spark, whose `spark-defaults.conf` may give
+options to every driver."""
 
 NO_ENGINE = (
     "Spark's engine is not installed here, and spark.remote names no Connect server: set it, or "
@@ -136,9 +139,12 @@ def _of_driver(config: SparkConfig, scratch: Path, brief: bool) -> dict[str, str
 def collector_options(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The garbage collector for the most work per second, as nobody waits for an answer: a tenth
     less of the processor's time than with G1. A second one beside a person's choice would keep the
-    JVM from starting."""
-    given = " ".join(environment.get(name, "") for name in _JVM_OPTIONS)
-    return () if re.search(r"-XX:\+Use\w*GC\b", given) else ("-XX:+UseParallelGC",)
+    JVM from starting, so there is none where there may be such a choice."""
+    options = " ".join(environment.get(name, "") for name in _JVM_OPTIONS)
+    is_chosen = re.search(r"-XX:\+Use\w*GC\b", options) is not None
+    if is_chosen or any(name in environment for name in _OWN_SPARK):
+        return ()
+    return ("-XX:+UseParallelGC",)
 
 
 def check_secrecy(setting: Callable[[str, str], str | None]) -> None:

@@ -247,12 +247,16 @@ def model_id(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+class DamagedArtifact(ContractError):
+    """A file of an artifact is not what was saved."""
+
+
 def load_model(folder: Path) -> Model:
     """The model that was saved in `folder`, in evaluation mode on the CPU.
 
     Raises:
-        ContractError: it is no artifact, a file of it has changed since, or it was fitted on other
-            features or tasks than there are.
+        DamagedArtifact: its weights or its trees have changed since.
+        ContractError: it is no artifact, or was fitted on other features or tasks than there are.
     """
     try:
         about = json.loads((folder / _ABOUT).read_text())
@@ -282,16 +286,16 @@ def _intact(path: Path, about: Mapping[str, Any]) -> bytes:
     at a text that stops in the middle, and would score with trees of another model.
 
     Raises:
-        ContractError: it is not what was saved.
+        DamagedArtifact: it is not what was saved.
     """
     content = encryption.read(path)
-    # Artifacts from before there were digests have none.
-    expected = about.get("sha256", {}).get(path.name)
-    found = hashlib.sha256(content).hexdigest()
-    if expected is not None and found != expected:
-        raise ContractError(
+    if "sha256" not in about:  # it is from before there were digests
+        return content
+    expected, digest = about["sha256"].get(path.name, "none"), hashlib.sha256(content).hexdigest()
+    if digest != expected:
+        raise DamagedArtifact(
             f"{path} is not what was saved: expected SHA-256 {expected[:16]}…, found "
-            f"{found[:16]}…; move {path.parent} away, and it is fetched from MLflow again"
+            f"{digest[:16]}…; move {path.parent} away, and the next run fetches it again"
         )
     return content
 

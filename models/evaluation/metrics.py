@@ -27,8 +27,8 @@ from contracts.kinds import (
 )
 from contracts.tasks import Task
 from contracts.train_config import TrainConfig
+from models.evaluation.calibration_error import Array, ece, ece_by_chance
 
-Array = npt.NDArray[np.float64]
 Scores = Mapping[str, Array]
 """Suffix of a score column to its values, (n,) or (n, C)."""
 Statistic = Callable[[Array], float]
@@ -107,31 +107,6 @@ def gini(labels: Array, scores: Array) -> float:
 
     best = area(labels)
     return area(scores) / best if best > 0 else float("nan")
-
-
-def ece(labels: Array, scores: Array, n_bins: int = 10) -> float:
-    """Expected calibration error (Naeini, Cooper, Hauskrecht, 2015) over bins of equally many rows:
-    how far, on average, the share that happened is from the score."""
-    gaps = [
-        len(rows) * abs(scores[rows].mean() - labels[rows].mean()) for rows in _bins(scores, n_bins)
-    ]
-    return float(sum(gaps) / max(len(labels), 1))
-
-
-def ece_by_chance(scores: Array, n_bins: int = 10) -> float:
-    """The `ece` that scores come to on average where each is exactly the chance of its row: what
-    happens differs from its chance, the more so the fewer rows a bin has. By the normal
-    approximation, of rows that are independent; those of one user are less so, and come to more."""
-    gaps = [
-        np.sqrt(2 / np.pi * (p * (1 - p)).sum()) for p in map(scores.take, _bins(scores, n_bins))
-    ]
-    return float(sum(gaps) / max(len(scores), 1))
-
-
-def _bins(scores: Array, n_bins: int) -> list[npt.NDArray[np.intp]]:
-    """Row numbers in bins of equally many rows, by rising score."""
-    parts = np.array_split(np.argsort(scores, kind="stable"), n_bins)
-    return [rows for rows in parts if len(rows)]
 
 
 def _errors(labels: Array, expected: Array) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from models.evaluation.metrics import Array, ece, ece_by_chance
+from models.evaluation.calibration_error import N_BINS, Array, bins_of, ece, ece_by_chance
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -50,11 +50,10 @@ class Reliability:
     users: np.ndarray
     """A number for each user."""
 
-    def bins(self, n_bins: int = 10) -> tuple[Array, Array, Array, Array]:
+    def bins(self, n_bins: int = N_BINS) -> tuple[Array, Array, Array, Array]:
         """Of bins of equal size, mean score, seen frequency, and its 95 % interval (Wilson, 1927),
         for which the rows of one user count as one."""
-        parts = np.array_split(np.argsort(self.scores, kind="stable"), n_bins)
-        parts = [part for part in parts if len(part)]
+        parts = bins_of(self.scores, n_bins)
         predicted = np.array([self.scores[part].mean() for part in parts])
         seen = np.array([self.labels[part].mean() for part in parts])
         n = np.array([len(np.unique(self.users[part])) for part in parts], np.float64)

@@ -21,7 +21,8 @@ from contracts.specs import ScoreboardDay, ScoreboardSpec
 from contracts.splits import Cut
 from contracts.tasks import Task, task_named
 from models.data.label_layout import Layout, as_numpy, labelled, task_labels
-from models.evaluation.metrics import MAIN_METRIC, Array, Scores, ece, main_metric
+from models.evaluation.calibration_error import Array, ece
+from models.evaluation.metrics import MAIN_METRIC, Scores, main_metric
 from models.evaluation.segments import SEEN, SEGMENT_ROWS, segments_of
 
 

@@ -91,7 +91,9 @@ def test_a_night_that_was_not_to_train_says_how_there_would_be_scores() -> None:
         "Published without scores: release 20250302-made as of 2025-03-02 has features and labels, "
         "and nobody is scored, for nothing was trained: no_train is set."
     )
-    assert found.next_step == "run it again without `no_train` for scores"
+    assert found.next_step == (
+        "run it again without `no_train` for scores, once the logs reach back far enough"
+    )
 
 
 def test_a_night_of_an_earlier_day_leaves_the_newest_day_as_it_was() -> None:

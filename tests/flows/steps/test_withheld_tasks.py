@@ -186,4 +186,8 @@ def test_a_task_that_only_the_model_not_in_use_was_trained_for_is_said_to_have_n
         "like_7d": "its scores are not fit to be published: it is worse",
     }
     nobody = {"model_id": NO_MODEL, "tasks": [], "withheld": {}}
-    assert tasks.unscored(report, nobody) == report["skipped"]
+    unfit = {"like_7d": "it loses to the constant"}
+    assert tasks.unscored(report | {"gate": {"withheld": unfit}}, nobody) == {
+        **report["skipped"],
+        **unfit,
+    }

@@ -21,14 +21,8 @@ from models.data.arrow_schema import arrow_schema
 from models.data.batches import Batch, to_batch
 from models.data.label_layout import Layout
 from models.data.numeric_transforms import quantiles
-from models.evaluation.metrics import (
-    decided,
-    ece,
-    ece_by_chance,
-    gini,
-    poisson_deviance,
-    tweedie_deviance,
-)
+from models.evaluation.calibration_error import ece, ece_by_chance
+from models.evaluation.metrics import decided, gini, poisson_deviance, tweedie_deviance
 from models.network.network import ALIGNMENT, PADDING, Network, PiecewiseNumbers
 from models.network.trunks import TRUNKS
 from models.training.lightning_module import MultiTaskModule, one_cycle, without_events
@@ -218,13 +212,13 @@ def test_the_calibration_error_is_the_gap_between_said_and_seen() -> None:
 
 
 def test_few_rows_have_a_calibration_error_by_chance() -> None:
-    # Ten bins of 36 rows, each a mean of coins: the mean distance from their chance is
-    # sqrt(2 / pi * 0.24 / 36).
-    assert ece_by_chance(np.full(360, 0.6)) == pytest.approx(0.0651, abs=1e-4)
+    # Of two coins none falls on heads in a quarter of the cases, and both do in another.
+    assert ece_by_chance(np.full(20, 0.5)) == pytest.approx(0.25)
     rng = np.random.default_rng(0)
-    chances = rng.uniform(0.05, 0.95, 300)
-    seen = [ece((rng.random(300) < chances).astype(float), chances) for _ in range(400)]
-    assert ece_by_chance(chances) == pytest.approx(np.mean(seen), rel=0.05)
+    for least, most, n in ((0.05, 0.95, 300), (0.002, 0.02, 2000)):
+        chances = rng.uniform(least, most, n)
+        drawn = [ece((rng.random(n) < chances).astype(float), chances) for _ in range(400)]
+        assert ece_by_chance(chances) == pytest.approx(np.mean(drawn), rel=0.05)
     assert ece_by_chance(np.array([0.0, 1.0])) == 0.0
 
 

@@ -16,7 +16,6 @@ from contracts.specs import TrainSpec
 from contracts.train_config import TrainConfig
 from models.artifact import encryption
 from models.artifact.model import load_model, model_id, save_model
-from models.evaluation.model_test import Champion
 from models.train import champion_of
 
 
@@ -116,12 +115,13 @@ def test_a_file_that_changed_since_it_was_saved_is_refused_before_it_is_parsed(
         load_model(tmp_path)
     assert str(error.value) == (
         f"{tmp_path / name} is not what was saved: expected SHA-256 {expected}…, found {found}…; "
-        f"move {tmp_path} away, and it is fetched from MLflow again"
+        f"move {tmp_path} away, and the next run fetches it again"
     )
-    # As a champion it is none, and the gate says why.
+    # Nor does it make way, as a champion, for a challenger that nothing is compared with.
     nobody = TrainSpec((), (), date(2025, 1, 1), 2, (), TrainConfig(), "", champion=str(tmp_path))
-    why = f"the champion could not be compared with: {error.value}"
-    assert champion_of(nobody) == Champion(None, why)
+    with pytest.raises(ContractError) as stopped:
+        champion_of(nobody)
+    assert str(stopped.value) == str(error.value)
 
 
 def test_a_model_from_before_files_had_digests_is_the_same_model(trained, tmp_path: Path) -> None:
