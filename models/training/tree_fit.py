@@ -44,6 +44,9 @@ AT_ONCE = max((os.cpu_count() or 1) - 1, 1)
 outside Python's lock; each task's trees have their own threads, so results do not change."""
 ROUNDS, PATIENCE = 400, 25
 """Trees per raw score at most, and trees without a better validation loss after which it stops."""
+VALID_SHARE = 0.25
+"""Validation rows at most beside those that trees learn from: enough to know when to stop, and less
+to hold."""
 LEAF_ROWS, LEAF_SHARE = 100, 0.1
 """Rows that a leaf has at least; a share of all where they are few, so that there is a split."""
 BRIEF = {"learning_rate": 0.15, "num_leaves": 4}
@@ -100,8 +103,8 @@ def fit_all(
 ) -> dict[str, TaskTrees]:
     """Trees of every task that was chosen, fitted on its days with the network's encoder.
 
-    At most about `twin_max_rows` training rows each, sampled by a hash of user and day. Once `stop`
-    is set, it ends soon.
+    At most about `twin_max_rows` training rows each and a quarter of it to stop by, sampled by a
+    hash of user and day. Once `stop` is set, it ends soon.
 
     Raises:
         Interrupted: `stop` was set.
@@ -109,7 +112,8 @@ def fit_all(
     max_rows = config.evaluation.twin_max_rows
     samplings = {task.name: chosen.sampling_of(task, max_rows) for task in chosen.tasks}
     train = labelled_rows(files, chosen.layout, chosen.train_cuts, encoder, samplings, stop)
-    valid = labelled_rows(files, chosen.layout, chosen.cuts("valid", max_rows), encoder, None, stop)
+    cuts = chosen.cuts("valid", int(VALID_SHARE * max_rows))
+    valid = labelled_rows(files, chosen.layout, cuts, encoder, None, stop)
 
     def fit(task: Task) -> TaskTrees:
         head = head_of(task.kind, chosen.layout.classes.get(task.name, ()))
