@@ -1,6 +1,8 @@
-"""`python -m tests.bench.scoring`: what scoring costs beside its limit and a peer, as JSON lines.
+"""`python -m tests.bench.scoring [ARTIFACT]`: what scoring costs beside its limit and a peer, as
+JSON lines.
 
-The limit is the network's forward pass alone on rows that are tensors already, one thread. The peer
+ARTIFACT is the folder of a model that a night has trained, of which a line is of the mixture and
+one of its network alone; without it there is the network alone, untrained. The limit is the network's forward pass alone on rows that are tensors already, one thread. The peer
 is what one would write with MLflow: the same artifact as a pyfunc model, `mlflow.pyfunc.spark_udf`
 over the same Parquet file, its scores written as Parquet, on all cores. Ours is timed from the file
 to the table, ranks included, by one process of one thread.
@@ -8,8 +10,11 @@ to the table, ranks included, by one process of one thread.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -60,7 +65,7 @@ class Scorer(mlflow.pyfunc.PythonModel):
         return torch.cat(columns, dim=1).float().numpy()
 
 
-def made_model(path: str, folder: Path) -> Model:
+def made_model(path: str) -> Model:
     """The nightly network, untrained: scoring takes as long."""
     config = TrainConfig()
     encoder = encoders.fit(pq.read_table(path).to_batches(), config.inputs.id_buckets)
@@ -68,9 +73,7 @@ def made_model(path: str, folder: Path) -> Model:
     layout = Layout(TASKS, {t.name: classes for t in TASKS if isinstance(t.kind, MultiLabel)})
     network = Network(config, layout, encoder).eval()
     calibrations = {t.name: Calibration() for t in TASKS}
-    model = Model(network, encoder, config, calibrations, {}, NIGHT - timedelta(days=1))
-    save_model(model, folder / "model")
-    return model
+    return Model(network, encoder, config, calibrations, {}, NIGHT - timedelta(days=1))
 
 
 def bare_forward(model: Model, path: str) -> float:
@@ -86,14 +89,14 @@ def bare_forward(model: Model, path: str) -> float:
     return cpu_seconds(forward)
 
 
-def spark_udf(path: str, folder: Path) -> float:
+def spark_udf(path: str, model: Path, folder: Path) -> float:
     """Seconds that Spark and MLflow need from Parquet to Parquet, workers warm."""
     spark = start_session(SparkConfig(), folder / "spark")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pickles and signatures: a comparison, not a release
         mlflow.pyfunc.save_model(
             str(folder / "pyfunc"), python_model=Scorer(),
-            artifacts={"model": str(folder / "model")}, pip_requirements=[],
+            artifacts={"model": str(model)}, pip_requirements=[],
         )  # fmt: skip
         udf = mlflow.pyfunc.spark_udf(
             spark, str(folder / "pyfunc"), result_type="array<float>", env_manager="local"
@@ -104,32 +107,46 @@ def spark_udf(path: str, folder: Path) -> float:
     return seconds(lambda: scored.write.parquet(str(folder / "udf")))
 
 
-def main() -> None:
+def measure(name: str, model: Model, path: str, folder: Path) -> None:
+    """Print the lines of one model; what it writes lies below `folder`."""
+    save_model(model, folder / "model")
+    bare = bare_forward(model, path)
+    spec = ScoreDay(
+        (path,), NIGHT, str(folder / "model"), "r", str(folder / "s.parquet"),
+        str(folder / "scratch"),
+    )  # fmt: skip
+    took: dict[str, float] = {}
+
+    def ours() -> None:
+        took["cpu"] = cpu_seconds(lambda: score(spec))
+
+    wall = seconds(ours)
+    print_line(
+        bench="score", model=name, rows=ROWS, rows_per_cpu_second=ROWS / took["cpu"],
+        over_bare_forward=bare / took["cpu"],
+    )  # fmt: skip
+    theirs = spark_udf(path, folder / "model", folder)
+    print_line(
+        bench="score_spark_udf", model=name, rows=ROWS, ours_seconds=wall,
+        spark_udf_seconds=theirs, over_spark_udf=theirs / wall,
+    )  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("artifact", type=Path, nargs="?", help="of a model that was trained")
+    given = parser.parse_args(arguments).artifact
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         path = write_features(folder, ROWS)
         pq.write_table(pq.read_table(path), path, row_group_size=ROWS // 4)
-        bare = bare_forward(made_model(path, folder), path)
-        spec = ScoreDay(
-            (path,), NIGHT, str(folder / "model"), "r", str(folder / "s.parquet"),
-            str(folder / "scratch"),
-        )  # fmt: skip
-        took: dict[str, float] = {}
-
-        def ours() -> None:
-            took["cpu"] = cpu_seconds(lambda: score(spec))
-
-        wall = seconds(ours)
-        print_line(
-            bench="score", rows=ROWS, rows_per_cpu_second=ROWS / took["cpu"],
-            over_bare_forward=bare / took["cpu"],
-        )  # fmt: skip
-        theirs = spark_udf(path, folder)
-        print_line(
-            bench="score_spark_udf", rows=ROWS, ours_seconds=wall, spark_udf_seconds=theirs,
-            over_spark_udf=theirs / wall,
-        )  # fmt: skip
+        model = made_model(path) if given is None else load_model(given)
+        models = {"network": replace(model, trees={}, weights={})}
+        if model.trees:
+            models["mixture"] = model
+        for name, one in models.items():
+            measure(name, one, path, folder / name)
 
 
 if __name__ == "__main__":
