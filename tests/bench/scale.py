@@ -2,7 +2,8 @@
 
 The examples of HOME's newest night are written again and again under other user keys until there
 are `--users` of them on each day, and one model is trained on them within `--minutes`, in a process
-of its own, whose largest resident set is what is printed.
+of its own, whose largest resident set is what is printed. `--set max_epochs=1 tower_epochs=0` trains
+no longer than memory needs.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from contracts.train_config import TrainConfig
 from models.train import train
 from models.training import tree_fit
 from tests.bench.homes import examples_of
+from tests.bench.members import settings_of
 
 
 def multiplied(files: Sequence[str], n_users: int, folder: Path) -> tuple[str, ...]:
@@ -79,9 +81,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=tree_fit.ROUNDS,
                         help="trees at most; memory does not depend on it")  # fmt: skip
+    parser.add_argument("--set", nargs="*", default=[], help="settings, as name=value")
     o = parser.parse_args()
     files, days, night = examples_of(o.home.absolute())
-    config = TrainConfig().changed(minutes=o.minutes, single_task_twins="never")
+    given = {"minutes": o.minutes, "single_task_twins": "never"} | settings_of(o.set)
+    config = TrainConfig().changed(**given)
     names = tuple(task.name for task in TASKS)
     with tempfile.TemporaryDirectory() as temporary:
         spec = TrainSpec(files, days, night, 2, names, config, str(Path(temporary, "model")))
