@@ -154,7 +154,7 @@ RECENT_ITEMS = (
 )  # fmt: skip
 """Statistics of items and categories as of a midnight, joined through a user's recent items."""
 
-OF_CATEGORY = "last_category_"
+CATEGORY_PREFIX = "last_category_"
 """Begins the name of what all users of one category share: a number of the category, of which there
 are as many values as there are categories."""
 

@@ -24,7 +24,7 @@ LOADS_WHAT_IS_DEPLOYED = """
 import sys
 from prefect.flows import load_flow_from_entrypoint
 for entrypoint in sys.argv[1:]:
-    # Prefect would put a flow of its own in the place of one whose module cannot be imported.
+    # True would load a flow of Prefect's own in the place of one whose module cannot be imported.
     print(load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False).name)
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from contracts.features import OF_CATEGORY
+from contracts.features import CATEGORY_PREFIX
 from contracts.stability import stability_index
 from contracts.table import Table
 from contracts.tables import USER_FEATURES, USER_SCORES
@@ -37,9 +37,9 @@ def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drift
     """Every column of numbers of a table, the least stable first.
 
     A value that many share has a bin of its own, and so have users without one. A column that the
-    release before lacks, for it was declared since, has nothing to be compared with. Nor
-    has a number of a category: with one order more all of its users have another value, and each
-    night would look like another market.
+    release before lacks, for it was declared since, is left out, and so is a number of a category:
+    with one order more all of its users have another value, and each night would look like another
+    market.
     """
     if not before or not now:
         return []
@@ -47,7 +47,7 @@ def drift(table: Table, before: Sequence[str], now: Sequence[str]) -> list[Drift
         column.name
         for column in table.columns
         if column.column_type.is_number and not column.column_type.is_array
-        if not column.name.startswith(OF_CATEGORY)
+        if not column.name.startswith(CATEGORY_PREFIX)
     ]
     drifted = []
     with in_memory(threads=BESIDE_SPARK) as connection:

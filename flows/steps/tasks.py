@@ -156,9 +156,14 @@ def _trained(
     report["labels_snapshot"] = lake.snapshot(LABELS)
     if report["model_id"] != NO_MODEL:
         _register(registry, report)
+    warn_if_judged_alone(report)
+    return report
+
+
+def warn_if_judged_alone(report: Mapping[str, Any]) -> None:
+    """Alert of a champion that training could not compare its model with."""
     if "champion_error" in report:
         warn(f"tonight's model was judged alone: {report['champion_error']}", NOT_TRACKED)
-    return report
 
 
 def _champion(registry: Registry, model_id: str | None) -> str | None:

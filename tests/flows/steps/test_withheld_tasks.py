@@ -12,6 +12,7 @@ from contracts.specs import ScoreDay
 from contracts.tables import NO_MODEL
 from contracts.tasks import TASKS
 from flows.engine.accounting import Work
+from flows.engine.alerts import NOT_TRACKED
 from flows.engine.run_context import RunContext
 from flows.learning.fingerprints import score_fingerprint
 from flows.release.duckdb_views import query
@@ -172,6 +173,15 @@ def test_a_night_from_a_gate_that_says_stop_ends(
         assert f"<li>churn_28d: {why}; its base rate stands in</li>" in page
     paths = ["/", f"/users/{USERS[0]}", "/tasks/churn_28d", "/tasks/view_7d"]
     assert statuses(night, paths) == dict.fromkeys(paths, 200)
+
+
+def test_a_model_that_was_judged_alone_beside_a_champion_is_an_alert(monkeypatch) -> None:
+    alerts = []
+    monkeypatch.setattr(tasks, "warn", lambda sentence, event: alerts.append((sentence, event)))
+    tasks.warn_if_judged_alone({})
+    tasks.warn_if_judged_alone({"champion_error": "the champion could not be compared with: why"})
+    sentence = "tonight's model was judged alone: the champion could not be compared with: why"
+    assert alerts == [(sentence, NOT_TRACKED)]
 
 
 def test_a_task_that_only_the_model_not_in_use_was_trained_for_is_said_to_have_no_score() -> None:

@@ -22,7 +22,7 @@ BERLIN = "Europe/Berlin"
 def test_only_calls_that_read_local_texts_are_told_apart() -> None:
     call = "try_to_timestamp(concat(d, ' (', t, ')'), 'dd.MM.yyyy (HH:mm)')"
     assert as_meant(call) == f"cast({call} as timestamp_ntz)"
-    zoned = "to_timestamp(at, 'yyyy-MM-dd XXX')"
+    zoned = "to_timestamp(at, 'yyyy-MM-dd XXX')"  # Java's letters for an offset
     assert as_meant(zoned) == zoned
     assert as_meant("to_timestamp(at") == "to_timestamp(at"
     assert as_meant("to_timestamp(`at`)") == "`at`"
@@ -55,6 +55,7 @@ def test_what_an_expression_reads_is_clear(spark: SparkSession) -> None:
         "cast(try_cast(n as bigint) as timestamp)", "timestamp_seconds(try_cast(n as bigint) div 1000)",
         f"if(n > '3', {seconds}, null)", f"coalesce({seconds}, timestamp_millis(try_cast(t as int)))",
         "from_unixtime(try_cast(n as bigint))",
+        # With Java's letters for an offset, the text says which instant it means.
         "from_unixtime(try_cast(n as bigint), \"yyyy-MM-dd'T'HH:mm:ssXXX\")",
         f"date_format({seconds}, \"yyyy-MM-dd'T'HH:mm:ssXXX\")",
         "to_timestamp(at, 'dd.MM.yyyy')", '`to_timestamp`(at, "dd.MM.yyyy")',
@@ -125,7 +126,7 @@ SECONDS = "timestamp_seconds(try_cast(n as bigint))"
     ("coalesce(at - interval '1' day, t)", ANY),
     ("to_date(at) + interval 1 hour", ANY),
     ("date_format(at, 'yyyy-MM-dd HH:mm')", ANY),
-    ("date_format(at, \"yyyy-MM-dd'T'HH:mm:ssXXX\")", ANY),
+    ("date_format(at, \"yyyy-MM-dd'T'HH:mm:ssXXX\")", ANY),  # Java's letters for an offset
     (f"coalesce(at, {SECONDS})", ANY),
     (f"case when n = '1' then at else {SECONDS} end", ANY),
     (f"coalesce({SECONDS}, to_date(at))", ANY),

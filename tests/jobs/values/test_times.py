@@ -244,7 +244,7 @@ def test_the_type_of_an_expression_says_whether_it_is_an_instant(
 
 @pytest.mark.parametrize("good", [
     ["iso"], ["epoch_millis", "iso"], ["dd.MM.yyyy HH:mm:ss.SSS"], ["yyyyMMdd"], ["M/d/yy h:mm a"],
-    ["yyyy-MM-dd'T'HH:mm:ssXXX"], ["yyyy-MM-dd HH:mm VV"],
+    ["yyyy-MM-dd'T'HH:mm:ssXXX"], ["yyyy-MM-dd HH:mm VV"],  # Java's letters for offset and zone
 ])  # fmt: skip
 def test_formats_are_names_and_patterns(good: list[str]) -> None:
     assert is_time_formats(good)
