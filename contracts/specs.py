@@ -12,6 +12,8 @@ from datetime import date
 from typing import ClassVar, Literal
 
 from contracts.inputs import USER_INPUTS, Inputs
+from contracts.ranking_config import RankingConfig
+from contracts.surfaces import Surface
 from contracts.tasks import Task
 from contracts.train_config import TrainConfig
 
@@ -198,6 +200,117 @@ class TableSpec(Spec):
 
     table: str
     days: tuple[TableDay, ...]
+
+
+@dataclass(frozen=True)
+class RetrieveDay:
+    """A day as of which models of items and users are fitted, and retrieve candidates."""
+
+    as_of: date
+    items: tuple[str, ...]
+    """Parquet files of `rec_items` as of the day."""
+    histories: tuple[str, ...]
+    """Parquet files of `rec_histories` as of the day."""
+    path: str
+    """The Parquet file of `rec_retrieved` to write."""
+
+
+@dataclass(frozen=True)
+class RetrieveSpec(Spec):
+    """Fit retrieval models as of days, and write what they retrieve for each user."""
+
+    command: ClassVar[str] = "retrieve"
+
+    surfaces: tuple[Surface, ...]
+    days: tuple[RetrieveDay, ...]
+    config: RankingConfig
+    threads_per_process: int = 1
+
+    @property
+    def threads(self) -> int:
+        return self.threads_per_process
+
+
+@dataclass(frozen=True)
+class RankInputs:
+    """What is known as of one day: Parquet files of each table."""
+
+    as_of: date
+    items: tuple[str, ...]
+    histories: tuple[str, ...]
+    popular: tuple[str, ...]
+    candidates: tuple[str, ...]
+    retrieved: tuple[str, ...]
+    user_features: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RankDay:
+    """A day as of which every user gets a list on every surface."""
+
+    inputs: RankInputs
+    past: tuple[RankInputs, ...]
+    """Earlier days to learn from, each at least a horizon before the day; oldest first."""
+    interactions: tuple[str, ...]
+    """Files of `interactions` that landed before the day and may hold what happened from the first
+    of the past days on."""
+    model: str | None
+    """Folder of the artifact whose trunk describes users; None: there is none."""
+    champion: str | None
+    """Folder of the ranker of the current release; None: there is none."""
+    folder: str
+    """Where the ranker goes."""
+    release_id: str
+    path: str
+    """The Parquet file of `rec_lists` to write; of several shards the others stand beside it."""
+    scratch: str
+    """Where shards lie, and stay until somebody removes the folder."""
+
+
+@dataclass(frozen=True)
+class RankSpec(Spec):
+    """Fit rankers as of days, and write every user's lists."""
+
+    command: ClassVar[str] = "rank"
+
+    surfaces: tuple[Surface, ...]
+    days: tuple[RankDay, ...]
+    config: RankingConfig
+    threads_per_process: int = 1
+
+    @property
+    def threads(self) -> int:
+        return self.threads_per_process
+
+    @property
+    def processes(self) -> int:
+        return self.config.processes
+
+
+@dataclass(frozen=True)
+class RecOutcomesDay:
+    """A day whose lists are compared with what then happened."""
+
+    as_of: date
+    lists: tuple[str, ...]
+    items: tuple[str, ...]
+    histories: tuple[str, ...]
+    popular: tuple[str, ...]
+    user_features: tuple[str, ...]
+    interactions: tuple[str, ...]
+    """Files of `interactions` that may hold what happened in the windows from the day on."""
+    surfaces: tuple[str, ...]
+    """Those whose windows have closed."""
+
+
+@dataclass(frozen=True)
+class RecOutcomesSpec(Spec):
+    """Compare released recommendations with what then happened."""
+
+    command: ClassVar[str] = "rec_outcomes"
+
+    surfaces: tuple[Surface, ...]
+    days: tuple[RecOutcomesDay, ...]
 
 
 @dataclass(frozen=True)

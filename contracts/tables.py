@@ -16,6 +16,17 @@ from contracts.measures import (
     MOMENTS,
     SEQUENCE_LENGTH,
 )
+from contracts.recommendation_tables import (
+    INTERACTIONS,
+    REC_CANDIDATES,
+    REC_HISTORIES,
+    REC_ITEMS,
+    REC_LISTS,
+    REC_OUTCOMES,
+    REC_POPULAR,
+    REC_RETRIEVED,
+    RECOMMENDATIONS,
+)
 from contracts.released_table import ReleasedTable
 from contracts.segments import ACTIVE_DAYS, ALL, NEW_DAYS
 from contracts.source_table import LANDED_ON, USER_KEY
@@ -278,6 +289,15 @@ TABLES: tuple[Table, ...] = tuple(
             USER_FEATURES,
             LABELS,
             EXAMPLES,
+            INTERACTIONS,
+            REC_ITEMS,
+            REC_HISTORIES,
+            REC_POPULAR,
+            REC_CANDIDATES,
+            REC_RETRIEVED,
+            REC_LISTS,
+            RECOMMENDATIONS,
+            REC_OUTCOMES,
             *RELEASED_TABLES,
         )
     )

@@ -1,0 +1,63 @@
+"""How candidates are retrieved and ranked. Part of what a list's `ranker_id` stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from contracts.errors import ContractError
+
+
+@dataclass(frozen=True)
+class RankingConfig:
+    """Every setting of retrieval and ranking. Frozen, and checked when built."""
+
+    candidates_per_source: int = 100
+    """Items that each source may give a user."""
+    learn_days: int = 3
+    """Past as-of days that a surface's ranker learns from, `learn_every_days` apart."""
+    ranker: str = "mixture"
+    """What ranks: lambdarank, network, or mixture: the better of both or their mixture, chosen on
+    the newest of the past days."""
+    factors: int = 64
+    """Dimensions of matrix factorisation."""
+    iterations: int = 12
+    """Sweeps of alternating least squares."""
+    regularisation: float = 0.003
+    """Of matrix factorisation, scaled by counts (Rendle et al., 2022)."""
+    unobserved_weight: float = 0.1
+    """Weight of a pair of user and item without a signal, beside 1 of one with."""
+    max_ease_items: int = 5000
+    """Items beyond which the linear item-to-item model is left out: its cost grows with their
+    cube."""
+    max_learn_users: int = 50_000
+    """Users, by a hash of their key, whose candidates the ranker learns from, at most per day."""
+    min_learn_users: int = 50
+    """Users with a goal that a surface needs to learn from; with fewer its best source ranks."""
+    processes: int = 1
+    """Processes that rank shards of users."""
+    seed: int = 0
+    """Of first factors and weights, and of what is left out by chance."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"ranking.{f.name}: expected {'0' if f.name in _FROM_ZERO else '1'} or more, found "
+            f"{value}"
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), int)
+            and value < (0 if f.name in _FROM_ZERO else 1)
+        ]
+        problems += [
+            f"ranking.{name}: expected above 0, found {getattr(self, name)}"
+            for name in ("regularisation", "unobserved_weight")
+            if not getattr(self, name) > 0
+        ]
+        if self.ranker not in RANKERS:
+            problems.append(
+                f"ranking.ranker: expected one of {', '.join(RANKERS)}, found {self.ranker}"
+            )
+        if problems:
+            raise ContractError("; ".join(problems))
+
+
+RANKERS = ("mixture", "lambdarank", "network")
+_FROM_ZERO = ("seed", "max_ease_items")

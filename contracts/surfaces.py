@@ -1,0 +1,342 @@
+"""Every surface on which something is recommended: what, to what end, from where, and by which
+rules.
+
+Adding a surface is a row here; see docs/adding-a-surface.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from contracts.errors import ContractError
+from contracts.table import require_identifier
+
+TARGETS = ("item", "ad", "post", "user")
+"""What can be recommended: the kinds of targets of interactions."""
+
+HALF_LIVES = (1, 3, 10, 30)
+"""Days after which an interaction counts half as much, of each measure of popularity."""
+
+POPULARITY = tuple(f"popular_{days}d" for days in HALF_LIVES)
+SOURCES: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(POPULARITY, TARGETS),
+    **{f"{name}_in_segment": TARGETS for name in POPULARITY},
+    "new": ("item", "ad", "post"),
+    "own": ("item", "ad"),
+    "together": ("item", "ad", "post"),
+    "factors": TARGETS,
+    "ease": ("item", "ad"),
+    "two_tower": ("item", "ad", "post"),
+    "followed_authors": ("post",),
+    "interests": ("item", "ad", "post"),
+    "follows_back": ("user",),
+    "friends_of_friends": ("user",),
+    "page_rank": ("user",),
+    "same_tastes": ("user",),
+}
+"""Sources of candidates, and of what kinds of targets each can give some. Popular, over all users
+and in their own country or favourite category; new and unseen; what the user had before and is due;
+what goes together with what the user had; what a matrix factorisation, a linear item-to-item model
+and a two-tower network retrieve; posts by authors whom the user follows; of the categories that
+interest the user; users who follow the user, whom those follow whom the user follows, whom random
+walks from the user reach, and who like the same things."""
+
+FILTERS = (
+    "owned",
+    "self",
+    "unavailable",
+    "blocked",
+    "under_age",
+    "overexposed",
+)
+"""Reasons for which an item is not shown to a user, in the order in which they are looked for: the
+user has it already (follows them already) and repeats are not allowed; it is the user, or by the
+user; it is out of stock or withdrawn; the user blocked it, its author, or is blocked by them; the
+user is too young for it; it was shown to the user often and never clicked."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An event that says that a recommendation worked."""
+
+    event: str
+    """What the user does with the target: an event of the table `interactions`."""
+    worth: float
+    """What one is worth to the business, beside the others of the surface."""
+    is_goal: bool = True
+    """Whether it counts as success in figures, and whether an item may be called relevant by it."""
+
+    def __post_init__(self) -> None:
+        if self.worth < 0:
+            raise ContractError(
+                f"outcome {self.event}: worth must be 0 or more, found {self.worth}"
+            )
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is done with a ranked list before it is shown, in this order: filters, value, diversity,
+    exploration, length."""
+
+    filters: tuple[str, ...] = FILTERS
+    max_impressions: int | None = 20
+    """Times that an item may have been shown to a user since the user last did something with it
+    (30 days); None: any number."""
+    max_per_category: int | None = None
+    """Items of one category in the first 10 places; None: any number."""
+    max_per_author: int | None = None
+    """Items of one author in the first 10 places; None: any number."""
+    diversity: float = 0.0
+    """Weight of being unlike what stands above, from 0 to 1: maximal marginal relevance over
+    category and author (Carbonell and Goldstein, 1998)."""
+    exploration: float = 0.0
+    """Share of places that are filled by chance from the candidates below, with the chance of each
+    logged."""
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"filters: expected some of {', '.join(FILTERS)}, found {name}"
+            for name in self.filters
+            if name not in FILTERS
+        ]
+        problems += [
+            f"{name}: expected 0 to below 1, found {getattr(self, name)}"
+            for name in ("diversity", "exploration")
+            if not 0 <= getattr(self, name) < 1
+        ]
+        problems += [
+            f"{name}: expected 1 or more, or none, found {getattr(self, name)}"
+            for name in ("max_impressions", "max_per_category", "max_per_author")
+            if (limit := getattr(self, name)) is not None and limit < 1
+        ]
+        if problems:
+            raise ContractError("policy: " + "; ".join(problems))
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A place where something is recommended to every user."""
+
+    name: str
+    doc: str
+    target: str
+    """What is recommended: one of `TARGETS`."""
+    outcomes: tuple[Outcome, ...]
+    needs: tuple[tuple[str, ...], ...]
+    """Clean tables without which it is switched off: of each group, one must be mapped."""
+    sources: tuple[str, ...]
+    """Sources of candidates, of `SOURCES`."""
+    signals: Mapping[str, int] = field(default_factory=dict)
+    """Events that say that a user likes a target, and how strongly beside the weakest: what
+    candidates are counted from."""
+    owned_by: tuple[str, ...] = ()
+    """Events after which the user has the target, and is not shown it again unless repeats are
+    allowed."""
+    repeats: bool = False
+    """Whether what a user has may be shown to the user again."""
+    horizon_days: int = 30
+    """Days in which what is shown is to work."""
+    learn_every_days: int = 30
+    """Days between the past as-of days that the ranker learns from."""
+    max_age_days: int | None = None
+    """Days after which a target without any interaction is no longer a candidate; None: never."""
+    n_items: int = 100
+    """Items of a list."""
+    policy: Policy = Policy()
+
+    def __post_init__(self) -> None:
+        require_identifier(self.name, "surface")
+        problems = []
+        if self.target not in TARGETS:
+            problems.append(f"target: expected one of {', '.join(TARGETS)}, found {self.target}")
+        for name in self.sources:
+            if self.target not in SOURCES.get(name, ()):
+                problems.append(f"sources: {name} gives no candidates of kind {self.target}")
+        if not any(outcome.is_goal for outcome in self.outcomes):
+            problems.append("outcomes: none is a goal")
+        for name in ("horizon_days", "learn_every_days", "n_items"):
+            if getattr(self, name) < 1:
+                problems.append(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        if self.learn_every_days < self.horizon_days:
+            problems.append(
+                f"learn_every_days: expected horizon_days ({self.horizon_days}) or more, found "
+                f"{self.learn_every_days}"
+            )
+        if problems:
+            raise ContractError(f"surface {self.name}: " + "; ".join(problems))
+
+    @property
+    def goals(self) -> tuple[str, ...]:
+        """Events by which an item was relevant to a user."""
+        return tuple(outcome.event for outcome in self.outcomes if outcome.is_goal)
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Events that the ranker predicts."""
+        return tuple(outcome.event for outcome in self.outcomes)
+
+
+_POPULAR = (*POPULARITY, *(f"{name}_in_segment" for name in POPULARITY))
+
+SURFACES: tuple[Surface, ...] = (
+    Surface(
+        "products",
+        "Products to buy.",
+        target="item",
+        outcomes=(
+            Outcome("order", 1.0),
+            Outcome("review", 0.5),
+            Outcome("like", 0.05, is_goal=False),
+            Outcome("click", 0.02, is_goal=False),
+            Outcome("view", 0.01, is_goal=False),
+        ),
+        needs=(("orders", "reviews"),),
+        sources=(
+            *_POPULAR, "own", "together", "interests", "factors", "ease", "two_tower", "new",
+        ),
+        signals={"order": 8, "review": 8, "share": 3, "like": 2, "click": 1, "view": 1},
+        owned_by=("order", "review"),
+        policy=Policy(max_per_category=None, diversity=0.0),
+    ),
+    Surface(
+        "ads",
+        "Ads to show.",
+        target="ad",
+        outcomes=(Outcome("click", 1.0),),
+        needs=(("engagements",),),
+        sources=(*_POPULAR, "own", "together", "factors", "ease", "two_tower", "new"),
+        signals={"click": 8},
+        repeats=True,
+        horizon_days=7,
+    ),
+    Surface(
+        "posts",
+        "Posts of others to read.",
+        target="post",
+        outcomes=(
+            Outcome("share", 1.0),
+            Outcome("comment", 0.5),
+            Outcome("like", 0.3),
+            Outcome("click", 0.1),
+            Outcome("view", 0.05),
+        ),
+        needs=(("posts",), ("engagements",)),
+        sources=(
+            *_POPULAR, "followed_authors", "interests", "together", "factors", "two_tower", "new",
+        ),
+        signals={"share": 5, "comment": 4, "like": 3, "click": 1, "view": 1},
+        owned_by=("view", "like", "comment", "share", "click"),
+        horizon_days=3,
+        max_age_days=14,
+        policy=Policy(max_per_author=3),
+    ),
+    Surface(
+        "people",
+        "People to follow.",
+        target="user",
+        outcomes=(
+            Outcome("follow", 1.0),
+            Outcome("like", 0.05, is_goal=False),
+            Outcome("view", 0.02, is_goal=False),
+        ),
+        needs=(("follows",),),
+        sources=(
+            *_POPULAR, "follows_back", "friends_of_friends", "page_rank", "same_tastes", "factors",
+        ),
+        signals={"follow": 8, "share": 2, "comment": 2, "like": 2, "click": 1, "view": 1},
+        owned_by=("follow",),
+    ),
+)  # fmt: skip
+
+
+def mapped_surfaces(surfaces: Sequence[Surface], mapped: Collection[str]) -> tuple[Surface, ...]:
+    """The surfaces whose tables are mapped."""
+    return tuple(
+        surface
+        for surface in surfaces
+        if all(any(table in mapped for table in group) for group in surface.needs)
+    )
+
+
+def missing_tables(surface: Surface, mapped: Collection[str]) -> tuple[str, ...]:
+    """What a surface lacks, a text for each group of tables of which none is mapped."""
+    return tuple(
+        " or ".join(group) for group in surface.needs if not any(table in mapped for table in group)
+    )
+
+
+def configured(
+    overrides: Mapping[str, Mapping[str, Any]], surfaces: Sequence[Surface] = SURFACES
+) -> tuple[Surface, ...]:
+    """The surfaces with what settings say otherwise of them.
+
+    `{"products": {"repeats": True, "worth": {"order": 2.0}, "policy": {"diversity": 0.1}}}`: fields
+    of `Surface` and of its `Policy`, and `worth` by event.
+
+    Raises:
+        ContractError: a surface, a field or an event is unknown, or a value cannot be; all problems
+            are named.
+    """
+    problems: list[str] = []
+    by_name = {surface.name: surface for surface in surfaces}
+    for name in overrides:
+        if name not in by_name:
+            problems.append(f"surfaces.{name}: {_unknown(name, by_name, 'surface')}")
+    changed = []
+    for surface in surfaces:
+        try:
+            changed.append(_changed(surface, overrides.get(surface.name, {})))
+        except ContractError as error:
+            problems.append(str(error))
+    if problems:
+        raise ContractError("\n".join(problems))
+    return tuple(changed)
+
+
+_CHANGEABLE = (
+    "repeats", "horizon_days", "learn_every_days", "max_age_days", "n_items", "sources",
+)  # fmt: skip
+
+
+def _changed(surface: Surface, given: Mapping[str, Any]) -> Surface:
+    changes: dict[str, Any] = {}
+    where = f"surfaces.{surface.name}"
+    policy_fields = tuple(f.name for f in dataclasses.fields(Policy))
+    for key, value in given.items():
+        if key == "worth":
+            events = {outcome.event: outcome for outcome in surface.outcomes}
+            for event in value:
+                if event not in events:
+                    raise ContractError(
+                        f"{where}.worth.{event}: {_unknown(event, events, 'event')}"
+                    )
+            changes["outcomes"] = tuple(
+                dataclasses.replace(o, worth=float(value.get(o.event, o.worth)))
+                for o in surface.outcomes
+            )
+        elif key == "policy":
+            for name in value:
+                if name not in policy_fields:
+                    raise ContractError(
+                        f"{where}.policy.{name}: {_unknown(name, policy_fields, 'setting')}"
+                    )
+            tupled: dict[str, Any] = {
+                n: tuple(v) if isinstance(v, list) else v for n, v in value.items()
+            }
+            changes["policy"] = dataclasses.replace(surface.policy, **tupled)
+        elif key in _CHANGEABLE:
+            changes[key] = tuple(value) if isinstance(value, list) else value
+        else:
+            names = (*_CHANGEABLE, "worth", "policy")
+            raise ContractError(f"{where}.{key}: {_unknown(key, names, 'setting')}")
+    return dataclasses.replace(surface, **changes)
+
+
+def _unknown(name: str, known: Collection[str], what: str) -> str:
+    near = get_close_matches(name, list(known), 1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    return f"no such {what}, expected one of {', '.join(known)}{meant}"
