@@ -54,7 +54,8 @@ ROOMS = {
         "top",
     ),
     "models": (
-        "distributed", "progress", "data", "network", "trees", "artifact", "training", "evaluation", "top",
+        "distributed", "progress", "data", "network", "trees", "artifact", "training", "evaluation", "ranking",
+        "top",
     ),
 }  # fmt: skip
 """Packages of each layer, and modules that belong below them, from the ground up; `top` are the
