@@ -7,12 +7,14 @@ Adding a surface is a row here; see docs/adding-a-surface.md.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
 from contracts.errors import ContractError
+from contracts.spec_json import from_plain, to_plain
 from contracts.table import require_identifier
 
 TARGETS = ("item", "ad", "post", "user")
@@ -275,21 +277,19 @@ def configured(
     """The surfaces with what settings say otherwise of them.
 
     `{"products": {"repeats": True, "worth": {"order": 2.0}, "policy": {"diversity": 0.1}}}`: fields
-    of `Surface` and of its `Policy`, and `worth` by event.
+    of `Surface` and of its `Policy`, and `worth` by event. A value may be its JSON as a text, as in
+    the environment: none of them is a text by itself.
 
     Raises:
         ContractError: a surface, a field or an event is unknown, or a value cannot be; all problems
             are named.
     """
-    problems: list[str] = []
     by_name = {surface.name: surface for surface in surfaces}
-    for name in overrides:
-        if name not in by_name:
-            problems.append(f"surfaces.{name}: {_unknown(name, by_name, 'surface')}")
+    problems = _unknown_names(overrides, tuple(by_name), "surfaces", "surface")
     changed = []
     for surface in surfaces:
         try:
-            changed.append(_changed(surface, overrides.get(surface.name, {})))
+            changed.append(_changed(surface, _parsed(overrides.get(surface.name, {}))))
         except ContractError as error:
             problems.append(str(error))
     if problems:
@@ -302,41 +302,57 @@ _CHANGEABLE = (
 )  # fmt: skip
 
 
+def _parsed(given: Any) -> Any:
+    """The same without values in texts, as far as these are JSON."""
+    if isinstance(given, Mapping):
+        return {name: _parsed(value) for name, value in given.items()}
+    if isinstance(given, str):
+        try:
+            return json.loads(given)
+        except ValueError:
+            return given
+    return given
+
+
 def _changed(surface: Surface, given: Mapping[str, Any]) -> Surface:
-    changes: dict[str, Any] = {}
+    """The surface with what is given of it.
+
+    Raises:
+        ContractError: a name is unknown, or a value is not of its field's type or cannot be.
+    """
     where = f"surfaces.{surface.name}"
-    policy_fields = tuple(f.name for f in dataclasses.fields(Policy))
-    for key, value in given.items():
-        if key == "worth":
-            events = {outcome.event: outcome for outcome in surface.outcomes}
-            for event in value:
-                if event not in events:
-                    raise ContractError(
-                        f"{where}.worth.{event}: {_unknown(event, events, 'event')}"
-                    )
-            changes["outcomes"] = tuple(
-                dataclasses.replace(o, worth=float(value.get(o.event, o.worth)))
-                for o in surface.outcomes
+    problems = _unknown_names(given, (*_CHANGEABLE, "worth", "policy"), where, "setting")
+    of_policy = tuple(f.name for f in dataclasses.fields(Policy))
+    for name, known, what in (
+        ("worth", surface.events, "event"),
+        ("policy", of_policy, "setting"),
+    ):
+        problems += _unknown_names(given.get(name, {}), known, f"{where}.{name}", what)
+    if problems:
+        raise ContractError("\n".join(problems))
+    plain = to_plain(surface)
+    plain |= {name: given[name] for name in _CHANGEABLE if name in given}
+    plain["policy"] |= given.get("policy", {})
+    for outcome in plain["outcomes"]:
+        outcome["worth"] = given.get("worth", {}).get(outcome["event"], outcome["worth"])
+    try:
+        return from_plain(Surface, plain)
+    except ContractError as error:
+        text, *of_fields = str(error).removeprefix(f"surface {surface.name}: ").split("\n")
+        lines = [line.strip() for line in of_fields] or [text]
+        raise ContractError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _unknown_names(given: object, known: Sequence[str], where: str, what: str) -> list[str]:
+    """What is wrong with the names that are given of something, and what was perhaps meant."""
+    if not isinstance(given, Mapping):
+        return [f"{where}: expected a table of settings, found {given!r}"]
+    problems = []
+    for name in given:
+        if name not in known:
+            near = get_close_matches(str(name), known, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            problems.append(
+                f"{where}.{name}: no such {what}, expected one of {', '.join(known)}{meant}"
             )
-        elif key == "policy":
-            for name in value:
-                if name not in policy_fields:
-                    raise ContractError(
-                        f"{where}.policy.{name}: {_unknown(name, policy_fields, 'setting')}"
-                    )
-            tupled: dict[str, Any] = {
-                n: tuple(v) if isinstance(v, list) else v for n, v in value.items()
-            }
-            changes["policy"] = dataclasses.replace(surface.policy, **tupled)
-        elif key in _CHANGEABLE:
-            changes[key] = tuple(value) if isinstance(value, list) else value
-        else:
-            names = (*_CHANGEABLE, "worth", "policy")
-            raise ContractError(f"{where}.{key}: {_unknown(key, names, 'setting')}")
-    return dataclasses.replace(surface, **changes)
-
-
-def _unknown(name: str, known: Collection[str], what: str) -> str:
-    near = get_close_matches(name, list(known), 1)
-    meant = f"; did you mean {near[0]}?" if near else ""
-    return f"no such {what}, expected one of {', '.join(known)}{meant}"
+    return problems

@@ -9,23 +9,24 @@ from collections.abc import Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from contracts.errors import ContractError, UsageError
 from contracts.history import TrainingDays
 from contracts.misspelt import misspelt_variables
+from contracts.ranking_config import RankingConfig
+from contracts.surfaces import Surface, configured
 from contracts.train_config import TrainConfig, check_names
+from flows.database_address import EXPECTED_ADDRESS, address_of, is_address
 from flows.storage.home import Home
 from flows.storage.location import ONLY_LOCAL, uri_of
 from flows.storage.permissions import read_private
@@ -40,21 +41,13 @@ CODE = Path(__file__).resolve().parent.parent
 _OUR_FOLDERS = ("contracts", "flows", "jobs", "models", "tests")
 """Libraries may lie below it too: in an environment of its own, or beside us once installed."""
 
-_GIVES_UP = {
-    "connect_timeout": "10",  # seconds, as of the next two
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "60000",  # milliseconds
-}
-"""When a PostgreSQL server counts as away that is silent and refuses nothing, as of a machine that
-lost its network: libpq itself would wait for hours."""
-
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """Paths lose one of the two slashes of an address, so one is enough to know it by."""
 
 RENAMED = {"clean_cron": "housekeeping_cron"}
 """Settings by the names that they had in earlier versions."""
+_SURFACES = "surfaces"
+"""The kind of an error that says itself which surfaces it is about."""
 _NOT_VALID = "the settings are not valid:"
 
 HOW_TO_MAKE_A_KEY = """\
@@ -108,6 +101,12 @@ class NightjarSettings(BaseSettings):
     SQLite: receipts, catalogue, Prefect's and MLflow's databases. The first command makes them."""
     spark: SparkConfig = SparkConfig()
     train: TrainConfig = TrainConfig()
+    surfaces: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """What surfaces do otherwise than `contracts/surfaces.py` says, by their names: fields of
+    `Surface` and of its `policy`, and what an event is `worth`."""
+    ranking: RankingConfig = RankingConfig()
+    no_recommendations: bool = False
+    """Whether nights leave recommendations out."""
     example_spacing_days: int = Field(default=14, ge=1)
     """Days between the past as-of days that training uses."""
     example_max_days: int = Field(default=24, ge=1)
@@ -146,6 +145,9 @@ class NightjarSettings(BaseSettings):
     """Days that `user_state` as of a day is kept; none keeps all. The newest three always stay."""
     keep_feature_days: int | None = Field(default=400, ge=1)
     """Days that features as of a day are kept; days that training uses always stay."""
+    keep_candidate_days: int | None = Field(default=100, ge=1)
+    """Days that catalogues, histories and candidates as of a day are kept: rankers learn from days
+    up to 90 back. Days that tonight's learn from always stay, and the newest three."""
     keep_files_hours: float = Field(default=24, ge=0)
     """Hours before a file of ours that nothing reaches is removed: a run may yet commit it."""
     keep_run_days: float = Field(default=30, ge=0)
@@ -208,6 +210,15 @@ class NightjarSettings(BaseSettings):
             raise PydanticCustomError("moved", "{why}", {"why": str(error)}) from None
         return given
 
+    @field_validator("surfaces", mode="before")
+    @classmethod
+    def _are_surfaces(cls, given: object) -> object:
+        try:
+            configured(given if isinstance(given, dict) else {})
+        except ContractError as error:
+            raise PydanticCustomError(_SURFACES, "{why}", {"why": str(error)}) from None
+        return given
+
     @field_validator("home")
     @classmethod
     def _can_be_written(cls, home: Path) -> Path:
@@ -259,6 +270,11 @@ class NightjarSettings(BaseSettings):
             raise UsageError(f"{self.raw}: no such folder of raw files")
         return self.source, self.raw.absolute()
 
+    @cached_property
+    def configured_surfaces(self) -> tuple[Surface, ...]:
+        """Every surface, as the settings have it."""
+        return configured(self.surfaces)
+
     @property
     def training_days(self) -> TrainingDays:
         """Which past days training uses."""
@@ -283,11 +299,7 @@ class NightjarSettings(BaseSettings):
         """The address of a database on the PostgreSQL server, for SQLAlchemy."""
         if self.postgres_url is None:
             raise UsageError("postgres_url is not set")
-        server = make_url(self.postgres_url)
-        address = server.set(drivername=f"postgresql+{driver}", database=database)
-        if driver == "psycopg":
-            address = address.set(query={**_GIVES_UP, **address.query})
-        return address.render_as_string(hide_password=False)
+        return address_of(self.postgres_url, database, driver)
 
     def user_key(self) -> UserKey:
         """The key that user ids are hashed with.
@@ -338,45 +350,30 @@ def read_settings(**given: object) -> NightjarSettings:
     try:
         settings = NightjarSettings(**chosen)  # type: ignore[arg-type]
         if settings.postgres_url is not None:  # pyiceberg looks nowhere else
-            _check_address(settings.postgres_url)
+            if not is_address(settings.postgres_url):
+                raise UsageError(f"{_NOT_VALID}\n  postgres_url: {EXPECTED_ADDRESS}")
             os.environ.setdefault(CATALOGUE_VARIABLE, settings.postgres("nightjar"))
         os.environ.setdefault(START_VARIABLE, str(settings.prefect_start_seconds))
         return settings
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"nightjar.toml: expected TOML in UTF-8, found: {error}") from None
     except ValidationError as error:
-        problems = [
-            (".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, "))
-            for e in error.errors()
-        ]
-        lines = [
-            _renamed(name) if name in RENAMED else f"  {name}: {message}"
-            for name, message in problems
-        ]
+        lines = [line for e in error.errors() for line in _lines_of(e)]
         raise UsageError("\n".join([_NOT_VALID, *lines])) from None
+
+
+def _lines_of(error: ErrorDetails) -> list[str]:
+    """A problem of a setting, by its name; of surfaces, which say which, a line for each."""
+    name, message = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    if name in RENAMED:
+        return [_renamed(name)]
+    if error["type"] == _SURFACES:
+        return [f"  {line}" for line in message.split("\n")]
+    return [f"  {name}: {message}"]
 
 
 def _renamed(name: str) -> str:
     return f"  {name}: is called {RENAMED[name]} now"
-
-
-def _check_address(url: str) -> None:
-    """Refuse an address of which a part of the password would be taken for the host.
-
-    Raises:
-        UsageError: without what it holds, because that may be the password.
-    """
-    try:
-        server = make_url(url)
-        right = server.host is not None and "@" not in server.host
-    except (ArgumentError, ValueError):
-        right = False
-    if not right:
-        raise UsageError(
-            f"{_NOT_VALID}\n  postgres_url: expected "
-            "postgresql://user:password@host:port, with %40 for an @ in the password, %2F for a /, "
-            "%3A for a :"
-        )
 
 
 def configure_libraries(home: Home) -> None:

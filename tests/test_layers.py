@@ -45,7 +45,7 @@ ENVIRONMENT_READERS = {
 
 ROOMS = {
     "flows": (
-        "storage", "settings", "lifecycle", "state", "lake", "release", "engine", "learning",
+        "storage", "database_address", "settings", "lifecycle", "state", "lake", "release", "engine", "learning",
         "monitor", "mapping_check", "planning", "report", "steps", "retention", "top",
         "server", "cli",
     ),

@@ -1,0 +1,108 @@
+"""Surfaces, as they are declared and as settings change them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import ContractError, UsageError
+from contracts.surfaces import SURFACES, configured, mapped_surfaces, missing_tables
+from flows.settings import read_settings
+
+
+def test_settings_change_fields_policy_and_worth_of_a_surface_and_nothing_else() -> None:
+    products, *others = configured(
+        {
+            "products": {
+                "repeats": True,
+                "max_age_days": 30,
+                "sources": ["own", "new"],
+                "worth": {"order": 2},
+                "policy": {"diversity": 0.1, "max_impressions": None},
+            }
+        }
+    )
+    assert (products.repeats, products.max_age_days) == (True, 30)
+    assert products.sources == ("own", "new")
+    assert [o.worth for o in products.outcomes] == [2.0, 0.5, 0.05, 0.02, 0.01]
+    assert (products.policy.diversity, products.policy.max_impressions) == (0.1, None)
+    assert products.policy.filters == SURFACES[0].policy.filters
+    assert tuple(others) == SURFACES[1:]
+
+
+def test_everything_that_is_wrong_with_settings_of_surfaces_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nightjar.toml").write_text(
+        "settle_days = -1\n"
+        "[surfaces.product]\n"
+        "repeats = true\n"
+        "[surfaces.products]\n"
+        "repeat = true\n"
+        "worth.oder = 1\n"
+        "policy = 3\n"
+        "[surfaces.ads]\n"
+        "n_items = 'many'\n"
+        "repeats = 1\n"
+        "[surfaces.posts]\n"
+        "sources = ['own']\n"
+        "horizon_days = 60\n"
+        "[surfaces.people]\n"
+        "policy.diversity = 3\n"
+        "[ranking]\n"
+        "factors = 0\n"
+    )
+    with pytest.raises(UsageError) as error:
+        read_settings()
+    assert str(error.value) == (
+        "the settings are not valid:\n"
+        "  surfaces.product: no such surface, expected one of products, ads, posts, people; did you "
+        "mean products?\n"
+        "  surfaces.products.repeat: no such setting, expected one of repeats, horizon_days, "
+        "learn_every_days, max_age_days, n_items, sources, worth, policy; did you mean repeats?\n"
+        "  surfaces.products.worth.oder: no such event, expected one of order, review, like, click, "
+        "view; did you mean order?\n"
+        "  surfaces.products.policy: expected a table of settings, found 3\n"
+        "  surfaces.ads: repeats: expected bool, found 1\n"
+        "  surfaces.ads: n_items: expected int, found 'many'\n"
+        "  surfaces.posts: sources: own gives no candidates of kind post; learn_every_days: "
+        "expected horizon_days (60) or more, found 30\n"
+        "  surfaces.people: policy: diversity: expected 0 to below 1, found 3.0\n"
+        "  ranking: ranking.factors: expected 1 or more, found 0\n"
+        "  settle_days: Input should be greater than or equal to 0"
+    )
+
+
+def test_the_environment_gives_values_as_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NIGHTJAR_SURFACES__PRODUCTS__REPEATS", "true")
+    monkeypatch.setenv("NIGHTJAR_SURFACES__PRODUCTS__WORTH__ORDER", "2.5")
+    monkeypatch.setenv("NIGHTJAR_SURFACES__PRODUCTS__SOURCES", '["own"]')
+    monkeypatch.setenv("NIGHTJAR_SURFACES__POSTS__MAX_AGE_DAYS", "none")
+    monkeypatch.setenv("NIGHTJAR_RANKING__LEARN_DAYS", "1")
+    settings = read_settings()
+    products, _, posts, _ = settings.configured_surfaces
+    assert (products.repeats, products.outcomes[0].worth, products.sources) == (True, 2.5, ("own",))
+    assert posts.max_age_days is None
+    assert settings.ranking.learn_days == 1
+
+
+def test_a_surface_is_on_where_one_table_of_each_group_that_it_needs_is_mapped() -> None:
+    mapped = {"orders", "engagements"}
+    assert [surface.name for surface in mapped_surfaces(SURFACES, mapped)] == ["products", "ads"]
+    missing = {surface.name: missing_tables(surface, mapped) for surface in SURFACES}
+    assert missing == {"products": (), "ads": (), "posts": ("posts",), "people": ("follows",)}
+
+
+def test_a_surface_without_a_goal_or_of_an_unknown_target_cannot_be_declared() -> None:
+    with pytest.raises(ContractError) as error:
+        replace(SURFACES[0], outcomes=(), target="shop", sources=(), horizon_days=0)
+    assert str(error.value) == (
+        "surface products: target: expected one of item, ad, post, user, found shop; outcomes: "
+        "none is a goal; horizon_days: expected 1 or more, found 0"
+    )
