@@ -222,6 +222,13 @@ _FROM = (
     Column("release_id", "string", "Release that first published the row."),
 )
 
+NO_CANDIDATES = "no candidates"
+TOO_FEW_CANDIDATES = "too few candidates"
+TOO_FEW_LEFT = "too few left by the filters"
+SHORTFALLS = (NO_CANDIDATES, TOO_FEW_CANDIDATES, TOO_FEW_LEFT)
+"""Why a list is shorter than asked: no source gave anything, all of them gave less, or filters left
+out too much."""
+
 REC_LISTS = Table(
     name="rec_lists",
     doc="The list of each known user on each surface, as one row: what a key-value store serves.",
@@ -257,7 +264,13 @@ REC_LISTS = Table(
         ),
         Column("n_capped", "bigint", "Candidates moved down by a cap on category or author.",
                minimum=0),
-        Column("shortfall", "string", "Why there are fewer items than asked.", nullable=True),
+        Column(
+            "shortfall",
+            "string",
+            "Why there are fewer items than asked; null where there are not.",
+            nullable=True,
+            values=SHORTFALLS,
+        ),
         *_FROM,
     ),
 )  # fmt: skip
