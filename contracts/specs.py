@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from contracts.inputs import USER_INPUTS, Inputs
 from contracts.ranking_config import RankingConfig
-from contracts.surfaces import Surface
+from contracts.surfaces import SURFACES, Surface
 from contracts.tasks import Task
 from contracts.train_config import TrainConfig
 
@@ -54,6 +54,9 @@ class JobSpec:
     settle_days: int
     raw: str | None = None
     """The raw folder, where lookups may lie that are not beside the mapping; None: they all are."""
+    surfaces: tuple[Surface, ...] = SURFACES
+    """Every surface, as the settings have it."""
+    ranking: RankingConfig = field(default_factory=RankingConfig)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ def main() -> int:
             UserKey(os.environ.get("NIGHTJAR_KEY", "").encode()),
             spec.settle_days,
             spec.known_until,
+            spec.surfaces,
+            spec.ranking,
         )
         with tempfile.TemporaryDirectory() as scratch:
             result = run_job(

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from pyspark.sql import DataFrame
 
+from contracts.ranking_config import RankingConfig
+from contracts.surfaces import SURFACES, Surface, mapped_surfaces
 from contracts.table import Table
 from jobs.mapping.sources import SourceMapping
 from jobs.values.user_key import UserKey
@@ -46,6 +48,14 @@ class Settings:
     """Days after a label's window in which late rows may still land."""
     known_until: date = date.max
     """A midnight: labels use what landed before it."""
+    surfaces: tuple[Surface, ...] = SURFACES
+    """Every surface, as the settings have it; those are on whose tables the mapping has."""
+    ranking: RankingConfig = field(default_factory=RankingConfig)
+
+    @property
+    def mapped_surfaces(self) -> tuple[Surface, ...]:
+        """The surfaces that are on."""
+        return mapped_surfaces(self.surfaces, self.mapping.mapped_tables)
 
 
 @dataclass(frozen=True)

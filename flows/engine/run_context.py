@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+from contracts.surfaces import SURFACES, Surface, mapped_surfaces, missing_tables
 from contracts.tasks import TASKS, Task, enabled_tasks, lacking
 from flows.settings import NightjarSettings
 from jobs.mapping.sources import SourceMapping
@@ -31,12 +32,38 @@ class RunContext:
     @property
     def job_settings(self) -> Settings:
         """What Spark's jobs need to know besides data and days."""
-        return Settings(self.mapping, self.key, self.settings.settle_days, self.as_of)
+        settings = self.settings
+        return Settings(
+            self.mapping,
+            self.key,
+            settings.settle_days,
+            self.as_of,
+            settings.configured_surfaces,
+            settings.ranking,
+        )
 
     @property
     def process_folder(self) -> Path:
         """Where processes that the run starts leave specs, reports and logs."""
         return self.settings.home_folder.process_folder(self.run_id)
+
+    @property
+    def surfaces(self) -> tuple[Surface, ...]:
+        """Surfaces whose tables the mapping has; none where nights leave recommendations out."""
+        if self.settings.no_recommendations:
+            return ()
+        return mapped_surfaces(self.settings.configured_surfaces, self.mapping.mapped_tables)
+
+    @property
+    def surfaces_off(self) -> dict[str, str]:
+        """Surfaces that are switched off, and why."""
+        if self.settings.no_recommendations:
+            return dict.fromkeys((s.name for s in SURFACES), "no_recommendations is set")
+        return {
+            surface.name: f"no source for {', '.join(lacks)}"
+            for surface in self.settings.configured_surfaces
+            if (lacks := missing_tables(surface, self.mapping.mapped_tables))
+        }
 
     @property
     def tasks(self) -> tuple[Task, ...]:
