@@ -220,7 +220,10 @@ class RetrieveDay:
 
 @dataclass(frozen=True)
 class RetrieveSpec(Spec):
-    """Fit retrieval models as of days, and write what they retrieve for each user."""
+    """Fit retrieval models as of days, and write what they retrieve for each user.
+
+    `models.ranking.retrieve:retrieve_days` reports `days`, of each its `rows`.
+    """
 
     command: ClassVar[str] = "retrieve"
 
@@ -272,7 +275,11 @@ class RankDay:
 
 @dataclass(frozen=True)
 class RankSpec(Spec):
-    """Fit rankers as of days, and write every user's lists."""
+    """Fit rankers as of days, and write every user's lists.
+
+    `models.ranking.rank:rank_days` reports `days`: of each its `rows`, the `paths` written, and by
+    surface `surfaces`, what was learnt and why.
+    """
 
     command: ClassVar[str] = "rank"
 
@@ -308,7 +315,10 @@ class RecOutcomesDay:
 
 @dataclass(frozen=True)
 class RecOutcomesSpec(Spec):
-    """Compare released recommendations with what then happened."""
+    """Compare released recommendations with what then happened.
+
+    `models.ranking.outcomes:compare_days` reports `days`, of each its rows of `rec_outcomes`.
+    """
 
     command: ClassVar[str] = "rec_outcomes"
 

@@ -9,6 +9,7 @@ from datetime import date
 import pytest
 
 from contracts.errors import ContractError
+from contracts.ranking_config import RankingConfig
 from contracts.spec_json import decode, encode
 from contracts.specs import (
     DatasetSpec,
@@ -16,6 +17,13 @@ from contracts.specs import (
     JobSpec,
     LateDataSpec,
     MlflowRunSpec,
+    RankDay,
+    RankInputs,
+    RankSpec,
+    RecOutcomesDay,
+    RecOutcomesSpec,
+    RetrieveDay,
+    RetrieveSpec,
     ScoreboardDay,
     ScoreboardSpec,
     ScoreDay,
@@ -26,6 +34,7 @@ from contracts.specs import (
     TrainSpec,
     TuneSpec,
 )
+from contracts.surfaces import SURFACES
 from contracts.train_config import TrainConfig
 
 DAY = date(2025, 6, 1)
@@ -44,6 +53,10 @@ TRAIN = TrainSpec(
     ),
 )
 SCORE = ScoreDay(("f.parquet",), DAY, None, "r1", "s.parquet", "scratch", withheld={"a": "why"})
+BEFORE = RankInputs(date(2025, 5, 2), ("i",), ("h",), ("p",), ("c",), ("r",), ("f",))
+RANK = RankDay(
+    replace(BEFORE, as_of=DAY), (BEFORE,), ("n",), "m", None, "out", "r1", "l.parquet", "scratch"
+)
 SPECS = (
     TRAIN,
     replace(TRAIN, run=None, first_as_of={}, champion="m", checkpoints="c", single_task_twins=True),
@@ -53,6 +66,12 @@ SPECS = (
     LateDataSpec(("was",), ("now",), ("l",), ("purchase_7d",)),
     ExplainSpec("row", ("b",), "m", {"a": "why"}, n=5),
     TuneSpec(TRAIN, "sqlite:///tune.db", "name", 60.0, 10),
+    RetrieveSpec(SURFACES, (RetrieveDay(DAY, ("i",), ("h",), "r.parquet"),), RankingConfig(), 2),
+    RankSpec(SURFACES, (RANK, replace(RANK, model=None, champion="c")), RankingConfig(factors=8)),
+    RecOutcomesSpec(
+        SURFACES,
+        (RecOutcomesDay(DAY, ("l",), ("i",), ("h",), ("p",), ("f",), ("n",), ("products",)),),
+    ),
 )
 
 
