@@ -8,9 +8,11 @@ from __future__ import annotations
 from contracts.errors import ContractError
 from contracts.source_table import SourceTable
 from contracts.source_tables.account_events import ACCOUNT_EVENTS
+from contracts.source_tables.blocks import BLOCKS
 from contracts.source_tables.engagements import ENGAGEMENTS
 from contracts.source_tables.follows import FOLLOWS
 from contracts.source_tables.fraud_marks import FRAUD_MARKS
+from contracts.source_tables.impressions import IMPRESSIONS
 from contracts.source_tables.items import ITEMS
 from contracts.source_tables.orders import ORDERS
 from contracts.source_tables.posts import POSTS
@@ -27,6 +29,8 @@ CLEAN_TABLES: tuple[SourceTable, ...] = (
     FOLLOWS,
     ACCOUNT_EVENTS,
     FRAUD_MARKS,
+    IMPRESSIONS,
+    BLOCKS,
 )
 """In the order in which their measures become features: a new one goes last."""
 

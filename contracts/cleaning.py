@@ -44,10 +44,13 @@ class Words:
 
 @dataclass(frozen=True)
 class WholeNumber:
-    """A whole number; `2.0` is one. As a check: it is one, from 1 to `maximum`."""
+    """A whole number; `2.0` is one. As a check: it is one, from `minimum` to `maximum`."""
 
     column: str
     maximum: int
+    minimum: int = 1
+    optional: bool = False
+    """Whether it may be missing."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class TrueOrFalse:
     """True or false, however it is written. As a check: it is one of them."""
 
     column: str
+    optional: bool = False
+    """Whether it may be missing."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,8 @@ class Attributes:
 
 @dataclass(frozen=True)
 class Amount:
-    """`amount_minor`: an amount in major units of the field `currency`, in minor units of the
-    reporting one. As a check: there is a rate for it, and it is exact."""
+    """An amount in major units of the field `currency`, in minor units of the reporting one. As a
+    check: there is a rate for it, and it is exact."""
 
     field: str
     unit_price: str | None = None
@@ -103,6 +108,7 @@ class Amount:
     """The column with which a price of one unit is multiplied."""
     where: str | None = None
     """SQL: rows that have one; None is all."""
+    column: str = "amount_minor"
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,26 @@ class Thing:
 
 
 @dataclass(frozen=True)
+class Interaction:
+    """Something that a row says its user did with what can be recommended, or was shown: it counts
+    in `interactions`. Rows without a user, a time or a target count for none."""
+
+    event: str
+    """SQL, as is all but `target`: what was done, one of `INTERACTION_EVENTS`."""
+    kind: str
+    """What it was done with, one of `TARGETS`."""
+    target: str
+    """The column that names it."""
+    where: str | None = None
+    """Rows that say one; None is all."""
+    units: str = "0"
+    amount_minor: str = "0"
+    stars: str = "0"
+    position: str = "0"
+    """The place at which it was shown, from 1; 0 where it is not known."""
+
+
+@dataclass(frozen=True)
 class Event:
     """What a row is in the sequence of a user's events."""
 
@@ -126,6 +146,7 @@ class SourceTable(Table):
     received: tuple[Measure, ...] = ()
     """Of what others did to the user, or to the user's posts."""
     things: tuple[Thing, ...] = ()
+    interactions: tuple[Interaction, ...] = ()
     item_measures: tuple[ItemMeasure, ...] = ()
     """Of the rows that say an item: those of its thing `item`."""
     item_mean: ItemMean | None = None
@@ -149,6 +170,7 @@ class SourceTable(Table):
         if self.event is not None:
             columns["its event's id"] = self.event.id
         columns |= {f"its thing {thing.kind}": thing.column for thing in self.things}
+        columns |= {f"its interaction {i.event}": i.target for i in self.interactions}
         if self.item_mean is not None:
             columns["its item mean"] = self.item_mean.column
             columns["what its item mean is of"] = "item_id"
@@ -190,8 +212,6 @@ class SourceTable(Table):
 
 def _column_of(rule: ColumnRule) -> str:
     match rule:
-        case Amount():
-            return "amount_minor"
         case Time():
             return rule.name
         case _:

@@ -50,8 +50,8 @@ ROOMS = {
         "server", "cli",
     ),
     "jobs": (
-        "values", "mapping", "spark", "landing", "cleaning", "features", "one_pass", "market",
-        "top",
+        "values", "mapping", "spark", "landing", "cleaning", "features", "candidates", "one_pass",
+        "market", "top",
     ),
     "models": (
         "distributed", "progress", "data", "network", "trees", "artifact", "training", "evaluation", "ranking",

@@ -19,6 +19,7 @@ from contracts.source_table import (
     OCCURRED_AT,
     Event,
     Field,
+    Interaction,
     ItemMeasure,
     Measure,
     SourceTable,
@@ -160,6 +161,14 @@ ENGAGEMENTS = SourceTable(
     things=(
         Thing("item", "target_id", "target_kind = 'item'"),
         Thing("counterpart", "target_id", "target_kind = 'user'"),
+    ),
+    interactions=(
+        Interaction(
+            f"if(verb = 'view' and {_AD}, 'impression', verb)",
+            "target_kind",
+            "target_id",
+            "verb <> 'search' and target_kind is not null",
+        ),
     ),
     item_measures=(ItemMeasure("n_engagements", "Engagements with it", "1"),),
 )

@@ -18,6 +18,7 @@ from contracts.source_table import (
     USER_KEY,
     Event,
     Field,
+    Interaction,
     Measure,
     SourceTable,
     Thing,
@@ -103,4 +104,5 @@ FOLLOWS = SourceTable(
         ),
     ),
     things=(Thing("counterpart", "followed_key", "kind = 'follow'"),),
+    interactions=(Interaction("kind", "'user'", "followed_key"),),
 )

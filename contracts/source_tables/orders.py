@@ -19,6 +19,7 @@ from contracts.source_table import (
     USER_KEY,
     Event,
     Field,
+    Interaction,
     ItemMeasure,
     Measure,
     SourceTable,
@@ -145,5 +146,10 @@ ORDERS = SourceTable(
         ),
     ),
     things=(Thing("order", "order_id", _BOUGHT), Thing("item", "item_id", _BOUGHT)),
+    interactions=(
+        Interaction(
+            "'order'", "'item'", "item_id", _BOUGHT, units="quantity", amount_minor="amount_minor"
+        ),
+    ),
     item_measures=(ItemMeasure("n_order_lines", "Lines that ordered it", "1"),),
 )

@@ -7,6 +7,7 @@ from contracts.cleaning import (
     KeyedId,
     KeyedUser,
     Required,
+    Text,
     Time,
     Words,
 )
@@ -31,6 +32,7 @@ POSTS = SourceTable(
         Column("post_id", "string", "The post: a keyed hash."),
         USER_KEY,
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
+        Column("category_id", "string", "What it is about.", nullable=True),
         OCCURRED_AT,
         LANDED_ON,
     ),
@@ -41,6 +43,7 @@ POSTS = SourceTable(
             "the user, as the source names them; leaves this stage as `user_key` only",
         ),
         Field("text", "its text", required=False),
+        Field("category_id", "what it is about, such as a topic or channel", required=False),
         Field("occurred_at", "when it happened"),
     ),
     cleaning=Cleaning(
@@ -49,6 +52,7 @@ POSTS = SourceTable(
             KeyedId("post_id", "post"),
             KeyedUser("user_key", "user_id"),
             Words("text"),
+            Text("category_id"),
             Time(),
         ),
         checks=(Required("user_id"), Required("post_id"), Time()),

@@ -20,6 +20,7 @@ from contracts.source_table import (
     USER_KEY,
     Event,
     Field,
+    Interaction,
     ItemMean,
     ItemMeasure,
     Measure,
@@ -114,6 +115,7 @@ REVIEWS = SourceTable(
     ),
     item_mean=ItemMean("stars", usual=4, weight=2),
     things=(Thing("item", "item_id"),),
+    interactions=(Interaction("'review'", "'item'", "item_id", stars="stars"),),
     item_measures=(
         ItemMeasure("n_reviews", "Reviews of it", "1"),
         ItemMeasure("sum_stars", "Sum of the stars of its reviews", "stars"),

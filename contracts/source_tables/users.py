@@ -9,6 +9,7 @@ from contracts.cleaning import (
     Required,
     Text,
     Time,
+    WholeNumber,
 )
 from contracts.source_table import (
     LANDED_ON,
@@ -18,6 +19,10 @@ from contracts.source_table import (
     SourceTable,
 )
 from contracts.table import Column
+
+MIN_BIRTH_YEAR, MAX_BIRTH_YEAR = 1900, 2100
+
+_BIRTH_YEAR = WholeNumber("birth_year", MAX_BIRTH_YEAR, minimum=MIN_BIRTH_YEAR, optional=True)
 
 USERS = SourceTable(
     name="users",
@@ -30,6 +35,15 @@ USERS = SourceTable(
         USER_KEY,
         Column("country", "string", "Country, as the source writes it, trimmed.", nullable=True),
         Column("signed_up_at", "timestamp", "When the account was made, UTC.", nullable=True),
+        Column(
+            "birth_year",
+            "bigint",
+            "Year of birth: what has a minimum age is recommended to those who are old enough. No "
+            "feature is made of it.",
+            nullable=True,
+            minimum=MIN_BIRTH_YEAR,
+            maximum=MAX_BIRTH_YEAR,
+        ),
         Column(
             "attributes",
             "array<string>",
@@ -47,6 +61,11 @@ USERS = SourceTable(
         ),
         Field("country", "country", required=False),
         Field("signed_up_at", "when the account was made", required=False),
+        Field(
+            "birth_year",
+            "year of birth, four digits; only asked for by items with a `min_age`",
+            required=False,
+        ),
         Field("occurred_at", "when it happened"),
     ),
     cleaning=Cleaning(
@@ -55,12 +74,14 @@ USERS = SourceTable(
             KeyedUser("user_key", "user_id"),
             Text("country"),
             Time("signed_up_at"),
+            _BIRTH_YEAR,
             Attributes("attributes"),
             Time(),
         ),
         checks=(
             Required("user_id"),
             Time("signed_up_at", optional=True),
+            _BIRTH_YEAR,
             Attributes("attributes"),
             Time(from_ever=True),
         ),

@@ -152,7 +152,8 @@ def tiles_of(mapping: SourceMapping) -> tuple[str, ...]:
     of_users = tuple(TILES[table.name].name for table in mapped if table.event is not None)
     things = ("user_item_days",) if any(table.things for table in mapped) else ()
     of_items = ("item_days",) if any(table.item_measures for table in mapped) else ()
-    return (*of_users, *things, *of_items)
+    done = ("interactions",) if any(table.interactions for table in mapped) else ()
+    return (*of_users, *things, *of_items, *done)
 
 
 def backfill(

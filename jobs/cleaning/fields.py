@@ -191,10 +191,11 @@ class Amount:
     """The column that it is multiplied by."""
     where: Column | None = None
     """Rows that have one; all, if it is not said."""
+    column: str = "amount_minor"
 
     @property
     def derive(self) -> tuple[tuple[str, Column], ...]:
-        """`_number`, `_price`, `_rate`, `_exact`, `_beyond` and `amount_minor`."""
+        """`_number`, `_price`, `_rate`, `_exact`, `_beyond` and the amount in minor units."""
         rates = F.create_map(
             *(
                 part
@@ -216,7 +217,7 @@ class Amount:
             ("_rate", F.try_element_at(rates, text_id("currency"))),
             ("_exact", exact),
             ("_beyond", F.col("_exact") % F.col("_rate.unit")),
-            ("amount_minor", valued if self.where is None else F.when(self.where, valued)),
+            (self.column, valued if self.where is None else F.when(self.where, valued)),
         )
 
     @property
@@ -236,7 +237,7 @@ class Amount:
             Check(f"{self.name}: below 0", F.col("_price") < 0),
             missing("currency"),
             Check("currency: no rate for it", F.col("_rate").isNull()),
-            Check(f"{self.name}: too large", F.col("amount_minor").isNull()),
+            Check(f"{self.name}: too large", F.col(self.column).isNull()),
             Check(
                 f"{self.name}: finer than a minor unit",
                 (text_id("currency") == reporting) & (off > tolerance),

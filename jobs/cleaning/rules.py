@@ -63,17 +63,17 @@ def _checks(rule: cleaning.Check, table: SourceTable, given: Context) -> Iterato
             yield one_of(field, table)
         case cleaning.Fails(reason, sql):
             yield Check(reason, F.expr(sql))
-        case cleaning.WholeNumber(column, maximum):
-            yield missing(column)
-            yield Check(f"{column}: not a whole number", F.col(column).isNull())
-            yield Check(f"{column}: not above 0", F.col(column) < 1)
-            yield Check(f"{column}: above {maximum:,}", F.col(column) > maximum)
+        case cleaning.WholeNumber():
+            yield from _whole_number_checks(rule)
         case cleaning.Stars(column):
             yield missing(column)
             yield from _stars_checks(column, given)
-        case cleaning.TrueOrFalse(column):
-            yield missing(column)
-            yield Check(f"{column}: not true or false", F.col(column).isNull())
+        case cleaning.TrueOrFalse(column, optional):
+            if not optional:
+                yield missing(column)
+            yield Check(
+                f"{column}: not true or false", text_id(column).isNotNull() & F.col(column).isNull()
+            )
         case cleaning.Time(field, _, optional, from_ever):
             yield from time_checks(field, optional, rule.name, from_ever)
         case cleaning.Attributes(column):
@@ -91,8 +91,18 @@ def _amount(rule: cleaning.Amount, given: Context) -> Amount:
     """The amount, or the price of one unit where that is what the source says."""
     where = None if rule.where is None else F.expr(rule.where)
     if rule.unit_price is None or given.line_totals:
-        return Amount(rule.field, given, where=where)
-    return Amount(rule.unit_price, given, times=rule.units, where=where)
+        return Amount(rule.field, given, where=where, column=rule.column)
+    return Amount(rule.unit_price, given, times=rule.units, where=where, column=rule.column)
+
+
+def _whole_number_checks(rule: cleaning.WholeNumber) -> Iterator[Check]:
+    name, number = rule.column, F.col(rule.column)
+    if not rule.optional:
+        yield missing(name)
+    yield Check(f"{name}: not a whole number", text_id(name).isNotNull() & number.isNull())
+    below = "not above 0" if rule.minimum == 1 else f"below {rule.minimum}"
+    yield Check(f"{name}: {below}", number < rule.minimum)
+    yield Check(f"{name}: above {rule.maximum:,}", number > rule.maximum)
 
 
 def attributes() -> Column:

@@ -57,7 +57,7 @@ def test_a_clean_table_is_found_by_its_name() -> None:
         clean_table_named("refunds")
     assert str(error.value) == (
         "clean table 'refunds': expected one of orders, users, items, engagements, posts, reviews, "
-        "follows, account_events, fraud_marks"
+        "follows, account_events, fraud_marks, impressions, blocks"
     )
 
 

@@ -188,11 +188,11 @@ def added(module: str, mapping: str, folder: Path, *layers: str) -> None:
     (folder / "contracts/source_tables/support_tickets.py").write_text(module)
     listed = folder / "contracts/clean_tables.py"
     text = listed.read_text()
-    last = "    FRAUD_MARKS,\n)"
+    last = "    BLOCKS,\n)"
     assert text.count(last) == 1
     first_import = "from contracts.source_tables.users import USERS\n"
     listed.write_text(
-        text.replace(last, "    FRAUD_MARKS,\n    SUPPORT_TICKETS,\n)").replace(
+        text.replace(last, "    BLOCKS,\n    SUPPORT_TICKETS,\n)").replace(
             first_import,
             "from contracts.source_tables.support_tickets import SUPPORT_TICKETS\n" + first_import,
         )

@@ -82,6 +82,7 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
             "post_id": f"p{i}",
             "user_key": rng.choice(users[:3]),
             "text": rng.choice([None, " ".join(rng.choices(words, k=rng.randint(1, 9)))]),
+            "category_id": None,
             **times(),
         }
         for i in range(60)
@@ -145,6 +146,7 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
             "user_key": u,
             "country": rng.choice(["DE", "FR", None]),
             "signed_up_at": None,
+            "birth_year": None,
             "attributes": rng.choice([None, ["age=30"], ["age=40", "band=low"]]),
             **t,
         }
@@ -152,7 +154,15 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
         for t in _versions(times)
     ]
     world.rows["items"] = [
-        {"item_id": i, "category_id": rng.choice(["c1", "c2", None]), "title": None, **t}
+        {
+            "item_id": i,
+            "category_id": rng.choice(["c1", "c2", None]),
+            "title": None,
+            "price_minor": None,
+            "available": None,
+            "min_age": None,
+            **t,
+        }
         for i in [*items[:-1], "never-met"]
         for t in _versions(times)
     ]
