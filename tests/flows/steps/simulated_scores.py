@@ -68,12 +68,14 @@ def outcome_of(night: Run) -> Outcome:
     )
 
 
+_OF_TASKS = [t.name for t in CLEAN_TABLES if t.name not in ("impressions", "blocks")]
 SETS = tuple(
     frozenset(mapped)
-    for size in range(1, len(CLEAN_TABLES) + 1)
-    for mapped in itertools.combinations([table.name for table in CLEAN_TABLES], size)
+    for size in range(1, len(_OF_TASKS) + 1)
+    for mapped in itertools.combinations(_OF_TASKS, size)
 )
-"""Every set of tables that a mapping may fill, the smallest first."""
+"""Every set of tables that a mapping may fill, the smallest first, but for those that only
+recommendations ask about."""
 
 
 def whole(tables: frozenset[str]) -> frozenset[str]:
