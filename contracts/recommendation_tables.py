@@ -319,6 +319,9 @@ RECOMMENDATIONS = Table(
     ),
 )
 
+OUTCOME_METHODS = ("published", "popular", "own")
+"""What outcomes are compared of."""
+
 REC_OUTCOMES = Table(
     name="rec_outcomes",
     doc="How recommendations did against what then happened, once it is known; beside what was "
@@ -334,7 +337,7 @@ REC_OUTCOMES = Table(
             "string",
             "`published`: the released lists; `popular`: decayed popularity; `own`: the user's own "
             "repeats.",
-            values=("published", "popular", "own"),
+            values=OUTCOME_METHODS,
         ),
         Column("ranker_id", "string", "What ranked the lists."),
         Column("release_id", "string", "Release that first published them."),
@@ -343,12 +346,23 @@ REC_OUTCOMES = Table(
                maximum=1),
         Column("low", "double", "2.5th percentile over resampled users."),
         Column("high", "double", "97.5th percentile over resampled users."),
+        Column(
+            "gain",
+            "double",
+            "By how much the published lists are better than the method's on the same users, mean "
+            "difference of nDCG@10; null of the published ones.",
+            nullable=True,
+        ),
+        Column("gain_low", "double", "2.5th percentile over resampled users.", nullable=True),
+        Column("gain_high", "double", "97.5th percentile over resampled users.", nullable=True),
         Column("recall20", "double", "Mean share of the relevant items in the first 20.", minimum=0,
                maximum=1),
         Column("hit10", "double", "Share of users with a relevant item in the first 10.", minimum=0,
                maximum=1),
         Column("coverage10", "double", "Share of what can be shown that is in a first 10.",
                minimum=0, maximum=1),
+        Column("gini10", "double", "How unevenly the first 10 are shared out over all items: 0 if "
+               "each has as many, 1 if one has all.", minimum=0, maximum=1),
         Column("novelty10", "double", "Mean of -log2 of the share of users who had each item.",
                minimum=0),
         Column("share_new10", "double", "Share of them first known in the 30 days before.",
@@ -356,8 +370,9 @@ REC_OUTCOMES = Table(
         Column(
             "ips_value10",
             "double",
-            "Mean worth of what then happened with the first 10, each weighted by the inverse of "
-            "its logged propensity (self-normalised); null where none was logged.",
+            "Mean worth of what then happened with those of the method's first 10 that are among "
+            "the first 10 published, each weighted by the inverse of its logged propensity "
+            "(self-normalised), over all users; null where none was logged or none is the same.",
             nullable=True,
             minimum=0,
         ),

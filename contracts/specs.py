@@ -305,7 +305,6 @@ class RecOutcomesDay:
     lists: tuple[str, ...]
     items: tuple[str, ...]
     histories: tuple[str, ...]
-    popular: tuple[str, ...]
     user_features: tuple[str, ...]
     interactions: tuple[str, ...]
     """Files of `interactions` that may hold what happened in the windows from the day on."""

@@ -19,17 +19,22 @@ RESAMPLES = 2000
 """Resampled sets of users, of an interval."""
 
 
+def is_pair(rows: Array, places: Array, users: Array, items: Array, n_items: int) -> Array:
+    """Of users `rows` and items `places`, broadcast against each other, whether they are one of the
+    pairs of `users` and `items` (R,); `NO_ITEM` never is."""
+    pairs = np.sort(users.astype(np.int64) * n_items + items)
+    asked = np.where(places == NO_ITEM, -1, rows.astype(np.int64) * n_items + places)
+    if not len(pairs):
+        return np.zeros(asked.shape, dtype=bool)
+    at = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
+    found: Array = pairs[at] == asked
+    return found
+
+
 def hits(lists: Array, users: Array, items: Array, n_items: int) -> Array:
     """(U, K) whether what stands at each place of lists (U, K) was relevant, given the pairs (R,)
     of `users` and `items` that were, each once."""
-    relevant = np.sort(users.astype(np.int64) * n_items + items)
-    rows = np.arange(len(lists), dtype=np.int64)[:, None]
-    shown = np.where(lists == NO_ITEM, -1, rows * n_items + lists)
-    if not len(relevant):
-        return np.zeros(lists.shape, dtype=bool)
-    at = np.minimum(np.searchsorted(relevant, shown), len(relevant) - 1)
-    found: Array = relevant[at] == shown
-    return found
+    return is_pair(np.arange(len(lists))[:, None], lists, users, items, n_items)
 
 
 def n_relevant(users: Array, n_users: int) -> Array:

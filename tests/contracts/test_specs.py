@@ -70,7 +70,7 @@ SPECS = (
     RankSpec(SURFACES, (RANK, replace(RANK, model=None, champion="c")), RankingConfig(factors=8)),
     RecOutcomesSpec(
         SURFACES,
-        (RecOutcomesDay(DAY, ("l",), ("i",), ("h",), ("p",), ("f",), ("n",), ("products",)),),
+        (RecOutcomesDay(DAY, ("l",), ("i",), ("h",), ("f",), ("n",), ("products",)),),
     ),
 )
 
