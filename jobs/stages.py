@@ -51,6 +51,7 @@ from jobs.features.user_days import (
 from jobs.features.user_features import user_features
 from jobs.features.user_state import user_state
 from jobs.one_pass.features import features_in_one_pass
+from jobs.recommendation_stages import RECOMMENDATION_JOBS
 from jobs.source_table_stages import clean_job, tiles_job
 from jobs.stage import Inputs, Job, Output, Process, Read, Settings, Stage
 
@@ -288,6 +289,7 @@ SPARK_JOBS: tuple[Job, ...] = (
         writes=(EXAMPLES,),
         compute=_examples,
     ),
+    *RECOMMENDATION_JOBS,
 )
 
 

@@ -1,0 +1,1 @@
+"""Candidates by counting."""

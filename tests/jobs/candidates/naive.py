@@ -1,0 +1,255 @@
+"""The sources of candidates, written as plainly as can be, to compare the clever ones with.
+
+A suggestion is (source, item, score, reason); each source gives those of one user.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+from contracts.surfaces import Surface
+from jobs.candidates import follow_walks, followed_authors, interests, same_tastes, together
+from jobs.candidates.rec_candidates import COUNTED
+from tests.jobs.candidates.worlds import ARRAYS, World, day_number
+
+ONE = 2**20
+Suggestion = tuple[str, str, int, str]
+
+
+def fixed(value: float) -> int:
+    return math.floor(value * float(ONE) + 0.5)
+
+
+class Day:
+    """What is known as of one midnight, of one fold where it matters."""
+
+    def __init__(self, world: World, as_of: date, surfaces: Iterable[Surface]) -> None:
+        self.as_of, self.today = as_of, day_number(as_of)
+        self.surfaces = {surface.name: surface for surface in surfaces}
+        self.items: dict[str, dict[str, Any]] = defaultdict(dict)
+        for row in world.items:
+            if row["as_of"] == as_of:
+                self.items[row["surface"]][row["item_id"]] = row
+        self.histories: dict[tuple[str, int], dict[str, dict[str, Any]]] = defaultdict(dict)
+        for row in world.histories:
+            if row["as_of"] == as_of:
+                self.histories[row["surface"], row["fold"]][row["user_key"]] = {
+                    item_id: {of: row[name][n] for name, of, _ in ARRAYS}
+                    for n, item_id in enumerate(row["item_ids"])
+                }
+
+    def shown(self, surface: str) -> dict[str, dict[str, Any]]:
+        return {i: row for i, row in self.items[surface].items() if row["available"]}
+
+    def of_target(self, target: str) -> list[str]:
+        return [name for name, surface in self.surfaces.items() if surface.target == target]
+
+    def edges(self, surface: str, fold: int) -> dict[tuple[str, str], int]:
+        """Who follows whom, and the signal between them."""
+        return {
+            (user, other): entry["signal"]
+            for user, entries in self.histories[surface, fold].items()
+            for other, entry in entries.items()
+            if entry["owned"] and user != other
+        }
+
+    def hidden(self, surface: str, user: str, fold: int) -> set[str]:
+        entries = self.histories[surface, fold][user]
+        repeats = self.surfaces[surface].repeats
+        out = {i for i, e in entries.items() if e["blocked"] or (e["owned"] and not repeats)} | {
+            user
+        }
+        blocked = {user}
+        for people in self.of_target("user"):
+            theirs = self.histories[people, 0].get(user, {})
+            blocked |= {other for other, entry in theirs.items() if entry["blocked"]}
+        return out | {i for i, row in self.items[surface].items() if row["author_key"] in blocked}
+
+
+def recent(entries: dict[str, dict[str, Any]], n: int) -> dict[str, dict[str, Any]]:
+    liked = {i: e for i, e in entries.items() if not e["blocked"] and e["signal"] > 0}
+    return {i: liked[i] for i in sorted(liked, key=lambda i: (-liked[i]["signal"], i))[:n]}
+
+
+def own(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    declared = day.surfaces[surface]
+    strength = float(ONE * max(declared.signals[goal] for goal in declared.goals))
+    for i, e in day.histories[surface, fold][user].items():
+        if e["n_days"] and not e["blocked"] and i in day.shown(surface):
+            due = 1.0
+            if e["gap"] > 0 and e["last_day"] != -1:
+                due = min(1.0, (day.today - e["last_day"] + declared.horizon_days) / e["gap"])
+            popularity = math.sqrt(1.0 + day.shown(surface)[i]["n_users_30d"])
+            score = e["n_days"] * (1 + e["signal"] / strength) * popularity * due
+            yield "own", i, fixed(score), ""
+
+
+def similarities(day: Day, surface: str, fold: int) -> dict[str, dict[str, int]]:
+    sums: Counter[tuple[str, str]] = Counter()
+    for entries in day.histories[surface, fold].values():
+        met = recent(entries, together.MAX_OWN)
+        for i, e in met.items():
+            for j, f in met.items():
+                weight = 1 / math.sqrt(len(met))
+                first, second = (e, f) if i <= j else (f, e)
+                recency = [
+                    1.0 if x["last_day"] == -1 else 30 / (30 + day.today - x["last_day"])
+                    for x in (first, second)
+                ]
+                sums[i, j] += fixed(weight * recency[0] * recency[1])
+    out: dict[str, dict[str, int]] = defaultdict(dict)
+    for (i, j), n in sums.items():
+        if i != j and j in day.shown(surface):
+            cosine = n / (math.sqrt(sums[i, i]) * math.sqrt(sums[j, j]))
+            damped = math.sqrt(math.sqrt(math.sqrt(math.sqrt(sums[j, j] / ONE))))
+            out[i][j] = fixed(cosine * damped)
+    return {i: most(scores, together.MAX_NEIGHBOURS) for i, scores in out.items()}
+
+
+def most(scores: dict[str, int], n: int) -> dict[str, int]:
+    return {i: scores[i] for i in sorted(scores, key=lambda i: (-scores[i], i))[:n]}
+
+
+def goes_together(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    similar = similarities(day, surface, fold)
+    for i, e in recent(day.histories[surface, fold][user], together.MAX_OWN).items():
+        for j, score in similar.get(i, {}).items():
+            yield "together", j, fixed(score * math.sqrt(e["signal"] / ONE) / ONE), i
+
+
+def of_interest(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    liked: Counter[str] = Counter()
+    for i, e in day.histories[surface, fold][user].items():
+        category = day.items[surface][i]["category_id"]
+        if category is not None and not e["blocked"] and e["signal"] > 0:
+            liked[category] += e["signal"]
+    total = sum(liked.values())
+    for category, signal in most(liked, interests.MAX_CATEGORIES).items():
+        inside = {i: r for i, r in day.shown(surface).items() if r["category_id"] == category}
+        popular = sorted(inside, key=lambda i: (-inside[i]["popularity_10d"], i))
+        new = sorted(inside, key=lambda i: (-inside[i]["first_day"], i))
+        scores = {i: fixed(1 / (min(popular.index(i), new.index(i)) + 1)) for i in inside}
+        for i, score in most(scores, interests.MAX_ITEMS).items():
+            yield "interests", i, math.floor(score * (signal / total) + 0.5), category
+
+
+def by_authors(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    for people in day.of_target("user"):
+        follows = {b: s for (a, b), s in day.edges(people, 0).items() if a == user}
+        for author, signal in most(follows, followed_authors.MAX_AUTHORS).items():
+            posts = {i: r for i, r in day.shown(surface).items() if r["author_key"] == author}
+            newest = sorted(posts, key=lambda i: (-posts[i]["first_day"], i))
+            for i in newest[: followed_authors.MAX_POSTS]:
+                age = day.today - posts[i]["first_day"]
+                score = fixed(3 / (3 + age) * math.sqrt(1.0 + posts[i]["n_users_30d"]))
+                score = math.floor(score * math.sqrt(1 + signal / ONE) + 0.5)
+                yield "followed_authors", i, score, author
+
+
+def follow_back(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    for (a, b), signal in day.edges(surface, fold).items():
+        if b == user and a in day.shown(surface):
+            yield "follows_back", a, 1 + signal, ""
+
+
+def next_to(edges: dict[tuple[str, str], int], user: str) -> Counter[str]:
+    return Counter([b for a, b in edges if a == user] + [a for a, b in edges if b == user])
+
+
+def friends(edges: dict[tuple[str, str], int], user: str) -> dict[str, int]:
+    close = {
+        friend: fixed(n / math.sqrt(len(next_to(edges, friend))))
+        for friend, n in next_to(edges, user).items()
+    }
+    return most(close, follow_walks.MAX_FRIENDS)
+
+
+def whom(day: Day, surface: str, fold: int, friend: str) -> list[str]:
+    """Whom a friend suggests: the most followed of those whom the friend follows."""
+    edges = day.edges(surface, fold)
+    n_followers = Counter(b for _, b in edges)
+    theirs = {b: n_followers[b] for a, b in edges if a == friend and b in day.shown(surface)}
+    return list(most(theirs, follow_walks.MAX_FOLLOWED))
+
+
+def of_friends(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    for friend, score in friends(day.edges(surface, fold), user).items():
+        for other in whom(day, surface, fold, friend):
+            yield "friends_of_friends", other, score, friend
+
+
+def walks(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    edges = day.edges(surface, fold)
+
+    def steps(start: str) -> dict[str, int]:
+        return {
+            friend: fixed(score / ONE / math.sqrt(len(next_to(edges, friend))))
+            for friend, score in friends(edges, start).items()
+        }
+
+    reached: Counter[str] = Counter()
+    for friend, first in steps(user).items():
+        for other, second in steps(friend).items():
+            reached[other] += fixed(first / ONE * second / ONE)
+    reached = Counter({i: n for i, n in reached.items() if n > 0})
+    for last, chance in most(reached, follow_walks.MAX_REACHED).items():
+        for other in whom(day, surface, fold, last):
+            yield "page_rank", other, chance, last
+
+
+def tastes(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
+    for shop in day.of_target("item"):
+        liked = {
+            u: recent(entries, same_tastes.MAX_ITEMS)
+            for u, entries in day.histories[shop, 0].items()
+        }
+        n_fans = Counter(i for entries in liked.values() for i in entries)
+        for i in liked.get(user, {}):
+            fans = {
+                u: entries[i]["signal"]
+                for u, entries in liked.items()
+                if i in entries and u in day.shown(surface)
+            }
+            for u in most(fans, same_tastes.MAX_FANS):
+                yield "same_tastes", u, fixed(1 / math.sqrt(n_fans[i])), i
+
+
+SOURCES = {
+    "own": own,
+    "together": goes_together,
+    "interests": of_interest,
+    "followed_authors": by_authors,
+    "follows_back": follow_back,
+    "friends_of_friends": of_friends,
+    "page_rank": walks,
+    "same_tastes": tastes,
+}
+
+
+def candidates(day: Day, n: int) -> dict[tuple[Any, ...], tuple[list[Any], ...]]:
+    """Item ids, scores and reasons by `as_of`, surface, user, fold and source."""
+    out = {}
+    for (surface, fold), users in day.histories.items():
+        for user in users:
+            for name in set(COUNTED) & set(day.surfaces[surface].sources):
+                sums: Counter[str] = Counter()
+                reasons: dict[str, list[tuple[int, str]]] = defaultdict(list)
+                gone = set() if name == "own" else day.hidden(surface, user, fold)
+                for _, i, score, because in SOURCES[name](day, surface, user, fold):
+                    if i not in gone:
+                        sums[i] += score
+                        reasons[i].append((-score, because))
+                best = most({i: s for i, s in sums.items() if s > 0}, n)
+                if best:
+                    out[day.as_of, surface, user, fold, name] = (
+                        list(best),
+                        [float(np.float32(score / ONE)) for score in best.values()],
+                        [min(reasons[i])[1] for i in best],
+                    )
+    return out

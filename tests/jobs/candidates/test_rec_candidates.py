@@ -1,0 +1,91 @@
+"""Candidates by counting: equal to the naive definition, to the bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from contracts.surfaces import SURFACES, Surface
+from jobs.candidates import follow_walks, followed_authors, interests, same_tastes, together
+from jobs.candidates.rec_candidates import COUNTED, rec_candidates
+from tests.jobs.candidates import naive
+from tests.jobs.candidates.worlds import AS_OFS, random_world
+
+CAPS = (
+    (together, "MAX_OWN", 4),
+    (together, "MAX_NEIGHBOURS", 3),
+    (follow_walks, "MAX_FRIENDS", 4),
+    (follow_walks, "MAX_FOLLOWED", 3),
+    (follow_walks, "MAX_REACHED", 5),
+    (same_tastes, "MAX_ITEMS", 3),
+    (same_tastes, "MAX_FANS", 3),
+    (interests, "MAX_CATEGORIES", 2),
+    (interests, "MAX_ITEMS", 3),
+    (followed_authors, "MAX_AUTHORS", 3),
+    (followed_authors, "MAX_POSTS", 2),
+)
+
+Found = dict[tuple[Any, ...], tuple[list[Any], ...]]
+
+
+def found(candidates: DataFrame) -> Found:
+    return {
+        (r.as_of, r.surface, r.user_key, r.fold, r.source): (r.item_ids, r.scores, r.because)
+        for r in candidates.collect()
+    }
+
+
+def expected(world: Any, surfaces: Sequence[Surface], n: int) -> Found:
+    out: Found = {}
+    for as_of in AS_OFS:
+        out |= naive.candidates(naive.Day(world, as_of, surfaces), n)
+    return out
+
+
+@pytest.mark.parametrize("capped", [False, True])
+def test_candidates_equal_the_naive_definition_to_the_bit(
+    spark: SparkSession, capped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, n in CAPS if capped else ():
+        monkeypatch.setattr(module, name, n)
+    world = random_world(seed=4 + capped)
+    n = 5 if capped else 100
+    got = found(rec_candidates(*world.frames(spark), SURFACES, n))
+    should = expected(world, SURFACES, n)
+    assert {key[-1] for key in got} == set(COUNTED)
+    for source in COUNTED:  # one after the other, for a shorter message
+        assert {k: v for k, v in got.items() if k[-1] == source} == {
+            k: v for k, v in should.items() if k[-1] == source
+        }, source
+
+
+def test_how_rows_are_spread_over_partitions_changes_nothing(spark: SparkSession) -> None:
+    histories, items = random_world(seed=6).frames(spark)
+    once = found(rec_candidates(histories.coalesce(1), items.coalesce(1), SURFACES, 7))
+    spark.conf.set("spark.sql.shuffle.partitions", "5")
+    try:
+        again = found(rec_candidates(histories.repartition(5), items.repartition(3), SURFACES, 7))
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", "2")
+    assert again == once
+
+
+def test_only_what_surfaces_ask_for_is_computed(spark: SparkSession) -> None:
+    histories, items = random_world(seed=7).frames(spark)
+    asked = {"products": ("popular_1d", "together"), "people": ("follows_back", "factors")}
+    surfaces = [
+        dataclasses.replace(surface, sources=asked[surface.name])
+        for surface in SURFACES
+        if surface.name in asked
+    ]
+    got = found(rec_candidates(histories, items, surfaces, 100))
+    assert {(key[1], key[-1]) for key in got} == {
+        ("products", "together"),
+        ("people", "follows_back"),
+    }
+    surfaces = [dataclasses.replace(surface, sources=("factors",)) for surface in surfaces]
+    assert found(rec_candidates(histories, items, surfaces, 100)) == {}
