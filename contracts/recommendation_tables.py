@@ -225,9 +225,10 @@ _FROM = (
 NO_CANDIDATES = "no candidates"
 TOO_FEW_CANDIDATES = "too few candidates"
 TOO_FEW_LEFT = "too few left by the filters"
-SHORTFALLS = (NO_CANDIDATES, TOO_FEW_CANDIDATES, TOO_FEW_LEFT)
-"""Why a list is shorter than asked: no source gave anything, all of them gave less, or filters left
-out too much."""
+ERASED_FROM_LIST = "somebody was erased from it"
+SHORTFALLS = (NO_CANDIDATES, TOO_FEW_CANDIDATES, TOO_FEW_LEFT, ERASED_FROM_LIST)
+"""Why a list is shorter than asked: no source gave anything, all of them gave less, filters left
+out too much, or an erasure took somebody out of it later."""
 
 REC_LISTS = Table(
     name="rec_lists",
@@ -247,6 +248,8 @@ REC_LISTS = Table(
                 "array<float>",
                 f"Of each, the calibrated probability of a {event} within the surface's horizon; "
                 "empty where it has no such outcome or nothing was learnt of it.",
+                minimum=0,
+                maximum=1,
             )
             for event in RANKER_EVENTS
         ),
@@ -256,6 +259,8 @@ REC_LISTS = Table(
             "propensities",
             "array<float>",
             "Of each, the probability with which the policy shows it at its place.",
+            minimum=0,
+            maximum=1,
         ),
         Column("n_candidates", "bigint", "Candidates before the policy.", minimum=0),
         *(

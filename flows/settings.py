@@ -124,6 +124,10 @@ class NightjarSettings(BaseSettings):
     """The share of the last release's users that a new one may lack; none turns it off."""
     max_score_shift: float | None = Field(default=1.0, gt=0)
     """How far a task's scores may be from the last release's: a population stability index."""
+    min_coverage: float | None = Field(default=0.001, ge=0, le=1)
+    """The share of what a surface can show that its lists must hold, all of them together."""
+    max_list_change: float | None = Field(default=0.95, ge=0, le=1)
+    """The share of a user's list that may differ from the last release's, in the mean of users."""
     max_calibration_drift: float | None = Field(default=0.5, gt=0)
     """How far, as a share of what then happened, published scores may be off on average before the
     night raises an alert; none turns it off."""

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from contracts.errors import ContractError
+from contracts.surfaces import Surface
 from contracts.table import Table
 from flows.release.parquet_views import read_files
 from flows.storage.duckdb_connections import BESIDE_SPARK, in_memory
@@ -42,6 +43,10 @@ class DayToAudit:
     """What the stage that wrote it says of it."""
     max_users_lost: float | None
     max_score_shift: float | None
+    surfaces: tuple[Surface, ...]
+    """Those on which something is recommended, as the settings have them."""
+    min_coverage: float | None
+    max_list_change: float | None
 
 
 class FailedAudit(ContractError):

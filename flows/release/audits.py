@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS, REC_LISTS
 from contracts.released_table import ReleasedTable
 from contracts.tables import USER_FEATURES
 from flows.release.audit import Audit, Audited, DayToAudit
+from flows.release.list_audits import ListFiles, audit_list_drift, audit_list_rows, audit_lists
 from flows.release.score_audits import audit_drift, audit_scores
-from flows.release.table_audits import audit_contract, audit_users
+from flows.release.table_audits import audit_contract, audit_rows, audit_users
 
 
 def _contract(day: DayToAudit) -> tuple[Audited, ...]:
@@ -32,8 +34,36 @@ def _score_drift(day: DayToAudit) -> tuple[Audited, ...]:
     )
 
 
+def _list_files(day: DayToAudit) -> ListFiles:
+    return ListFiles(
+        day.files,
+        day.files_of(REC_ITEMS),
+        day.files_of(REC_HISTORIES),
+        day.files_of(USER_FEATURES),
+    )
+
+
+def _lists(day: DayToAudit) -> tuple[Audited, ...]:
+    return audit_lists(_list_files(day), day.surfaces, day.day)
+
+
+def _list_drift(day: DayToAudit) -> tuple[Audited, ...]:
+    limits = day.min_coverage, day.max_list_change
+    return audit_list_drift(_list_files(day), day.before, day.surfaces, day.day, *limits)
+
+
+def _list_rows(day: DayToAudit) -> tuple[Audited, ...]:
+    return (
+        *audit_rows(day.table, day.files, day.day),
+        *audit_list_rows(day.files, day.files_of(REC_LISTS)),
+    )
+
+
 AUDITS: Mapping[str, Audit] = {
     "contract": _contract,
+    "lists": _lists,
+    "list_drift": _list_drift,
+    "list_rows": _list_rows,
     "known_users": _known_users,
     "scores": _scores,
     "score_drift": _score_drift,

@@ -14,11 +14,25 @@ from flows.release.audit import Audited, count, views
 
 def audit_contract(table: Table, files: Sequence[str], day: date) -> tuple[Audited, ...]:
     """Rows conform to the table's contract, each grain has one, and all are of the day."""
+    conforming, of_day = audit_rows(table, files, day)
     with views(rows=files) as connection:
-        broken = broken_rules(connection, table)
         n = count(connection, "SELECT count(*) FROM rows")
         grain = ", ".join(table.grain)
         different = count(connection, f"SELECT count(*) FROM (SELECT DISTINCT {grain} FROM rows)")
+    once = Audited(
+        table.name,
+        f"one row of {table.name} per {grain}",
+        f"{n_of(n, 'row')}, {different:,} different",
+        n == different,
+    )
+    return conforming, once, of_day
+
+
+def audit_rows(table: Table, files: Sequence[str], day: date) -> tuple[Audited, Audited]:
+    """Rows conform to the table's contract, whatever others there are, and all are of the day."""
+    with views(rows=files) as connection:
+        broken = broken_rules(connection, table)
+        n = count(connection, "SELECT count(*) FROM rows")
         others = count(
             connection,
             f"SELECT count(*) FROM rows WHERE {table.day} IS DISTINCT FROM DATE '{day}'",
@@ -29,12 +43,6 @@ def audit_contract(table: Table, files: Sequence[str], day: date) -> tuple[Audit
             f"rows of {table.name} conform to its contract",
             "; ".join(broken) or f"{n_of(n, 'row')}",
             not broken,
-        ),
-        Audited(
-            table.name,
-            f"one row of {table.name} per {grain}",
-            f"{n_of(n, 'row')}, {different:,} different",
-            n == different,
         ),
         Audited(
             table.name,

@@ -39,7 +39,7 @@ def audit(run: Run, candidate: Candidate, days: Sequence[date]) -> tuple[Audited
     for written in candidate.tables:
         earlier = to_compare_with(Releases(run.engine), run.lake, written)
         for day in days:
-            asked = day_to_audit(run.lake, run.settings, candidate, written, day, earlier)
+            asked = day_to_audit(run.lake, run.context, candidate, written, day, earlier)
             audited += audits.audit(written.released, asked)
     for a in audited:
         if not a.passed:
@@ -51,7 +51,7 @@ def audit(run: Run, candidate: Candidate, days: Sequence[date]) -> tuple[Audited
 
 def day_to_audit(
     lake: Lake,
-    settings: NightjarSettings,
+    context: RunContext,
     candidate: Candidate,
     written: Written,
     day: date,
@@ -66,6 +66,7 @@ def day_to_audit(
             earlier.snapshots[written.table.name],
         )
         before = [file.path for file in lake.files(written.table, *span, snapshot=snapshot)]
+    settings = context.settings
     return DayToAudit(
         written.table,
         day,
@@ -75,6 +76,9 @@ def day_to_audit(
         written.outputs,
         settings.max_users_lost,
         settings.max_score_shift,
+        context.surfaces,
+        settings.min_coverage,
+        settings.max_list_change,
     )
 
 

@@ -1,0 +1,268 @@
+"""Audits of lists, each with a row that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from contracts.errors import ContractError
+from contracts.recommendation_tables import (
+    ERASED_FROM_LIST,
+    REC_HISTORIES,
+    REC_ITEMS,
+    REC_LISTS,
+    RECOMMENDATIONS,
+)
+from contracts.surfaces import SURFACES, Policy, Surface
+from contracts.table import Table
+from flows.release.audit import Audited, raise_if_failed
+from flows.release.list_audits import ListFiles, audit_list_drift, audit_list_rows, audit_lists
+from jobs.spark.schema import arrow_schema
+
+DAY = date(2025, 1, 3)
+PRODUCTS = replace(SURFACES[0], n_items=2)
+USUAL: Mapping[str, Any] = {"string": "", "boolean": True, "date": DAY}
+Row = dict[str, Any]
+
+
+def write(path: Path, table: Table, rows: list[Row]) -> list[str]:
+    """Rows as a file; of what they do not say, nothing: zeros, empty texts and arrays."""
+    usual = {
+        c.name: None if c.nullable else [] if c.column_type.is_array else USUAL.get(c.type, 0)
+        for c in table.columns
+    }
+    rows = [{**usual, "surface": "products", **row} for row in rows]
+    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(table)), path)
+    return [str(path)]
+
+
+def shown(user: str, *items: str, **fields: Any) -> Row:
+    """A list of these items, with a value of each."""
+    n = len(items)
+    arrays = {"item_ids": items, "values": [1.0] * n, "propensities": [1.0] * n}
+    texts = dict.fromkeys(("sources", "because"), [""] * n)
+    shortfall = None if n == PRODUCTS.n_items else "too few candidates"
+    return {"user_key": user, "shortfall": shortfall, **arrays, **texts, **fields}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Callable[..., ListFiles]:
+    """Files of lists; ann had the hat and blocked the axe, was shown the cap 21 times, and wrote
+    the book, and wine is for those of 18, as which bob is known."""
+    items: list[Row] = [{"item_id": item} for item in ("axe", "cap", "cup", "hat", "pen")]
+    items += [
+        {"item_id": "book", "author_key": "ann"},
+        {"item_id": "gone", "available": False},
+        {"item_id": "wine", "min_age": 18},
+        {"item_id": "elsewhere", "surface": "ads"},
+    ]
+    of_ann = {
+        "item_ids": ["axe", "cap", "hat"],
+        "owned": [0, 0, 1],
+        "blocked": [1, 0, 0],
+        "n_impressions": [0, 21, 20],
+    }
+    others = [{"user_key": user, "birth_year": 1990} for user in ("bob", "cat")]
+    histories: list[Row] = [{"user_key": "ann", **of_ann}, *others]
+    pq.write_table(pa.table({"user_key": ["ann", "bob", "cat"]}), tmp_path / "features")
+    of_items = write(tmp_path / "items", REC_ITEMS, items)
+    of_histories = write(tmp_path / "histories", REC_HISTORIES, histories)
+
+    def files(*lists: Row) -> ListFiles:
+        path = tmp_path / f"lists{len([*tmp_path.iterdir()])}"
+        of_lists = write(path, REC_LISTS, [*lists])
+        return ListFiles(of_lists, of_items, of_histories, [str(tmp_path / "features")])
+
+    return files
+
+
+GOOD = (shown("ann", "cup", "pen"), shown("bob", "cup", "wine"), shown("cat", "hat"))
+
+
+def failures(audited: tuple[Audited, ...]) -> list[tuple[str, str]]:
+    return [(a.check, a.found) for a in audited if not a.passed]
+
+
+def test_lists_that_are_as_they_should_be_pass(files: Callable[..., ListFiles]) -> None:
+    audited = audit_lists(files(*GOOD), [PRODUCTS], DAY)
+    assert [(a.check, a.found) for a in audited] == [
+        ("no surface that is off", "0 lists of others"),
+        ("products: every known user has a list, no other",
+         "3 known, 3 lists of 3 users, 0 unknown"),
+        ("products: 2 items each, or a reason",
+         "0 lists longer, 0 shorter without a reason, 0 with a reason for nothing"),
+        ("products: a value of each item", "0 lists without"),
+        ("products: no item twice", "0 lists with one"),
+        ("products: every item is known and may be shown",
+         "0 unknown, 0 unavailable, 0 of the users themselves, 0 for older ones"),
+        ("products: nothing owned, blocked, or shown too often",
+         "0 owned, 0 blocked, 0 shown too often"),
+    ]  # fmt: skip
+    assert failures(audited) == []
+
+
+@pytest.mark.parametrize(
+    ("lists", "failure"),
+    [
+        ([*GOOD, {**GOOD[0], "surface": "ads"}],
+         ("no surface that is off", "1 list of others")),
+        ([*GOOD[:2]],
+         ("products: every known user has a list, no other",
+          "3 known, 2 lists of 2 users, 0 unknown")),
+        ([*GOOD, GOOD[0]],
+         ("products: every known user has a list, no other",
+          "3 known, 4 lists of 3 users, 0 unknown")),
+        ([*GOOD, shown("dan", "cup", "pen")],
+         ("products: every known user has a list, no other",
+          "3 known, 4 lists of 4 users, 1 unknown")),
+        ([*GOOD[:2], shown("cat", "hat", shortfall=None)],
+         ("products: 2 items each, or a reason",
+          "0 lists longer, 1 shorter without a reason, 0 with a reason for nothing")),
+        ([*GOOD[:2], shown("cat", "hat", "pen", "cup", shortfall=None)],
+         ("products: 2 items each, or a reason",
+          "1 list longer, 0 shorter without a reason, 0 with a reason for nothing")),
+        ([*GOOD[:2], shown("cat", "hat", "pen", shortfall="no candidates")],
+         ("products: 2 items each, or a reason",
+          "0 lists longer, 0 shorter without a reason, 1 with a reason for nothing")),
+        ([*GOOD[:2], shown("cat", "hat", "pen", p_order=[0.5])],
+         ("products: a value of each item", "1 list without")),
+        ([*GOOD[:2], shown("cat", "hat", "pen", propensities=[])],
+         ("products: a value of each item", "1 list without")),
+        ([*GOOD[:2], shown("cat", "hat", "hat")],
+         ("products: no item twice", "1 list with one")),
+        ([*GOOD[:2], shown("cat", "hat", "elsewhere")],
+         ("products: every item is known and may be shown",
+          "1 unknown, 0 unavailable, 0 of the users themselves, 0 for older ones")),
+        ([*GOOD[:2], shown("cat", "gone", "hat")],
+         ("products: every item is known and may be shown",
+          "0 unknown, 1 unavailable, 0 of the users themselves, 0 for older ones")),
+        ([*GOOD[1:], shown("ann", "book", "cup")],
+         ("products: every item is known and may be shown",
+          "0 unknown, 0 unavailable, 1 of the users themselves, 0 for older ones")),
+        ([*GOOD[1:], shown("ann", "wine", "cup")],  # of unknown age
+         ("products: every item is known and may be shown",
+          "0 unknown, 0 unavailable, 0 of the users themselves, 1 for older ones")),
+        ([*GOOD[1:], shown("ann", "cup", "hat")],
+         ("products: nothing owned, blocked, or shown too often",
+          "1 owned, 0 blocked, 0 shown too often")),
+        ([*GOOD[1:], shown("ann", "axe", "cup")],
+         ("products: nothing owned, blocked, or shown too often",
+          "0 owned, 1 blocked, 0 shown too often")),
+        ([*GOOD[1:], shown("ann", "cap", "cup")],
+         ("products: nothing owned, blocked, or shown too often",
+          "0 owned, 0 blocked, 1 shown too often")),
+    ],
+)  # fmt: skip
+def test_a_list_that_breaks_a_rule_is_found(
+    files: Callable[..., ListFiles], lists: list[Row], failure: tuple[str, str]
+) -> None:
+    assert failures(audit_lists(files(*lists), [PRODUCTS], DAY)) == [failure]
+
+
+@pytest.mark.parametrize(
+    ("surface", "passes"),
+    [
+        (PRODUCTS, False),
+        (replace(PRODUCTS, repeats=True), True),
+        (replace(PRODUCTS, policy=Policy(filters=("blocked",))), True),
+    ],
+)
+def test_what_a_surface_allows_is_no_failure(
+    files: Callable[..., ListFiles], surface: Surface, passes: bool
+) -> None:
+    audited = audit_lists(files(*GOOD[1:], shown("ann", "cup", "hat")), [surface], DAY)
+    assert all(a.passed for a in audited) == passes
+
+
+def test_failing_lists_stop_the_release_with_their_numbers(
+    files: Callable[..., ListFiles],
+) -> None:
+    with pytest.raises(ContractError) as error:
+        raise_if_failed(audit_lists(files(*GOOD[:2], shown("cat", "hat", "hat")), [PRODUCTS], DAY))
+    assert str(error.value) == (
+        "rec_lists fails its audit; the release before stays current:\n"
+        "  products: no item twice: 1 list with one"
+    )
+
+
+def test_lists_that_cover_too_little_are_found(files: Callable[..., ListFiles]) -> None:
+    lists = files(*(shown(user, "cup", "pen") for user in ("ann", "bob", "cat")))
+    # Eight items, of which seven can be shown, but there are places for six.
+    (covered,) = audit_list_drift(lists, None, [PRODUCTS], DAY, 0.3, None)
+    assert (covered.check, covered.found, covered.passed) == (
+        "products: lists cover what can be shown",
+        "33.33% of 6 items, at least 30.00% expected",
+        True,
+    )
+    (covered,) = audit_list_drift(lists, None, [PRODUCTS], DAY, 0.4, None)
+    assert not covered.passed
+
+
+def test_lists_that_are_all_new_are_found(files: Callable[..., ListFiles], tmp_path: Path) -> None:
+    users = [f"u{u}" for u in range(100)]
+    before = write(tmp_path / "a", REC_LISTS, [shown(user, "cup", "pen") for user in users])
+    # The half of everybody's list is new; one user had no list before.
+    lists = files(*(shown(user, "cup", "hat") for user in [*users, "new"]))
+    (changed,) = audit_list_drift(lists, before, [PRODUCTS], DAY, None, 0.4)
+    assert (changed.check, changed.found, changed.passed) == (
+        "products: lists are much as before",
+        "50.0% of a list is new, at most 40.0% expected",
+        False,
+    )
+    (changed,) = audit_list_drift(lists, before, [PRODUCTS], DAY, None, 0.5)
+    assert changed.passed
+    few = files(*(shown(user, "cup", "hat") for user in users[:99]))
+    assert audit_list_drift(few, before, [PRODUCTS], DAY, None, 0.1) == ()
+    assert audit_list_drift(lists, None, [PRODUCTS], DAY, None, 0.1) == ()
+
+
+def row(user: str, position: int, item: str) -> Row:
+    return {"user_key": user, "position": position, "item_id": item}
+
+
+ROWS = [row("ann", 1, "cup"), row("ann", 2, "pen"), row("bob", 1, "cup"), row("bob", 2, "wine"),
+        row("cat", 1, "hat")]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (ROWS, ("0 lists with others", "0 lists with others")),
+        (ROWS[1:], ("1 list with others", "1 list with others")),
+        ([*ROWS[:1], row("ann", 3, "pen"), *ROWS[2:]],
+         ("1 list with others", "1 list with others")),
+        ([*ROWS[:4], row("cat", 1, "pen")], ("0 lists with others", "1 list with others")),
+        ([row("ann", 2, "cup"), row("ann", 1, "pen"), *ROWS[2:]],
+         ("0 lists with others", "1 list with others")),
+        ([*ROWS, row("dan", 1, "cup")], ("0 lists with others", "1 list with others")),
+        (ROWS[:4], ("0 lists with others", "1 list with others")),
+    ],
+)  # fmt: skip
+def test_rows_that_are_not_the_lists_are_found(
+    tmp_path: Path, rows: list[Row], found: tuple[str, str]
+) -> None:
+    lists = write(tmp_path / "lists", REC_LISTS, [*GOOD, shown("eve")])
+    audited = audit_list_rows(write(tmp_path / "rows", RECOMMENDATIONS, rows), lists)
+    assert [(a.check, a.found) for a in audited] == [
+        ("positions of a list are 1, 2, 3 and so on", found[0]),
+        ("rows are those of rec_lists", found[1]),
+    ]
+    assert [a.passed for a in audited] == [text.startswith("0") for text in found]
+
+
+def test_positions_that_an_erasure_took_are_missing_rightly(tmp_path: Path) -> None:
+    erased = shown("ann", "pen", shortfall=ERASED_FROM_LIST)
+    lists = write(tmp_path / "lists", REC_LISTS, [erased])
+    left = write(tmp_path / "left", RECOMMENDATIONS, [row("ann", 2, "pen")])
+    assert all(a.passed for a in audit_list_rows(left, lists))
+    other = write(tmp_path / "other", RECOMMENDATIONS, [row("ann", 2, "cup")])
+    assert failures(audit_list_rows(other, lists)) == [
+        ("rows are those of rec_lists", "1 list with others")
+    ]
