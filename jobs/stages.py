@@ -14,7 +14,6 @@ from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import label_is_closed
 from contracts.errors import ContractError
 from contracts.measures import WINDOWS
-from contracts.recommendation_tables import INTERACTIONS
 from contracts.source_table import KNOWN_DAYS, content
 from contracts.source_tables.follows import FOLLOWS
 from contracts.source_tables.items import ITEMS
@@ -37,7 +36,6 @@ from contracts.tables import (
 from contracts.tasks import LABEL_REACH, enabled_tasks
 from contracts.tile_tables import ITEM_DAYS, LATE_DATA, TILES, USER_ITEM_DAYS
 from jobs import labels as labelling
-from jobs.candidates.interactions import interactions
 from jobs.cleaning import verdicts as cleaning
 from jobs.features.events import events, narrowed
 from jobs.features.item_features import item_features
@@ -67,14 +65,6 @@ def _item_days(inputs: Inputs, days: Sequence[date], settings: Settings) -> Outp
         for table in _ITEM_FACTS
     }
     return Output({ITEM_DAYS.name: item_days(facts)})
-
-
-def _interactions(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
-    facts = {
-        table.name: inputs[table.name].where(cleaning.in_days("landed_on", days))
-        for table in _INTERACTED
-    }
-    return Output({INTERACTIONS.name: interactions(facts)})
 
 
 def _tiles(inputs: Inputs) -> list[DataFrame]:
@@ -194,7 +184,6 @@ the order, and so before midnight, that it undoes."""
 
 _FACTS = tuple(table for table in CLEAN_TABLES if table.event is not None)
 _ITEM_FACTS = tuple(table for table in CLEAN_TABLES if table.item_measures)
-_INTERACTED = tuple(table for table in CLEAN_TABLES if table.interactions)
 _STATE = tuple(
     Read(table, None, 0, carried=True)
     for table in (*TILES.values(), USER_ITEM_DAYS, USERS, *_FACTS)
@@ -218,14 +207,6 @@ SPARK_JOBS: tuple[Job, ...] = (
         writes=(ITEM_DAYS,),
         compute=_item_days,
         declared=content([(t.name, t.things, t.item_measures) for t in _ITEM_FACTS]),
-    ),
-    Job(
-        "interactions",
-        "Tiles of what users did with items, ads, posts and other users, or were shown.",
-        reads=tuple(Read(table, 0, 1) for table in _INTERACTED),
-        writes=(INTERACTIONS,),
-        compute=_interactions,
-        declared=content([(t.name, t.interactions) for t in _INTERACTED]),
     ),
     Job(
         "late_data",

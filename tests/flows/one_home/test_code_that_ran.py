@@ -24,7 +24,14 @@ RUNNER = (
     "jobs.stages.job_named",
 )
 """What asks for a stage and counts what came of it, and what is in tables' own fingerprints."""
-SETTINGS = ("jobs.stages._closed_tasks", "contracts.source_table.content")
+SETTINGS = (
+    "jobs.stages._closed_tasks",
+    "jobs.recommendation_stages._depends",
+    "jobs.recommendation_stages._popular_depends",
+    "jobs.recommendation_stages._said_of",
+    "jobs.recommendation_stages._candidates_settings",
+    "contracts.source_table.content",
+)
 """What they give is the fingerprint's configuration."""
 
 
