@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy import sparse
 
-from models.ranking.exact_search import BLOCK, InnerProducts, Pairs
+from models.ranking.exact_search import BLOCK, InnerProducts
 from tests.bench.lines import print_line
 
 FACTORS, K, OWN = 64, 100, 50
@@ -57,8 +58,11 @@ def searched(users: np.ndarray, items: np.ndarray, own: np.ndarray) -> np.ndarra
     lists = []
     for start in range(0, len(users), 8192):
         part = own[start : start + 8192]
-        excluded = Pairs(np.repeat(np.arange(len(part)), OWN), part.ravel())
-        lists.append(search.best(users[start : start + 8192], excluded).items)
+        starts = np.arange(len(part) + 1) * OWN
+        hidden = sparse.csr_array(
+            (np.ones(part.size, bool), part.ravel(), starts), shape=(len(part), len(items))
+        )
+        lists.append(search.best(users[start : start + 8192], hidden).items)
     return np.concatenate(lists)
 
 
