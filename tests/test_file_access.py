@@ -84,8 +84,12 @@ OPENS_FILES_ITSELF = {
     "models/evaluation/cross_validation.py": {"cross_validate": "artifacts of folds"},
     "models/evaluation/single_task_twins.py": {"single_task_twins": "artifacts of twins"},
     "models/mlflow_run.py": {"_log_model": "what MLflow copies away at once"},
-    "models/ranking/retrieve.py": {"_retrieve_day": "the folder of the file that the spec names"},
     "models/released_table.py": {"write_day": "the folder of the file that the spec names"},
+    "models/ranking/artifact.py": {"save_rankers": "the ranker's folder, which the spec names"},
+    "models/ranking/rank.py": dict.fromkeys(
+        ("_rank_day", "_replace", "write_shard"),
+        "the folders that the spec names, with what is finished",
+    ),
     "models/score.py": dict.fromkeys(
         ("score", "_write"), "the folder that the spec names, with what is finished"
     ),

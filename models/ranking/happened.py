@@ -32,6 +32,9 @@ class Happened:
     """(N,) whether it makes the item relevant to the user."""
     worth: Array
     """(N,) of all outcomes, each once, together."""
+    events: Array
+    """(N,) which events of the surface they were, as bits: the first of its outcomes is 1, the
+    second 2, the third 4."""
 
     def worth_at(self, lists: Array, n_items: int) -> Array:
         """(U, K) worth of what happened with the items of lists (U, K) of those users."""
@@ -52,13 +55,20 @@ class HappenedToAll:
     items: Array
     is_goal: Array
     worth: Array
+    events: Array
 
     def of(self, users: pa.Array) -> Happened:
         """The pairs of some users, who become the places that they have among `users`."""
         at = pc.index_in(self.users, value_set=users)
         known = as_numpy(pc.is_valid(at))
         rows = as_numpy(pc.fill_null(at, NO_ITEM)).astype(np.int64)[known]
-        return Happened(rows, self.items[known], self.is_goal[known], self.worth[known])
+        return Happened(
+            rows,
+            self.items[known],
+            self.is_goal[known],
+            self.worth[known],
+            self.events[known],
+        )
 
 
 def happened_since(
@@ -82,8 +92,9 @@ def happened_since(
     pairs = (
         rows.append_column("is_goal", pa.array(is_goal[of_event]))
         .append_column("worth", pa.array(worth[of_event]))
+        .append_column("bit", pa.array(1 << of_event.astype(np.int64)))
         .group_by(list(_PAIR))
-        .aggregate([("is_goal", "max"), ("worth", "sum")])
+        .aggregate([("is_goal", "max"), ("worth", "sum"), ("bit", "sum")])
     )
     at = pc.index_in(pairs["target_id"], value_set=item_ids)
     pairs = pairs.append_column("item", at).filter(pc.is_valid(at))
@@ -92,4 +103,5 @@ def happened_since(
         as_numpy(pairs["item"]).astype(np.int64),
         as_numpy(pairs["is_goal_max"]) > 0,
         as_numpy(pairs["worth_sum"]),
+        as_numpy(pairs["bit_sum"]).astype(np.int64),
     )

@@ -1,4 +1,5 @@
-"""Rows of one surface as of one day, user by user, from files that are each sorted by user.
+"""Rows as of one day, of one surface or of a table without, user by user, from files that are each
+sorted by user.
 
 A table may lie in several files, by a hash of its grain, so that the rows of one user are in any of
 them. They are merged as they are read: a batch of each file is in memory at a time.
@@ -23,7 +24,7 @@ BATCH_ROWS = 4096
 
 class UserRows:
     """A table's rows of a surface as of a day, in the order of its grain, a range of users at a
-    time.
+    time; of a table that knows no surfaces, `surface` is None.
 
     Several tables are read side by side by asking one for its `next` users, and the others for
     their rows `up_to` the last of those.
@@ -33,9 +34,10 @@ class UserRows:
         self,
         table: Table,
         files: Sequence[str],
-        surface: str,
+        surface: str | None,
         as_of: date,
         columns: Sequence[str] | None = None,
+        users: tuple[str, str] = ("", ""),
     ):
         names = list(dict.fromkeys(["user_key", *(columns or table.names)]))
         schema = arrow_schema(table)
@@ -46,7 +48,7 @@ class UserRows:
         self._names = names
         self._held = pa.schema([schema.field(name) for name in read]).empty_table()
         self._streams = {
-            path: _rows_of_file(path, surface, as_of, read) for path in dict.fromkeys(files)
+            path: _rows_of_file(path, surface, as_of, read, users) for path in dict.fromkeys(files)
         }
         self._last = dict.fromkeys(self._streams, "")
         """Of each file that may have more, the user of the last row that was read."""
@@ -87,22 +89,37 @@ class UserRows:
 
 
 def _rows_of_file(
-    path: str, surface: str, as_of: date, columns: Sequence[str]
+    path: str, surface: str | None, as_of: date, columns: Sequence[str], users: tuple[str, str]
 ) -> Iterator[pa.Table]:
-    """Its rows of the surface and day; row groups of other surfaces are not read."""
+    """Its rows of the surface and day, of users from the first of `users` to before the second, if
+    they are not empty; row groups of others are not read."""
     file = pq.ParquetFile(path)
-    groups = [i for i in range(file.num_row_groups) if _may_hold(file, i, surface)]
-    read = list(dict.fromkeys([*columns, "surface", "as_of"]))
+    groups = [
+        i
+        for i in range(file.num_row_groups)
+        if (surface is None or _may_hold(file, i, "surface", surface, surface))
+        and _may_hold(file, i, "user_key", *users)
+    ]
+    wanted = ["as_of", *(["surface"] if surface is not None else [])]
+    read = list(dict.fromkeys([*columns, *wanted]))
     for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=read, use_threads=False):
-        rows = pa.Table.from_batches([batch]).filter(
-            pc.and_(pc.equal(batch["surface"], surface), pc.equal(batch["as_of"], as_of))
-        )
+        chosen = pc.equal(batch["as_of"], as_of)
+        if surface is not None:
+            chosen = pc.and_(chosen, pc.equal(batch["surface"], surface))
+        if users[0]:
+            chosen = pc.and_(chosen, pc.greater_equal(batch["user_key"], users[0]))
+        if users[1]:
+            chosen = pc.and_(chosen, pc.less(batch["user_key"], users[1]))
+        rows = pa.Table.from_batches([batch]).filter(chosen)
         if rows.num_rows:
             yield rows.select(list(columns))
 
 
-def _may_hold(file: pq.ParquetFile, group: int, surface: str) -> bool:
-    """Whether a row group may have rows of the surface, by its statistics."""
-    place = file.schema_arrow.names.index("surface")  # it stands before any nested column
+def _may_hold(file: pq.ParquetFile, group: int, column: str, first: str, last: str) -> bool:
+    """Whether a row group may have values from `first` to `last`, by its statistics; an empty text
+    is no bound."""
+    place = file.schema_arrow.names.index(column)  # it stands before any nested column
     stats = file.metadata.row_group(group).column(place).statistics
-    return stats is None or not stats.has_min_max or stats.min <= surface <= stats.max
+    if stats is None or not stats.has_min_max:
+        return True
+    return (not last or stats.min <= last) and (not first or stats.max >= first)

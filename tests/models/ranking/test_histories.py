@@ -111,8 +111,17 @@ def test_files_that_are_not_sorted_by_user_are_refused(tmp_path: Path) -> None:
 def test_row_groups_of_other_surfaces_are_not_read(tmp_path: Path) -> None:
     path = write(tmp_path / "1", REC_ITEMS, [item("a"), item("b", surface="ads")], 1)
     file = pq.ParquetFile(path)
-    assert [user_rows._may_hold(file, i, "products") for i in range(2)] == [False, True]
+    for surface, expected in (("products", [False, True]), ("ads", [True, False])):
+        held = [user_rows._may_hold(file, i, "surface", surface, surface) for i in range(2)]
+        assert held == expected
 
 
 def _item_lists(histories: Histories) -> list[list[int]]:
     return [part.tolist() for part in np.split(histories.items, histories.starts[1:-1])]
+
+
+def test_a_range_of_users_has_the_first_and_stops_before_the_last(tmp_path: Path) -> None:
+    rows = [history(user) for user in ("ann", "bob", "cat", "dan")]
+    path = write_histories(tmp_path / "1", rows, 1)
+    stream = UserRows(REC_HISTORIES, [path], "products", DAY, users=("bob", "dan"))
+    assert stream.next(10)["user_key"].to_pylist() == ["bob", "cat"]

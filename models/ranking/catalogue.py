@@ -1,0 +1,117 @@
+"""What a surface can recommend as of a day, as numbers.
+
+Letters: I items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
+from contracts.specs import RankInputs
+from contracts.surfaces import HALF_LIVES, Surface
+from models.data.label_layout import as_numpy
+from models.ranking.block import Items
+from models.ranking.histories import read_items
+
+EPOCH = date(1970, 1, 1)
+Floats = npt.NDArray[np.float32]
+
+SMOOTHING = 20
+"""Impressions that the mean success rate of a surface counts as, beside an item's own."""
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items of a surface by ascending `item_id`."""
+
+    rows: pa.Table
+    """(I,): rows of `rec_items`."""
+    items: Items
+    """What the policy asks of them."""
+    as_of_day: int
+    """The day as of which they are, since 1970."""
+    numbers: Mapping[str, Floats]
+    """Feature to (I,): nan where it is not known."""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def ids(self) -> pa.StringArray:
+        return self.items.ids
+
+
+def read_catalogue(inputs: RankInputs, surface: Surface) -> Catalogue:
+    """The items of a surface as of a day."""
+    return catalogue_of(read_items(inputs.items, surface.name, inputs.as_of), inputs.as_of)
+
+
+def catalogue_of(rows: pa.Table, as_of: date) -> Catalogue:
+    """Rows of `rec_items` of one surface, by ascending `item_id`, as numbers."""
+    as_of_day = (as_of - EPOCH).days
+    return Catalogue(rows, Items.of(rows), as_of_day, _numbers(rows, as_of_day))
+
+
+def _numbers(rows: pa.Table, as_of_day: int) -> dict[str, Floats]:
+    """Measures of popularity are shares of the surface's mean, for days are compared; trends are
+    ratios of them: above 1 an item is on the rise."""
+    column = {name: _floats(rows, name) for name in _COLUMNS}
+    popularity = {days: column[f"popularity_{days}d"] / FIXED_POINT for days in HALF_LIVES}
+    means = {days: max(float(p.mean()), 1e-6) if len(p) else 1.0 for days, p in popularity.items()}
+    per_day = {days: popularity[days] / days for days in HALF_LIVES}
+    shown, reached = column["n_impressions_30d"], column["n_goals_30d"]
+    rate = float(reached.sum() / max(shown.sum(), 1.0))
+    numbers = {
+        **{f"popularity_{d}d": np.log1p(p / means[d]) for d, p in popularity.items()},
+        **{
+            f"trend_{a}d_{b}d": np.log((per_day[a] + 1e-3) / (per_day[b] + 1e-3))
+            for a, b in _TRENDS
+        },
+        "n_users": np.log1p(column["n_users"]),
+        "n_users_30d": np.log1p(column["n_users_30d"]),
+        "recent_share": column["n_users_30d"] / np.maximum(column["n_users"], 1),
+        "age": as_of_day - column["first_day"],
+        "days_since_last": _since(column["last_day"], as_of_day),
+        "log_price": np.log1p(column["price_minor"]),
+        "mean_stars": _ratio(column["sum_stars_90d"], column["n_reviews_90d"]),
+        "n_reviews": np.log1p(column["n_reviews_90d"]),
+        "n_impressions": np.log1p(shown),
+        "success_rate": np.where(
+            shown > 0, (reached + SMOOTHING * rate) / (shown + SMOOTHING), np.nan
+        ),
+    }
+    return {name: values.astype(np.float32) for name, values in numbers.items()}
+
+
+_TRENDS = ((1, 10), (3, 30), (10, 30))
+_COLUMNS = (
+    *(f"popularity_{days}d" for days in HALF_LIVES),
+    "n_users", "n_users_30d", "n_impressions_30d", "n_goals_30d", "sum_stars_90d",
+    "n_reviews_90d", "first_day", "last_day", "price_minor",
+)  # fmt: skip
+
+
+def _floats(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:
+    return as_numpy(pc.cast(rows[name], pa.float64())).astype(np.float64)
+
+
+def _since(days: npt.NDArray[np.float64], as_of_day: int) -> npt.NDArray[np.float64]:
+    return np.where(days == NO_SUCH_DAY, np.nan, as_of_day - days)
+
+
+def _ratio(
+    sums: npt.NDArray[np.float64], counts: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+ITEM_FEATURES = tuple(_numbers(pa.table({name: pa.array([], pa.int64()) for name in _COLUMNS}), 0))
+"""Names of `Catalogue.numbers`."""

@@ -1,0 +1,123 @@
+"""What a surface's ranker learns from: past days, or, where nothing has a time, hidden edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from contracts.ranking_config import RankingConfig
+from contracts.specs import RankDay, RankInputs
+from contracts.surfaces import Surface
+from models.ranking.catalogue import read_catalogue
+from models.ranking.happened import happened_since
+from models.ranking.hidden_edges import hidden_edges
+from models.ranking.samples import Sample, Wanted, joined, read_sample
+
+JUDGED_USERS = 4000
+"""Users whose lists choose between rankers, at most about so many: of a tenth of a point of nDCG
+more do not tell more."""
+LEARN_CANDIDATES = 100
+"""Candidates of a user with which nothing happened that are learned from."""
+LEARN_ROWS = 1_000_000
+"""Candidates of a past day that are learned from, at most about so many."""
+_JUDGED_FIFTHS = 2
+"""Fifths of users who judge where there is one day alone."""
+
+
+@dataclass(frozen=True)
+class PastDays:
+    """Samples of the past, none of a user with nothing to order."""
+
+    learn: Sample
+    """Of the days before the newest."""
+    judged: Sample
+    """Of the newest: users with something relevant and all their candidates."""
+    all_users: Sample
+    """Of the newest: also users without, and some of their candidates."""
+    days: tuple[date, ...]
+    is_timed: bool
+    """Whether it is known when things happened."""
+
+    @property
+    def n_users(self) -> int:
+        """Users that there are to learn from or to judge by, the fewer."""
+        return min(len(self.learn), len(self.judged))
+
+    def refit(self) -> Sample:
+        """All that may be learned from."""
+        return joined([self.learn, _to_learn_from(self.judged, LEARN_CANDIDATES)])
+
+
+def past_days(surface: Surface, day: RankDay, config: RankingConfig) -> PastDays:
+    """What then happened as of past days; where that is too little, hidden edges."""
+    samples = _timed(surface, day, config)
+    # The newest day chooses; of the others there must be enough to learn from.
+    if len(samples) > 1 and _enough(samples[-1], config) and _n_users(samples[:-1]):
+        return _by_day(samples, day)
+    alone = [sample for sample in samples if _enough(sample, config)]
+    if alone:
+        return _by_user(alone[-1], (day.past[samples.index(alone[-1])].as_of,), is_timed=True)
+    hidden = _hidden(surface, day.inputs, config)
+    if len(hidden):
+        return _by_user(hidden, (day.inputs.as_of,), is_timed=False)
+    if len(samples) > 1:
+        return _by_day(samples, day)
+    return _by_user(samples[-1] if samples else hidden, (), is_timed=True)
+
+
+def _enough(sample: Sample, config: RankingConfig) -> bool:
+    return int((sample.n_relevant > 0).sum()) >= config.min_learn_users
+
+
+def _n_users(samples: Sequence[Sample]) -> int:
+    return sum(int((sample.n_relevant > 0).sum()) for sample in samples)
+
+
+def _timed(surface: Surface, day: RankDay, config: RankingConfig) -> list[Sample]:
+    samples = []
+    n = max(LEARN_ROWS // config.max_learn_users, 1)
+    for i, inputs in enumerate(day.past):
+        catalogue = read_catalogue(inputs, surface)
+        happened = happened_since(day.interactions, surface, inputs.as_of, catalogue.ids)
+        if i == len(day.past) - 1:
+            wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=JUDGED_USERS)
+        else:
+            wanted = Wanted(config.max_learn_users, n=max(n, LEARN_CANDIDATES))
+        samples.append(read_sample(inputs, surface, happened, catalogue, wanted))
+    return samples
+
+
+def _hidden(surface: Surface, inputs: RankInputs, config: RankingConfig) -> Sample:
+    catalogue = read_catalogue(inputs, surface)
+    hidden = hidden_edges(inputs, surface, catalogue.ids)
+    wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=JUDGED_USERS)
+    return read_sample(inputs, surface, hidden, catalogue, wanted, fold=1)
+
+
+def _by_day(samples: Sequence[Sample], day: RankDay) -> PastDays:
+    learn = joined([_to_learn_from(sample) for sample in samples[:-1]])
+    days = tuple(inputs.as_of for inputs in day.past)
+    return PastDays(learn, _judged(samples[-1]), samples[-1], days, is_timed=True)
+
+
+def _by_user(sample: Sample, days: tuple[date, ...], is_timed: bool) -> PastDays:
+    """Some users to learn from, others to judge."""
+    judge = (sample.hashes // np.uint64(10)) % 5 < _JUDGED_FIFTHS
+    others = sample.of_users(judge)
+    learn = _to_learn_from(sample.of_users(~judge), LEARN_CANDIDATES)
+    return PastDays(learn, _judged(others), others, days, is_timed)
+
+
+def _judged(sample: Sample) -> Sample:
+    """Users with something relevant and something to order."""
+    return sample.of_users((sample.n_relevant > 0) & (np.diff(sample.starts) > 0))
+
+
+def _to_learn_from(sample: Sample, n: int | None = None) -> Sample:
+    """Users with something relevant among their candidates who are not held out."""
+    n_found = np.bincount(sample.rows, sample.is_goal, len(sample))
+    learn = sample.of_users((n_found > 0) & ~sample.is_held_out)
+    return learn if n is None else learn.thinned(n)
