@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -16,6 +16,17 @@ def print_line(**line: Any) -> None:
 def print_figures(line: Mapping[str, Any]) -> None:
     """Metrics of models, whose differences are small: fractions with five significant digits."""
     print(json.dumps({name: _rounded(value) for name, value in line.items()}), flush=True)
+
+
+def as_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, in columns as wide as their widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+
+    def text(cells: Sequence[str]) -> str:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    return "\n".join([text(head), text(["-" * width for width in widths]), *map(text, rows)])
 
 
 def _rounded(value: Any) -> Any:

@@ -25,6 +25,7 @@ from models.evaluation.metrics import (
 from models.evaluation.single_task_twins import single_task_twins
 from models.training.mixture_fit import fit_members, fit_mixture
 from models.training.task_choice import Chosen
+from tests.bench.lines import as_table
 
 SHARES = (0.0, 1.5)
 """Bounds of a task's share in the mean: one of a twin that gains next to nothing says nothing."""
@@ -131,13 +132,7 @@ def readable(lines: Sequence[Mapping[str, Any]]) -> str:
          f"{line['low']:+.2g} to {line['high']:+.2g}", f"{line['share']:.2f}"]
         for line in lines
     ]  # fmt: skip
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
-
-    def text(cells: Sequence[str]) -> str:
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        return f"| {' | '.join(padded)} |"
-
-    return "\n".join([text(head), text(["-" * width for width in widths]), *map(text, rows)])
+    return as_table(head, rows)
 
 
 def settings_of(given: Sequence[str]) -> dict[str, Any]:
