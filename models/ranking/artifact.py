@@ -1,4 +1,5 @@
-"""Rankers on disk: trees as LightGBM's text, the rest as JSON. Loading executes no code."""
+"""Rankers on disk: trees as LightGBM's text, a network as safetensors, the rest as JSON. Loading
+executes no code."""
 
 from __future__ import annotations
 
@@ -14,11 +15,12 @@ from models.artifact import encryption
 from models.artifact.model import DamagedArtifact
 from models.ranking.calibration import Calibration
 from models.ranking.lambdarank import Trees
+from models.ranking.network import ItemNetwork
 from models.ranking.surface_ranker import Scaling, SurfaceRanker
 
 NO_RANKER = "none"
 """Id of what orders where nothing was learnt."""
-_ABOUT = "ranker.json"
+_ABOUT, _TREES, _NETWORK = "ranker.json", "trees.txt", "network.safetensors"
 _VERSION = 1
 
 
@@ -71,7 +73,12 @@ def ranker_id(ranker: SurfaceRanker) -> str:
 
 def _contents(ranker: SurfaceRanker) -> dict[str, bytes]:
     """What stands in files of its own."""
-    return {} if ranker.trees is None else {"trees.txt": ranker.trees.text.encode()}
+    contents = {}
+    if ranker.trees is not None:
+        contents[_TREES] = ranker.trees.text.encode()
+    if ranker.network is not None:
+        contents[_NETWORK] = ranker.network.to_bytes()
+    return contents
 
 
 def _described(ranker: SurfaceRanker) -> dict[str, Any]:
@@ -79,6 +86,7 @@ def _described(ranker: SurfaceRanker) -> dict[str, Any]:
         "names": list(ranker.names),
         "order_by": ranker.order_by,
         "best_list": ranker.best_list,
+        "events": list(ranker.events),
         "scaling": _plain(ranker.scaling),
         "user_scaling": _plain(ranker.user_scaling),
         "calibrations": {name: c.to_json() for name, c in ranker.calibrations.items()},
@@ -95,12 +103,15 @@ def _loaded(folder: Path, surface: str, about: Mapping[str, Any]) -> SurfaceRank
             raise _damaged(path) from None
         if hashlib.sha256(contents[name]).hexdigest() != sha256:
             raise _damaged(path)
-    trees = contents.get("trees.txt")
+    trees, network = contents.get(_TREES), contents.get(_NETWORK)
+    names, events = tuple(about["names"]), tuple(about["events"])
     return SurfaceRanker(
-        tuple(about["names"]),
+        names,
         str(about["order_by"]),
         str(about["best_list"]),
+        events,
         None if trees is None else Trees(trees.decode()),
+        None if network is None else ItemNetwork.of_bytes(network, names, len(events)),
         _scaling(about["scaling"]),
         _scaling(about["user_scaling"]),
         {name: Calibration.from_json(c) for name, c in about["calibrations"].items()},

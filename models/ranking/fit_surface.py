@@ -18,12 +18,15 @@ from contracts.surfaces import Surface
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import list_kinds
 from models.ranking.features import feature_names
-from models.ranking.lambdarank import ROUNDS, best_rounds, fit_lambdarank
+from models.ranking.lambdarank import ROUNDS, Trees, best_rounds, fit_lambdarank
 from models.ranking.metrics import interval
+from models.ranking.network import EPOCHS, ItemNetwork, best_epochs, fit_network
 from models.ranking.past_days import PastDays, past_days
 from models.ranking.samples import Sample
 from models.ranking.surface_ranker import (
     LAMBDARANK,
+    MIXTURE,
+    NETWORK,
     SOURCE,
     Scaling,
     SurfaceRanker,
@@ -90,24 +93,82 @@ def _learnt(
     report: dict[str, Any],
 ) -> Fitted:
     """The challenger where it orders better than the best list, and no worse than the champion."""
-    trees = fit_lambdarank(past.learn, ROUNDS[-1], config.seed)
-    rounds = best_rounds(trees, past.judged)
-    trees = trees.first(rounds)
-    challenger = calibrated(surface, replace(alone, order_by=LAMBDARANK, trees=trees), past)
-    own = past.judged.ndcg10(goal_scores(surface, challenger, past.judged))
-    report["ndcg10"][LAMBDARANK] = _figure(own)
-    report["gain"] = _figure(own - of_best_list)
-    report["rounds"] = rounds
-    if not challenger.calibrations:
-        return Fitted(alone, {**report, "why": f"no event happened {MIN_EVENTS} times"})
+    settings, fitted = _fitted(surface, past, config)
+    report |= settings
+    rankers, orders = {}, {}
+    for name in _CHOICES[config.ranker]:
+        ranker = replace(
+            alone,
+            order_by=name,
+            events=surface.events,
+            trees=fitted.trees if name in (LAMBDARANK, MIXTURE) else None,
+            network=fitted.network if name in (NETWORK, MIXTURE) else None,
+        )
+        rankers[name] = calibrated(surface, ranker, past)
+        orders[name] = past.judged.ndcg10(goal_scores(surface, rankers[name], past.judged))
+        report["ndcg10"][name] = _figure(orders[name])
+    chosen = max(orders, key=lambda name: orders[name].mean())
+    report["gain"] = _figure(orders[chosen] - of_best_list)
+    if LAMBDARANK in orders:
+        report["gain_on_lambdarank"] = _figure(orders[chosen] - orders[LAMBDARANK])
+    challenger = rankers[chosen]
+    if not any(event in challenger.calibrations for event in surface.goals):
+        return Fitted(alone, {**report, "why": f"no goal was reached {MIN_EVENTS} times"})
     if report["gain"]["mean"] <= 0:
         return Fitted(alone, {**report, "why": "no ranker orders better than the best list"})
-    trees = fit_lambdarank(past.refit(), rounds, config.seed)
-    refitted = replace(challenger, trees=trees)
-    refitted = replace(refitted, scaling=_scaling(refitted, past.all_users))
-    report["features"] = dict(list(trees.gains(refitted.names).items())[:_SHOWN])
-    report["order_by"] = LAMBDARANK
+    refitted = _refitted(challenger, past, config, settings)
+    if refitted.trees is not None:
+        gains = refitted.trees.gains(refitted.names)
+        report["features"] = dict(list(gains.items())[:_SHOWN])
+    report["order_by"] = chosen
     return against_champion(surface, past, refitted, champion, report)
+
+
+_CHOICES = {
+    "lambdarank": (LAMBDARANK,),
+    "network": (NETWORK,),
+    "mixture": (LAMBDARANK, NETWORK, MIXTURE),
+}
+"""What may give the order, by the setting `ranker`; of equals the first."""
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """Rankers that were fitted on the same sample; None: it was not asked for."""
+
+    trees: Trees | None
+    network: ItemNetwork | None
+
+
+def _fitted(
+    surface: Surface, past: PastDays, config: RankingConfig
+) -> tuple[dict[str, int], _Fits]:
+    """Rankers fitted on the days before the newest, each stopped where it orders that best."""
+    settings, trees, network = {}, None, None
+    if config.ranker != NETWORK:
+        trees = fit_lambdarank(past.learn, ROUNDS[-1], config.seed)
+        settings["rounds"] = best_rounds(trees, past.judged)
+        trees = trees.first(settings["rounds"])
+    if config.ranker != LAMBDARANK:
+        networks = fit_network(past.learn, len(surface.events), EPOCHS[-1], config.seed)
+        settings["epochs"] = best_epochs(networks, past.judged)
+        network = networks[settings["epochs"] - 1]
+    return settings, _Fits(trees, network)
+
+
+def _refitted(
+    challenger: SurfaceRanker, past: PastDays, config: RankingConfig, settings: Mapping[str, int]
+) -> SurfaceRanker:
+    """The same rankers fitted on all past days, their scores on the scale that was calibrated."""
+    sample = past.refit()
+    trees, network = challenger.trees, challenger.network
+    if trees is not None:
+        trees = fit_lambdarank(sample, settings["rounds"], config.seed)
+    if network is not None:
+        n = len(challenger.events)
+        network = fit_network(sample, n, settings["epochs"], config.seed)[-1]
+    refitted = replace(challenger, trees=trees, network=network)
+    return replace(refitted, scaling=_scaling(refitted, past.all_users))
 
 
 _SHOWN = 12
@@ -125,7 +186,7 @@ def against_champion(
     learned from."""
     if champion is None or not champion.is_learnt:
         return Fitted(challenger, {**report, "why": "there is no champion"})
-    if champion.names != challenger.names:
+    if (champion.names, champion.events) != (challenger.names, challenger.events):
         return Fitted(challenger, {**report, "why": "the champion knows other features"})
     held_out = past.judged.of_users(past.judged.is_held_out)
     if len(held_out) < MIN_HELD_OUT:
@@ -161,12 +222,13 @@ def calibrated(surface: Surface, ranker: SurfaceRanker, past: PastDays) -> Surfa
         happened = (rows.events >> i & 1).astype(np.float64)
         if happened.sum() >= MIN_EVENTS:
             weights = rows.weights.astype(np.float64)
-            calibrations[event] = fit_calibration(scores, users, happened, weights)
+            used = scores[:, ranker.columns(event)]
+            calibrations[event] = fit_calibration(used, users, happened, weights)
     return replace(ranker, calibrations=calibrations)
 
 
 def _scaling(ranker: SurfaceRanker, rows: Sample) -> Scaling:
-    return Scaling.of(raw_scores(rows.features, ranker.trees))
+    return Scaling.of(raw_scores(rows.features, ranker.trees, ranker.network))
 
 
 def goal_scores(surface: Surface, ranker: SurfaceRanker, sample: Sample) -> Doubles:

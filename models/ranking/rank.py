@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 import torch.distributed as dist
 
 from contracts.errors import ContractError
@@ -41,6 +42,7 @@ _REPORT = "report.json"
 
 def rank_days(spec: RankSpec) -> dict[str, Any]:
     """Fit the rankers of each day, and write its lists."""
+    torch.set_num_threads(1)  # sums of several threads depend on how many there are
     if n_ranks() > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     return {"days": [_rank_day(spec, day) for day in spec.days]}

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from contracts.surfaces import Surface
 from models.ranking.calibration import Calibration
 from models.ranking.lambdarank import Trees
+from models.ranking.network import ItemNetwork
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -58,7 +59,10 @@ class SurfaceRanker:
     """`source`, `lambdarank`, `network` or `mixture`."""
     best_list: str
     """Name of the list that orders best alone."""
+    events: tuple[str, ...] = ()
+    """The surface's events when it was fitted, in the order of the network's outputs."""
     trees: Trees | None = None
+    network: ItemNetwork | None = None
     scaling: Scaling = Scaling((), ())
     """Of the rankers' scores."""
     user_scaling: Scaling = Scaling((), ())
@@ -70,8 +74,13 @@ class SurfaceRanker:
         return self.order_by != SOURCE
 
     def scores(self, features: Floats) -> Doubles:
-        """(C, R): of each ranker that is needed, standardised."""
-        return self.scaling(raw_scores(features, self.trees))
+        """(C, R): of each ranker, standardised."""
+        return self.scaling(raw_scores(features, self.trees, self.network))
+
+    def columns(self, event: str) -> list[int]:
+        """The rankers whose scores say how probable an event is."""
+        own = [int(self.trees is not None) + i for i in (0, 1 + self.events.index(event))]
+        return ([0] if self.trees is not None else []) + (own if self.network is not None else [])
 
     def probabilities(self, features: Floats) -> dict[str, Doubles]:
         """Event to (C,), of features (C, F)."""
@@ -80,7 +89,7 @@ class SurfaceRanker:
         scores = self.scores(features)
         users = self.user_scaling(user_numbers(features, self.names))
         return {
-            event: calibration.probabilities(scores, users)
+            event: calibration.probabilities(scores[:, self.columns(event)], users)
             for event, calibration in self.calibrations.items()
         }
 
@@ -103,10 +112,14 @@ def worth_of(surface: Surface, probabilities: Mapping[str, Doubles], n: int) -> 
     return total
 
 
-def raw_scores(features: Floats, trees: Trees | None) -> Doubles:
-    """(C, R): of each ranker."""
-    columns = [trees.scores(features)] if trees is not None else []
-    return np.stack(columns, axis=1) if columns else np.zeros((len(features), 0))
+def raw_scores(features: Floats, trees: Trees | None, network: ItemNetwork | None) -> Doubles:
+    """(C, R): of the trees, of what the network orders by, and of its logit of each event."""
+    columns = [np.zeros((len(features), 0))]
+    if trees is not None:
+        columns.append(trees.scores(features)[:, None])
+    if network is not None:
+        columns.append(network.scores(features))
+    return np.concatenate(columns, axis=1)
 
 
 def user_numbers(features: Floats, names: Sequence[str]) -> Doubles:

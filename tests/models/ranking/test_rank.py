@@ -150,7 +150,7 @@ def test_a_damaged_ranker_is_not_used(day: RankDay, tmp_path: Path) -> None:
         f"{trees}: the ranker is damaged: it is not what was saved; fit it anew"
     )
     about = tmp_path / "ranker.json"
-    about.write_text(about.read_text().replace("lambdarank", "network"))
+    about.write_text(about.read_text().replace("popular_10d", "popular_30d"))
     with pytest.raises(DamagedArtifact, match="ranker.json: the ranker is damaged"):
         load_rankers(tmp_path)
     about.unlink()
