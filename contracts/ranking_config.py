@@ -22,10 +22,10 @@ class RankingConfig:
     """Dimensions of matrix factorisation."""
     iterations: int = 12
     """Sweeps of alternating least squares."""
-    regularisation: float = 0.003
+    regularisation: float = 0.006
     """Of matrix factorisation, scaled by counts (Rendle et al., 2022)."""
-    unobserved_weight: float = 0.1
-    """Weight of a pair of user and item without a signal, beside 1 of one with."""
+    unobserved_weight: float = 20.0
+    """Weight of all pairs of user and item together, beside 1 of all those with a signal."""
     max_ease_items: int = 5000
     """Items beyond which the linear item-to-item model is left out: its cost grows with their
     cube."""

@@ -107,5 +107,16 @@ def to_histories(rows: pa.Table, item_ids: pa.Array) -> Histories:
     return Histories(rows.select(of_users), starts, items, entries)
 
 
+def joined(parts: Sequence[Histories]) -> Histories:
+    """Users of some histories after those of others, of one part at least."""
+    lengths = np.concatenate([np.diff(part.starts) for part in parts])
+    return Histories(
+        pa.concat_tables([part.users for part in parts]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        np.concatenate([part.items for part in parts]),
+        {name: np.concatenate([part.entries[name] for part in parts]) for name in parts[0].entries},
+    )
+
+
 def _list(rows: pa.Table, name: str) -> pa.ListArray:
     return rows[name].combine_chunks()

@@ -1,0 +1,195 @@
+"""Matrix factorisation of users and items by implicit alternating least squares.
+
+Hu, Koren and Volinsky, Collaborative filtering for implicit feedback datasets (2008), with the
+regularisation of Rendle et al., Revisiting the performance of iALS on item recommendation
+benchmarks (2022). The loss is
+
+    sum over pairs with a signal:  w * (x_u . y_i - 1)^2
+    + unobserved * sum over all pairs:  (x_u . y_i)^2
+    + regularisation * (sum over users: (n_u + unobserved * I) * |x_u|^2, and of items alike)
+
+A row is solved in a matrix as long as its own entries ask for, so that its bits do not depend on
+the rows beside it.
+
+Letters: I items, U users, R rows of either, O columns, F factors, B rows of a part, E entries of a
+row with padding, k candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from models.ranking.exact_search import InnerProducts
+from models.ranking.histories import Histories
+from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay, weights
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+CHUNK = 8192
+"""Entries, padding included, whose factors are in memory at once: so many as the cache holds."""
+CHUNK_ROWS = 64
+"""Rows that are solved at once, at most, for the same reason."""
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """What holds factors back."""
+
+    regularisation: float
+    unobserved: float
+    """Weight of a pair without a signal."""
+
+    @classmethod
+    def of(cls, matrix: sparse.csr_array, regularisation: float, unobserved: float) -> Penalty:
+        """That of `matrix` (U, I), where all pairs weigh `unobserved` times as much as those with
+        a signal."""
+        return cls(
+            regularisation, unobserved * matrix.nnz / max(matrix.shape[0] * matrix.shape[1], 1)
+        )
+
+
+def fit_factors(day: SurfaceDay) -> Factors:
+    """The model of a surface.
+
+    Raises:
+        LeftOut: nobody has a history.
+    """
+    matrix, config = day.matrix, day.config
+    if not matrix.nnz:
+        raise LeftOut("nobody has a history")
+    penalty = Penalty.of(matrix, config.regularisation, config.unobserved_weight)
+    items = fit_items(matrix, config.factors, config.iterations, penalty, config.seed)
+    return Factors(items, penalty, day)
+
+
+def fit_items(
+    matrix: sparse.csr_array, n_factors: int, iterations: int, penalty: Penalty, seed: int
+) -> Tensor:
+    """Factors of the items (I, F) from `matrix` (U, I), the weights of pairs with a signal."""
+    by_item = matrix.T.tocsr()
+    generator = torch.Generator().manual_seed(seed)
+    items = torch.randn(matrix.shape[1], n_factors, generator=generator) * (0.1 / n_factors**0.5)
+    for _ in range(iterations):
+        items = solve(by_item, solve(matrix, items, penalty), penalty)
+    return items
+
+
+def solve(matrix: sparse.csr_array, others: Tensor, penalty: Penalty) -> Tensor:
+    """Factors of the rows of `matrix` (R, O) that fit best while those of the columns stand: (O, F)
+    give (R, F)."""
+    factors = torch.zeros(matrix.shape[0], others.shape[1])
+    for part in solved_parts(matrix, others, penalty):
+        factors[part.rows] = part.factors
+    return factors
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows with as many entries, solved."""
+
+    rows: Tensor
+    """(B,): their places."""
+    columns: Tensor
+    """(B, E): of padding the number of columns."""
+    weights: Tensor
+    """(B, E): 0 of padding."""
+    factors: Tensor
+    """(B, F)."""
+    cholesky: Tensor
+    """(B, F, F): of the matrices of the normal equations."""
+
+
+def solved_parts(matrix: sparse.csr_array, others: Tensor, penalty: Penalty) -> Iterator[Part]:
+    """All rows of `matrix` (R, O) that have entries, a part at a time."""
+    n_others, n_factors = others.shape
+    padded = torch.cat([others, others.new_zeros(1, n_factors)])
+    shared = penalty.unobserved * (others.T @ others)
+    counts = np.diff(matrix.indptr).astype(np.int64)
+    for places in _of_one_length(counts):
+        columns, weight = _padded(matrix, places, counts[places])
+        scale = penalty.regularisation * (
+            torch.from_numpy(counts[places]) + penalty.unobserved * n_others
+        )
+        normal = shared.repeat(len(places), 1, 1)
+        normal.diagonal(dim1=1, dim2=2).add_(scale[:, None])
+        right = others.new_zeros(len(places), n_factors, 1)
+        for start in range(0, columns.shape[1], CHUNK):
+            entries = padded[columns[:, start : start + CHUNK]]
+            of_entries = weight[:, start : start + CHUNK, None]
+            normal.baddbmm_((entries * of_entries).transpose(1, 2), entries)
+            right.baddbmm_(entries.transpose(1, 2), of_entries)
+        cholesky = torch.linalg.cholesky(normal)
+        factors = torch.cholesky_solve(right, cholesky)[:, :, 0]
+        yield Part(torch.from_numpy(places), columns, weight, factors, cholesky)
+
+
+def _of_one_length(counts: Ints) -> Iterator[Ints]:
+    """Places of rows that are padded to the same length, as many as fit into a chunk."""
+    lengths = padded_lengths(counts)
+    order = np.argsort(lengths, kind="stable")
+    order = order[counts[order] > 0]
+    for places in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+        if len(places):
+            step = min(max(CHUNK // int(lengths[places[0]]), 1), CHUNK_ROWS)
+            yield from (places[i : i + step] for i in range(0, len(places), step))
+
+
+def padded_lengths(counts: Ints) -> Ints:
+    """What rows of so many entries are padded to: by an eighth, or 7 entries, at most."""
+    step = 2 ** np.maximum(np.log2(np.maximum(counts, 1)).astype(np.int64) - 3, 3)
+    lengths: Ints = -(-counts // step) * step
+    return lengths
+
+
+def _padded(matrix: sparse.csr_array, places: Ints, counts: Ints) -> tuple[Tensor, Tensor]:
+    """Columns and weights (B, E) of rows."""
+    at = np.arange(padded_lengths(counts).max())
+    inside = at < counts[:, None]
+    at = np.where(inside, matrix.indptr[places][:, None] + at, 0)
+    columns = np.where(inside, matrix.indices[at], matrix.shape[1]).astype(np.int64)
+    weight = np.where(inside, matrix.data[at], np.float32(0))
+    return torch.from_numpy(columns), torch.from_numpy(weight)
+
+
+class Factors:
+    """The fitted model."""
+
+    def __init__(self, items: Tensor, penalty: Penalty, day: SurfaceDay):
+        """`items` (I, F)."""
+        self._items, self._penalty, self._day = items, penalty, day
+        self._search = InnerProducts(
+            items.numpy(), day.config.candidates_per_source, day.unavailable
+        )
+
+    def candidates(self, histories: Histories, hidden: sparse.csr_array) -> Candidates:
+        """The best items for the factors that the users' own items give them."""
+        matrix = weights(histories, len(self._items), self._day.as_of)
+        parts = list(solved_parts(matrix, self._items, self._penalty))
+        factors = torch.zeros(len(histories), self._items.shape[1])
+        for part in parts:
+            factors[part.rows] = part.factors
+        users = np.flatnonzero(np.diff(matrix.indptr))
+        best = self._search.best(factors.numpy()[users], hidden[users])
+        found = Candidates.of_some(users, best, np.full(best.items.shape, -1), len(histories))
+        for part in parts:
+            rows = part.rows.numpy()
+            found.because[rows] = self._reasons(part, found.best.items[rows])
+        return found
+
+    def _reasons(self, part: Part, items: Ints) -> Ints:
+        """Of the items (B, k) the own ones that add most to their scores (Hu et al., section 5)."""
+        own = self._items[part.columns.clamp(max=len(self._items) - 1)]
+        weighted = torch.cholesky_solve(own.transpose(1, 2), part.cholesky)
+        shares = (self._items[torch.from_numpy(items).clamp(min=0)] @ weighted).numpy()
+        shares *= part.weights[:, None].numpy()
+        shares[np.broadcast_to(part.weights[:, None].numpy() == 0, shares.shape)] = -np.inf
+        most = np.take_along_axis(part.columns.numpy(), shares.argmax(axis=2), axis=1)
+        return np.where(items < 0, -1, most)

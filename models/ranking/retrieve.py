@@ -1,0 +1,173 @@
+"""What models retrieve for each user of past days and tonight: the table `rec_retrieved`.
+
+Of each surface, models are fitted on all histories as of the day, then users come by in batches, by
+ascending key. What a user gets depends on nothing but the fitted models and the user's own history.
+
+Letters: U users, I items, k candidates per source.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from scipy import sparse
+
+from contracts.ranking_config import RankingConfig
+from contracts.recommendation_tables import REC_HISTORIES, REC_RETRIEVED
+from contracts.specs import RetrieveDay, RetrieveSpec
+from contracts.surfaces import Surface
+from models.data.arrow_schema import arrow_schema
+from models.data.label_layout import as_numpy
+from models.ranking.factorisation import fit_factors
+from models.ranking.histories import USER_COLUMNS, Histories, joined, read_items, to_histories
+from models.ranking.linear_items import fit_ease
+from models.ranking.retrieval import ENTRIES, Candidates, LeftOut, RetrievalModel, SurfaceDay
+from models.ranking.user_rows import UserRows
+
+_LOG = logging.getLogger(__name__)
+
+BATCH_USERS = 4096
+"""Users whose candidates are in memory at once."""
+COLUMNS = ("fold", *USER_COLUMNS, "item_ids", *ENTRIES)
+"""What is read of histories."""
+FITS: Mapping[str, Callable[[SurfaceDay], RetrievalModel]] = {
+    "factors": fit_factors,
+    "ease": fit_ease,
+}
+"""Source to what fits its model."""
+
+
+def retrieve_days(spec: RetrieveSpec) -> dict[str, Any]:
+    """Write the table's rows of each day of the spec, in the order of its grain."""
+    torch.set_num_threads(spec.threads)
+    return {"days": [_retrieve_day(day, spec) for day in spec.days]}
+
+
+def _retrieve_day(day: RetrieveDay, spec: RetrieveSpec) -> dict[str, Any]:
+    """How many rows a day has, and by surface which sources were left out and why."""
+    path = Path(day.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n, left_out = 0, {}
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+        for surface in sorted(spec.surfaces, key=lambda surface: surface.name):
+            retrieval = SurfaceRetrieval(surface, day, spec.config)
+            for rows in retrieval.rows():
+                writer.write_table(rows)
+                n += rows.num_rows
+            left_out[surface.name] = retrieval.left_out
+    return {"rows": n, "left_out": left_out}
+
+
+class SurfaceRetrieval:
+    """The models of one surface as of one day, by fold and source."""
+
+    def __init__(self, surface: Surface, day: RetrieveDay, config: RankingConfig):
+        self._surface, self._day, self._config = surface, day, config
+        self._items = read_items(day.items, surface.name, day.as_of)
+        self._item_ids = self._items["item_id"].combine_chunks()
+        self.left_out: dict[str, str] = {}
+        """Source to why it gives no candidates."""
+        self._models = {fold: self._fitted(fold) for fold in self._folds()} if self._sources else {}
+
+    @property
+    def _sources(self) -> list[str]:
+        """Sources of the surface that are models, by name."""
+        return sorted(set(self._surface.sources) & set(FITS))
+
+    def rows(self) -> Iterator[pa.Table]:
+        """Rows of the table, a batch of users at a time."""
+        if not any(self._models.values()):
+            return
+        stream = self._histories()
+        while (batch := stream.next(BATCH_USERS)).num_rows:
+            tables = []
+            for fold, models in self._models.items():
+                histories = to_histories(
+                    batch.filter(pc.equal(batch["fold"], fold)), self._item_ids
+                )
+                hidden = self._hidden(histories)
+                for source, model in models.items():
+                    candidates = model.candidates(histories, hidden)
+                    tables.append(self._table(histories, fold, source, candidates))
+            yield pa.concat_tables(tables).sort_by(_ORDER)
+
+    def _histories(self, columns: Sequence[str] = COLUMNS) -> UserRows:
+        day = self._day
+        return UserRows(REC_HISTORIES, day.histories, self._surface.name, day.as_of, columns)
+
+    def _folds(self) -> list[int]:
+        stream = self._histories(["fold"])
+        folds: set[int] = set()
+        while (batch := stream.next(BATCH_USERS)).num_rows:
+            folds |= set(batch["fold"].unique().to_pylist())
+        return sorted(folds)
+
+    def _fitted(self, fold: int) -> dict[str, RetrievalModel]:
+        """Models by source, of those for which there is enough to learn from."""
+        stream, parts = self._histories(), []
+        while (batch := stream.next(BATCH_USERS)).num_rows:
+            parts.append(to_histories(batch.filter(pc.equal(batch["fold"], fold)), self._item_ids))
+        day = SurfaceDay(self._surface, self._day.as_of, self._items, joined(parts), self._config)
+        models = {}
+        for source in self._sources:
+            try:
+                models[source] = FITS[source](day)
+            except LeftOut as reason:
+                self.left_out[source] = str(reason)
+                _LOG.info(f"{self._surface.name} as of {self._day.as_of}: no {source}: {reason}")
+        return models
+
+    def _hidden(self, histories: Histories) -> sparse.csr_array:
+        """(U, I): what is not retrieved for a user: what the user has, unless it may be shown
+        again, what is blocked, and the user."""
+        hidden = histories.entries["blocked"] > 0
+        if not self._surface.repeats:
+            hidden |= histories.entries["owned"] > 0
+        users, items = histories.rows[hidden], histories.items[hidden]
+        if self._surface.target == "user":
+            at = pc.index_in(histories.users["user_key"], value_set=self._item_ids)
+            selves = as_numpy(pc.fill_null(at, -1))
+            users = np.concatenate([users, np.flatnonzero(selves >= 0)])
+            items = np.concatenate([items, selves[selves >= 0]])
+        shape = (len(histories), len(self._item_ids))
+        return sparse.csr_array((np.ones(len(users), bool), (users, items)), shape=shape)
+
+    def _table(
+        self, histories: Histories, fold: int, source: str, candidates: Candidates
+    ) -> pa.Table:
+        """Rows of the users who get any candidates."""
+        best, there = candidates.best, candidates.best.items >= 0
+        users = np.flatnonzero(there.any(axis=1))
+        there, n = there[users], len(users)
+        offsets = pa.array(np.concatenate([[0], np.cumsum(there.sum(axis=1))]), pa.int32())
+        because = candidates.because[users][there]
+        values = {
+            "as_of": pa.repeat(pa.scalar(self._day.as_of, pa.date32()), n),
+            "surface": pa.repeat(self._surface.name, n),
+            "user_key": histories.users["user_key"].take(users),
+            "fold": pa.repeat(pa.scalar(fold, pa.int32()), n),
+            "source": pa.repeat(source, n),
+            "item_ids": self._lists(offsets, self._item_ids.take(best.items[users][there])),
+            "scores": self._lists(offsets, pa.array(best.scores[users][there], pa.float32())),
+            "because": self._lists(
+                offsets,
+                pc.fill_null(self._item_ids.take(pa.array(because, mask=because < 0)), ""),
+            ),
+        }
+        return pa.table(values, SCHEMA)
+
+    @staticmethod
+    def _lists(offsets: pa.Array, values: pa.Array) -> pa.ListArray:
+        return pa.ListArray.from_arrays(offsets, values)
+
+
+SCHEMA = arrow_schema(REC_RETRIEVED)
+_ORDER = [(name, "ascending") for name in ("user_key", "fold", "source")]
