@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contracts.source_table import LANDED_ON, USER_KEY
+from contracts.source_tables.posts import POSTS
 from contracts.surfaces import FILTERS, HALF_LIVES, SOURCES, SURFACES, TARGETS
-from contracts.table import Column, Table
+from contracts.table import ELEMENT, VALUE, Column, Table
 
 FIXED_POINT = 2**20
 """What 1 is in sums of decayed counts: whole numbers add up to the same in any order."""
@@ -137,23 +138,50 @@ REC_HISTORIES = Table(
             "Category of most of the user's decayed signals (half-life of 30 days); ties by id.",
             nullable=True,
         ),
-        Column("item_ids", "array<string>", "Items, ascending."),
+        Column("item_ids", "array<string>", "Items, ascending.", erased=ELEMENT),
         Column(
             "signals",
             "array<bigint>",
             f"Strength of all signals, each halved every 30 days of age, in {FIXED_POINT}ths.",
+            beside="item_ids",
         ),
-        Column("n_days", "array<bigint>", "Days with a goal."),
-        Column("n_goals", "array<bigint>", "Goals reached with it."),
-        Column("first_days", "array<bigint>", "First day with any signal, since 1970; -1: none."),
-        Column("last_days", "array<bigint>", "Last day with any signal, since 1970; -1: none."),
-        Column("gaps", "array<bigint>", "Median days between days with a goal; -1: fewer than 2."),
-        Column("owned", "array<int>", "1 if the user has it (follows them now), else 0."),
-        Column("blocked", "array<int>", "1 if the user blocked it, its author, or is blocked."),
+        Column("n_days", "array<bigint>", "Days with a goal.", beside="item_ids"),
+        Column("n_goals", "array<bigint>", "Goals reached with it.", beside="item_ids"),
+        Column(
+            "first_days",
+            "array<bigint>",
+            "First day with any signal, since 1970; -1: none.",
+            beside="item_ids",
+        ),
+        Column(
+            "last_days",
+            "array<bigint>",
+            "Last day with any signal, since 1970; -1: none.",
+            beside="item_ids",
+        ),
+        Column(
+            "gaps",
+            "array<bigint>",
+            "Median days between days with a goal; -1: fewer than 2.",
+            beside="item_ids",
+        ),
+        Column(
+            "owned",
+            "array<int>",
+            "1 if the user has it (follows them now), else 0.",
+            beside="item_ids",
+        ),
+        Column(
+            "blocked",
+            "array<int>",
+            "1 if the user blocked it, its author, or is blocked.",
+            beside="item_ids",
+        ),
         Column(
             "n_impressions",
             "array<bigint>",
             "Times it was shown in the 30 days before, since the user last did something with it.",
+            beside="item_ids",
         ),
     ),
 )
@@ -170,8 +198,10 @@ REC_POPULAR = Table(
         _SURFACE,
         Column("segment", "string", "`all`, `country=…` or `category=…`."),
         Column("source", "string", "Source of candidates.", values=tuple(SOURCES)),
-        Column("item_ids", "array<string>", "Items, best first."),
-        Column("scores", "array<float>", "Their scores by the source, never rising."),
+        Column("item_ids", "array<string>", "Items, best first.", erased=ELEMENT),
+        Column(
+            "scores", "array<float>", "Their scores by the source, never rising.", beside="item_ids"
+        ),
     ),
 )
 
@@ -181,12 +211,18 @@ _CANDIDATES = (
     USER_KEY,
     _FOLD,
     Column("source", "string", "Source of candidates.", values=tuple(SOURCES)),
-    Column("item_ids", "array<string>", "Items, best first: the place is the rank."),
-    Column("scores", "array<float>", "Their scores by the source, never rising."),
+    Column(
+        "item_ids", "array<string>", "Items, best first: the place is the rank.", erased=ELEMENT
+    ),
+    Column(
+        "scores", "array<float>", "Their scores by the source, never rising.", beside="item_ids"
+    ),
     Column(
         "because",
         "array<string>",
         "Of each the own item, category or person that explains it most; empty where none does.",
+        beside="item_ids",
+        erased=VALUE,
     ),
 )
 
@@ -240,8 +276,10 @@ REC_LISTS = Table(
         _AS_OF,
         _SURFACE,
         USER_KEY,
-        Column("item_ids", "array<string>", "Items, in the order in which they are shown."),
-        Column("values", "array<float>", "Of each, the expected worth for the surface."),
+        Column("item_ids", "array<string>", "Items, in the order in which they are shown.",
+               erased=ELEMENT),
+        Column("values", "array<float>", "Of each, the expected worth for the surface.",
+               beside="item_ids"),
         *(
             Column(
                 f"p_{event}",
@@ -250,17 +288,21 @@ REC_LISTS = Table(
                 "empty where it has no such outcome or nothing was learnt of it.",
                 minimum=0,
                 maximum=1,
+                beside="item_ids",
             )
             for event in RANKER_EVENTS
         ),
-        Column("sources", "array<string>", "Of each, the sources that gave it, by commas."),
-        Column("because", "array<string>", "Of each, what explains it; empty where nothing does."),
+        Column("sources", "array<string>", "Of each, the sources that gave it, by commas.",
+               beside="item_ids"),
+        Column("because", "array<string>", "Of each, what explains it; empty where nothing does.",
+               beside="item_ids", erased=VALUE),
         Column(
             "propensities",
             "array<float>",
             "Of each, the probability with which the policy shows it at its place.",
             minimum=0,
             maximum=1,
+            beside="item_ids",
         ),
         Column("n_candidates", "bigint", "Candidates before the policy.", minimum=0),
         *(
@@ -275,6 +317,7 @@ REC_LISTS = Table(
             "Why there are fewer items than asked; null where there are not.",
             nullable=True,
             values=SHORTFALLS,
+            if_erased=ERASED_FROM_LIST,
         ),
         *_FROM,
     ),
@@ -290,7 +333,7 @@ RECOMMENDATIONS = Table(
         _AS_OF,
         _SURFACE,
         USER_KEY,
-        Column("position", "int", "From 1.", minimum=1),
+        Column("position", "int", "From 1; an erasure may leave gaps.", minimum=1),
         _ITEM,
         Column("title", "string", "Its title, where it has one.", nullable=True),
         Column("value", "float", "Expected worth for the surface."),
@@ -312,6 +355,7 @@ RECOMMENDATIONS = Table(
             "string",
             "The own item, category or person that explains it most.",
             nullable=True,
+            erased=VALUE,
         ),
         Column(
             "propensity",
@@ -326,6 +370,15 @@ RECOMMENDATIONS = Table(
 
 OUTCOME_METHODS = ("published", "popular", "own")
 """What outcomes are compared of."""
+
+OF_TARGETS = (
+    INTERACTIONS, REC_ITEMS, REC_HISTORIES, REC_POPULAR, REC_CANDIDATES, REC_RETRIEVED, REC_LISTS,
+    RECOMMENDATIONS,
+)  # fmt: skip
+"""Tables of what can be recommended: a person is in them as a user, and as a target of others; what
+an erased person wrote goes from them as well."""
+WRITTEN_BY = ((POSTS, "post_id", "user_key"), (REC_ITEMS, "item_id", "author_key"))
+"""Tables that say who wrote what, with the columns of its id and of its author."""
 
 REC_OUTCOMES = Table(
     name="rec_outcomes",

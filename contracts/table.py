@@ -25,6 +25,11 @@ def require_identifier(name: str, what: str) -> None:
         )
 
 
+ELEMENT, VALUE = ERASED = ("element", "value")
+"""What goes with a person whom a column names, where it is not the row: the element of an array,
+with those beside it; or the value alone, which is null then, of an array empty."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column. `minimum` and `maximum` are inclusive; for strings `values` lists what may be."""
@@ -36,9 +41,27 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     values: tuple[str, ...] | None = None
+    beside: str | None = None
+    """An array of the same table: of each of its elements this one has an element as well, in the
+    same order, or it is empty."""
+    erased: str | None = None
+    """What goes with a person whom it names: of `ERASED`. None: the row, of a text, and nothing of
+    an array."""
+    if_erased: str | None = None
+    """What it says of a row that an erasure took an element of."""
 
     def __post_init__(self) -> None:
         require_identifier(self.name, "column")
+        if self.erased not in (None, *ERASED):
+            raise ContractError(
+                f"column {self.name}: erased: expected one of {', '.join(ERASED)}, "
+                f"found {self.erased!r}"
+            )
+        if self.erased == ELEMENT and self.type != "array<string>":
+            raise ContractError(
+                f"column {self.name}: erased: expected an array<string> to lose elements, "
+                f"found {self.type}"
+            )
         if self.type not in COLUMN_TYPES:
             raise ContractError(
                 f"column {self.name}: expected a type out of {', '.join(COLUMN_TYPES)}, "
@@ -89,6 +112,13 @@ class Table:
                 raise ContractError(
                     f"{self.name}: {name} is in the grain, day or "
                     "partition and must not be nullable"
+                )
+        for column in self.columns:
+            if column.beside is not None and (
+                column.beside not in names or not self[column.beside].column_type.is_array
+            ):
+                raise ContractError(
+                    f"{self.name}: {column.name} is beside {column.beside}, which is no array of it"
                 )
 
     def __getitem__(self, name: str) -> Column:

@@ -7,6 +7,7 @@ without it, to which releases, receipts and names are then pointed; the old ones
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,14 @@ from pyiceberg.table import Table as IcebergTable
 
 from contracts.table import Table
 from flows.lake.lake import MAIN, Lake
+from flows.lake.named_people import Change
 from flows.storage.location import join, plain_path, uri_of
-from flows.storage.parquet_files import read_metadata, read_rows, read_schema, write_rows
+from flows.storage.parquet_files import Writer, read_batches, read_metadata, writer
 
-Change = Callable[[pa.Table], pa.Table | None]
-"""The rows of a file as they are to be; None if they are so already."""
 BRANCH = "erasing"
 """Of a table while it is rewritten; a try that was killed leaves it."""
 EARLIER_BRANCH = "forgetting"
 """What earlier versions called it: one of theirs that was killed may have left it."""
-RAW_CELLS = "fields"
-"""The column of raw rows that holds what the raw files say."""
 
 
 @dataclass
@@ -52,47 +50,6 @@ class Moved:
         if isinstance(value, int) and not isinstance(value, bool):
             return self.snapshots.get(value, value)
         return self.paths.get(value, value) if isinstance(value, str) else value
-
-
-def holding(keys: Collection[str], file: str) -> bool:
-    """Whether a file may hold one of the keys, by its columns of text; row groups whose statistics
-    exclude them are not read."""
-    schema = read_schema(file)
-    texts = [f.name for f in schema if pa.types.is_string(f.type)]
-    wanted = pa.array(sorted(keys), pa.string())
-    return any(
-        read_rows(file, columns=[name], filters=pc.field(name).isin(wanted)).num_rows
-        for name in texts
-    )
-
-
-def may_tell(keys: Collection[str], file: str) -> bool:
-    """Whether a file that no table leads to may tell of people.
-
-    Raw rows name them in ways that their keys do not show, bounds in manifests are keys, and a file
-    that was cut off cannot be read.
-    """
-    if not file.endswith(".parquet"):
-        return file.endswith(".avro")
-    try:
-        return RAW_CELLS in read_schema(file).names or holding(keys, file)
-    except pa.ArrowInvalid:
-        return True
-
-
-def without(keys: Collection[str]) -> Change:
-    """Leaves out rows of which a column of text is one of the keys."""
-    wanted = pa.array(sorted(keys), pa.string())
-
-    def change(rows: pa.Table) -> pa.Table | None:
-        is_named = pa.array([False] * rows.num_rows)
-        for column in rows.schema:
-            if pa.types.is_string(column.type):
-                is_named = pc.or_(is_named, pc.is_in(rows[column.name], value_set=wanted))
-        kept = rows.filter(pc.invert(is_named))
-        return None if kept.num_rows == rows.num_rows else kept
-
-    return change
 
 
 def rewrite(
@@ -119,10 +76,8 @@ def rewrite(
     for snapshot in sorted((named | set(needed)) & known):
         files = {plain_path(f.file_path): f for f in _files(iceberg, snapshot)}
         for path in sorted(files.keys() - seen):
-            rows = read_rows(path) if concerns(path) else None
-            changed = None if rows is None else change(rows)
-            if rows is not None and changed is not None:
-                written[path] = _write(lake, table, changed, Path(path), staging)
+            if concerns(path) and _is_changed(path, change):
+                written[path] = _write(lake, table, path, change, staging)
                 described |= _described(iceberg, written[path])
         seen |= files.keys()
         touched = files.keys() & written.keys()
@@ -152,23 +107,42 @@ def _tip(iceberg: IcebergTable) -> int:
     return iceberg.metadata.refs[BRANCH].snapshot_id
 
 
-def _write(lake: Lake, table: Table, rows: pa.Table, old: Path, staging: str) -> list[str]:
-    """The rows as files that each lie in one partition, whichever way the table is partitioned."""
-    groups = [rows]
+def _is_changed(path: str, change: Change) -> bool:
+    """Whether the rows of a file are not yet as they are to be; read piece by piece."""
+    return any(change(rows) is not None for rows in read_batches(path))
+
+
+def _write(lake: Lake, table: Table, path: str, change: Change, staging: str) -> list[str]:
+    """The rows of a file as they are to be, as files that each lie in one partition, whichever way
+    the table is partitioned. A piece of them is in memory at a time."""
+    old, paths, writers = Path(path), list[str](), dict[tuple[Any, ...], Writer]()
+    with ExitStack() as stack:
+        for rows in read_batches(path):
+            changed = change(rows)
+            for partition, group in _by_partition(table, rows if changed is None else changed):
+                if partition not in writers:
+                    paths.append(_free_name(lake, old, len(paths), staging))
+                    writers[partition] = stack.enter_context(writer(rows.schema, paths[-1]))
+                writers[partition].write_table(group)
+    return paths
+
+
+def _by_partition(table: Table, rows: pa.Table) -> Iterator[tuple[tuple[Any, ...], pa.Table]]:
+    groups: list[tuple[tuple[Any, ...], pa.Table]] = [((), rows)]
     for name in table.partition:
         groups = [
-            group.filter(pc.equal(group[name], value))
-            for group in groups
+            ((*partition, value.as_py()), group.filter(pc.equal(group[name], value)))
+            for partition, group in groups
             for value in pc.unique(group[name])
         ]
-    paths = []
-    for i, group in enumerate(g for g in groups if g.num_rows):
-        path = join(staging, f"{old.stem}-{i}.parquet")
-        if lake.storage.exists(path):
-            path = join(staging, f"{old.parent.name}-{old.stem}-{i}.parquet")
-        write_rows(group, path)
-        paths.append(path)
-    return paths
+    yield from ((partition, group) for partition, group in groups if group.num_rows)
+
+
+def _free_name(lake: Lake, old: Path, i: int, staging: str) -> str:
+    path = join(staging, f"{old.stem}-{i}.parquet")
+    if lake.storage.exists(path):
+        path = join(staging, f"{old.parent.name}-{old.stem}-{i}.parquet")
+    return path
 
 
 def _described(iceberg: IcebergTable, paths: list[str]) -> dict[str, DataFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -10,14 +11,16 @@ from sqlalchemy import Engine, delete, insert, null, select, update
 
 from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
+from contracts.recommendation_tables import OF_TARGETS
 from contracts.table import Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows.engine.fingerprints import LANDING, landing_stage
 from flows.engine.home_state import HomeState
 from flows.engine.run import Run
 from flows.engine.run_context import RunContext
-from flows.lake import maintenance, rewrite
-from flows.lake.rewrite import Change, Moved
+from flows.lake import maintenance, named_people, rewrite
+from flows.lake.named_people import Change
+from flows.lake.rewrite import Moved
 from flows.release.releases import Releases, show_again
 from flows.retention import personal_rows
 from flows.retention.housekeeping import check_has, known_runs, remove_folders
@@ -60,7 +63,7 @@ def erase_person(run: Run, key: str, reason: str | None) -> dict[str, Any]:
         "rows_of_others": personal.n_others,
         "rows": personal.rows,
         "files_rewritten": sum(one.files for one in rewritten.values()),
-        "files_removed": remove_files(run.context, run.state, key, reached),
+        "files_removed": remove_files(run.context, run.state, key, personal.written, reached),
         "models_marked": models_of(engine, key),
     }
     keep_receipt(engine, key, receipt)
@@ -72,6 +75,7 @@ def rows_of(run: Run, key: str) -> PersonalRows:
     personal = personal_rows.unfinished(run.engine, key)
     if personal is None:
         personal = personal_rows.find(run.spark, run.lake, run.context.job_settings, {key})
+        personal = replace(personal, written=personal_rows.written_by(run.lake, {key}))
         reached, root = maintenance.reached_files(run.lake), run.settings.home_folder.path
         personal_rows.keep_first(run.engine, key, personal, reached, root)
     return personal
@@ -187,7 +191,12 @@ def change_of(
         return lambda path: bool(personal.blanks), personal_rows.dropping(personal)
     if table is RECONCILIATION:
         return lambda path: bool(personal.counts), personal_rows.recounting(personal)
-    return lambda path: rewrite.holding({key}, path), rewrite.without({key})
+    keys = {key, *personal.written} if table in OF_TARGETS else {key}
+    arrays = named_people.arrays_of(table)
+    return (
+        lambda path: named_people.holding(keys, path, arrays),
+        named_people.without(table, keys),
+    )
 
 
 def needed_snapshots(engine: Engine, receipts: Receipts) -> dict[str, set[int]]:
@@ -255,7 +264,13 @@ def models_of(engine: Engine, key: str) -> list[str]:
         return sorted(str(model) for model in connection.execute(asked).scalars())
 
 
-def remove_files(context: RunContext, state: HomeState, key: str, before: Collection[str]) -> int:
+def remove_files(
+    context: RunContext,
+    state: HomeState,
+    key: str,
+    written: Collection[str],
+    before: Collection[str],
+) -> int:
     """Delete the files that it has replaced, and what runs left; take the key out of pages.
 
     Of what nothing had reached before either, files that may tell of the person go at once, for
@@ -265,6 +280,7 @@ def remove_files(context: RunContext, state: HomeState, key: str, before: Collec
         context: what the run knows.
         state: the home's database and lake.
         key: the user's.
+        written: ids of what the user wrote.
         before: Files that tables led to before the erasure.
 
     Returns:
@@ -282,7 +298,7 @@ def remove_files(context: RunContext, state: HomeState, key: str, before: Collec
         for file in stale.files
         if (path := plain_path(file.location)) in before
         or file.changed_at < grace
-        or rewrite.may_tell({key}, path)
+        or named_people.may_tell({key, *written}, path)
     )
     maintenance.remove(lake, maintenance.Stale(gone))
     home = settings.home_folder

@@ -20,11 +20,12 @@ from sqlalchemy import Engine, null, select, update
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import DEDUP_DAYS
+from contracts.recommendation_tables import WRITTEN_BY
 from contracts.table import Table
 from contracts.tables import LANDED, RECONCILIATION
 from flows.engine.spark_provider import SparkProvider
 from flows.lake.lake import Lake
-from flows.lake.rewrite import Change
+from flows.lake.named_people import Change
 from flows.state.schema import ERASED
 from flows.storage.location import join, relative, resolved
 from flows.storage.parquet_files import read_rows
@@ -66,6 +67,8 @@ class PersonalRows:
     """Those in quarantine: clean table, source, file, line and element."""
     n_others: int = 0
     """Rows of clean tables about others that raw rows hold of which all goes."""
+    written: frozenset[str] = frozenset()
+    """Ids of what the person wrote that others may have been recommended."""
     rows: dict[str, int] = field(default_factory=dict)
     """Table to the rows taken out of or changed in its newest snapshot so far."""
 
@@ -77,6 +80,7 @@ class PersonalRows:
             "counts": [[t, s, d.isoformat(), dict(n)] for (t, s, d), n in self.counts.items()],
             "quarantined": sorted(self.quarantined),
             "n_others": self.n_others,
+            "written": sorted(self.written),
             "rows": self.rows,
         }
 
@@ -100,8 +104,22 @@ class PersonalRows:
             {(t, s, date.fromisoformat(d)): n for t, s, d, n in kept["counts"]},
             frozenset(quarantined),
             kept.get("n_others", 0),
+            frozenset(kept.get("written", ())),
             dict(kept["rows"]),
         )
+
+
+def written_by(lake: Lake, keys: Collection[str]) -> frozenset[str]:
+    """Ids of what these people wrote, as clean tables and catalogues say, also of days past."""
+    wanted = pa.array(sorted(keys), pa.string())
+    return frozenset(
+        item
+        for table, name, author in WRITTEN_BY
+        for file in lake.files(table)
+        for item in read_rows(file.path, columns=[name], filters=pc.field(author).isin(wanted))[
+            name
+        ].to_pylist()
+    )
 
 
 def unfinished(engine: Engine, key: str) -> PersonalRows | None:

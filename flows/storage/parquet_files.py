@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.storage.location import plain_path
 from flows.storage.storage import file_system
+
+Writer: TypeAlias = pq.ParquetWriter
+"""A file that is being written."""
 
 
 def read_metadata(location: str) -> pq.FileMetaData:
@@ -38,6 +42,30 @@ def read_rows(
         partitioning=None,
         filesystem=file_system(locations[0]),
     )
+
+
+def read_batches(
+    location: str, columns: Sequence[str] | None = None, n_bytes: int = 64 * 2**20
+) -> Iterator[pa.Table]:
+    """The rows of a file in their order, about so many bytes of it at a time, uncompressed."""
+    with pq.ParquetFile(plain_path(location), filesystem=file_system(location)) as file:
+        meta = file.metadata
+        total = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+        n_rows = max(int(meta.num_rows * n_bytes / max(total, 1)), 1)
+        for batch in file.iter_batches(
+            min(n_rows, max(meta.num_rows, 1)),
+            columns=None if columns is None else list(columns),
+        ):
+            yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def writer(schema: pa.Schema, location: str) -> Iterator[Writer]:
+    """A file that is written piece by piece, a row group each."""
+    with pq.ParquetWriter(
+        plain_path(location), schema, compression="zstd", filesystem=file_system(location)
+    ) as parquet:
+        yield parquet
 
 
 def write_rows(rows: pa.Table, location: str) -> None:

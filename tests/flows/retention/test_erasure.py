@@ -19,7 +19,7 @@ from contracts.table import Table
 from contracts.tables import EXAMPLES, USER_SCORES
 from contracts.tile_tables import USER_ITEM_DAYS
 from flows.engine.run import Run
-from flows.lake import maintenance, rewrite
+from flows.lake import maintenance, named_people
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases, branch_of, now, repair
 from flows.retention import erasure, personal_rows
@@ -145,7 +145,7 @@ def test_a_second_try_removes_what_the_first_would_have(
     assert not (before & on_disk(later)) - maintenance.reached_files(later.lake)
     files = [p for p in on_disk(later) if p.endswith(".parquet")]
     assert files
-    assert not [p for p in files if rewrite.holding({KEY}, p)]
+    assert not [p for p in files if named_people.holding({KEY}, p)]
     scores = query(
         later.settings.home_folder.analysts_file, "SELECT release_id, user_key FROM user_scores"
     )[1]
@@ -176,7 +176,7 @@ def test_a_branch_that_a_killed_try_left_is_cleared_also_one_of_an_earlier_versi
     assert name not in refs
     assert refs["main"].snapshot_id != snapshot.snapshot_id
     files = [p for p in before & on_disk(night) if p.endswith(".parquet")]
-    assert not [p for p in files if rewrite.holding({KEY}, p)]
+    assert not [p for p in files if named_people.holding({KEY}, p)]
 
 
 def test_an_erasure_needs_no_mlflow_and_the_next_run_marks_the_models(
