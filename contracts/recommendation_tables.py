@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from contracts.source_table import LANDED_ON, USER_KEY
-from contracts.source_tables.posts import POSTS
-from contracts.surfaces import FILTERS, HALF_LIVES, SOURCES, SURFACES, TARGETS
+from contracts.surfaces import FILTERS, HALF_LIVES, SHORTFALLS, SOURCES, SURFACES, TARGETS
 from contracts.table import ELEMENT, VALUE, Column, Table
 
 FIXED_POINT = 2**20
@@ -34,6 +35,12 @@ _FOLD = Column(
     minimum=0,
     maximum=1,
 )
+
+
+def _each(name: str, type: str, doc: str, **more: Any) -> Column:
+    """An array with an element for each of `item_ids`."""
+    return Column(name, type, doc, beside="item_ids", **more)
+
 
 INTERACTIONS = Table(
     name="interactions",
@@ -139,49 +146,22 @@ REC_HISTORIES = Table(
             nullable=True,
         ),
         Column("item_ids", "array<string>", "Items, ascending.", erased=ELEMENT),
-        Column(
+        _each(
             "signals",
             "array<bigint>",
             f"Strength of all signals, each halved every 30 days of age, in {FIXED_POINT}ths.",
-            beside="item_ids",
         ),
-        Column("n_days", "array<bigint>", "Days with a goal.", beside="item_ids"),
-        Column("n_goals", "array<bigint>", "Goals reached with it.", beside="item_ids"),
-        Column(
-            "first_days",
-            "array<bigint>",
-            "First day with any signal, since 1970; -1: none.",
-            beside="item_ids",
-        ),
-        Column(
-            "last_days",
-            "array<bigint>",
-            "Last day with any signal, since 1970; -1: none.",
-            beside="item_ids",
-        ),
-        Column(
-            "gaps",
-            "array<bigint>",
-            "Median days between days with a goal; -1: fewer than 2.",
-            beside="item_ids",
-        ),
-        Column(
-            "owned",
-            "array<int>",
-            "1 if the user has it (follows them now), else 0.",
-            beside="item_ids",
-        ),
-        Column(
-            "blocked",
-            "array<int>",
-            "1 if the user blocked it, its author, or is blocked.",
-            beside="item_ids",
-        ),
-        Column(
+        _each("n_days", "array<bigint>", "Days with a goal."),
+        _each("n_goals", "array<bigint>", "Goals reached with it."),
+        _each("first_days", "array<bigint>", "First day with any signal, since 1970; -1: none."),
+        _each("last_days", "array<bigint>", "Last day with any signal, since 1970; -1: none."),
+        _each("gaps", "array<bigint>", "Median days between days with a goal; -1: fewer than 2."),
+        _each("owned", "array<int>", "1 if the user has it (follows them now), else 0."),
+        _each("blocked", "array<int>", "1 if the user blocked it, its author, or is blocked."),
+        _each(
             "n_impressions",
             "array<bigint>",
             "Times it was shown in the 30 days before, since the user last did something with it.",
-            beside="item_ids",
         ),
     ),
 )
@@ -199,9 +179,7 @@ REC_POPULAR = Table(
         Column("segment", "string", "`all`, `country=…` or `category=…`."),
         Column("source", "string", "Source of candidates.", values=tuple(SOURCES)),
         Column("item_ids", "array<string>", "Items, best first.", erased=ELEMENT),
-        Column(
-            "scores", "array<float>", "Their scores by the source, never rising.", beside="item_ids"
-        ),
+        _each("scores", "array<float>", "Their scores by the source, never rising."),
     ),
 )
 
@@ -214,9 +192,7 @@ _CANDIDATES = (
     Column(
         "item_ids", "array<string>", "Items, best first: the place is the rank.", erased=ELEMENT
     ),
-    Column(
-        "scores", "array<float>", "Their scores by the source, never rising.", beside="item_ids"
-    ),
+    _each("scores", "array<float>", "Their scores by the source, never rising."),
     Column(
         "because",
         "array<string>",
@@ -258,14 +234,6 @@ _FROM = (
     Column("release_id", "string", "Release that first published the row."),
 )
 
-NO_CANDIDATES = "no candidates"
-TOO_FEW_CANDIDATES = "too few candidates"
-TOO_FEW_LEFT = "too few left by the filters"
-ERASED_FROM_LIST = "somebody was erased from it"
-SHORTFALLS = (NO_CANDIDATES, TOO_FEW_CANDIDATES, TOO_FEW_LEFT, ERASED_FROM_LIST)
-"""Why a list is shorter than asked: no source gave anything, all of them gave less, filters left
-out too much, or an erasure took somebody out of it later."""
-
 REC_LISTS = Table(
     name="rec_lists",
     doc="The list of each known user on each surface, as one row: what a key-value store serves.",
@@ -278,8 +246,7 @@ REC_LISTS = Table(
         USER_KEY,
         Column("item_ids", "array<string>", "Items, in the order in which they are shown.",
                erased=ELEMENT),
-        Column("values", "array<float>", "Of each, the expected worth for the surface.",
-               beside="item_ids"),
+        _each("values", "array<float>", "Of each, the expected worth for the surface."),
         *(
             Column(
                 f"p_{event}",
@@ -292,8 +259,7 @@ REC_LISTS = Table(
             )
             for event in RANKER_EVENTS
         ),
-        Column("sources", "array<string>", "Of each, the sources that gave it, by commas.",
-               beside="item_ids"),
+        _each("sources", "array<string>", "Of each, the sources that gave it, by commas."),
         Column("because", "array<string>", "Of each, what explains it; empty where nothing does.",
                beside="item_ids", erased=VALUE),
         Column(
@@ -317,7 +283,7 @@ REC_LISTS = Table(
             "Why there are fewer items than asked; null where there are not.",
             nullable=True,
             values=SHORTFALLS,
-            if_erased=ERASED_FROM_LIST,
+            if_erased=SHORTFALLS[-1],
         ),
         *_FROM,
     ),
@@ -370,15 +336,6 @@ RECOMMENDATIONS = Table(
 
 OUTCOME_METHODS = ("published", "popular", "own")
 """What outcomes are compared of."""
-
-OF_TARGETS = (
-    INTERACTIONS, REC_ITEMS, REC_HISTORIES, REC_POPULAR, REC_CANDIDATES, REC_RETRIEVED, REC_LISTS,
-    RECOMMENDATIONS,
-)  # fmt: skip
-"""Tables of what can be recommended: a person is in them as a user, and as a target of others; what
-an erased person wrote goes from them as well."""
-WRITTEN_BY = ((POSTS, "post_id", "user_key"), (REC_ITEMS, "item_id", "author_key"))
-"""Tables that say who wrote what, with the columns of its id and of its author."""
 
 REC_OUTCOMES = Table(
     name="rec_outcomes",

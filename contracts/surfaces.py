@@ -61,6 +61,15 @@ user; it is out of stock or withdrawn; the user blocked it, its author, or is bl
 user is too young for it; it was shown to the user often and never clicked."""
 
 
+NO_CANDIDATES = "no candidates"
+TOO_FEW_CANDIDATES = "too few candidates"
+TOO_FEW_LEFT = "too few left by the filters"
+ERASED_FROM_LIST = "somebody was erased from it"
+SHORTFALLS = (NO_CANDIDATES, TOO_FEW_CANDIDATES, TOO_FEW_LEFT, ERASED_FROM_LIST)
+"""Why a list is shorter than asked: no source gave anything, all of them gave less, filters left
+out too much, or an erasure took somebody out of it later."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """An event that says that a recommendation worked."""

@@ -16,14 +16,13 @@ import duckdb
 
 from contracts.counts import n_of
 from contracts.recommendation_tables import (
-    ERASED_FROM_LIST,
     RANKER_EVENTS,
     REC_HISTORIES,
     REC_ITEMS,
     REC_LISTS,
     RECOMMENDATIONS,
 )
-from contracts.surfaces import Surface
+from contracts.surfaces import ERASED_FROM_LIST, Surface
 from flows.release.audit import Audited, count, views
 from flows.release.duckdb_views import first_row, select_from
 

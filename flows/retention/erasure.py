@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from sqlalchemy import Engine, delete, insert, null, select, update
 
 from contracts.counts import n_of
+from contracts.erasure import OF_TARGETS
 from contracts.errors import ContractError, UsageError
-from contracts.recommendation_tables import OF_TARGETS
 from contracts.table import Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
 from flows.engine.fingerprints import LANDING, landing_stage

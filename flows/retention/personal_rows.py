@@ -20,7 +20,7 @@ from sqlalchemy import Engine, null, select, update
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.days import DEDUP_DAYS
-from contracts.recommendation_tables import WRITTEN_BY
+from contracts.erasure import WRITTEN_BY
 from contracts.table import Table
 from contracts.tables import LANDED, RECONCILIATION
 from flows.engine.spark_provider import SparkProvider

@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from contracts.recommendation_tables import (
+from contracts.surfaces import (
+    FILTERS,
     NO_CANDIDATES,
     TOO_FEW_CANDIDATES,
     TOO_FEW_LEFT,
+    Surface,
 )
-from contracts.surfaces import FILTERS, Surface
 from models.ranking.block import NONE, Block, Items
 from models.ranking.diversity import Diversified, diversified
 from models.ranking.exploration import (

@@ -11,15 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from contracts.erasure import OF_TARGETS
 from contracts.recommendation_tables import (
-    ERASED_FROM_LIST,
-    OF_TARGETS,
     REC_CANDIDATES,
     REC_HISTORIES,
     REC_ITEMS,
     REC_LISTS,
     RECOMMENDATIONS,
 )
+from contracts.surfaces import ERASED_FROM_LIST
 from contracts.table import Table
 from contracts.tables import TABLES
 from flows.lake.named_people import arrays_of, holding, may_tell, without

@@ -14,13 +14,12 @@ import pytest
 
 from contracts.errors import ContractError
 from contracts.recommendation_tables import (
-    ERASED_FROM_LIST,
     REC_HISTORIES,
     REC_ITEMS,
     REC_LISTS,
     RECOMMENDATIONS,
 )
-from contracts.surfaces import SURFACES, Policy, Surface
+from contracts.surfaces import ERASED_FROM_LIST, SURFACES, Policy, Surface
 from contracts.table import Table
 from flows.release.audit import Audited, raise_if_failed
 from flows.release.list_audits import ListFiles, audit_list_drift, audit_list_rows, audit_lists
