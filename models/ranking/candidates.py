@@ -23,6 +23,7 @@ from contracts.recommendation_tables import (
 )
 from contracts.specs import RankInputs
 from contracts.surfaces import POPULARITY, Surface
+from contracts.tables import USER_FEATURES
 from models.data.arrow_schema import arrow_schema
 from models.data.label_layout import as_numpy
 from models.ranking.block import source_bit
@@ -31,6 +32,12 @@ from models.ranking.user_rows import UserRows
 
 BLOCK_USERS = 512
 """Users whose candidates are in memory at a time."""
+
+ACTIVITY = (
+    "n_active_days_7d", "n_active_days_30d", "n_active_days_90d", "n_orders_30d", "n_orders_90d",
+    "days_since_first_seen", "days_since_last_seen",
+)  # fmt: skip
+"""Columns of `user_features` that say how active a user is, whatever the surface."""
 
 OWN, ALL, COUNTRY, CATEGORY = "", "all", "country", "category"
 """Whose a list is: the user's own, everybody's, or that of the user's country or category."""
@@ -75,6 +82,8 @@ class Candidates:
 
     histories: Histories
     """The B users."""
+    activity: Floats
+    """(B, A): `ACTIVITY` of the users; nan where it is not known."""
     starts: Ints
     """(B + 1,)."""
     items: npt.NDArray[np.int32]
@@ -109,6 +118,7 @@ class Candidates:
         counts = np.bincount(self.rows[kept], minlength=len(self.starts) - 1)
         return Candidates(
             self.histories,
+            self.activity,
             np.concatenate([[0], np.cumsum(counts)]),
             self.items[kept],
             self.kinds,
@@ -203,10 +213,14 @@ def read_candidates(
             (REC_RETRIEVED, inputs.retrieved),
         )
     ]
+    of_users = UserRows(
+        USER_FEATURES, inputs.user_features, None, inputs.as_of, ACTIVITY, users=users
+    )
     # Both folds of a user are rows of `rec_histories`.
     while (rows := streams[0].next(2 * BLOCK_USERS)).num_rows:
         last = rows["user_key"][-1].as_py()
         lists = pa.concat_tables([stream.up_to(last) for stream in streams[1:]])
+        activity = of_users.up_to(last)
         rows = rows.filter(pc.equal(rows["fold"], fold))
         # What is not timed alone is left out of the other fold: popularity and models are not.
         lists = lists.filter(pc.equal(lists["fold"], fold))
@@ -214,12 +228,14 @@ def read_candidates(
             rows = rows.filter(is_wanted(rows["user_key"]))
         for at in range(0, rows.num_rows, BLOCK_USERS):
             histories = to_histories(rows.slice(at, BLOCK_USERS).combine_chunks(), item_ids)
-            yield candidates_of(surface, histories, lists, popular, item_ids)
+            known = _activity(activity, histories)
+            yield candidates_of(surface, histories, known, lists, popular, item_ids)
 
 
 def candidates_of(
     surface: Surface,
     histories: Histories,
+    activity: Floats,
     lists: pa.Table,
     popular: PopularLists,
     item_ids: pa.Array,
@@ -246,6 +262,7 @@ def candidates_of(
     rows = pairs // n_items
     return Candidates(
         histories,
+        activity,
         np.searchsorted(rows, np.arange(n_users + 1)),
         (pairs % n_items).astype(np.int32),
         kinds,
@@ -254,6 +271,13 @@ def candidates_of(
         best,
         _because(by_kind, at_of, len(pairs)),
     )
+
+
+def _activity(rows: pa.Table, histories: Histories) -> Floats:
+    """(B, A) of rows of `user_features`."""
+    at = pc.index_in(histories.users["user_key"], value_set=rows["user_key"].combine_chunks())
+    columns = [pc.cast(rows[name].take(at), pa.float32()) for name in ACTIVITY]
+    return np.stack([as_numpy(column) for column in columns], axis=1).astype(np.float32)
 
 
 def _own_entries(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
 from contracts.surfaces import Surface
-from models.ranking.candidates import OWN, Candidates, list_kinds
+from models.ranking.candidates import ACTIVITY, OWN, Candidates, list_kinds
 from models.ranking.catalogue import ITEM_FEATURES, Catalogue
 from models.ranking.histories import Histories
 
@@ -27,6 +27,7 @@ FUSION = 60
 USER_FEATURES = (
     "user_n_items", "user_n_days", "user_days_since_last", "user_gap", "user_popularity",
     "user_log_price", "user_per_day",
+    *(f"user_{name}" for name in ACTIVITY),
 )  # fmt: skip
 PAIR_FEATURES = (
     "n_sources", "fusion", "popularity_gap", "price_gap", "own_n_goals", "own_n_days",
@@ -60,6 +61,8 @@ def features(surface: Surface, catalogue: Catalogue, candidates: Candidates) -> 
     columns |= _of_groups(candidates, catalogue.items.authors, catalogue.as_of_day, "author")
     columns |= {f"item_{name}": values[items] for name, values in catalogue.numbers.items()}
     columns |= {name: values[rows] for name, values in users.items()}
+    activity = candidates.activity[rows]
+    columns |= {f"user_{name}": activity[:, i] for i, name in enumerate(ACTIVITY)}
     names = feature_names(surface)
     matrix = np.empty((len(items), len(names)), np.float32)
     for i, name in enumerate(names):

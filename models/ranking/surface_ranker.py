@@ -21,7 +21,10 @@ Doubles = npt.NDArray[np.float64]
 
 SOURCE, LAMBDARANK, NETWORK, MIXTURE = "source", "lambdarank", "network", "mixture"
 """What gives the order: one source of candidates, a ranker, or both rankers."""
-USER_NUMBERS = ("user_n_items", "user_n_days", "user_days_since_last")
+USER_NUMBERS = (
+    "user_n_items", "user_n_days", "user_days_since_last", "user_n_active_days_30d",
+    "user_days_since_last_seen",
+)  # fmt: skip
 """Features that tell active users from others."""
 _BELOW = 0.01
 """Of what is not in the list that gives the order: less than its last place is worth."""

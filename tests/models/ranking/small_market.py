@@ -29,6 +29,7 @@ from contracts.specs import RankDay, RankInputs, RankSpec
 from contracts.surfaces import Surface, configured
 from contracts.table import Table
 from models.data.arrow_schema import arrow_schema
+from models.ranking.candidates import ACTIVITY
 from tests.models.ranking.hand_made_tables import history, item
 
 DAY = date(2025, 6, 1)
@@ -111,8 +112,18 @@ def write_day(folder: Path, as_of: date, n_files: int = 1) -> RankInputs:
         popular=files(REC_POPULAR, [popular]),
         candidates=files(REC_CANDIDATES, together),
         retrieved=files(REC_RETRIEVED, factors),
-        user_features=(),
+        user_features=_user_features(folder / str(as_of), as_of),
     )
+
+
+def _user_features(folder: Path, as_of: date) -> tuple[str, ...]:
+    """The columns that rankers ask for; of the last user nothing is known."""
+    path = folder / "user_features.parquet"
+    known = USERS[:-1]
+    columns = {name: pa.array([3] * len(known), pa.int64()) for name in ACTIVITY}
+    days = pa.array([as_of] * len(known), pa.date32())
+    pq.write_table(pa.table({"user_key": known, "as_of": days, **columns}), path)
+    return (str(path),)
 
 
 def answers(as_of: date) -> list[list[str]]:
