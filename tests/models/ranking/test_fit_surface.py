@@ -1,0 +1,105 @@
+"""Which ranker gives the order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from models.ranking.features import feature_names
+from models.ranking.fit_surface import (
+    MIN_HELD_OUT,
+    Fitted,
+    against_champion,
+    calibrated,
+    goal_scores,
+)
+from models.ranking.lambdarank import fit_lambdarank
+from models.ranking.past_days import PastDays
+from models.ranking.samples import Sample
+from models.ranking.surface_ranker import LAMBDARANK, SOURCE, SurfaceRanker
+from tests.models.ranking.small_market import PRODUCTS
+
+N_CANDIDATES = 20
+
+
+def sample_of(n_users: int) -> Sample:
+    """What goes together best with what a user has is ordered."""
+    rng = np.random.default_rng(0)
+    names = feature_names(PRODUCTS)
+    features = rng.random((n_users * N_CANDIDATES, len(names))).astype(np.float32)
+    rows = np.repeat(np.arange(n_users), N_CANDIDATES)
+    is_goal = np.zeros(len(rows), bool)
+    is_goal[np.lexsort((-features[:, names.index("share_together")], rows))[::N_CANDIDATES]] = True
+    return Sample(
+        names,
+        features,
+        np.arange(0, len(rows) + 1, N_CANDIDATES),
+        np.tile(np.arange(N_CANDIDATES, dtype=np.int32), n_users),
+        is_goal.astype(np.int64),
+        is_goal,
+        np.ones(len(rows), np.float32),
+        np.arange(n_users, dtype=np.uint64),
+        np.ones(n_users, np.int64),
+    )
+
+
+def past_of(n_users: int) -> PastDays:
+    sample = sample_of(n_users)
+    return PastDays(sample, sample, sample, (), is_timed=True)
+
+
+def ranker_of(past: PastDays, is_right: bool) -> SurfaceRanker:
+    """One that learned what is ordered, or the opposite."""
+    sample = past.learn if is_right else replace(past.learn, is_goal=~past.learn.is_goal)
+    trees = fit_lambdarank(sample, 15, seed=0)
+    ranker = SurfaceRanker(sample.names, LAMBDARANK, "together", PRODUCTS.events, trees)
+    return calibrated(PRODUCTS, ranker, past)
+
+
+def compared(challenger: SurfaceRanker, champion: SurfaceRanker | None, past: PastDays) -> Fitted:
+    return against_champion(PRODUCTS, past, challenger, champion, {"order_by": LAMBDARANK})
+
+
+def test_the_champion_stays_where_it_orders_better_beyond_chance() -> None:
+    past = past_of(10 * MIN_HELD_OUT)
+    right, wrong = ranker_of(past, True), ranker_of(past, False)
+    kept = compared(wrong, right, past)
+    assert kept.ranker is right
+    assert kept.report["why"] == "the champion orders better"
+    assert kept.report["gain_on_champion"]["high"] < 0
+    promoted = compared(right, wrong, past)
+    assert promoted.ranker is right
+    assert promoted.report["gain_on_champion"]["low"] > 0
+    assert compared(right, right, past).report["why"] == "the champion does not order better"
+
+
+def test_without_a_champion_to_compare_with_the_challenger_ranks() -> None:
+    past = past_of(10 * MIN_HELD_OUT - 10)
+    right, wrong = ranker_of(past, True), ranker_of(past, False)
+    cases = (
+        (None, "there is no champion"),
+        (SurfaceRanker(right.names, SOURCE, "together"), "there is no champion"),
+        (replace(right, names=right.names[1:]), "the champion knows other features"),
+        (replace(right, events=("order",)), "the champion knows other features"),
+        (right, "29 users held out, 30 are needed to judge the champion"),
+    )
+    for champion, why in cases:
+        fitted = compared(wrong, champion, past)
+        assert (fitted.ranker, fitted.report["why"]) == (wrong, why)
+
+
+def test_nobody_learns_from_users_who_are_held_out() -> None:
+    sample = sample_of(100)
+    assert sample.is_held_out.sum() == 10
+    past = PastDays(sample.of_users(~sample.is_held_out), sample, sample, (), is_timed=True)
+    assert not past.refit().is_held_out.any()
+    assert len(past.refit()) == 180
+
+
+def test_calibrated_probabilities_add_up_to_what_happened() -> None:
+    past = past_of(200)
+    ranker = ranker_of(past, True)
+    assert set(ranker.calibrations) == {"order"}, "nothing else happened"
+    expected = goal_scores(PRODUCTS, ranker, past.judged).sum()
+    assert abs(expected - 200) < 2
