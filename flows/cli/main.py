@@ -16,7 +16,7 @@ import typer
 from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.errors import UsageError
-from flows.cli import corrections, doctor, investigate, operators, render, run_end
+from flows.cli import corrections, doctor, export, investigate, operators, render, run_end
 from flows.cli.terminal import (
     RENAMED,
     Day,
@@ -201,7 +201,12 @@ def _nightly() -> Any:
     return nightly
 
 
-for command in (*operators.COMMANDS, *corrections.COMMANDS, *investigate.COMMANDS):
+for command in (
+    *operators.COMMANDS,
+    *corrections.COMMANDS,
+    *investigate.COMMANDS,
+    *export.COMMANDS,
+):
     app.command()(command)
 
 
