@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.recommendation_tables import REC_CANDIDATES
+from contracts.recommendation_tables import FIXED_POINT, REC_CANDIDATES
 from contracts.surfaces import Surface
 from jobs.candidates.follow_walks import (
     edges,
@@ -22,9 +22,25 @@ from jobs.candidates.followed_authors import followed_authors
 from jobs.candidates.interests import interests
 from jobs.candidates.own_items import own, own_items
 from jobs.candidates.same_tastes import same_tastes
-from jobs.candidates.suggestions import HIDDEN, USER, best, by_surface, on, with_source
+from jobs.candidates.suggestions import (
+    HIDDEN,
+    USER,
+    Said,
+    added_up,
+    by_surface,
+    hidden_rows,
+    joined,
+    on,
+    with_source,
+)
 from jobs.candidates.together import together
 from jobs.spark.schema import spark_schema
+
+COUNTED = (
+    "own", "together", "interests", "same_tastes", "followed_authors", "follows_back",
+    "friends_of_friends", "page_rank",
+)  # fmt: skip
+"""Sources that are computed here; the others are popularity, and what models retrieve."""
 
 
 def rec_candidates(
@@ -36,13 +52,37 @@ def rec_candidates(
     and users themselves are left out; `own` gives what the user has whether repeats are allowed or
     not. A source gives a user `n` items at most.
     """
-    suggested = _suggested(histories, items, surfaces)
-    if not suggested:
+    found = []
+    n_users = _most(histories, surfaces, "fold")
+    said = _said(histories, items, surfaces, n_users)
+    if said:
+        added = added_up(
+            reduce(DataFrame.unionByName, [each.tastes for each in said]),
+            reduce(DataFrame.unionByName, [each.lists for each in said]),
+            hidden_rows(hidden(histories, items, surfaces), _sources(surfaces)),
+            n,
+            n_users,
+        )
+        unit = float(FIXED_POINT) ** 2
+        no_reasons = F.array_repeat(F.lit(""), F.size("item_ids"))
+        found.append(
+            added.withColumns(
+                {
+                    "scores": F.transform("scores", lambda score: score / unit),
+                    "because": F.when(F.col("source") == "follows_back", no_reasons).otherwise(
+                        F.col("because")
+                    ),
+                }
+            )
+        )
+    if with_source(surfaces, "own"):
+        found.append(own(histories, items, surfaces, n))
+    if not found:
         return histories.sparkSession.createDataFrame([], spark_schema(REC_CANDIDATES))
-    sources = {s.name: [x for x in s.sources if x in COUNTED and x != "own"] for s in surfaces}
-    all_suggested = reduce(DataFrame.unionByName, suggested)
-    found = best(all_suggested, hidden(histories, items, surfaces), sources, n)
-    return found.select(*REC_CANDIDATES.names)
+    rows = reduce(DataFrame.unionByName, found)
+    return rows.withColumn("scores", F.col("scores").cast("array<float>")).select(
+        *REC_CANDIDATES.names
+    )
 
 
 def declared_by(surface: Surface) -> list[object]:
@@ -83,31 +123,37 @@ def hidden(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]) 
     return (
         own.where(F.size("items") > 0)
         .unionByName(posts.withColumnRenamed("author_key", "user_key"))
-        .unionByName(blocked.join(posts, ["as_of", "author_key"]).select(*HIDDEN))
+        .unionByName(joined(blocked, posts, ("as_of", "author_key")).select(*HIDDEN))
     )
 
 
-def _suggested(
-    histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]
-) -> list[DataFrame]:
-    """Suggestions of each source that some surface asks for."""
-    found = [
-        source(histories, items, surfaces)
-        for name, source in _OF_ITEMS.items()
-        if with_source(surfaces, name)
-    ]
-    people = _of_target(surfaces, "user")
-    if not any(with_source(surfaces, name) for name in _OF_EDGES):
-        return found
-    follow = edges(histories, people)
+def _said(
+    histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface], n_users: int
+) -> list[Said]:
+    """What each source says that some surface asks for, but `own`."""
+    found = []
+    if with_source(surfaces, "together"):
+        n_items = _most(items, surfaces)
+        found.append(together(histories, items, surfaces, n_users, n_items))
+    if with_source(surfaces, "interests"):
+        found.append(interests(histories, items, surfaces))
+    if with_source(surfaces, "same_tastes"):
+        found.append(same_tastes(histories, items, surfaces))
+    follow = edges(histories, _of_target(surfaces, "user"))
     if with_source(surfaces, "followed_authors"):
         found.append(followed_authors(follow, items, histories, surfaces))
+
+    def followers(source: str) -> DataFrame:
+        return follow.where(on(with_source(surfaces, source)))
+
     if with_source(surfaces, "follows_back"):
-        found.append(follows_back(follow, items, surfaces))
-    walks = [walk for name, walk in _WALKS.items() if with_source(surfaces, name)]
-    if walks:
-        close, lists = friends(follow), followed(follow, items)
-        found += [walk(close, lists, surfaces) for walk in walks]
+        found.append(follows_back(followers("follows_back"), items))
+    if with_source(surfaces, "friends_of_friends"):
+        some = followers("friends_of_friends")
+        found.append(friends_of_friends(friends(some), followed(some, items)))
+    if with_source(surfaces, "page_rank"):
+        some = followers("page_rank")
+        found.append(page_rank(friends(some), followed(some, items), n_users))
     return found
 
 
@@ -115,13 +161,24 @@ def _of_target(surfaces: Sequence[Surface], target: str) -> list[Surface]:
     return [surface for surface in surfaces if surface.target == target]
 
 
-_OF_ITEMS = {
-    "own": own,
-    "together": together,
-    "interests": interests,
-    "same_tastes": same_tastes,
-}
-_WALKS = {"friends_of_friends": friends_of_friends, "page_rank": page_rank}
-_OF_EDGES = ("follows_back", "followed_authors", *_WALKS)
-COUNTED = (*_OF_ITEMS, *_OF_EDGES)
-"""Sources that are computed here; the others are popularity, and what models retrieve."""
+def _sources(surfaces: Sequence[Surface]) -> Column:
+    """The sources of a row's surface from which something is to be hidden."""
+    hiding = [
+        (s.name, [name for name in COUNTED if name in s.sources and name != "own"])
+        for s in surfaces
+    ]
+    pairs = [
+        part
+        for surface, names in hiding
+        for part in (
+            F.lit(surface),
+            F.array(*(F.lit(name) for name in names)).cast("array<string>"),
+        )
+    ]
+    return F.element_at(F.create_map(*pairs), F.col("surface"))
+
+
+def _most(rows: DataFrame, surfaces: Sequence[Surface], *by: str) -> int:
+    """Rows of the largest of the surfaces on any day."""
+    counts = rows.where(on(surfaces)).groupBy("as_of", "surface", *by).count()
+    return counts.agg(F.max("count")).collect()[0][0] or 0

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from contracts.recommendation_tables import FIXED_POINT
 from contracts.surfaces import Surface
 from jobs.candidates.own_items import recent
-from jobs.candidates.suggestions import SUGGESTED, USER, firsts, fixed, on, scored, with_source
+from jobs.candidates.suggestions import (
+    USER,
+    WORLD,
+    Said,
+    firsts,
+    fixed,
+    joined,
+    lists,
+    on,
+    with_source,
+)
 
 MAX_ITEMS = 50
 """Items of a user that count, those of the strongest decayed signals."""
@@ -17,43 +28,37 @@ MAX_FANS = 50
 """Users whom an item suggests, those of the strongest decayed signals."""
 
 
-def same_tastes(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]) -> DataFrame:
-    """Suggestions: the users who like an item that the user likes; the reason is the item.
+def same_tastes(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]) -> Said:
+    """The users who like an item that the user likes; the reason is the item.
 
-    Items are those of the surfaces on which items are shown. One counts by one over the root of
-    how many users like it: what everybody likes says little.
+    Items are those of the first surface on which items are shown. One counts by one over the root
+    of how many users like it: what everybody likes says little.
     """
     asked = with_source(surfaces, "same_tastes")
-    shops = [surface for surface in surfaces if surface.target == "item"]
-    shop = ("as_of", "shop", "liked_id")
-    liked = (
-        histories.where(on(shops) & (F.col("fold") == 0))
-        .select("as_of", F.col("surface").alias("shop"), "user_key", F.inline(recent(MAX_ITEMS)))
-        .withColumnRenamed("item_id", "liked_id")
+    shop = [surface for surface in surfaces if surface.target == "item"][:1]
+    liked = histories.where(on(shop) & (F.col("fold") == 0)).select(
+        "as_of", "user_key", recent(MAX_ITEMS).alias("met")
     )
-    n = liked.groupBy(*shop).agg(F.count("*").alias("n_fans"))
+    people = histories.where(on(asked)).select(*USER)
+    likers = joined(people, liked.where(F.size("met") > 0), ("as_of", "user_key"))
+    tastes = likers.select(
+        *USER,
+        F.lit("same_tastes").alias("source"),
+        F.col("met.item_id").alias("reasons"),
+        F.array_repeat(F.lit(FIXED_POINT).cast("bigint"), F.size("met")).alias("weights"),
+    )
+    item = (*WORLD, "item_id")
     shown = items.where(on(asked) & F.col("available")).select(
         "as_of", "surface", F.col("item_id").alias("user_key")
     )
-    fans = firsts(
-        liked.join(shown, ["as_of", "user_key"]).join(n, [*shop]),
-        (*shop, "surface"),
+    fans = likers.select(*USER, F.inline("met")).withColumn(
+        "n_fans", F.count("*").over(Window.partitionBy(*item))
+    )
+    strongest = firsts(
+        joined(fans, shown, shown.columns),
+        item,
         (F.col("signal").desc(), F.col("user_key")),
         MAX_FANS,
     )
-    suggesting = fans.groupBy(*shop, "surface").agg(
-        F.collect_list(scored(F.col("user_key"), fixed(1 / F.sqrt("n_fans")))).alias("items")
-    )
-    users = histories.where(on(asked)).select(*USER)
-    return (
-        liked.select(*shop, "user_key")
-        .join(users, ["as_of", "user_key"])
-        .join(suggesting, [*shop, "surface"])
-        .select(
-            *USER,
-            F.lit("same_tastes").alias("source"),
-            F.col("liked_id").alias("because"),
-            "items",
-        )
-        .select(*SUGGESTED)
-    )
+    score = fixed(1 / F.sqrt("n_fans"))
+    return Said(tastes, lists(strongest, "same_tastes", F.col("item_id"), F.col("user_key"), score))

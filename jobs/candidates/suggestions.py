@@ -1,42 +1,51 @@
-"""What sources suggest to users, and how it is added up to the best of each source.
+"""What sources say, and how it is added up to the best items of each user.
 
-A row of suggestions is what one reason, such as an item that the user has, suggests to one user.
-Scores are whole numbers, in 2^20ths, so that they add up to the same in any order.
+A source gives tastes, the reasons that each user has (such as items that the user bought) with
+their weights, and lists, what each reason suggests (items that go together with it) with scores. A
+candidate's score is the sum, over the user's reasons, of weight times score. Both are whole
+numbers, in 2^20ths, so that sums are exact in whatever order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.recommendation_tables import FIXED_POINT
 from contracts.surfaces import Surface
+from jobs.candidates.add_up import add_up
 
-USER = ("as_of", "surface", "user_key", "fold")
-"""What candidates of a user are told apart by."""
-SUGGESTED = (*USER, "source", "because", "items")
-"""Columns of suggestions; `items` are structs of `item_id` and `score`, `because` is the reason, or
-empty."""
+WORLD = ("as_of", "surface", "fold")
+"""What candidates of one are never mixed with those of another."""
+WORLD_SQL = "as_of date, surface string, fold int"
+USER = (*WORLD, "user_key")
+TASTES = (*USER, "source", "reasons", "weights")
+"""Columns of tastes, one row per user and source: arrays of ids, and of their weights."""
+LISTS = (*WORLD, "source", "reason", "item_ids", "scores")
+"""Columns of lists, one row per source and reason."""
 HIDDEN = (*USER, "items")
 """Columns of what users must not be shown: arrays of ids."""
+MAX_USERS = 20_000
+"""Users, about, whose candidates are added up in one task: its memory grows with them."""
+ONE = float(FIXED_POINT)
+
+
+class Said(NamedTuple):
+    """What a source says."""
+
+    tastes: DataFrame
+    lists: DataFrame
 
 
 def fixed(value: Column) -> Column:
     """`value` in 2^20ths: the nearest whole number, of two the greater."""
-    return F.floor(value * float(FIXED_POINT) + 0.5)
-
-
-def scored(item_id: Column, score: Column) -> Column:
-    """An entry of `items`."""
-    return F.named_struct(F.lit("item_id"), item_id, F.lit("score"), score)
-
-
-def each(items: Column, score: Callable[[Column], Column]) -> Column:
-    """`items` with other scores: `score` of those that they have."""
-    return F.transform(items, lambda item: scored(item["item_id"], score(item["score"])))
+    return F.floor(value * ONE + 0.5)
 
 
 def by_surface(surfaces: Sequence[Surface], value: Callable[[Surface], Any]) -> Column:
@@ -55,73 +64,128 @@ def on(surfaces: Sequence[Surface]) -> Column:
     return F.col("surface").isin([surface.name for surface in surfaces])
 
 
+def joined(left: DataFrame, right: DataFrame, on: Sequence[str]) -> DataFrame:
+    """An inner join that sorts both sides.
+
+    Arrays that fill a megabyte of Parquet may unfold into a gigabyte of rows, and Spark, which
+    counts the megabyte, would send them to every task.
+    """
+    return left.join(right.hint("merge"), [*on])
+
+
 def firsts(rows: DataFrame, of: Sequence[str], by: Sequence[Column], n: int) -> DataFrame:
     """The first `n` rows by `by` within each `of`, and their `rank` from 1."""
     order = Window.partitionBy(*of).orderBy(*by)
     return rows.withColumn("rank", F.row_number().over(order)).where(F.col("rank") <= n)
 
 
-def best(
-    suggested: DataFrame, hidden: DataFrame, sources: Mapping[str, Sequence[str]], n: int
-) -> DataFrame:
-    """One row per user and source: its best `n` items, as `rec_candidates` has them.
+def tastes(rows: DataFrame, source: str, reason: Column, weight: Column) -> DataFrame:
+    """`TASTES`, from one row per user and reason."""
+    pairs = F.collect_list(F.struct(reason.alias("reason"), weight.alias("weight")))
+    return (
+        rows.groupBy(*USER)
+        .agg(pairs.alias("pairs"))
+        .select(
+            *USER,
+            F.lit(source).alias("source"),
+            F.col("pairs.reason").alias("reasons"),
+            F.col("pairs.weight").alias("weights"),
+        )
+    )
 
-    What several reasons suggest has the sum of their scores, and the reason that adds most to it.
-    `hidden` items count for `sources`, those of each surface, alone.
+
+def lists(
+    rows: DataFrame, source: str, reason: Column, item_id: Column, score: Column
+) -> DataFrame:
+    """`LISTS`, from one row per reason and item."""
+    pairs = F.collect_list(F.struct(item_id.alias("item_id"), score.alias("score")))
+    return (
+        rows.groupBy(*WORLD, reason.alias("reason"))
+        .agg(pairs.alias("pairs"))
+        .select(
+            *WORLD,
+            F.lit(source).alias("source"),
+            "reason",
+            F.col("pairs.item_id").alias("item_ids"),
+            F.col("pairs.score").alias("scores"),
+        )
+    )
+
+
+def added_up(
+    tastes: DataFrame, lists: DataFrame, hidden: DataFrame | None, n: int, n_users: int
+) -> DataFrame:
+    """One row per user and source that suggests something: the best `n` items, best first.
+
+    `item_ids`, `scores` in 2^40ths, and `because`, the reason that adds most to each. What is in
+    `hidden` of a user and source is left out, and so are users themselves. Where a world has more
+    than `MAX_USERS` of `n_users`, it is computed in parts, each with all lists.
     """
-    return arrays(ranked(suggested, hidden, sources, n))
+    n_parts = parts_of(n_users)
+    rows = tastes.select(*TASTES)
+    if hidden is not None:
+        rows = rows.unionByName(hidden.select(*TASTES))
+    keys = (*WORLD, "source", "part")
+
+    def add(key: tuple[pa.Scalar, ...], rows: pa.Table, lists: pa.Table) -> pa.Table:
+        is_taste = pc.greater(pc.list_value_length(rows["weights"]), 0)
+        best = add_up(rows.filter(is_taste), rows.filter(pc.invert(is_taste)), lists, n)
+        return with_key(best, key[:-1], keys)
+
+    return cogrouped(
+        rows.select("*", part_of("user_key", n_parts)),
+        lists.select(*LISTS, every_part(n_parts)),
+        keys,
+        add,
+        f"{WORLD_SQL}, source string, user_key string, item_ids array<string>, "
+        "scores array<bigint>, because array<string>",
+    )
 
 
-def ranked(
-    suggested: DataFrame, hidden: DataFrame, sources: Mapping[str, Sequence[str]], n: int
+def hidden_rows(hidden: DataFrame, sources: Column) -> DataFrame:
+    """`HIDDEN` of each of an array of sources, in the shape of tastes: without weights."""
+    return hidden.select(
+        *USER,
+        F.explode(sources).alias("source"),
+        F.col("items").alias("reasons"),
+        F.array().cast("array<bigint>").alias("weights"),
+    )
+
+
+def cogrouped(
+    left: DataFrame,
+    right: DataFrame,
+    keys: Sequence[str],
+    compute: Callable[[tuple[pa.Scalar, ...], pa.Table, pa.Table], pa.Table],
+    schema: str,
 ) -> DataFrame:
-    """One row per user, source and item among its best `n`: `score`, `because` and `rank`."""
-    hiding = hidden.select(
-        *USER,
-        F.explode(_names(sources)).alias("source"),
-        F.lit(None).cast("string").alias("because"),
-        F.transform("items", lambda item: scored(item, F.lit(0).cast("bigint"))).alias("items"),
-    )
-    # All rows of a user move once: sums and ranks are then made where they are.
-    totals = (
-        suggested.select(*SUGGESTED)
-        .unionByName(hiding)
-        .repartition(*USER)
-        .select(*USER, "source", "because", F.inline("items"))
-        .groupBy(*USER, "source", "item_id")
-        .agg(
-            F.sum("score").alias("score"),
-            F.min_by("because", F.struct(-F.col("score"), "because")).alias("because"),
-            F.bool_or(F.col("because").isNull()).alias("is_hidden"),
-        )
-        .where("score > 0 and not is_hidden and item_id <> user_key")
-    )
-    return firsts(totals, (*USER, "source"), (F.col("score").desc(), F.col("item_id")), n)
+    """What `compute` makes of the rows of both sides that agree in `keys`.
+
+    Both may be made of the same table, of which Spark must not take one for the other: hence the
+    other names of the keys on the right.
+    """
+    renamed = right.withColumnsRenamed({key: f"right_{key}" for key in keys})
+    right_groups = renamed.groupBy(*(f"right_{key}" for key in keys))
+    return left.groupBy(*keys).cogroup(right_groups).applyInArrow(compute, schema)
 
 
-def arrays(rows: DataFrame) -> DataFrame:
-    """One row per user and source, from rows with `rank`, `item_id`, `score` and `because`."""
-    listed = rows.groupBy(*USER, "source").agg(
-        F.sort_array(F.collect_list(F.struct("rank", "item_id", "score", "because"))).alias("best")
-    )
-    return listed.select(
-        *USER,
-        "source",
-        F.col("best.item_id").alias("item_ids"),
-        F.transform("best.score", lambda score: (score / float(FIXED_POINT)).cast("float")).alias(
-            "scores"
-        ),
-        F.col("best.because").alias("because"),
-    )
+def parts_of(n: int) -> int:
+    """Into how many parts so many users or items go."""
+    return math.ceil(max(n, 1) / MAX_USERS)
 
 
-def _names(sources: Mapping[str, Sequence[str]]) -> Column:
-    pairs = [
-        part
-        for surface, names in sources.items()
-        for part in (
-            F.lit(surface),
-            F.array(*(F.lit(name) for name in names)).cast("array<string>"),
-        )
-    ]
-    return F.element_at(F.create_map(*pairs), F.col("surface"))
+def every_part(n_parts: int) -> Column:
+    """The number of each of the parts, a row for each."""
+    return F.explode(F.array(*(F.lit(number) for number in range(n_parts)))).alias("part")
+
+
+def part_of(id_: str, n_parts: int) -> Column:
+    """The number of the part to which an id belongs."""
+    return F.pmod(F.xxhash64(id_), F.lit(n_parts)).cast("int").alias("part")
+
+
+def with_key(rows: pa.Table, key: Sequence[pa.Scalar], names: Sequence[str]) -> pa.Table:
+    """`rows` behind columns that are the same in all of them."""
+    for at, (name, value) in enumerate(zip(names, key, strict=False)):
+        rows = rows.add_column(at, name, pa.repeat(value, len(rows)))
+    return rows

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
+from contracts.recommendation_tables import NO_SUCH_DAY
 from contracts.surfaces import Surface
+from jobs.candidates.neighbours import STRENGTH_UNIT, most_similar, pair_sums
 from jobs.candidates.own_items import recent
 from jobs.candidates.suggestions import (
-    SUGGESTED,
+    LISTS,
+    ONE,
     USER,
-    each,
-    firsts,
+    WORLD,
+    WORLD_SQL,
+    Said,
+    cogrouped,
+    every_part,
     fixed,
     on,
-    scored,
+    part_of,
+    parts_of,
+    with_key,
     with_source,
 )
 
@@ -30,8 +38,14 @@ HALF_AGE = 30
 """Days after which a last signal counts half as much in a pair."""
 
 
-def together(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]) -> DataFrame:
-    """Suggestions: what goes together with each item that the user had; the reason is that item.
+def together(
+    histories: DataFrame,
+    items: DataFrame,
+    surfaces: Sequence[Surface],
+    n_users: int,
+    n_items: int,
+) -> Said:
+    """What goes together with each item that the user had; the reason is that item.
 
     An own item counts by the square root of its decayed signal.
     """
@@ -41,111 +55,65 @@ def together(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]
         .select(*USER, recent(MAX_OWN).alias("met"))
         .where(F.size("met") > 0)
     )
-    similar = neighbours(recently, items)
-    return (
-        recently.select(*USER, F.inline("met"))
-        .join(similar, ["as_of", "surface", "fold", "item_id"])
-        .select(
-            *USER,
-            F.lit("together").alias("source"),
-            F.col("item_id").alias("because"),
-            each(
-                F.col("items"),
-                lambda score: fixed(score * F.sqrt(F.col("signal") / _ONE) / _ONE),
-            ).alias("items"),
-        )
-        .select(*SUGGESTED)
+    tastes = recently.select(
+        *USER,
+        F.lit("together").alias("source"),
+        F.col("met.item_id").alias("reasons"),
+        F.transform("met", lambda own: fixed(F.sqrt(own["signal"] / ONE))).alias("weights"),
     )
+    return Said(tastes, neighbours(recently, items.where(on(asked)), n_users, n_items))
 
 
-def neighbours(recently: DataFrame, items: DataFrame) -> DataFrame:
-    """One row per `as_of`, surface, fold and item: the items that go together with it most.
+def neighbours(recently: DataFrame, items: DataFrame, n_users: int, n_items: int) -> DataFrame:
+    """`LISTS` of the items that go together most with each; `recently` has each user's as `met`.
 
-    `recently` has each user's items as an array `met`. A user's pair of items counts by the
-    recency of both, and by one over the square root of how many items the user has; the sum of a
-    pair is divided by the root of the sum of either item with itself (cosine), and popular
-    neighbours are damped a little less than that.
+    A user's pair of items counts by the recency of both, and by one over the square root of how
+    many items the user has.
     """
-    world = ("as_of", "surface", "fold")
-    weighed = recently.select(
-        *world,
-        (1 / F.sqrt(F.size("met"))).alias("weight"),
+    damping = F.sqrt(F.sqrt(F.size("met")))
+    users = recently.select(
+        *WORLD,
+        F.col("met.item_id").alias("item_ids"),
         F.transform(
             "met",
-            lambda own: F.named_struct(
-                F.lit("item_id"), own["item_id"], F.lit("recency"), _recency(own["last_day"])
-            ),
-        ).alias("met"),
+            lambda own: F.floor(_recency(own["last_day"]) / damping * float(STRENGTH_UNIT) + 0.5),
+        ).alias("strengths"),
+        part_of("user_key", parts_of(n_users)),
     )
-    one = weighed.select(*world, "weight", "met", F.posexplode("met").alias("place", "one"))
-    alone = (
-        one.groupBy(*world, F.col("one.item_id").alias("item_id"))
-        .agg(
-            F.sum(fixed(F.col("weight") * F.col("one.recency") * F.col("one.recency"))).alias(
-                "norm"
-            )
-        )
-        .where("norm > 0")
+    catalogue = items.select(
+        "as_of",
+        "surface",
+        F.explode(F.array(F.lit(0), F.lit(1))).alias("fold"),
+        "item_id",
+        "available",
     )
-    pairs = (
-        one.select(
-            *world,
-            "weight",
-            "one",
-            F.explode(F.slice("met", F.col("place") + 2, F.size("met"))).alias("other"),
-        )
-        .groupBy(
-            *world, F.col("one.item_id").alias("first"), F.col("other.item_id").alias("second")
-        )
-        .agg(
-            F.sum(fixed(F.col("weight") * F.col("one.recency") * F.col("other.recency"))).alias("n")
-        )
+    of_users, of_items = parts_of(n_users), parts_of(n_items)
+    keys = (*WORLD, "part")
+
+    def pairs(key: tuple[pa.Scalar, ...], users: pa.Table, catalogue: pa.Table) -> pa.Table:
+        return with_key(pair_sums(users, catalogue, of_items), key[:-1], WORLD)
+
+    def similar(key: tuple[pa.Scalar, ...], sums: pa.Table, catalogue: pa.Table) -> pa.Table:
+        found = most_similar(sums, catalogue, MAX_NEIGHBOURS)
+        return with_key(found, (*key[:-1], pa.scalar("together")), (*WORLD, "source"))
+
+    sums = cogrouped(
+        users,
+        catalogue.select("*", every_part(of_users)),
+        keys,
+        pairs,
+        f"{WORLD_SQL}, part int, number int, others array<int>, strengths array<bigint>",
     )
-    both = pairs.select(
-        *world,
-        "n",
-        F.inline(
-            F.array(
-                F.struct(F.col("first").alias("item_id"), F.col("second").alias("other_id")),
-                F.struct(F.col("second").alias("item_id"), F.col("first").alias("other_id")),
-            )
-        ),
-    )
-    shown = alone.join(
-        items.where("available").select("as_of", "surface", "item_id"),
-        ["as_of", "surface", "item_id"],
-    ).select(*world, F.col("item_id").alias("other_id"), F.col("norm").alias("other_norm"))
-    similar = (
-        both.join(alone, [*world, "item_id"])
-        .join(shown, [*world, "other_id"])
-        .withColumn("score", _similarity(F.col("n"), F.col("norm"), F.col("other_norm")))
-        .where("score > 0")
-    )
-    kept = firsts(
+    return cogrouped(
+        sums,
+        catalogue.select("*", every_part(of_items)),
+        keys,
         similar,
-        (*world, "item_id"),
-        (F.col("score").desc(), F.col("other_id")),
-        MAX_NEIGHBOURS,
-    )
-    return kept.groupBy(*world, "item_id").agg(
-        F.collect_list(scored(F.col("other_id"), F.col("score"))).alias("items")
-    )
-
-
-_ONE = float(FIXED_POINT)
+        f"{WORLD_SQL}, source string, reason string, item_ids array<string>, scores array<bigint>",
+    ).select(*LISTS)
 
 
 def _recency(last_day: Column) -> Column:
     """What a last signal of that day counts; 1 where its day is not known."""
     age = F.unix_date("as_of") - last_day
     return F.when(last_day == NO_SUCH_DAY, F.lit(1.0)).otherwise(HALF_AGE / (HALF_AGE + age))
-
-
-def _similarity(n: Column, norm: Column, other_norm: Column) -> Column:
-    """Cosine, times the sixteenth root of the norm of the neighbour.
-
-    Square roots alone: they are exact, so that every machine finds the same.
-    """
-    cosine = n / (F.sqrt(norm) * F.sqrt(other_norm))
-    damped = F.sqrt(F.sqrt(F.sqrt(F.sqrt(other_norm / _ONE))))
-    return fixed(cosine * damped)

@@ -1,6 +1,6 @@
 """The sources of candidates, written as plainly as can be, to compare the clever ones with.
 
-A suggestion is (source, item, score, reason); each source gives those of one user.
+A suggestion is (item, score in 2^40ths, reason); each source gives those of one user.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jobs.candidates.rec_candidates import COUNTED
 from tests.jobs.candidates.worlds import ARRAYS, World, day_number
 
 ONE = 2**20
-Suggestion = tuple[str, str, int, str]
+Suggestion = tuple[str, int, str]
 
 
 def fixed(value: float) -> int:
@@ -87,7 +87,7 @@ def own(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
                 due = min(1.0, (day.today - e["last_day"] + declared.horizon_days) / e["gap"])
             popularity = math.sqrt(1.0 + day.shown(surface)[i]["n_users_30d"])
             score = e["n_days"] * (1 + e["signal"] / strength) * popularity * due
-            yield "own", i, fixed(score), ""
+            yield i, fixed(score) * ONE, ""
 
 
 def similarities(day: Day, surface: str, fold: int) -> dict[str, dict[str, int]]:
@@ -96,20 +96,22 @@ def similarities(day: Day, surface: str, fold: int) -> dict[str, dict[str, int]]
         met = recent(entries, together.MAX_OWN)
         for i, e in met.items():
             for j, f in met.items():
-                weight = 1 / math.sqrt(len(met))
-                first, second = (e, f) if i <= j else (f, e)
-                recency = [
-                    1.0 if x["last_day"] == -1 else 30 / (30 + day.today - x["last_day"])
-                    for x in (first, second)
+                strengths = [
+                    (1.0 if x["last_day"] == -1 else 30 / (30 + day.today - x["last_day"]))
+                    / math.sqrt(math.sqrt(len(met)))
+                    for x in (e, f)
                 ]
-                sums[i, j] += fixed(weight * recency[0] * recency[1])
+                sums[i, j] += math.prod(math.floor(s * 2.0**16 + 0.5) for s in strengths)
     out: dict[str, dict[str, int]] = defaultdict(dict)
     for (i, j), n in sums.items():
         if i != j and j in day.shown(surface):
             cosine = n / (math.sqrt(sums[i, i]) * math.sqrt(sums[j, j]))
-            damped = math.sqrt(math.sqrt(math.sqrt(math.sqrt(sums[j, j] / ONE))))
+            damped = math.sqrt(math.sqrt(math.sqrt(math.sqrt(sums[j, j] / 2.0**32))))
             out[i][j] = fixed(cosine * damped)
-    return {i: most(scores, together.MAX_NEIGHBOURS) for i, scores in out.items()}
+    return {
+        i: most({j: s for j, s in scores.items() if s}, together.MAX_NEIGHBOURS)
+        for i, scores in out.items()
+    }
 
 
 def most(scores: dict[str, int], n: int) -> dict[str, int]:
@@ -120,7 +122,7 @@ def goes_together(day: Day, surface: str, user: str, fold: int) -> Iterator[Sugg
     similar = similarities(day, surface, fold)
     for i, e in recent(day.histories[surface, fold][user], together.MAX_OWN).items():
         for j, score in similar.get(i, {}).items():
-            yield "together", j, fixed(score * math.sqrt(e["signal"] / ONE) / ONE), i
+            yield j, score * fixed(math.sqrt(e["signal"] / ONE)), i
 
 
 def of_interest(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
@@ -136,7 +138,7 @@ def of_interest(day: Day, surface: str, user: str, fold: int) -> Iterator[Sugges
         new = sorted(inside, key=lambda i: (-inside[i]["first_day"], i))
         scores = {i: fixed(1 / (min(popular.index(i), new.index(i)) + 1)) for i in inside}
         for i, score in most(scores, interests.MAX_ITEMS).items():
-            yield "interests", i, math.floor(score * (signal / total) + 0.5), category
+            yield i, score * fixed(signal / total), category
 
 
 def by_authors(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
@@ -148,14 +150,18 @@ def by_authors(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggest
             for i in newest[: followed_authors.MAX_POSTS]:
                 age = day.today - posts[i]["first_day"]
                 score = fixed(3 / (3 + age) * math.sqrt(1.0 + posts[i]["n_users_30d"]))
-                score = math.floor(score * math.sqrt(1 + signal / ONE) + 0.5)
-                yield "followed_authors", i, score, author
+                yield i, score * fixed(math.sqrt(1 + signal / ONE)), author
 
 
 def follow_back(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
-    for (a, b), signal in day.edges(surface, fold).items():
-        if b == user and a in day.shown(surface):
-            yield "follows_back", a, 1 + signal, ""
+    edges = day.edges(surface, fold)
+    back = {
+        a: signal
+        for (a, b), signal in edges.items()
+        if b == user and (b, a) not in edges and a in day.shown(surface)
+    }
+    for a, signal in most(back, follow_walks.MAX_FOLLOWERS).items():
+        yield a, (1 + signal) * ONE, ""
 
 
 def next_to(edges: dict[tuple[str, str], int], user: str) -> Counter[str]:
@@ -181,30 +187,27 @@ def whom(day: Day, surface: str, fold: int, friend: str) -> list[str]:
 def of_friends(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
     for friend, score in friends(day.edges(surface, fold), user).items():
         for other in whom(day, surface, fold, friend):
-            yield "friends_of_friends", other, score, friend
+            yield other, score * ONE, friend
 
 
 def walks(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
     edges = day.edges(surface, fold)
 
-    def steps(start: str) -> dict[str, int]:
-        return {
-            friend: fixed(score / ONE / math.sqrt(len(next_to(edges, friend))))
-            for friend, score in friends(edges, start).items()
-        }
-
-    reached: Counter[str] = Counter()
-    for friend, first in steps(user).items():
-        for other, second in steps(friend).items():
-            reached[other] += fixed(first / ONE * second / ONE)
-    reached = Counter({i: n for i, n in reached.items() if n > 0})
-    for last, chance in most(reached, follow_walks.MAX_REACHED).items():
-        for other in whom(day, surface, fold, last):
-            yield "page_rank", other, chance, last
+    for friend, score in friends(edges, user).items():
+        for other in whom(day, surface, fold, friend):
+            yield other, score * ONE, friend
+        reached: Counter[str] = Counter()
+        for close in friends(edges, friend):
+            chance = fixed(next_to(edges, friend)[close] / len(next_to(edges, close)))
+            for other in whom(day, surface, fold, close):
+                if other != friend:
+                    reached[other] += chance * ONE
+        for other, chance in most(+reached, follow_walks.MAX_REACHED).items():
+            yield other, score * (chance >> 20), friend
 
 
 def tastes(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
-    for shop in day.of_target("item"):
+    for shop in day.of_target("item")[:1]:
         liked = {
             u: recent(entries, same_tastes.MAX_ITEMS)
             for u, entries in day.histories[shop, 0].items()
@@ -217,7 +220,7 @@ def tastes(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]
                 if i in entries and u in day.shown(surface)
             }
             for u in most(fans, same_tastes.MAX_FANS):
-                yield "same_tastes", u, fixed(1 / math.sqrt(n_fans[i])), i
+                yield u, fixed(1 / math.sqrt(n_fans[i])) * ONE, i
 
 
 SOURCES = {
@@ -234,14 +237,14 @@ SOURCES = {
 
 def candidates(day: Day, n: int) -> dict[tuple[Any, ...], tuple[list[Any], ...]]:
     """Item ids, scores and reasons by `as_of`, surface, user, fold and source."""
-    out = {}
+    out: dict[tuple[Any, ...], tuple[list[Any], ...]] = {}
     for (surface, fold), users in day.histories.items():
         for user in users:
             for name in set(COUNTED) & set(day.surfaces[surface].sources):
                 sums: Counter[str] = Counter()
                 reasons: dict[str, list[tuple[int, str]]] = defaultdict(list)
                 gone = set() if name == "own" else day.hidden(surface, user, fold)
-                for _, i, score, because in SOURCES[name](day, surface, user, fold):
+                for i, score, because in SOURCES[name](day, surface, user, fold):
                     if i not in gone:
                         sums[i] += score
                         reasons[i].append((-score, because))
@@ -249,7 +252,7 @@ def candidates(day: Day, n: int) -> dict[tuple[Any, ...], tuple[list[Any], ...]]
                 if best:
                     out[day.as_of, surface, user, fold, name] = (
                         list(best),
-                        [float(np.float32(score / ONE)) for score in best.values()],
+                        [float(np.float32(score / ONE**2)) for score in best.values()],
                         [min(reasons[i])[1] for i in best],
                     )
     return out

@@ -10,7 +10,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.surfaces import SURFACES, Surface
-from jobs.candidates import follow_walks, followed_authors, interests, same_tastes, together
+from jobs.candidates import (
+    follow_walks,
+    followed_authors,
+    interests,
+    same_tastes,
+    suggestions,
+    together,
+)
 from jobs.candidates.rec_candidates import COUNTED, rec_candidates
 from tests.jobs.candidates import naive
 from tests.jobs.candidates.worlds import AS_OFS, random_world
@@ -21,6 +28,8 @@ CAPS = (
     (follow_walks, "MAX_FRIENDS", 4),
     (follow_walks, "MAX_FOLLOWED", 3),
     (follow_walks, "MAX_REACHED", 5),
+    (follow_walks, "MAX_FOLLOWERS", 2),
+    (suggestions, "MAX_USERS", 9),
     (same_tastes, "MAX_ITEMS", 3),
     (same_tastes, "MAX_FANS", 3),
     (interests, "MAX_CATEGORIES", 2),
