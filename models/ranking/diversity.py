@@ -56,6 +56,8 @@ def diversified(
     steps = n_places if policy.diversity > 0 else CAPPED_PLACES if caps != (None, None) else 0
     steps = min(steps, width)
     columns = np.arange(width)
+    if steps == 0:
+        return Diversified(np.tile(columns, (n_users, 1)), np.zeros(n_users, np.int64))
     is_free = columns < n_valid[:, None]
     passed = np.zeros((n_users, width), bool)
     place = np.where(is_free, steps + columns, steps + width + columns)

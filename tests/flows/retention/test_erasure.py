@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ContractError, UsageError
+from contracts.recommendation_tables import REC_ITEMS, REC_LISTS
 from contracts.table import Table
 from contracts.tables import EXAMPLES, USER_SCORES
 from contracts.tile_tables import USER_ITEM_DAYS
@@ -96,6 +97,46 @@ def night(tmp_path: Path, monkeypatch, registry: FakeRegistry, warned: list[str]
     for day, name in ((D1, "one"), (D2, "two")):
         published(night, folder, day, name, registry)
     return night
+
+
+def test_what_the_person_wrote_leaves_the_lists_of_others(
+    night: Run, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "TABLES", (REC_ITEMS, REC_LISTS, *erasure.TABLES))
+    folder = Path(night.lake.staging("20250309T040000", "x"))
+
+    def commit(table: Table, rows: list[dict[str, Any]]) -> None:
+        """Rows of posts; of what they do not say, zero, empty or null."""
+        usual = {
+            c.name: None if c.nullable else [] if c.column_type.is_array else 0
+            for c in table.columns
+        } | {"surface": "posts", "as_of": D1}
+        texts = ("ranker_id", "policy_id", "release_id")
+        usual |= {name: "x" for name in texts if name in usual}
+        path = folder / f"{table.name}.parquet"
+        made = pa.Table.from_pylist([usual | row for row in rows], arrow_schema(table))
+        pq.write_table(made, path)
+        night.lake.commit(table, {D1: WrittenDay(D1, len(rows), "", (str(path),))})
+
+    commit(REC_ITEMS, [
+        {"item_id": "theirs", "author_key": KEY, "available": True},
+        {"item_id": "other", "author_key": OTHER, "available": True},
+    ])  # fmt: skip
+    listed = {"item_ids": ["theirs", "other"], "values": [2.0, 1.0], "because": ["", KEY]}
+    commit(REC_LISTS, [{"user_key": OTHER, **listed}, {"user_key": KEY, **listed}])
+
+    erased = erasure.erase_person(night, KEY, None)
+
+    def rows(table: Table, *names: str) -> list[dict[str, Any]]:
+        (file,) = night.lake.files(table)
+        return pq.read_table(file.path, columns=list(names), partitioning=None).to_pylist()
+
+    assert rows(REC_ITEMS, "item_id") == [{"item_id": "other"}]
+    assert rows(REC_LISTS, "user_key", "item_ids", "values", "because", "shortfall") == [
+        {"user_key": OTHER, "item_ids": ["other"], "values": [1.0], "because": [""],
+         "shortfall": "somebody was erased from it"},
+    ]  # fmt: skip
+    assert (erased["rows"]["rec_items"], erased["rows"]["rec_lists"]) == (1, 1)
 
 
 def on_disk(night: Run) -> set[str]:
