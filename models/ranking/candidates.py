@@ -250,7 +250,7 @@ def candidates_of(
     ]
     n_items, n_users = max(len(item_ids), 1), len(histories)
     keys = [entries.rows * n_items + entries.items for entries in by_kind]
-    pairs = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+    pairs = _different(np.concatenate([np.zeros(0, np.int64), *keys]))
     shape = (len(kinds), len(pairs))
     places, scores = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     best = np.full((len(kinds), n_users), np.nan, np.float32)
@@ -271,6 +271,12 @@ def candidates_of(
         best,
         _because(by_kind, at_of, len(pairs)),
     )
+
+
+def _different(keys: Ints) -> Ints:
+    """Different keys, ascending. Sorting takes a third of the time of `np.unique`, which hashes."""
+    keys = np.sort(keys)
+    return keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
 
 
 def _activity(rows: pa.Table, histories: Histories) -> Floats:

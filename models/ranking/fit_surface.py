@@ -18,11 +18,11 @@ from contracts.surfaces import Surface
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import list_kinds
 from models.ranking.features import feature_names
-from models.ranking.lambdarank import ROUNDS, Trees, best_rounds, fit_lambdarank
+from models.ranking.lambdarank import ROUNDS, best_rounds, fit_lambdarank
 from models.ranking.metrics import interval
-from models.ranking.network import EPOCHS, ItemNetwork, best_epochs, fit_network
+from models.ranking.network import EPOCHS, fit_network
 from models.ranking.past_days import PastDays, past_days
-from models.ranking.samples import Sample
+from models.ranking.samples import Sample, thinned
 from models.ranking.surface_ranker import (
     LAMBDARANK,
     MIXTURE,
@@ -37,6 +37,9 @@ from models.ranking.surface_ranker import (
 
 MIN_EVENTS = 20
 """Times that an event must have happened with candidates for it to have a probability."""
+CALIBRATION_CANDIDATES = 40
+"""Candidates of a user with which nothing happened that a calibration is fitted on, each for
+several."""
 DEFAULT_LIST = "popular_10d"
 """What gives the order where nobody could be asked what orders best."""
 
@@ -93,35 +96,44 @@ def _learnt(
     report: dict[str, Any],
 ) -> Fitted:
     """The challenger where it orders better than the best list, and no worse than the champion."""
-    settings, fitted = _fitted(surface, past, config)
-    report |= settings
+    rounds, members = _fitted(surface, past, config, alone)
+    rows = past.all_users
+    raw = raw_scores(rows.features, members.trees, members.network)
     rankers, orders = {}, {}
     for name in _CHOICES[config.ranker]:
-        ranker = replace(
-            alone,
-            order_by=name,
-            events=surface.events,
-            trees=fitted.trees if name in (LAMBDARANK, MIXTURE) else None,
-            network=fitted.network if name in (NETWORK, MIXTURE) else None,
-        )
-        rankers[name] = calibrated(surface, ranker, past)
-        orders[name] = past.judged.ndcg10(goal_scores(surface, rankers[name], past.judged))
+        used = _columns(name, raw, members)
+        rankers[name] = calibrated(surface, members.only(name), rows, used)
+        expected = expected_goals(surface, rankers[name].of_scores(used, rows.features))
+        by_user = rows.ndcg10(expected)
+        orders[name] = by_user[~np.isnan(by_user) & (np.diff(rows.starts) > 0)]
         report["ndcg10"][name] = _figure(orders[name])
-    chosen = max(orders, key=lambda name: orders[name].mean())
+    chosen = _chosen(orders)
     report["gain"] = _figure(orders[chosen] - of_best_list)
-    if LAMBDARANK in orders:
-        report["gain_on_lambdarank"] = _figure(orders[chosen] - orders[LAMBDARANK])
     challenger = rankers[chosen]
     if not any(event in challenger.calibrations for event in surface.goals):
         return Fitted(alone, {**report, "why": f"no goal was reached {MIN_EVENTS} times"})
     if report["gain"]["mean"] <= 0:
         return Fitted(alone, {**report, "why": "no ranker orders better than the best list"})
-    refitted = _refitted(challenger, past, config, settings)
+    refitted = _refitted(challenger, past, config, rounds)
     if refitted.trees is not None:
         gains = refitted.trees.gains(refitted.names)
         report["features"] = dict(list(gains.items())[:_SHOWN])
-    report["order_by"] = chosen
+    report |= {"order_by": chosen, "rounds": rounds}
     return against_champion(surface, past, refitted, champion, report)
+
+
+def _chosen(orders: Mapping[str, Doubles]) -> str:
+    """The first, unless another orders better beyond chance: two rankers cost more than one."""
+    first = next(iter(orders))
+    better = [name for name in orders if _figure(orders[name] - orders[first])["low"] > 0]
+    return max(better, key=lambda name: float(orders[name].mean()), default=first)
+
+
+def _columns(name: str, raw: Doubles, members: SurfaceRanker) -> Doubles:
+    """The scores (C, R) of what is chosen, of those of all members."""
+    if name == LAMBDARANK:
+        return raw[:, :1]
+    return raw[:, 1:] if name == NETWORK and members.trees is not None else raw
 
 
 _CHOICES = {
@@ -132,43 +144,35 @@ _CHOICES = {
 """What may give the order, by the setting `ranker`; of equals the first."""
 
 
-@dataclass(frozen=True)
-class _Fits:
-    """Rankers that were fitted on the same sample; None: it was not asked for."""
-
-    trees: Trees | None
-    network: ItemNetwork | None
-
-
 def _fitted(
-    surface: Surface, past: PastDays, config: RankingConfig
-) -> tuple[dict[str, int], _Fits]:
-    """Rankers fitted on the days before the newest, each stopped where it orders that best."""
-    settings, trees, network = {}, None, None
+    surface: Surface, past: PastDays, config: RankingConfig, alone: SurfaceRanker
+) -> tuple[int, SurfaceRanker]:
+    """How many trees order best, and all rankers that are asked for, fitted on the days before the
+    newest."""
+    rounds, trees, network = 0, None, None
     if config.ranker != NETWORK:
         trees = fit_lambdarank(past.learn, ROUNDS[-1], config.seed)
-        settings["rounds"] = best_rounds(trees, past.judged)
-        trees = trees.first(settings["rounds"])
+        rounds = best_rounds(trees, past.judged)
+        trees = trees.first(rounds)
     if config.ranker != LAMBDARANK:
-        networks = fit_network(past.learn, len(surface.events), EPOCHS[-1], config.seed)
-        settings["epochs"] = best_epochs(networks, past.judged)
-        network = networks[settings["epochs"] - 1]
-    return settings, _Fits(trees, network)
+        network = fit_network(past.learn, len(surface.events), EPOCHS, config.seed)
+    return rounds, replace(
+        alone, order_by=MIXTURE, events=surface.events, trees=trees, network=network
+    )
 
 
 def _refitted(
-    challenger: SurfaceRanker, past: PastDays, config: RankingConfig, settings: Mapping[str, int]
+    challenger: SurfaceRanker, past: PastDays, config: RankingConfig, rounds: int
 ) -> SurfaceRanker:
     """The same rankers fitted on all past days, their scores on the scale that was calibrated."""
     sample = past.refit()
     trees, network = challenger.trees, challenger.network
     if trees is not None:
-        trees = fit_lambdarank(sample, settings["rounds"], config.seed)
+        trees = fit_lambdarank(sample, rounds, config.seed)
     if network is not None:
-        n = len(challenger.events)
-        network = fit_network(sample, n, settings["epochs"], config.seed)[-1]
-    refitted = replace(challenger, trees=trees, network=network)
-    return replace(refitted, scaling=_scaling(refitted, past.all_users))
+        network = fit_network(sample, len(challenger.events), EPOCHS, config.seed)
+    raw = raw_scores(past.all_users.features, trees, network)
+    return replace(challenger, trees=trees, network=network, scaling=Scaling.of(raw))
 
 
 _SHOWN = 12
@@ -207,39 +211,36 @@ MIN_HELD_OUT = 30
 """Users whom neither learned from, to compare a challenger with the champion."""
 
 
-def calibrated(surface: Surface, ranker: SurfaceRanker, past: PastDays) -> SurfaceRanker:
-    """The ranker with probabilities of the events that happened often enough."""
-    rows = past.all_users
-    ranker = replace(
-        ranker,
-        scaling=_scaling(ranker, rows),
-        user_scaling=Scaling.of(user_numbers(rows.features, ranker.names)),
+def calibrated(
+    surface: Surface, ranker: SurfaceRanker, rows: Sample, raw: Doubles
+) -> SurfaceRanker:
+    """The ranker with probabilities of the events that happened often enough with the rows (C,), of
+    which its scores are `raw` (C, R)."""
+    of_users = user_numbers(rows.features, ranker.names)
+    scaling, user_scaling = Scaling.of(raw), Scaling.of(of_users)
+    kept, stands_for = thinned(
+        rows.rows, rows.items, rows.hashes, rows.events > 0, CALIBRATION_CANDIDATES
     )
-    scores = ranker.scores(rows.features)
-    users = ranker.user_scaling(user_numbers(rows.features, ranker.names))
+    scores, users = scaling(raw[kept]), user_scaling(of_users[kept])
+    weights = (rows.weights * stands_for)[kept]
     calibrations: dict[str, Calibration] = {}
     for i, event in enumerate(surface.events):
-        happened = (rows.events >> i & 1).astype(np.float64)
+        happened = (rows.events[kept] >> i & 1).astype(np.float64)
         if happened.sum() >= MIN_EVENTS:
-            weights = rows.weights.astype(np.float64)
             used = scores[:, ranker.columns(event)]
             calibrations[event] = fit_calibration(used, users, happened, weights)
-    return replace(ranker, calibrations=calibrations)
-
-
-def _scaling(ranker: SurfaceRanker, rows: Sample) -> Scaling:
-    return Scaling.of(raw_scores(rows.features, ranker.trees, ranker.network))
+    return replace(ranker, scaling=scaling, user_scaling=user_scaling, calibrations=calibrations)
 
 
 def goal_scores(surface: Surface, ranker: SurfaceRanker, sample: Sample) -> Doubles:
-    """(C,): how many goals are expected of candidates: what rankers are compared by, whatever
-    goals are worth."""
-    probabilities = ranker.probabilities(sample.features)
-    total = np.zeros(len(sample.features))
-    for event in surface.goals:
-        if event in probabilities:
-            total += probabilities[event]
-    return total
+    """(C,): how many goals a ranker expects of candidates."""
+    return expected_goals(surface, ranker.probabilities(sample.features))
+
+
+def expected_goals(surface: Surface, probabilities: Mapping[str, Doubles]) -> Doubles:
+    """(C,): how many goals are expected: what rankers are compared by, whatever goals are worth."""
+    total = sum(probabilities[event] for event in surface.goals if event in probabilities)
+    return np.asarray(total, np.float64)
 
 
 def _lists(surface: Surface, judged: Sample) -> dict[str, Doubles]:

@@ -20,8 +20,8 @@ from torch.nn import functional as nnf
 from contracts.errors import ContractError
 from models.ranking.samples import Sample
 
-EPOCHS = (1, 2, 3, 4)
-"""Passes over what is learned from that are tried on the newest past day."""
+EPOCHS = 2
+"""Passes over what is learned from."""
 WIDTH = 32
 USERS_OF_STEP = 32
 RATE = 2e-3
@@ -133,14 +133,13 @@ class ItemNetwork(nn.Module):
         return network.eval()
 
 
-def fit_network(sample: Sample, n_events: int, epochs: int, seed: int) -> list[ItemNetwork]:
-    """The network after each pass over the users of the sample."""
+def fit_network(sample: Sample, n_events: int, epochs: int, seed: int) -> ItemNetwork:
+    """The network after so many passes over the users of the sample."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = ItemNetwork(sample.names, n_events)
         network.numbers.fit(torch.from_numpy(sample.features))
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2)
-        fitted = []
         for _ in range(epochs):
             network.train()
             for users in torch.randperm(len(sample)).split(USERS_OF_STEP):
@@ -149,8 +148,7 @@ def fit_network(sample: Sample, n_events: int, epochs: int, seed: int) -> list[I
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimizer.step()
-            fitted.append(ItemNetwork.of_bytes(network.to_bytes(), sample.names, n_events))
-    return fitted
+    return network.eval()
 
 
 def _loss(network: ItemNetwork, sample: Sample, users: npt.NDArray[np.int64], n: int) -> Tensor:
@@ -171,15 +169,6 @@ def _loss(network: ItemNetwork, sample: Sample, users: npt.NDArray[np.int64], n:
     counts = torch.zeros(len(users)).index_add(0, of, chosen).clamp(min=1)
     of_order = -(chosen * (outputs[:, 0] - totals.log()[of]) / counts[of]).sum() / len(users)
     return of_order + 5 * of_events
-
-
-def best_epochs(networks: Sequence[ItemNetwork], judged: Sample) -> int:
-    """The number of passes after which the order is best."""
-    means = [
-        float(np.nanmean(judged.ndcg10(network.scores(judged.features)[:, 0])))
-        for network in networks
-    ]
-    return 1 + int(np.argmax(means))
 
 
 def _tower(n_inputs: int) -> nn.Sequential:

@@ -17,12 +17,14 @@ from models.ranking.happened import happened_since
 from models.ranking.hidden_edges import hidden_edges
 from models.ranking.samples import Sample, Wanted, joined, read_sample
 
-JUDGED_USERS = 3000
+JUDGED_USERS = 1000
 """Users, at most about so many, whose lists choose between rankers: all their candidates are in
 memory."""
-LEARN_CANDIDATES = 100
+OTHER_USERS = 500
+"""Users without anything relevant, at most about so many, whom calibration needs besides."""
+LEARN_CANDIDATES = 60
 """Candidates of a user with which nothing happened that are learned from, at most: more gained
-nothing on a retailer's orders (nDCG@10 .142 with 100, .140 with all)."""
+nothing on a retailer's orders (nDCG@10 .142 with 60, .140 with all)."""
 MIN_LEARN_CANDIDATES = 20
 LEARN_ROWS = 1_000_000
 """Candidates of a past day that are learned from, about: of many users fewer of each."""
@@ -39,7 +41,7 @@ class PastDays:
     judged: Sample
     """Of the newest: users with something relevant and all their candidates."""
     all_users: Sample
-    """Of the newest: also users without, and some of their candidates."""
+    """Of the newest: those users, and others with some of their candidates."""
     days: tuple[date, ...]
     is_timed: bool
     """Whether it is known when things happened."""
@@ -85,7 +87,7 @@ def _timed(surface: Surface, day: RankDay, config: RankingConfig) -> list[Sample
         catalogue = read_catalogue(inputs, surface)
         happened = happened_since(day.interactions, surface, inputs.as_of, catalogue.ids)
         if i == len(day.past) - 1:
-            wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=JUDGED_USERS)
+            wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=OTHER_USERS)
         else:
             n = min(len(pc.unique(happened.users)), config.max_learn_users)
             wanted = Wanted(config.max_learn_users, n=_candidates_of_each(n))
@@ -101,7 +103,7 @@ def _candidates_of_each(n_users: int) -> int:
 def _hidden(surface: Surface, inputs: RankInputs, config: RankingConfig) -> Sample:
     catalogue = read_catalogue(inputs, surface)
     hidden = hidden_edges(inputs, surface, catalogue.ids)
-    wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=JUDGED_USERS)
+    wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=OTHER_USERS)
     return read_sample(inputs, surface, hidden, catalogue, wanted, fold=1)
 
 

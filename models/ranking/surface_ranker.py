@@ -6,7 +6,7 @@ Letters: C candidates, F features, R rankers, U numbers of the user.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -76,9 +76,14 @@ class SurfaceRanker:
     def is_learnt(self) -> bool:
         return self.order_by != SOURCE
 
-    def scores(self, features: Floats) -> Doubles:
-        """(C, R): of each ranker, standardised."""
-        return self.scaling(raw_scores(features, self.trees, self.network))
+    def only(self, order_by: str) -> SurfaceRanker:
+        """With those of its rankers that such an order needs."""
+        return replace(
+            self,
+            order_by=order_by,
+            trees=None if order_by == NETWORK else self.trees,
+            network=None if order_by == LAMBDARANK else self.network,
+        )
 
     def columns(self, event: str) -> list[int]:
         """The rankers whose scores say how probable an event is."""
@@ -89,7 +94,11 @@ class SurfaceRanker:
         """Event to (C,), of features (C, F)."""
         if not self.is_learnt:
             return {}
-        scores = self.scores(features)
+        return self.of_scores(raw_scores(features, self.trees, self.network), features)
+
+    def of_scores(self, raw: Doubles, features: Floats) -> dict[str, Doubles]:
+        """Event to (C,), of the rankers' scores (C, R) and features (C, F)."""
+        scores = self.scaling(raw)
         users = self.user_scaling(user_numbers(features, self.names))
         return {
             event: calibration.probabilities(scores[:, self.columns(event)], users)

@@ -54,7 +54,9 @@ def ranker_of(past: PastDays, is_right: bool) -> SurfaceRanker:
     sample = past.learn if is_right else replace(past.learn, is_goal=~past.learn.is_goal)
     trees = fit_lambdarank(sample, 15, seed=0)
     ranker = SurfaceRanker(sample.names, LAMBDARANK, "together", PRODUCTS.events, trees)
-    return calibrated(PRODUCTS, ranker, past)
+    return calibrated(
+        PRODUCTS, ranker, past.all_users, trees.scores(past.all_users.features)[:, None]
+    )
 
 
 def compared(challenger: SurfaceRanker, champion: SurfaceRanker | None, past: PastDays) -> Fitted:

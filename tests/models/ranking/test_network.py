@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import ContractError
-from models.ranking.network import CHUNK, ItemNetwork, best_epochs, fit_network
+from models.ranking.network import CHUNK, ItemNetwork, fit_network
 from models.ranking.samples import Sample
 
 NAMES = ("place_together", "item_age", "user_n_items", "price_gap")
@@ -36,17 +36,16 @@ def sample_of(n_users: int = 300, n: int = 20) -> Sample:
 
 def test_what_users_buy_and_view_is_learnt_each_by_a_head_of_its_own() -> None:
     sample = sample_of()
-    networks = fit_network(sample, 2, 20, seed=0)
-    scores = networks[-1].scores(sample.features)
+    network = fit_network(sample, 2, 20, seed=0)
+    scores = network.scores(sample.features)
     assert sample.ndcg10(scores[:, 0]).mean() > 0.8
     viewed = scores[sample.events >= 2, 2].mean()
     assert viewed > scores[sample.events < 2, 2].mean() + 2
-    assert best_epochs(networks, sample) > 5
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others() -> None:
     sample = sample_of(50)
-    first, again, other = (fit_network(sample, 2, 1, seed)[0].to_bytes() for seed in (0, 0, 1))
+    first, again, other = (fit_network(sample, 2, 1, seed).to_bytes() for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
