@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.days import example_days
-from jobs.market import events, lines
+from jobs.market import accounts, events, lines, posts, social
+from jobs.market.catalogue import Items
 from jobs.market.dirt import (
     CLEAN,
     CONFLICT_AFTER,
@@ -34,7 +35,8 @@ from jobs.market.dirt import (
     land,
 )
 from jobs.market.lines import LOGS
-from jobs.market.traits import Block, Flags, Items, Market, blocks
+from jobs.market.preferences import write_preferences
+from jobs.market.traits import Block, Flags, Market, blocks
 from jobs.market.truth import write_latents, write_truth
 
 _DELAYS = (("conflict", CONFLICT_AFTER), ("repeated", REPEATED_AFTER), ("late", LATE_BY))
@@ -108,12 +110,12 @@ class Simulation:
                         )
                     )
             files["users"].write(lines.user_lines(self.market, traits, day))
+        versions = lines.item_lines(self.market, self.items, day)
+        if len(versions):
+            files["items"] = DayFile(self.folder / f"items/{named}.csv.gz", LOGS["items"].header)
+            files["items"].write(versions)
         written = sum(file.close() for file in files.values())
         wrong.close()
-        if day == 0:
-            goods = DayFile(self.folder / f"items/{named}.csv.gz", LOGS["items"].header)
-            goods.write(lines.item_lines(self.market, self.items))
-            written += goods.close()
         for key in [key for key in self._deferred if key[2] <= day - LATE_BY]:
             del self._deferred[key]
         return written
@@ -165,7 +167,7 @@ class Simulation:
             to_user = {"anonymous": e.kind == events.USER}
             return len(e), lambda f: write(self.market, traits, day, e, f), e.bot, to_user
         if name == "account":
-            a = events.account_events_of(self.market, traits, day)
+            a = accounts.account_events_of(self.market, traits, day)
             free = {"currency": a.kind == 0}
             note = lines.account_lines
             return (
@@ -180,16 +182,16 @@ class Simulation:
     def _other_stream(self, name: str, traits: Block, day: int) -> tuple[int, Make]:
         market = self.market
         if name == "posts":
-            p = events.posts_of(market, traits, day)
+            p = posts.posts_of(market, traits, day)
             return len(p), lambda f: lines.post_lines(market, traits, day, p, f)
         if name == "reviews":
-            r = events.reviews_of(market, traits, self.items, day)
+            r = events.reviews_of(market, traits, day)
             return len(r), lambda f: lines.review_lines(market, traits, day, r, f)
         if name == "follows":
-            w = events.follows_of(market, traits, day)
+            w = social.follows_of(market, traits, day)
             return len(w), lambda f: lines.follow_lines(market, traits, day, w, f)
         if name == "fraud_marks":
-            marks = list(events.marks_of(market, traits, day))
+            marks = list(accounts.marks_of(market, traits, day))
             n = sum(len(frauds) for _, frauds in marks)
             return n, lambda f: lines.mark_lines(market, traits, day, marks, f)
         new = events.orders_of(market, traits, day)
@@ -225,14 +227,18 @@ def simulate(
     Returns:
         Raw rows written.
     """
-    simulation = Simulation(market, folder)
+    simulation, truth = Simulation(market, folder), folder / "truth"
+    told = truth_days(market, truth_every_days) if truth_every_days is not None else ()
     rows = 0
     for day in range(market.days):
+        if day in told:
+            write_truth(market, day, truth)
+            write_preferences(market, day, truth)
         rows += simulation.write_day(day)
         progress(day + 1, market.days)
     if truth_every_days is not None:
-        write_latents(market, folder / "truth")
-        for day in truth_days(market, truth_every_days):
-            write_truth(market, simulation.items, day, folder / "truth")
+        write_latents(market, truth)
+        write_truth(market, market.days, truth)
+        write_preferences(market, market.days, truth)
     (folder / DONE).write_text(f"{market}\n")
     return rows

@@ -13,18 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.market.events import (
-    AD,
-    NOTHING,
-    POST,
-    AccountEvents,
-    Engagements,
-    Follows,
-    Orders,
-    Posts,
-    Reviews,
-)
-from jobs.market.traits import COUNTRIES, N_CATEGORIES, Block, Ints, Items, Market
+from jobs.market.accounts import AccountEvents
+from jobs.market.catalogue import Items
+from jobs.market.events import AD, ITEM, NOTHING, POST, Engagements, Orders, Reviews
+from jobs.market.posts import Posts
+from jobs.market.social import Follows
+from jobs.market.traits import COUNTRIES, N_CATEGORIES, Block, Ints, Market
 
 Part: TypeAlias = str | npt.NDArray[np.generic] | pa.Array
 Fault = npt.NDArray[np.int8]
@@ -89,8 +83,8 @@ LOGS = {
         ),
         Log("account", "id,user,kind,ok,device,to,amount,currency,time", (*_VALUES, CURRENCY)),
         Log("fraud_marks", "id,event,time", (SKEWED,)),
-        Log("users", "user_id,name,email,country,signed_up,time", ()),
-        Log("items", "item_id,category,title,time", ()),
+        Log("users", "user_id,name,email,country,birth_year,signed_up,time", ()),
+        Log("items", "item_id,category,title,price,currency,available,min_age,time", ()),
     )
 }
 
@@ -121,7 +115,7 @@ def user_ids(traits: Block, users: Ints, fault: Fault) -> pa.Array:
     return pc.if_else(pa.array(fault == ANONYMOUS), "", join("u", users + traits.first))
 
 
-def _number(traits: Block, of: Ints | int) -> Ints:
+def number_of(traits: Block, of: Ints | int) -> Ints:
     """Numbers of a day's events that do not meet those of another block."""
     return np.asarray(of) * 1_000 + traits.first // 50_000
 
@@ -130,13 +124,13 @@ def engagement_lines(
     market: Market, traits: Block, day: int, e: Engagements, fault: Fault
 ) -> pa.Array:
     posts = e.kind == POST
-    prefix = np.where(posts, "p", np.where(e.kind == AD, "a", np.where(e.kind == 1, "i", "u")))
+    prefix = np.where(posts, "p", np.where(e.kind == AD, "a", np.where(e.kind == ITEM, "i", "u")))
     target = join(
         prefix,
         np.where(
             posts,
-            _number(traits, e.target),
-            np.where((e.kind == 1) | (e.kind == AD), e.target, e.target + traits.first),
+            number_of(traits, e.target),
+            np.where((e.kind == ITEM) | (e.kind == AD), e.target, e.target + traits.first),
         ),
         pc.if_else(pa.array(posts), join("-", e.target_day), ""),
     )
@@ -144,7 +138,7 @@ def engagement_lines(
     query = _TOPIC_WORDS.take(pa.array(e.target % N_CATEGORIES * 8 + e.second % 8))
     return join(
         '{"id":"e',
-        _number(traits, e.number),
+        number_of(traits, e.number),
         f'-{day}","user":"',
         user_ids(traits, e.user, fault),
         '","verb":"',
@@ -168,13 +162,15 @@ def post_lines(market: Market, traits: Block, day: int, p: Posts, fault: Fault) 
     common = [_COMMON_WORDS.take(pa.array(w[:, k] % 16)) for k in (5, 6, 7)]
     return join(
         '{"id":"p',
-        _number(traits, p.number),
+        number_of(traits, p.number),
         f'-{day}","user":"',
         user_ids(traits, p.user, fault),
         '","text":"',
         topic[0], " ", common[0], " ", mood[0], " ", topic[1], " ", common[1], " ", topic[2], " ",
         mood[1], " ", common[2],
         _TWISTS.take(pa.array(p.twist)),
+        '","category":"c',
+        p.category,
         '","time":"',
         times(market, day, p.second, fault),
         '"}',
@@ -187,7 +183,7 @@ def review_lines(market: Market, traits: Block, day: int, r: Reviews, fault: Fau
     mood = [_MOOD_WORDS.take(pa.array(glad * 8 + r.words[:, k] % 8)) for k in (1, 2)]
     return join(
         '{"id":"r',
-        _number(traits, r.number),
+        number_of(traits, r.number),
         f'-{day}","user":"',
         user_ids(traits, r.user, fault),
         '","item":"i',
@@ -209,7 +205,7 @@ def review_lines(market: Market, traits: Block, day: int, r: Reviews, fault: Fau
 def follow_lines(market: Market, traits: Block, day: int, f: Follows, fault: Fault) -> pa.Array:
     return join(
         np.where(f.undone, "x", "f"),
-        _number(traits, f.number),
+        number_of(traits, f.number),
         "-",
         f.made_on,
         ",",
@@ -228,10 +224,13 @@ def order_lines(
 ) -> pa.Array:
     """Order lines of the day, or cancellations on the day of orders from before."""
     cancelled = ordered_on != day
-    mark, order = ("x" if cancelled else ""), join("o", _number(traits, o.order), f"-{ordered_on}")
+    mark, order = (
+        ("x" if cancelled else ""),
+        join("o", number_of(traits, o.order), f"-{ordered_on}"),
+    )
     return join(
         f"{mark}l",
-        _number(traits, o.number),
+        number_of(traits, o.number),
         f"-{ordered_on},{mark}",
         order,
         ",",
@@ -257,7 +256,7 @@ def account_lines(
     login = pa.array(a.kind == 0)
     return join(
         "a",
-        _number(traits, a.number),
+        number_of(traits, a.number),
         f"-{day},",
         user_ids(traits, a.user, fault),
         ",",
@@ -290,7 +289,7 @@ def mark_lines(
     """Marks that are made on the day of frauds from before."""
     events = pa.concat_arrays(
         [pa.array([], pa.string())]
-        + [join("a", _number(traits, a.number), f"-{on}") for on, a in frauds]
+        + [join("a", number_of(traits, a.number), f"-{on}") for on, a in frauds]
     )
     second = np.concatenate([np.zeros(0, np.int64), *(a.second for _, a in frauds)])
     return join("m-", events, ",", events, ",", times(market, day, second, fault))
@@ -311,16 +310,23 @@ def user_lines(market: Market, traits: Block, day: int) -> pa.Array:
         "@example.com,",
         _COUNTRY.take(pa.array(traits.country[new])),
         ",",
+        pc.if_else(pa.array(traits.birth_year[new] == 0), "", join(traits.birth_year[new])),
+        ",",
         np.datetime_as_string(since, unit="D"),
         "T00:00:00Z,",
         times(market, day, np.zeros(len(new), np.int64)),
     )
 
 
-def item_lines(market: Market, items: Items) -> pa.Array:
-    n = np.arange(len(items.category))
-    names = pa.array(_TOPIC_WORDS).take(pa.array(items.category * 8 + n % 8))
+def item_lines(market: Market, items: Items, day: int) -> pa.Array:
+    """A version of each item that is new on a day, or whose stock changes; of all on the first."""
+    now, before = items.available(day), items.available(day - 1)
+    known = items.launched <= day
+    n = np.flatnonzero(known & ((day == 0) | (now != before) | (items.launched == day)))
+    names = _TOPIC_WORDS.take(pa.array(items.category[n] * 8 + n % 8))
     return join(
-        "i", n, ",c", items.category, ",", names, " ", n, ",",
-        times(market, 0, np.zeros(len(n), np.int64)),
+        "i", n, ",c", items.category[n], ",", names, " ", n, ",", items.price[n], ",EUR,",
+        np.where(now[n], "true", "false"), ",",
+        pc.if_else(pa.array(items.min_age[n] == 0), "", join(items.min_age[n])), ",",
+        times(market, day, np.zeros(len(n), np.int64)),
     )  # fmt: skip

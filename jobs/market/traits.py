@@ -28,16 +28,19 @@ SIGN_UP_DAYS = 365
 longer begins as the shorter one does."""
 SPELLS = 128
 """Turns between being awake and asleep in a user's life."""
-N_CATEGORIES, N_ITEMS, N_ADS = 12, 600, 200
-PER_CATEGORY = N_ITEMS // N_CATEGORIES
+N_CATEGORIES = 12
+TASTES = 6
+"""Dimensions of taste within a category."""
+UNKNOWN_YEAR = 0.03
+"""Share of users who do not say when they were born; they count as minors."""
 COUNTRIES = ("DE", "FR", "GB", "IT", "NL", "PL", "SE", "US")
 COUNTRY_SHARES = (0.22, 0.16, 0.2, 0.1, 0.08, 0.09, 0.05, 0.1)
 VERBS = ("view", "like", "comment", "share", "search", "click", "ad_view")
 """What a user does with posts, items, users and ads; a click on an ad follows from its view."""
 RATES = {
     "view": 0.32, "like": 0.11, "comment": 0.05, "share": 0.03, "search": 0.07, "click": 0.06,
-    "ad_view": 0.22, "post": 0.05, "follow": 0.03, "review": 0.035, "login": 0.10,
-    "payment": 0.04, "transfer": 0.025, "order": 0.07,
+    "ad_view": 0.26, "post": 0.05, "follow": 0.03, "review": 0.035, "login": 0.10,
+    "payment": 0.04, "transfer": 0.025, "order": 0.06,
 }  # fmt: skip
 """Events per awake day of a middling user."""
 
@@ -134,6 +137,14 @@ class Block:
     """Mean payment, in major units."""
     country: Ints
     bot: Flags
+    taste: Floats
+    """(n, TASTES): what the user likes within a category, as the user's community does."""
+    voice: Floats
+    """How well the user's posts are liked: a log weight."""
+    birth_year: Ints
+    """0 where the user does not say."""
+    minor: Flags
+    """Who may not order what is for adults, or does not say."""
     _awake: dict[int, Flags] = field(default_factory=dict, repr=False)
 
     @property
@@ -175,7 +186,7 @@ def block(market: Market, first: int) -> Block:
     log_rates = np.log(list(RATES.values())) + own + activity[:, None]
     order = list(RATES).index("order")
     log_rates[:, order] += zeal[groups] + 0.4 * own[:, 0] - 0.5 * activity
-    own_taste = rng.dirichlet(np.full(N_CATEGORIES, 0.3), BLOCK)
+    own_interests = rng.dirichlet(np.full(N_CATEGORIES, 0.3), BLOCK)
     every = Block(
         first,
         signed_up.astype(np.int64),
@@ -183,46 +194,39 @@ def block(market: Market, first: int) -> Block:
         leave,
         wake,
         np.exp(log_rates.clip(None, 2.0)),
-        0.65 * centre[groups] + 0.35 * own_taste,
+        0.65 * centre[groups] + 0.35 * own_interests,
         rng.normal(0.0, 0.8, BLOCK),
         np.exp(rng.normal(-0.9, 0.6, BLOCK)),
-        rng.beta(1.2, 9.0, BLOCK),
+        rng.beta(1.6, 9.0, BLOCK),
         (rng.gamma(0.45, 0.006, BLOCK)).clip(0, 0.2),
         np.exp(rng.normal(3.4, 0.6, BLOCK)),
         rng.choice(len(COUNTRIES), BLOCK, p=COUNTRY_SHARES),
         rng.random(BLOCK) < market.dirt.bots,
+        *_tastes(market, groups, market.rng(16, first, 0)),
     )
     columns = [f.name for f in fields(Block) if f.name not in ("first", "_awake")]
     return Block(first, *(getattr(every, name)[:n] for name in columns))
 
 
+def _tastes(
+    market: Market, groups: Ints, rng: np.random.Generator
+) -> tuple[Floats, Floats, Ints, Flags]:
+    """The last four traits of a whole block."""
+    shared = rng.normal(0, 1, (BLOCK // COMMUNITY + 1, TASTES))
+    own = rng.normal(0, 1, (BLOCK, TASTES))
+    age = (13 + rng.gamma(2.5, 10, BLOCK)).clip(max=90).astype(np.int64)
+    unknown = rng.random(BLOCK) < UNKNOWN_YEAR
+    return (
+        np.sqrt(0.6) * shared[groups] + np.sqrt(0.4) * own,
+        rng.normal(0, 0.7, BLOCK),
+        np.where(unknown, 0, market.start.year - age),
+        unknown | (age < 19),  # of age on the first day, whenever in the year they were born
+    )
+
+
 def blocks(market: Market) -> Iterator[Block]:
     for first in range(0, market.users, BLOCK):
         yield block(market, first)
-
-
-@dataclass(frozen=True)
-class Items:
-    """The range of goods, each (items,)."""
-
-    category: Ints
-    price: Floats
-    quality: Floats
-
-    @staticmethod
-    def of(market: Market) -> Items:
-        rng = market.rng(2, 0, 0)
-        return Items(
-            np.arange(N_ITEMS) % N_CATEGORIES,
-            np.round(rng.lognormal(2.8, 0.7, N_ITEMS), 2),
-            rng.normal(0.0, 0.6, N_ITEMS),
-        )
-
-
-def popularity() -> Floats:
-    """(PER_CATEGORY,): the share of each rank within a category: Zipf's law, cut off."""
-    weights = np.arange(1, PER_CATEGORY + 1) ** -1.1
-    return weights / weights.sum()
 
 
 def season(day: date) -> float:

@@ -1,10 +1,8 @@
 """What each user will do, as a probability or expectation in closed form: the oracle.
 
 Known of a user as of midnight D are the traits and whether the user was awake on the day before;
-not the history. Awake and asleep follow each other as a Markov chain, and all that is done while
-awake is Poisson at a rate times the season, so the chance that nothing happens is a product of
-2 x 2 matrices, and a mean number the rate times the expected days awake. Left out, as they follow
-from history: cancellations and unfollows that are due. Bots are not in it.
+not the history. Left out, as they follow from history: cancellations and unfollows that are due.
+Bots are not in it.
 
 Letters: n users, C categories, H days of a window.
 """
@@ -12,108 +10,58 @@ Letters: n users, C categories, H days of a window.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import ndtr
 
-from jobs.market.events import (
-    FRAUD_PAYMENTS,
-    FRAUD_TRANSFERS,
-    MORE_LINES,
-    ON_ITEM,
-    P_CANCELLED,
-    P_MARKED,
-    STARS_AT,
-    STARS_SPREAD,
-)
-from jobs.market.traits import (
-    N_CATEGORIES,
-    PER_CATEGORY,
-    RATES,
-    VERBS,
-    Block,
-    Floats,
-    Items,
-    Market,
-    blocks,
-    popularity,
-    season,
-)
+from jobs.market.accounts import FRAUD_PAYMENTS, FRAUD_TRANSFERS, P_MARKED
+from jobs.market.catalogue import Ads, Items
+from jobs.market.choices import ad_click_chances, ad_shares
+from jobs.market.events import MORE_LINES, ON_ITEM, P_CANCELLED, STARS_AT, STARS_SPREAD
+from jobs.market.outlook import Outlook
+from jobs.market.traits import N_CATEGORIES, RATES, TASTES, VERBS, Block, Floats, Market, blocks
 
 
-@dataclass(frozen=True)
-class _Outlook:
-    """Users known as of a day, (n,), and what the days from then on are like."""
-
-    awake: Floats
-    leave: Floats
-    wake: Floats
-    seasons: Floats
-    """Of each day from D on."""
-
-    def nothing(self, rate: Floats, days: int) -> Floats:
-        """The chance that something with a rate per awake day, (n,) or (n, C), does not happen."""
-        shape = (slice(None), *[None] * (rate.ndim - 1))
-        leave, wake = self.leave[shape], self.wake[shape]
-        up = np.broadcast_to(self.awake[shape], rate.shape).copy()
-        down = 1 - up
-        for s in self.seasons[:days]:
-            up, down = (
-                (up * (1 - leave) + down * wake) * np.exp(-rate * s),
-                (up * leave + down * (1 - wake)),
-            )
-        return up + down
-
-    def exposure(self, days: int) -> Floats:
-        """Expected awake days, each times its season."""
-        up, total = self.awake, np.zeros_like(self.awake)
-        for s in self.seasons[:days]:
-            up = up * (1 - self.leave) + (1 - up) * self.wake
-            total += up * s
-        return total
-
-
-def truth_of(market: Market, traits: Block, items: Items, day: int) -> dict[str, np.ndarray]:
+def truth_of(market: Market, traits: Block, day: int) -> dict[str, np.ndarray]:
     """Columns of the users of a block that are known as of a day: id, awake, and every task's."""
-    known = np.flatnonzero((traits.signed_up < day) & ~traits.bot)
-    seasons = np.array([season(market.day(day + k)) for k in range(90)])
-    out = _Outlook(
-        traits.awake(day - 1)[known].astype(float), traits.leave[known], traits.wake[known], seasons
-    )
-    rate = {name: traits.rate(name)[known] for name in RATES}
-    taste, attacks = traits.interests[known], traits.vulnerability[known]
+    out = Outlook.of(market, traits, day)
+    known = out.users
+    rate = {name: out.rate(name) for name in RATES}
+    attacks = traits.vulnerability[known]
     standing = rate["order"] * (1 - P_CANCELLED)
+
+    def again(k: int) -> Floats:
+        return out.staples(k, 1 - P_CANCELLED)[1].sum(axis=1)
+
     columns: dict[str, np.ndarray] = {
         "user_id": np.char.add("u", (known + traits.first).astype(str)),
         "awake": out.awake.astype(bool),
-        "purchase_7d": 1 - out.nothing(standing, 7),
-        "purchase_30d": 1 - out.nothing(standing, 30),
-        "spend_30d": out.exposure(30) * standing * _order_value(traits, items, known),
+        "purchase_7d": 1 - out.nothing(standing, 7, again),
+        "purchase_30d": 1 - out.nothing(standing, 30, again),
+        "spend_30d": (1 - P_CANCELLED) * _spend(out),
     }
     for verb in ("view", "like", "comment", "share", "search"):
-        columns[f"{verb}_7d"] = out.exposure(7) * rate[verb]
+        columns[f"{verb}_7d"] = out.exposures(7).sum(axis=1) * rate[verb]
     seen = out.nothing(rate["ad_view"], 7)
-    unclicked = out.nothing(rate["ad_view"] * traits.ad_liking[known], 7)
+    unclicked = out.nothing(rate["ad_view"] * _ad_clicks(out), 7)
     columns["ad_click_7d"] = (1 - unclicked) / (1 - seen)
-    stars = star_shares(market, traits, known)
+    stars = star_shares(out)
     columns["next_rating_90d"] = stars @ np.arange(1, 6)
     for k, name in enumerate(("negative", "neutral", "positive")):
         columns[f"sentiment_next_30d_is_{name}"] = stars[:, k == _SENTIMENT].sum(axis=1)
-    engaged = sum(rate[verb] * share for verb, share in zip(VERBS, ON_ITEM, strict=True))
-    a_line = 1 - (1 - taste) * np.exp(-MORE_LINES * taste)
-    met = (engaged + rate["review"])[:, None] * taste + rate["order"][:, None] * a_line
-    interest = 1 - out.nothing(met, 30)
+    interest = _interest(out)
     for c in range(N_CATEGORIES):
         columns[f"interests_30d_is_c{c}"] = interest[:, c]
     quiet = np.sum(list(rate.values()), axis=0)
-    columns["churn_28d"] = out.nothing(quiet, 28) * (1 - attacks) ** 28
-    columns["return_90d"] = 1 - out.nothing(quiet, 90) * (1 - attacks) ** 90
+
+    def bought(k: int) -> Floats:
+        return out.staples(k)[1].sum(axis=1)
+
+    columns["churn_28d"] = out.nothing(quiet, 28, bought) * (1 - attacks) ** 28
+    columns["return_90d"] = 1 - out.nothing(quiet, 90, bought) * (1 - attacks) ** 90
     for kind, chance in FRAUD_CHANCES.items():
         columns[f"{kind}_fraud_30d"] = 1 - (1 - attacks * chance) ** 30
     return columns
@@ -128,51 +76,74 @@ FRAUD_CHANCES: Mapping[str, float] = {
 _SENTIMENT = np.array([0, 0, 1, 2, 2])
 
 
-def _order_value(traits: Block, items: Items, known: np.ndarray) -> Floats:
-    """(n,): mean value of an order, in minor units."""
-    prices = items.price.reshape(PER_CATEGORY, N_CATEGORIES)
-    price = traits.interests[known] @ (popularity() @ prices)
-    return 100 * price * (1 + MORE_LINES) * (1 + traits.basket[known])
+def _spend(out: Outlook) -> Floats:
+    """(n,): expected value of the orders of 30 days, in minor units."""
+    price = Items.of(out.market).price
+    lines = (1 + MORE_LINES) * out.rate("order")
+    spend = lines * np.einsum("ni,i->n", out.goods(out.exposures(30)), price)
+    awake = out.days_awake(30)
+    for k in range(30):
+        item, hazard = out.staples(k)
+        spend += awake[:, k] * (-np.expm1(-hazard) * price[item]).sum(axis=1)
+    return 100 * spend * (1 + out.traits.basket[out.users])
 
 
-_MOODS = np.linspace(-6, 6, 2401)
+def _ad_clicks(out: Outlook) -> Floats:
+    """(n,): the chance that an ad is clicked, over all that may be shown."""
+    shown = out.traits.interests[out.users][:, Ads.of(out.market).category] * ad_shares(out.market)
+    clicks = ad_click_chances(out.market, out.traits, out.users)
+    return np.einsum("na,na->n", shown, clicks)
 
 
-@lru_cache(maxsize=2)
-def _stars_below(market: Market) -> npt.NDArray[np.float64]:
-    """(C, 4, moods): the chance of fewer than 2, 3, 4, 5 stars for a review in a category."""
-    quality = Items.of(market).quality.reshape(PER_CATEGORY, N_CATEGORIES)
+def _interest(out: Outlook) -> Floats:
+    """(n, C): the chance to have to do with an item of each category in 30 days."""
+    taste, category = out.traits.interests[out.users], Items.of(out.market).category
+    engaged = sum(out.rate(verb) * share for verb, share in zip(VERBS, ON_ITEM, strict=True))
+    a_line = 1 - (1 - taste) * np.exp(-MORE_LINES * taste)
+    met = (engaged + out.rate("review"))[:, None] * taste + out.rate("order")[:, None] * a_line
+
+    def again(k: int) -> Floats:
+        item, hazard = out.staples(k)
+        of_category = np.zeros(taste.shape)
+        np.add.at(of_category, (np.arange(len(item))[:, None], category[item]), hazard)
+        return of_category
+
+    return 1 - out.nothing(met, 30, again)
+
+
+_QUALITIES = np.linspace(-3.5, 3.5, 141)
+"""Qualities between whose chances of stars those of an item lie: right to 1e-4."""
+
+
+def star_shares(out: Outlook) -> Floats:
+    """(n, 5): chances of the stars of a user's next review within 90 days, over all goods that it
+    may be of on each day."""
+    up_to = out.nothing_until(out.rate("review"), 90)
+    first = -np.diff(up_to, axis=1) / (1 - up_to[:, -1:])
+    weight = _by_quality(out.goods(first), Items.of(out.market).quality)
+    level = STARS_AT + out.traits.mood[out.users, None] + _QUALITIES
     steps = np.arange(1.5, 5.0)
-    return np.stack(
-        [
-            [
-                ndtr((step - STARS_AT - _MOODS[:, None] - quality[None, :, c]) / STARS_SPREAD)
-                @ popularity()
-                for step in steps
-            ]
-            for c in range(N_CATEGORIES)
-        ]
-    )
+    below = [(weight * ndtr((step - level) / STARS_SPREAD)).sum(axis=1) for step in steps]
+    return np.diff(np.stack(below, axis=1), axis=1, prepend=0, append=1)
 
 
-def star_shares(market: Market, traits: Block, known: np.ndarray) -> Floats:
-    """(n, 5): chances of the stars of a user's next review, over all goods it may be of.
+def _by_quality(goods: Floats, quality: Floats) -> Floats:
+    """Weights of items, (n, N), as weights of the two of `_QUALITIES` that each lies between."""
+    place = (quality.clip(*_QUALITIES[[0, -1]]) - _QUALITIES[0]) / (_QUALITIES[1] - _QUALITIES[0])
+    low = place.astype(np.int64).clip(max=len(_QUALITIES) - 2)
+    order = np.argsort(low, kind="stable")
+    found, start = np.unique(low[order], return_index=True)
+    weight = np.zeros((len(goods), len(_QUALITIES)))
+    for step in (0, 1):
+        part = goods[:, order] * (1 - np.abs(place - low - step))[order]
+        weight[:, found + step] += np.add.reduceat(part, start, axis=1)
+    return weight
 
-    Mood is one number, so each category's chances are tabled over it (in steps of 0.005, which is
-    right to 1e-5) and looked up.
-    """
-    mood = traits.mood[known]
-    shares = np.zeros((len(known), 5))
-    for c, columns in enumerate(_stars_below(market)):
-        below = np.stack([np.interp(mood, _MOODS, column) for column in columns], axis=1)
-        shares += traits.interests[known, c, None] * np.diff(below, axis=1, prepend=0, append=1)
-    return shares
 
-
-def write_truth(market: Market, items: Items, day: int, folder: Path) -> Path:
+def write_truth(market: Market, day: int, folder: Path) -> Path:
     """Write `as_of=DAY.parquet`: a row per user known by then."""
     path = folder / f"as_of={market.day(day).isoformat()}.parquet"
-    _write(path, (truth_of(market, traits, items, day) for traits in blocks(market)))
+    _write(path, (truth_of(market, traits, day) for traits in blocks(market)))
     return path
 
 
@@ -188,11 +159,12 @@ def _latents(traits: Block) -> dict[str, np.ndarray]:
         "user_id": np.char.add("u", (np.arange(traits.n) + traits.first).astype(str)),
         **{f"rate_{name}": traits.rate(name) for name in RATES},
         **{f"interest_c{c}": traits.interests[:, c] for c in range(N_CATEGORIES)},
+        **{f"taste_{k}": traits.taste[:, k] for k in range(TASTES)},
         **{
             name: getattr(traits, name)
             for name in (
                 "signed_up", "leave", "wake", "mood", "basket", "ad_liking", "vulnerability",
-                "wealth", "bot",
+                "wealth", "bot", "voice", "birth_year",
             )
         },
     }  # fmt: skip

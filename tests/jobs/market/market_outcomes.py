@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.market import events
-from jobs.market.traits import N_CATEGORIES, VERBS, Block, Items, Market
+from jobs.market import accounts, events, posts, social
+from jobs.market.catalogue import Items
+from jobs.market.traits import N_CATEGORIES, VERBS, Block, Market
 
 
-def outcomes(market: Market, traits: Block, items: Items, day: int) -> dict[str, np.ndarray]:
+def outcomes(market: Market, traits: Block, day: int) -> dict[str, np.ndarray]:
     """Per user (n,): outcomes in windows from `day` on; NaN where a task's question makes no
     sense. Only users who do something in the month before are asked whether they churn, and only
     the others whether they return."""
-    n = traits.n
+    n, items = traits.n, Items.of(market)
     sums = {name: np.zeros(n) for name in ("purchase_7d", "purchase_30d", "spend_30d", "churn_28d",
             "return_90d", "payment_fraud_30d", "login_fraud_30d", "transfer_fraud_30d", "clicks",
             "seen", "before", *(f"{v}_7d" for v in VERBS[:5]))}  # fmt: skip
@@ -23,10 +24,10 @@ def outcomes(market: Market, traits: Block, items: Items, day: int) -> dict[str,
         d = day + k
         e, o = events.engagements_of(market, traits, d), events.orders_of(market, traits, d)
         r, a = (
-            events.reviews_of(market, traits, items, d),
-            events.account_events_of(market, traits, d),
+            events.reviews_of(market, traits, d),
+            accounts.account_events_of(market, traits, d),
         )
-        p, f = events.posts_of(market, traits, d), events.follows_of(market, traits, d)
+        p, f = posts.posts_of(market, traits, d), social.follows_of(market, traits, d)
         active = np.zeros(n)
         for rows in (e, o, r, a, p, f):
             np.add.at(active, rows.user, 1)

@@ -14,7 +14,7 @@ from contracts.days import example_days
 from contracts.errors import ContractError
 from jobs.market.events import P_CANCELLED
 from jobs.market.files import Simulation, simulate
-from jobs.market.traits import BLOCK, COMMUNITY, Dirt, Items, Market, block
+from jobs.market.traits import BLOCK, COMMUNITY, Dirt, Market, block
 from jobs.market.truth import truth_of
 from tests.jobs.market.market_outcomes import outcomes
 
@@ -89,9 +89,9 @@ def test_the_truth_is_told_as_of_the_days_that_models_learn_from(tmp_path: Path)
 def test_the_truth_is_what_then_happens() -> None:
     """Each probability and expectation of the closed form, against 3,000 users' real outcomes."""
     market, day = Market(3000, date(2025, 1, 1), 300, 5), 180
-    users, items = block(market, 0), Items.of(market)
-    truth = truth_of(market, users, items, day)
-    seen = outcomes(market, users, items, day)
+    users = block(market, 0)
+    truth = truth_of(market, users, day)
+    seen = outcomes(market, users, day)
     known = np.array([int(user[1:]) for user in truth["user_id"]])
     truth["spend_30d"] = truth["spend_30d"] / (1 - P_CANCELLED)  # outcomes leave nothing out
     names = set(truth) & set(seen)
