@@ -31,7 +31,7 @@ KEY = UserKey(b"a key for the tests alone")
 DIRTY = Dirt(
     **dict.fromkeys(("duplicate", "repeated", "conflict", "late", "malformed", "truncated", "encoding", "impossible", "skewed", "currency", "anonymous"), 0.03)
 )  # fmt: skip
-MARKET = Market(1000, date(2025, 1, 1), 12, 3, replace(DIRTY, bots=0.01))
+MARKET = Market(1000, date(2025, 1, 1), 13, 23, replace(DIRTY, bots=0.01))
 
 
 @pytest.fixture(scope="module")

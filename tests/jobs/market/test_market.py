@@ -55,7 +55,7 @@ def test_a_longer_market_begins_as_the_shorter_one(tmp_path: Path) -> None:
     assert {name: long[name] for name in short} == short
 
 
-def test_blocks_bound_the_memory_and_ids_do_not_meet(tmp_path) -> None:
+def test_blocks_bound_the_memory_and_ids_do_not_meet(tmp_path: Path) -> None:
     market = Market(BLOCK + 200, date(2025, 1, 1), 3)
     Simulation(market, tmp_path).write_day(2)
     with gzip.open(tmp_path / "engagements/2025-01-03.jsonl.gz", "rb") as stream:
