@@ -37,6 +37,13 @@ CHUNK = 8192
 """Entries, padding included, whose factors are in memory at once: so many as the cache holds."""
 CHUNK_ROWS = 64
 """Rows that are solved at once, at most, for the same reason."""
+ALIGNED = 8
+"""Lengths are multiples of this: matrices that begin at odd places in memory are solved with other
+last bits by MKL."""
+SHORT = 32
+"""Entries up to which a row is solved by a matrix of its entries rather than of the factors."""
+SHORT_CHUNK = 2048
+"""Entries of short rows whose factors are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,14 @@ def fit_factors(day: SurfaceDay) -> Factors:
 def fit_items(
     matrix: sparse.csr_array, n_factors: int, iterations: int, penalty: Penalty, seed: int
 ) -> Tensor:
-    """Factors of the items (I, F) from `matrix` (U, I), the weights of pairs with a signal."""
+    """Factors of the items (I, F) from `matrix` (U, I), the weights of pairs with a signal.
+
+    F is `n_factors` or the next multiple of `ALIGNED`, what is beyond being 0.
+    """
     by_item = matrix.T.tocsr()
     generator = torch.Generator().manual_seed(seed)
     items = torch.randn(matrix.shape[1], n_factors, generator=generator) * (0.1 / n_factors**0.5)
+    items = torch.nn.functional.pad(items, (0, -n_factors % ALIGNED))
     for _ in range(iterations):
         items = solve(by_item, solve(matrix, items, penalty), penalty)
     return items
@@ -99,52 +110,101 @@ class Part:
     """(B,): their places."""
     columns: Tensor
     """(B, E): of padding the number of columns."""
-    weights: Tensor
-    """(B, E): 0 of padding."""
     factors: Tensor
     """(B, F)."""
-    cholesky: Tensor
-    """(B, F, F): of the matrices of the normal equations."""
+    shares: Tensor
+    """(B, F, E): what each entry adds to the factors, which are the sum; not of padding. Empty
+    unless it was asked for."""
 
 
-def solved_parts(matrix: sparse.csr_array, others: Tensor, penalty: Penalty) -> Iterator[Part]:
+def solved_parts(
+    matrix: sparse.csr_array, others: Tensor, penalty: Penalty, with_shares: bool = False
+) -> Iterator[Part]:
     """All rows of `matrix` (R, O) that have entries, a part at a time."""
-    n_others, n_factors = others.shape
-    padded = torch.cat([others, others.new_zeros(1, n_factors)])
-    shared = penalty.unobserved * (others.T @ others)
     counts = np.diff(matrix.indptr).astype(np.int64)
+    padded = torch.cat([others, others.new_zeros(1, others.shape[1])])
+    shared = penalty.unobserved * (others.T @ others)
     for places in _of_one_length(counts):
         columns, weight = _padded(matrix, places, counts[places])
-        scale = penalty.regularisation * (
-            torch.from_numpy(counts[places]) + penalty.unobserved * n_others
+        scale = penalty.regularisation * (counts[places] + penalty.unobserved * len(others))
+        solve_part = _short if counts[places[0]] <= SHORT else _long
+        factors, shares = solve_part(
+            padded, columns, weight, shared, torch.from_numpy(scale).float(), with_shares
         )
-        normal = shared.repeat(len(places), 1, 1)
-        normal.diagonal(dim1=1, dim2=2).add_(scale[:, None])
-        right = others.new_zeros(len(places), n_factors, 1)
-        for start in range(0, columns.shape[1], CHUNK):
-            entries = padded[columns[:, start : start + CHUNK]]
-            of_entries = weight[:, start : start + CHUNK, None]
-            normal.baddbmm_((entries * of_entries).transpose(1, 2), entries)
-            right.baddbmm_(entries.transpose(1, 2), of_entries)
-        cholesky = torch.linalg.cholesky(normal)
-        factors = torch.cholesky_solve(right, cholesky)[:, :, 0]
-        yield Part(torch.from_numpy(places), columns, weight, factors, cholesky)
+        yield Part(torch.from_numpy(places), columns, factors, shares)
+
+
+def _long(
+    others: Tensor,
+    columns: Tensor,
+    weight: Tensor,
+    shared: Tensor,
+    scale: Tensor,
+    with_shares: bool,
+) -> tuple[Tensor, Tensor]:
+    """Factors (B, F) and shares of rows by the normal equations, one matrix (F, F) per row."""
+    normal = shared.repeat(len(columns), 1, 1)
+    normal.diagonal(dim1=1, dim2=2).add_(scale[:, None])
+    right = others.new_zeros(len(columns), others.shape[1], 1)
+    for start in range(0, columns.shape[1], CHUNK):
+        entries = others[columns[:, start : start + CHUNK]]
+        of_entries = weight[:, start : start + CHUNK, None]
+        normal.baddbmm_((entries * of_entries).transpose(1, 2), entries)
+        right.baddbmm_(entries.transpose(1, 2), of_entries)
+    cholesky = torch.linalg.cholesky(normal)
+    shares = others.new_empty(0)
+    if with_shares:
+        shares = torch.cholesky_solve(others[columns].transpose(1, 2), cholesky) * weight[:, None]
+    return torch.cholesky_solve(right, cholesky)[:, :, 0], shares
+
+
+def _short(
+    others: Tensor,
+    columns: Tensor,
+    weight: Tensor,
+    shared: Tensor,
+    scale: Tensor,
+    with_shares: bool,
+) -> tuple[Tensor, Tensor]:
+    """The same of rows that have all as few entries, by Woodbury's identity: one matrix (E, E) per
+    row, of which padding makes the identity, and one (F, F) for all."""
+    n_entries = columns.shape[1]
+    inverse = torch.cholesky_inverse(
+        torch.linalg.cholesky(shared + scale[0] * torch.eye(len(shared)))
+    )
+    entries = others[columns]
+    root = weight.sqrt()[:, :, None]
+    left = torch.bmm(entries, inverse.expand(len(columns), -1, -1)) * root
+    inner = torch.baddbmm(torch.eye(n_entries), left, (entries * root).transpose(1, 2))
+    cholesky = torch.linalg.cholesky(inner)
+    left = left.transpose(1, 2)
+    factors = torch.bmm(left, torch.cholesky_solve(root, cholesky))[:, :, 0]
+    shares = others.new_empty(0)
+    if with_shares:
+        shares = torch.cholesky_solve(left.transpose(1, 2), cholesky).transpose(1, 2)
+        shares = shares * root.transpose(1, 2)
+    return factors, shares
 
 
 def _of_one_length(counts: Ints) -> Iterator[Ints]:
-    """Places of rows that are padded to the same length, as many as fit into a chunk."""
+    """Places of rows that have the same length with padding, short ones the same without, as many
+    as fit into a chunk."""
     lengths = padded_lengths(counts)
-    order = np.argsort(lengths, kind="stable")
+    same = np.where(counts <= SHORT, counts, lengths)
+    order = np.argsort(same, kind="stable")
     order = order[counts[order] > 0]
-    for places in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+    for places in np.split(order, np.flatnonzero(np.diff(same[order])) + 1):
         if len(places):
-            step = min(max(CHUNK // int(lengths[places[0]]), 1), CHUNK_ROWS)
+            length = int(lengths[places[0]])
+            step = SHORT_CHUNK // length if length <= SHORT else min(CHUNK // length, CHUNK_ROWS)
+            step = max(step, 1)
             yield from (places[i : i + step] for i in range(0, len(places), step))
 
 
 def padded_lengths(counts: Ints) -> Ints:
-    """What rows of so many entries are padded to: by an eighth, or 7 entries, at most."""
-    step = 2 ** np.maximum(np.log2(np.maximum(counts, 1)).astype(np.int64) - 3, 3)
+    """What rows of so many entries are padded to: by an eighth or by `ALIGNED` - 1 at most."""
+    step = np.exp2(np.log2(np.maximum(counts, 1)).astype(np.int64) - 3).clip(min=ALIGNED)
+    step = step.astype(np.int64)
     lengths: Ints = -(-counts // step) * step
     return lengths
 
@@ -172,7 +232,7 @@ class Factors:
     def candidates(self, histories: Histories, hidden: sparse.csr_array) -> Candidates:
         """The best items for the factors that the users' own items give them."""
         matrix = weights(histories, len(self._items), self._day.as_of)
-        parts = list(solved_parts(matrix, self._items, self._penalty))
+        parts = list(solved_parts(matrix, self._items, self._penalty, with_shares=True))
         factors = torch.zeros(len(histories), self._items.shape[1])
         for part in parts:
             factors[part.rows] = part.factors
@@ -186,10 +246,7 @@ class Factors:
 
     def _reasons(self, part: Part, items: Ints) -> Ints:
         """Of the items (B, k) the own ones that add most to their scores (Hu et al., section 5)."""
-        own = self._items[part.columns.clamp(max=len(self._items) - 1)]
-        weighted = torch.cholesky_solve(own.transpose(1, 2), part.cholesky)
-        shares = (self._items[torch.from_numpy(items).clamp(min=0)] @ weighted).numpy()
-        shares *= part.weights[:, None].numpy()
-        shares[np.broadcast_to(part.weights[:, None].numpy() == 0, shares.shape)] = -np.inf
-        most = np.take_along_axis(part.columns.numpy(), shares.argmax(axis=2), axis=1)
+        added = self._items[torch.from_numpy(items).clamp(min=0)] @ part.shares
+        added.masked_fill_(part.columns[:, None] == len(self._items), -torch.inf)
+        most = np.take_along_axis(part.columns.numpy(), added.numpy().argmax(axis=2), axis=1)
         return np.where(items < 0, -1, most)

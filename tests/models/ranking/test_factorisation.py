@@ -37,16 +37,29 @@ def test_a_sweep_is_least_squares_over_all_pairs() -> None:
     np.testing.assert_allclose(found.numpy(), naive(matrix, others), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("share", [0.03, 0.2])  # short and long rows
 def test_a_row_has_the_same_bits_whatever_rows_are_beside_it(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    matrix = drawn(50, 300, 0.2)
-    others = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
+    matrix = drawn(50, 300, share)
+    others = torch.randn(300, 64, generator=torch.Generator().manual_seed(0))
     together = solve(matrix, others, PENALTY)
     alone = torch.cat([solve(matrix[[r]], others, PENALTY) for r in range(50)])
     assert torch.equal(together, alone)
     monkeypatch.setattr(factorisation, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(factorisation, "SHORT_CHUNK", 20)
     assert torch.equal(together, solve(matrix, others, PENALTY))
+
+
+@pytest.mark.parametrize("short", [0, 1000])
+def test_what_entries_add_makes_the_factors(monkeypatch: pytest.MonkeyPatch, short: int) -> None:
+    matrix = drawn(40, 30, 0.3)
+    others = np.random.default_rng(1).normal(size=(30, 6))
+    monkeypatch.setattr(factorisation, "SHORT", short)
+    expected = naive(matrix, others)
+    for part in solved_parts(matrix, torch.from_numpy(others).float(), PENALTY, with_shares=True):
+        for factors in (part.factors, part.shares.sum(dim=2)):
+            np.testing.assert_allclose(factors, expected[part.rows.numpy()], rtol=1e-4, atol=1e-5)
 
 
 def test_long_rows_are_added_up_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
