@@ -203,7 +203,7 @@ def walks(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
                 if other != friend:
                     reached[other] += chance * ONE
         for other, chance in most(+reached, follow_walks.MAX_REACHED).items():
-            yield other, score * (chance >> 20), friend
+            yield other, score * fixed(chance / ONE / ONE * follow_walks.FAR), friend
 
 
 def tastes(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
