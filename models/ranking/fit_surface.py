@@ -107,7 +107,7 @@ def _learnt(
         by_user = rows.ndcg10(expected)
         orders[name] = by_user[~np.isnan(by_user) & (np.diff(rows.starts) > 0)]
         report["ndcg10"][name] = _figure(orders[name])
-    chosen = _chosen(orders)
+    chosen = _chosen(orders, of_best_list)
     report["gain"] = _figure(orders[chosen] - of_best_list)
     challenger = rankers[chosen]
     if not any(event in challenger.calibrations for event in surface.goals):
@@ -122,10 +122,13 @@ def _learnt(
     return against_champion(surface, past, refitted, champion, report)
 
 
-def _chosen(orders: Mapping[str, Doubles]) -> str:
-    """The first, unless another orders better beyond chance: two rankers cost more than one."""
+def _chosen(orders: Mapping[str, Doubles], of_best_list: Doubles) -> str:
+    """The first, unless another orders better beyond chance, for two rankers cost more than one; or
+    unless the first orders no better than the best list."""
     first = next(iter(orders))
     better = [name for name in orders if _figure(orders[name] - orders[first])["low"] > 0]
+    if orders[first].mean() <= of_best_list.mean():
+        better = list(orders)
     return max(better, key=lambda name: float(orders[name].mean()), default=first)
 
 

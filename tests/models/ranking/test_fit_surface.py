@@ -10,6 +10,7 @@ from models.ranking.features import feature_names
 from models.ranking.fit_surface import (
     MIN_HELD_OUT,
     Fitted,
+    _chosen,
     against_champion,
     calibrated,
     goal_scores,
@@ -105,3 +106,14 @@ def test_calibrated_probabilities_add_up_to_what_happened() -> None:
     assert set(ranker.calibrations) == {"order"}, "nothing else happened"
     expected = goal_scores(PRODUCTS, ranker, past.judged).sum()
     assert abs(expected - 200) < 2
+
+
+def test_lambdarank_orders_unless_another_is_better_beyond_chance_or_it_is_of_no_use() -> None:
+    rng = np.random.default_rng(0)
+    best_list, noise = np.full(100, 0.2), rng.normal(0, 0.1, 100)
+    noise -= noise.mean()
+    orders = {"lambdarank": best_list + 0.1, "network": best_list, "mixture": best_list + 0.101}
+    orders["mixture"] = orders["mixture"] + noise
+    assert _chosen(orders, best_list) == "lambdarank"
+    assert _chosen({**orders, "mixture": best_list + 0.101}, best_list) == "mixture"
+    assert _chosen({**orders, "lambdarank": best_list}, best_list) == "mixture"
