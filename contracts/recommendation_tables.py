@@ -335,8 +335,6 @@ RECOMMENDATIONS = Table(
 )
 
 OUTCOME_METHODS = ("published", "popular", "own")
-"""What outcomes are compared of."""
-
 REC_OUTCOMES = Table(
     name="rec_outcomes",
     doc="How recommendations did against what then happened, once it is known; beside what was "

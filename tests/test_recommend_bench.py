@@ -12,10 +12,24 @@ import scipy.sparse as sp
 
 from contracts.errors import UsageError
 from contracts.surfaces import SURFACES
+from flows.cli.main import DEMO_KEY
+from jobs.market.preferences import preferences_of
+from jobs.market.traits import Market, blocks
+from jobs.values.user_key import UserKey
 from models.ranking.metrics import NO_ITEM
 from tests.bench.recommend_lines import lines_of, readable
+from tests.bench.recommend_oracle import oracle_lists
 from tests.bench.recommend_people import page_rank
-from tests.bench.recommend_protocol import EPOCH, World, averaged, figures, paired, pooled
+from tests.bench.recommend_protocol import (
+    EPOCH,
+    Past,
+    Question,
+    World,
+    averaged,
+    figures,
+    paired,
+    pooled,
+)
 from tests.bench.recommend_sets import (
     CIAO_PEOPLE,
     CIAO_PRODUCTS,
@@ -144,6 +158,26 @@ def test_walks_from_a_user_are_at_those_whom_the_friends_follow() -> None:
     assert walk.tolist() == [0.15, 0.15 * 0.85, pytest.approx(0.15 * 0.85**2), 0.0]
 
 
+@pytest.mark.parametrize("surface", ["products", "posts", "people"])
+def test_the_oracle_names_users_and_what_they_choose_as_the_tables_do(surface: str) -> None:
+    market = Market(300, date(2025, 1, 1), 60, 5)
+    key, cut = UserKey(DEMO_KEY.encode()), date(2025, 2, 20)
+    (traits,) = blocks(market)
+    ((_, chosen), *_) = preferences_of(market, traits, 50, surface)
+    names = chosen.names.to_pylist()
+    of_user = int(chosen.user[0])
+    first = names[chosen.thing[0]]
+    hashed = {"products": first, "posts": key.of(f"post\x1f{first}"), "people": key.of(first)}
+    users = np.array([key.of(f"u{of_user}")])
+    items = np.array([hashed[surface]])
+    one = np.zeros(1, dtype=np.int64)
+    nothing = sp.csr_matrix((1, 1))
+    question = Question(Past(users, items, one, one, one, nothing), one, one, one, nothing)
+    lists = oracle_lists(market, surface, cut, question)
+    assert lists[0, 0] == 0
+    assert (lists[0, 1:] == NO_ITEM).all()
+
+
 def test_the_mappings_of_the_bench_are_those_of_the_project_with_less() -> None:
     retail = retail_mapping((SOURCES_FOLDER / "online_retail.toml").read_text())
     assert retail.count("InvoiceNo not like 'C%'") == 3
@@ -211,8 +245,14 @@ def test_lines_have_the_gain_over_the_best_source_and_the_table_has_peers() -> N
     _, _, first, *_, last = readable(lines).splitlines()
     assert [cell.strip() for cell in first.split("|")[1:-1]] == [
         "online_retail", "products", "2011-09-01", "no", "published", "1.0000", "1.0000 to 1.0000",
-        "+0.6667 (+0.0000 to +1.0000), factors", "1.0000", "1.000", "0.750", "0.375", "0.121",
+        "+0.6667 (+0.0000 to +1.0000), factors", "1.0000", "1.000", "0.750", "0.375", "0.121", "",
     ]  # fmt: skip
     assert last.rstrip(" |").endswith("0.106")
+    with_oracle = {**measured, "oracle": measured["published"]}
+    shares = {
+        line["method"]: line["share_of_oracle"]
+        for line in lines_of(about, [(CUT, with_oracle)], seeds=1)
+    }
+    assert (shares["oracle"], shares["factors"]) == (1.0, pytest.approx(1 / 3))
     later = lines_of(about, [(CUT, measured), (CUT + timedelta(days=90), measured)], seeds=1)
     assert later[0]["cut"] == "2011-09-01 … 2011-11-30 (2)"

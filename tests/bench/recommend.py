@@ -13,16 +13,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from contracts.days import parse_day
 from contracts.errors import NightjarError
+from models.ranking.metrics import Array
 from tests.bench.lines import print_figures
-from tests.bench.recommend_lines import lines_of, readable
+from tests.bench.recommend_lines import ORACLE, lines_of, readable
 from tests.bench.recommend_lists import candidates_of, lists_of
+from tests.bench.recommend_oracle import oracle_lists
 from tests.bench.recommend_people import people_question, people_twins
 from tests.bench.recommend_protocol import Figures, Question, averaged, figures, world_of
 from tests.bench.recommend_sets import (
@@ -95,8 +97,7 @@ def measure_cut(
                     of_method = by_seed.setdefault(surface, {}).setdefault(name, [])
                     of_method.append(figures(question, lists))
     for surface, question in questions.items():
-        of_twins = twins(question) if home.of.has_time else people_twins(question)
-        for name, lists in of_twins.items():
+        for name, lists in compared_with(home.of, surface, cut, question).items():
             by_seed[surface][name] = [figures(question, lists)]
     return {
         surface: {method: [averaged(seeds)] for method, seeds in of_surface.items()}
@@ -104,8 +105,19 @@ def measure_cut(
     }
 
 
-def sources_of(home: Path, surface: str, cut: date, question: Question) -> dict[str, Any]:
-    """Lists of each source of candidates, and their fusion."""
+def compared_with(
+    of: RecommendSet, surface: str, cut: date, question: Question
+) -> Mapping[str, Array]:
+    """(E, K) lists of what knows nothing of the pipeline: twins, and of a market its oracle."""
+    if not of.has_time:
+        return people_twins(question)
+    if of.seed is None:
+        return twins(question)
+    return {**twins(question), ORACLE: oracle_lists(of.market, surface, cut, question)}
+
+
+def sources_of(home: Path, surface: str, cut: date, question: Question) -> dict[str, Array]:
+    """(E, K) lists of each source of candidates, and their fusion."""
     by_source = candidates_of(home, surface, cut, question)
     if not by_source:
         return {}

@@ -9,6 +9,8 @@ from typing import Any
 from tests.bench.lines import as_table
 from tests.bench.recommend_protocol import Figures, paired, pooled
 
+ORACLE = "oracle"
+"""Who knows what each user of a simulated market would choose."""
 RANKED = ("published", "lambdarank", "network")
 _RETAIL = ("online_retail", "products")
 PEERS: Mapping[tuple[Any, ...], Mapping[str, float]] = {
@@ -60,6 +62,8 @@ def lines_of(
         line = {**about, "cut": cut, "method": method, **means[method]}
         line["users"] = sum(len(one.users) for one in figures[method])
         line["seeds"] = seeds if method in RANKED else 1
+        if ORACLE in means:
+            line["share_of_oracle"] = means[method]["ndcg10"] / means[ORACLE]["ndcg10"]
         if best is not None and method != best:
             line["best_source"] = best
             line["over_best_source"] = paired(figures[method], figures[best])
@@ -69,18 +73,19 @@ def lines_of(
 
 def is_source(method: str) -> bool:
     """Whether a method is a source of candidates by itself."""
-    return method not in (*RANKED, "fusion", "oracle") and not method.endswith("_twin")
+    return method not in (*RANKED, "fusion", ORACLE) and not method.endswith("_twin")
 
 
 def readable(lines: Sequence[Mapping[str, Any]]) -> str:
     """The lines as a table in Markdown, with what peers reach on the same protocol."""
     head = ("data", "surface", "cut", "repeats", "method", "nDCG@10", "95 %", "over the best source",
-            "recall@20", "hit@10", "coverage@10", "Gini", "peers")  # fmt: skip
+            "recall@20", "hit@10", "coverage@10", "Gini", "peers", "of the oracle")  # fmt: skip
     rows = [
         [line["data"], line["surface"], line["cut"], "yes" if line["repeats"] else "no",
          line["method"], f"{line['ndcg10']:.4f}", f"{line['low']:.4f} to {line['high']:.4f}",
          _gain(line), f"{line['recall20']:.4f}", f"{line['hit10']:.3f}",
-         f"{line['coverage10']:.3f}", f"{line['gini']:.3f}", _peer(line)]
+         f"{line['coverage10']:.3f}", f"{line['gini']:.3f}", _peer(line),
+         f"{line['share_of_oracle']:.2f}" if "share_of_oracle" in line else ""]
         for line in lines
     ]  # fmt: skip
     return as_table(head, rows)

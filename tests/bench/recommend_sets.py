@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from contracts.errors import UsageError
+from contracts.errors import ContractError, UsageError
 from contracts.surfaces import SURFACES, Surface, configured
 from flows.cli.main import DEMO_DAYS, DEMO_KEY, DEMO_SEED, DEMO_START, DEMO_USERS
 from jobs.market.files import simulate
@@ -71,9 +71,19 @@ class RecommendSet:
             return logs if logs.is_dir() else None
         logs = folder / "raw"
         if not (logs / "SIMULATED").exists():
-            market = Market(DEMO_USERS, DEMO_START, DEMO_DAYS, self.seed)
-            simulate(market, logs, lambda done, total: None)
+            simulate(self.market, logs, lambda done, total: None)
         return logs
+
+    @property
+    def market(self) -> Market:
+        """The simulated one.
+
+        Raises:
+            ContractError: the data are real.
+        """
+        if self.seed is None:
+            raise ContractError(f"{self.data} is not simulated")
+        return Market(DEMO_USERS, DEMO_START, DEMO_DAYS, self.seed)
 
     def surface(self, name: str, repeats: bool | None = None) -> Surface:
         """A surface as it is measured on this set."""
@@ -88,7 +98,7 @@ class RecommendSet:
         return given
 
 
-def market(data: str, seed: int) -> RecommendSet:
+def simulated(data: str, seed: int) -> RecommendSet:
     """The demo's market, or another like it."""
     cut = DEMO_END - timedelta(days=max(s.horizon_days for s in SURFACES))
     return RecommendSet(data, tuple(s.name for s in SURFACES), (cut,), "market", seed=seed)
@@ -114,8 +124,8 @@ CIAO_PEOPLE = RecommendSet("ciao", ("people",), (EDGES_CUT,), "ciao", has_time=F
 SETS: Mapping[str, tuple[RecommendSet, ...]] = {
     "online_retail": (ONLINE_RETAIL,),
     "ciao": (CIAO_PRODUCTS, CIAO_PEOPLE),
-    "market": (market("market", DEMO_SEED),),
-    "other_market": (market("other_market", 23),),
+    "market": (simulated("market", DEMO_SEED),),
+    "other_market": (simulated("other_market", 23),),
 }
 
 
@@ -128,7 +138,7 @@ def sets_of(data: str, surfaces: Sequence[str] | None) -> tuple[RecommendSet, ..
     """
     kind, _, seed = data.partition(":")
     if kind == "market" and seed.isdecimal():
-        known: tuple[RecommendSet, ...] = (market(data, int(seed)),)
+        known: tuple[RecommendSet, ...] = (simulated(data, int(seed)),)
     elif data in SETS:
         known = SETS[data]
     else:
