@@ -33,6 +33,8 @@ SETTINGS = (
     "contracts.source_table.content",
 )
 """What they give is the fingerprint's configuration."""
+NOT_OF_A_NIGHT = ("rec_items", "rec_histories", "rec_popular", "rec_candidates")
+"""Stages that no night asks for yet."""
 
 
 def test_what_a_stage_executes_is_in_its_fingerprint(original: FirstNight) -> None:
@@ -40,6 +42,7 @@ def test_what_a_stage_executes_is_in_its_fingerprint(original: FirstNight) -> No
     roots = {
         job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None]
         for job in SPARK_JOBS
+        if job.name not in NOT_OF_A_NIGHT
     }
     assert executed.keys() == roots.keys() | {"land"}
     missing = {}
