@@ -43,6 +43,9 @@ def test_a_task_is_given_the_items_that_its_users_met_and_the_days_on_which_they
             "item_id": f"unmet{i}",
             "category_id": f"unmet{i}",
             "title": None,
+            "price_minor": None,
+            "available": True,
+            "min_age": None,
             "occurred_at": at,
             "landed_on": at.date(),
         }
