@@ -181,20 +181,25 @@ class Fingerprints:
         return hash_of(job.settings(self._settings, day))
 
     def fingerprint(self, job: Job, day: date) -> Fingerprint:
-        inputs = [
-            (
-                read.table.name,
-                stage,
-                self.outputs(stage, read.table.name).hash(*self.range(read, day)),
-            )
-            for read in job.reads
-            for stage in self.writers(job, read.table)
-        ]
-        lookups = job.lookups(self._settings, day)
+        inputs, lookups = self.inputs(job, day), job.lookups(self._settings, day)
         return Fingerprint(
             self.code(job),
             self.configuration(job, day),
-            _AND.join([hash_of(inputs), *(f"{name}={lookups[name]}" for name in sorted(lookups))]),
+            _AND.join([inputs, *(f"{name}={lookups[name]}" for name in sorted(lookups))]),
+        )
+
+    def inputs(self, stage: Stage, day: date) -> str:
+        """A hash of what a day of a stage reads of tables."""
+        return hash_of(
+            [
+                (
+                    read.table.name,
+                    writer,
+                    self.outputs(writer, read.table.name).hash(*self.range(read, day)),
+                )
+                for read in stage.reads
+                for writer in self.writers(stage, read.table)
+            ]
         )
 
     def range(self, read: Read, day: date) -> tuple[date | None, date, date | None]:
@@ -202,18 +207,18 @@ class Fingerprints:
         before = None if read.within is None else day + timedelta(days=read.within)
         return (*read.bounds(day, self._settings.known_until), before)
 
-    def partitions(self, job: Job, table: Table, day: date, carried: date | None) -> set[date]:
-        """The days of `table` that a day of the job must read if it starts from `carried`."""
+    def partitions(self, stage: Stage, table: Table, day: date, carried: date | None) -> set[date]:
+        """The days of `table` that a day of the stage must read if it starts from `carried`."""
         days: set[date] = set()
-        for read in job.reads:
+        for read in stage.reads:
             if read.table is not table:
                 continue
             start, end, before = self.range(read, day)
             if read.carried and carried is not None:
                 # A row may be known a day after it landed.
                 start = carried - timedelta(days=1)
-            for stage in self.writers(job, table):
-                days.update(self.outputs(stage, table.name).days(start, end, before))
+            for writer in self.writers(stage, table):
+                days.update(self.outputs(writer, table.name).days(start, end, before))
         return days
 
     def writers(self, stage: Stage, table: Table) -> tuple[str, ...]:

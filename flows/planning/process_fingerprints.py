@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 
 from contracts.hashes import hash_of
 from contracts.released_table import ReleasedTable
@@ -13,8 +13,10 @@ from contracts.table import Table
 from contracts.tables import ON_BRANCH
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import table_shape
+from flows.engine.run_context import RunContext
 from flows.engine.run_days import RunDays
 from flows.state.receipts import Fingerprint
+from jobs.stage import Process
 from jobs.stages import process_named
 
 FingerprintOf = Callable[[RunDays, date, str | None], Fingerprint]
@@ -27,6 +29,22 @@ class Fingerprinted(Protocol):
     @property
     def fingerprint(self) -> FingerprintOf:
         """What a day of it is a function of."""
+
+
+def on_main(
+    process: Process, code: Sequence[str], configuration: Callable[[RunContext], Any]
+) -> FingerprintOf:
+    """Of a table that a process writes on `main`: its code, what of the settings its rows depend
+    on, and what it is declared to read."""
+
+    def fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerprint:
+        return Fingerprint(
+            code_fingerprint(code) + table_shape(process.writes),
+            hash_of(configuration(days.context)),
+            days.state.fingerprints.inputs(process, day),
+        )
+
+    return fingerprint
 
 
 def declared(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -18,23 +17,9 @@ from flows.planning.stage_list import StageDays
 from flows.steps import tasks
 from flows.steps.candidate import Candidate, TableUpdate, Written, update_of, write_table
 from flows.steps.declared_rows import writer_of
+from flows.steps.process_stage import ProcessStage
 from flows.steps.scoring import SCORING
 from flows.steps.writers import Writer
-
-Execute = Callable[[Run, StageDays, Mapping[str, Any]], Any]
-"""Takes the run, the entry of its list, and the results of processes before it."""
-
-
-@dataclass(frozen=True)
-class ProcessStage:
-    """What planning and running a stage takes that a process computes."""
-
-    fingerprint: FingerprintOf
-    """What a day of it is a function of."""
-    execute: Execute
-    """Brings its days up to date, and returns its result."""
-    writer: Writer | None = None
-    """Writes the files of its released table; None if it writes none."""
 
 
 def released_table(fingerprint: FingerprintOf, writer: Writer) -> ProcessStage:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -15,8 +18,15 @@ from contracts.source_table import LANDED_ON
 from contracts.table import Column as TableColumn
 from contracts.table import Table, check_columns, raise_if
 from contracts.values import masked
-from jobs.spark.parquet_writer import REPORT_SQL, digest_text, parquet_writer
-from jobs.spark.schema import spark_schema, spark_types
+from jobs.spark.parquet_writer import (
+    REPORT_SQL,
+    DayInFile,
+    account,
+    breaks,
+    digest_text,
+    parquet_writer,
+)
+from jobs.spark.schema import arrow_schema, spark_schema, spark_types
 
 MAX_DAILY = 62
 """Days written in one go beyond which they share a file per month: thousands of small files cost
@@ -102,6 +112,46 @@ def _written(day: date, reports: Sequence[Row]) -> WrittenDay:
     return WrittenDay(
         day, rows, digest_text(rows, total, parity), tuple(r.path for r in reports), first
     )
+
+
+BATCH = 4096
+"""Rows that are checked at a time: a row may hold arrays of hundreds."""
+
+
+def checked_day(table: Table, day: date, path: str) -> WrittenDay:
+    """The rows of a file that a process outside of Spark has written of one day, sorted by grain:
+    checked and hashed as those of Spark's tasks are.
+
+    Raises:
+        ContractError: its columns are not the contract's, or rows break it or are of another day.
+    """
+    file = pq.ParquetFile(path)
+    raise_if(
+        table,
+        [
+            f"  {field.name}: expected {expected}, found {found}"
+            for field in arrow_schema(table)
+            if (found := _type_in(file.schema_arrow, field.name)) != (expected := str(field.type))
+        ],
+    )
+    known, broken, of_another_day = DayInFile(day, path), dict[str, None](), 0
+    for batch in file.iter_batches(BATCH, columns=list(table.names), use_threads=False):
+        account(known, batch, table)
+        if known.is_broken:
+            broken |= {c.name: None for c in table.columns if breaks(c, batch.column(c.name))}
+        of_another_day += batch.num_rows - pc.sum(pc.equal(batch.column(table.day), day)).as_py()
+    problems = [
+        (broken, f"{', '.join(broken)}: null, out of range, or none of the values that may be"),
+        (known.n_repeated, f"{n_of(known.n_repeated, 'row')} of the grain of the one before"),
+        (of_another_day, f"{n_of(of_another_day, 'row')} of another day than {day}"),
+    ]
+    raise_if(table, [f"  {path}: {what}" for is_wrong, what in problems if is_wrong])
+    digest = digest_text(known.rows, known.total, known.parity)
+    return WrittenDay(day, known.rows, digest, (path,) if known.rows else (), known.first)
+
+
+def _type_in(schema: pa.Schema, name: str) -> str:
+    return str(schema.field(name).type) if name in schema.names else "no such column"
 
 
 def explain_broken(rows: DataFrame, table: Table) -> None:

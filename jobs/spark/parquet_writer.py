@@ -46,7 +46,7 @@ REPORT_SQL = (
 
 
 @dataclass
-class _Day:
+class DayInFile:
     """What is known of one day's rows in a file."""
 
     day: date
@@ -78,7 +78,7 @@ class DayFiles:
         self._prefix = uri.removesuffix(self._root) if "://" in folder else ""
         self._system.create_dir(self._root, recursive=True)
         self._table, self._schema, self._by_month = table, arrow_schema(table), by_month
-        self._written: list[_Day] = []
+        self._written: list[DayInFile] = []
         self._pending: list[pa.RecordBatch] = []
         self._writer: pq.ParquetWriter | None = None
 
@@ -86,7 +86,7 @@ class DayFiles:
         """Rows of one day, with the contract's columns; texts may be dictionaries."""
         if not self._written or self._written[-1].day != day:
             self._start(day)
-        _account(self._written[-1], rows, self._table)
+        account(self._written[-1], rows, self._table)
         self._pending.append(rows.cast(self._schema))
         if sum(p.num_rows for p in self._pending) >= ROW_GROUP:
             self._flush()
@@ -99,7 +99,7 @@ class DayFiles:
             self._writer = pq.ParquetWriter(
                 path, self._schema, filesystem=self._system, compression="zstd"
             )
-        self._written.append(_Day(day, self._prefix + path))
+        self._written.append(DayInFile(day, self._prefix + path))
 
     def _flush(self) -> None:
         if self._pending and self._writer is not None:
@@ -167,13 +167,13 @@ def digest_text(rows: int, total: int, parity: int) -> str:
     return f"{rows:x}-{total:016x}-{parity:016x}"
 
 
-def _account(file: _Day, rows: pa.RecordBatch, table: Table) -> None:
+def account(file: DayInFile, rows: pa.RecordBatch, table: Table) -> None:
     """Add the rows to what is known of their day."""
     total, parity = fold(row_hashes(rows))
     file.rows += rows.num_rows
     file.total = (file.total + total) % 2**64
     file.parity ^= parity
-    file.is_broken = file.is_broken or any(_breaks(c, rows.column(c.name)) for c in table.columns)
+    file.is_broken = file.is_broken or any(breaks(c, rows.column(c.name)) for c in table.columns)
     if table.happened is not None:
         earliest = pc.min(rows.column(table.happened)).as_py()
         if isinstance(earliest, datetime):
@@ -192,7 +192,7 @@ def _account(file: _Day, rows: pa.RecordBatch, table: Table) -> None:
     file.last = tuple(column[-1].as_py() for column in grain)
 
 
-def _breaks(contract: Column, values: pa.Array) -> bool:
+def breaks(contract: Column, values: pa.Array) -> bool:
     """Whether one of the values breaks what the contract says of its column."""
     if not contract.nullable and values.null_count:
         return True

@@ -1,0 +1,126 @@
+"""Tables that processes outside of Spark write on `main`, as Spark's stages write theirs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from prefect.cache_policies import NO_CACHE
+
+from contracts.table import Table
+from flows.engine.fingerprints import Decision, decide
+from flows.engine.run import Run
+from flows.engine.run_context import RunContext
+from flows.engine.spark_stages import Computed, commit_and_record, span_of_days
+from flows.lake.iceberg import DataFile
+from flows.planning.process_fingerprints import on_main
+from flows.planning.stage_list import StageDays, chunks_of
+from flows.steps.prefect_tasks import say, task
+from flows.steps.process_stage import ProcessStage
+from jobs.run import Result
+from jobs.spark.files import checked_day
+from jobs.stage import Process
+from jobs.stages import process_named
+
+
+@dataclass(frozen=True)
+class DaysToWrite:
+    """Days of a table that a process is to write."""
+
+    days: Sequence[date]
+    inputs: Mapping[date, Mapping[str, tuple[str, ...]]]
+    """Of each day, table to the Parquet files that the stage reads of it."""
+    staging: str
+    """The folder for its files."""
+
+    def path(self, day: date) -> str:
+        """Where the rows of a day are to be written."""
+        return f"{self.staging}/{day}.parquet"
+
+
+WriteDays = Callable[[RunContext, DaysToWrite], None]
+"""Has a process write the file of each day, sorted by the table's grain; nothing is committed."""
+
+
+def table_on_main(
+    stage: str, code: Sequence[str], configuration: Callable[[RunContext], Any], write: WriteDays
+) -> ProcessStage:
+    """A stage whose process writes its one table on `main`, for stages after it to read.
+
+    A day of it is a function of its code, its configuration, and the content of what `PROCESSES`
+    declares that it reads. What it writes is checked against its contract and hashed row by row, so
+    that the invalidation stops where no row has changed.
+
+    Args:
+        stage: its name.
+        code: dotted names of what computes it.
+        configuration: what of the settings its rows depend on.
+        write: has its process write files.
+    """
+    process = process_named(stage)
+    fingerprint = on_main(process, code, configuration)
+
+    def execute(run: Run, entry: StageDays, results: Mapping[str, Any]) -> None:
+        decisions = [
+            decide(
+                stage,
+                day,
+                fingerprint(run.days, day, None),
+                run.receipts.get(stage, day),
+                day in entry.force,
+            )
+            for day in entry.days(run.days)
+        ]
+        todo = [d for d in decisions if not d.reuse]
+        if not todo:
+            run.reports.reused(stage, say)
+            return
+        for chunk in chunks_of(entry, sorted(d.day for d in todo)):
+            write_days(run, process, [d for d in decisions if d.day in chunk], write)
+
+    return ProcessStage(fingerprint, execute)
+
+
+@task(name="write_days", task_run_name="{process.name}", cache_policy=NO_CACHE)
+def write_days(run: Run, process: Process, decisions: Sequence[Decision], write: WriteDays) -> None:
+    """Have a process write days of its table, check them, commit them, and write their receipts.
+
+    Killed before the receipts are written, nothing counts, and the next run replaces the days.
+
+    Raises:
+        ContractError: rows break the table's contract; nothing of the days is committed.
+    """
+    started, (table,) = time.monotonic(), process.writes
+    run.state.check_database()
+    days = sorted(d.day for d in decisions)
+    say(f"{process.name}: {span_of_days(days)}")
+    files = {day: inputs_of(run, process, day) for day in days}
+    asked = DaysToWrite(
+        days,
+        {
+            day: {name: tuple(file.path for file in group) for name, group in by_table.items()}
+            for day, by_table in files.items()
+        },
+        run.lake.staging(run.run_id, process.name),
+    )
+    write(run.context, asked)
+    written = {day: checked_day(table, day, asked.path(day)) for day in days}
+    rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
+    fingerprints = {d.day: d.fingerprint for d in decisions}
+    result = Result({table.name: written})
+    computed = Computed(process.name, decisions, fingerprints, result, rows_in, started)
+    commit_and_record(run, computed, {}, {}, say)
+
+
+def inputs_of(run: Run, process: Process, day: date) -> dict[str, tuple[DataFile, ...]]:
+    """Files that a day of the stage reads, by table."""
+    tables: tuple[Table, ...] = tuple(dict.fromkeys(read.table for read in process.reads))
+    return {
+        table.name: run.lake.files_of_days(
+            table, run.fingerprints.partitions(process, table, day, None)
+        )
+        for table in tables
+    }
