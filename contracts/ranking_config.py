@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from contracts.errors import ContractError
 
@@ -37,6 +37,18 @@ class RankingConfig:
     """Processes that rank shards of users."""
     seed: int = 0
     """Of first factors and weights, and of what is left out by chance."""
+
+    @property
+    def of_retrieval(self) -> RankingConfig:
+        """The same but for what only ranking depends on."""
+        return replace(
+            self,
+            learn_days=1,
+            ranker=RANKERS[0],
+            max_learn_users=1,
+            min_learn_users=1,
+            processes=1,
+        )
 
     def __post_init__(self) -> None:
         problems = [

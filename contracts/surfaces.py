@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from difflib import get_close_matches
 from typing import Any
 
@@ -186,6 +187,19 @@ class Surface:
         return tuple(outcome.event for outcome in self.outcomes if outcome.is_goal)
 
     @property
+    def for_candidates(self) -> Surface:
+        """The same but for what says how candidates are ranked and shown: what they are functions
+        of, so that another worth or policy ranks again and counts nothing again."""
+        return dataclasses.replace(
+            self,
+            outcomes=tuple(dataclasses.replace(o, worth=1.0) for o in self.outcomes),
+            horizon_days=1,
+            learn_every_days=1,
+            n_items=1,
+            policy=Policy(),
+        )
+
+    @property
     def events(self) -> tuple[str, ...]:
         """Events that the ranker predicts."""
         return tuple(outcome.event for outcome in self.outcomes)
@@ -271,6 +285,21 @@ def mapped_surfaces(surfaces: Sequence[Surface], mapped: Collection[str]) -> tup
         for surface in surfaces
         if all(any(table in mapped for table in group) for group in surface.needs)
     )
+
+
+def ranker_days(
+    surfaces: Collection[Surface], learn_days: int, as_of: date, earliest: date
+) -> tuple[date, ...]:
+    """Past as-of days that rankers as of `as_of` learn from, oldest first; none before `earliest`.
+
+    A surface learns from those that are multiples of its `learn_every_days` back.
+    """
+    days = {
+        as_of - timedelta(days=surface.learn_every_days * k)
+        for surface in surfaces
+        for k in range(1, learn_days + 1)
+    }
+    return tuple(sorted(day for day in days if day >= earliest))
 
 
 def missing_tables(surface: Surface, mapped: Collection[str]) -> tuple[str, ...]:

@@ -257,12 +257,30 @@ SCOREBOARD = Table(
 )
 
 
+RECOMMENDED = (
+    REC_ITEMS, REC_HISTORIES, REC_POPULAR, REC_CANDIDATES, REC_RETRIEVED, REC_LISTS,
+    RECOMMENDATIONS,
+)  # fmt: skip
+"""What is recommended as of a day, and what that is made of: there only where a surface is on."""
+
+COMPARED_LATER = (SCOREBOARD, REC_OUTCOMES)
+"""What processes write on `main` of earlier releases' days, by stages of the same names."""
+
 RELEASED: tuple[ReleasedTable, ...] = (
     ReleasedTable(USER_SCORES, stage="score", audits=("scores", "score_drift")),
+    ReleasedTable(REC_LISTS, stage="rank", audits=("contract", "lists", "list_drift")),
+    ReleasedTable(
+        RECOMMENDATIONS,
+        stage="recommendations",
+        rows="models.ranking.recommendations:recommendations",
+        reads=(REC_LISTS, REC_ITEMS),
+        audits=("list_rows",),
+    ),
     ReleasedTable(USER_FEATURES),
     ReleasedTable(ITEM_FEATURES),
     ReleasedTable(LABELS),
     ReleasedTable(SCOREBOARD),
+    ReleasedTable(REC_OUTCOMES),
     ReleasedTable(RECONCILIATION),
     ReleasedTable(QUARANTINE),
     ReleasedTable(LATE_DATA),

@@ -63,6 +63,7 @@ class Stage(StrEnum):
     labels = "labels"
     examples = "examples"
     score = "score"
+    recommendations = "recommendations"
 
 
 class EngineName(StrEnum):
@@ -100,7 +101,8 @@ def backfill(
         mode: plan computes nothing and shows what would be done. run does it.
         plan: For mode run: the token that the plan gave.
         reason: For mode run: why, in a few words. It is kept with the release.
-        stages: What to compute: features, labels, examples, scores with the current model.
+        stages: What to compute: features, labels, examples; scores, and lists of what to show each
+            user, with the current model.
         engine: All days in one pass, or one day after the other: the same rows.
         force: Recompute the asked stages of these days even where nothing has changed.
         source: The mapping of the raw files. Empty: the one in the settings.
@@ -226,7 +228,7 @@ def plan_of_backfill(run: Run, asked: Backfill) -> Plan:
     """What it would do now."""
     current = Releases(run.engine).current()
     roots = {}
-    if Stage.score in asked.stages:
+    if {Stage.score, Stage.recommendations} & set(asked.stages):
         roots["model"] = "none" if current is None else current.model_id
     entries = asked.entries(run.context, current)
     return planned(run.days, entries, PROCESS_STAGES, asked.call, roots)
@@ -302,13 +304,19 @@ def released(engine: Engine, stages: Sequence[Stage]) -> Release | None:
     """The current release, if there is one; where scores are asked for, its model makes them.
 
     Raises:
-        UsageError: scores are asked for, and it has no model.
+        UsageError: scores are asked for, and it has no model; or recommendations, and there is
+            none.
     """
     current = Releases(engine).current()
     if Stage.score in stages and (current is None or current.model_id == NO_MODEL):
         raise UsageError(
             "stages: there is no model to score with yet. Run a night first, or leave out score: "
             "features, labels and examples need no model"
+        )
+    if Stage.recommendations in stages and current is None:
+        raise UsageError(
+            "stages: there is no release yet that recommendations could be added to. Run a night "
+            "first"
         )
     return current
 

@@ -92,7 +92,7 @@ def clean_again(
                 + "; `nightjar quarantine` lists what is"
             )
         current = Releases(run.engine).current() if at_once else None
-        entries = stage_list.replay(run.mapping, days_of(before), current)
+        entries = stage_list.replay(run.context, days_of(before), current)
         candidate = Candidate.of(execute(run, entries))
         after = dropped_rows(run.lake, first, last, reason)
         release = None

@@ -26,10 +26,7 @@ from contracts.tables import (
     EXAMPLES,
     ITEM_FEATURES,
     LABELS,
-    ON_BRANCH,
-    SCOREBOARD,
     USER_FEATURES,
-    USER_SCORES,
     USER_STATE,
     table_named,
 )
@@ -49,6 +46,7 @@ from jobs.features.user_days import (
 from jobs.features.user_features import user_features
 from jobs.features.user_state import user_state
 from jobs.one_pass.features import features_in_one_pass
+from jobs.processes import PROCESSES
 from jobs.recommendation_stages import RECOMMENDATION_JOBS
 from jobs.source_table_stages import clean_job, tiles_job
 from jobs.stage import Inputs, Job, Output, Process, Read, Settings, Stage
@@ -273,38 +271,6 @@ SPARK_JOBS: tuple[Job, ...] = (
     *RECOMMENDATION_JOBS,
 )
 
-
-PROCESSES = (
-    Process(
-        "train",
-        "The night's model, from examples of the past.",
-        reads=(Read(EXAMPLES, None, 0),),
-        writes=(),
-    ),
-    Process(
-        "score",
-        "Scores of each user as of a midnight, on a branch until they are released.",
-        reads=(Read(USER_FEATURES, 0, 1),),
-        writes=(USER_SCORES,),
-        after=("train",),
-    ),
-    *(
-        Process(
-            str(released.stage),
-            released.table.doc,
-            reads=tuple(Read(table, 0, 1) for table in released.reads),
-            writes=(released.table,),
-        )
-        for released in ON_BRANCH
-        if released.rows is not None
-    ),
-    Process(
-        "scoreboard",
-        "Published scores beside what then happened.",
-        reads=(Read(LABELS, 0, 1), Read(USER_SCORES, 0, 1), Read(USER_FEATURES, 0, 1)),
-        writes=(SCOREBOARD,),
-    ),
-)
 
 JOBS: tuple[Stage, ...] = (*SPARK_JOBS, *PROCESSES)
 """Every stage but landing, which is one per source of a mapping."""

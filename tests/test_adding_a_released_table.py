@@ -22,7 +22,7 @@ from contracts.errors import ContractError
 from contracts.tables import TABLES, released_named
 from contracts.__main__ import tables_page
 from flows.engine.fingerprints import ROLLED_BACK, decide
-from flows.planning.stage_list import released_tables, tonight
+from flows.planning.stage_list import released_stages, released_tables, tonight
 from flows.release.diff import compare
 from flows.release.duckdb_views import query
 from flows.release.releases import Releases, branch_of
@@ -45,7 +45,7 @@ LOYALTY = released_named("loyalty").table
 
 
 def write(night, candidate):
-    update = update_for(night.days, "loyalty", [night.as_of], "m1")
+    update = update_for(night.days, "loyalty", {stage: [night.as_of] for stage in ("score", "loyalty")}, "m1")
     return write_table.fn(night, update, PROCESS_STAGES["loyalty"].writer, candidate)
 
 
@@ -79,7 +79,8 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
 
     # A night writes it on a branch, where nobody reads it before its audit.
     one = night_of(0, SETS[-1])
-    assert [entry.stage for entry in released_tables(tonight, lambda night: "m1")] == ["score", "loyalty"]
+    asked = released_stages(with_lists=False)
+    assert [entry.stage for entry in released_tables(asked, tonight, lambda night: "m1")] == ["score", "loyalty"]
     candidate = candidate_of(one)
     assert one.lake.files(LOYALTY) == ()
     audited = publish.audit.fn(one, candidate, [FIRST])

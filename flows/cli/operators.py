@@ -30,7 +30,9 @@ Start = Annotated[str, typer.Option(help="First as-of day, YYYY-MM-DD.")]
 End = Annotated[str, typer.Option(help="Last as-of day, included.")]
 Stages = Annotated[
     str,
-    typer.Option(help="Stages, by commas: user_features, labels, examples, score."),
+    typer.Option(
+        help="Stages, by commas: user_features, labels, examples, score, recommendations."
+    ),
 ]
 EngineOption = Annotated[
     str, typer.Option(help="one-pass: all days at once. per-day: one after the other.")

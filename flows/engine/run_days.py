@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 
 from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError
 from contracts.history import Trainable, first_days_of, trainable, waiting
+from contracts.surfaces import ranker_days
 from contracts.tables import LANDED
 from flows.engine.fingerprints import Decision, decide, land_fingerprint, landing_stage
 from flows.engine.home_state import HomeState
@@ -75,6 +76,15 @@ class RunDays:
         if not landed:
             return ()
         return self.context.settings.training_days.before(self.as_of, landed[0])
+
+    def ranker_days(self, day: date) -> tuple[date, ...]:
+        """Past as-of days that rankers as of `day` learn from, oldest first: those with
+        `min_history_days` of landed days before them."""
+        landed, settings = self.landed_days, self.context.settings
+        if not landed:
+            return ()
+        earliest = landed[0] + timedelta(days=settings.min_history_days)
+        return ranker_days(self.context.surfaces, settings.ranking.learn_days, day, earliest)
 
     @property
     def first_days(self) -> dict[str, date]:

@@ -18,7 +18,7 @@ from contracts.counts import n_of
 from contracts.days import Days
 from contracts.errors import ContractError
 from contracts.table import Table
-from contracts.tables import RECONCILIATION, SCOREBOARD, TABLES
+from contracts.tables import COMPARED_LATER, RECONCILIATION, TABLES
 from flows.lake.iceberg import span_of
 from flows.lake.lake import MAIN, Lake
 from flows.storage.location import (
@@ -254,7 +254,7 @@ def _in_order(paths: list[str], table: Table) -> Iterator[tuple[date, pa.RecordB
             yield day, rows.sort_by(order).combine_chunks().to_batches()[0]
 
 
-SMALL = (RECONCILIATION, SCOREBOARD)
+SMALL = (RECONCILIATION, *COMPARED_LATER)
 """Tables of a few rows a night, without partitions."""
 
 

@@ -8,7 +8,7 @@ really changed, and stops there if it did not.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import date
 from typing import Any
@@ -19,7 +19,15 @@ from flows.engine.fingerprints import NEVER_COMPUTED, Decision, decide
 from flows.engine.run_days import RunDays
 from flows.planning.plan import Plan, Planned, cost_of, plan_of
 from flows.planning.process_fingerprints import Fingerprinted
-from flows.planning.stage_list import Check, Entry, Landing, SideBySide, StageDays, states_of
+from flows.planning.stage_list import (
+    Check,
+    Entry,
+    Landing,
+    SideBySide,
+    StageDays,
+    chunks_of,
+    states_of,
+)
 from jobs.stage import Process, Stage
 from jobs.stages import SPARK_JOBS, job_named, stage_named
 
@@ -111,7 +119,7 @@ class _Planner:
         days = entry.days(self._run_days)
         pending = []
         for d in fingerprints.decisions(job, days, entry.force):
-            d, cause = self._cascaded(job, d)
+            d, cause = self._cascaded(d, self._read_by(job, d.day))
             if job.settings(self._run_days.context.job_settings, d.day) is not None:
                 self.roots[f"{d.stage} {d.day} configuration"] = d.fingerprint.configuration
             self._add(d, d.day, cause)
@@ -122,35 +130,44 @@ class _Planner:
             self._unknown.add(entry.stage)
             if not days:
                 self.days.append(Planned(entry.stage, None, False, NEVER_COMPUTED))
-        for state in states_of(entry, self._pending[entry.stage]):
+        for state in states_of(entry, chunks_of(entry, days, pending)):
             self._spark_job(state)
 
     def _process(self, entry: StageDays, process: Process) -> None:
         """Decide each day of a stage that a process computes."""
-        fingerprint_of = self._processes[process.name].fingerprint
+        planned_by = self._processes[process.name]
         model_id = entry.model(self._run_days) if entry.model is not None else None
         pending = []
         for day in entry.days(self._run_days):
-            fingerprint = fingerprint_of(self._run_days, day, model_id)
+            fingerprint = planned_by.fingerprint(self._run_days, day, model_id)
             self.roots[f"{entry.stage} {day} code"] = fingerprint.code
             self.roots[f"{entry.stage} {day} configuration"] = fingerprint.configuration
             receipt = self._state.receipts.get(entry.stage, day)
             decided = decide(entry.stage, day, fingerprint, receipt, day in entry.force)
-            d, cause = self._cascaded(process, decided, process.after)
+            if planned_by.reads is not None:
+                reads = planned_by.reads(self._run_days, day)
+            else:
+                reads = self._read_by(process, day)
+            after = ((name, day, day + ONE_DAY) for name in process.after)
+            d, cause = self._cascaded(decided, (*after, *reads))
             self._add(d, day, cause)
             if not d.reuse:
                 pending.append(day)
         self._pending[entry.stage] = sorted(pending)
 
     def _cascaded(
-        self, stage: Stage, decision: Decision, after: Sequence[str] = ()
+        self, decision: Decision, reads: Iterable[tuple[str, date | None, date]]
     ) -> tuple[Decision, date | None]:
         """The decision, once it is known that what it reads will be written anew; and the earliest
-        day of that."""
+        day of that.
+
+        Args:
+            decision: by what is there now.
+            reads: stages, and the half-open range of their days.
+        """
         if not (decision.reuse or decision.reason == "input moved"):
             return decision, None
-        same_day = ((name, decision.day, decision.day + ONE_DAY) for name in after)
-        for name, start, end in (*same_day, *self._read_by(stage, decision.day)):
+        for name, start, end in reads:
             days = self._pending.get(name, [])
             first = 0 if start is None else bisect_left(days, start)
             is_pending = first < len(days) and days[first] < end

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import date
 from typing import Any, Protocol
@@ -23,12 +23,20 @@ FingerprintOf = Callable[[RunDays, date, str | None], Fingerprint]
 """Takes the run's days, the day, and the model that scores if it is known."""
 
 
+ReadsOf = Callable[[RunDays, date], Iterable[tuple[str, date | None, date]]]
+"""Takes the run's days and the day; stages, and the half-open range of their days that it reads."""
+
+
 class Fingerprinted(Protocol):
     """A stage that a process computes, as far as a plan looks at it."""
 
     @property
     def fingerprint(self) -> FingerprintOf:
         """What a day of it is a function of."""
+
+    @property
+    def reads(self) -> ReadsOf | None:
+        """What a day of it reads, where that is more than its declaration can say."""
 
 
 def on_main(

@@ -13,13 +13,14 @@ from datetime import date
 from enum import StrEnum
 
 from contracts.clean_tables import CLEAN_TABLES
-from contracts.tables import NO_MODEL, ON_BRANCH
+from contracts.released_table import ReleasedTable
+from contracts.tables import NO_MODEL, ON_BRANCH, RECOMMENDED
 from contracts.tile_tables import TILES
 from flows.engine.fingerprints import landing_stage
 from flows.engine.run_context import RunContext
 from flows.engine.run_days import RunDays
 from flows.learning.gate import model_of_night
-from flows.monitor import scoreboard
+from flows.monitor import recommendation_outcomes, scoreboard
 from flows.release.releases import Release
 from jobs.mapping.sources import Source, SourceMapping
 from jobs.stage import Engine
@@ -57,10 +58,12 @@ class StageDays:
     force: frozenset[date] = frozenset()
     """Days that are computed even if nothing has changed."""
     chunk_days: int | None = None
-    """Of those that are to be computed, so many go at once, in order, each chunk from the state as
+    """So many go at once, in order, as far as they are to be computed, each chunk from the state as
     of its first day; None: all at once, from whatever state there is."""
     model: ModelOf | None = None
     """The model to score with."""
+    released_with: tuple[str, ...] = ()
+    """Of a released table: stages whose tables are written for the same release, its own too."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ Entry = Check | StageDays | Landing | SideBySide
 
 def nightly(context: RunContext) -> tuple[Entry, ...]:
     """A night: its data, then its model and scores. Audit and publication follow."""
-    return (*data_stages(context), *model_stages(context.settings.no_train))
+    return (*data_stages(context), *model_stages(context))
 
 
 def data_stages(context: RunContext) -> tuple[Entry, ...]:
@@ -96,28 +99,68 @@ def data_stages(context: RunContext) -> tuple[Entry, ...]:
         Check.history,
         *cleaning(context.mapping),
         Check.limits,
-        SideBySide(
-            (StageDays("user_state", tonight), StageDays("item_features", past_and_tonight))
-        ),
-        StageDays("user_features", past_and_tonight),
+        SideBySide((StageDays("user_state", tonight), StageDays("item_features", of_features))),
+        StageDays("user_features", of_features),
         StageDays("labels", past_and_due),
         StageDays("examples", past),
         StageDays("scoreboard", due),
+        *(candidates(with_past(tonight)) if context.surfaces else ()),
+        *((StageDays("rec_outcomes", due_lists),) if context.surfaces else ()),
     )
 
 
-def model_stages(no_train: bool) -> tuple[Entry, ...]:
+def model_stages(context: RunContext) -> tuple[Entry, ...]:
     """Tonight's model, everybody's scores, and what else processes write; it waits on branches."""
-    training = () if no_train else (StageDays("train", tonight),)
-    return (*training, Check.gate, *released_tables(tonight, model_of_tonight))
+    retrieved = (StageDays("rec_retrieved", with_past(tonight)),) if context.surfaces else ()
+    training = () if context.settings.no_train else (StageDays("train", tonight),)
+    stages = released_stages(with_lists=bool(context.surfaces))
+    tables = released_tables(stages, tonight, model_of_tonight)
+    return (*retrieved, *training, Check.gate, *tables)
+
+
+def candidates(
+    days: Days, chunk_days: int | None = None, force: frozenset[date] = frozenset()
+) -> tuple[Entry, ...]:
+    """What can be recommended, what users had, and what counting suggests to them."""
+    items, *others, last = (
+        StageDays(name, days, force=force, chunk_days=chunk_days)
+        for name in ("rec_items", "rec_histories", "rec_popular", "rec_candidates")
+    )
+    beside: tuple[Entry, ...] = (SideBySide(tuple(others)),) if chunk_days is None else (*others,)
+    return (items, *beside, last)
+
+
+def released_stages(with_scores: bool = True, with_lists: bool = True) -> tuple[str, ...]:
+    """Stages of processes that write released tables: of recommendations, and all others.
+
+    Where no surface is on, or none is asked for, the release keeps what the one before has of
+    recommendations, which may be nothing.
+    """
+    return tuple(
+        str(released.stage)
+        for released in ON_BRANCH
+        if (with_lists if _is_of_lists(released) else with_scores)
+    )
+
+
+def _is_of_lists(released: ReleasedTable) -> bool:
+    """Whether a released table is made of what is recommended."""
+    if released.table in RECOMMENDED:
+        return True
+    of_stages = {other.table: other for other in ON_BRANCH}
+    return any(
+        table in RECOMMENDED or (table in of_stages and _is_of_lists(of_stages[table]))
+        for table in released.reads
+    )
 
 
 def released_tables(
-    days: Days, model: ModelOf, force: frozenset[date] = frozenset()
+    stages: Sequence[str], days: Days, model: ModelOf, force: frozenset[date] = frozenset()
 ) -> tuple[StageDays, ...]:
-    """Every released table that a process writes: all of them, since a release names each."""
+    """Released tables that processes write together: a release names each."""
     return tuple(
-        StageDays(str(released.stage), days, force=force, model=model) for released in ON_BRANCH
+        StageDays(stage, days, force=force, model=model, released_with=tuple(stages))
+        for stage in stages
     )
 
 
@@ -172,7 +215,7 @@ def backfill(
     Args:
         context: what the run knows.
         days: as-of days, in order.
-        stages: some of `user_features`, `labels`, `examples` and `score`.
+        stages: some of `user_features`, `labels`, `examples`, `score` and `recommendations`.
         engine: how features of many days are computed.
         force: whether days are computed even if nothing has changed.
         current: the current release, whose model scores.
@@ -180,22 +223,35 @@ def backfill(
     of = fixed(days)
     forced = frozenset(days) if force else frozenset()
     wanted = [name for name in ("labels", "examples") if name in with_what_they_read(stages)]
-    scores: tuple[Entry, ...] = ()
+    with_lists = "recommendations" in stages and bool(context.surfaces)
+    tables: tuple[Entry, ...] = ()
     if current is None:
-        scores = released_tables(fixed(days[-1:]), lambda _: NO_MODEL, forced)
-    elif "score" in stages:
+        unscored = released_stages(with_lists=False)
+        tables = released_tables(unscored, fixed(days[-1:]), lambda _: NO_MODEL, forced)
+    elif "score" in stages or with_lists:
         model_id = current.model_id
-        scores = released_tables(of, lambda _: model_id, forced)
+        asked = released_stages("score" in stages, with_lists)
+        tables = released_tables(asked, of, lambda _: model_id, forced)
     chunk_days = 1 if engine == "per-day" else context.settings.chunk_days
+    known = with_past(of) if with_lists else of
     return (
         *landing(context.mapping),
         *cleaning(context.mapping),
         Check.limits,
-        StageDays("item_features", of, force=forced),
-        StageDays("user_features", of, engine, forced, chunk_days),
+        StageDays("item_features", known, force=forced),
+        StageDays("user_features", known, engine, forced, chunk_days),
         *(StageDays(name, of, force=forced) for name in wanted),
-        *scores,
+        *(recommended(known, chunk_days, forced) if with_lists else ()),
+        *tables,
     )
+
+
+def recommended(
+    days: Days, chunk_days: int | None = None, force: frozenset[date] = frozenset()
+) -> tuple[Entry, ...]:
+    """Every candidate as of these days, counted and retrieved."""
+    retrieved = StageDays("rec_retrieved", days, force=force, chunk_days=chunk_days)
+    return (*candidates(days, chunk_days, force), retrieved)
 
 
 def with_what_they_read(stages: Collection[str]) -> set[str]:
@@ -207,39 +263,60 @@ def with_what_they_read(stages: Collection[str]) -> set[str]:
 
 
 def replay(
-    mapping: SourceMapping, dropped: Mapping[str, Sequence[date]], current: Release | None
+    context: RunContext, dropped: Mapping[str, Sequence[date]], current: Release | None
 ) -> tuple[Entry, ...]:
     """Days of quarantined rows cleaned again; and what depends on them as of the newest released
     day, scored with its model. Before the first night there is none.
 
     Args:
-        mapping: the run's.
+        context: what the run knows.
         dropped: clean table to the days on which it lost rows.
         current: the current release; None: nothing is rebuilt.
     """
-    again = (*landing(mapping), *cleaning(mapping, dropped))
+    again = (*landing(context.mapping), *cleaning(context.mapping, dropped))
     if current is None:
         return again
     day, model_id = fixed([current.as_of]), current.model_id
+    known = with_past(day) if context.surfaces else day
     return (
         *again,
-        *(StageDays(name, day) for name in ("user_state", "item_features", "user_features")),
-        *released_tables(day, lambda _: model_id),
+        StageDays("user_state", day),
+        *(StageDays(name, known) for name in ("item_features", "user_features")),
+        *(recommended(known) if context.surfaces else ()),
+        *released_tables(
+            released_stages(with_lists=bool(context.surfaces)), day, lambda _: model_id
+        ),
     )
 
 
-def states_of(entry: StageDays, days: Sequence[date]) -> list[StageDays]:
+@dataclass(frozen=True)
+class Chunk:
+    """Days of an entry that are computed, and committed, in one go."""
+
+    first: date
+    """The first of them, whether or not it is to be computed: so a day that turns out to be up to
+    date moves no other chunk."""
+    todo: tuple[date, ...]
+
+
+def states_of(entry: StageDays, chunks: Sequence[Chunk]) -> list[StageDays]:
     """The states that chunks of days start from: each as of its chunk's first day."""
     incremental = job_named(entry.stage).incremental
-    if entry.chunk_days is None or incremental is None or not days:
+    if entry.chunk_days is None or incremental is None or not chunks:
         return []
-    return [StageDays(incremental.name, fixed([chunk[0] for chunk in chunks_of(entry, days)]))]
+    return [StageDays(incremental.name, fixed([chunk.first for chunk in chunks]))]
 
 
-def chunks_of(entry: StageDays, days: Sequence[date]) -> list[tuple[date, ...]]:
-    """Days that are to be computed, in the chunks in which they are."""
-    n = entry.chunk_days or max(len(days), 1)
-    return [tuple(days[first : first + n]) for first in range(0, len(days), n)]
+def chunks_of(entry: StageDays, days: Sequence[date], todo: Collection[date]) -> tuple[Chunk, ...]:
+    """The chunks of an entry's days in which something is to be computed."""
+    ordered = sorted(days)
+    n = entry.chunk_days or max(len(ordered), 1)
+    chunks = [ordered[first : first + n] for first in range(0, len(ordered), n)]
+    return tuple(
+        Chunk(chunk[0], tuple(day for day in chunk if day in todo))
+        for chunk in chunks
+        if any(day in todo for day in chunk)
+    )
 
 
 def fixed(days: Sequence[date]) -> Days:
@@ -262,13 +339,29 @@ def past(days: RunDays) -> tuple[date, ...]:
     return days.example_days
 
 
-def past_and_tonight(days: RunDays) -> tuple[date, ...]:
-    return (*days.example_days, days.as_of)
+def of_features(days: RunDays) -> tuple[date, ...]:
+    """Tonight, as-of days to learn from, and those that rankers learn from."""
+    return tuple(sorted({*days.example_days, *with_past(tonight)(days)}))
+
+
+def with_past(asked: Days) -> Days:
+    """Days of which there are to be lists, and the past ones that their rankers learn from."""
+
+    def known(days: RunDays) -> tuple[date, ...]:
+        of = asked(days)
+        return tuple(sorted({*of, *(past for day in of for past in days.ranker_days(day))}))
+
+    return known
 
 
 def due(days: RunDays) -> tuple[date, ...]:
     """As-of days whose published scores can be compared with what happened."""
     return scoreboard.due(days.context, days.state)
+
+
+def due_lists(days: RunDays) -> tuple[date, ...]:
+    """As-of days whose released lists can be compared with what happened."""
+    return recommendation_outcomes.due(days.context, days.state)
 
 
 def past_and_due(days: RunDays) -> tuple[date, ...]:

@@ -69,6 +69,7 @@ def compare(settings: NightjarSettings, before: str, after: str, as_of: date | N
         ))
         for released in ON_BRANCH
         if released.table is not USER_SCORES
+        and any(released.table.name in release.snapshots for release in chosen)
     ]  # fmt: skip
     return Comparison(title, rows, tuple(tables))
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, Select, delete, insert, select, update
 from contracts.counts import n_of
 from contracts.errors import ContractError, UsageError
 from contracts.released_table import AS_OF
-from contracts.tables import NO_MODEL, ON_BRANCH, RELEASED_TABLES, SCOREBOARD
+from contracts.tables import COMPARED_LATER, NO_MODEL, ON_BRANCH, RELEASED_TABLES
 from flows.lake.lake import Lake
 from flows.lifecycle.errors import sentence
 from flows.release.duckdb_views import build_database, database_release
@@ -335,14 +335,14 @@ def as_of_stages(stages: Sequence[Stage]) -> tuple[str, ...]:
     """Stages whose days are as-of days that a release adds or replaces: those that write a table of
     as-of days, and training, which writes none.
 
-    The scoreboard's days are those of earlier releases, whose scores it reads: where a rollback
-    makes another release's scores count, its input has moved.
+    Days of what is compared with what happened are those of earlier releases, which it reads: where
+    a rollback makes another release's scores and lists count, its input has moved.
     """
     return tuple(
         stage.name
         for stage in stages
         if stage.name == "train"
-        or (SCOREBOARD not in stage.writes and any(table.day == AS_OF for table in stage.writes))
+        or any(t.day == AS_OF and t not in COMPARED_LATER for t in stage.writes)
     )
 
 

@@ -245,6 +245,12 @@ class NightReport:
         ]
 
     @property
+    def list_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (surface, *(f"{n:,}" for n in numbers)) for surface, *numbers in self.sections.lists
+        ]
+
+    @property
     def drift_rows(self) -> list[tuple[str, ...]]:
         return [(d.column, d.table, f"{d.index:.3f}") for d in self.sections.drifted]
 

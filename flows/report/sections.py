@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from contracts.days import ONE_DAY
+from contracts.recommendation_tables import REC_LISTS
 from contracts.segments import ALL
 from contracts.tables import SCOREBOARD
 from contracts.tasks import TASKS
@@ -44,6 +46,10 @@ class ReportSections:
     """The columns that moved most since the release before, features and scores."""
     card: Rows = ()
     """What is to be known of the model: name and text."""
+    lists: Rows = ()
+    """Surface, users with a list as of the night, items on all lists, and lists that are short."""
+    surfaces_off: Mapping[str, str] = field(default_factory=dict)
+    """Surfaces that are switched off, and why."""
 
 
 def report_sections(
@@ -68,6 +74,8 @@ def report_sections(
         else None,
         drifted=_drifted(lake, state.receipts, before, release) if before is not None else (),
         card=model_card(context, trained, model_id),
+        lists=_lists(database, context.as_of),
+        surfaces_off=context.surfaces_off,
     )
 
 
@@ -105,6 +113,14 @@ def _history(database: Path) -> dict[str, list[tuple[Any, float]]]:
     )[1]:
         history.setdefault(task, []).append((day, value))
     return history
+
+
+def _lists(database: Path, as_of: date) -> Rows:
+    return query(
+        database,
+        "SELECT surface, count(*), sum(len(item_ids))::BIGINT, count(shortfall) "
+        f"FROM {REC_LISTS.name} WHERE as_of = DATE '{as_of}' GROUP BY surface ORDER BY surface",
+    )[1]
 
 
 def _drifted(lake: Lake, receipts: Receipts, before: Release, release: Release) -> list[Drifted]:

@@ -11,6 +11,14 @@ from sqlalchemy import Engine, select
 from contracts.counts import n_of
 from contracts.days import example_days
 from contracts.errors import ContractError
+from contracts.recommendation_tables import (
+    REC_CANDIDATES,
+    REC_HISTORIES,
+    REC_ITEMS,
+    REC_POPULAR,
+    REC_RETRIEVED,
+)
+from contracts.surfaces import ranker_days
 from contracts.table import Table
 from contracts.tables import (
     ITEM_FEATURES,
@@ -21,6 +29,7 @@ from contracts.tables import (
 from flows.lake import maintenance
 from flows.lake.home_binding import open_home, open_lake
 from flows.lake.lake import Lake
+from flows.learning.ranking import STAGE as RANK
 from flows.lifecycle.errors import sentence
 from flows.lifecycle.progress import Say
 from flows.release.releases import Release, Releases, tag_of
@@ -31,11 +40,8 @@ from flows.state.writer_lock import writing
 from flows.steps.prefect_tasks import patience
 from flows.storage.storage import Storage
 
-_STAGES = {
-    USER_STATE: "user_state",
-    USER_FEATURES: "user_features",
-    ITEM_FEATURES: "item_features",
-}
+_CANDIDATES = (REC_ITEMS, REC_HISTORIES, REC_POPULAR, REC_CANDIDATES, REC_RETRIEVED)
+"""What rankers learn from as of past days."""
 
 
 @dataclass
@@ -51,6 +57,8 @@ class Housekeeping:
     branches: dict[Table, list[str]] = field(default_factory=dict)
     """Of releases that were never published, by now of use to nobody."""
     runs: list[str] = field(default_factory=list)
+    rankers: list[str] = field(default_factory=list)
+    """Folders of what recommendations of releases were ranked with that are kept no more."""
     stale: maintenance.Stale = field(default_factory=maintenance.Stale)
     written_by: set[str] = field(default_factory=set)
     """Runs whose files are in use before it starts."""
@@ -87,6 +95,8 @@ class Housekeeping:
             )
         if self.runs:
             lines.append(("folders of runs", str(len(self.runs)), ""))
+        if self.rankers:
+            lines.append(("rankers", str(len(self.rankers)), ""))
         if self.stale.files:
             lines.append(
                 ("unreferenced files", str(len(self.stale.files)), _size(self.stale.bytes))
@@ -186,6 +196,7 @@ def planned(subject: Subject, current: Release) -> Housekeeping:
         small_files=maintenance.small_table_files(lake),
         branches={table: maintenance.left_branches(lake, table, left) for table in TABLES},
         runs=old_runs(settings, subject.at),
+        rankers=old_rankers(subject),
         # What earlier versions wrote is in no list of runs, but their tables lead to it so far.
         written_by=maintenance.runs_of(lake, maintenance.reached_files(lake)),
     )
@@ -197,7 +208,7 @@ def carry_out(subject: Subject, work: Housekeeping, run_id: str, say: Say) -> No
     for table, days in work.days.items():
         if days:
             # The receipts go first: a receipt without rows would be untrue.
-            subject.receipts.drop(_STAGES[table], days)
+            subject.receipts.drop(table.name, days)
             lake.drop_days(table, days)
     for table, months in work.months.items():
         for month in months:
@@ -214,8 +225,9 @@ def carry_out(subject: Subject, work: Housekeeping, run_id: str, say: Say) -> No
     work.snapshots = expirable_snapshots(subject)
     for table, snapshots in work.snapshots.items():
         maintenance.expire(lake, table, snapshots)
-    for problem in remove_folders(subject.settings.home_folder.storage, work.runs):
-        say(f"warning: a run's folder is still there: {problem}")
+    gone = (*work.runs, *work.rankers)
+    for problem in remove_folders(subject.settings.home_folder.storage, gone):
+        say(f"warning: a folder is still there: {problem}")
 
 
 def remove_folders(storage: Storage, folders: Iterable[str]) -> list[str]:
@@ -236,8 +248,10 @@ def remove_folders(storage: Storage, folders: Iterable[str]) -> list[str]:
 def old_days(
     settings: NightjarSettings, receipts: Receipts, current: Release
 ) -> dict[Table, list[date]]:
-    """As-of days past their retention. Days that training learns from stay."""
+    """As-of days past their retention. Days that training and rankers learn from stay."""
     newest = current.as_of
+    n_learned = settings.ranking.learn_days
+    ranked = set(ranker_days(settings.configured_surfaces, n_learned, newest, date.min))
     examples = set(
         example_days(
             newest + timedelta(days=settings.example_spacing_days),
@@ -251,11 +265,17 @@ def old_days(
         USER_STATE: settings.keep_state_days,
         USER_FEATURES: settings.keep_feature_days,
         ITEM_FEATURES: settings.keep_feature_days,
+        **dict.fromkeys(_CANDIDATES, settings.keep_candidate_days),
     }
+    since = min(ranked, default=newest)
     old = {}
     for table, keep in kept_days.items():
-        days = receipts.days(_STAGES[table])
-        spared = set(days[-3:]) | (examples if table is not USER_STATE else set())
+        days = receipts.days(table.name)
+        spared = set(days[-3:])
+        if table in _CANDIDATES:  # the nights to come learn from each of them in turn
+            spared |= {day for day in days if day >= since}
+        elif table is not USER_STATE:
+            spared |= examples | ranked
         old[table] = (
             []
             if keep is None
@@ -284,6 +304,22 @@ def old_runs(settings: NightjarSettings, at: datetime) -> list[str]:
     limit = at - timedelta(days=settings.keep_run_days)
     home = settings.home_folder
     return [run.location for run in home.storage.folders(home.runs) if run.changed_at < limit]
+
+
+def old_rankers(subject: Subject) -> list[str]:
+    """Folders of rankers that no kept release's lists were made with, but for new ones, which a run
+    may be about to keep."""
+    settings, home = subject.settings, subject.settings.home_folder
+    days = {day for release in kept_releases(settings, subject.releases)
+            for day in (*release.days, release.as_of)}  # fmt: skip
+    receipts = (subject.receipts.get(RANK, day) for day in days)
+    kept = {home.ranker(receipt.outputs["ranker"]) for receipt in receipts if receipt is not None}
+    limit = subject.at - timedelta(hours=settings.keep_files_hours)
+    return [
+        folder.location
+        for folder in home.storage.folders(home.rankers)
+        if folder.location not in kept and folder.changed_at < limit
+    ]
 
 
 def expirable_snapshots(subject: Subject) -> dict[Table, list[int]]:

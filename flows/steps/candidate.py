@@ -16,10 +16,10 @@ from contracts.hashes import hash_of, short_hash
 from contracts.released_table import ReleasedTable
 from contracts.table import Table
 from contracts.tables import (
+    COMPARED_LATER,
     LANDED,
     ON_BRANCH,
     RELEASED_TABLES,
-    SCOREBOARD,
     USER_FEATURES,
     USER_SCORES,
 )
@@ -132,6 +132,7 @@ def write_table(
             update.release_id,
             run.lake.staging(run.run_id, stage),
             lambda table, day: candidate.files(run.lake, table, day),
+            run.days,
         ),
     )
     outputs = commit(run.lake, update, result)
@@ -286,7 +287,7 @@ def release_id_of(
 def data_content(
     mapping: SourceMapping, receipts: Receipts, fingerprints: Fingerprints
 ) -> list[tuple[str, str, str]]:
-    """Stage, table and a hash of its rows, of all that Spark's stages and the scoreboard write."""
+    """Stage, table and a hash of its rows, of all released tables that are written on `main`."""
     stages = [(landing_stage(source), LANDED.name) for source in mapping.sources]
     stages += [
         (job.name, table.name)
@@ -294,8 +295,8 @@ def data_content(
         for table in job.writes
         if table in RELEASED_TABLES
     ]
-    if receipts.days(SCOREBOARD.name):
-        stages.append((SCOREBOARD.name, SCOREBOARD.name))
+    # What an earlier version did not have counts from when something is written.
+    stages += [(t.name, t.name) for t in COMPARED_LATER if receipts.days(t.name)]
     return [
         (stage, table, fingerprints.outputs(stage, table).hash(None, date.max, None))
         for stage, table in stages

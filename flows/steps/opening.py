@@ -56,6 +56,8 @@ def check_night(run: Run) -> None:
     log.info(f"night of {run.as_of}: {', '.join(t.name for t in run.context.tasks)}")
     for task, why in run.context.switched_off.items():
         log.info(f"task {task} is switched off: {why}")
+    for surface, why in run.context.surfaces_off.items():
+        log.info(f"surface {surface} is switched off: {why}")
     days = run.days
     days.check_history()
     trainable = days.trainable

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows.engine.run import Run
-from flows.planning.process_fingerprints import FingerprintOf
+from flows.planning.process_fingerprints import FingerprintOf, ReadsOf
 from flows.planning.stage_list import StageDays
 from flows.steps.writers import Writer
 
@@ -25,3 +25,5 @@ class ProcessStage:
     """Brings its days up to date, and returns its result."""
     writer: Writer | None = None
     """Writes the files of its table on a release's branch; None if it writes none there."""
+    reads: ReadsOf | None = None
+    """What a day of it reads, where that is more than its declaration can say."""

@@ -77,16 +77,16 @@ def _submitted(run: Run, entry: StageDays | Landing) -> PrefectFuture[Any]:
 def _spark_job(run: Run, entry: StageDays) -> None:
     """All days at once, or those that are to be computed chunk by chunk."""
     days = entry.days(run.days)
-    todo = [d.day for d in run.fingerprints.decisions(job_named(entry.stage), days, entry.force)
-            if not d.reuse]  # fmt: skip
+    todo = {d.day for d in run.fingerprints.decisions(job_named(entry.stage), days, entry.force)
+            if not d.reuse}  # fmt: skip
     if entry.chunk_days is None or not todo:
         tasks.compute(run, entry.stage, days, entry.engine, entry.force)
         return
-    for chunk in chunks_of(entry, sorted(todo)):
-        for state in states_of(entry, chunk):
+    for chunk in chunks_of(entry, days, todo):
+        for state in states_of(entry, [chunk]):
             tasks.compute(run, state.stage, state.days(run.days))
-        sample = -(-len(chunk) // SAMPLE_EVERY) if len(chunk) > 1 else 0
-        tasks.compute(run, entry.stage, chunk, entry.engine, entry.force, sample)
+        sample = -(-len(chunk.todo) // SAMPLE_EVERY) if len(chunk.todo) > 1 else 0
+        tasks.compute(run, entry.stage, chunk.todo, entry.engine, entry.force, sample)
 
 
 def together(futures: Iterable[PrefectFuture[Any]]) -> None:

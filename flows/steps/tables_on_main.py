@@ -64,6 +64,7 @@ def table_on_main(
     fingerprint = on_main(process, code, configuration)
 
     def execute(run: Run, entry: StageDays, results: Mapping[str, Any]) -> None:
+        days = entry.days(run.days)
         decisions = [
             decide(
                 stage,
@@ -72,14 +73,13 @@ def table_on_main(
                 run.receipts.get(stage, day),
                 day in entry.force,
             )
-            for day in entry.days(run.days)
+            for day in days
         ]
-        todo = [d for d in decisions if not d.reuse]
+        todo = {d.day for d in decisions if not d.reuse}
         if not todo:
             run.reports.reused(stage, say)
-            return
-        for chunk in chunks_of(entry, sorted(d.day for d in todo)):
-            write_days(run, process, [d for d in decisions if d.day in chunk], write)
+        for chunk in chunks_of(entry, days, todo):
+            write_days(run, process, [d for d in decisions if d.day in chunk.todo], write)
 
     return ProcessStage(fingerprint, execute)
 

@@ -36,7 +36,7 @@ from flows.learning.fingerprints import tasks_and_features, train_fingerprint, t
 from flows.learning.gate import choice_of
 from flows.learning.training import train_spec
 from flows.lifecycle.errors import sentence
-from flows.monitor import scoreboard
+from flows.monitor import recommendation_outcomes, scoreboard
 from flows.monitor.drop_reasons import drop_reasons
 from flows.monitor.null_like_ids import null_like_ids
 from flows.monitor.quarantine import Limits, check_limits
@@ -107,6 +107,12 @@ def compare_scores(run: Run, days: Sequence[date]) -> None:
     for drift in scoreboard.drifted(rows, run.settings.max_calibration_drift):
         say(f"scoreboard: drift: {drift}")
         alert(CALIBRATION_DRIFT, str(drift), task=drift.task, as_of=str(drift.as_of))
+
+
+@task(name="rec_outcomes", task_run_name="rec_outcomes", cache_policy=NO_CACHE)
+def compare_lists(run: Run, days: Sequence[date]) -> None:
+    """Released recommendations beside what then happened."""
+    recommendation_outcomes.compare(run, days, say)
 
 
 @task(name="train", task_run_name="train", cache_policy=NO_CACHE)

@@ -9,6 +9,7 @@ from typing import Any
 
 from contracts.table import Table
 from flows.engine.run_context import RunContext
+from flows.engine.run_days import RunDays
 from flows.lake.iceberg import DataFile
 from flows.state.receipts import Fingerprint, Receipts
 from flows.storage.home import Home
@@ -26,6 +27,8 @@ class WriteRequest:
     """The folder for its files."""
     files: Callable[[Table, date], Sequence[DataFile]]
     """The files of a day of a table, as the release will have them."""
+    run_days: RunDays
+    """The run's."""
 
 
 @dataclass(frozen=True)

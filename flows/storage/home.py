@@ -65,6 +65,11 @@ class Home:
         return join(self.runs, "scoring")
 
     @property
+    def ranking(self) -> str:
+        """What rankings that were killed have finished, a folder for each fingerprint."""
+        return join(self.runs, "ranking")
+
+    @property
     def page_reasons(self) -> str:
         """Where the pages' process that gives reasons writes."""
         return join(self.runs, "pages")
@@ -76,6 +81,15 @@ class Home:
 
     def model(self, model_id: str) -> str:
         return join(self.models, model_id)
+
+    @property
+    def rankers(self) -> str:
+        """What recommendations were ranked with, a folder for each day's, by
+        `flows.learning.ranking.ranker_name`."""
+        return join(self.root, "rankers")
+
+    def ranker(self, name: str) -> str:
+        return join(self.rankers, name)
 
     @property
     def reports(self) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import date
 from functools import reduce
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -126,12 +125,13 @@ def checked_day(table: Table, day: date, path: str) -> WrittenDay:
         ContractError: its columns are not the contract's, or rows break it or are of another day.
     """
     file = pq.ParquetFile(path)
+    types = {field.name: field.type for field in file.schema_arrow}
     raise_if(
         table,
         [
-            f"  {field.name}: expected {expected}, found {found}"
+            f"  {field.name}: expected {field.type}, found {found or 'no such column'}"
             for field in arrow_schema(table)
-            if (found := _type_in(file.schema_arrow, field.name)) != (expected := str(field.type))
+            if (found := types.get(field.name)) is None or not found.equals(field.type)
         ],
     )
     known, broken, of_another_day = DayInFile(day, path), dict[str, None](), 0
@@ -148,10 +148,6 @@ def checked_day(table: Table, day: date, path: str) -> WrittenDay:
     raise_if(table, [f"  {path}: {what}" for is_wrong, what in problems if is_wrong])
     digest = digest_text(known.rows, known.total, known.parity)
     return WrittenDay(day, known.rows, digest, (path,) if known.rows else (), known.first)
-
-
-def _type_in(schema: pa.Schema, name: str) -> str:
-    return str(schema.field(name).type) if name in schema.names else "no such column"
 
 
 def explain_broken(rows: DataFrame, table: Table) -> None:

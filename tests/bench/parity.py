@@ -96,7 +96,8 @@ def compare(night: Run, root: Path, name: str) -> None:
     seconds = {"one_pass": 0.0, "per_day": 0.0, "by_hand": 0.0}
     columns: dict[str, int] = {}
     alone = 0
-    for chunk in chunks_of(StageDays("user_features", fixed(days), chunk_days=CHUNK), days):
+    entry = StageDays("user_features", fixed(days), chunk_days=CHUNK)
+    for chunk in (each.todo for each in chunks_of(entry, days, days)):
         compute(night, "user_state", chunk[:1], print)
         started = time.perf_counter()
         swept, _ = write(night, job, chunk, "one-pass", "swept")

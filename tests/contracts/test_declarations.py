@@ -35,7 +35,7 @@ from flows.engine.code_hash import code_fingerprint
 from flows.release.audits import AUDITS
 from flows.steps.process_stages import PROCESS_STAGES
 from jobs import labels
-from jobs.stages import PROCESSES
+from jobs.processes import PROCESSES
 from models.evaluation import metrics
 from models.network import heads
 from models.released_table import rows_function

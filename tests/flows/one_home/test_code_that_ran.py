@@ -33,11 +33,6 @@ SETTINGS = (
     "contracts.source_table.content",
 )
 """What they give is the fingerprint's configuration."""
-NOT_OF_THIS_NIGHT = (
-    "clean_impressions", "clean_blocks", "rec_items", "rec_histories", "rec_popular",
-    "rec_candidates",
-)  # fmt: skip
-"""Stages of tables that the market's mapping does not fill, and those that no night asks for."""
 
 
 def test_what_a_stage_executes_is_in_its_fingerprint(original: FirstNight) -> None:
@@ -45,7 +40,6 @@ def test_what_a_stage_executes_is_in_its_fingerprint(original: FirstNight) -> No
     roots = {
         job.name: [name_of(f) for f in (job.compute, job.one_pass) if f is not None]
         for job in SPARK_JOBS
-        if job.name not in NOT_OF_THIS_NIGHT
     }
     assert executed.keys() == roots.keys() | {"land"}
     missing = {}

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from contracts.tables import LANDED, SCOREBOARD
+from contracts.tables import LANDED
 from contracts.training import untrained
 from flows.engine.fingerprints import decide, landing_stage
 from flows.engine.run import Run
 from flows.engine.run_days import RunDays
-from flows.monitor import scoreboard
+from flows.monitor import recommendation_outcomes, scoreboard
 from flows.planning import stage_list
 from flows.planning.planner import planned
 from flows.planning.stage_list import Entry, StageDays
@@ -30,7 +30,7 @@ from jobs.stage import Engine
 from jobs.stages import job_named
 
 START, N_DAYS = date(2025, 1, 1), 40
-STAGES = ("user_features", "labels", "examples", "score")
+STAGES = ("user_features", "labels", "examples", "score", "recommendations")
 KINDS = ("night", "no_train", "backfill", "replay")
 ENGINES: tuple[Engine, ...] = ("one-pass", "per-day")
 MAPPING = """
@@ -133,7 +133,12 @@ class Executed:
         if entry.stage == "score":
             common = {"release_id": f"r{day}", "snapshot": 1, "path": f"{day}", "rows": 1}
             return common | {"model_id": model_id, "tasks": ["view_7d", "churn_28d"]}
-        return {SCOREBOARD.name: {"digest": "d", "rows": 1, "snapshot": 1}}
+        if entry.stage in ("rank", "recommendations"):
+            common = {"release_id": f"r{day}", "snapshot": 1, "path": f"{day}", "rows": 1}
+            return common | {"ranker": f"of {day}", "surfaces": {"ads": {}}}
+        if entry.stage == "rec_retrieved":
+            return {entry.stage: self.table(night, entry.stage, day, entry.stage)}
+        return {entry.stage: {"digest": "d", "rows": 1, "snapshot": 1}}
 
 
 class Task:
@@ -161,6 +166,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NightjarSetting
         )
     known = read_settings(home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw")
     fewer = {"example_spacing_days": 7, "example_max_days": 3, "min_history_days": 3}
+    fewer |= {"surfaces": {"ads": {"horizon_days": 5, "learn_every_days": 6}}}
     return known.model_copy(update=fewer | {"chunk_days": 4})
 
 
@@ -187,7 +193,7 @@ def some_run(
     if kind == "replay":
         dropped_on = night.receipts.days("land_log")
         lost = {"engagements": sorted(rng.sample(dropped_on, min(3, len(dropped_on))))}
-        return night, stage_list.replay(night.mapping, lost, current)
+        return night, stage_list.replay(night.context, lost, current)
     return night, stage_list.nightly(night.context)
 
 
@@ -244,6 +250,11 @@ def test_a_run_does_what_its_plan_says(
         scoreboard,
         "_published",
         lambda context, state: {str(day) for day in state.receipts.days("score")},
+    )
+    monkeypatch.setattr(
+        recommendation_outcomes,
+        "_published",
+        lambda context, state: {str(day) for day in state.receipts.days("rank")},
     )
     for check in stage_list.Check:
         monkeypatch.setitem(runner.CHECKS, check, lambda night: None)  # type: ignore[misc]

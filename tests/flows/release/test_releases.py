@@ -153,7 +153,8 @@ def test_a_rollback_withdraws_every_stage_of_as_of_days_also_of_tables_that_are_
 ) -> None:
     assert as_of_stages(JOBS) == (
         "user_state", "item_features", "user_features", "labels", "examples", "rec_items",
-        "rec_histories", "rec_popular", "rec_candidates", "train", "score",
+        "rec_histories", "rec_popular", "rec_candidates", "train", "rec_retrieved", "score", "rank",
+        "recommendations",
     )  # fmt: skip
     loyalty = replace(USER_FEATURES, name="loyalty")
     job = Job(

@@ -108,7 +108,7 @@ class SimulatedNight(Run):
         """Scores of all users for these tasks, and for others what everybody gets."""
         columns = {c.name for t in tasks for c in t.score_columns()}
         columns |= {c.name for t in base_rates for c in t.score_columns()[:-1]}  # nobody is ranked
-        row = {c.name: _value(c) if c.name in columns else None for c in USER_SCORES.columns}
+        row = {c.name: some_value(c) if c.name in columns else None for c in USER_SCORES.columns}
         row |= {task.method: BY_MODEL for task in tasks}
         row |= {task.method: BY_BASE_RATE for task in base_rates}
         row |= {"as_of": self.as_of, "model_id": "m1", "release_id": "made"}
@@ -116,7 +116,7 @@ class SimulatedNight(Run):
         return self.write(USER_SCORES, [row | {"user_key": key} for key in self.users])
 
     def write_features(self) -> WrittenDay:
-        row = {c.name: None if c.nullable else _value(c) for c in USER_FEATURES.columns}
+        row = {c.name: None if c.nullable else some_value(c) for c in USER_FEATURES.columns}
         rows = [row | {"user_key": key, "as_of": self.as_of} for key in self.users]
         return self.write(USER_FEATURES, rows)
 
@@ -137,7 +137,7 @@ class SimulatedNight(Run):
 
     def dropped(self) -> list[dict[str, Any]]:
         """The rows of the day before that were dropped, one of each table."""
-        about = {c.name: None if c.nullable else _value(c) for c in QUARANTINE.columns}
+        about = {c.name: None if c.nullable else some_value(c) for c in QUARANTINE.columns}
         return [
             about | {name: row[name] for name in ("table_name", "source", "landed_on")}
             | {"reason": "stars: not 1 to 5"}
@@ -180,7 +180,7 @@ class SimulatedNight(Run):
 NightOf = Callable[[int, frozenset[str]], SimulatedNight]
 
 
-def _value(column: Column) -> Any:
+def some_value(column: Column) -> Any:
     if column.name.endswith("_top"):
         return "b"
     if column.type.startswith("array<"):

@@ -46,15 +46,15 @@ def test_a_form_that_is_right_becomes_what_was_asked() -> None:
         ({"engine": "fast"}, "engine: expected one-pass or per-day, found 'fast'"),
         (
             {"stages": "score"},
-            "stages: expected some of user_features, labels, examples, score, found 'score'",
+            "stages: expected some of user_features, labels, examples, score, recommendations, found 'score'",
         ),
         (
             {"stages": []},
-            "stages: expected some of user_features, labels, examples, score, found []",
+            "stages: expected some of user_features, labels, examples, score, recommendations, found []",
         ),
         (
             {"stages": ["scores"]},
-            "stages: expected user_features or labels or examples or score, found 'scores'",
+            "stages: expected user_features or labels or examples or score or recommendations, found 'scores'",
         ),
         ({"force": "yes"}, "force: expected true or false, found 'yes'"),
         ({"reason": 7}, "reason: expected text, found 7"),

@@ -64,7 +64,7 @@ def gated(night: SimulatedNight, report: dict[str, Any]) -> tuple[dict[str, Any]
     night.note(
         Work("train", {night.as_of: fingerprint}, 1, 1, 0.1, 1), {night.as_of: report}, print
     )
-    update = update_for(night.days, "score", [night.as_of], tasks.gate.fn(night, report))
+    update = update_for(night.days, "score", {"score": [night.as_of]}, tasks.gate.fn(night, report))
     scores = write_table.fn(night, update, scoring.SCORING)
     candidate, scored = Candidate((scores,)), dict(scores.outputs)
     audited = publish.audit.fn(night, candidate, [night.as_of])

@@ -1,0 +1,107 @@
+"""What recommendations of a day are functions of, and which days their rankers learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from datetime import date, timedelta
+
+from contracts.days import MAX_DAYS_EARLY, ONE_DAY
+from contracts.hashes import hash_of, short_hash
+from contracts.recommendation_tables import (
+    INTERACTIONS,
+    REC_CANDIDATES,
+    REC_HISTORIES,
+    REC_ITEMS,
+    REC_LISTS,
+    REC_POPULAR,
+    REC_RETRIEVED,
+)
+from contracts.spec_json import to_plain
+from contracts.table import Table
+from contracts.tables import NO_MODEL, USER_FEATURES
+from flows.engine.code_hash import code_fingerprint
+from flows.engine.fingerprints import table_shape
+from flows.engine.run_days import RunDays
+from flows.release.releases import Releases
+from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
+
+STAGE = "rank"
+AS_OF_A_DAY: tuple[Table, ...] = (
+    REC_ITEMS,
+    REC_HISTORIES,
+    REC_POPULAR,
+    REC_CANDIDATES,
+    REC_RETRIEVED,
+    USER_FEATURES,
+)
+"""What is known as of a day that is ranked or learned from, each by the stage of its name."""
+
+
+def reads(days: RunDays, day: date) -> Iterator[tuple[str, date, date]]:
+    """Stages whose output a day is ranked from, and the half-open range of their days."""
+    for known in (*days.ranker_days(day), day):
+        for table in AS_OF_A_DAY:
+            yield table.name, known, known + ONE_DAY
+    start, end = interaction_days(days, day)
+    yield INTERACTIONS.name, start, end
+
+
+def interaction_days(days: RunDays, day: date) -> tuple[date, date]:
+    """Landing days, half-open, of what may have happened from the first day that is learned from
+    on; none where nothing is learned."""
+    past = days.ranker_days(day)
+    return (past[0] - timedelta(days=MAX_DAYS_EARLY), day) if past else (day, day)
+
+
+def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerprint:
+    """Of the lists of one day, whose candidates or model may not be there yet."""
+    context, fingerprints = days.context, days.state.fingerprints
+    inputs = [
+        fingerprints.outputs(stage, stage).hash(start, end, None)
+        for stage, start, end in reads(days, day)
+    ]
+    # How many processes share the work changes no list.
+    config = to_plain(replace(context.settings.ranking, processes=1))
+    return Fingerprint(
+        code_fingerprint(("models.ranking.rank",)) + table_shape((REC_LISTS,)),
+        hash_of([to_plain(context.surfaces), config]),
+        hash_of(
+            [
+                inputs,
+                [str(past) for past in days.ranker_days(day)],
+                model_of_users(days.state.receipts, model_id, day),
+                champion(days, day),
+            ]
+        ),
+    )
+
+
+def model_of_users(receipts: Receipts, model_id: str | None, day: date) -> str | None:
+    """The model that may describe users as of a day; None if it saw anything from after the day, or
+    there is none: lists of a past day, made today, must not know what then happened."""
+    if model_id is None or model_id == NO_MODEL:
+        return None
+    trained = [
+        night
+        for night in receipts.days("train")
+        if (receipt := receipts.get("train", night)) and receipt.outputs["model_id"] == model_id
+    ]
+    return model_id if trained and min(trained) <= day else None
+
+
+def champion(days: RunDays, day: date) -> str | None:
+    """The ranker of the newest release of an earlier day, by the name of its folder; None if there
+    is none from before `day`."""
+    release = Releases(days.state.engine).before(days.as_of)
+    if release is None or release.as_of >= day:
+        return None
+    receipt = days.state.receipts.get(STAGE, release.as_of)
+    if receipt is None or receipt.fingerprint.inputs == WITHDRAWN:
+        return None
+    return str(receipt.outputs["ranker"])
+
+
+def ranker_name(day: date, fingerprint: Fingerprint) -> str:
+    """What the folder of a day's ranker is called."""
+    return f"{day}-{short_hash(hash_of(asdict(fingerprint)))}"

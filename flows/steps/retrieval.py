@@ -1,0 +1,48 @@
+"""What models retrieve for every known user: what is asked of the process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS
+from contracts.spec_json import to_plain
+from contracts.specs import RetrieveDay, RetrieveSpec
+from contracts.surfaces import Surface
+from flows.engine.model_process import run_models
+from flows.engine.run_context import RunContext
+from flows.steps.prefect_tasks import say
+from flows.steps.tables_on_main import DaysToWrite, table_on_main
+
+
+def retrieve(context: RunContext, asked: DaysToWrite) -> None:
+    """Fit models of items and users as of each day, and write what they retrieve."""
+    settings = context.settings
+    spec = RetrieveSpec(
+        surfaces_of(context),
+        tuple(
+            RetrieveDay(
+                day,
+                items=asked.inputs[day][REC_ITEMS.name],
+                histories=asked.inputs[day][REC_HISTORIES.name],
+                path=asked.path(day),
+            )
+            for day in asked.days
+        ),
+        settings.ranking,
+        settings.train.machine.threads,
+    )
+    run_models(spec, context.process_folder, say, settings.key_of_weights())
+
+
+def surfaces_of(context: RunContext) -> tuple[Surface, ...]:
+    """Those that are on, without what only their ranking depends on."""
+    return tuple(surface.for_candidates for surface in context.surfaces)
+
+
+def configuration(context: RunContext) -> Any:
+    """What of the settings decides what is retrieved."""
+    config = context.settings.ranking
+    return [to_plain(surfaces_of(context)), to_plain(config.of_retrieval)]
+
+
+RETRIEVAL = table_on_main("rec_retrieved", ("models.ranking.retrieve",), configuration, retrieve)
