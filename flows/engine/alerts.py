@@ -7,6 +7,8 @@ from prefect.events import emit_event
 from prefect.runtime import flow_run
 
 CALIBRATION_DRIFT = "nightjar.alert.calibration-drift"
+RECOMMENDATIONS_FELL = "nightjar.alert.recommendations-fell"
+"""Released lists did worse than what was popular, or than they used to."""
 NOT_REPAIRED = "nightjar.alert.not-repaired"
 """MLflow's alias or the file of views lags behind the release."""
 NOT_ERASED = "nightjar.alert.not-erased"

@@ -8,7 +8,12 @@ from datetime import date, timedelta
 from typing import Any
 
 from contracts.counts import n_of
+from contracts.days import ONE_DAY
+from contracts.recommendation_tables import REC_OUTCOMES
 from contracts.segments import ALL
+from flows.lake.lake import Lake
+from flows.release.parquet_views import read_files
+from flows.storage.duckdb_connections import in_memory
 
 DAYS_BEFORE = timedelta(days=28)
 """As-of days before one that say what is usual of its surface."""
@@ -33,6 +38,18 @@ class Fall:
             f"{self.surface} as of {self.as_of}: the lists reached an nDCG@10 of "
             f"{self.reached:.4g}, {self.of} {self.beside:.4g}"
         )
+
+
+def fallen_since(lake: Lake, days: Sequence[date]) -> tuple[Fall, ...]:
+    """Surfaces whose lists of one of the days have fallen, by what the lake knows."""
+    if not days:
+        return ()
+    files = lake.files(REC_OUTCOMES, min(days) - DAYS_BEFORE, max(days) + ONE_DAY)
+    if not files:
+        return ()
+    with in_memory(threads=1) as connection:
+        rows = read_files(connection, [file.path for file in files]).to_arrow_table()
+    return fallen(rows.to_pylist(), days)
 
 
 def fallen(rows: Sequence[Mapping[str, Any]], days: Collection[date]) -> tuple[Fall, ...]:

@@ -251,6 +251,13 @@ class NightReport:
         ]
 
     @property
+    def list_outcome_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (surface, str(day), f"{n:,}", *(f"{figure:.3f}" for figure in figures))
+            for surface, day, n, *figures in self.sections.list_outcomes
+        ]
+
+    @property
     def drift_rows(self) -> list[tuple[str, ...]]:
         return [(d.column, d.table, f"{d.index:.3f}") for d in self.sections.drifted]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.days import ONE_DAY
-from contracts.recommendation_tables import REC_LISTS
+from contracts.recommendation_tables import REC_LISTS, REC_OUTCOMES
 from contracts.segments import ALL
 from contracts.tables import SCOREBOARD
 from contracts.tasks import TASKS
@@ -48,6 +48,9 @@ class ReportSections:
     """What is to be known of the model: name and text."""
     lists: Rows = ()
     """Surface, users with a list as of the night, items on all lists, and lists that are short."""
+    list_outcomes: Rows = ()
+    """Surface, newest day whose outcome is known, users, nDCG@10 of the released lists, of decayed
+    popularity and of the user's own; hits, coverage and concentration of the lists."""
     surfaces_off: Mapping[str, str] = field(default_factory=dict)
     """Surfaces that are switched off, and why."""
 
@@ -75,6 +78,7 @@ def report_sections(
         drifted=_drifted(lake, state.receipts, before, release) if before is not None else (),
         card=model_card(context, trained, model_id),
         lists=_lists(database, context.as_of),
+        list_outcomes=list_outcomes(database),
         surfaces_off=context.surfaces_off,
     )
 
@@ -120,6 +124,23 @@ def _lists(database: Path, as_of: date) -> Rows:
         database,
         "SELECT surface, count(*), sum(len(item_ids))::BIGINT, count(shortfall) "
         f"FROM {REC_LISTS.name} WHERE as_of = DATE '{as_of}' GROUP BY surface ORDER BY surface",
+    )[1]
+
+
+def list_outcomes(database: Path) -> Rows:
+    """How the lists of each surface did on the newest day of which that is known, see
+    `ReportSections`."""
+    return query(
+        database,
+        "SELECT p.surface, p.as_of, p.n_users, p.ndcg10, d.ndcg10, o.ndcg10, p.hit10, "
+        f"p.coverage10, p.gini10 FROM {REC_OUTCOMES.name} p "
+        + " ".join(
+            f"JOIN {REC_OUTCOMES.name} {name} ON ({name}.surface, {name}.as_of, {name}.segment, "
+            f"{name}.method) = (p.surface, p.as_of, p.segment, '{method}')"
+            for name, method in (("d", "popular"), ("o", "own"))
+        )
+        + f" WHERE p.segment = '{ALL}' AND p.method = 'published' "
+        "QUALIFY row_number() OVER (PARTITION BY p.surface ORDER BY p.as_of DESC) = 1 ORDER BY 1",
     )[1]
 
 

@@ -23,6 +23,7 @@ from flows.engine.alerts import (
     CALIBRATION_DRIFT,
     NEEDS_APPROVAL,
     NOT_TRACKED,
+    RECOMMENDATIONS_FELL,
     TASK_WITHHELD,
     alert,
     raised,
@@ -36,7 +37,7 @@ from flows.learning.fingerprints import tasks_and_features, train_fingerprint, t
 from flows.learning.gate import choice_of
 from flows.learning.training import train_spec
 from flows.lifecycle.errors import sentence
-from flows.monitor import recommendation_outcomes, scoreboard
+from flows.monitor import recommendation_falls, recommendation_outcomes, scoreboard
 from flows.monitor.drop_reasons import drop_reasons
 from flows.monitor.null_like_ids import null_like_ids
 from flows.monitor.quarantine import Limits, check_limits
@@ -111,8 +112,11 @@ def compare_scores(run: Run, days: Sequence[date]) -> None:
 
 @task(name="rec_outcomes", task_run_name="rec_outcomes", cache_policy=NO_CACHE)
 def compare_lists(run: Run, days: Sequence[date]) -> None:
-    """Released recommendations beside what then happened."""
+    """Released recommendations beside what then happened; lists that fell raise an alert."""
     recommendation_outcomes.compare(run, days, say)
+    for fall in recommendation_falls.fallen_since(run.lake, days):
+        say(f"rec_outcomes: {fall}")
+        alert(RECOMMENDATIONS_FELL, str(fall), surface=fall.surface, as_of=str(fall.as_of))
 
 
 @task(name="train", task_run_name="train", cache_policy=NO_CACHE)

@@ -9,11 +9,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from contracts.recommendation_tables import REC_OUTCOMES
 from contracts.tables import USER_SCORES
 from contracts.tasks import task_named
 from flows.report.charts import Bin, histogram, quality
 from flows.report.rendering import cells, code, interval, number
 from flows.report.sample import USERS, sample
+from flows.report.sections import list_outcomes
 
 
 @pytest.mark.parametrize(
@@ -69,3 +71,27 @@ def test_a_sample_of_scores_answers_each_task_of_a_few_users_without_their_keys(
         (i + 1, round(i / 8, 3), round(i / 8, 3), round(i / 8, 3), "books", "negative")
         for i in range(USERS)
     ]
+
+
+def test_lists_stand_beside_popularity_and_own_of_the_newest_day_that_is_known(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "release.duckdb"
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("CREATE TABLE release_files (path VARCHAR)")
+        connection.execute(
+            f"""
+            CREATE TABLE {REC_OUTCOMES.name} AS
+            SELECT surface, segment, method, DATE '2025-06-01' + day::INTEGER AS as_of, 9 AS n_users,
+                day / 10 + CASE method WHEN 'popular' THEN 0.01 WHEN 'own' THEN 0.02 ELSE 0.03 END
+                    AS ndcg10,
+                0.5 AS hit10, 0.25 AS coverage10, 0.75 AS gini10
+            FROM range(2) d(day), unnest(['ads', 'posts']) s(surface),
+                unnest(['all', 'new']) g(segment), unnest(['published', 'popular', 'own']) m(method)
+            """
+        )
+    day = date(2025, 6, 2)
+    figures = (0.13, 0.11, 0.12, 0.5, 0.25, 0.75)
+    rows = [(*row[:3], *(round(float(figure), 2) for figure in row[3:]))
+            for row in list_outcomes(database)]  # fmt: skip
+    assert rows == [("ads", day, 9, *figures), ("posts", day, 9, *figures)]
