@@ -16,7 +16,16 @@ import typer
 from contracts.counts import n_of
 from contracts.days import parse_day
 from contracts.errors import UsageError
-from flows.cli import corrections, doctor, export, investigate, operators, render, run_end
+from flows.cli import (
+    corrections,
+    doctor,
+    export,
+    investigate,
+    operators,
+    recommend,
+    render,
+    run_end,
+)
 from flows.cli.terminal import (
     RENAMED,
     Day,
@@ -206,6 +215,7 @@ for command in (
     *corrections.COMMANDS,
     *investigate.COMMANDS,
     *export.COMMANDS,
+    *recommend.COMMANDS,
 ):
     app.command()(command)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Form, HTTPException, Request
@@ -17,7 +18,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from contracts.errors import NightjarError, UsageError
 from contracts.tables import RELEASED_TABLES
 from contracts.tasks import TASKS, task_named
-from contracts.user_keys import DIGITS
+from contracts.user_keys import DIGITS, is_user_key
+from flows.release.recommended import TOP, audience, user_lists, widths
 from flows.report import charts
 from flows.report.rendering import number
 from flows.server.pages.queries import Pages
@@ -29,6 +31,8 @@ _POLICY = (
 )
 _REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 USER = "analyst"
+MAX_PLACES = 100
+"""Places of a list that a page shows at most."""
 
 
 def make_app(settings: NightjarSettings) -> FastAPI:
@@ -52,6 +56,7 @@ def make_app(settings: NightjarSettings) -> FastAPI:
 
     _add_release_pages(app, pages, page)
     _add_user_pages(app, pages, page)
+    _add_recommendation_pages(app, settings.home_folder.analysts_file, page)
     storage = settings.home_folder.storage
     reports = storage.local_path(storage.make_folder(settings.home_folder.reports))
     app.mount("/reports", StaticFiles(directory=reports), name="reports")
@@ -147,6 +152,27 @@ def _add_user_pages(app: FastAPI, pages: Pages, page: Page) -> None:
         key = pages.checked_key(user_key)
         return page("user", key=key, answers=pages.answers(key), features=pages.features(key),
                     reasons=pages.reasons(key))  # fmt: skip
+
+
+def _add_recommendation_pages(app: FastAPI, database: Path, page: Page) -> None:
+    """How wide each surface's lists are, what one user is shown, and whom one item is shown to."""
+
+    @app.get("/recommendations")
+    def surfaces() -> HTMLResponse:
+        return page("recommendations", widths=widths(database), top=TOP)
+
+    @app.get("/recommendations/users/{user_key}")
+    def shown_to_user(user_key: str, places: int = TOP) -> HTMLResponse:
+        if not is_user_key(user_key):
+            raise UsageError("That is no user_key.")
+        lists = user_lists(database, user_key, n=max(1, min(places, MAX_PLACES)))
+        if not lists:
+            raise UsageError("The current release recommends nothing to that user.")
+        return page("lists", key=user_key, lists=lists, places=places, most=MAX_PLACES)
+
+    @app.get("/recommendations/{surface}/items")
+    def shown_item(surface: str, item_id: str) -> HTMLResponse:
+        return page("item", audience=audience(database, surface, item_id.strip()), top=TOP)
 
 
 def _guard(password: SecretStr) -> Callable[..., None]:
