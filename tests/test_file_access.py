@@ -71,6 +71,7 @@ OPENS_FILES_ITSELF = {
         ("DayFile.__init__", "simulate"), "raw files of the simulator's own"
     ),
     "jobs/market/truth.py": {"_write": "the simulator's, beside its raw files"},
+    "jobs/market/outcomes.py": {"write_outcomes": "the simulator's, beside its raw files"},
     "jobs/market/preferences.py": {"write_preferences": "the simulator's, beside its raw files"},
     "jobs/spark/java.py": {"wheel_java": "the launcher that Java out of a wheel needs, in scratch"},
     "jobs/spark/scratch.py": dict.fromkeys(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,17 +16,15 @@ from jobs.market.choices import (
     pick_peers,
 )
 from jobs.market.posts import Readable
-from jobs.market.rows import Rows, counts_of, seconds_of
+from jobs.market.rows import AD, ITEM, NOTHING, POST, USER, Rows, counts_of, seconds_of
 from jobs.market.social import graph_of
 from jobs.market.staples import Staples
-from jobs.market.traits import RATES, VERBS, Block, Flags, Ints, Market, season
+from jobs.market.traits import RATES, VERBS, Block, Flags, Ints, Market, block, season
 
 P_CANCELLED, CANCELLED_AFTER = 0.04, 2
 MORE_LINES = 0.6
 """Mean order lines beyond the first; what is bought again is ordered alone."""
 STARS_AT, STARS_SPREAD = 3.7, 0.8
-POST, ITEM, USER, AD, NOTHING = range(5)
-"""Kinds of targets."""
 AD_CLICK = len(VERBS)
 ON_POST = np.array([0.4, 0.6, 1.0, 0.5, 0.0, 0.0, 0.0])
 ON_ITEM = np.array([0.5, 0.4, 0.0, 0.5, 0.0, 1.0, 0.0])
@@ -64,6 +63,12 @@ class Orders(Rows):
 
 def engagements_of(market: Market, traits: Block, day: int) -> Engagements:
     """Views, likes, comments, shares, searches, clicks, ads seen and clicked, and what bots do."""
+    return _engagements(market, traits.first, day)
+
+
+@lru_cache(maxsize=8)  # the lists of the day ask for it too
+def _engagements(market: Market, first: int, day: int) -> Engagements:
+    traits = block(market, first)
     rng = market.rng(4, traits.first, day)
     user, verb = _who_does_what(market, traits, day, rng)
     n = len(user)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.days import example_days
-from jobs.market import accounts, events, lines, posts, social
+from jobs.market import accounts, events, hidden, lines, posts, shown, social
 from jobs.market.catalogue import Items
 from jobs.market.dirt import (
     CLEAN,
@@ -35,6 +35,7 @@ from jobs.market.dirt import (
     land,
 )
 from jobs.market.lines import LOGS
+from jobs.market.outcomes import write_outcomes
 from jobs.market.preferences import write_preferences
 from jobs.market.traits import Block, Flags, Market, blocks
 from jobs.market.truth import write_latents, write_truth
@@ -190,6 +191,12 @@ class Simulation:
         if name == "follows":
             w = social.follows_of(market, traits, day)
             return len(w), lambda f: lines.follow_lines(market, traits, day, w, f)
+        if name == "impressions":
+            s = shown.impressions_of(market, traits, day)
+            return len(s), lambda f: lines.impression_lines(market, traits, day, s, f)
+        if name == "blocks":
+            h = hidden.hidden_of(market, traits, day)
+            return len(h), lambda f: lines.block_lines(market, traits, day, h, f)
         if name == "fraud_marks":
             marks = list(accounts.marks_of(market, traits, day))
             n = sum(len(frauds) for _, frauds in marks)
@@ -222,7 +229,8 @@ def simulate(
     """Write every day's files under `folder`, and a file SIMULATED when all is there.
 
     The truth goes to `folder/truth`, as of the last day and as of the midnights that models learn
-    from when examples lie `truth_every_days` apart; None writes only the list of defects.
+    from when examples lie `truth_every_days` apart, and what happens after the last day; None
+    writes only the list of defects.
 
     Returns:
         Raw rows written.
@@ -240,5 +248,6 @@ def simulate(
         write_latents(market, truth)
         write_truth(market, market.days, truth)
         write_preferences(market, market.days, truth)
+        write_outcomes(market, market.days, truth)
     (folder / DONE).write_text(f"{market}\n")
     return rows

@@ -15,8 +15,11 @@ import pyarrow.compute as pc
 
 from jobs.market.accounts import AccountEvents
 from jobs.market.catalogue import Items
-from jobs.market.events import AD, ITEM, NOTHING, POST, Engagements, Orders, Reviews
+from jobs.market.events import Engagements, Orders, Reviews
+from jobs.market.hidden import Hidden
 from jobs.market.posts import Posts
+from jobs.market.rows import AD, ITEM, NOTHING, POST
+from jobs.market.shown import Impressions
 from jobs.market.social import Follows
 from jobs.market.traits import COUNTRIES, N_CATEGORIES, Block, Ints, Market
 
@@ -83,6 +86,8 @@ LOGS = {
         ),
         Log("account", "id,user,kind,ok,device,to,amount,currency,time", (*_VALUES, CURRENCY)),
         Log("fraud_marks", "id,event,time", (SKEWED,)),
+        Log("impressions", "id,user,on,target,position,time", _VALUES),
+        Log("blocks", "id,user,on,target,time", _VALUES),
         Log("users", "user_id,name,email,country,birth_year,signed_up,time", ()),
         Log("items", "item_id,category,title,price,currency,available,min_age,time", ()),
     )
@@ -123,17 +128,7 @@ def number_of(traits: Block, of: Ints | int) -> Ints:
 def engagement_lines(
     market: Market, traits: Block, day: int, e: Engagements, fault: Fault
 ) -> pa.Array:
-    posts = e.kind == POST
-    prefix = np.where(posts, "p", np.where(e.kind == AD, "a", np.where(e.kind == ITEM, "i", "u")))
-    target = join(
-        prefix,
-        np.where(
-            posts,
-            number_of(traits, e.target),
-            np.where((e.kind == ITEM) | (e.kind == AD), e.target, e.target + traits.first),
-        ),
-        pc.if_else(pa.array(posts), join("-", e.target_day), ""),
-    )
+    target = _targets(traits, e.kind, e.target, e.target_day)
     nothing = pa.array(e.kind == NOTHING)
     query = _TOPIC_WORDS.take(pa.array(e.target % N_CATEGORIES * 8 + e.second % 8))
     return join(
@@ -152,6 +147,52 @@ def engagement_lines(
         '","time":"',
         times(market, day, e.second, fault),
         '"}',
+    )
+
+
+def _targets(traits: Block, kind: Ints, target: Ints, target_day: Ints) -> pa.Array:
+    """Posts, goods, ads and users as the source names them."""
+    posts = kind == POST
+    prefix = np.where(posts, "p", np.where(kind == AD, "a", np.where(kind == ITEM, "i", "u")))
+    number = np.where((kind == ITEM) | (kind == AD), target, target + traits.first)
+    return join(
+        prefix,
+        np.where(posts, number_of(traits, target), number),
+        pc.if_else(pa.array(posts), join("-", target_day), ""),
+    )
+
+
+def impression_lines(
+    market: Market, traits: Block, day: int, s: Impressions, fault: Fault
+) -> pa.Array:
+    return join(
+        "s",
+        number_of(traits, s.number),
+        f"-{day},",
+        user_ids(traits, s.user, fault),
+        ",",
+        _ON.take(pa.array(s.kind)),
+        ",",
+        _targets(traits, s.kind, s.target, s.target_day),
+        ",",
+        np.where(fault == IMPOSSIBLE, -s.position, s.position),
+        ",",
+        times(market, day, s.second, fault),
+    )
+
+
+def block_lines(market: Market, traits: Block, day: int, h: Hidden, fault: Fault) -> pa.Array:
+    return join(
+        "b",
+        number_of(traits, h.number),
+        f"-{day},",
+        user_ids(traits, h.user, fault),
+        ",",
+        pc.if_else(pa.array(fault == IMPOSSIBLE), "moon", _ON.take(pa.array(h.kind))),
+        ",",
+        _targets(traits, h.kind, h.target, np.full(len(h), day)),
+        ",",
+        times(market, day, h.second, fault),
     )
 
 

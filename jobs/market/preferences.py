@@ -137,7 +137,7 @@ def people(out: Outlook) -> Lists:
     start, end = graph.followed_by(friend)
     path, place = _spread(start, end)
     row, chance, other = row[path], chance[path] / (end - start)[path], graph.key[place] % BLOCK
-    new = (other != users[row]) & ~graph.follows(users[row], other)
+    new = ~graph.out_of_question(users[row], other)
     row, other, chance = row[new], other[new], chance[new]
     found.append((row, other, chance))
     left = left - np.bincount(row, chance, len(users))

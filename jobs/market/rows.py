@@ -9,6 +9,9 @@ import numpy as np
 
 from jobs.market.traits import Block, Flags, Ints, Market, season
 
+POST, ITEM, USER, AD, NOTHING = range(5)
+"""Kinds of targets."""
+
 
 @dataclass(frozen=True)
 class Rows:

@@ -13,7 +13,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from jobs.market.rows import Rows, counts_of, seconds_of
+from jobs.market.hidden import hidden_of
+from jobs.market.rows import USER, Rows, counts_of, seconds_of
 from jobs.market.traits import BLOCK, COMMUNITY, Block, Flags, Floats, Ints, Market, block
 
 P_UNFOLLOWED, UNFOLLOWED_AFTER = 0.08, 20
@@ -44,34 +45,49 @@ class Graph:
     """Who follows x BLOCK + whom."""
     made_on: Ints
     number: Ints
+    blocked: Ints
+    """Pairs, in both orders, of whom one blocks the other: one x BLOCK + the other, ascending."""
 
     def follows(self, user: Ints, other: Ints) -> Flags:
         """Whether each user follows the other; of any shape."""
+        return _among(user * BLOCK + other, self.key)
+
+    def out_of_question(self, user: Ints, other: Ints) -> Flags:
+        """Whether each user will not follow the other: follows them, is them, or one of the two
+        blocks the other; of any shape."""
         key = user * BLOCK + other
-        place = np.searchsorted(self.key, key)
-        if not len(self.key):
-            return np.zeros(key.shape, bool)
-        return self.key[place.clip(max=len(self.key) - 1)] == key
+        return (user == other) | _among(key, self.key) | _among(key, self.blocked)
 
     def followed_by(self, users: Ints) -> tuple[Ints, Ints]:
         """(n,): where in `key` the follows of each user start and end."""
-        return np.searchsorted(self.key, users * BLOCK), np.searchsorted(
-            self.key, (users + 1) * BLOCK
-        )
+        return _span(self.key, users)
 
     def unreturned(self) -> Ints:
-        """Follows that are not returned, by who is followed: that x BLOCK + who follows."""
+        """Follows that may be returned, by who is followed: that x BLOCK + who follows."""
         back = np.sort(self.key % BLOCK * BLOCK + self.key // BLOCK)
-        return back[~self.follows(back // BLOCK, back % BLOCK)]
+        return back[~self.out_of_question(back // BLOCK, back % BLOCK)]
 
 
-EMPTY = Graph(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+def _among(key: Ints, keys: Ints) -> Flags:
+    """Whether each is one of some that are sorted."""
+    if not len(keys):
+        return np.zeros(key.shape, bool)
+    place = np.searchsorted(keys, key).clip(max=len(keys) - 1)
+    return np.asarray(keys[place] == key)
+
+
+def _span(keys: Ints, users: Ints) -> tuple[Ints, Ints]:
+    """(n,): where among sorted pairs those of each user start and end."""
+    return np.searchsorted(keys, users * BLOCK), np.searchsorted(keys, (users + 1) * BLOCK)
+
+
+EMPTY = Graph(*(np.zeros(0, np.int64) for _ in range(4)))
 _DAYS_KEPT, _BLOCKS_KEPT = 4, 256
 _days: OrderedDict[tuple[Market, int], dict[int, tuple[Follows, Graph]]] = OrderedDict()
 
 
 def follows_of(market: Market, traits: Block, day: int) -> Follows:
-    """New follows, and follows of an earlier day undone; none before the market starts."""
+    """New follows of a day from 0 on, and follows of an earlier day undone."""
     return _day(market, traits, day)[0]
 
 
@@ -98,9 +114,7 @@ def _next(market: Market, traits: Block, graph: Graph, day: int) -> tuple[Follow
     followed = pick_followed(market, traits, graph, user, day, rng)
     second = seconds_of(rng, len(user))
     key, first = np.unique(user * BLOCK + followed, return_index=True)
-    first = np.sort(
-        first[~graph.follows(key // BLOCK, key % BLOCK) & (key // BLOCK != key % BLOCK)]
-    )
+    first = np.sort(first[~graph.out_of_question(key // BLOCK, key % BLOCK)])
     user, followed, second = user[first], followed[first], second[first]
     n = len(user)
     rng = market.rng(15, traits.first, day)
@@ -114,12 +128,18 @@ def _next(market: Market, traits: Block, graph: Graph, day: int) -> tuple[Follow
         np.concatenate([np.full(n, day), graph.made_on[gone]]),
         np.concatenate([np.zeros(n, bool), np.ones(len(gone), bool)]),
     )
+    h = hidden_of(market, traits, day)
+    h = h.take(h.kind == USER)
     key = np.concatenate([graph.key[~undone], user * BLOCK + followed])
     order = np.argsort(key, kind="stable")
     return rows, Graph(
         key[order],
         np.concatenate([graph.made_on[~undone], np.full(n, day)])[order],
         np.concatenate([graph.number[~undone], np.arange(n)])[order],
+        np.union1d(
+            graph.blocked,
+            np.concatenate([h.user * BLOCK + h.target, h.target * BLOCK + h.user]),
+        ),
     )
 
 
@@ -136,22 +156,22 @@ def pick_followed(
     far = (second * traits.n).astype(np.int64)
     picked = np.where((kind >= 1 - STRAY) | (upto[:, -1] == 0), far, picked)
     back = graph.unreturned()
-    start, end = np.searchsorted(back, users * BLOCK), np.searchsorted(back, (users + 1) * BLOCK)
+    start, end = _span(back, users)
     rows = np.flatnonzero((kind < BACK) & (end > start))
-    picked[rows] = back[_among(start[rows], end[rows], second[rows])] % BLOCK
+    picked[rows] = back[_pick(start[rows], end[rows], second[rows])] % BLOCK
     rows = np.flatnonzero((kind >= BACK) & (kind < BACK + OF_FRIENDS))
     start, end = graph.followed_by(users[rows])
     rows, start, end = (of[end > start] for of in (rows, start, end))
-    friend = graph.key[_among(start, end, second[rows])] % BLOCK
+    friend = graph.key[_pick(start, end, second[rows])] % BLOCK
     start, end = graph.followed_by(friend)
     rows, start, end = (of[end > start] for of in (rows, start, end))
-    theirs = graph.key[_among(start, end, rng.random(n)[rows])] % BLOCK
-    new = (theirs != users[rows]) & ~graph.follows(users[rows], theirs)
+    theirs = graph.key[_pick(start, end, rng.random(n)[rows])] % BLOCK
+    new = ~graph.out_of_question(users[rows], theirs)
     picked[rows[new]] = theirs[new]
     return picked
 
 
-def _among(start: Ints, end: Ints, chance: Floats) -> Ints:
+def _pick(start: Ints, end: Ints, chance: Floats) -> Ints:
     """A place in each range, where a number from 0 to 1 points."""
     return start + (chance * (end - start)).astype(np.int64)
 
@@ -168,8 +188,8 @@ def alike(
     )
     there = people < traits.n
     people = np.where(there, people, users[:, None])
-    there &= (people != users[:, None]) & (traits.signed_up[people] < day)
-    there &= ~graph.follows(users[:, None], people)
+    there &= traits.signed_up[people] < day
+    there &= ~graph.out_of_question(users[:, None], people)
     unit = _directions(market, traits.first)
     cosine = np.einsum("npc,nc->np", unit[people], unit[users])
     weight = np.exp(ALIKE * cosine + HEARD * traits.voice[people])

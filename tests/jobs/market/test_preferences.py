@@ -14,11 +14,12 @@ from contracts.surfaces import SURFACES
 from jobs.market import events
 from jobs.market.catalogue import NEVER, Items
 from jobs.market.files import simulate
+from jobs.market.outcomes import chosen
 from jobs.market.preferences import PREFERENCES, preferences_of
+from jobs.market.shown import impressions_of
 from jobs.market.social import follows_of, graph_of
 from jobs.market.staples import Staples
-from jobs.market.traits import COMMUNITY, Market, block
-from tests.jobs.market.chosen import chosen
+from jobs.market.traits import BLOCK, COMMUNITY, VERBS, Market, block
 
 MARKET, DAY = Market(2000, date(2025, 1, 1), 300, 5), 150
 
@@ -31,6 +32,12 @@ def ranked(surface: str) -> dict[int, dict[str, float]]:
         for user, thing, expected in zip(part.user, part.thing, part.expected, strict=True):
             lists.setdefault(int(user), {})[names[thing]] = float(expected)
     return lists
+
+
+def goals(day: int, surface: str) -> list[tuple[int, str]]:
+    """Pairs of user and what the user chose after a day."""
+    user, name = chosen(MARKET, block(MARKET, 0), day, surface)
+    return list(zip(user.tolist(), name.to_pylist(), strict=True))
 
 
 def ndcg(lists: dict[int, list[str]], relevant: dict[int, set[str]]) -> float:
@@ -56,8 +63,7 @@ def test_what_is_expected_is_what_is_then_chosen_and_ranks_better_than_popularit
     surface: str,
 ) -> None:
     lists = ranked(surface)
-    goals = chosen(MARKET, block(MARKET, 0), DAY, surface)
-    listed = [(u, x) for u, x in goals if x in lists.get(u, {})]
+    listed = [(u, x) for u, x in goals(DAY, surface) if x in lists.get(u, {})]
     expected = sum(sum(of.values()) for of in lists.values())
     # Goals of one user come together (whoever is awake does more), so the spread is more than
     # that of a Poisson number.
@@ -70,8 +76,8 @@ def test_what_is_expected_is_what_is_then_chosen_and_ranks_better_than_popularit
     relevant: dict[int, set[str]] = {}
     for u, x in listed:
         relevant.setdefault(u, set()).add(x)
-    popular = [x for x, _ in Counter(x for _, x in chosen(MARKET, block(MARKET, 0), DAY - 30,
-               surface)).most_common(10)]  # fmt: skip
+    before = Counter(x for _, x in goals(DAY - 30, surface))
+    popular = [x for x, _ in before.most_common(10)]
     best = ndcg({u: list(of) for u, of in lists.items()}, relevant)
     assert best > 1.5 * ndcg(dict.fromkeys(relevant, popular), relevant)
     assert best > 0.2
@@ -153,5 +159,37 @@ def test_preferences_are_written_for_the_days_of_the_truth(tmp_path: Path) -> No
     of_first = table.slice(0, 1).to_pylist()[0]
     assert len(of_first["item_ids"]) == len(of_first["values"]) == 200
     assert of_first["values"] == sorted(of_first["values"], reverse=True)
+    outcomes = pq.read_table(tmp_path / "truth/outcomes/as_of=2025-03-03/products.parquet")
+    assert outcomes.column_names == ["user_id", "item_id"]
+    assert outcomes.num_rows > 20
     users = pq.read_table(tmp_path / "truth/as_of=2025-03-03.parquet")["user_id"].to_pylist()
     assert table["user_id"].to_pylist() == users
+
+
+def test_what_stands_higher_up_is_clicked_more_and_each_click_is_of_what_was_shown() -> None:
+    users, shown, clicked = block(MARKET, 0), np.zeros(3), np.zeros(3)
+    for day in range(DAY, DAY + 30):
+        s = impressions_of(MARKET, users, day)
+        e = events.engagements_of(MARKET, users, day)
+        e = e.take(e.verb == VERBS.index("click"))
+        clicks = set(zip(e.user, e.second, e.kind, e.target, e.target_day, strict=True))
+        pairs = list(zip(s.user, s.second, s.kind, s.target, s.target_day, strict=True))
+        assert clicks <= set(pairs)
+        was = np.array([pair in clicks for pair in pairs])
+        shown += np.bincount(s.position, minlength=4)[1:]
+        clicked += np.bincount(s.position[was], minlength=4)[1:]
+    rate = clicked / shown
+    assert rate[0] > 1.3 * rate[1] > 1.5 * rate[2]
+    assert 0.1 < clicked.sum() / shown.sum() < 0.2  # one of three, in half of the lists
+
+
+def test_who_blocks_somebody_does_not_follow_them_later_and_is_not_followed() -> None:
+    users = block(MARKET, 0)
+    blocked = graph_of(MARKET, users, DAY).blocked
+    assert len(blocked) > 200
+    pairs = set(blocked.tolist())
+    for day in range(DAY + 1, DAY + 40):
+        f = follows_of(MARKET, users, day)
+        new = f.take(~f.undone)
+        assert not pairs & set((new.user * BLOCK + new.followed).tolist())
+        pairs |= set(graph_of(MARKET, users, day).blocked.tolist())
