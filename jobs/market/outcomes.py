@@ -48,13 +48,17 @@ def _on(market: Market, traits: Block, as_of: int, day: int, surface: str) -> tu
 
 def write_outcomes(market: Market, day: int, folder: Path) -> None:
     """Write `outcomes/as_of=DAY/SURFACE.parquet`: a row per goal of a user known by then."""
-    for surface in HORIZONS:
+    parts: dict[str, list[pa.Table]] = {surface: [] for surface in HORIZONS}
+    for traits in blocks(market):
+        known = (traits.signed_up < day) & ~traits.bot
+        for d in range(day, day + max(HORIZONS.values())):  # a day is dear to make twice
+            for surface, horizon in HORIZONS.items():
+                if d < day + horizon:
+                    user, name = _on(market, traits, day, d, surface)
+                    number = join("u", user[known[user]] + traits.first)
+                    name = name.filter(pa.array(known[user]))
+                    parts[surface].append(pa.table({"user_id": number, "item_id": name}))
+    for surface, tables in parts.items():
         path = folder / f"outcomes/as_of={market.day(day).isoformat()}/{surface}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        parts = []
-        for traits in blocks(market):
-            user, name = chosen(market, traits, day, surface)
-            known = (traits.signed_up[user] < day) & ~traits.bot[user]
-            number = join("u", user[known] + traits.first)
-            parts.append(pa.table({"user_id": number, "item_id": name.filter(pa.array(known))}))
-        pq.write_table(pa.concat_tables(parts), path)
+        pq.write_table(pa.concat_tables(tables), path)
