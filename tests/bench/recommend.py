@@ -49,7 +49,7 @@ def measure(of: RecommendSet, home: BenchHome, o: argparse.Namespace) -> list[di
     """The lines of a set."""
     cuts = tuple(o.cuts) or of.cuts
     last = max(cuts) + timedelta(days=max(of.surface(s).horizon_days for s in of.surfaces))
-    home.night(last + timedelta(days=SETTLE_DAYS), None)
+    home.land(last + timedelta(days=SETTLE_DAYS), None)
     lines = []
     for repeats in chosen_repeats(of, o.repeats):
         by_surface: dict[str, list[tuple[date, Measured]]] = {name: [] for name in of.surfaces}

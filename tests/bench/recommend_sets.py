@@ -1,6 +1,6 @@
 """Data sets of `make bench-recommend`: their raw logs, mappings and cuts, and homes that hold them.
 
-A set's home is landed and cleaned once, by a night after the last window; lists of each cut come
+A set's home is landed and cleaned once, by a backfill after the last window; lists of each cut come
 from a backfill, which sees what was known before it and nothing else.
 """
 
@@ -175,9 +175,9 @@ class BenchHome:
     def home(self) -> Path:
         return self.folder / "home"
 
-    def night(self, after: date, repeats: bool | None) -> None:
-        """Land and clean everything, by a night on which nothing is trained."""
-        self.run("run", "--no-train", "--as-of", str(after), repeats=repeats)
+    def land(self, after: date, repeats: bool | None) -> None:
+        """Land and clean everything that happened before a day."""
+        self.run("backfill", "--start", str(after), "--end", str(after), repeats=repeats)
 
     def lists(self, cut: date, repeats: bool | None, ranking: Mapping[str, Any]) -> None:
         """Recommend as of a cut."""
@@ -195,7 +195,7 @@ class BenchHome:
             "PYTHONPATH": str(REPOSITORY),
         }
         others = {k: v for k, v in os.environ.items() if not k.startswith("NIGHTJAR_")}
-        log = self.folder / f"{words[0]}.log"
+        log = self.folder / f"{'lists' if 'recommendations' in words else 'landing'}.log"
         with log.open("wb") as output:
             done = subprocess.run(
                 [sys.executable, "-c", _MAIN, *words, "--source", str(self.mapping), "--raw",
