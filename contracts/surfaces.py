@@ -33,6 +33,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "together": ("item", "ad", "post"),
     "factors": TARGETS,
     "ease": ("item", "ad"),
+    "similar_users": ("item", "ad", "post"),
     "two_tower": ("item", "ad", "post"),
     "followed_authors": ("post",),
     "interests": ("item", "ad", "post"),
@@ -43,10 +44,11 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 """Sources of candidates, and of what kinds of targets each can give some. Popular, over all users
 and in their own country or favourite category; new and unseen; what the user had before and is due;
-what goes together with what the user had; what a matrix factorisation, a linear item-to-item model
-and a two-tower network retrieve; posts by authors whom the user follows; of the categories that
-interest the user; users who follow the user, whom those follow whom the user follows, whom random
-walks from the user reach, and who like the same things."""
+what goes together with what the user had; what a matrix factorisation and a linear item-to-item
+model retrieve; what similar users did lately; what a two-tower network retrieves; posts by authors
+whom the user follows; of the categories that interest the user; users who follow the user, whom
+those follow whom the user follows, whom random walks from the user reach, and who like the same
+things."""
 
 FILTERS = (
     "owned",
@@ -221,7 +223,8 @@ SURFACES: tuple[Surface, ...] = (
         ),
         needs=(("orders", "reviews"),),
         sources=(
-            *_POPULAR, "own", "together", "interests", "factors", "ease", "two_tower", "new",
+            *_POPULAR, "own", "together", "interests", "factors", "ease",
+            "similar_users", "two_tower", "new",
         ),
         signals={"order": 8, "review": 8, "share": 3, "like": 2, "click": 1, "view": 1},
         owned_by=("order", "review"),
@@ -251,7 +254,8 @@ SURFACES: tuple[Surface, ...] = (
         ),
         needs=(("posts",), ("engagements",)),
         sources=(
-            *_POPULAR, "followed_authors", "interests", "together", "factors", "two_tower", "new",
+            *_POPULAR, "followed_authors", "interests", "together", "factors",
+            "similar_users", "two_tower", "new",
         ),
         signals={"share": 5, "comment": 4, "like": 3, "click": 1, "view": 1},
         owned_by=("view", "like", "comment", "share", "click"),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from contracts.errors import ContractError
 from models.ranking.samples import Sample
 
-ROUNDS = (10, 20, 30, 45)
+ROUNDS = (10, 20, 40, 70)
 """Numbers of trees that are tried on the newest past day."""
 PARAMETERS = {
     "objective": "lambdarank",

@@ -30,6 +30,7 @@ from models.ranking.factorisation import fit_factors
 from models.ranking.histories import USER_COLUMNS, Histories, joined, read_items, to_histories
 from models.ranking.linear_items import fit_ease
 from models.ranking.retrieval import ENTRIES, Candidates, LeftOut, RetrievalModel, SurfaceDay
+from models.ranking.similar_users import fit_similar_users
 from models.ranking.user_rows import UserRows
 
 _LOG = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ COLUMNS = ("fold", *USER_COLUMNS, "item_ids", *ENTRIES)
 FITS: Mapping[str, Callable[[SurfaceDay], RetrievalModel]] = {
     "factors": fit_factors,
     "ease": fit_ease,
+    "similar_users": fit_similar_users,
 }
 """Source to what fits its model."""
 

@@ -151,7 +151,7 @@ def test_more_items_than_the_linear_model_takes_leave_it_out(tmp_path: Path) -> 
     rows, report = retrieved(
         tmp_path, paths, items(), config=replace(CONFIG, max_ease_items=N_ITEMS - 1)
     )
-    assert {row["source"] for row in rows} == {"factors"}
+    assert {row["source"] for row in rows} == {"factors", "similar_users"}
     assert report["days"][0]["left_out"]["products"] == {
         "ease": "30 items are more than ranking.max_ease_items (29)"
     }
