@@ -214,7 +214,7 @@ REC_CANDIDATES = Table(
 REC_RETRIEVED = Table(
     name="rec_retrieved",
     doc="What models retrieve for each user as of a midnight, by source: matrix factorisation, "
-    "linear item-to-item models and two-tower networks.",
+    "linear item-to-item models, what similar users did lately, and two-tower networks.",
     grain=REC_CANDIDATES.grain,
     day="as_of",
     partition=("as_of",),
