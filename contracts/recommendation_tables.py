@@ -324,6 +324,12 @@ RECOMMENDATIONS = Table(
             erased=VALUE,
         ),
         Column(
+            "because_title",
+            "string",
+            "The title of what explains it, where that is an item of the surface that has one.",
+            nullable=True,
+        ),
+        Column(
             "propensity",
             "float",
             "Probability with which the policy shows it at this place.",

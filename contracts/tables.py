@@ -278,6 +278,7 @@ RELEASED: tuple[ReleasedTable, ...] = (
     ),
     ReleasedTable(USER_FEATURES),
     ReleasedTable(ITEM_FEATURES),
+    ReleasedTable(REC_ITEMS),
     ReleasedTable(LABELS),
     ReleasedTable(SCOREBOARD),
     ReleasedTable(REC_OUTCOMES),

@@ -16,7 +16,8 @@ from flows.cli.terminal import Format, HomeOption, out
 from flows.release.recommended import UserList, user_lists, widths
 from flows.settings import NightjarSettings, read_settings
 
-_COLUMNS = ("position", "item", "title", "value", "probabilities", "sources", "because")
+_COLUMNS = ("position", "item", "title", "value", "probabilities", "sources", "because",
+            "because_title")  # fmt: skip
 
 
 def recommend(
@@ -68,6 +69,7 @@ def _rows(of: UserList) -> list[tuple[object, ...]]:
             " ".join(f"{event} {p:.3g}" for event, p in place.probabilities.items()),
             place.sources.replace(",", " "),
             place.because,
+            place.because_title,
         )
         for place in of.places
     ]
@@ -80,8 +82,9 @@ def _print_list(of: UserList) -> None:
         + "".join(f", {n:,} {name.replace('_', ' ')}" for name, n in of.left_out.items())
         + (f"; shorter than asked: {of.shortfall}" if of.shortfall else "")
     )
-    rows = _rows(of)
-    shown = [i for i in range(len(_COLUMNS)) if any(row[i] not in (None, "") for row in rows)]
+    # A title says more than an id, and both are more than a line has room for.
+    rows = [(*row[:-2], row[-1] or row[-2]) for row in _rows(of)]
+    shown = [i for i in range(len(_COLUMNS) - 1) if any(row[i] not in (None, "") for row in rows)]
     names = [_COLUMNS[i] for i in shown]
     render.rows(names, [[row[i] for i in shown] for row in rows], "table", out)
     out.print()

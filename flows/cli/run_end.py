@@ -40,6 +40,7 @@ def demo(
   the night's page   {page}
   SQL                nightjar sql "SELECT * FROM {NEWEST} ORDER BY score_purchase_7d DESC LIMIT 10"
                      nightjar tables; nightjar describe user_scores
+  what to show whom  nightjar recommend; nightjar recommend USER
   any SQL tool       {home.analysts_file} (DuckDB)
   MLflow, Prefect    nightjar up
 [bold]what to try next[/bold]
@@ -92,6 +93,12 @@ def parts(out: Console, done: Mapping[str, Any]) -> None:
         "how well it predicts[/bold] (test days, touched once; the page has intervals)[bold]",
         done["task_names"][:-1],
         [row[:-1] for row in done["task_rows"]],
+    )
+    _part(
+        out,
+        "what is shown to them[/bold] (the newest past day, which the order was chosen on)[bold]",
+        done["list_names"],
+        done["list_rows"],
     )
     _part(out, "tasks that are off", ("task", "why"), list(done["switched_off"].items()))
     _part(out, "a few scored users", names, sampled)

@@ -31,6 +31,7 @@ class Place:
     """Event to its probability; without those that the surface does not predict."""
     sources: str
     because: str | None
+    because_title: str | None
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def _user_list(of_list: Mapping[str, Any], places: Sequence[Mapping[str, Any]]) 
                 {e: row[f"p_{e}"] for e in RANKER_EVENTS if row[f"p_{e}"] is not None},
                 row["sources"],
                 row["because"],
+                row["because_title"],
             )
             for row in places
         ),

@@ -22,6 +22,7 @@ from flows.release.releases import Release
 from flows.report import summary
 from flows.report.charts import drifts, scoreboard
 from flows.report.cost import STEPS, Cost, usual_seconds
+from flows.report.lists import LIST_NAMES, list_outcome_rows, list_rows
 from flows.report.model_card import what_scores
 from flows.report.outcome import of_night
 from flows.report.rendering import interval, number, render, seconds, shares, stage_rows
@@ -40,6 +41,7 @@ TASK_NAMES = (
 SECTIONS = (
     ("look", "What to look at"),
     ("tasks", "How well it predicts"),
+    ("recommendations", "Recommendations"),
     ("scoreboard", "Scoreboard"),
     ("changes", "What changed for analysts"),
     ("data", "What was read"),
@@ -193,6 +195,9 @@ class NightReport:
     def contents(self) -> list[tuple[str, str]]:
         """Anchor and title of each section that the page has, in order."""
         has = {
+            "recommendations": self.list_rows
+            or self.list_outcome_rows
+            or self.sections.surfaces_off,
             "scoreboard": self.scoreboard_rows,
             "dropped": self.reasons,
             "late": self.late_rows,
@@ -245,17 +250,16 @@ class NightReport:
         ]
 
     @property
+    def list_names(self) -> tuple[str, ...]:
+        return LIST_NAMES
+
+    @property
     def list_rows(self) -> list[tuple[str, ...]]:
-        return [
-            (surface, *(f"{n:,}" for n in numbers)) for surface, *numbers in self.sections.lists
-        ]
+        return list_rows(self.sections.lists, self.sections.rankers)
 
     @property
     def list_outcome_rows(self) -> list[tuple[str, ...]]:
-        return [
-            (surface, str(day), f"{n:,}", *(f"{figure:.3f}" for figure in figures))
-            for surface, day, n, *figures in self.sections.list_outcomes
-        ]
+        return list_outcome_rows(self.sections.list_outcomes)
 
     @property
     def drift_rows(self) -> list[tuple[str, ...]]:

@@ -16,6 +16,7 @@ from contracts.tasks import TASKS
 from flows.engine.home_state import HomeState
 from flows.engine.run_context import RunContext
 from flows.lake.lake import Lake
+from flows.learning import ranking
 from flows.monitor.quarantine import TREND_DAYS
 from flows.release.changes import Changes, changes
 from flows.release.diff import Comparison, compare
@@ -48,6 +49,8 @@ class ReportSections:
     """What is to be known of the model: name and text."""
     lists: Rows = ()
     """Surface, users with a list as of the night, items on all lists, and lists that are short."""
+    rankers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Surface to the report of what orders its lists."""
     list_outcomes: Rows = ()
     """Surface, newest day whose outcome is known, users, nDCG@10 of the released lists, of decayed
     popularity and of the user's own; hits, coverage and concentration of the lists."""
@@ -78,6 +81,7 @@ def report_sections(
         drifted=_drifted(lake, state.receipts, before, release) if before is not None else (),
         card=model_card(context, trained, model_id),
         lists=_lists(database, context.as_of),
+        rankers=_rankers(state.receipts, context.as_of),
         list_outcomes=list_outcomes(database),
         surfaces_off=context.surfaces_off,
     )
@@ -125,6 +129,11 @@ def _lists(database: Path, as_of: date) -> Rows:
         "SELECT surface, count(*), sum(len(item_ids))::BIGINT, count(shortfall) "
         f"FROM {REC_LISTS.name} WHERE as_of = DATE '{as_of}' GROUP BY surface ORDER BY surface",
     )[1]
+
+
+def _rankers(receipts: Receipts, as_of: date) -> Mapping[str, Mapping[str, Any]]:
+    receipt = receipts.get(ranking.STAGE, as_of)
+    return {} if receipt is None else receipt.outputs["surfaces"]
 
 
 def list_outcomes(database: Path) -> Rows:

@@ -256,6 +256,8 @@ def report(
             "task_names": page.task_names,
             "task_rows": page.task_rows,
             "switched_off": dict(page.switched_off),
+            "list_names": page.list_names,
+            "list_rows": page.list_rows,
             "sample": page.sample,
         }
         with after_publication("its page in Prefect"):

@@ -56,7 +56,10 @@ def exploded(lists: pa.Table, titles: pa.Table, release_id: str) -> pa.Table:
     places = np.arange(len(at)) - starts[at]
     items = pc.list_flatten(lists["item_ids"])
     because = pc.list_flatten(lists["because"])
-    title = titles["title"].take(pc.index_in(items, value_set=titles["item_id"]))
+    title, because_title = (
+        titles["title"].take(pc.index_in(of, value_set=titles["item_id"]))
+        for of in (items, because)
+    )
     columns = {
         **{name: lists[name].take(parents) for name in _OF_LISTS},
         "position": pa.array(places + 1, pa.int32()),
@@ -66,6 +69,7 @@ def exploded(lists: pa.Table, titles: pa.Table, release_id: str) -> pa.Table:
         **{f"p_{e}": _of_each(lists[f"p_{e}"], at, places) for e in RANKER_EVENTS},
         "sources": pc.list_flatten(lists["sources"]),
         "because": pc.if_else(pc.equal(because, ""), pa.scalar(None, pa.string()), because),
+        "because_title": because_title,
         "propensity": pc.list_flatten(lists["propensities"]),
         "release_id": pa.repeat(release_id, len(at)),
     }

@@ -56,7 +56,8 @@ def database(tmp_path: Path) -> Path:
         ],
         RECOMMENDATIONS: [
             {"user_key": ANN, "position": 1, "item_id": "hat", "title": "A hat", "value": 0.5,
-             "p_order": 0.25, "because": "scarf"},
+             "p_order": 0.25, "because": "scarf",
+             "because_title": "A scarf"},
             {"user_key": ANN, "position": 2, "item_id": "mug", "value": 0.25},
             {"user_key": BOB, "position": 1, "item_id": "hat", "title": "A hat", "value": 0.125},
             {"user_key": ANN, "as_of": YESTERDAY, "position": 1, "item_id": "old"},
@@ -69,6 +70,7 @@ def database(tmp_path: Path) -> Path:
             {"item_id": "gone", "available": False},
         ],
     }  # fmt: skip
+    assert set(tables) <= set(RELEASED_TABLES)
     files: dict[Table, list[str]] = {table: [] for table in RELEASED_TABLES}
     for table, rows in tables.items():
         pq.write_table(rows_of(table, rows), tmp_path / f"{table.name}.parquet")
@@ -80,8 +82,8 @@ def database(tmp_path: Path) -> Path:
 
 def test_a_user_has_the_newest_lists_with_reasons_and_what_was_left_out(database: Path) -> None:
     places = (
-        Place(1, "hat", "A hat", 0.5, {"order": 0.25}, "together", "scarf"),
-        Place(2, "mug", None, 0.25, {}, "together", None),
+        Place(1, "hat", "A hat", 0.5, {"order": 0.25}, "together", "scarf", "A scarf"),
+        Place(2, "mug", None, 0.25, {}, "together", None, None),
     )
     expected = UserList("products", places, 2, 5, {"owned": 3}, None)
     assert user_lists(database, ANN) == (expected,)
@@ -118,12 +120,13 @@ def test_the_command_prints_a_users_lists(database: Path) -> None:
     home = ["--home", str(database.parent)]
     result = CliRunner().invoke(app, ["recommend", ANN, "--format", "csv", *home])
     assert result.stdout.splitlines() == [
-        "surface,position,item,title,value,probabilities,sources,because",
-        "products,1,hat,A hat,0.5,order 0.25,together,scarf",
-        "products,2,mug,,0.25,,together,",
+        "surface,position,item,title,value,probabilities,sources,because,because_title",
+        "products,1,hat,A hat,0.5,order 0.25,together,scarf,A scarf",
+        "products,2,mug,,0.25,,together,,",
     ]
     told = CliRunner().invoke(app, ["recommend", ANN, *home]).stdout
     assert told.splitlines()[0] == "products: 2 items of 5 candidates, 3 owned"
+    assert "A scarf" in told
     nobody = CliRunner().invoke(app, ["recommend", "c" * 32, *home])
     assert str(nobody.exception) == (
         "the current release recommends nothing to that user; "
