@@ -21,6 +21,7 @@ from contracts.tables import EXAMPLES, USER_SCORES
 from contracts.tile_tables import USER_ITEM_DAYS
 from flows.engine.run import Run
 from flows.lake import maintenance, named_people
+from flows.lake.lake import MAIN
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases, branch_of, now, repair
 from flows.retention import erasure, personal_rows
@@ -105,7 +106,7 @@ def test_what_the_person_wrote_leaves_the_lists_of_others(
     monkeypatch.setattr(erasure, "TABLES", (REC_ITEMS, REC_LISTS, *erasure.TABLES))
     folder = Path(night.lake.staging("20250309T040000", "x"))
 
-    def commit(table: Table, rows: list[dict[str, Any]]) -> None:
+    def commit(table: Table, rows: list[dict[str, Any]], branch: str = MAIN) -> int:
         """Rows of posts; of what they do not say, zero, empty or null."""
         usual = {
             c.name: None if c.nullable else [] if c.column_type.is_array else 0
@@ -116,19 +117,28 @@ def test_what_the_person_wrote_leaves_the_lists_of_others(
         path = folder / f"{table.name}.parquet"
         made = pa.Table.from_pylist([usual | row for row in rows], arrow_schema(table))
         pq.write_table(made, path)
-        night.lake.commit(table, {D1: WrittenDay(D1, len(rows), "", (str(path),))})
+        day = {D1: WrittenDay(D1, len(rows), "", (str(path),))}
+        return night.lake.commit(table, day, branch=branch)
 
     commit(REC_ITEMS, [
         {"item_id": "theirs", "author_key": KEY, "available": True},
         {"item_id": "other", "author_key": OTHER, "available": True},
     ])  # fmt: skip
     listed = {"item_ids": ["theirs", "other"], "values": [2.0, 1.0], "because": ["", KEY]}
-    commit(REC_LISTS, [{"user_key": OTHER, **listed}, {"user_key": KEY, **listed}])
+    lists = [{"user_key": OTHER, **listed}, {"user_key": KEY, **listed}]
+    night.lake.branch(REC_LISTS, branch_of("three"))
+    snapshot = commit(REC_LISTS, lists, branch_of("three"))
+    releases = Releases(night.engine)
+    snapshots = {REC_LISTS.name: snapshot}
+    releases.publish(Release("three", D2, "model-two", "f", snapshots, "run", now()))
+    repair(releases, night.lake, registry, night.settings.home_folder.analysts_file)  # type: ignore[arg-type]
 
     erased = erasure.erase_person(night, KEY, None)
 
     def rows(table: Table, *names: str) -> list[dict[str, Any]]:
-        (file,) = night.lake.files(table)
+        current = releases.current()
+        assert current is not None
+        (file,) = night.lake.files(table, snapshot=current.snapshots.get(table.name))
         return pq.read_table(file.path, columns=list(names), partitioning=None).to_pylist()
 
     assert rows(REC_ITEMS, "item_id") == [{"item_id": "other"}]
