@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from contracts.ranking_config import RankingConfig
 from contracts.specs import RankDay, RankInputs
-from contracts.surfaces import Surface
+from contracts.surfaces import Surface, ranker_days
 from models.ranking.catalogue import read_catalogue
 from models.ranking.happened import happened_since
 from models.ranking.hidden_edges import hidden_edges
@@ -58,18 +58,19 @@ class PastDays:
 
 def past_days(surface: Surface, day: RankDay, config: RankingConfig) -> PastDays:
     """What then happened as of past days; where that is too little, hidden edges."""
-    samples = _timed(surface, day, config)
+    past = days_of(surface, day.inputs.as_of, day.past, config)
+    samples = _timed(surface, day, past, config)
     # The newest day chooses; of the others there must be enough to learn from.
     if len(samples) > 1 and _enough(samples[-1], config) and _n_users(samples[:-1]):
-        return _by_day(samples, day)
+        return _by_day(samples, past)
     alone = [sample for sample in samples if _enough(sample, config)]
     if alone:
-        return _by_user(alone[-1], (day.past[samples.index(alone[-1])].as_of,), is_timed=True)
+        return _by_user(alone[-1], (past[samples.index(alone[-1])].as_of,), is_timed=True)
     hidden = _hidden(surface, day.inputs, config)
     if len(hidden):
         return _by_user(hidden, (day.inputs.as_of,), is_timed=False)
     if len(samples) > 1:
-        return _by_day(samples, day)
+        return _by_day(samples, past)
     return _by_user(samples[-1] if samples else hidden, (), is_timed=True)
 
 
@@ -81,12 +82,23 @@ def _n_users(samples: Sequence[Sample]) -> int:
     return sum(int((sample.n_relevant > 0).sum()) for sample in samples)
 
 
-def _timed(surface: Surface, day: RankDay, config: RankingConfig) -> list[Sample]:
+def days_of(
+    surface: Surface, as_of: date, past: Sequence[RankInputs], config: RankingConfig
+) -> tuple[RankInputs, ...]:
+    """The past days that are the surface's own, in their order: what happened within its horizon of
+    each is known. Days that only another surface learns from may be too near for that."""
+    own = ranker_days((surface,), config.learn_days, as_of, date.min)
+    return tuple(inputs for inputs in past if inputs.as_of in own)
+
+
+def _timed(
+    surface: Surface, day: RankDay, past: Sequence[RankInputs], config: RankingConfig
+) -> list[Sample]:
     samples = []
-    for i, inputs in enumerate(day.past):
+    for i, inputs in enumerate(past):
         catalogue = read_catalogue(inputs, surface)
         happened = happened_since(day.interactions, surface, inputs.as_of, catalogue.ids)
-        if i == len(day.past) - 1:
+        if i == len(past) - 1:
             wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=OTHER_USERS)
         else:
             n = min(len(pc.unique(happened.users)), config.max_learn_users)
@@ -107,9 +119,9 @@ def _hidden(surface: Surface, inputs: RankInputs, config: RankingConfig) -> Samp
     return read_sample(inputs, surface, hidden, catalogue, wanted, fold=1)
 
 
-def _by_day(samples: Sequence[Sample], day: RankDay) -> PastDays:
+def _by_day(samples: Sequence[Sample], past: Sequence[RankInputs]) -> PastDays:
     learn = joined([_to_learn_from(sample) for sample in samples[:-1]])
-    days = tuple(inputs.as_of for inputs in day.past)
+    days = tuple(inputs.as_of for inputs in past)
     return PastDays(learn, _judged(samples[-1]), samples[-1], days, is_timed=True)
 
 
