@@ -260,8 +260,6 @@ class RankDay:
     interactions: tuple[str, ...]
     """Files of `interactions` that landed before the day and may hold what happened from the first
     of the past days on."""
-    model: str | None
-    """Folder of the artifact whose trunk describes users; None: there is none."""
     champion: str | None
     """Folder of the ranker of the current release; None: there is none."""
     folder: str

@@ -19,12 +19,12 @@ from contracts.recommendation_tables import (
 )
 from contracts.spec_json import to_plain
 from contracts.table import Table
-from contracts.tables import NO_MODEL, USER_FEATURES
+from contracts.tables import USER_FEATURES
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import table_shape
 from flows.engine.run_days import RunDays
 from flows.release.releases import Releases
-from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
+from flows.state.receipts import WITHDRAWN, Fingerprint
 
 STAGE = "rank"
 AS_OF_A_DAY: tuple[Table, ...] = (
@@ -55,7 +55,8 @@ def interaction_days(days: RunDays, day: date) -> tuple[date, date]:
 
 
 def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerprint:
-    """Of the lists of one day, whose candidates or model may not be there yet."""
+    """Of the lists of one day, whose candidates may not be there yet, and on which `model_id` has
+    no influence."""
     context, fingerprints = days.context, days.state.fingerprints
     inputs = [
         fingerprints.outputs(stage, stage).hash(start, end, None)
@@ -66,28 +67,8 @@ def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerpr
     return Fingerprint(
         code_fingerprint(("models.ranking.rank",)) + table_shape((REC_LISTS,)),
         hash_of([to_plain(context.surfaces), config]),
-        hash_of(
-            [
-                inputs,
-                [str(past) for past in days.ranker_days(day)],
-                model_of_users(days.state.receipts, model_id, day),
-                champion(days, day),
-            ]
-        ),
+        hash_of([inputs, [str(past) for past in days.ranker_days(day)], champion(days, day)]),
     )
-
-
-def model_of_users(receipts: Receipts, model_id: str | None, day: date) -> str | None:
-    """The model that may describe users as of a day; None if it saw anything from after the day, or
-    there is none: lists of a past day, made today, must not know what then happened."""
-    if model_id is None or model_id == NO_MODEL:
-        return None
-    trained = [
-        night
-        for night in receipts.days("train")
-        if (receipt := receipts.get("train", night)) and receipt.outputs["model_id"] == model_id
-    ]
-    return model_id if trained and min(trained) <= day else None
 
 
 def champion(days: RunDays, day: date) -> str | None:

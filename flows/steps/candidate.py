@@ -192,11 +192,12 @@ def commit(lake: Lake, update: TableUpdate, result: WriteResult) -> dict[date, d
     """Put what was written on the release's branch. What the receipt of each day is to keep."""
     branch = branch_of(update.release_id)
     lake.branch(update.released.table, branch)
-    snapshot = lake.commit(
-        update.released.table,
-        {day: WrittenDay(day, files.rows, "", files.paths) for day, files in result.days.items()},
-        branch=branch,
-    )
+    # Nothing in a file without rows says of which day it is.
+    written = {
+        day: WrittenDay(day, files.rows, "", files.paths if files.rows else ())
+        for day, files in result.days.items()
+    }
+    snapshot = lake.commit(update.released.table, written, branch=branch)
     return {
         day: {
             "release_id": update.release_id,
@@ -233,7 +234,7 @@ def days_to_write(
         decision = decide(update.stage, day, fingerprint, receipt, day in update.force)
         if receipt is None or not decision.reuse:
             todo.append(day)
-        elif receipt.outputs["path"] not in in_published:
+        elif not has_day(lake, table, published, in_published, receipt.outputs):
             waiting[day] = int(receipt.outputs["snapshot"])
     together = set(waiting.values())
     if not todo and not together:
@@ -245,6 +246,21 @@ def days_to_write(
         ):
             return [], snapshot
     return sorted({*todo, *waiting}), None
+
+
+def has_day(
+    lake: Lake,
+    table: Table,
+    snapshot: int | None,
+    paths: Collection[str],
+    outputs: Mapping[str, Any],
+) -> bool:
+    """Whether a snapshot, whose files are `paths`, has what was written of a day, of which the
+    receipt keeps `outputs`. Of a day without rows there is no file: the snapshot that was committed
+    with it says so."""
+    if outputs.get("rows") == 0:
+        return snapshot is not None and lake.descends(table, snapshot, int(outputs["snapshot"]))
+    return outputs["path"] in paths
 
 
 def published_snapshots(current: Release | None) -> dict[str, int]:
@@ -313,6 +329,6 @@ def written_days(
         day: receipt.fingerprint
         for day in receipts.days(stage)
         if (receipt := receipts.get(stage, day))
-        and receipt.outputs["path"] in paths
+        and has_day(lake, released.table, snapshot, paths, receipt.outputs)
         and receipt.fingerprint.inputs != WITHDRAWN
     }

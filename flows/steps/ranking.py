@@ -20,8 +20,7 @@ from contracts.table import Table
 from contracts.tables import USER_FEATURES
 from flows.engine.model_process import run_models
 from flows.engine.run_context import RunContext
-from flows.learning.ranking import champion, interaction_days, model_of_users, ranker_name
-from flows.release.model_registry import Registry
+from flows.learning.ranking import champion, interaction_days, ranker_name
 from flows.state.receipts import Receipts
 from flows.steps.prefect_tasks import say
 from flows.steps.writers import Writer, WriteRequest, WriteResult, WrittenFiles
@@ -64,15 +63,13 @@ def rank(context: RunContext, receipts: Receipts, request: WriteRequest) -> Writ
 def _day(request: WriteRequest, day: date) -> RankDay:
     """What is asked for of a day."""
     days, fingerprint = request.run_days, request.fingerprints[day]
-    settings, home = days.context.settings, days.context.settings.home_folder
-    model_id = model_of_users(days.state.receipts, request.model_id, day)
+    home = days.context.settings.home_folder
     before = champion(days, day)
     start, end = interaction_days(days, day)
     return RankDay(
         inputs=_inputs(request, day),
         past=tuple(_inputs(request, past) for past in days.ranker_days(day)),
         interactions=tuple(f.path for f in days.state.lake.files(INTERACTIONS, start, end)),
-        model=None if model_id is None else str(Registry(settings).fetch(model_id)),
         champion=_folder(home, before) if before is not None else None,
         folder=str(home.storage.local_path(home.ranker(ranker_name(day, fingerprint)))),
         release_id=request.release_id,

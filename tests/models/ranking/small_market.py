@@ -151,7 +151,6 @@ def rank_day(folder: Path, n_files: int = 1, n_past: int = 3) -> RankDay:
         inputs=write_day(folder / "in", DAY, n_files),
         past=tuple(write_day(folder / "in", day, n_files) for day in past),
         interactions=write_purchases(folder / "in", past),
-        model=None,
         champion=None,
         folder=str(folder / "ranker"),
         release_id="r1",
