@@ -52,7 +52,10 @@ def feature_names(surface: Surface) -> tuple[str, ...]:
 
 
 def features(surface: Surface, catalogue: Catalogue, candidates: Candidates) -> Floats:
-    """(C, F): nan where something is not known, or an item is in no such list."""
+    """(C, F): nan where something is not known, or an item is in no such list.
+
+    Each feature stands in memory as one piece: they are computed, taken and asked for one by one.
+    """
     columns: dict[str, npt.NDArray[np.floating]] = _of_lists(candidates)
     users = _of_users(catalogue, candidates.histories)
     rows, items = candidates.rows, candidates.items
@@ -64,10 +67,10 @@ def features(surface: Surface, catalogue: Catalogue, candidates: Candidates) -> 
     activity = candidates.activity[rows]
     columns |= {f"user_{name}": activity[:, i] for i, name in enumerate(ACTIVITY)}
     names = feature_names(surface)
-    matrix = np.empty((len(items), len(names)), np.float32)
+    by_feature = np.empty((len(names), len(items)), np.float32)
     for i, name in enumerate(names):
-        matrix[:, i] = columns[name]
-    return matrix
+        by_feature[i] = columns[name]
+    return by_feature.T
 
 
 def _of_lists(candidates: Candidates) -> dict[str, npt.NDArray[np.floating]]:
@@ -78,9 +81,9 @@ def _of_lists(candidates: Candidates) -> dict[str, npt.NDArray[np.floating]]:
     for i, kind in enumerate(candidates.kinds):
         places = candidates.places[i]
         columns[f"place_{kind.name}"] = places
-        is_there = ~np.isnan(places)
+        is_there = candidates.is_there[i]
         n += is_there
-        fusion += np.where(is_there, 1 / (FUSION + np.where(is_there, places, 0)), 0)
+        fusion += np.nan_to_num(1 / (FUSION + places), copy=False)
         if kind.whose == OWN:
             best = np.maximum(candidates.best[i], 1e-9)[rows]
             columns[f"score_{kind.name}"] = candidates.scores[i]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from contracts.errors import ContractError
 from models.ranking.samples import Sample
+from models.ranking.small_trees import added_up, trees_of
 
 ROUNDS = (10, 20, 40, 70)
 """Numbers of trees that are tried on the newest past day."""
@@ -44,23 +45,14 @@ class Trees:
         except lgb.basic.LightGBMError as error:
             raise ContractError(f"no trees of LightGBM: {error}") from None
         self.text = text
+        self._trees = trees_of(text)
 
     def scores(
-        self, features: npt.NDArray[np.float32], first: int = 0, rounds: int = -1
+        self, features: npt.NDArray[np.float32], first: int = 0, rounds: int | None = None
     ) -> Doubles:
-        """(C,) of features (C, F): the sum of so many trees from the first on; -1: of all."""
-        if not len(features):
-            return np.zeros(0)
-        scores: Doubles = np.asarray(
-            self._booster.predict(
-                features,
-                start_iteration=first,
-                num_iteration=rounds,
-                raw_score=True,
-                num_threads=1,
-            )
-        )
-        return scores
+        """(C,) of features (C, F): the sum of so many trees from `first` on; None: of all."""
+        last = None if rounds is None else first + rounds
+        return added_up(self._trees[first:last], features)
 
     def first(self, rounds: int) -> Trees:
         """The first trees."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from contracts.errors import ContractError
+from models.ranking.adam import AdamW
 from models.ranking.samples import Sample
 
 EPOCHS = 2
@@ -25,6 +26,9 @@ EPOCHS = 2
 WIDTH = 32
 USERS_OF_STEP = 32
 RATE = 2e-3
+DECAY = 1e-2
+MAX_NORM = 1.0
+"""Of gradients."""
 CHUNK = 4096
 """Candidates that go through the network together, padded to as many: a product of another size may
 add up in another order, and the same candidate have another score in another shard."""
@@ -139,15 +143,13 @@ def fit_network(sample: Sample, n_events: int, epochs: int, seed: int) -> ItemNe
         torch.manual_seed(seed)
         network = ItemNetwork(sample.names, n_events)
         network.numbers.fit(torch.from_numpy(sample.features))
-        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-2)
+        optimizer = AdamW(network.parameters(), RATE, DECAY)
         for _ in range(epochs):
             network.train()
             for users in torch.randperm(len(sample)).split(USERS_OF_STEP):
                 loss = _loss(network, sample, np.sort(users.numpy()), n_events)
-                optimizer.zero_grad()
                 loss.backward()
-                nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-                optimizer.step()
+                optimizer.step(MAX_NORM)
     return network.eval()
 
 

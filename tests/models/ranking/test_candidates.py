@@ -21,8 +21,15 @@ from contracts.recommendation_tables import (
 )
 from contracts.specs import RankInputs
 from contracts.surfaces import Surface
+from models.ranking import candidates
 from models.ranking.block import source_bit
-from models.ranking.candidates import ACTIVITY, Candidates, list_kinds, read_candidates
+from models.ranking.candidates import (
+    ACTIVITY,
+    Candidates,
+    list_kinds,
+    numbered,
+    read_candidates,
+)
 from models.ranking.catalogue import read_catalogue
 from models.ranking.features import feature_names, features
 from models.ranking.hidden_edges import hidden_edges
@@ -168,3 +175,17 @@ def test_hidden_edges_are_what_users_have_that_fold_1_leaves_out(tmp_path: Path)
     assert hidden.users.to_pylist() == ["ann", "cat"]
     assert hidden.items.tolist() == [1, 3]
     assert hidden.events.tolist() == [1, 1], "orders"
+
+
+def test_different_pairs_are_numbered_alike_whether_each_has_a_cell_or_they_are_sorted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    keys = [rng.integers(0, 500, n) for n in (300, 0, 100)]
+    for cells in (500, 499):
+        monkeypatch.setattr(candidates, "MAX_CELLS", cells)
+        different, at = numbered(keys, 500)
+        assert different.tolist() == sorted({*np.concatenate(keys).tolist()})
+        assert [different[part].tolist() for part in at] == [key.tolist() for key in keys]
+        none, _ = numbered([], 500)
+        assert none.tolist() == []
