@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,8 @@ class DayFiles:
 
     def _flush(self) -> None:
         if self._pending and self._writer is not None:
-            self._writer.write_table(pa.Table.from_batches(self._pending, self._schema))
+            for rows in row_groups(pa.Table.from_batches(self._pending, self._schema), self._table):
+                self._writer.write_table(rows)
             self._pending.clear()
 
     def _close(self) -> None:
@@ -131,6 +133,18 @@ class DayFiles:
             ],
             schema=REPORT,
         )
+
+
+def row_groups(rows: pa.Table, table: Table) -> list[pa.Table]:
+    """Rows sorted by grain, cut where its first column changes if that has few values: who reads
+    those of one surface passes over the row groups of the others."""
+    (first,) = (column for column in table.columns if column.name == table.grain[0])
+    if not first.values or not rows.num_rows:
+        return [rows]
+    values = rows[first.name].combine_chunks()
+    changes = pc.indices_nonzero(pc.not_equal(values[1:], values[:-1])).to_pylist()
+    bounds = [0, *(change + 1 for change in changes), rows.num_rows]
+    return [rows.slice(a, b - a) for a, b in pairwise(bounds)]
 
 
 def parquet_writer(

@@ -85,8 +85,8 @@ class Block:
     """(C,): expected worth for the surface."""
     sources: npt.NDArray[np.int64]
     """(C,): sets of the sources that gave it, as bits: see `source_bit`."""
-    because: pa.StringArray
-    """(C,): what explains it; empty where nothing does."""
+    because: pa.Array
+    """(C,): texts or a dictionary of them: what explains it; empty where nothing does."""
     owned: npt.NDArray[np.bool_]
     """(C,): whether the user has it."""
     blocked: npt.NDArray[np.bool_]

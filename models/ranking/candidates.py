@@ -29,7 +29,7 @@ from models.data.arrow_schema import arrow_schema
 from models.data.label_layout import as_numpy
 from models.ranking.block import source_bit
 from models.ranking.histories import Histories, to_histories
-from models.ranking.user_rows import UserRows
+from models.ranking.user_rows import UserRows, places_in
 
 BLOCK_USERS = 512
 """Users whose candidates are in memory at a time."""
@@ -97,8 +97,8 @@ class Candidates:
     """(L, C): the score in each list; nan: it is not there."""
     best: Floats
     """(L, B): the highest score in each of the user's lists; nan: there is no such list."""
-    because: pa.StringArray
-    """(C,): the reason that the list gives in which it stands highest and that gives one; empty
+    because: pa.Array
+    """(C,): texts or a dictionary of them: the reason that the list gives in which it stands highest and that gives one; empty
     where none does."""
 
     @property
@@ -189,7 +189,7 @@ class _Entries:
     items: Ints
     places: Floats
     scores: Floats
-    because: pa.StringArray | None
+    because: pa.Array | None
 
 
 def read_candidates(
@@ -345,25 +345,26 @@ _NOTHING = _Entries(
 def _entries(rows: pa.Table, item_ids: pa.Array) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
     """Of each entry of `item_ids` of rows: its row, its item, and whether the surface has it."""
     lengths = as_numpy(pc.list_value_length(rows["item_ids"])).astype(np.int64)
-    at = pc.index_in(pc.list_flatten(rows["item_ids"]), value_set=item_ids)
+    at = places_in(pc.list_flatten(rows["item_ids"]), item_ids)
     known = as_numpy(pc.is_valid(at)).astype(bool)
     items = as_numpy(pc.fill_null(at, 0)).astype(np.int64)
     return np.repeat(np.arange(len(lengths)), lengths), items, known
 
 
-def _because(by_kind: Sequence[_Entries], at_of: Sequence[Ints], n: int) -> pa.StringArray:
+def _because(by_kind: Sequence[_Entries], at_of: Sequence[Ints], n: int) -> pa.DictionaryArray:
     """(C,): the reason of the list in which a candidate stands highest, of those with a reason."""
-    reasons, targets, places = [pa.array([""], pa.string())], [], []
+    reasons, targets, places = [pa.array([""]).dictionary_encode()], [], []
     for entries, at in zip(by_kind, at_of, strict=True):
         if entries.because is not None:
-            reasons.append(entries.because)
+            reasons.append(entries.because.dictionary_encode())
             targets.append(at)
             places.append(entries.places)
     if not targets:
-        return pa.array([""] * n, pa.string())
-    texts = pa.concat_arrays(reasons)
+        return reasons[0].take(pa.array(np.zeros(n, np.int64)))
+    texts = pa.chunked_array(reasons).unify_dictionaries().combine_chunks()
     target, place = np.concatenate(targets), np.concatenate(places)
-    given = np.flatnonzero(as_numpy(pc.not_equal(texts[1:], "")).astype(bool))
+    is_given = as_numpy(pc.not_equal(texts.dictionary, "")).astype(bool)
+    given = np.flatnonzero(is_given[as_numpy(texts.indices)[1:]])
     order = given[np.lexsort((given, place[given], target[given]))]
     first = np.ones(len(order), bool)
     first[1:] = target[order][1:] != target[order][:-1]

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS
 from models.data.arrow_schema import arrow_schema
 from models.data.label_layout import as_numpy
-from models.ranking.user_rows import UserRows
+from models.ranking.user_rows import UserRows, places_in
 
 USER_COLUMNS = ("country", "birth_year", "favourite_category")
 """Columns of `rec_histories` that say something of the user."""
@@ -91,7 +91,7 @@ def to_histories(rows: pa.Table, item_ids: pa.Array) -> Histories:
     An entry of an item that the surface does not have (a person who was erased since) is left out.
     """
     lists = _list(rows, "item_ids")
-    at = pc.index_in(lists.flatten(), value_set=item_ids)
+    at = places_in(lists.flatten(), item_ids)
     known = as_numpy(pc.is_valid(at))
     lengths = as_numpy(pc.list_value_length(lists)).astype(np.int64)
     users = np.repeat(np.arange(len(lengths)), lengths)

@@ -36,7 +36,7 @@ def list_rows(
         "values": _lists(starts, pa.array(block.values[at], pa.float32())),
         **{f"p_{event}": _probabilities(block, event, starts, at) for event in RANKER_EVENTS},
         "sources": _lists(starts, source_names(block.sources[at])),
-        "because": _lists(starts, block.because.take(pa.array(at))),
+        "because": _lists(starts, block.because.take(pa.array(at)).cast(pa.string())),
         "propensities": _lists(starts, pa.array(shown.propensities[is_shown], pa.float32())),
         **_counts(shown),
         "ranker_id": pa.repeat(ranker_id, n),

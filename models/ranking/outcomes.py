@@ -41,7 +41,7 @@ from models.ranking.metrics import (
     recall,
     share_new,
 )
-from models.ranking.user_rows import UserRows
+from models.ranking.user_rows import UserRows, places_in
 
 PUBLISHED, POPULAR, OWN = METHODS = OUTCOME_METHODS
 K, FIRST = 20, 10
@@ -206,7 +206,7 @@ def _first_places(rows: pa.Table, users: pa.Array, item_ids: pa.Array) -> tuple[
         fits, row = place < into.shape[1], np.repeat(at, lengths)
         values = lists.flatten().filter(pa.array(fits))
         if name == "item_ids":
-            values = pc.fill_null(pc.index_in(values, value_set=item_ids), NO_ITEM)
+            values = pc.fill_null(places_in(values, item_ids), NO_ITEM)
         into[row[fits], place[fits]] = as_numpy(values)
     return items, propensities
 
