@@ -98,8 +98,8 @@ class Candidates:
     best: Floats
     """(L, B): the highest score in each of the user's lists; nan: there is no such list."""
     because: pa.Array
-    """(C,): texts or a dictionary of them: the reason that the list gives in which it stands highest and that gives one; empty
-    where none does."""
+    """(C,): texts or a dictionary of them: the reason of the list in which the candidate stands
+    highest, of those that give one; empty where none does."""
 
     @property
     def rows(self) -> Ints:

@@ -2,9 +2,10 @@
 sorted by user.
 
 A table may lie in several files, by a hash of its grain, so that the rows of one user are in any of
-them. They are merged as they are read: a batch of each file is in memory at a time. Arrays of texts stay
-dictionaries, as Parquet has them: to make texts of the ids of thousands of lists, and look each up,
-takes four times as long.
+them. They are merged as they are read: a batch of each file is in memory at a time.
+
+Arrays of texts stay dictionaries, as Parquet has them: to make texts of the ids of thousands of
+lists, and look each up, takes four times as long.
 """
 
 from __future__ import annotations
