@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +60,19 @@ def catalogue_of(rows: pa.Table, as_of: date) -> Catalogue:
     return Catalogue(rows, Items.of(rows), as_of_day, _numbers(rows, as_of_day))
 
 
+def without_users(catalogue: Catalogue, n_users: npt.NDArray[np.int64]) -> Catalogue:
+    """The catalogue as if so many users (I,) of each item had not been seen: counts of users, and
+    popularity by the share of users who are left."""
+    rows = catalogue.rows
+    left = 1 - n_users / np.maximum(_floats(rows, "n_users"), 1)
+    for name in _OF_USERS:
+        counts = np.rint(_floats(rows, name) * np.maximum(left, 0)).astype(np.int64)
+        at = rows.schema.get_field_index(name)
+        column = pa.array(counts).cast(rows.schema.field(name).type)
+        rows = rows.set_column(at, rows.schema.field(name), column)
+    return catalogue_of(rows, EPOCH + timedelta(days=catalogue.as_of_day))
+
+
 def _numbers(rows: pa.Table, as_of_day: int) -> dict[str, Floats]:
     """Measures of popularity are shares of the surface's mean, for days are compared; trends are
     ratios of them: above 1 an item is on the rise."""
@@ -97,6 +110,10 @@ _COLUMNS = (
     "n_users", "n_users_30d", "n_impressions_30d", "n_goals_30d", "sum_stars_90d",
     "n_reviews_90d", "first_day", "last_day", "price_minor",
 )  # fmt: skip
+
+
+_OF_USERS = (*(f"popularity_{days}d" for days in HALF_LIVES), "n_users", "n_users_30d",
+             "n_goals_30d")  # fmt: skip
 
 
 def _floats(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from contracts.ranking_config import RankingConfig
 from contracts.specs import RankDay, RankInputs
 from contracts.surfaces import Surface, ranker_days
-from models.ranking.catalogue import read_catalogue
+from models.ranking.catalogue import read_catalogue, without_users
 from models.ranking.happened import happened_since
 from models.ranking.hidden_edges import hidden_edges
 from models.ranking.samples import Sample, Wanted, joined, read_sample
@@ -115,6 +115,9 @@ def _candidates_of_each(n_users: int) -> int:
 def _hidden(surface: Surface, inputs: RankInputs, config: RankingConfig) -> Sample:
     catalogue = read_catalogue(inputs, surface)
     hidden = hidden_edges(inputs, surface, catalogue.ids)
+    # An item whose users are all hidden has none where its lists are learned from: else how many it
+    # has would tell what is hidden.
+    catalogue = without_users(catalogue, np.bincount(hidden.items, minlength=len(catalogue)))
     wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=OTHER_USERS)
     return read_sample(inputs, surface, hidden, catalogue, wanted, fold=1)
 
