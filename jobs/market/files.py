@@ -229,8 +229,8 @@ def simulate(
     """Write every day's files under `folder`, and a file SIMULATED when all is there.
 
     The truth goes to `folder/truth`, as of the last day and as of the midnights that models learn
-    from when examples lie `truth_every_days` apart, and what happens after the last day; None
-    writes only the list of defects.
+    from when examples lie `truth_every_days` apart; what users would choose, and what they do
+    choose, after the last day alone. None writes only the list of defects.
 
     Returns:
         Raw rows written.
@@ -241,7 +241,6 @@ def simulate(
     for day in range(market.days):
         if day in told:
             write_truth(market, day, truth)
-            write_preferences(market, day, truth)
         rows += simulation.write_day(day)
         progress(day + 1, market.days)
     if truth_every_days is not None:

@@ -147,11 +147,11 @@ def test_follows_are_of_friends_of_friends_and_are_returned() -> None:
     assert not again.any()  # nobody follows whom they follow
 
 
-def test_preferences_are_written_for_the_days_of_the_truth(tmp_path: Path) -> None:
+def test_preferences_and_outcomes_are_written_as_of_the_last_day(tmp_path: Path) -> None:
     market = Market(60, date(2025, 1, 1), 61, 4)
     simulate(market, tmp_path, lambda done, total: None)
-    days = {p.name for p in (tmp_path / "truth/preferences").iterdir()}
-    assert days == {p.stem for p in (tmp_path / "truth").glob("as_of=*.parquet")}
+    assert [p.name for p in (tmp_path / "truth/preferences").iterdir()] == ["as_of=2025-03-03"]
+    assert [p.name for p in (tmp_path / "truth/outcomes").iterdir()] == ["as_of=2025-03-03"]
     night = tmp_path / "truth/preferences/as_of=2025-03-03"
     assert {p.stem for p in night.iterdir()} == set(PREFERENCES)
     table = pq.read_table(night / "products.parquet")
