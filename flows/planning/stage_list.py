@@ -94,6 +94,7 @@ def nightly(context: RunContext) -> tuple[Entry, ...]:
 
 def data_stages(context: RunContext) -> tuple[Entry, ...]:
     """From raw files to features as of tonight, and examples of the past to learn from."""
+    learned = (StageDays("labels", past_and_due), StageDays("examples", past))
     return (
         *landing(context.mapping),
         Check.history,
@@ -101,12 +102,16 @@ def data_stages(context: RunContext) -> tuple[Entry, ...]:
         Check.limits,
         SideBySide((StageDays("user_state", tonight), StageDays("item_features", of_features))),
         StageDays("user_features", of_features),
-        StageDays("labels", past_and_due),
-        StageDays("examples", past),
+        *(_beside_candidates(*learned) if context.surfaces else learned),
         StageDays("scoreboard", due),
-        *(candidates(with_past(tonight)) if context.surfaces else ()),
         *((StageDays("rec_outcomes", due_lists),) if context.surfaces else ()),
     )
+
+
+def _beside_candidates(labels: StageDays, examples: StageDays) -> tuple[Entry, ...]:
+    """Labels and examples, and beside them candidates, of which neither waits for the other."""
+    items, histories, popular, counted = candidate_stages(with_past(tonight))
+    return SideBySide((labels, items)), SideBySide((examples, histories, popular)), counted
 
 
 def model_stages(context: RunContext) -> tuple[Entry, ...]:
@@ -122,12 +127,17 @@ def candidates(
     days: Days, chunk_days: int | None = None, force: frozenset[date] = frozenset()
 ) -> tuple[Entry, ...]:
     """What can be recommended, what users had, and what counting suggests to them."""
-    items, *others, last = (
-        StageDays(name, days, force=force, chunk_days=chunk_days)
-        for name in ("rec_items", "rec_histories", "rec_popular", "rec_candidates")
-    )
+    items, *others, last = candidate_stages(days, chunk_days, force)
     beside: tuple[Entry, ...] = (SideBySide(tuple(others)),) if chunk_days is None else (*others,)
     return (items, *beside, last)
+
+
+def candidate_stages(
+    days: Days, chunk_days: int | None = None, force: frozenset[date] = frozenset()
+) -> list[StageDays]:
+    """Each of them, in an order in which they can be computed."""
+    names = ("rec_items", "rec_histories", "rec_popular", "rec_candidates")
+    return [StageDays(name, days, force=force, chunk_days=chunk_days) for name in names]
 
 
 def released_stages(with_scores: bool = True, with_lists: bool = True) -> tuple[str, ...]:
