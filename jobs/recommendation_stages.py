@@ -43,25 +43,28 @@ def _interactions(inputs: Inputs, days: Sequence[date], settings: Settings) -> O
 def _rec_items(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
     surfaces = settings.mapped_surfaces
     targets = {surface.target for surface in surfaces}
+    of_users = "user" in targets
     known = items.Known(
         inputs[INTERACTIONS.name],
         items=_mapped(ITEMS, inputs, settings) if "item" in targets else None,
         posts=_mapped(POSTS, inputs, settings) if "post" in targets else None,
-        follows=_mapped(FOLLOWS, inputs, settings) if "user" in targets else None,
-        users=_of_days(USER_FEATURES, inputs, days) if "user" in targets else None,
+        timeless=inputs[FOLLOWS.name] if of_users and _has_timeless(settings) else None,
+        users=_of_days(USER_FEATURES, inputs, days) if of_users else None,
     )
     return Output({REC_ITEMS.name: items.rec_items(known, surfaces, days)})
 
 
 def _rec_histories(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
     surfaces = settings.mapped_surfaces
+    of_users = any(surface.target == "user" for surface in surfaces)
     known = histories.Known(
         inputs[INTERACTIONS.name],
         known_users=_of_days(USER_FEATURES, inputs, days),
         items=_of_days(REC_ITEMS, inputs, days),
         users=_mapped(USERS, inputs, settings),
-        follows=_mapped(FOLLOWS, inputs, settings),
+        follows=_mapped(FOLLOWS, inputs, settings) if of_users else None,
         blocks=_mapped(BLOCKS, inputs, settings),
+        has_timeless=_has_timeless(settings),
     )
     return Output({REC_HISTORIES.name: histories.rec_histories(known, surfaces, days)})
 
@@ -99,6 +102,11 @@ def _mapped(table: Table, inputs: Inputs, settings: Settings) -> DataFrame | Non
     return inputs[table.name] if table.name in settings.mapping.mapped_tables else None
 
 
+def _has_timeless(settings: Settings) -> bool:
+    """Whether there may be edges without a time that features see."""
+    return f"{FOLLOWS.name}.valid_from" in settings.mapping.mapped
+
+
 def _of_days(table: Table, inputs: Inputs, days: Sequence[date]) -> DataFrame:
     return inputs[table.name].where(in_days("as_of", days))
 
@@ -112,7 +120,7 @@ def _said_of(surfaces: Collection[Surface]) -> list[Any]:
 
 
 def _depends(settings: Settings, day: date) -> Any:
-    return [_said_of(settings.mapped_surfaces), sorted(settings.mapping.mapped_tables & _ASKED)]
+    return [_said_of(settings.mapped_surfaces), sorted(settings.mapping.mapped & _ASKED)]
 
 
 def _popular_depends(settings: Settings, day: date) -> Any:
@@ -125,7 +133,10 @@ def _popular_depends(settings: Settings, day: date) -> Any:
 
 
 _INTERACTED = tuple(table for table in CLEAN_TABLES if table.interactions)
-_ASKED = {table.name for table in (ITEMS, POSTS, FOLLOWS, USERS, BLOCKS)}
+_ASKED = {
+    *(table.name for table in (ITEMS, POSTS, FOLLOWS, USERS, BLOCKS)),
+    f"{FOLLOWS.name}.valid_from",
+}
 _ALL_TIME = Read(INTERACTIONS, None, 0)
 
 RECOMMENDATION_JOBS: tuple[Job, ...] = (

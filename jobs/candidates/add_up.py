@@ -12,109 +12,113 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from jobs.candidates.arrow_lists import flat, numbers, one_array, starts
+from jobs.candidates.fixed_point import Integers, firsts, starts_of
 
 MAX_PAIRS = 2_000_000
 """Pairs of a taste and an entry that a block of users has, where one user alone has not more."""
-
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Lists:
     """What each reason suggests."""
 
-    reasons: pa.StringArray
-    """(R,), ascending."""
-    names: pa.StringArray
-    """(N,) ids of items, ascending."""
+    n_items: int
+    """N"""
     starts: Integers
     """(R + 1,) where the entries of a reason begin."""
     items: Integers
-    """(E,) numbers of items, ascending within a reason."""
+    """(E,) numbers of items; pairs are added up sooner where they ascend within a reason."""
     scores: Integers
     """(E,)"""
-
-    @classmethod
-    def of(cls, table: pa.Table) -> Lists:
-        """From rows of `reason`, `item_ids` and `scores`."""
-        table = table.combine_chunks()
-        table = table.take(pc.sort_indices(table["reason"]))
-        ids = flat(table["item_ids"])
-        names = pc.unique(ids)
-        names = names.take(pc.sort_indices(names))
-        begin = starts(table["item_ids"])
-        items = pc.index_in(ids, names).to_numpy(zero_copy_only=False).astype(np.int64)
-        order = np.lexsort((items, np.repeat(np.arange(len(begin) - 1), np.diff(begin))))
-        scores = flat(table["scores"]).to_numpy(zero_copy_only=False)
-        reasons = one_array(table["reason"])
-        return cls(reasons, names, begin, items[order], scores[order])
 
 
 @dataclass(frozen=True)
 class Tastes:
     """The reasons of each user."""
 
-    users: pa.StringArray
-    """(U,)"""
     starts: Integers
     """(U + 1,) where the reasons of a user begin."""
     reasons: Integers
-    """(T,) numbers of reasons, ascending within a user; those that suggest nothing are gone."""
+    """(T,) numbers of reasons, ascending within a user."""
     weights: Integers
     """(T,)"""
-
-    @classmethod
-    def of(cls, table: pa.Table, lists: Lists) -> Tastes:
-        """From rows of `user_key`, `reasons` and `weights`."""
-        table = table.combine_chunks()
-        begin = starts(table["reasons"])
-        user = np.repeat(np.arange(len(begin) - 1), np.diff(begin))
-        reason = numbers(flat(table["reasons"]), lists.reasons)
-        weights = flat(table["weights"]).to_numpy(zero_copy_only=False)
-        known = np.flatnonzero(reason >= 0)
-        order = known[np.lexsort((reason[known], user[known]))]
-        begin = np.searchsorted(user[order], np.arange(len(begin)))
-        return cls(one_array(table["user_key"]), begin, reason[order], weights[order])
 
 
 def add_up(tastes: pa.Table, hidden: pa.Table, lists: pa.Table, n: int) -> pa.Table:
     """The best `n` items of each user who is suggested any.
 
     Args:
-        tastes: one row per user, `user_key`, with the `reasons` and their `weights`.
-        hidden: rows of `user_key` and `reasons`: ids of items that the user is not shown.
-        lists: one row per `reason`, with `item_ids` and `scores`.
+        tastes: one row per user, `key`, with reasons as `ids`, and their weights as `amounts`.
+        hidden: rows of users, `key`, and `ids` of items that the user is not shown.
+        lists: one row per reason, `key`, with items as `ids`, and their scores as `amounts`.
 
     Returns:
         `user_key`, `item_ids` from the best on (ties by id), `scores`, the sums of the products of
         weights and scores that are above 0, and `because`, the reason that adds most to each.
     """
-    known = Lists.of(lists)
-    liked = Tastes.of(tastes, known)
-    gone = _hidden(liked.users, hidden.combine_chunks(), known.names)
-    found = [np.stack(_best(liked, known, gone, *block, n)) for block in _blocks(liked, known)]
-    user, item, score, reason = np.concatenate([np.empty((4, 0), np.int64), *found], axis=1)
-    users, firsts = np.unique(user, return_index=True)
-    offsets = pa.array(np.append(firsts, len(user)).astype(np.int32))
+    reasons, names, of_reasons = _lists(lists)
+    users = one_array(tastes["key"])
+    gone = _hidden(users, hidden, names)
+    user, item, score, reason = best_sums(_tastes(tastes, reasons), of_reasons, gone, n)
+    shown, begin = np.unique(user, return_index=True)
+    offsets = pa.array(np.append(begin, len(user)).astype(np.int32))
     return pa.table(
         {
-            "user_key": liked.users.take(pa.array(users)),
-            "item_ids": pa.ListArray.from_arrays(offsets, known.names.take(pa.array(item))),
+            "user_key": users.take(pa.array(shown)),
+            "item_ids": pa.ListArray.from_arrays(offsets, names.take(pa.array(item))),
             "scores": pa.ListArray.from_arrays(offsets, pa.array(score)),
-            "because": pa.ListArray.from_arrays(offsets, known.reasons.take(pa.array(reason))),
+            "because": pa.ListArray.from_arrays(offsets, reasons.take(pa.array(reason))),
         }
     )
 
 
+def _lists(table: pa.Table) -> tuple[pa.StringArray, pa.StringArray, Lists]:
+    """The reasons, the items, and what reasons suggest; ids ascend."""
+    table = table.combine_chunks()
+    table = table.take(pc.sort_indices(table["key"]))
+    ids = flat(table["ids"])
+    names = pc.unique(ids)
+    names = names.take(pc.sort_indices(names))
+    scores = flat(table["amounts"]).to_numpy(zero_copy_only=False)
+    begin, items = starts(table["ids"]), numbers(ids, names)
+    order = np.lexsort((items, np.repeat(np.arange(len(begin) - 1), np.diff(begin))))
+    lists = Lists(len(names), begin, items[order], scores[order])
+    return one_array(table["key"]), names, lists
+
+
+def _tastes(table: pa.Table, reasons: pa.StringArray) -> Tastes:
+    """The reasons of users; those that suggest nothing are gone."""
+    begin = starts(table["ids"])
+    user = np.repeat(np.arange(len(begin) - 1), np.diff(begin))
+    reason = numbers(flat(table["ids"]), reasons)
+    weights = flat(table["amounts"]).to_numpy(zero_copy_only=False)
+    known = np.flatnonzero(reason >= 0)
+    order = known[np.lexsort((reason[known], user[known]))]
+    begin = np.searchsorted(user[order], np.arange(len(begin)))
+    return Tastes(begin, reason[order], weights[order])
+
+
+def best_sums(
+    tastes: Tastes, lists: Lists, hidden: Integers, n: int
+) -> tuple[Integers, Integers, Integers, Integers]:
+    """The best `n` items of each user, the best first: user, item, the sum of products, which is
+    above 0, and the reason that adds most to it.
+
+    `hidden` has pairs of user and item that are left out, as user times N plus item, ascending.
+    """
+    best = [np.stack(_best(tastes, lists, hidden, *block, n)) for block in _blocks(tastes, lists)]
+    user, item, score, reason = np.concatenate([np.empty((4, 0), np.int64), *best], axis=1)
+    return user, item, score, reason
+
+
 def _blocks(tastes: Tastes, lists: Lists) -> Iterator[tuple[int, int]]:
     """Ranges of users, each of about `MAX_PAIRS` pairs at most."""
-    per_taste = np.diff(lists.starts)[tastes.reasons]
+    per_taste, n_users = np.diff(lists.starts)[tastes.reasons], len(tastes.starts) - 1
     until = np.append(0, np.cumsum(per_taste))[tastes.starts]
     first = 0
-    while first < len(tastes.users):
+    while first < n_users:
         last = int(np.searchsorted(until, until[first] + MAX_PAIRS, side="right")) - 1
         last = max(last, first + 1)
         yield first, last
@@ -132,23 +136,30 @@ def _best(
     taste = np.repeat(np.arange(len(reasons)), lengths)  # (X,)
     within = np.arange(len(taste)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     entry = lists.starts[reasons[taste]] + within
-    key = user[taste] * len(lists.names) + lists.items[entry]
+    key = user[taste] * lists.n_items + lists.items[entry]
     adds = weights[taste] * lists.scores[entry]
     # Sorting is stable and reasons ascend: of equal ones, the first in order is the first reason.
     order = np.argsort(key, kind="stable")
     key, adds, taste = key[order], adds[order], taste[order]
-    groups = np.flatnonzero(np.append(True, key[1:] != key[:-1])) if len(key) else key
+    groups = starts_of(key)
     score = np.add.reduceat(adds, groups) if len(key) else adds
     pair = key[groups]
-    seen = np.flatnonzero((score > 0) & ~_among(pair, hidden))
-    user, item = np.divmod(pair[seen], max(len(lists.names), 1))
-    rank = np.lexsort((item, -score[seen], user))
-    user = user[rank]
-    place = np.arange(len(user)) - np.searchsorted(user, user)
-    kept = seen[rank[place < n]]
+    is_shown = score > 0
+    is_shown[_where_among(pair, hidden)] = False
+    seen = np.flatnonzero(is_shown)
+    # Pairs ascend, so that of equal scores the first item stands first.
+    kept = seen[firsts(pair[seen] // max(lists.n_items, 1), (-score[seen],), n)]
     most = _first_greatest(adds, groups, kept)
-    user, item = np.divmod(pair[kept], max(len(lists.names), 1))
+    user, item = np.divmod(pair[kept], max(lists.n_items, 1))
     return user, item, score[kept], reasons[taste[most]]
+
+
+def _where_among(ascending: Integers, values: Integers) -> Integers:
+    """Where in `ascending`, without repeats, those of `values` stand that are there."""
+    if not len(ascending):
+        return ascending
+    at = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    return at[ascending[at] == values]
 
 
 def _first_greatest(values: Integers, begin: Integers, groups: Integers) -> Integers:
@@ -162,17 +173,10 @@ def _first_greatest(values: Integers, begin: Integers, groups: Integers) -> Inte
 
 def _hidden(users: pa.StringArray, hidden: pa.Table, names: pa.StringArray) -> Integers:
     """Pairs of user and item that are not shown, ascending: hidden ones, and users themselves."""
-    row = np.repeat(np.arange(len(hidden)), np.diff(starts(hidden["reasons"])))
-    user = numbers(one_array(hidden["user_key"]), users)[row]
-    item = numbers(flat(hidden["reasons"]), names)
+    row = np.repeat(np.arange(len(hidden)), np.diff(starts(hidden["ids"])))
+    user = numbers(one_array(hidden["key"]), users)[row]
+    item = numbers(flat(hidden["ids"]), names)
     user = np.concatenate([user, np.arange(len(users))])
     item = np.concatenate([item, numbers(users, names)])
     both = (user >= 0) & (item >= 0)
     return np.unique(user[both] * len(names) + item[both])
-
-
-def _among(values: Integers, ascending: Integers) -> NDArray[np.bool_]:
-    if not len(ascending):
-        return np.zeros(len(values), bool)
-    at = np.searchsorted(ascending, values)
-    return ascending[np.minimum(at, len(ascending) - 1)] == values

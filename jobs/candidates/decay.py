@@ -3,17 +3,17 @@ any order."""
 
 from __future__ import annotations
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
+import numpy as np
 
 from contracts.recommendation_tables import FIXED_POINT
+from jobs.candidates.fixed_point import Integers
 
 
-def decayed(age: Column, half_life: int) -> Column:
-    """What one counts at an age of so many days, in `FIXED_POINT`ths: half as much every
-    `half_life` days, rounded to even."""
-    share = F.pow(F.lit(2.0), -age / F.lit(float(half_life)))
-    return F.rint(F.lit(float(FIXED_POINT)) * share).cast("bigint")
+def decay(half_life: int, oldest: int) -> Integers:
+    """What one counts at each age in days up to `oldest`, in `FIXED_POINT`ths, (oldest + 1,): half
+    as much every `half_life` days, rounded to even."""
+    ages = np.arange(max(oldest, 0) + 1)
+    return np.rint(FIXED_POINT * np.exp2(-ages / half_life)).astype(np.int64)
 
 
 def last_age(half_life: int) -> int:

@@ -4,169 +4,205 @@ reached by walks of two and three steps.
 Edges count in both directions: who follows a user says as much of the user's taste as whom the
 user follows, and one who does both says it twice. On Ciao's edges this raised the nDCG@10 of
 friends of friends from .096 to .110.
+
+Letters of shapes: N people, G edges, C pairs of a user and a friend, F pairs of a friend and whom
+the friend suggests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from contracts.recommendation_tables import FIXED_POINT
-from contracts.surfaces import Surface
-from jobs.candidates.own_items import own_items
-from jobs.candidates.suggestions import (
-    ONE,
-    USER,
-    WORLD,
-    Said,
-    added_up,
-    firsts,
-    fixed,
-    joined,
-    lists,
-    on,
-    tastes,
-)
+from jobs.candidates.add_up import Lists, Tastes, best_sums
+from jobs.candidates.arrow_lists import flat, numbers, one_array, starts
+from jobs.candidates.caps import Caps
+from jobs.candidates.entries import Entries
+from jobs.candidates.fixed_point import ONE, Integers, among, firsts, fixed
+from jobs.candidates.said_rows import FOLLOWS, LISTS, TASTES, World, grouped
 
-MAX_FRIENDS = 200
-"""Users next to a user who count, the closest: with 100 friends of friends lose .003 of nDCG@10."""
-MAX_FOLLOWED = 100
-"""Users whom each of them suggests, the most followed of those whom they follow."""
-MAX_REACHED = 50
-"""Users whom each of them suggests besides, from two steps on."""
 FAR = 1.4
 """What a walk of three steps counts beside one of two. On Ciao the further ones then add up to half
 of the nearer ones on average, which gave more than as much, or twice as much."""
 
-MAX_FOLLOWERS = 200
-"""Users who follow a user and count, those of the strongest signals."""
+FOLLOWS_BACK, FRIENDS_OF_FRIENDS, PAGE_RANK = "follows_back", "friends_of_friends", "page_rank"
+SOURCES = (FOLLOWS_BACK, FRIENDS_OF_FRIENDS, PAGE_RANK)
 
 
-def edges(histories: DataFrame, surfaces: Sequence[Surface]) -> DataFrame:
-    """One row per user and user followed, `item_id`, with the `signal` between them."""
-    rows = own_items(histories, on(surfaces)).where("owned = 1 and item_id <> user_key")
-    return rows.select(*USER, "item_id", "signal")
+def follows_of(entries: Entries) -> NDArray[np.bool_]:
+    """Entries in which a user follows somebody, of users and people."""
+    people = numbers(entries.ids, entries.users)
+    return (entries.owned == 1) & (people != entries.user)
 
 
-def friends(follow: DataFrame) -> DataFrame:
-    """One row per user and `friend`, either of whom follows the other, the closest of each user.
-
-    `score` is the number of edges between them over the root of `degree`, the users next to the
-    friend (Adamic and Adar damp it by its logarithm, resource allocation by itself; the root gave
-    the most on Ciao).
-    """
-    both = follow.select(
-        *WORLD,
-        F.inline(
-            F.array(
-                F.struct(F.col("user_key"), F.col("item_id").alias("friend")),
-                F.struct(F.col("item_id").alias("user_key"), F.col("user_key").alias("friend")),
-            )
-        ),
-    )
-    next_to = Window.partitionBy(*WORLD, "friend")
-    close = (
-        both.groupBy(*WORLD, "user_key", "friend")
-        .agg(F.count("*").alias("n"))
-        .withColumn("degree", F.count("*").over(next_to))
-        .withColumn("score", fixed(F.col("n") / F.sqrt("degree")))
-    )
-    return firsts(close, USER, (F.col("score").desc(), F.col("friend")), MAX_FRIENDS).drop("rank")
+def follows(world: World, entries: Entries) -> list[pa.Table]:
+    """Whom each user follows, for the walks."""
+    some = np.flatnonzero(follows_of(entries))
+    ids = entries.ids.take(pa.array(some))
+    user, signal = entries.user[some], entries.signals[some]
+    return [grouped(world, FOLLOWS, "", entries.users, user, ids, signal)]
 
 
-def followed(follow: DataFrame, items: DataFrame) -> DataFrame:
-    """One row per `friend` and `item_id`, the most followed of those whom the friend follows and
-    who may be shown."""
-    shown = items.where("available").select("as_of", "surface", "item_id")
-    followers = Window.partitionBy(*WORLD, "item_id")
-    most = firsts(
-        joined(follow, shown, shown.columns).withColumn("n", F.count("*").over(followers)),
-        USER,
-        (F.col("n").desc(), F.col("item_id")),
-        MAX_FOLLOWED,
-    )
-    return most.withColumnRenamed("user_key", "friend").drop("rank", "n")
+@dataclass(frozen=True)
+class Graph:
+    """Who follows whom."""
+
+    names: pa.StringArray
+    """(N,) ascending."""
+    available: NDArray[np.bool_]
+    """(N,) who may be shown."""
+    user: Integers
+    """(G,) who follows."""
+    followed: Integers
+    """(G,) whom."""
+    signal: Integers
+    """(G,) the signal between them."""
+
+    @classmethod
+    def of(cls, rows: pa.Table, unavailable: pa.StringArray) -> Graph:
+        """From rows of `FOLLOWS`, and the users who may not be shown."""
+        keys, ids = one_array(rows["key"]), flat(rows["ids"])
+        names = pc.unique(pa.concat_arrays([keys, ids]))
+        names = names.take(pc.sort_indices(names))
+        lengths = np.diff(starts(rows["ids"]))
+        return cls(
+            names,
+            numbers(names, unavailable) < 0,
+            np.repeat(numbers(keys, names), lengths),
+            numbers(ids, names),
+            flat(rows["amounts"]).to_numpy(zero_copy_only=False),
+        )
 
 
-def friends_of_friends(close: DataFrame, theirs: DataFrame) -> Said:
-    """Whom each friend follows; the reason is the friend. `close` has friends, `theirs` whom they
-    follow."""
-    one = F.lit(FIXED_POINT).cast("bigint")
-    return Said(
-        tastes(close, "friends_of_friends", F.col("friend"), F.col("score")),
-        lists(theirs, "friends_of_friends", F.col("friend"), F.col("item_id"), one),
-    )
+def walks(
+    world: World,
+    rows: pa.Table,
+    unavailable: pa.StringArray,
+    sources: Collection[str],
+    caps: Caps,
+) -> list[pa.Table]:
+    """Tastes and lists of those of `SOURCES` that are asked for; `rows` say who follows whom."""
+    graph = Graph.of(rows, unavailable)
+    tables = _follows_back(world, graph, caps.followers) if FOLLOWS_BACK in sources else []
+    if FRIENDS_OF_FRIENDS in sources or PAGE_RANK in sources:
+        close, near = friends(graph, caps.friends), followed(graph, caps.followed)
+        of_friends = {FRIENDS_OF_FRIENDS: near}
+        if PAGE_RANK in sources:
+            of_friends[PAGE_RANK] = _with_further(close, near, len(graph.names), caps.reached)
+        for source in sources:
+            if source in of_friends:
+                tables += _of_friends(world, graph, source, close, of_friends[source])
+    return tables
 
 
-def page_rank(close: DataFrame, theirs: DataFrame, n_users: int) -> Said:
-    """Whom each friend follows, and whom those follow who are next to the friend; the reason is the
-    friend. These are walks of two and three steps, of which all but the last go along edges in any
+def _follows_back(world: World, graph: Graph, most: int) -> list[pa.Table]:
+    """Who follows the user and is not followed, those of the strongest signals first; the reason is
+    the user."""
+    n = len(graph.names)
+    back = np.sort(graph.followed * n + graph.user)
+    one_way = ~among(graph.user * n + graph.followed, back) & graph.available[graph.user]
+    some = np.flatnonzero(one_way)
+    some = some[firsts(graph.followed[some], (-graph.signal[some], graph.user[some]), most)]
+    to, ids = graph.followed[some], graph.names.take(pa.array(graph.user[some]))
+    users = np.unique(to)
+    names = graph.names.take(pa.array(users))
+    once = np.full(len(users), FIXED_POINT, np.int64)
+    return [
+        grouped(world, LISTS, FOLLOWS_BACK, graph.names, to, ids, 1 + graph.signal[some]),
+        grouped(world, TASTES, FOLLOWS_BACK, graph.names, users, names, once),
+    ]
+
+
+@dataclass(frozen=True)
+class Friends:
+    """Who is next to whom: either of them follows the other. Of each user the closest friends."""
+
+    user: Integers
+    """(C,) ascending."""
+    friend: Integers
+    """(C,)"""
+    score: Integers
+    """(C,) number of edges between them over the root of how many are next to the friend. Adamic
+    and Adar damp it by its logarithm, resource allocation by itself; the root gave most on Ciao."""
+    chance: Integers
+    """(C,) the same without the root."""
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """Whom friends suggest."""
+
+    friend: Integers
+    """(F,) ascending."""
+    item: Integers
+    """(F,)"""
+    score: Integers
+    """(F,)"""
+
+
+def friends(graph: Graph, most: int) -> Friends:
+    """The `most` closest friends of each user."""
+    n = len(graph.names)
+    ways = (graph.user * n + graph.followed, graph.followed * n + graph.user)
+    pair, n_edges = np.unique(np.concatenate(ways), return_counts=True)
+    user, friend = np.divmod(pair, max(n, 1))
+    degree = np.bincount(friend, minlength=n)[friend]
+    score = fixed(n_edges / np.sqrt(degree))
+    close = firsts(user, (-score, friend), most)
+    chance = fixed(n_edges[close] / degree[close])
+    return Friends(user[close], friend[close], score[close], chance)
+
+
+def followed(graph: Graph, most: int) -> Suggested:
+    """Whom each friend suggests: the `most` most followed of those whom the friend follows and who
+    may be shown."""
+    n_followers = np.bincount(graph.followed, minlength=len(graph.names))
+    some = np.flatnonzero(graph.available[graph.followed])
+    user, item = graph.user[some], graph.followed[some]
+    first = firsts(user, (-n_followers[item], item), most)
+    once = np.full(len(first), FIXED_POINT, np.int64)
+    return Suggested(user[first], item[first], once)
+
+
+def _with_further(close: Friends, near: Suggested, n: int, most: int) -> Suggested:
+    """Besides whom each friend follows, `most` of whom those follow who are next to the friend.
+
+    These are walks of two and three steps, of which all but the last go along edges in any
     direction.
 
     The second of three steps goes to each friend's friend with a chance of one in how many are next
     to that one, so that walks do not all end with the best known. On Ciao the sum of both gave an
     nDCG@10 of .116, where friends of friends gave .108.
     """
-    chance = fixed(F.col("n") / F.col("degree"))
-    one = F.lit(FIXED_POINT).cast("bigint")
-    reached = added_up(
-        tastes(close, "page_rank", F.col("friend"), chance),
-        lists(theirs, "page_rank", F.col("friend"), F.col("item_id"), one),
-        None,
-        MAX_REACHED,
-        n_users,
-    )
-    further = reached.select(
-        *WORLD,
-        F.col("user_key").alias("reason"),
-        F.col("item_ids").alias("far_ids"),
-        F.transform("scores", lambda score: fixed(score / ONE / ONE * FAR)).alias("far_scores"),
-    )
-    near = lists(theirs, "page_rank", F.col("friend"), F.col("item_id"), one)
-    both = near.join(further.hint("merge"), [*WORLD, "reason"], "full")
-    ids, scores = F.array().cast("array<string>"), F.array().cast("array<bigint>")
-    return Said(
-        tastes(close, "page_rank", F.col("friend"), F.col("score")),
-        both.select(
-            *WORLD,
-            F.lit("page_rank").alias("source"),
-            "reason",
-            F.concat(F.coalesce("item_ids", ids), F.coalesce("far_ids", ids)).alias("item_ids"),
-            F.concat(F.coalesce("scores", scores), F.coalesce("far_scores", scores)).alias(
-                "scores"
-            ),
-        ),
+    everybody = np.arange(n)
+    lists = Lists(n, np.searchsorted(near.friend, np.arange(n + 1)), near.item, near.score)
+    order = np.lexsort((close.friend, close.user))
+    begin = np.searchsorted(close.user, np.arange(n + 1))
+    tastes = Tastes(begin, close.friend[order], close.chance[order])
+    oneself = everybody * n + everybody
+    user, item, score, _ = best_sums(tastes, lists, oneself, most)
+    friend = np.concatenate([near.friend, user])
+    order = np.argsort(friend, kind="stable")
+    return Suggested(
+        friend[order],
+        np.concatenate([near.item, item])[order],
+        np.concatenate([near.score, fixed(score / ONE / ONE * FAR)])[order],
     )
 
 
-def follows_back(follow: DataFrame, items: DataFrame) -> Said:
-    """Who follows the user and is not followed, those of the strongest signals first; the reason is
-    the user."""
-    shown = items.where("available").select("as_of", "surface", F.col("item_id").alias("user_key"))
-    back = follow.select(
-        *WORLD, F.col("user_key").alias("item_id"), F.col("item_id").alias("user_key")
-    )
-    one_way = joined(follow, shown, shown.columns).join(
-        back.hint("merge"), [*USER, "item_id"], "left_anti"
-    )
-    strongest = firsts(
-        one_way,
-        (*WORLD, "item_id"),
-        (F.col("signal").desc(), F.col("user_key")),
-        MAX_FOLLOWERS,
-    )
-    suggested = lists(
-        strongest, "follows_back", F.col("item_id"), F.col("user_key"), 1 + F.col("signal")
-    )
-    return Said(
-        suggested.select(
-            *WORLD,
-            F.col("reason").alias("user_key"),
-            "source",
-            F.array("reason").alias("reasons"),
-            F.array(F.lit(FIXED_POINT).cast("bigint")).alias("weights"),
-        ),
-        suggested,
-    )
+def _of_friends(
+    world: World, graph: Graph, source: str, close: Friends, suggested: Suggested
+) -> list[pa.Table]:
+    """What friends suggest to users; the reason is the friend."""
+    names = graph.names
+    reasons, items = (names.take(pa.array(n)) for n in (close.friend, suggested.item))
+    return [
+        grouped(world, TASTES, source, names, close.user, reasons, close.score),
+        grouped(world, LISTS, source, names, suggested.friend, items, suggested.score),
+    ]

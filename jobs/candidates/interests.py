@@ -2,67 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
+import pyarrow as pa
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+from jobs.candidates.entries import Catalogue, Entries
+from jobs.candidates.fixed_point import Integers, firsts, fixed, places
+from jobs.candidates.said_rows import LISTS, TASTES, World, grouped
 
-from contracts.surfaces import Surface
-from jobs.candidates.own_items import own_items
-from jobs.candidates.suggestions import (
-    USER,
-    Said,
-    firsts,
-    fixed,
-    joined,
-    lists,
-    on,
-    tastes,
-    with_source,
-)
-
-MAX_CATEGORIES = 10
-"""Categories of a user, those of the most decayed signals."""
-MAX_ITEMS = 50
-"""Items that a category suggests."""
-
-_CATEGORY = ("as_of", "surface", "category_id")
+SOURCE = "interests"
 
 
-def interests(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]) -> Said:
-    """The newest and the most popular items of each category that interests the user; the reason is
-    the category, and what it counts its share of the user's decayed signals."""
-    asked = with_source(surfaces, "interests")
-    some = items.where(on(asked) & F.col("category_id").isNotNull())
-    met = own_items(histories, on(asked)).where("signal > 0 and blocked = 0")
-    liked = (
-        joined(met, some.select(*_CATEGORY, "item_id"), ("as_of", "surface", "item_id"))
-        .groupBy(*USER, "category_id")
-        .agg(F.sum("signal").alias("signal"))
-        .withColumn("total", F.sum("signal").over(Window.partitionBy(*USER)))
+def interests(world: World, entries: Entries, catalogue: Catalogue, n: int) -> list[pa.Table]:
+    """The `n` categories that interest each user most: each counts its share of the user's decayed
+    signals with items of any category."""
+    of_item = np.append(catalogue.category, -1)
+    category = of_item[catalogue.numbers_of(entries.ids)]
+    some = np.flatnonzero(entries.liked & (category >= 0))
+    user, signal = entries.user[some], entries.signals[some]
+    n_categories = max(len(catalogue.categories), 1)
+    pair, which = np.unique(user * n_categories + category[some], return_inverse=True)
+    of_pair = np.zeros(len(pair), np.int64)
+    np.add.at(of_pair, which, signal)
+    total = np.zeros(len(entries.users), np.int64)
+    np.add.at(total, user, signal)
+    user, of = np.divmod(pair, n_categories)
+    most = firsts(user, (-of_pair, of), n)
+    user, of, share = user[most], of[most], fixed(of_pair[most] / total[user[most]])
+    ids = catalogue.categories.take(pa.array(of))
+    return [grouped(world, TASTES, SOURCE, entries.users, user, ids, share)]
+
+
+def of_categories(world: World, catalogue: Catalogue, n: int) -> list[pa.Table]:
+    """The `n` best items of each category: the score is one over its place by popularity (half-life
+    of 10 days) or by newness, whichever is the better place."""
+    item = np.flatnonzero(catalogue.available & (catalogue.category >= 0))
+    category = catalogue.category[item]
+    place = 1 + np.minimum(
+        _places(category, -catalogue.popularity_10d[item]),
+        _places(category, -catalogue.first_day[item]),
     )
-    most = firsts(liked, USER, (F.col("signal").desc(), F.col("category_id")), MAX_CATEGORIES)
-    share = fixed(F.col("signal") / F.col("total"))
-    return Said(
-        tastes(most, "interests", F.col("category_id"), share),
-        lists(
-            of_categories(some), "interests", F.col("category_id"), F.col("item_id"), F.col("score")
-        ),
-    )
+    score = fixed(1 / place)
+    best = firsts(category, (-score, item), n)
+    ids = catalogue.ids.take(pa.array(item[best]))
+    return [grouped(world, LISTS, SOURCE, catalogue.categories, category[best], ids, score[best])]
 
 
-def of_categories(items: DataFrame) -> DataFrame:
-    """One row per category and item of its best: `score` is one over its place by popularity
-    (half-life of 10 days) or by newness, whichever is the better place."""
-    popularity = (F.col("popularity_10d").desc(), F.col("item_id"))
-    newness = (F.col("first_day").desc(), F.col("item_id"))
-    within = Window.partitionBy(*_CATEGORY)
-    places = items.where("available").select(
-        *_CATEGORY,
-        "item_id",
-        F.row_number().over(within.orderBy(*popularity)).alias("by_popularity"),
-        F.row_number().over(within.orderBy(*newness)).alias("by_newness"),
-    )
-    scores = places.withColumn("score", fixed(1 / F.least("by_popularity", "by_newness")))
-    best = firsts(scores, _CATEGORY, (F.col("score").desc(), F.col("item_id")), MAX_ITEMS)
-    return best.withColumn("fold", F.lit(0))
+def _places(group: Integers, by: Integers) -> Integers:
+    """The place of each within its group, from 0, ascending by `by`; ties in their order."""
+    order = np.lexsort((by, group))
+    place = np.empty(len(order), np.int64)
+    place[order] = places(group[order])
+    return place

@@ -1,106 +1,102 @@
 """Which items go together: cosines of decayed co-occurrence within users, as sparse products.
 
-Letters of shapes: U users, N items of the catalogue, P pairs of items.
+Letters of shapes: E entries of users, N items of the catalogue, P pairs of items, R rows of items.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from contracts.recommendation_tables import FIXED_POINT
-from jobs.candidates.arrow_lists import flat, numbers, one_array, starts
+from jobs.candidates.arrow_lists import flat, starts
+from jobs.candidates.fixed_point import Integers, firsts, fixed
 
 STRENGTH_UNIT = 2**16
 """What a strength of 1 is, as a whole number."""
 NORMS = -1
 """In place of an item's number: the row has the sum of each item with itself."""
 
-Integers = NDArray[np.int64]
+
+class PairSums(NamedTuple):
+    """How often items are together, by some of the users: one row per item with those that a user
+    has too; and in each part of the items a row `NORMS`."""
+
+    part: Integers
+    """(R,) which part the item is of."""
+    number: Integers
+    """(R,) its number."""
+    begin: Integers
+    """(R + 1,) where its others begin."""
+    other: Integers
+    """(P,) numbers of the others."""
+    strength: Integers
+    """(P,) sums of products of the strengths of both."""
 
 
-def pair_sums(users: pa.Table, catalogue: pa.Table, n_parts: int) -> pa.Table:
-    """How often items are together, by some of the users.
+def pair_sums(
+    user: Integers, item: Integers, strength: Integers, shape: tuple[int, int], n_parts: int
+) -> PairSums:
+    """How often items are together, by users' entries, (E,) each.
 
     Args:
-        users: one row per user, with `item_ids` and their `strengths`, whole numbers.
-        catalogue: every item, `item_id`, (N,).
+        user: numbers of users.
+        item: numbers of items; -1 for one that is not in the catalogue.
+        strength: whole numbers.
+        shape: users, and items.
         n_parts: into how many parts items are split, each to be summed up on its own.
-
-    Returns:
-        One row per item: its number in ascending order of ids, the `others` that a user has too
-        and the sums of products of `strengths`; and in each part a row `NORMS`.
     """
-    names = _names(catalogue)
-    begin = starts(users["item_ids"])
-    user = np.repeat(np.arange(len(users)), np.diff(begin))
-    item = numbers(flat(users["item_ids"]), names)
-    strength = flat(users["strengths"]).to_numpy(zero_copy_only=False)
     known = item >= 0
-    met = csr_array(
-        (strength[known], (user[known], item[known])), (len(users), len(names)), dtype=np.int64
-    )
+    met = csr_array((strength[known], (user[known], item[known])), shape, dtype=np.int64)
     sums = (met.T @ met).tocsr()
     norms = sums.diagonal()
     some = np.flatnonzero(np.diff(sums.indptr))
-    number = np.concatenate([some, np.full(n_parts, NORMS)])
-    n_norms = np.full(n_parts, np.count_nonzero(norms))
-    lengths = np.concatenate([np.diff(sums.indptr)[some], n_norms])
-    others = np.concatenate([sums.indices, *[np.flatnonzero(norms)] * n_parts])
-    strengths = np.concatenate([sums.data, *[norms[norms > 0]] * n_parts])
-    offsets = pa.array(np.append(0, np.cumsum(lengths)).astype(np.int32))
-    return pa.table(
-        {
-            "part": np.concatenate([some % n_parts, np.arange(n_parts)]).astype(np.int32),
-            "number": number.astype(np.int32),
-            "others": pa.ListArray.from_arrays(offsets, pa.array(others.astype(np.int32))),
-            "strengths": pa.ListArray.from_arrays(offsets, pa.array(strengths)),
-        }
+    lengths = np.concatenate(
+        [np.diff(sums.indptr)[some], np.full(n_parts, np.count_nonzero(norms))]
+    )
+    return PairSums(
+        np.concatenate([some % n_parts, np.arange(n_parts)]),
+        np.concatenate([some, np.full(n_parts, NORMS)]),
+        np.append(0, np.cumsum(lengths)),
+        np.concatenate([sums.indices, *[np.flatnonzero(norms)] * n_parts]),
+        np.concatenate([sums.data, *[norms[norms > 0]] * n_parts]),
     )
 
 
-def most_similar(sums: pa.Table, catalogue: pa.Table, n: int) -> pa.Table:
+def most_similar(
+    sums: pa.Table, available: NDArray[np.bool_], n: int
+) -> tuple[Integers, Integers, Integers]:
     """The `n` items most similar to each, of those that are available.
 
     Args:
-        sums: what `pair_sums` returned of all users, of one part of the items.
-        catalogue: every item, `item_id` and `available`.
+        sums: rows of `number`, `numbers` and `amounts`: what `pair_sums` returned of all users, of
+            one part of the items.
+        available: (N,) of each number.
 
     Returns:
-        One row per item, `reason`, with `item_ids` and `scores`, in 2^20ths.
+        Item, neighbour and score in 2^20ths of each pair: items ascending, the best first.
     """
-    names = _names(catalogue)
-    available = np.zeros(len(names), bool)
-    is_available = one_array(catalogue["available"]).to_numpy(zero_copy_only=False)
-    available[numbers(one_array(catalogue["item_id"]), names)] = is_available.astype(bool)
-    item = np.repeat(sums["number"].to_numpy(), np.diff(starts(sums["others"]))).astype(np.int64)
-    other = flat(sums["others"]).to_numpy(zero_copy_only=False).astype(np.int64)
-    strength = flat(sums["strengths"]).to_numpy(zero_copy_only=False)
-    of_norms = item == NORMS
-    norms = np.zeros(len(names), np.int64)
-    np.add.at(norms, other[of_norms], strength[of_norms])
-    pairs = ~of_norms & (item != other) & available[other]
-    pair, where = np.unique(item[pairs] * len(names) + other[pairs], return_inverse=True)
-    total = np.zeros(len(pair), np.int64)
-    np.add.at(total, where, strength[pairs])
-    item, other = np.divmod(pair, max(len(names), 1))
-    score = similarity(total, norms[item], norms[other])
-    rank = np.lexsort((other, -score, item))
-    rank = rank[score[rank] > 0]
-    rank = rank[np.arange(len(rank)) - np.searchsorted(item[rank], item[rank]) < n]
-    reasons, begin = np.unique(item[rank], return_index=True)
-    offsets = pa.array(np.append(begin, len(rank)).astype(np.int32))
-    return pa.table(
-        {
-            "reason": names.take(pa.array(reasons)),
-            "item_ids": pa.ListArray.from_arrays(offsets, names.take(pa.array(other[rank]))),
-            "scores": pa.ListArray.from_arrays(offsets, pa.array(score[rank])),
-        }
-    )
+    begin = starts(sums["numbers"])
+    item = np.repeat(sums["number"].to_numpy(), np.diff(begin)).astype(np.int64)
+    other = flat(sums["numbers"]).to_numpy(zero_copy_only=False).astype(np.int64)
+    strength = flat(sums["amounts"]).to_numpy(zero_copy_only=False)
+    of_norms, n_items = item == NORMS, len(available)
+    norms = np.zeros(n_items, np.int64)
+    np.add.at(norms, other[of_norms], strength[of_norms])  # several parts of the users say some
+    pairs = ~of_norms & (item != other)
+    pairs[pairs] = available[other[pairs]]
+    shape = (n_items, n_items)
+    total = csr_array((strength[pairs], (item[pairs], other[pairs])), shape, dtype=np.int64)
+    total.sum_duplicates()
+    item, other = np.repeat(np.arange(n_items), np.diff(total.indptr)), total.indices
+    score = similarity(total.data, norms[item], norms[other])
+    some = np.flatnonzero(score > 0)
+    # Neighbours ascend within an item, so that of equal scores the first stands first.
+    rank = some[firsts(item[some], (-score[some],), n)]
+    return item[rank], other[rank].astype(np.int64), score[rank]
 
 
 def similarity(together: Integers, norm: Integers, other_norm: Integers) -> Integers:
@@ -114,9 +110,4 @@ def similarity(together: Integers, norm: Integers, other_norm: Integers) -> Inte
     root: Any = other_norm / float(STRENGTH_UNIT**2)
     for _ in range(4):
         root = np.sqrt(root)
-    return np.floor(cosine * root * float(FIXED_POINT) + 0.5).astype(np.int64)
-
-
-def _names(catalogue: pa.Table) -> pa.StringArray:
-    ids = one_array(catalogue["item_id"])
-    return ids.take(pa.compute.sort_indices(ids))
+    return fixed(cosine * root)

@@ -1,18 +1,38 @@
-"""What is popular as of a midnight: over all users, by country and by category; and what is new."""
+"""What is popular as of a midnight: over all users, by country and by category; and what is new.
+
+Letters of shapes: N items of a surface, E scored pairs of a segment and an item.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
+from typing import NamedTuple
 
-from pyspark.sql import Column, DataFrame, Window
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.recommendation_tables import FIXED_POINT, REC_POPULAR
 from contracts.surfaces import HALF_LIVES, POPULARITY, Surface
-from jobs.candidates.decay import decayed, last_age
-from jobs.candidates.surface_rows import of_surfaces
-from jobs.features.point_in_time import newest_version
+from jobs.candidates.arrow_lists import numbers, one_array
+from jobs.candidates.decay import decay, last_age
+from jobs.candidates.fixed_point import Integers, firsts, reduced, starts_of
+from jobs.candidates.grouped_steps import Key, cogrouped, part_of
+from jobs.candidates.pair_facts import (
+    ROWS_PER_PART,
+    Done,
+    Pairs,
+    Rules,
+    day_number,
+    done,
+    done_facts,
+    integers,
+    pairs_of,
+)
+from jobs.candidates.user_histories import Versions, user_versions
 
 POPULAR_DAYS = last_age(max(HALF_LIVES))
 """Days before a midnight from which something counts in what is popular."""
@@ -23,7 +43,20 @@ LISTED_PER_CANDIDATE = 3
 
 ALL, NEW, IN_SEGMENT = "all", "new", "_in_segment"
 _COLUMNS = tuple(f"popularity_{days}d" for days in HALF_LIVES)
-_LIST = ("as_of", "surface", "segment", "source")
+_POPULAR_SQL = (
+    "as_of date, surface string, segment string, source string, item_ids array<string>, "
+    "scores array<float>"
+)
+_SCHEMA = pa.schema(
+    [
+        ("as_of", pa.date32()),
+        ("surface", pa.string()),
+        ("segment", pa.string()),
+        ("source", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+    ]
+)
 
 
 def rec_popular(
@@ -47,97 +80,184 @@ def rec_popular(
     shown = items.where("available").select(
         "as_of", "surface", "item_id", "category_id", "first_day", "n_users", *_COLUMNS
     )
-    popular = _in_all_and_category(shown)
+    country = ("as_of", "surface", "country", "item_id", *_COLUMNS)
     if users is not None:
-        popular = popular.unionByName(_in_country(shown, interactions, users, surfaces, as_ofs))
-    scored = popular.select(
-        "as_of", "surface", "segment", "item_id", F.explode(_sources()).alias("_of")
-    ).select("as_of", "surface", "segment", "item_id", "_of.*")
-    scored = scored.unionByName(_new(shown)).where("score > 0").where(_is_source(surfaces))
-    best = Window.partitionBy(*_LIST).orderBy(F.desc("score"), "item_id")
-    place = F.row_number().over(best)
-    listed = scored.withColumn("place", place).where(
-        F.col("place") <= n_candidates * LISTED_PER_CANDIDATE
-    )
-    entry = F.struct("place", "item_id", (F.col("score") / FIXED_POINT).cast("float").alias("s"))
-    return (
-        listed.groupBy(*_LIST)
-        .agg(F.array_sort(F.collect_list(entry)).alias("entries"))
-        .select(*_LIST, F.col("entries.item_id").alias("item_ids"),
-                F.col("entries.s").alias("scores"))
-        .select(*REC_POPULAR.names)
-    )  # fmt: skip
+        of_countries = _of_countries(interactions, users, surfaces, as_ofs)
+    else:
+        of_countries = shown.withColumn("country", F.lit("")).select(*country).where("false")
+    sources = {surface.name: surface.sources for surface in surfaces}
+    n = n_candidates * LISTED_PER_CANDIDATE
 
+    def listed(key: Key, shown: pa.Table, of_countries: pa.Table) -> pa.Table:
+        as_of, surface = key
+        asked = sources.get(surface.as_py(), ())
+        scored = _scored(day_number(as_of.as_py()), shown, of_countries)
+        lists = [_lists(key, name, rows, n) for name, rows in scored if name in asked]
+        return pa.concat_tables([_SCHEMA.empty_table(), *lists])
 
-def _in_all_and_category(shown: DataFrame) -> DataFrame:
-    category = F.when(F.col("category_id").isNotNull(), F.concat(F.lit("category="), "category_id"))
-    segments = F.array_compact(F.array(F.lit(ALL), category))
-    return shown.select(
-        "as_of", "surface", F.explode(segments).alias("segment"), "item_id", *_COLUMNS
+    return cogrouped(shown, of_countries, ("as_of", "surface"), listed, _POPULAR_SQL).select(
+        *REC_POPULAR.names
     )
 
 
-def _in_country(
-    shown: DataFrame,
+_SUMS = pa.schema(
+    [
+        ("as_of", pa.date32()),
+        ("surface", pa.string()),
+        ("country", pa.string()),
+        ("item_id", pa.string()),
+        *((name, pa.int64()) for name in _COLUMNS),
+    ]
+)
+_SUMS_SQL = "as_of date, surface string, country string, item_id string, " + ", ".join(
+    f"{name} bigint" for name in _COLUMNS
+)
+
+
+class _Scored(NamedTuple):
+    """What a source gives of one surface and day."""
+
+    segments: pa.StringArray
+    """Names of segments."""
+    items: pa.StringArray
+    """(N,) ids, ascending."""
+    segment: Integers
+    """(E,) numbers of segments."""
+    item: Integers
+    """(E,) numbers of items."""
+    score: Integers
+    """(E,)"""
+
+
+def _scored(today: int, shown: pa.Table, of_countries: pa.Table) -> Iterator[tuple[str, _Scored]]:
+    """Each source, with scores of all items in the segments that it has."""
+    shown = shown.combine_chunks()
+    shown = shown.take(pc.sort_indices(shown["item_id"]))
+    items = one_array(shown["item_id"])
+    everywhere = _Segments(pa.array([ALL]), np.zeros(len(items), np.int64), np.arange(len(items)))
+    by_category = _Segments.of_column("category=", shown["category_id"], np.arange(len(items)))
+    country_item = numbers(one_array(of_countries["item_id"]), items)
+    by_country = _Segments.of_column("country=", of_countries["country"], country_item)
+    newness = _newness(today, shown)
+    yield NEW, _Scored(everywhere.names, items, everywhere.of, everywhere.item, newness)
+    for source, column in zip(POPULARITY, _COLUMNS, strict=True):
+        score = integers(shown, column)
+        of_country = integers(of_countries, column)
+        yield source, _Scored(everywhere.names, items, everywhere.of, everywhere.item, score)
+        for segments, scores in ((by_category, score), (by_country, of_country)):
+            yield (
+                f"{source}{IN_SEGMENT}",
+                _Scored(segments.names, items, segments.of, segments.item, scores),
+            )
+
+
+class _Segments(NamedTuple):
+    """Which segment each of some rows is of."""
+
+    names: pa.StringArray
+    of: Integers
+    """-1: of none."""
+    item: Integers
+    """Number of the row's item; -1: of none that may be shown."""
+
+    @classmethod
+    def of_column(cls, prefix: str, values: pa.ChunkedArray, item: Integers) -> _Segments:
+        distinct = pc.unique(one_array(values)).drop_null()
+        names = pc.binary_join_element_wise(prefix, distinct, "")
+        return cls(names, numbers(one_array(values), distinct), item)
+
+
+def _lists(key: Key, source: str, rows: _Scored, n: int) -> pa.Table:
+    """The best `n` items of each segment by a source: those with a score."""
+    some = np.flatnonzero((rows.segment >= 0) & (rows.item >= 0))
+    pair = rows.segment[some] * max(len(rows.items), 1) + rows.item[some]
+    pair, which = np.unique(pair, return_inverse=True)
+    score = np.zeros(len(pair), np.int64)
+    np.add.at(score, which, rows.score[some])
+    segment, item = np.divmod(pair, max(len(rows.items), 1))
+    best = np.flatnonzero(score > 0)
+    best = best[firsts(segment[best], (-score[best],), n)]  # pairs ascend: ties by id
+    segments, begin = np.unique(segment[best], return_index=True)
+    offsets = pa.array(np.append(begin, len(best)).astype(np.int32))
+    scores = (score[best] / FIXED_POINT).astype(np.float32)
+    as_of, surface = key
+    return pa.Table.from_arrays(
+        [
+            pa.repeat(as_of, len(segments)),
+            pa.repeat(surface, len(segments)),
+            rows.segments.take(pa.array(segments)),
+            pa.repeat(pa.scalar(source), len(segments)),
+            pa.ListArray.from_arrays(offsets, rows.items.take(pa.array(item[best]))),
+            pa.ListArray.from_arrays(offsets, pa.array(scores)),
+        ],
+        schema=_SCHEMA,
+    )
+
+
+def _newness(today: int, shown: pa.Table) -> Integers:
+    """The score of items that few have met so far, the newest first: they score by age like what is
+    popular; 0 of others."""
+    age = today - integers(shown, "first_day")
+    is_new = (age <= NEW_DAYS) & (integers(shown, "n_users") <= NEW_USERS)
+    return np.where(is_new, decay(NEW_DAYS, NEW_DAYS)[np.clip(age, 0, NEW_DAYS)], 0)
+
+
+def _of_countries(
     interactions: DataFrame,
     users: DataFrame,
     surfaces: Sequence[Surface],
     as_ofs: Sequence[date],
 ) -> DataFrame:
-    """How popular items are with the users of each country."""
-    done = interactions.select(
-        "user_key", "target_kind", F.col("target_id").alias("item_id"), "event", "day", "landed_on",
-        "n", F.lit(None).cast("date").alias("only"),
-    )  # fmt: skip
-    goals = of_surfaces(done, surfaces, as_ofs).where("is_goal")
-    sums = {
-        name: F.sum(F.col("n") * decayed(F.col("age"), days))
-        for name, days in zip(_COLUMNS, HALF_LIVES, strict=True)
-    }
-    by_user = goals.groupBy("as_of", "surface", "item_id", "user_key").agg(
-        *(total.alias(name) for name, total in sums.items())
+    """How popular items are with the users of each country, as far as some of them say: there are
+    several rows of an item."""
+    goals = sorted({event for surface in surfaces for event in surface.goals})
+    n_parts = 1 + interactions.count() // ROWS_PER_PART
+    part = part_of("user_key", n_parts).alias("part")
+
+    def counted(key: Key, facts: pa.Table, versions: pa.Table) -> pa.Table:
+        pairs = pairs_of(facts)
+        did, people = done(facts, pairs), Versions.of(versions)
+        tables = [_SUMS.empty_table()]
+        for surface in surfaces:
+            rules = Rules.of(surface)
+            goals = did.take(np.flatnonzero((did.kind == rules.kind) & rules.is_goal[did.event]))
+            for as_of in as_ofs:
+                today = day_number(as_of)
+                country, _ = people.as_of(pairs.users, today)
+                seen = goals.take(np.flatnonzero(goals.known < today))
+                tables.append(_sums(surface.name, as_of, seen, country, pairs))
+        return pa.concat_tables(tables)
+
+    return cogrouped(
+        done_facts(interactions.where(F.col("event").isin(goals))).select("*", part),
+        user_versions(users).select("*", part),
+        ("part",),
+        counted,
+        _SUMS_SQL,
     )
-    country = newest_version(
-        users.select("user_key", "country", "landed_on", "occurred_at"), "user_key", as_ofs
-    ).where("country is not null")
-    return (
-        by_user.join(country, ["user_key", "as_of"])
-        .groupBy("as_of", "surface", F.concat(F.lit("country="), "country").alias("segment"),
-                 "item_id")
-        .agg(*(F.sum(name).alias(name) for name in _COLUMNS))
-        .join(shown.select("as_of", "surface", "item_id"), ["as_of", "surface", "item_id"])
-    )  # fmt: skip
 
 
-def _sources() -> Column:
-    """The measures of popularity of a row, as sources with a score."""
-    end = F.when(F.col("segment") == ALL, "").otherwise(IN_SEGMENT)
-    return F.array(
+def _sums(surface: str, as_of: date, goals: Done, country: pa.Array, pairs: Pairs) -> pa.Table:
+    """Goals by country and item, (E,): each halved with its age."""
+    names = pc.unique(country).drop_null()
+    target, user = np.divmod(goals.pair, pairs.n_users)
+    of = numbers(country, names)[user]
+    some = np.flatnonzero(of >= 0)
+    pair = target[some] * max(len(names), 1) + of[some]
+    order = np.argsort(pair, kind="stable")
+    some, pair = some[order], pair[order]
+    begin = starts_of(pair)
+    item, segment = np.divmod(pair[begin], max(len(names), 1))
+    age = day_number(as_of) - goals.day[some]
+    oldest = int(age.max()) if len(age) else 0
+    columns = [
+        pa.repeat(pa.scalar(as_of, pa.date32()), len(begin)),
+        pa.repeat(pa.scalar(surface), len(begin)),
+        names.take(pa.array(segment)),
+        pairs.targets.take(pa.array(item)),
         *(
-            F.struct(F.concat(F.lit(source), end).alias("source"), F.col(name).alias("score"))
-            for source, name in zip(POPULARITY, _COLUMNS, strict=True)
-        )
-    )
-
-
-def _new(shown: DataFrame) -> DataFrame:
-    """Items that few have met so far, the newest first: they score by age like what is popular."""
-    age = F.unix_date("as_of") - F.col("first_day")
-    return shown.where((age <= NEW_DAYS) & (F.col("n_users") <= NEW_USERS)).select(
-        "as_of",
-        "surface",
-        F.lit(ALL).alias("segment"),
-        "item_id",
-        F.lit(NEW).alias("source"),
-        decayed(age, NEW_DAYS).alias("score"),
-    )
-
-
-def _is_source(surfaces: Sequence[Surface]) -> Column:
-    """Whether a row's surface asks for its source."""
-    asked = F.lit(False)
-    for surface in surfaces:
-        asked = F.when(
-            F.col("surface") == surface.name, F.col("source").isin(*surface.sources)
-        ).otherwise(asked)
-    return asked
+            pa.array(reduced(np.add, goals.n[some] * decay(days, oldest)[age], begin))
+            for days in HALF_LIVES
+        ),
+    ]
+    return pa.Table.from_arrays(columns, schema=_SUMS)

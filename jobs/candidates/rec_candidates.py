@@ -2,86 +2,78 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from functools import reduce
+from datetime import date
 
-from pyspark.sql import Column, DataFrame
+import pyarrow as pa
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from contracts.recommendation_tables import FIXED_POINT, REC_CANDIDATES
+from contracts.recommendation_tables import REC_CANDIDATES
 from contracts.surfaces import Surface
-from jobs.candidates.follow_walks import (
-    edges,
-    followed,
-    follows_back,
-    friends,
-    friends_of_friends,
-    page_rank,
-)
-from jobs.candidates.followed_authors import followed_authors
-from jobs.candidates.interests import interests
-from jobs.candidates.own_items import own, own_items
-from jobs.candidates.same_tastes import same_tastes
-from jobs.candidates.suggestions import (
-    HIDDEN,
-    USER,
-    Said,
-    added_up,
-    by_surface,
-    hidden_rows,
-    joined,
-    on,
-    with_source,
-)
-from jobs.candidates.together import together
+from jobs.candidates.caps import Caps
+from jobs.candidates.entries import ARRAYS, ITEM_COLUMNS
+from jobs.candidates.grouped_steps import WORLD, Key, cogrouped, every_part, part_of
+from jobs.candidates.said_rows import LISTS, SAID_SQL
+from jobs.candidates.sources import COUNTED, Sources
 from jobs.spark.schema import spark_schema
 
-COUNTED = (
-    "own", "together", "interests", "same_tastes", "followed_authors", "follows_back",
-    "friends_of_friends", "page_rank",
-)  # fmt: skip
-"""Sources that are computed here; the others are popularity, and what models retrieve."""
+CAPS = Caps()
+_CANDIDATES_SQL = (
+    "as_of date, surface string, fold int, source string, user_key string, item_ids array<string>, "
+    "scores array<float>, because array<string>"
+)
 
 
 def rec_candidates(
-    histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface], n: int
+    histories: DataFrame,
+    items: DataFrame,
+    surfaces: Sequence[Surface],
+    n: int,
+    caps: Caps = CAPS,
 ) -> DataFrame:
     """One row per surface, user, fold, `as_of` and source that suggests something to the user.
 
     Items that the user has (unless the surface allows repeats), that are blocked or not available,
     and users themselves are left out; `own` gives what the user has whether repeats are allowed or
     not. A source gives a user `n` items at most.
+
+    Three steps, each of Arrow tables of one day, surface and fold: what users say, in parts of the
+    users; what items suggest of it, in parts of the items; and what that adds up to for each user.
     """
-    found = []
-    n_users = _most(histories, surfaces, "fold")
-    said = _said(histories, items, surfaces, n_users)
-    if said:
-        added = added_up(
-            reduce(DataFrame.unionByName, [each.tastes for each in said]),
-            reduce(DataFrame.unionByName, [each.lists for each in said]),
-            hidden_rows(hidden(histories, items, surfaces), _sources(surfaces)),
-            n,
-            n_users,
-        )
-        unit = float(FIXED_POINT) ** 2
-        no_reasons = F.array_repeat(F.lit(""), F.size("item_ids"))
-        found.append(
-            added.withColumns(
-                {
-                    "scores": F.transform("scores", lambda score: score / unit),
-                    "because": F.when(F.col("source") == "follows_back", no_reasons).otherwise(
-                        F.col("because")
-                    ),
-                }
-            )
-        )
-    if with_source(surfaces, "own"):
-        found.append(own(histories, items, surfaces, n))
-    if not found:
+    if not any(source in COUNTED for surface in surfaces for source in surface.sources):
         return histories.sparkSession.createDataFrame([], spark_schema(REC_CANDIDATES))
-    rows = reduce(DataFrame.unionByName, found)
-    return rows.withColumn("scores", F.col("scores").cast("array<float>")).select(
-        *REC_CANDIDATES.names
+    on = F.col("surface").isin([surface.name for surface in surfaces])
+    sources = _sources(histories.where(on), items.where(on), surfaces, n, caps)
+    n_parts = sources.n_parts
+    n_folds = 1 + max((fold for folds in sources.folds.values() for fold in folds), default=0)
+    users = histories.where(on).select(
+        *WORLD, "user_key", *ARRAYS, part_of("user_key", n_parts).alias("part")
+    )
+    # Of people those alone who may not be shown: each part of the users would see all the others.
+    people = F.col("surface").isin([s.name for s in surfaces if s.target == "user"])
+    catalogue = (
+        items.where(on & ~(people & F.col("available")))
+        .select(*(name for name in WORLD if name != "fold"), *ITEM_COLUMNS)
+        .withColumn("fold", F.explode(every_part(n_folds)))
+        .withColumn("part", F.explode(every_part(n_parts)))
+    )
+    world_part = (*WORLD, "part")
+    of_users = cogrouped(users, catalogue, world_part, sources.of_users, SAID_SQL)
+    said = cogrouped(of_users, catalogue, world_part, sources.of_items, SAID_SQL)
+    parts = F.when(F.col("kind") == LISTS, every_part(n_parts)).otherwise(
+        F.array(part_of("key", n_parts))
+    )
+
+    def add_up(key: Key, rows: pa.Table) -> pa.Table:
+        return sources.added_up(key, rows)
+
+    return (
+        said.withColumn("part", F.explode(parts))
+        .groupBy(*WORLD, "source", "part")
+        .applyInArrow(add_up, _CANDIDATES_SQL)
+        .select(*REC_CANDIDATES.names)
     )
 
 
@@ -98,87 +90,17 @@ def declared_by(surface: Surface) -> list[object]:
     ]
 
 
-def hidden(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]) -> DataFrame:
-    """Rows with what a user must not be shown, as an array `items` of ids: what the user blocked or
-    has, the user's own posts, and those by each author whom the user blocked."""
-    repeats = F.coalesce(by_surface(surfaces, lambda surface: surface.repeats), F.lit(False))
-    entries = F.filter(
-        F.arrays_zip("item_ids", "owned", "blocked"),
-        lambda entry: (entry["blocked"] == 1) | ((entry["owned"] == 1) & ~repeats),
+def _sources(
+    histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface], n: int, caps: Caps
+) -> Sources:
+    """How worlds are counted, by the rows that they have: a number for each is collected."""
+    rows = histories.select(*WORLD).unionByName(
+        items.select("as_of", "surface", F.lit(None).cast("int").alias("fold"))
     )
-    own = histories.where(on(surfaces)).select(
-        *USER, F.transform(entries, lambda entry: entry["item_ids"]).alias("items")
-    )
-    posts = (
-        items.where(on(_of_target(surfaces, "post")) & F.col("author_key").isNotNull())
-        .groupBy("as_of", "surface", "author_key")
-        .agg(F.collect_list("item_id").alias("items"))
-        .withColumn("fold", F.lit(0))
-    )
-    blocked = (
-        own_items(histories, on(_of_target(surfaces, "user")))
-        .where("blocked = 1 and fold = 0")
-        .select("as_of", "user_key", F.col("item_id").alias("author_key"))
-    )
-    return (
-        own.where(F.size("items") > 0)
-        .unionByName(posts.withColumnRenamed("author_key", "user_key"))
-        .unionByName(joined(blocked, posts, ("as_of", "author_key")).select(*HIDDEN))
-    )
-
-
-def _said(
-    histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface], n_users: int
-) -> list[Said]:
-    """What each source says that some surface asks for, but `own`."""
-    found = []
-    if with_source(surfaces, "together"):
-        n_items = _most(items, surfaces)
-        found.append(together(histories, items, surfaces, n_users, n_items))
-    if with_source(surfaces, "interests"):
-        found.append(interests(histories, items, surfaces))
-    if with_source(surfaces, "same_tastes"):
-        found.append(same_tastes(histories, items, surfaces))
-    follow = edges(histories, _of_target(surfaces, "user"))
-    if with_source(surfaces, "followed_authors"):
-        found.append(followed_authors(follow, items, histories, surfaces))
-
-    def followers(source: str) -> DataFrame:
-        return follow.where(on(with_source(surfaces, source)))
-
-    if with_source(surfaces, "follows_back"):
-        found.append(follows_back(followers("follows_back"), items))
-    if with_source(surfaces, "friends_of_friends"):
-        some = followers("friends_of_friends")
-        found.append(friends_of_friends(friends(some), followed(some, items)))
-    if with_source(surfaces, "page_rank"):
-        some = followers("page_rank")
-        found.append(page_rank(friends(some), followed(some, items), n_users))
-    return found
-
-
-def _of_target(surfaces: Sequence[Surface], target: str) -> list[Surface]:
-    return [surface for surface in surfaces if surface.target == target]
-
-
-def _sources(surfaces: Sequence[Surface]) -> Column:
-    """The sources of a row's surface from which something is to be hidden."""
-    hiding = [
-        (s.name, [name for name in COUNTED if name in s.sources and name != "own"])
-        for s in surfaces
-    ]
-    pairs = [
-        part
-        for surface, names in hiding
-        for part in (
-            F.lit(surface),
-            F.array(*(F.lit(name) for name in names)).cast("array<string>"),
-        )
-    ]
-    return F.element_at(F.create_map(*pairs), F.col("surface"))
-
-
-def _most(rows: DataFrame, surfaces: Sequence[Surface], *by: str) -> int:
-    """Rows of the largest of the surfaces on any day."""
-    counts = rows.where(on(surfaces)).groupBy("as_of", "surface", *by).count()
-    return counts.agg(F.max("count")).collect()[0][0] or 0
+    counts = rows.groupBy(*WORLD).count().collect()
+    folds: dict[tuple[date, str], list[int]] = {}
+    for row in counts:
+        if row["fold"] is not None:
+            folds.setdefault((row["as_of"], row["surface"]), []).append(row["fold"])
+    n_rows = max((row["count"] for row in counts), default=0)
+    return Sources(surfaces, n, caps, math.ceil(max(n_rows, 1) / caps.users), folds)

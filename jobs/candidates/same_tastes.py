@@ -4,61 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from contracts.recommendation_tables import FIXED_POINT
-from contracts.surfaces import Surface
-from jobs.candidates.own_items import recent
-from jobs.candidates.suggestions import (
-    USER,
-    WORLD,
-    Said,
-    firsts,
-    fixed,
-    joined,
-    lists,
-    on,
-    with_source,
-)
+from jobs.candidates.arrow_lists import flat, numbers, one_array, starts
+from jobs.candidates.entries import Catalogue, Entries
+from jobs.candidates.fixed_point import firsts, fixed
+from jobs.candidates.said_rows import LIKES, LISTS, TASTES, World, grouped
 
-MAX_ITEMS = 50
-"""Items of a user that count, those of the strongest decayed signals."""
-MAX_FANS = 50
-"""Users whom an item suggests, those of the strongest decayed signals."""
+SOURCE = "same_tastes"
 
 
-def same_tastes(histories: DataFrame, items: DataFrame, surfaces: Sequence[Surface]) -> Said:
-    """The users who like an item that the user likes; the reason is the item.
+def same_tastes(
+    worlds: Sequence[World], entries: Entries, catalogue: Catalogue, n_parts: int, n: int
+) -> list[pa.Table]:
+    """The `n` items that users like most, for worlds of people: as their tastes, and for the users
+    whom an item suggests, in parts of the items.
 
-    Items are those of the first surface on which items are shown. One counts by one over the root
-    of how many users like it: what everybody likes says little.
+    `entries` are of users and items, `catalogue` has the items.
     """
-    asked = with_source(surfaces, "same_tastes")
-    shop = [surface for surface in surfaces if surface.target == "item"][:1]
-    liked = histories.where(on(shop) & (F.col("fold") == 0)).select(
-        "as_of", "user_key", recent(MAX_ITEMS).alias("met")
-    )
-    people = histories.where(on(asked)).select(*USER)
-    likers = joined(people, liked.where(F.size("met") > 0), ("as_of", "user_key"))
-    tastes = likers.select(
-        *USER,
-        F.lit("same_tastes").alias("source"),
-        F.col("met.item_id").alias("reasons"),
-        F.array_repeat(F.lit(FIXED_POINT).cast("bigint"), F.size("met")).alias("weights"),
-    )
-    item = (*WORLD, "item_id")
-    shown = items.where(on(asked) & F.col("available")).select(
-        "as_of", "surface", F.col("item_id").alias("user_key")
-    )
-    fans = likers.select(*USER, F.inline("met")).withColumn(
-        "n_fans", F.count("*").over(Window.partitionBy(*item))
-    )
-    strongest = firsts(
-        joined(fans, shown, shown.columns),
-        item,
-        (F.col("signal").desc(), F.col("user_key")),
-        MAX_FANS,
-    )
-    score = fixed(1 / F.sqrt("n_fans"))
-    return Said(tastes, lists(strongest, "same_tastes", F.col("item_id"), F.col("user_key"), score))
+    met = entries.strongest(entries.liked, n)
+    user, ids, signal = entries.user[met], entries.ids.take(pa.array(met)), entries.signals[met]
+    once = np.full(len(met), FIXED_POINT, np.int64)
+    part = catalogue.numbers_of(ids) % n_parts
+    tables = []
+    for world in worlds:
+        tables.append(grouped(world, TASTES, SOURCE, entries.users, user, ids, once))
+        for number in range(n_parts):
+            some = np.flatnonzero(part == number)
+            tables.append(
+                grouped(
+                    world, LIKES, SOURCE, entries.users, user[some], ids.take(pa.array(some)),
+                    signal[some], number,
+                )
+            )  # fmt: skip
+    return tables
+
+
+def fans(world: World, likes: pa.Table, unavailable: pa.StringArray, n: int) -> list[pa.Table]:
+    """The `n` users who like each item of a part most, but those who may not be shown. It counts by
+    one over the root of how many users like it: what everybody likes says little."""
+    users = one_array(likes["key"])
+    users = users.take(pc.sort_indices(users))
+    row = np.repeat(np.arange(len(likes)), np.diff(starts(likes["ids"])))
+    user = numbers(one_array(likes["key"]), users)[row]
+    signal = flat(likes["amounts"]).to_numpy(zero_copy_only=False)
+    names = pc.unique(flat(likes["ids"]))
+    names = names.take(pc.sort_indices(names))
+    item = numbers(flat(likes["ids"]), names)
+    n_fans = np.bincount(item, minlength=len(names))
+    some = np.flatnonzero((numbers(users, unavailable) < 0)[user])
+    most = some[firsts(item[some], (-signal[some], user[some]), n)]
+    ids = users.take(pa.array(user[most]))
+    score = fixed(1 / np.sqrt(n_fans[item[most]]))
+    return [grouped(world, LISTS, SOURCE, names, item[most], ids, score)]

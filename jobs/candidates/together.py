@@ -2,118 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
 from contracts.recommendation_tables import NO_SUCH_DAY
-from contracts.surfaces import Surface
+from jobs.candidates.entries import Catalogue, Entries
+from jobs.candidates.fixed_point import ONE, Integers, fixed
 from jobs.candidates.neighbours import STRENGTH_UNIT, most_similar, pair_sums
-from jobs.candidates.own_items import recent
-from jobs.candidates.suggestions import (
-    LISTS,
-    ONE,
-    USER,
-    WORLD,
-    WORLD_SQL,
-    Said,
-    cogrouped,
-    every_part,
-    fixed,
-    on,
-    part_of,
-    parts_of,
-    with_key,
-    with_source,
-)
+from jobs.candidates.said_rows import LISTS, PAIRS, TASTES, World, grouped, said
 
-MAX_OWN = 100
-"""Items of a user that count, those of the strongest decayed signals: what a wholesaler has makes
-no more pairs than that, and on Online Retail 100 are better than 200."""
-MAX_NEIGHBOURS = 50
-"""Items that one item suggests."""
 HALF_AGE = 30
 """Days after which a last signal counts half as much in a pair."""
 
+SOURCE = "together"
+
 
 def together(
-    histories: DataFrame,
-    items: DataFrame,
-    surfaces: Sequence[Surface],
-    n_users: int,
-    n_items: int,
-) -> Said:
-    """What goes together with each item that the user had; the reason is that item.
+    world: World, entries: Entries, catalogue: Catalogue, n_parts: int, n: int
+) -> list[pa.Table]:
+    """The `n` items of each user that count, those of the strongest decayed signals, and how often
+    items are together.
 
-    An own item counts by the square root of its decayed signal.
+    An own item counts by the square root of its decayed signal. A user's pair of items counts by
+    the recency of both, and by one over the square root of how many items the user has.
     """
-    asked = with_source(surfaces, "together")
-    recently = (
-        histories.where(on(asked))
-        .select(*USER, recent(MAX_OWN).alias("met"))
-        .where(F.size("met") > 0)
-    )
-    tastes = recently.select(
-        *USER,
-        F.lit("together").alias("source"),
-        F.col("met.item_id").alias("reasons"),
-        F.transform("met", lambda own: fixed(F.sqrt(own["signal"] / ONE))).alias("weights"),
-    )
-    return Said(tastes, neighbours(recently, items.where(on(asked)), n_users, n_items))
+    met = entries.strongest(entries.liked, n)
+    user, ids = entries.user[met], entries.ids.take(pa.array(met))
+    weight = fixed(np.sqrt(entries.signals[met] / ONE))
+    n_met = np.bincount(user, minlength=len(entries.users))[user]
+    recency = _recency(world.day, entries.last_days[met]) / np.sqrt(np.sqrt(n_met))
+    strength = np.floor(recency * float(STRENGTH_UNIT) + 0.5).astype(np.int64)
+    item = catalogue.numbers_of(ids)
+    sums = pair_sums(user, item, strength, (len(entries.users), len(catalogue.ids)), n_parts)
+    pairs = said(
+        world, PAIRS, SOURCE, pa.repeat("", len(sums.number)), sums.begin, sums.strength,
+        numbers=sums.other, number=sums.number, part=sums.part,
+    )  # fmt: skip
+    return [grouped(world, TASTES, SOURCE, entries.users, user, ids, weight), pairs]
 
 
-def neighbours(recently: DataFrame, items: DataFrame, n_users: int, n_items: int) -> DataFrame:
-    """`LISTS` of the items that go together most with each; `recently` has each user's as `met`.
-
-    A user's pair of items counts by the recency of both, and by one over the square root of how
-    many items the user has.
-    """
-    damping = F.sqrt(F.sqrt(F.size("met")))
-    users = recently.select(
-        *WORLD,
-        F.col("met.item_id").alias("item_ids"),
-        F.transform(
-            "met",
-            lambda own: F.floor(_recency(own["last_day"]) / damping * float(STRENGTH_UNIT) + 0.5),
-        ).alias("strengths"),
-        part_of("user_key", parts_of(n_users)),
-    )
-    catalogue = items.select(
-        "as_of",
-        "surface",
-        F.explode(F.array(F.lit(0), F.lit(1))).alias("fold"),
-        "item_id",
-        "available",
-    )
-    of_users, of_items = parts_of(n_users), parts_of(n_items)
-    keys = (*WORLD, "part")
-
-    def pairs(key: tuple[pa.Scalar, ...], users: pa.Table, catalogue: pa.Table) -> pa.Table:
-        return with_key(pair_sums(users, catalogue, of_items), key[:-1], WORLD)
-
-    def similar(key: tuple[pa.Scalar, ...], sums: pa.Table, catalogue: pa.Table) -> pa.Table:
-        found = most_similar(sums, catalogue, MAX_NEIGHBOURS)
-        return with_key(found, (*key[:-1], pa.scalar("together")), (*WORLD, "source"))
-
-    sums = cogrouped(
-        users,
-        catalogue.select("*", every_part(of_users)),
-        keys,
-        pairs,
-        f"{WORLD_SQL}, part int, number int, others array<int>, strengths array<bigint>",
-    )
-    return cogrouped(
-        sums,
-        catalogue.select("*", every_part(of_items)),
-        keys,
-        similar,
-        f"{WORLD_SQL}, source string, reason string, item_ids array<string>, scores array<bigint>",
-    ).select(*LISTS)
+def neighbours(world: World, pairs: pa.Table, catalogue: Catalogue, n: int) -> list[pa.Table]:
+    """The `n` items that go together most with each item of a part."""
+    item, other, score = most_similar(pairs, catalogue.available, n)
+    ids = catalogue.ids.take(pa.array(other))
+    return [grouped(world, LISTS, SOURCE, catalogue.ids, item, ids, score)]
 
 
-def _recency(last_day: Column) -> Column:
+def _recency(today: int, last_day: Integers) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """What a last signal of that day counts; 1 where its day is not known."""
-    age = F.unix_date("as_of") - last_day
-    return F.when(last_day == NO_SUCH_DAY, F.lit(1.0)).otherwise(HALF_AGE / (HALF_AGE + age))
+    return np.where(last_day == NO_SUCH_DAY, 1.0, HALF_AGE / (HALF_AGE + (today - last_day)))

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from contracts.surfaces import Surface
-from jobs.candidates import follow_walks, followed_authors, interests, same_tastes, together
-from jobs.candidates.rec_candidates import COUNTED
+from jobs.candidates import follow_walks
+from jobs.candidates.caps import Caps
+from jobs.candidates.sources import COUNTED
 from tests.jobs.candidates.worlds import ARRAYS, World, day_number
 
 ONE = 2**20
@@ -29,8 +30,8 @@ def fixed(value: float) -> int:
 class Day:
     """What is known as of one midnight, of one fold where it matters."""
 
-    def __init__(self, world: World, as_of: date, surfaces: Iterable[Surface]) -> None:
-        self.as_of, self.today = as_of, day_number(as_of)
+    def __init__(self, world: World, as_of: date, surfaces: Iterable[Surface], caps: Caps) -> None:
+        self.caps, self.as_of, self.today = caps, as_of, day_number(as_of)
         self.surfaces = {surface.name: surface for surface in surfaces}
         self.items: dict[str, dict[str, Any]] = defaultdict(dict)
         for row in world.items:
@@ -65,11 +66,7 @@ class Day:
         out = {i for i, e in entries.items() if e["blocked"] or (e["owned"] and not repeats)} | {
             user
         }
-        blocked = {user}
-        for people in self.of_target("user"):
-            theirs = self.histories[people, 0].get(user, {})
-            blocked |= {other for other, entry in theirs.items() if entry["blocked"]}
-        return out | {i for i, row in self.items[surface].items() if row["author_key"] in blocked}
+        return out | {i for i, row in self.items[surface].items() if row["author_key"] == user}
 
 
 def recent(entries: dict[str, dict[str, Any]], n: int) -> dict[str, dict[str, Any]]:
@@ -93,7 +90,7 @@ def own(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
 def similarities(day: Day, surface: str, fold: int) -> dict[str, dict[str, int]]:
     sums: Counter[tuple[str, str]] = Counter()
     for entries in day.histories[surface, fold].values():
-        met = recent(entries, together.MAX_OWN)
+        met = recent(entries, day.caps.own)
         for i, e in met.items():
             for j, f in met.items():
                 strengths = [
@@ -109,7 +106,7 @@ def similarities(day: Day, surface: str, fold: int) -> dict[str, dict[str, int]]
             damped = math.sqrt(math.sqrt(math.sqrt(math.sqrt(sums[j, j] / 2.0**32))))
             out[i][j] = fixed(cosine * damped)
     return {
-        i: most({j: s for j, s in scores.items() if s}, together.MAX_NEIGHBOURS)
+        i: most({j: s for j, s in scores.items() if s}, day.caps.neighbours)
         for i, scores in out.items()
     }
 
@@ -120,7 +117,7 @@ def most(scores: dict[str, int], n: int) -> dict[str, int]:
 
 def goes_together(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
     similar = similarities(day, surface, fold)
-    for i, e in recent(day.histories[surface, fold][user], together.MAX_OWN).items():
+    for i, e in recent(day.histories[surface, fold][user], day.caps.own).items():
         for j, score in similar.get(i, {}).items():
             yield j, score * fixed(math.sqrt(e["signal"] / ONE)), i
 
@@ -132,22 +129,22 @@ def of_interest(day: Day, surface: str, user: str, fold: int) -> Iterator[Sugges
         if category is not None and not e["blocked"] and e["signal"] > 0:
             liked[category] += e["signal"]
     total = sum(liked.values())
-    for category, signal in most(liked, interests.MAX_CATEGORIES).items():
+    for category, signal in most(liked, day.caps.categories).items():
         inside = {i: r for i, r in day.shown(surface).items() if r["category_id"] == category}
         popular = sorted(inside, key=lambda i: (-inside[i]["popularity_10d"], i))
         new = sorted(inside, key=lambda i: (-inside[i]["first_day"], i))
         scores = {i: fixed(1 / (min(popular.index(i), new.index(i)) + 1)) for i in inside}
-        for i, score in most(scores, interests.MAX_ITEMS).items():
+        for i, score in most(scores, day.caps.of_category).items():
             yield i, score * fixed(signal / total), category
 
 
 def by_authors(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
     for people in day.of_target("user"):
         follows = {b: s for (a, b), s in day.edges(people, 0).items() if a == user}
-        for author, signal in most(follows, followed_authors.MAX_AUTHORS).items():
+        for author, signal in most(follows, day.caps.authors).items():
             posts = {i: r for i, r in day.shown(surface).items() if r["author_key"] == author}
             newest = sorted(posts, key=lambda i: (-posts[i]["first_day"], i))
-            for i in newest[: followed_authors.MAX_POSTS]:
+            for i in newest[: day.caps.posts]:
                 age = day.today - posts[i]["first_day"]
                 score = fixed(3 / (3 + age) * math.sqrt(1.0 + posts[i]["n_users_30d"]))
                 yield i, score * fixed(math.sqrt(1 + signal / ONE)), author
@@ -160,7 +157,7 @@ def follow_back(day: Day, surface: str, user: str, fold: int) -> Iterator[Sugges
         for (a, b), signal in edges.items()
         if b == user and (b, a) not in edges and a in day.shown(surface)
     }
-    for a, signal in most(back, follow_walks.MAX_FOLLOWERS).items():
+    for a, signal in most(back, day.caps.followers).items():
         yield a, (1 + signal) * ONE, ""
 
 
@@ -168,12 +165,12 @@ def next_to(edges: dict[tuple[str, str], int], user: str) -> Counter[str]:
     return Counter([b for a, b in edges if a == user] + [a for a, b in edges if b == user])
 
 
-def friends(edges: dict[tuple[str, str], int], user: str) -> dict[str, int]:
+def friends(caps: Caps, edges: dict[tuple[str, str], int], user: str) -> dict[str, int]:
     close = {
         friend: fixed(n / math.sqrt(len(next_to(edges, friend))))
         for friend, n in next_to(edges, user).items()
     }
-    return most(close, follow_walks.MAX_FRIENDS)
+    return most(close, caps.friends)
 
 
 def whom(day: Day, surface: str, fold: int, friend: str) -> list[str]:
@@ -181,11 +178,11 @@ def whom(day: Day, surface: str, fold: int, friend: str) -> list[str]:
     edges = day.edges(surface, fold)
     n_followers = Counter(b for _, b in edges)
     theirs = {b: n_followers[b] for a, b in edges if a == friend and b in day.shown(surface)}
-    return list(most(theirs, follow_walks.MAX_FOLLOWED))
+    return list(most(theirs, day.caps.followed))
 
 
 def of_friends(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
-    for friend, score in friends(day.edges(surface, fold), user).items():
+    for friend, score in friends(day.caps, day.edges(surface, fold), user).items():
         for other in whom(day, surface, fold, friend):
             yield other, score * ONE, friend
 
@@ -193,24 +190,23 @@ def of_friends(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggest
 def walks(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
     edges = day.edges(surface, fold)
 
-    for friend, score in friends(edges, user).items():
+    for friend, score in friends(day.caps, edges, user).items():
         for other in whom(day, surface, fold, friend):
             yield other, score * ONE, friend
         reached: Counter[str] = Counter()
-        for close in friends(edges, friend):
+        for close in friends(day.caps, edges, friend):
             chance = fixed(next_to(edges, friend)[close] / len(next_to(edges, close)))
             for other in whom(day, surface, fold, close):
                 if other != friend:
                     reached[other] += chance * ONE
-        for other, chance in most(+reached, follow_walks.MAX_REACHED).items():
+        for other, chance in most(+reached, day.caps.reached).items():
             yield other, score * fixed(chance / ONE / ONE * follow_walks.FAR), friend
 
 
 def tastes(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]:
     for shop in day.of_target("item")[:1]:
         liked = {
-            u: recent(entries, same_tastes.MAX_ITEMS)
-            for u, entries in day.histories[shop, 0].items()
+            u: recent(entries, day.caps.liked) for u, entries in day.histories[shop, 0].items()
         }
         n_fans = Counter(i for entries in liked.values() for i in entries)
         for i in liked.get(user, {}):
@@ -219,7 +215,7 @@ def tastes(day: Day, surface: str, user: str, fold: int) -> Iterator[Suggestion]
                 for u, entries in liked.items()
                 if i in entries and u in day.shown(surface)
             }
-            for u in most(fans, same_tastes.MAX_FANS):
+            for u in most(fans, day.caps.fans):
                 yield u, fixed(1 / math.sqrt(n_fans[i])) * ONE, i
 
 

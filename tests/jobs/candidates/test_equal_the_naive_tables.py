@@ -11,10 +11,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.surfaces import SURFACES
-from jobs.candidates import histories, items
-from jobs.candidates.histories import LEFT_OUT_OF, rec_histories
+from jobs.candidates import histories, items, popular
+from jobs.candidates.histories import rec_histories
 from jobs.candidates.interactions import interactions
 from jobs.candidates.items import rec_items
+from jobs.candidates.pair_facts import LEFT_OUT_OF
 from jobs.candidates.popular import rec_popular
 from tests.conftest import MakeTable
 from tests.jobs.candidates import naive_tables as naive
@@ -36,7 +37,7 @@ class Tables:
         known = items.Known(self.tiles, facts["items"], facts["posts"], facts["follows"], users)
         self.items = rec_items(known, SURFACES, AS_OFS).localCheckpoint()
         of_users = histories.Known(
-            self.tiles, users, self.items, facts["users"], facts["follows"], facts["blocks"]
+            self.tiles, users, self.items, facts["users"], facts["follows"], facts["blocks"], True
         )
         self.histories = rec_histories(of_users, SURFACES, AS_OFS)
         self.popular = rec_popular(
@@ -45,7 +46,10 @@ class Tables:
 
 
 @pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
-def world(request: pytest.FixtureRequest) -> World:
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Whose facts are counted in several parts."""
+    for module in (histories, items, popular):
+        monkeypatch.setattr(module, "ROWS_PER_PART", 300)
     return naive.world_with_recommendations(request.param)
 
 

@@ -137,7 +137,7 @@ def test_people_are_all_known_users_as_popular_as_they_are_followed(table: MakeT
         FOLLOWS,
     )
     users = known_users(table, {"ann": 40, "bob": 10, "cid": 3, "dan": 1})
-    known = Known(interactions, follows=follows, users=users)
+    known = Known(interactions, timeless=follows, users=users)
     rows = rec_items(known, [SURFACE["people"]], [AS_OF])
     today = days_since_1970(AS_OF)
     counts = ("item_id", "first_day", "n_users", "n_goals_30d", "popularity_1d", "last_day")

@@ -10,33 +10,16 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from contracts.surfaces import SURFACES, Surface
-from jobs.candidates import (
-    follow_walks,
-    followed_authors,
-    interests,
-    same_tastes,
-    suggestions,
-    together,
-)
-from jobs.candidates.rec_candidates import COUNTED, rec_candidates
+from jobs.candidates.caps import Caps
+from jobs.candidates.rec_candidates import rec_candidates
+from jobs.candidates.sources import COUNTED
 from tests.jobs.candidates import naive
 from tests.jobs.candidates.worlds import AS_OFS, random_world
 
-CAPS = (
-    (together, "MAX_OWN", 4),
-    (together, "MAX_NEIGHBOURS", 3),
-    (follow_walks, "MAX_FRIENDS", 4),
-    (follow_walks, "MAX_FOLLOWED", 3),
-    (follow_walks, "MAX_REACHED", 5),
-    (follow_walks, "MAX_FOLLOWERS", 2),
-    (suggestions, "MAX_USERS", 9),
-    (same_tastes, "MAX_ITEMS", 3),
-    (same_tastes, "MAX_FANS", 3),
-    (interests, "MAX_CATEGORIES", 2),
-    (interests, "MAX_ITEMS", 3),
-    (followed_authors, "MAX_AUTHORS", 3),
-    (followed_authors, "MAX_POSTS", 2),
-)
+LOW = Caps(
+    own=4, neighbours=3, categories=2, of_category=3, authors=3, posts=2, liked=3, fans=3,
+    friends=4, followed=3, reached=5, followers=2, users=9,
+)  # fmt: skip
 
 Found = dict[tuple[Any, ...], tuple[list[Any], ...]]
 
@@ -48,23 +31,20 @@ def found(candidates: DataFrame) -> Found:
     }
 
 
-def expected(world: Any, surfaces: Sequence[Surface], n: int) -> Found:
+def expected(world: Any, surfaces: Sequence[Surface], n: int, caps: Caps) -> Found:
     out: Found = {}
     for as_of in AS_OFS:
-        out |= naive.candidates(naive.Day(world, as_of, surfaces), n)
+        out |= naive.candidates(naive.Day(world, as_of, surfaces, caps), n)
     return out
 
 
 @pytest.mark.parametrize("capped", [False, True])
 def test_candidates_equal_the_naive_definition_to_the_bit(
-    spark: SparkSession, capped: bool, monkeypatch: pytest.MonkeyPatch
+    spark: SparkSession, capped: bool
 ) -> None:
-    for module, name, n in CAPS if capped else ():
-        monkeypatch.setattr(module, name, n)
-    world = random_world(seed=4 + capped)
-    n = 5 if capped else 100
-    got = found(rec_candidates(*world.frames(spark), SURFACES, n))
-    should = expected(world, SURFACES, n)
+    world, caps, n = random_world(seed=4 + capped), LOW if capped else Caps(), 5 if capped else 100
+    got = found(rec_candidates(*world.frames(spark), SURFACES, n, caps))
+    should = expected(world, SURFACES, n, caps)
     assert {key[-1] for key in got} == set(COUNTED)
     for source in COUNTED:  # one after the other, for a shorter message
         assert {k: v for k, v in got.items() if k[-1] == source} == {
