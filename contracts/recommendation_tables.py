@@ -378,20 +378,21 @@ REC_OUTCOMES = Table(
                maximum=1),
         Column("hit10", "double", "Share of users with a relevant item in the first 10.", minimum=0,
                maximum=1),
-        Column("coverage10", "double", "Share of what can be shown that is in a first 10.",
-               minimum=0, maximum=1),
-        Column("gini10", "double", "How unevenly the first 10 are shared out over all items: 0 if "
-               "each has as many, 1 if one has all.", minimum=0, maximum=1),
-        Column("novelty10", "double", "Mean of -log2 of the share of users who had each item.",
-               minimum=0),
+        Column("coverage10", "double", "Share of what can be shown that is in a first 10 of any "
+               "user's.", minimum=0, maximum=1),
+        Column("gini10", "double", "How unevenly the first 10 of all users are shared out over "
+               "what can be shown: 0 if each has as many, 1 if one has all.", minimum=0, maximum=1),
+        Column("novelty10", "double", "Mean of -log2 of the share of users who had each item of "
+               "the first 10, over all users.", minimum=0),
         Column("share_new10", "double", "Share of them first known in the 30 days before.",
                minimum=0, maximum=1),
         Column(
             "ips_value10",
             "double",
-            "Mean worth of what then happened with those of the method's first 10 that are among "
-            "the first 10 published, each weighted by the inverse of its logged propensity "
-            "(self-normalised), over all users; null where none was logged or none is the same.",
+            "Mean worth of what then happened with an item of the method's first 10, over all "
+            "users. Of the published lists, of all that they showed; of another method, of what "
+            "they showed at the very place where it has it, weighted by the inverse of its logged "
+            "propensity (self-normalised). Null where none was logged or none is the same.",
             nullable=True,
             minimum=0,
         ),

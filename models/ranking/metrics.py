@@ -72,6 +72,16 @@ def coverage(lists: Array, n_items: int, k: int = 10) -> float:
     return len(_shown(lists, k).nonzero()[0]) / n_items if n_items else 0.0
 
 
+def numbered_among(lists: Array, of: Array) -> Array:
+    """(U, K) the items of lists (U, K) as numbers from 0 among those of a mask (I,); `NO_ITEM`
+    where there is none, or another."""
+    number = np.where(of, np.cumsum(of) - 1, NO_ITEM)
+    is_item = lists != NO_ITEM
+    numbered = np.full(lists.shape, NO_ITEM, dtype=np.int64)
+    numbered[is_item] = number[lists[is_item]]
+    return numbered
+
+
 def novelty(lists: Array, n_had: Array, n_users: int, k: int = 10) -> Array:
     """(U,) mean over the first k places of lists (U, K) of -log2 of the share of `n_users` who had
     the item before, given how many had each (I,); what nobody had counts as had by one. nan of

@@ -1,8 +1,9 @@
 """How released lists did against what then happened, beside what was popular and what users had.
 
 All methods are judged on the same users: those with a relevant item in the window, of the items
-that were known as of the day. Letters: U users, I items of the surface, N pairs of a user and an
-item, K places.
+that were known as of the day. How wide lists are, and what shown items were worth, is of all users
+who were known, whatever they did. Letters: U users, I items of the surface, N pairs of a user and
+an item, K places.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from models.ranking.metrics import (
     n_relevant,
     ndcg,
     novelty,
+    numbered_among,
     recall,
     share_new,
 )
@@ -76,8 +78,8 @@ class _Judged:
     items: Array
     """(N,) its item."""
     weights: Mapping[str, Array]
-    """(U, 2) by method: the inverse propensities of what was shown and the method has among its
-    first, and the same times the worth of what then happened."""
+    """(U, 2) by method: the weights of what was shown, see `_weights`, and the same times the worth
+    of what then happened."""
 
 
 def _surface_rows(day: RecOutcomesDay, surface: Surface) -> list[dict[str, Any]]:
@@ -95,41 +97,48 @@ def _surface_rows(day: RecOutcomesDay, surface: Surface) -> list[dict[str, Any]]
         picked = of_segment & has_any
         if picked.sum() < (1 if segment == ALL else SEGMENT_ROWS):
             continue
-        by_method = {m: _figures(judged, m, picked, items, day.as_of) for m in METHODS}
+        by_method = {m: _figures(judged, m, picked, items.num_rows) for m in METHODS}
         published = by_method[PUBLISHED][0]
         for method, (by_user, figures) in by_method.items():
             rows.append(
                 {"as_of": day.as_of.isoformat(), "surface": surface.name, "segment": segment}
                 | {"method": method, **named, "n_users": int(picked.sum()), **figures}
                 | _gain(published, None if method == PUBLISHED else by_user)
+                | _widths(judged.lists[method][of_segment], items, n_users, day.as_of)
                 | {"ips_value10": _weighted_mean(judged.weights[method][of_segment])}
             )
     return rows
 
 
 def _figures(
-    judged: _Judged, method: str, picked: Array, items: pa.Table, as_of: date
-) -> tuple[Array, dict[str, float | None]]:
+    judged: _Judged, method: str, picked: Array, n_items: int
+) -> tuple[Array, dict[str, float]]:
     """nDCG of each of the picked users, a mask (U,), and means over them."""
-    lists = judged.lists[method][picked]
     of_picked = picked[judged.rows]
     users = (np.cumsum(picked) - 1)[judged.rows[of_picked]]
-    hit = hits(lists, users, judged.items[of_picked], items.num_rows)
-    relevant = n_relevant(users, len(lists))
+    hit = hits(judged.lists[method][picked], users, judged.items[of_picked], n_items)
+    relevant = n_relevant(users, len(hit))
     by_user = ndcg(hit, relevant, FIRST)
     low, high = interval(by_user)
-    is_new = as_numpy(items["first_day"]) >= (as_of - EPOCH).days - NEW_DAYS
-    n_available = int(as_numpy(items["available"]).sum())
-    n_had = as_numpy(items["n_users"])
     return by_user, {
         "ndcg10": float(by_user.mean()),
         "low": low,
         "high": high,
         "recall20": float(recall(hit, relevant, K).mean()),
         "hit10": float(hit_rate(hit, FIRST).mean()),
-        "coverage10": min(coverage(lists, n_available, FIRST), 1.0),
-        "gini10": gini(lists, items.num_rows, FIRST),
-        "novelty10": _mean(novelty(lists, n_had, len(judged.users), FIRST)),
+    }
+
+
+def _widths(lists: Array, items: pa.Table, n_users: int, as_of: date) -> dict[str, float]:
+    """How wide and how new lists (U, K) are, given how many users were known."""
+    is_new = as_numpy(items["first_day"]) >= (as_of - EPOCH).days - NEW_DAYS
+    available = as_numpy(items["available"])
+    n_available = int(available.sum())
+    of_available = numbered_among(lists, available)
+    return {
+        "coverage10": coverage(of_available, n_available, FIRST),
+        "gini10": gini(of_available, n_available, FIRST),
+        "novelty10": _mean(novelty(lists, as_numpy(items["n_users"]), n_users, FIRST)),
         "share_new10": _mean(share_new(lists, is_new, FIRST)),
     }
 
@@ -171,10 +180,9 @@ def _judged(day: RecOutcomesDay, surface: Surface, items: pa.Table) -> _Judged:
             OWN: own_lists(histories, available, hide, len(item_ids), K),
         }
         pairs = happened.of(users)
-        weights = {
-            method: _weights(published, propensities, lists[method], pairs, len(item_ids))
-            for method in METHODS
-        }
+        first = published[:, :FIRST]
+        worth = pairs.worth_at(first, len(item_ids))
+        weights = {m: _weights(m, lists[m], first, propensities, worth) for m in METHODS}
         relevant = _relevant(histories, pairs, surface.repeats, len(item_ids))
         batches.append(
             _Judged(users, lists, pairs.rows[relevant] + n, pairs.items[relevant], weights)
@@ -212,16 +220,22 @@ def _first_places(rows: pa.Table, users: pa.Array, item_ids: pa.Array) -> tuple[
 
 
 def _weights(
-    published: Array, propensities: Array, lists: Array, pairs: Happened, n_items: int
+    method: str, lists: Array, published: Array, propensities: Array, worth: Array
 ) -> Array:
-    """(U, 2), see `_Judged.weights`."""
-    first = published[:, :FIRST]
-    rows = np.arange(len(first))[:, None]
-    has = lists[:, :FIRST]
-    is_item = has != NO_ITEM
-    both = is_pair(rows, first, np.nonzero(is_item)[0], has[is_item], n_items)
-    weight = np.where(both & (propensities > 0), 1 / np.maximum(propensities, 1e-9), 0.0)
-    return np.stack([weight.sum(axis=1), (weight * pairs.worth_at(first, n_items)).sum(axis=1)], 1)
+    """(U, 2): how much what stands at the published places counts for a method, and that times its
+    `worth` (U, FIRST), summed over the first places.
+
+    It counts by the probability with which the method shows the item at that place, over the logged
+    one (Horvitz and Thompson, 1952; Strehl et al., NeurIPS 2010): by one of the published lists
+    themselves, and else by the inverse propensity where the method has the same item at the same
+    place. What was logged is the probability at a place, so that an item elsewhere in the method's
+    list says nothing of it.
+    """
+    is_logged = (published != NO_ITEM) & (propensities > 0)
+    inverse = np.divide(1.0, propensities, out=np.zeros_like(propensities), where=is_logged)
+    is_same = lists[:, :FIRST] == published
+    weight = np.where(is_logged, 1.0 if method == PUBLISHED else is_same * inverse, 0.0)
+    return np.stack([weight.sum(axis=1), (weight * worth).sum(axis=1)], axis=1)
 
 
 def _weighted_mean(weights: Array) -> float | None:

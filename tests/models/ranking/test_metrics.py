@@ -17,6 +17,7 @@ from models.ranking.metrics import (
     n_relevant,
     ndcg,
     novelty,
+    numbered_among,
     recall,
     share_new,
 )
@@ -62,6 +63,12 @@ def test_coverage_is_of_the_catalogue() -> None:
     assert coverage(LISTS, 8) == 6 / 8
     assert coverage(LISTS, 8, k=1) == 3 / 8
     assert coverage(LISTS[:0], 0) == 0.0
+
+
+def test_items_are_numbered_among_some() -> None:
+    lists = np.array([[0, 3, NO_ITEM], [2, 1, 3]])
+    numbered = numbered_among(lists, np.array([True, False, True, True]))
+    assert numbered.tolist() == [[0, 2, NO_ITEM], [1, NO_ITEM, 2]]
 
 
 def test_what_few_had_is_novel_and_what_nobody_had_counts_as_had_by_one() -> None:

@@ -9,6 +9,7 @@ from math import log2
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +23,7 @@ from contracts.recommendation_tables import (
 from contracts.specs import RecOutcomesDay, RecOutcomesSpec
 from contracts.surfaces import FILTERS, SURFACES, Surface
 from models.data.arrow_schema import arrow_schema
+from models.ranking.exploration import text_hashes, with_exploration
 from models.ranking.outcomes import compare_days
 from tests.models.ranking.hand_made_tables import (
     DAY,
@@ -129,11 +131,12 @@ def test_lists_are_compared_with_new_items_of_the_window_beside_popular_and_own(
         "ndcg10": pytest.approx((ann + 1 / log2(4)) / 2), "low": pytest.approx(1 / log2(4)),
         "high": pytest.approx(ann), "gain": None, "gain_low": None, "gain_high": None,
         "recall20": 1.0, "hit10": 1.0, "coverage10": 1.0,
-        # a: 1, b: 1, c: 2, d: 0, e: 2 of 6: (-4*0 -2*1 +0*1 +2*2 +4*2) / (5 * 6)
-        "gini10": pytest.approx(10 / 30),
-        # 4 users are known: a had by all, b by half, c and e by one
-        "novelty10": pytest.approx(((2 + 1 + 2) / 3 + (0 + 2 + 2) / 3) / 2),
-        "share_new10": pytest.approx(1 / 3),
+        # of all users, a: 1, b: 2, c: 2, e: 2 of 4 that can be shown:
+        # (-3*1 -1*2 +1*2 +3*2) / (4 * 7)
+        "gini10": pytest.approx(3 / 28),
+        # 4 users are known: a had by all, b by half, c and e by one; dan has no list
+        "novelty10": pytest.approx(((2 + 1 + 2) / 3 + (0 + 2 + 2) / 3 + 1) / 3),
+        "share_new10": pytest.approx((1 / 3 + 1 / 3 + 0) / 3),
         # c was viewed by ann, b and e ordered; c reviewed by bob
         "ips_value10": pytest.approx((0.01 + 1 + 1 + 0.5) / 7),
     }  # fmt: skip
@@ -147,7 +150,10 @@ def test_lists_are_compared_with_new_items_of_the_window_beside_popular_and_own(
     # ann has nothing but what she owns; bob did most with c
     assert own["ndcg10"] == pytest.approx((0 + 1) / 2)
     assert own["novelty10"] == pytest.approx((2 + 0) / 2)
-    assert own["ips_value10"] == pytest.approx(0.5 / 2)
+    assert (own["coverage10"], own["gini10"]) == (2 / 4, 0.5)
+    # at the same place: e to ann, and a and c to bob; of bob's own, c and a, neither
+    assert popular["ips_value10"] == pytest.approx((1 + 0 + 0.5) / 3)
+    assert own["ips_value10"] is None
 
 
 def test_with_repeats_what_a_user_had_is_relevant_and_may_be_shown(tmp_path: Path) -> None:
@@ -160,14 +166,56 @@ def test_with_repeats_what_a_user_had_is_relevant_and_may_be_shown(tmp_path: Pat
 
 
 def test_items_shown_by_chance_count_by_the_inverse_of_their_propensity(tmp_path: Path) -> None:
-    lists = [listed("ann", "cb", [1.0, 0.1]), listed("bob", "ae", [0.5, 0.5])]
+    lists = [listed("ann", "bc", [0.1, 1.0]), listed("bob", "ae", [0.5, 0.5])]
     published, popular, own = compared(tmp_path, lists=lists)
-    # weights: ann c 1, b 10; bob a 2, e 2; ann viewed c and ordered b
-    assert published["ips_value10"] == pytest.approx((1 * 0.01 + 10 * 1) / 15)
-    assert popular["ips_value10"] == published["ips_value10"]
-    assert own["ips_value10"] == pytest.approx(0 / 2)  # of bob's c and a, only a was shown
-    unlogged = [listed("ann", "cb", [0.0, 0.0])]
+    # ann ordered b and viewed c; what was shown is its own method
+    assert published["ips_value10"] == pytest.approx((1 + 0.01) / 4)
+    # popular has b and c at these places for ann, and a for bob: 10, 1 and 2
+    assert popular["ips_value10"] == pytest.approx((10 * 1 + 1 * 0.01 + 2 * 0) / 13)
+    assert own["ips_value10"] is None
+    unlogged = [listed("ann", "bc", [0.0, 0.0])]
     assert [row["ips_value10"] for row in compared(tmp_path, lists=unlogged)] == [None] * 3
+
+
+def test_what_another_order_would_have_been_worth_is_estimated_without_bias(
+    tmp_path: Path,
+) -> None:
+    """Shown are e, c, b, a in this order, half of the three places by chance; a and b are
+    ordered where they are seen first and reviewed where they are seen below, c and e never."""
+    ranked, n_users, k = "ecba", 4000, 3
+    users = [f"u{n:04}" for n in range(n_users)]
+    hashes = np.tile(text_hashes(pa.array(list(ranked))), (n_users, 1))
+    explored = with_exploration(
+        text_hashes(pa.array(users)), hashes, np.full(n_users, len(ranked)), k, 0.5, np.uint64(7)
+    )
+    shown = [[ranked[column] for column in row] for row in explored.columns]
+    worth = {("a", 1): ("order", 1.0), ("b", 1): ("order", 1.0)}
+    worth |= {(item, place): ("review", 0.5) for item in "ab" for place in (2, 3)}
+    published, popular, *_ = compared(
+        tmp_path,
+        lists=[
+            listed(user, "".join(items), propensities.tolist())
+            for user, items, propensities in zip(users, shown, explored.propensities, strict=True)
+        ],
+        happened=[
+            done(user, item, event=worth[item, place][0])
+            for user, items in zip(users, shown, strict=True)
+            for place, item in enumerate(items, start=1)
+            if (item, place) in worth
+        ],
+        histories=[history(user) for user in users],
+    )
+    # popular has a first, b second, c third
+    assert popular["ips_value10"] == pytest.approx((1.0 + 0.5 + 0.0) / 3, rel=0.03)
+    seen = [worth.get((i, p), ("", 0.0))[1] for row in shown for p, i in enumerate(row, start=1)]
+    assert published["ips_value10"] == pytest.approx(sum(seen) / len(seen))
+
+
+def test_how_wide_lists_are_is_of_all_users_whatever_they_did(tmp_path: Path) -> None:
+    lists = [listed("ann", "b"), listed("bob", "c"), listed("cat", "e"), listed("dan", "ad")]
+    published, *_ = compared(tmp_path, lists=lists, happened=[done("ann", "b")])
+    assert published["n_users"] == 1
+    assert (published["coverage10"], published["gini10"]) == (1.0, 0.0)  # d cannot be shown
 
 
 def test_a_user_without_a_list_has_found_nothing(tmp_path: Path) -> None:
