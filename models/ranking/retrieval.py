@@ -63,10 +63,15 @@ def weights(histories: Histories, n_items: int, as_of: date) -> sparse.csr_array
     last_days = histories.entries["last_days"]
     has_signal = last_days >= 0
     age = (as_of - EPOCH).days - last_days[has_signal]
-    values = np.maximum(2.0 ** (-age / HALF_LIFE), LEAST_WEIGHT).astype(np.float32)
+    values = entry_weights(age)
     starts = np.concatenate([[0], np.cumsum(has_signal)])[histories.starts]
     shape = (len(histories), n_items)
     return sparse.csr_array((values, histories.items[has_signal], starts), shape=shape)
+
+
+def entry_weights(ages: Ints) -> Floats:
+    """(N,): what entries weigh, up to 1, by the days since the last signal."""
+    return np.maximum(2.0 ** (-ages / HALF_LIFE), LEAST_WEIGHT).astype(np.float32)
 
 
 @dataclass(frozen=True)

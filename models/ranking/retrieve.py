@@ -31,6 +31,7 @@ from models.ranking.histories import USER_COLUMNS, Histories, joined, read_items
 from models.ranking.linear_items import fit_ease
 from models.ranking.retrieval import ENTRIES, Candidates, LeftOut, RetrievalModel, SurfaceDay
 from models.ranking.similar_users import fit_similar_users
+from models.ranking.two_tower import fit_two_tower
 from models.ranking.user_rows import UserRows
 
 _LOG = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ COLUMNS = ("fold", *USER_COLUMNS, "item_ids", *ENTRIES)
 FITS: Mapping[str, Callable[[SurfaceDay], RetrievalModel]] = {
     "factors": fit_factors,
     "ease": fit_ease,
+    "two_tower": fit_two_tower,
     "similar_users": fit_similar_users,
 }
 """Source to what fits its model."""

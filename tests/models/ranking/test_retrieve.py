@@ -13,9 +13,10 @@ import pytest
 
 from contracts.ranking_config import RankingConfig
 from contracts.specs import RetrieveDay, RetrieveSpec
-from contracts.surfaces import SURFACES, Surface
+from contracts.surfaces import POPULARITY, SOURCES, SURFACES, Surface
+from jobs.candidates.rec_candidates import COUNTED
 from models.ranking import retrieve, user_rows
-from models.ranking.retrieve import retrieve_days
+from models.ranking.retrieve import FITS, retrieve_days
 from tests.models.ranking.hand_made_tables import (
     DAY,
     EPOCH_DAY,
@@ -151,7 +152,7 @@ def test_more_items_than_the_linear_model_takes_leave_it_out(tmp_path: Path) -> 
     rows, report = retrieved(
         tmp_path, paths, items(), config=replace(CONFIG, max_ease_items=N_ITEMS - 1)
     )
-    assert {row["source"] for row in rows} == {"factors", "similar_users"}
+    assert {row["source"] for row in rows} == {"factors", "similar_users", "two_tower"}
     assert report["days"][0]["left_out"]["products"] == {
         "ease": "30 items are more than ranking.max_ease_items (29)"
     }
@@ -161,6 +162,14 @@ def test_without_any_history_nothing_is_retrieved(tmp_path: Path) -> None:
     paths = [write_histories(tmp_path / "h", [history("ann"), history("bob")])]
     rows, report = retrieved(tmp_path, paths, items())
     assert rows == []
-    assert set(report["days"][0]["left_out"]["products"].values()) == {"nobody has a history"}
+    why = dict.fromkeys(("ease", "factors", "similar_users"), "nobody has a history")
+    why["two_tower"] = "nobody had anything on two days"
+    assert report["days"][0]["left_out"]["products"] == why
     rows, _ = retrieved(tmp_path, [write_histories(tmp_path / "h", [])], [])
     assert rows == []
+
+
+def test_every_source_of_a_surface_is_popular_counted_or_fitted() -> None:
+    popular = {*POPULARITY, *(f"{name}_in_segment" for name in POPULARITY), "new"}
+    assert {*COUNTED, *FITS, *popular} == set(SOURCES)
+    assert not set(COUNTED) & set(FITS)
