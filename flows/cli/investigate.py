@@ -134,9 +134,11 @@ def canary(
     raw: RawOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Look for leakage: plant users whose future alone decides their labels; fail if it shows."""
+    """Look for leakage: plant users whose future alone decides their labels, and items that only
+    exist later; fail if any shows."""
     from flows.monitor.leakage import canary as plant_canaries
     from flows.monitor.leakage import default_cut
+    from flows.monitor.list_leakage import list_canary
 
     run = _reading_run(read_settings(home=home, source=source, raw=raw))
     cut = default_cut(run.as_of) if as_of is None else parse_day(as_of, "--as-of")
@@ -154,6 +156,13 @@ def canary(
     out.print(
         f"{canaries.n_pairs} pairs of twins as of {canaries.cut}: no feature tells them apart"
     )
+    lists = list_canary(run, cut, out.print)
+    if lists is not None:
+        lists.check()
+        out.print(
+            f"{lists.n_rows:,} rows of recommendations as of {lists.cut}: none names an item that "
+            "only exists later, none changes with later rows"
+        )
 
 
 def tune(

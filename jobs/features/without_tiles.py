@@ -80,7 +80,7 @@ def with_canaries(
         if name not in EVENTS and name != USERS.name:
             continue
         chosen = rows.where(bucket < int(share * 1000))
-        later = _later(chosen, cut)
+        later = is_later(chosen, cut)
         ids = [EVENTS[name].id] if name in EVENTS else []
         ids += ["order_id"] if "order_id" in rows.columns else []
         for twin, mine in ((0, chosen.where(~later)), (1, chosen)):
@@ -98,7 +98,7 @@ def altered_after(clean: Mapping[str, DataFrame], cut: date, seed: int) -> dict[
     for name, rows in clean.items():
         if name not in EVENTS:
             continue
-        later = _later(rows, cut)
+        later = is_later(rows, cut)
         ids = rows.columns[0]
         luck = F.pmod(F.xxhash64(ids, F.lit(seed)), F.lit(4))
         changed = rows.where(~later | (luck > 0))
@@ -116,7 +116,7 @@ def altered_after(clean: Mapping[str, DataFrame], cut: date, seed: int) -> dict[
     return altered
 
 
-def _later(rows: DataFrame, cut: date) -> Column:
+def is_later(rows: DataFrame, cut: date) -> Column:
     """Whether a row was not known at midnight `cut`: it happened, or landed, after it."""
     happened = F.to_date("valid_from" if "valid_from" in rows.columns else "occurred_at")
     return (F.col("landed_on") >= F.lit(cut)) | F.coalesce(happened >= F.lit(cut), F.lit(False))

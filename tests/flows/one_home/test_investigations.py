@@ -15,6 +15,7 @@ from sqlalchemy import select
 from typer.testing import CliRunner
 
 from contracts.errors import BusyError, UsageError
+from contracts.surfaces import SURFACES
 from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows.cli.main import app
 from flows.engine.run import Run
@@ -22,6 +23,7 @@ from flows.housekeeping import housekeeping
 from flows.lake import maintenance
 from flows.lake.lake import Lake
 from flows.monitor.leakage import canary
+from flows.monitor.list_leakage import list_canary
 from flows.nightly import nightly
 from flows.release.duckdb_views import query
 from flows.retention.housekeeping import run_housekeeping
@@ -46,6 +48,18 @@ def test_no_feature_tells_twins_apart_and_no_score(home: Path) -> None:
     assert comparison.n_pairs > 40
     assert comparison.tasks
     comparison.check()
+
+
+@pytest.mark.slow
+def test_lists_made_again_without_later_rows_and_with_later_items_are_the_same_to_the_bit(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NIGHTJAR_RANKING__LEARN_DAYS", "1")
+    canaries = list_canary(Run(read_settings(), NIGHT), CUT, print)
+    assert canaries is not None
+    assert canaries.problems == []
+    assert set(canaries.n_listed) == {surface.name for surface in SURFACES}
+    assert min(canaries.n_listed.values()) > 1000
 
 
 @pytest.mark.slow
