@@ -21,7 +21,7 @@ from models.ranking.surface_ranker import Scaling, SurfaceRanker
 NO_RANKER = "none"
 """Id of what orders where nothing was learnt."""
 _ABOUT, _TREES, _NETWORK = "ranker.json", "trees.txt", "network.safetensors"
-_VERSION = 1
+_VERSION = 2
 
 
 def save_rankers(rankers: Mapping[str, SurfaceRanker], folder: Path) -> None:
@@ -78,6 +78,8 @@ def _contents(ranker: SurfaceRanker) -> dict[str, bytes]:
         contents[_TREES] = ranker.trees.text.encode()
     if ranker.network is not None:
         contents[_NETWORK] = ranker.network.to_bytes()
+    for event, trees in ranker.event_trees.items():
+        contents[f"{event}-{_TREES}"] = trees.text.encode()
     return contents
 
 
@@ -112,6 +114,11 @@ def _loaded(folder: Path, surface: str, about: Mapping[str, Any]) -> SurfaceRank
         events,
         None if trees is None else Trees(trees.decode()),
         None if network is None else ItemNetwork.of_bytes(network, names, len(events)),
+        {
+            event: Trees(contents[name].decode())
+            for event in events
+            if (name := f"{event}-{_TREES}") in contents
+        },
         _scaling(about["scaling"]),
         _scaling(about["user_scaling"]),
         {name: Calibration.from_json(c) for name, c in about["calibrations"].items()},

@@ -17,8 +17,9 @@ from contracts.specs import RankDay
 from contracts.surfaces import Surface
 from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import list_kinds
+from models.ranking.event_trees import events_with_trees, fit_event_trees
 from models.ranking.features import feature_names
-from models.ranking.lambdarank import ROUNDS, best_rounds, fit_lambdarank
+from models.ranking.lambdarank import ROUNDS, Trees, best_rounds, fit_lambdarank
 from models.ranking.metrics import interval
 from models.ranking.network import EPOCHS, fit_network
 from models.ranking.past_days import PastDays, past_days
@@ -31,7 +32,6 @@ from models.ranking.surface_ranker import (
     Scaling,
     SurfaceRanker,
     list_scores,
-    raw_scores,
     user_numbers,
 )
 
@@ -97,15 +97,11 @@ def _learnt(
 ) -> Fitted:
     """The challenger where it orders better than the best list, and no worse than the champion."""
     rounds, members = _fitted(surface, past, config, alone)
-    rows = past.all_users
-    raw = raw_scores(rows.features, members.trees, members.network)
+    members = _with_goals_in_order(surface, members, past.all_users)
+    raw = members.raw_scores(past.all_users.features)
     rankers, orders = {}, {}
     for name in _CHOICES[config.ranker]:
-        used = _columns(name, raw, members)
-        rankers[name] = calibrated(surface, members.only(name), rows, used)
-        expected = expected_goals(surface, rankers[name].of_scores(used, rows.features))
-        by_user = rows.ndcg10(expected)
-        orders[name] = by_user[~np.isnan(by_user) & (np.diff(rows.starts) > 0)]
+        rankers[name], orders[name] = _judged(surface, members, name, past.all_users, raw)
         report["ndcg10"][name] = _figure(orders[name])
     chosen = _chosen(orders, of_best_list)
     report["gain"] = _figure(orders[chosen] - of_best_list)
@@ -132,11 +128,45 @@ def _chosen(orders: Mapping[str, Doubles], of_best_list: Doubles) -> str:
     return max(better, key=lambda name: float(orders[name].mean()), default=first)
 
 
+def _judged(
+    surface: Surface, members: SurfaceRanker, name: str, rows: Sample, raw: Doubles
+) -> tuple[SurfaceRanker, Doubles]:
+    """What is chosen of the members, calibrated on the rows of which their scores are `raw`; and
+    (U,): nDCG@10 of its order."""
+    used = _columns(name, raw, members)
+    ranker = calibrated(surface, members.only(name), rows, used)
+    expected = expected_goals(surface, ranker.of_scores(used, rows.features), len(used))
+    return ranker, _of_users(rows, expected)
+
+
+def _of_users(rows: Sample, scores: Doubles) -> Doubles:
+    """(U,): nDCG@10 of users with something relevant and something to order."""
+    by_user = rows.ndcg10(scores)
+    return by_user[~np.isnan(by_user) & (np.diff(rows.starts) > 0)]
+
+
+def _with_goals_in_order(surface: Surface, members: SurfaceRanker, rows: Sample) -> SurfaceRanker:
+    """The members without trees of single goals, where these order worse than the one order of all
+    goals."""
+    of_others = {e: t for e, t in members.event_trees.items() if e not in surface.goals}
+    if len(of_others) == len(members.event_trees):
+        return members
+    raw = members.raw_scores(rows.features)
+    _, orders = _judged(surface, members, LAMBDARANK, rows, raw)
+    loss = _of_users(rows, raw[:, 0]) - orders
+    return replace(members, event_trees=of_others) if loss.sum() > 0 else members
+
+
 def _columns(name: str, raw: Doubles, members: SurfaceRanker) -> Doubles:
     """The scores (C, R) of what is chosen, of those of all members."""
-    if name == LAMBDARANK:
-        return raw[:, :1]
-    return raw[:, 1:] if name == NETWORK and members.trees is not None else raw
+    of_order, of_events = int(members.trees is not None), len(members.event_trees)
+    of_network = raw.shape[1] - of_order - of_events
+    used = {
+        LAMBDARANK: of_order * [True] + of_network * [False] + of_events * [True],
+        NETWORK: of_order * [False] + of_network * [True] + of_events * [False],
+        MIXTURE: of_order * [True] + of_network * [True] + of_events * [False],
+    }
+    return raw[:, np.array(used[name], bool)]
 
 
 _CHOICES = {
@@ -153,14 +183,22 @@ def _fitted(
     """How many trees order best, and all rankers that are asked for, fitted on the days before the
     newest."""
     rounds, trees, network = 0, None, None
+    event_trees: dict[str, Trees] = {}
     if config.ranker != NETWORK:
         trees = fit_lambdarank(past.learn, ROUNDS[-1], config.seed)
         rounds = best_rounds(trees, past.judged)
         trees = trees.first(rounds)
+        wanted = events_with_trees(surface.events, surface.goals)
+        event_trees = fit_event_trees(past.learn, surface.events, wanted, config.seed)
     if config.ranker != LAMBDARANK:
         network = fit_network(past.learn, len(surface.events), EPOCHS, config.seed)
     return rounds, replace(
-        alone, order_by=MIXTURE, events=surface.events, trees=trees, network=network
+        alone,
+        order_by=MIXTURE,
+        events=surface.events,
+        trees=trees,
+        network=network,
+        event_trees=event_trees,
     )
 
 
@@ -174,8 +212,11 @@ def _refitted(
         trees = fit_lambdarank(sample, rounds, config.seed)
     if network is not None:
         network = fit_network(sample, len(challenger.events), EPOCHS, config.seed)
-    raw = raw_scores(past.all_users.features, trees, network)
-    return replace(challenger, trees=trees, network=network, scaling=Scaling.of(raw))
+    event_trees = fit_event_trees(
+        sample, challenger.events, tuple(challenger.event_trees), config.seed
+    )
+    refitted = replace(challenger, trees=trees, network=network, event_trees=event_trees)
+    return replace(refitted, scaling=Scaling.of(refitted.raw_scores(past.all_users.features)))
 
 
 _SHOWN = 12
@@ -237,13 +278,17 @@ def calibrated(
 
 def goal_scores(surface: Surface, ranker: SurfaceRanker, sample: Sample) -> Doubles:
     """(C,): how many goals a ranker expects of candidates."""
-    return expected_goals(surface, ranker.probabilities(sample.features))
+    return expected_goals(surface, ranker.probabilities(sample.features), len(sample.items))
 
 
-def expected_goals(surface: Surface, probabilities: Mapping[str, Doubles]) -> Doubles:
-    """(C,): how many goals are expected: what rankers are compared by, whatever goals are worth."""
-    total = sum(probabilities[event] for event in surface.goals if event in probabilities)
-    return np.asarray(total, np.float64)
+def expected_goals(surface: Surface, probabilities: Mapping[str, Doubles], n: int) -> Doubles:
+    """(n,): how many goals are expected: what rankers are compared by, whatever goals are worth;
+    none of a goal that was reached too seldom to have a probability."""
+    total = np.zeros(n)
+    for event in surface.goals:
+        if event in probabilities:
+            total += probabilities[event]
+    return total
 
 
 def _lists(surface: Surface, judged: Sample) -> dict[str, Doubles]:

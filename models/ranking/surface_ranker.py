@@ -66,6 +66,8 @@ class SurfaceRanker:
     """The surface's events when it was fitted, in the order of the network's outputs."""
     trees: Trees | None = None
     network: ItemNetwork | None = None
+    event_trees: Mapping[str, Trees] = field(default_factory=dict)
+    """Event to trees of its own, beside those that order; in the order of `events`."""
     scaling: Scaling = Scaling((), ())
     """Of the rankers' scores."""
     user_scaling: Scaling = Scaling((), ())
@@ -83,18 +85,35 @@ class SurfaceRanker:
             order_by=order_by,
             trees=None if order_by == NETWORK else self.trees,
             network=None if order_by == LAMBDARANK else self.network,
+            event_trees=self.event_trees if order_by == LAMBDARANK else {},
         )
 
     def columns(self, event: str) -> list[int]:
         """The rankers whose scores say how probable an event is."""
-        own = [int(self.trees is not None) + i for i in (0, 1 + self.events.index(event))]
-        return ([0] if self.trees is not None else []) + (own if self.network is not None else [])
+        used, n = ([0], 1) if self.trees is not None else ([], 0)
+        if self.network is not None:
+            used += [n, n + 1 + self.events.index(event)]
+            n += 1 + len(self.events)
+        if event in self.event_trees:
+            used.append(n + list(self.event_trees).index(event))
+        return used
 
     def probabilities(self, features: Floats) -> dict[str, Doubles]:
         """Event to (C,), of features (C, F)."""
         if not self.is_learnt:
             return {}
-        return self.of_scores(raw_scores(features, self.trees, self.network), features)
+        return self.of_scores(self.raw_scores(features), features)
+
+    def raw_scores(self, features: Floats) -> Doubles:
+        """(C, R): of the trees that order, of what the network orders by, of its logit of each
+        event, and of the trees of each event."""
+        columns = [np.zeros((len(features), 0))]
+        if self.trees is not None:
+            columns.append(self.trees.scores(features)[:, None])
+        if self.network is not None:
+            columns.append(self.network.scores(features))
+        columns += [trees.scores(features)[:, None] for trees in self.event_trees.values()]
+        return np.concatenate(columns, axis=1)
 
     def of_scores(self, raw: Doubles, features: Floats) -> dict[str, Doubles]:
         """Event to (C,), of the rankers' scores (C, R) and features (C, F)."""
@@ -122,16 +141,6 @@ def worth_of(surface: Surface, probabilities: Mapping[str, Doubles], n: int) -> 
         if outcome.event in probabilities:
             total += outcome.worth * probabilities[outcome.event]
     return total
-
-
-def raw_scores(features: Floats, trees: Trees | None, network: ItemNetwork | None) -> Doubles:
-    """(C, R): of the trees, of what the network orders by, and of its logit of each event."""
-    columns = [np.zeros((len(features), 0))]
-    if trees is not None:
-        columns.append(trees.scores(features)[:, None])
-    if network is not None:
-        columns.append(network.scores(features))
-    return np.concatenate(columns, axis=1)
 
 
 def user_numbers(features: Floats, names: Sequence[str]) -> Doubles:

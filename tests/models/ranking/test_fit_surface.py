@@ -8,9 +8,11 @@ import numpy as np
 
 from models.ranking.features import feature_names
 from models.ranking.fit_surface import (
+    MIN_EVENTS,
     MIN_HELD_OUT,
     Fitted,
     _chosen,
+    _learnt,
     against_champion,
     calibrated,
     goal_scores,
@@ -19,7 +21,7 @@ from models.ranking.lambdarank import fit_lambdarank
 from models.ranking.past_days import PastDays
 from models.ranking.samples import Sample
 from models.ranking.surface_ranker import LAMBDARANK, SOURCE, SurfaceRanker
-from tests.models.ranking.small_market import PRODUCTS
+from tests.models.ranking.small_market import CONFIG, PRODUCTS
 
 N_CANDIDATES = 20
 
@@ -106,6 +108,46 @@ def test_calibrated_probabilities_add_up_to_what_happened() -> None:
     assert set(ranker.calibrations) == {"order"}, "nothing else happened"
     expected = goal_scores(PRODUCTS, ranker, past.judged).sum()
     assert abs(expected - 200) < 2
+
+
+def test_what_outcomes_are_worth_orders_also_where_lambdarank_alone_ranks() -> None:
+    """What is ordered follows one feature, what is liked another."""
+    sample = sample_of(400)
+    by_likes = sample.feature("share_factors")
+    rows = sample.rows
+    liked = np.zeros(len(rows), bool)
+    liked[np.lexsort((-by_likes, rows))[::N_CANDIDATES]] = True
+    like = PRODUCTS.events.index("like")
+    sample = replace(sample, events=sample.events | liked.astype(np.int64) << like)
+    past = PastDays(sample, sample, sample, (), is_timed=True)
+    alone = SurfaceRanker(sample.names, SOURCE, "together")
+    config = replace(CONFIG, ranker="lambdarank")
+    fitted = _learnt(PRODUCTS, past, config, alone, np.zeros(400), None, {"ndcg10": {}})
+    assert fitted.ranker.order_by == LAMBDARANK
+    assert set(fitted.ranker.event_trees) == {"like"}, "an order is what LambdaRank learns"
+
+    def share_first(happened: np.ndarray, worth: dict[str, float]) -> float:  # type: ignore[type-arg]
+        """Users of whom the most valuable is what happened."""
+        outcomes = tuple(replace(o, worth=worth.get(o.event, 0.0)) for o in PRODUCTS.outcomes)
+        surface = replace(PRODUCTS, outcomes=outcomes)
+        probabilities = fitted.ranker.probabilities(sample.features)
+        values = fitted.ranker.values(surface, sample.features, probabilities)
+        first = np.lexsort((-values, rows))[::N_CANDIDATES]
+        return float(happened[first].mean())
+
+    assert share_first(sample.is_goal, {"order": 1.0, "like": 0.05}) > 0.9
+    assert share_first(liked, {"order": 0.05, "like": 1.0}) > 0.9
+    assert share_first(liked, {"order": 1.0}) < 0.2
+
+
+def test_where_goals_are_too_few_for_a_probability_the_best_list_ranks() -> None:
+    sample = sample_of(MIN_EVENTS - 1)
+    past = PastDays(sample, sample, sample, (), is_timed=True)
+    alone = SurfaceRanker(sample.names, SOURCE, "together")
+    worst = np.zeros(len(sample))
+    fitted = _learnt(PRODUCTS, past, CONFIG, alone, worst, None, {"ndcg10": {}})
+    assert fitted.ranker is alone
+    assert fitted.report["why"] == "no goal was reached 20 times"
 
 
 def test_lambdarank_orders_unless_another_is_better_beyond_chance_or_it_is_of_no_use() -> None:

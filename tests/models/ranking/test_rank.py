@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +13,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from contracts.spec_json import encode
 from contracts.specs import RankDay
 from contracts.surfaces import Outcome
 from models.artifact.model import DamagedArtifact
 from models.ranking import rank as ranking
 from models.ranking.artifact import load_rankers, ranker_id
 from models.ranking.rank import rank_days
+from tests.conftest import REPOSITORY
 from tests.models.ranking.small_market import (
     CONFIG,
     DAY,
@@ -126,6 +131,25 @@ def test_a_killed_ranking_goes_on_with_the_shards_that_are_there(
     times = {path: path.stat().st_mtime_ns for path in scratch.glob("*.parquet")}
     assert lists_of(*rank_days(spec_of(killed))["days"][0]["paths"]) == expected
     assert times.items() <= {p: p.stat().st_mtime_ns for p in scratch.glob("*.parquet")}.items()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_lists_of_one_to_the_bit(day: RankDay, tmp_path: Path) -> None:
+    several = elsewhere(day, tmp_path)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import models.ranking.rank\nmodels.ranking.rank.SHARD_USERS = 64\n"
+    )
+    spec = spec_of(several, config=replace(CONFIG, processes=2))
+    (tmp_path / "spec.json").write_text(encode(spec))
+    done = subprocess.run(
+        [sys.executable, "-m", "models", "rank", f"{tmp_path}/spec.json", f"{tmp_path}/report"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (report,) = json.loads((tmp_path / "report").read_text())["days"]
+    assert (len(report["paths"]), report["rows"]) == (4, len(USERS))
+    assert lists_of(*report["paths"]) == lists_of(day.path)
 
 
 def _must_not_run(*_: Any) -> Any:
