@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from flows.lake.lake import Lake
 from flows.lake.maintenance import expire, left_branches, remove, runs_of, stale_files
 from flows.lake.maintenance import reached_files as reached
 from flows.release.releases import Releases, branch_of, repair
-from flows.retention.housekeeping import check_has, run_housekeeping
+from flows.retention.housekeeping import check_has, old_days, run_housekeeping
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, Receipt, Receipts, trained_on
 from flows.state.schema import PLACES, RUNS, open_database
@@ -332,6 +333,37 @@ def test_housekeeping_drops_what_was_never_published_and_keeps_what_a_model_was_
     assert lake.has_snapshot(USER_SCORES, one.snapshots[USER_SCORES.name])
     kept = [lake.has_snapshot(LABELS, snapshot) for snapshot in labels]
     assert kept == [True, False, True]  # trained on, nobody's, the newest
+
+
+def test_candidates_go_after_some_days_but_for_those_that_rankers_will_learn_from(
+    tmp_path: Path,
+) -> None:
+    settings = read_settings(home=tmp_path / "home")
+    engine = open_home(settings)
+    lake, receipts = open_lake(settings, engine), Receipts(engine)
+    newest = date(2025, 9, 1)
+    days = [newest - timedelta(days=10 * k) for k in range(13)]
+    stages = ("rec_items", "rec_histories", "rec_popular", "rec_candidates", "rec_retrieved")
+    receipts.write(
+        [
+            Receipt(stage, day, Fingerprint("", "", ""), {}, 1, 1, 1.0, 1, None, "run", NOW)
+            for stage in (*stages, "rank")
+            for day in days
+        ]
+    )
+    release = replace(release_of(lake, Path(lake.staging("run", "score")), D1, "one"), as_of=newest)
+
+    def gone(**changed: int | None) -> dict[str, list[int]]:
+        old = old_days(settings.model_copy(update=changed), receipts, release)
+        found = {table.name: [(newest - day).days for day in of] for table, of in old.items()}
+        return {name: days for name, days in found.items() if name.startswith("rec_")}
+
+    assert gone() == {name: [120, 110] for name in stages}
+    # The nights to come learn from what is 30, 60 and 90 days before them.
+    assert gone(keep_candidate_days=1) == {name: [120, 110, 100] for name in stages}
+    assert gone(keep_candidate_days=None) == {name: [] for name in stages}
+    # Lists are no candidates: they stay as long as the releases that name them.
+    assert "rec_lists" not in gone()
 
 
 def test_a_table_that_is_not_known_is_named() -> None:
