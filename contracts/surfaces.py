@@ -7,15 +7,11 @@ Adding a surface is a row here; see docs/adding-a-surface.md.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from difflib import get_close_matches
-from typing import Any
 
 from contracts.errors import ContractError
-from contracts.spec_json import from_plain, to_plain
 from contracts.table import require_identifier
 
 TARGETS = ("item", "ad", "post", "user")
@@ -161,6 +157,9 @@ class Surface:
     n_items: int = 100
     """Items of a list."""
     policy: Policy = Policy()
+    max_list_change: float | None = None
+    """Share of a list, on average, that may be new since the last release: more of posts, which
+    are soon stale, than of what lasts. None: the setting `max_list_change`."""
 
     def __post_init__(self) -> None:
         require_identifier(self.name, "surface")
@@ -175,6 +174,8 @@ class Surface:
         for name in ("horizon_days", "learn_every_days", "n_items"):
             if getattr(self, name) < 1:
                 problems.append(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        if self.max_list_change is not None and not 0 <= self.max_list_change <= 1:
+            problems.append(f"max_list_change: expected 0 to 1, found {self.max_list_change}")
         if self.learn_every_days < self.horizon_days:
             problems.append(
                 f"learn_every_days: expected horizon_days ({self.horizon_days}) or more, found "
@@ -199,7 +200,13 @@ class Surface:
             learn_every_days=1,
             n_items=1,
             policy=Policy(),
+            max_list_change=None,
         )
+
+    @property
+    def for_lists(self) -> Surface:
+        """The same but for what lists are only audited by: what they are functions of."""
+        return dataclasses.replace(self, max_list_change=None)
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -311,90 +318,3 @@ def missing_tables(surface: Surface, mapped: Collection[str]) -> tuple[str, ...]
     return tuple(
         " or ".join(group) for group in surface.needs if not any(table in mapped for table in group)
     )
-
-
-def configured(
-    overrides: Mapping[str, Mapping[str, Any]], surfaces: Sequence[Surface] = SURFACES
-) -> tuple[Surface, ...]:
-    """The surfaces with what settings say otherwise of them.
-
-    `{"products": {"repeats": True, "worth": {"order": 2.0}, "policy": {"diversity": 0.1}}}`: fields
-    of `Surface` and of its `Policy`, and `worth` by event. A value may be its JSON as a text, as in
-    the environment: none of them is a text by itself.
-
-    Raises:
-        ContractError: a surface, a field or an event is unknown, or a value cannot be; all problems
-            are named.
-    """
-    by_name = {surface.name: surface for surface in surfaces}
-    problems = _unknown_names(overrides, tuple(by_name), "surfaces", "surface")
-    changed = []
-    for surface in surfaces:
-        try:
-            changed.append(_changed(surface, _parsed(overrides.get(surface.name, {}))))
-        except ContractError as error:
-            problems.append(str(error))
-    if problems:
-        raise ContractError("\n".join(problems))
-    return tuple(changed)
-
-
-_CHANGEABLE = (
-    "repeats", "horizon_days", "learn_every_days", "max_age_days", "n_items", "sources",
-)  # fmt: skip
-
-
-def _parsed(given: Any) -> Any:
-    """The same without values in texts, as far as these are JSON."""
-    if isinstance(given, Mapping):
-        return {name: _parsed(value) for name, value in given.items()}
-    if isinstance(given, str):
-        try:
-            return json.loads(given)
-        except ValueError:
-            return given
-    return given
-
-
-def _changed(surface: Surface, given: Mapping[str, Any]) -> Surface:
-    """The surface with what is given of it.
-
-    Raises:
-        ContractError: a name is unknown, or a value is not of its field's type or cannot be.
-    """
-    where = f"surfaces.{surface.name}"
-    problems = _unknown_names(given, (*_CHANGEABLE, "worth", "policy"), where, "setting")
-    of_policy = tuple(f.name for f in dataclasses.fields(Policy))
-    for name, known, what in (
-        ("worth", surface.events, "event"),
-        ("policy", of_policy, "setting"),
-    ):
-        problems += _unknown_names(given.get(name, {}), known, f"{where}.{name}", what)
-    if problems:
-        raise ContractError("\n".join(problems))
-    plain = to_plain(surface)
-    plain |= {name: given[name] for name in _CHANGEABLE if name in given}
-    plain["policy"] |= given.get("policy", {})
-    for outcome in plain["outcomes"]:
-        outcome["worth"] = given.get("worth", {}).get(outcome["event"], outcome["worth"])
-    try:
-        return from_plain(Surface, plain)
-    except ContractError as error:
-        text, *of_fields = str(error).removeprefix(f"surface {surface.name}: ").split("\n")
-        lines = [line.strip() for line in of_fields] or [text]
-        raise ContractError("\n".join(f"{where}: {line}" for line in lines)) from None
-
-
-def _unknown_names(given: object, known: Sequence[str], where: str, what: str) -> list[str]:
-    """What is wrong with the names that are given of something, and what was perhaps meant."""
-    if not isinstance(given, Mapping):
-        return [f"{where}: expected a table of settings, found {given!r}"]
-    problems = []
-    for name in given:
-        if name not in known:
-            near = get_close_matches(str(name), known, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            problems.append(
-                f"{where}.{name}: no such {what}, expected one of {', '.join(known)}{meant}"
-            )
-    return problems

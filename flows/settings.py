@@ -24,7 +24,8 @@ from contracts.errors import ContractError, UsageError
 from contracts.history import TrainingDays
 from contracts.misspelt import misspelt_variables
 from contracts.ranking_config import RankingConfig
-from contracts.surfaces import Surface, configured
+from contracts.surface_settings import configured
+from contracts.surfaces import Surface
 from contracts.train_config import TrainConfig, check_names
 from flows.database_address import EXPECTED_ADDRESS, address_of, is_address
 from flows.storage.home import Home
@@ -127,7 +128,8 @@ class NightjarSettings(BaseSettings):
     min_coverage: float | None = Field(default=0.001, ge=0, le=1)
     """The share of what a surface can show that its lists must hold, all of them together."""
     max_list_change: float | None = Field(default=0.95, ge=0, le=1)
-    """The share of a user's list that may differ from the last release's, in the mean of users."""
+    """The share of a user's list that may differ from the last release's, in the mean of users; a
+    surface may say otherwise of its own (`[surfaces.posts]`). None turns it off."""
     max_calibration_drift: float | None = Field(default=0.5, gt=0)
     """How far, as a share of what then happened, published scores may be off on average before the
     night raises an alert; none turns it off."""

@@ -66,7 +66,7 @@ def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerpr
     config = to_plain(replace(context.settings.ranking, processes=1))
     return Fingerprint(
         code_fingerprint(("models.ranking.rank",)) + table_shape((REC_LISTS,)),
-        hash_of([to_plain(context.surfaces), config]),
+        hash_of([to_plain([surface.for_lists for surface in context.surfaces]), config]),
         hash_of([inputs, [str(past) for past in days.ranker_days(day)], champion(days, day)]),
     )
 

@@ -211,7 +211,7 @@ def audit_list_drift(
     max_list_change: float | None,
 ) -> tuple[Audited, ...]:
     """Compare what lists hold with what could be shown, and with the last release's. None turns a
-    check off.
+    check off; a surface's own `max_list_change` goes before the one given.
     """
     audited = []
     with _opened(files) as connection:
@@ -220,8 +220,9 @@ def audit_list_drift(
             connection.execute(_OF_SURFACE.format(surface=surface.name, as_of=as_of))
             if min_coverage is not None:
                 audited.append(_covers(connection, surface, min_coverage))
-            if max_list_change is not None:
-                audited += _change(connection, surface, max_list_change)
+            limit = surface.max_list_change
+            if (limit := max_list_change if limit is None else limit) is not None:
+                audited += _change(connection, surface, limit)
     return tuple(audited)
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from contracts.errors import ContractError, UsageError
-from contracts.surfaces import SURFACES, Surface, configured
+from contracts.surface_settings import configured
+from contracts.surfaces import SURFACES, Surface
 from flows.cli.main import DEMO_DAYS, DEMO_KEY, DEMO_SEED, DEMO_START, DEMO_USERS
 from jobs.market.files import simulate
 from jobs.market.traits import Market

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ContractError, UsageError
-from contracts.surfaces import SURFACES, configured, mapped_surfaces, missing_tables
+from contracts.surface_settings import configured
+from contracts.surfaces import SURFACES, mapped_surfaces, missing_tables
 from flows.settings import read_settings
 
 
@@ -18,6 +19,7 @@ def test_settings_change_fields_policy_and_worth_of_a_surface_and_nothing_else()
             "products": {
                 "repeats": True,
                 "max_age_days": 30,
+                "max_list_change": 0.5,
                 "sources": ["own", "new"],
                 "worth": {"order": 2},
                 "policy": {"diversity": 0.1, "max_impressions": None},
@@ -25,6 +27,10 @@ def test_settings_change_fields_policy_and_worth_of_a_surface_and_nothing_else()
         }
     )
     assert (products.repeats, products.max_age_days) == (True, 30)
+    assert products.max_list_change == 0.5
+    # Neither what is counted nor what is listed is a function of it.
+    assert products.for_lists == replace(products, max_list_change=None)
+    assert products.for_candidates.max_list_change is None
     assert products.sources == ("own", "new")
     assert [o.worth for o in products.outcomes] == [2.0, 0.5, 0.05, 0.02, 0.01]
     assert (products.policy.diversity, products.policy.max_impressions) == (0.1, None)
@@ -62,7 +68,7 @@ def test_everything_that_is_wrong_with_settings_of_surfaces_is_named_at_once(
         "  surfaces.product: no such surface, expected one of products, ads, posts, people; did you "
         "mean products?\n"
         "  surfaces.products.repeat: no such setting, expected one of repeats, horizon_days, "
-        "learn_every_days, max_age_days, n_items, sources, worth, policy; did you mean repeats?\n"
+        "learn_every_days, max_age_days, n_items, sources, max_list_change, worth, policy; did you mean repeats?\n"
         "  surfaces.products.worth.oder: no such event, expected one of order, review, like, click, "
         "view; did you mean order?\n"
         "  surfaces.products.policy: expected a table of settings, found 3\n"
@@ -101,8 +107,11 @@ def test_a_surface_is_on_where_one_table_of_each_group_that_it_needs_is_mapped()
 
 def test_a_surface_without_a_goal_or_of_an_unknown_target_cannot_be_declared() -> None:
     with pytest.raises(ContractError) as error:
-        replace(SURFACES[0], outcomes=(), target="shop", sources=(), horizon_days=0)
+        replace(
+            SURFACES[0], outcomes=(), target="shop", sources=(), horizon_days=0, max_list_change=2
+        )
     assert str(error.value) == (
         "surface products: target: expected one of item, ad, post, user, found shop; outcomes: "
-        "none is a goal; horizon_days: expected 1 or more, found 0"
+        "none is a goal; horizon_days: expected 1 or more, found 0; max_list_change: expected 0 to 1, "
+        "found 2"
     )

@@ -217,6 +217,11 @@ def test_lists_that_are_all_new_are_found(files: Callable[..., ListFiles], tmp_p
     )
     (changed,) = audit_list_drift(lists, before, [PRODUCTS], DAY, None, 0.5)
     assert changed.passed
+    # What a surface says of itself goes before what is said of all.
+    for own, of_all, passed in ((0.6, 0.4, True), (0.4, 0.6, False), (0.6, None, True)):
+        surface = replace(PRODUCTS, max_list_change=own)
+        (changed,) = audit_list_drift(lists, before, [surface], DAY, None, of_all)
+        assert changed.passed is passed, (own, of_all)
     few = files(*(shown(user, "cup", "hat") for user in users[:99]))
     assert audit_list_drift(few, before, [PRODUCTS], DAY, None, 0.1) == ()
     assert audit_list_drift(lists, None, [PRODUCTS], DAY, None, 0.1) == ()

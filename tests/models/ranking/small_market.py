@@ -26,7 +26,8 @@ from contracts.recommendation_tables import (
     REC_RETRIEVED,
 )
 from contracts.specs import RankDay, RankInputs, RankSpec
-from contracts.surfaces import Surface, configured
+from contracts.surface_settings import configured
+from contracts.surfaces import Surface
 from contracts.table import Table
 from models.data.arrow_schema import arrow_schema
 from models.ranking.candidates import ACTIVITY
