@@ -7,10 +7,10 @@ JOBS_HOME ?= .nightjar
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test test-all lint up docs bench bench-past bench-model bench-quality bench-recommend bench-mappings bench-export kill-test stop-test torture soak audit bench-ui oracle defects clean
+.PHONY: help setup night test test-all lint up docs bench bench-past bench-model bench-quality bench-recommend bench-recommend-scale bench-mappings bench-export kill-test stop-test torture soak audit bench-ui oracle defects clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## install everything into .venv
 
@@ -67,6 +67,10 @@ RECOMMEND ?=
 bench-recommend: $(STAMP) ## what is recommended beside its sources and simple twins, as JSON lines (RECOMMEND="--data ciao")
 	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/python -m tests.bench.recommend $(RECOMMEND)
 
+SCALE ?= $(JOBS_HOME)
+bench-recommend-scale: $(STAMP) ## after `make night`: what recommendations cost for more and more users, as JSON lines (SCALE="HOME --users 2000 200000")
+	@$(BIN)/python -m tests.bench.recommend_scale $(SCALE)
+
 bench-mappings: $(STAMP) ## the last steps of a night for each of the 511 sets of tables that may be mapped
 	$(BIN)/python -m tests.bench.mappings
 
@@ -94,8 +98,9 @@ bench-ui: $(STAMP) ## from `nightjar up` and a click in a browser to a published
 	$(BIN)/python -m tests.bench.ui
 
 DEMO = $(JOBS_HOME)/demo/1200-users
-oracle: $(STAMP) ## after `make night`: each task beside what could be known at best
+oracle: $(STAMP) ## after `make night`: each task and surface beside what could be known at best
 	@NIGHTJAR_KEY=demo-key-for-simulated-users-only NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/python -m tests.bench.oracle $(DEMO)
+	@NIGHTJAR_KEY=demo-key-for-simulated-users-only NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/python -m tests.bench.list_oracle $(DEMO)
 
 defects: $(STAMP) ## precision and recall of cleaning per kind of defect
 	@$(BIN)/python -m tests.bench.defects

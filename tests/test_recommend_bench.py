@@ -17,6 +17,8 @@ from jobs.market.preferences import preferences_of
 from jobs.market.traits import Market, blocks
 from jobs.values.user_key import UserKey
 from models.ranking.metrics import NO_ITEM
+from tests.bench import list_oracle
+from tests.bench.list_oracle import Truth
 from tests.bench.recommend_lines import lines_of, readable
 from tests.bench.recommend_oracle import oracle_lists
 from tests.bench.recommend_people import page_rank
@@ -256,3 +258,15 @@ def test_lines_have_the_gain_over_the_best_source_and_the_table_has_peers() -> N
     assert (shares["oracle"], shares["factors"]) == (1.0, pytest.approx(1 / 3))
     later = lines_of(about, [(CUT, measured), (CUT + timedelta(days=90), measured)], seeds=1)
     assert later[0]["cut"] == "2011-09-01 … 2011-11-30 (2)"
+
+
+def test_the_newest_lists_are_beside_what_each_would_choose_without_what_is_hidden() -> None:
+    truth = Truth(
+        {"ann": {"hat": 0.6, "mug": 0.3, "pen": 0.1}, "bob": {"hat": 0.5}},
+        {"ann": {"mug", "hat"}, "bob": set()},
+    ).without({"ann": {"hat"}})
+    assert truth.expected["ann"] == {"mug": 0.3, "pen": 0.1}
+    shown = {"ann": ["pen", "mug"], "bob": []}
+    assert list_oracle.ndcg(shown, truth.chosen) == pytest.approx(1 / np.log2(3))
+    assert list_oracle.ndcg({}, truth.chosen) == 0
+    assert list_oracle.expected_share(shown, truth) == pytest.approx(0.4 / 0.9)
