@@ -37,3 +37,5 @@ class Caps:
     """Users who follow a user."""
     users: int = 20_000
     """Users, or items, about, that one task sees of a day and surface: so its memory is bounded."""
+    rows: int = 50_000
+    """Users and items of a day up to which one task sees it all: some hundred megabytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 
@@ -16,14 +17,10 @@ from jobs.candidates.caps import Caps
 from jobs.candidates.entries import ARRAYS, ITEM_COLUMNS
 from jobs.candidates.grouped_steps import WORLD, Key, cogrouped, every_part, part_of
 from jobs.candidates.said_rows import LISTS, SAID_SQL
-from jobs.candidates.sources import COUNTED, Sources
+from jobs.candidates.sources import CANDIDATES_SQL, COUNTED, Sources
 from jobs.spark.schema import spark_schema
 
 CAPS = Caps()
-_CANDIDATES_SQL = (
-    "as_of date, surface string, fold int, source string, user_key string, item_ids array<string>, "
-    "scores array<float>, because array<string>"
-)
 
 
 def rec_candidates(
@@ -41,23 +38,32 @@ def rec_candidates(
 
     Three steps, each of Arrow tables of one day, surface and fold: what users say, in parts of the
     users; what items suggest of it, in parts of the items; and what that adds up to for each user.
+    Of days with few rows they are one task, for to hand them on would be most of the work.
     """
     if not any(source in COUNTED for surface in surfaces for source in surface.sources):
         return histories.sparkSession.createDataFrame([], spark_schema(REC_CANDIDATES))
     on = F.col("surface").isin([surface.name for surface in surfaces])
     sources = _sources(histories.where(on), items.where(on), surfaces, n, caps)
-    n_parts = sources.n_parts
-    n_folds = 1 + max((fold for folds in sources.folds.values() for fold in folds), default=0)
-    users = histories.where(on).select(
-        *WORLD, "user_key", *ARRAYS, part_of("user_key", n_parts).alias("part")
-    )
     # Of people those alone who may not be shown: each part of the users would see all the others.
     people = F.col("surface").isin([s.name for s in surfaces if s.target == "user"])
-    catalogue = (
-        items.where(on & ~(people & F.col("available")))
-        .select(*(name for name in WORLD if name != "fold"), *ITEM_COLUMNS)
-        .withColumn("fold", F.explode(every_part(n_folds)))
-        .withColumn("part", F.explode(every_part(n_parts)))
+    users = histories.where(on).select(*WORLD, "user_key", *ARRAYS)
+    catalogue = items.where(on & ~(people & F.col("available"))).select(
+        "as_of", "surface", *ITEM_COLUMNS
+    )
+    if sources.is_small:
+        found = cogrouped(users, catalogue, ("as_of",), sources.of_day, CANDIDATES_SQL)
+    else:
+        found = _in_parts(sources, users, catalogue)
+    return found.select(*REC_CANDIDATES.names)
+
+
+def _in_parts(sources: Sources, users: DataFrame, catalogue: DataFrame) -> DataFrame:
+    """The three steps, of parts of users and items."""
+    n_parts = sources.n_parts
+    n_folds = 1 + max((fold for folds in sources.folds.values() for fold in folds), default=0)
+    users = users.withColumn("part", part_of("user_key", n_parts))
+    catalogue = catalogue.withColumn("fold", F.explode(every_part(n_folds))).withColumn(
+        "part", F.explode(every_part(n_parts))
     )
     world_part = (*WORLD, "part")
     of_users = cogrouped(users, catalogue, world_part, sources.of_users, SAID_SQL)
@@ -72,8 +78,7 @@ def rec_candidates(
     return (
         said.withColumn("part", F.explode(parts))
         .groupBy(*WORLD, "source", "part")
-        .applyInArrow(add_up, _CANDIDATES_SQL)
-        .select(*REC_CANDIDATES.names)
+        .applyInArrow(add_up, CANDIDATES_SQL)
     )
 
 
@@ -102,5 +107,10 @@ def _sources(
     for row in counts:
         if row["fold"] is not None:
             folds.setdefault((row["as_of"], row["surface"]), []).append(row["fold"])
-    n_rows = max((row["count"] for row in counts), default=0)
-    return Sources(surfaces, n, caps, math.ceil(max(n_rows, 1) / caps.users), folds)
+    largest = max((row["count"] for row in counts), default=0)
+    by_day = Counter[date]()
+    for row in counts:
+        by_day[row["as_of"]] += row["count"]
+    is_small = max(by_day.values(), default=0) <= caps.rows
+    n_parts = math.ceil(max(largest, 1) / caps.users)
+    return Sources(surfaces, n, caps, n_parts, folds, is_small)

@@ -43,6 +43,22 @@ from jobs.candidates.said_rows import (
 from jobs.candidates.same_tastes import fans, same_tastes
 from jobs.candidates.together import neighbours, together
 
+CANDIDATES_SQL = (
+    "as_of date, surface string, fold int, source string, user_key string, item_ids array<string>, "
+    "scores array<float>, because array<string>"
+)
+CANDIDATES = pa.schema(
+    [
+        ("as_of", pa.date32()),
+        ("surface", pa.string()),
+        ("fold", pa.int32()),
+        ("source", pa.string()),
+        ("user_key", pa.string()),
+        ("item_ids", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+        ("because", pa.list_(pa.string())),
+    ]
+)
 COUNTED = (
     "own", "together", "interests", "same_tastes", "followed_authors",
     *follow_walks.SOURCES,
@@ -67,10 +83,37 @@ class Sources:
     """Parts of the users and of the items of a world."""
     folds: Mapping[tuple[date, str], Sequence[int]]
     """Of each day and surface."""
+    is_small: bool = False
+    """Whether a day is counted in one task, for all days have few rows."""
 
     def asking(self, source: str) -> list[Surface]:
         """The surfaces that ask for a source."""
         return [surface for surface in self.surfaces if source in surface.sources]
+
+    def of_day(self, key: Key, histories: pa.Table, items: pa.Table) -> pa.Table:
+        """All candidates of a day: the three steps one after the other."""
+        (as_of,) = key
+        worlds = [
+            (as_of, *map(pa.scalar, (surface, fold)), pa.scalar(0))
+            for (day, surface), folds in self.folds.items()
+            if day == as_of.as_py()
+            for fold in folds
+        ]
+        said = together_said(
+            [
+                self.of_users(key, _of(histories, "surface", key[1], "fold", key[2]),
+                              _of(items, "surface", key[1]))
+                for key in worlds
+            ]
+        )  # fmt: skip
+        candidates = [CANDIDATES.empty_table()]
+        for key in worlds:
+            rows = _of(said, "surface", key[1], "fold", key[2])
+            rows = self.of_items(key, rows, _of(items, "surface", key[1]))
+            for source in map(pa.scalar, self._surface(_world(key)).sources):
+                if len(some := _of(rows, "source", source)):
+                    candidates.append(self.added_up((*key[:3], source, key[3]), some))
+        return pa.concat_tables(candidates)
 
     def of_users(self, key: Key, histories: pa.Table, items: pa.Table) -> pa.Table:
         """What a part of the users of a world say."""
@@ -148,19 +191,14 @@ class Sources:
             because = pa.ListArray.from_arrays(offsets, pa.repeat("", len(scores)))
         else:
             because = one_array(best["because"])
-        return pa.table(
-            {
-                **{
-                    name: pa.repeat(value, len(best))
-                    for name, value in zip(("as_of", "surface", "fold"), of, strict=True)
-                },
-                "source": pa.repeat(source, len(best)),
-                "user_key": one_array(best["user_key"]),
-                "item_ids": one_array(best["item_ids"]),
-                "scores": pa.ListArray.from_arrays(offsets, pa.array(scores)),
-                "because": because,
-            }
-        )
+        columns = [
+            *(pa.repeat(value, len(best)) for value in (*of, source)),
+            one_array(best["user_key"]),
+            one_array(best["item_ids"]),
+            pa.ListArray.from_arrays(offsets, pa.array(scores)),
+            because,
+        ]
+        return pa.Table.from_arrays(columns, schema=CANDIDATES)
 
     def _hidden(self, world: World, entries: Entries, surface: Surface) -> Iterator[pa.Table]:
         """What each user must not be shown, for each source that hides something: what the user
@@ -197,6 +235,13 @@ def _world(key: Key) -> World:
 def _hiding(surface: Surface) -> list[str]:
     """Sources of a surface from which something is to be hidden."""
     return [name for name in COUNTED if name in surface.sources and name != "own"]
+
+
+def _of(rows: pa.Table, *columns_and_values: str | pa.Scalar) -> pa.Table:
+    """The rows with these values, of pairs of a column and a value."""
+    for column, value in zip(columns_and_values[::2], columns_and_values[1::2], strict=True):
+        rows = rows.filter(pc.equal(rows[column], value))
+    return rows
 
 
 def _of_kind(rows: pa.Table, *kinds: str) -> pa.Table:

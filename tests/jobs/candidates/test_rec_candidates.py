@@ -18,7 +18,7 @@ from tests.jobs.candidates.worlds import AS_OFS, random_world
 
 LOW = Caps(
     own=4, neighbours=3, categories=2, of_category=3, authors=3, posts=2, liked=3, fans=3,
-    friends=4, followed=3, reached=5, followers=2, users=9,
+    friends=4, followed=3, reached=5, followers=2, users=9, rows=0,
 )  # fmt: skip
 
 Found = dict[tuple[Any, ...], tuple[list[Any], ...]]
@@ -38,11 +38,15 @@ def expected(world: Any, surfaces: Sequence[Surface], n: int, caps: Caps) -> Fou
     return out
 
 
-@pytest.mark.parametrize("capped", [False, True])
+@pytest.mark.parametrize(
+    ("seed", "caps", "n"),
+    [(4, Caps(), 100), (5, LOW, 5), (6, Caps(rows=0), 100)],
+    ids=["in one task", "in parts", "in steps"],
+)
 def test_candidates_equal_the_naive_definition_to_the_bit(
-    spark: SparkSession, capped: bool
+    spark: SparkSession, seed: int, caps: Caps, n: int
 ) -> None:
-    world, caps, n = random_world(seed=4 + capped), LOW if capped else Caps(), 5 if capped else 100
+    world = random_world(seed)
     got = found(rec_candidates(*world.frames(spark), SURFACES, n, caps))
     should = expected(world, SURFACES, n, caps)
     assert {key[-1] for key in got} == set(COUNTED)
