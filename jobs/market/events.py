@@ -145,6 +145,12 @@ def reviews_of(market: Market, traits: Block, day: int) -> Reviews:
 
 def orders_of(market: Market, traits: Block, day: int) -> Orders:
     """What is ordered, line by line: what the user comes upon, then what is bought again."""
+    return _orders(market, traits.first, day)
+
+
+@lru_cache(maxsize=64)  # what is cancelled some days later asks for it too
+def _orders(market: Market, first: int, day: int) -> Orders:
+    traits = block(market, first)
     buyer, rng = counts_of(market, traits, day, "order", 8)
     items, staples = Items.of(market), Staples.of(market, traits)
     again, staple = staples.bought(items, day, traits.awake(day), rng)

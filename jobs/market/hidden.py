@@ -6,13 +6,14 @@ Letters: n rows of a day and block of users.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from jobs.market.catalogue import Items
 from jobs.market.choices import ad_click_chances, pick_ads, pick_items, pick_peers
 from jobs.market.rows import AD, ITEM, USER, Rows, seconds_of
-from jobs.market.traits import Block, Ints, Market
+from jobs.market.traits import Block, Ints, Market, block
 
 PER_DAY = 0.004
 """Mean number on a day awake."""
@@ -31,6 +32,12 @@ class Hidden(Rows):
 
 def hidden_of(market: Market, traits: Block, day: int) -> Hidden:
     """What is hidden on a day."""
+    return _hidden(market, traits.first, day)
+
+
+@lru_cache(maxsize=8)  # who follows whom asks for it too
+def _hidden(market: Market, first: int, day: int) -> Hidden:
+    traits = block(market, first)
     rng = market.rng(13, traits.first, day)
     awake = np.flatnonzero(traits.awake(day))
     user = awake[rng.random(len(awake)) < PER_DAY]
