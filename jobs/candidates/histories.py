@@ -32,7 +32,6 @@ from jobs.candidates.pair_facts import (
     BLOCKS,
     EDGE,
     FOLLOW,
-    ROWS_PER_PART,
     USER,
     Rules,
     block_facts,
@@ -41,6 +40,7 @@ from jobs.candidates.pair_facts import (
     done_facts,
     edge_facts,
     pairs_of,
+    parts_of,
     states,
     united,
 )
@@ -77,15 +77,14 @@ def rec_histories(known: Known, surfaces: Sequence[Surface], as_ofs: Sequence[da
         facts.append(edge_facts(known.follows))
     if known.blocks is not None:
         facts += block_facts(known.blocks, known.items)
-    n_parts = 1 + known.interactions.count() // ROWS_PER_PART
+    n_parts = parts_of(known.interactions, as_ofs)
     counted = Histories(surfaces, as_ofs, _timeless_since(known))
+    if n_parts == 1:
+        return _in_one_task(counted, united(facts), _catalogue(known), _people(known))
     of_items, of_users = (part_of(id_, n_parts).alias("part") for id_ in ("target_id", "user_key"))
-    catalogue = known.items.select(
-        "as_of", "surface", F.col("item_id").alias("target_id"), "category_id"
-    )
     entries = cogrouped(
         united(facts).select("*", of_items),
-        catalogue.select("*", of_items),
+        _catalogue(known).select("*", of_items),
         ("part",),
         counted.of_items,
         ENTRIES_SQL,
@@ -97,6 +96,30 @@ def rec_histories(known: Known, surfaces: Sequence[Surface], as_ofs: Sequence[da
         counted.of_users,
         _HISTORIES_SQL,
     ).select(*REC_HISTORIES.names)
+
+
+def _in_one_task(
+    counted: Histories, facts: DataFrame, catalogue: DataFrame, people: DataFrame
+) -> DataFrame:
+    """Both steps in one task: to hand on what there are few of would be most of the work."""
+
+    def count(key: Key, facts: pa.Table, rows: pa.Table) -> pa.Table:
+        is_person = pc.is_null(rows["surface"])
+        entries = counted.of_items(key, facts, rows.filter(pc.invert(is_person)))
+        return counted.of_users(key, entries, rows.filter(is_person))
+
+    rows = catalogue.unionByName(people, allowMissingColumns=True)
+    part = F.lit(0).alias("part")
+    found = cogrouped(
+        facts.select("*", part), rows.select("*", part), ("part",), count, _HISTORIES_SQL
+    )
+    return found.select(*REC_HISTORIES.names)
+
+
+def _catalogue(known: Known) -> DataFrame:
+    return known.items.select(
+        "as_of", "surface", F.col("item_id").alias("target_id"), "category_id"
+    )
 
 
 def _timeless_since(known: Known) -> int | None:

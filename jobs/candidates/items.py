@@ -18,7 +18,6 @@ from jobs.candidates.item_counts import ITEMS, Versions, items_of
 from jobs.candidates.pair_facts import (
     AMOUNTS,
     EDGE,
-    ROWS_PER_PART,
     USER,
     Rules,
     day_number,
@@ -26,6 +25,7 @@ from jobs.candidates.pair_facts import (
     done_facts,
     edge_facts,
     pairs_of,
+    parts_of,
     states,
     united,
 )
@@ -52,7 +52,7 @@ def rec_items(known: Known, surfaces: Sequence[Surface], as_ofs: Sequence[date])
     facts = [done_facts(known.interactions, *AMOUNTS)]
     if known.timeless is not None:
         facts.append(edge_facts(known.timeless))
-    n_parts = 1 + known.interactions.count() // ROWS_PER_PART
+    n_parts = parts_of(known.interactions, as_ofs)
     part = part_of("target_id", n_parts).alias("part")
 
     def counted(key: Key, facts: pa.Table, versions: pa.Table) -> pa.Table:

@@ -22,7 +22,6 @@ from jobs.candidates.decay import decay, last_age
 from jobs.candidates.fixed_point import Integers, firsts, reduced, starts_of
 from jobs.candidates.grouped_steps import Key, cogrouped, part_of
 from jobs.candidates.pair_facts import (
-    ROWS_PER_PART,
     Done,
     Pairs,
     Rules,
@@ -31,6 +30,7 @@ from jobs.candidates.pair_facts import (
     done_facts,
     integers,
     pairs_of,
+    parts_of,
 )
 from jobs.candidates.user_histories import Versions, user_versions
 
@@ -211,7 +211,7 @@ def _of_countries(
     """How popular items are with the users of each country, as far as some of them say: there are
     several rows of an item."""
     goals = sorted({event for surface in surfaces for event in surface.goals})
-    n_parts = 1 + interactions.count() // ROWS_PER_PART
+    n_parts = parts_of(interactions, as_ofs)
     part = part_of("user_key", n_parts).alias("part")
 
     def counted(key: Key, facts: pa.Table, versions: pa.Table) -> pa.Table:

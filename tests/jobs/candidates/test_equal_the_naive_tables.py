@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from contracts.surfaces import SURFACES
-from jobs.candidates import histories, items, popular
+from jobs.candidates import histories, items, pair_facts
 from jobs.candidates.histories import rec_histories
 from jobs.candidates.interactions import interactions
 from jobs.candidates.items import rec_items
@@ -48,8 +48,7 @@ class Tables:
 @pytest.fixture(params=[1, pytest.param(2, marks=pytest.mark.slow)])
 def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> World:
     """Whose facts are counted in several parts."""
-    for module in (histories, items, popular):
-        monkeypatch.setattr(module, "ROWS_PER_PART", 300)
+    monkeypatch.setattr(pair_facts, "ROWS_PER_PART", 900)
     return naive.world_with_recommendations(request.param)
 
 
