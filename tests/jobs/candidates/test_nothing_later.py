@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,9 +13,10 @@ from pyspark.sql import functions as F
 
 from contracts.recommendation_tables import REC_CANDIDATES, REC_HISTORIES, REC_ITEMS, REC_POPULAR
 from contracts.surfaces import SURFACES
-from jobs.candidates import items, surface_rows
+from jobs.candidates import items, pair_facts
 from jobs.candidates.canaries import CANARY, known_before, with_later_targets
 from jobs.candidates.interactions import interactions
+from jobs.features.point_in_time import known_on
 from jobs.mapping.sources import read_mapping
 from jobs.recommendations_from_clean import Written, recommendations_from_clean
 from jobs.stage import Settings
@@ -83,11 +83,10 @@ def test_a_stage_that_sees_its_own_day_shows_what_only_exists_later(
         return rows.where(F.col("item_id").startswith(CANARY)).count()
 
     assert n_canaries() == 0
-    real = surface_rows.seen_by
 
-    def leaky(rows: DataFrame, day: Column, as_ofs: Sequence[date], **more: Any) -> DataFrame:
-        earlier = rows.withColumn("landed_on", F.date_sub("landed_on", 1))
-        return real(earlier, F.date_sub(day, 1), as_ofs, **more)
+    def leaky(day: Column) -> Column:
+        return F.date_sub(known_on(day), 1)
 
-    monkeypatch.setattr(surface_rows, "seen_by", leaky)
+    for module in (items, pair_facts):
+        monkeypatch.setattr(module, "known_on", leaky)
     assert n_canaries() > 0
