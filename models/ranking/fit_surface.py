@@ -82,7 +82,7 @@ def fit_surface(
             f"{past.n_users} users with a goal to learn from and to judge by, "
             f"{config.min_learn_users} are needed"
         )
-        return Fitted(alone, {**report, "why": why})
+        return _without_challenger(surface, past, alone, champion, {**report, "why": why})
     return _learnt(surface, past, config, alone, lists[best], champion, report)
 
 
@@ -106,10 +106,13 @@ def _learnt(
     chosen = _chosen(orders, of_best_list)
     report["gain"] = _figure(orders[chosen] - of_best_list)
     challenger = rankers[chosen]
+    why = ""
     if not any(event in challenger.calibrations for event in surface.goals):
-        return Fitted(alone, {**report, "why": f"no goal was reached {MIN_EVENTS} times"})
-    if report["gain"]["mean"] <= 0:
-        return Fitted(alone, {**report, "why": "no ranker orders better than the best list"})
+        why = f"no goal was reached {MIN_EVENTS} times"
+    elif report["gain"]["mean"] <= 0:
+        why = "no ranker orders better than the best list"
+    if why:
+        return _without_challenger(surface, past, alone, champion, {**report, "why": why})
     refitted = _refitted(challenger, past, config, rounds)
     if refitted.trees is not None:
         gains = refitted.trees.gains(refitted.names)
@@ -132,11 +135,25 @@ def _judged(
     surface: Surface, members: SurfaceRanker, name: str, rows: Sample, raw: Doubles
 ) -> tuple[SurfaceRanker, Doubles]:
     """What is chosen of the members, calibrated on the rows of which their scores are `raw`; and
-    (U,): nDCG@10 of its order."""
-    used = _columns(name, raw, members)
-    ranker = calibrated(surface, members.only(name), rows, used)
-    expected = expected_goals(surface, ranker.of_scores(used, rows.features), len(used))
+    (U,): nDCG@10 of its order, of each half of users as it is calibrated on the other half: else
+    a mixture would look better than one ranker for having seen what it is judged by."""
+    used, members = _columns(name, raw, members), members.only(name)
+    ranker = calibrated(surface, members, rows, used)
+    expected = np.zeros(len(raw))
+    is_first = (rows.hashes // np.uint64(_HALVES)) % 2 == 0
+    for of_users in (is_first, ~is_first):
+        of_rows = of_users[rows.rows]
+        other = calibrated(surface, members, rows.of_users(~of_users), used[~of_rows])
+        by = other if set(other.calibrations) == set(ranker.calibrations) else ranker
+        features = rows.of_users(of_users).features
+        probabilities = by.of_scores(used[of_rows], features)
+        expected[of_rows] = expected_goals(surface, probabilities, len(features))
     return ranker, _of_users(rows, expected)
+
+
+_HALVES = 50
+"""Users' hashes are divided by it first: their last digits say who is held out, and who judges
+where there is one day alone."""
 
 
 def _of_users(rows: Sample, scores: Doubles) -> Doubles:
@@ -249,6 +266,33 @@ def against_champion(
             champion, {**report, "order_by": champion.order_by, "why": "the champion orders better"}
         )
     return Fitted(challenger, {**report, "why": "the champion does not order better"})
+
+
+def _without_challenger(
+    surface: Surface,
+    past: PastDays,
+    alone: SurfaceRanker,
+    champion: SurfaceRanker | None,
+    report: dict[str, Any],
+) -> Fitted:
+    """The best list alone, unless the champion orders better for users whom it did not learn from:
+    one night on which little happened is no reason to drop a ranker that works."""
+    held_out = past.judged.of_users(past.judged.is_held_out)
+    if (
+        champion is None
+        or not champion.is_learnt
+        or champion.names != alone.names
+        or champion.events != surface.events
+        or len(held_out) < MIN_HELD_OUT
+    ):
+        return Fitted(alone, report)
+    of_list = list_scores(held_out.features, held_out.names, alone.best_list)
+    gain = held_out.ndcg10(goal_scores(surface, champion, held_out)) - held_out.ndcg10(of_list)
+    report["gain_of_champion"] = figure = _figure(gain)
+    if figure["mean"] <= 0:
+        return Fitted(alone, report)
+    why = f"{report['why']}; the champion orders better than it"
+    return Fitted(champion, {**report, "order_by": champion.order_by, "why": why})
 
 
 MIN_HELD_OUT = 30

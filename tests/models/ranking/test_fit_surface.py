@@ -94,6 +94,32 @@ def test_without_a_champion_to_compare_with_the_challenger_ranks() -> None:
         assert (fitted.ranker, fitted.report["why"]) == (wrong, why)
 
 
+def test_the_champion_stays_where_no_challenger_orders_better_than_the_best_list() -> None:
+    past = past_of(10 * MIN_HELD_OUT)
+    config = replace(CONFIG, ranker="lambdarank")
+    champion = replace(ranker_of(past, True), best_list="popular_10d")
+
+    def learnt(best_list: str, champion: SurfaceRanker | None) -> Fitted:
+        """Of a challenger that cannot order better than a list which is always right."""
+        alone = SurfaceRanker(past.learn.names, SOURCE, best_list)
+        of_list = np.ones(len(past.judged))
+        return _learnt(PRODUCTS, past, config, alone, of_list, champion, {"ndcg10": {}})
+
+    fitted = learnt("popular_10d", champion)
+    assert fitted.ranker is champion
+    assert fitted.report["gain_of_champion"]["mean"] > 0
+    assert fitted.report["why"] == (
+        "no ranker orders better than the best list; the champion orders better than it"
+    )
+    assert fitted.report["order_by"] == LAMBDARANK
+    wrong = ranker_of(past, False)
+    others = (None, wrong, replace(champion, names=champion.names[1:]))
+    for champion in others:
+        fitted = learnt("popular_10d", champion)
+        assert (fitted.ranker.order_by, fitted.ranker.best_list) == (SOURCE, "popular_10d")
+        assert fitted.report["why"] == "no ranker orders better than the best list"
+
+
 def test_nobody_learns_from_users_who_are_held_out() -> None:
     sample = sample_of(100)
     assert sample.is_held_out.sum() == 10
