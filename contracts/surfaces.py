@@ -204,6 +204,20 @@ class Surface:
         )
 
     @property
+    def for_ranker(self) -> Surface:
+        """The same but for what says how ranked candidates are valued and shown: what a ranker is a
+        function of, so that another worth or policy fits none anew. It learns from what the filters
+        leave."""
+        left = Policy(filters=self.policy.filters, max_impressions=self.policy.max_impressions)
+        return dataclasses.replace(
+            self,
+            outcomes=tuple(dataclasses.replace(o, worth=1.0) for o in self.outcomes),
+            n_items=1,
+            policy=left,
+            max_list_change=None,
+        )
+
+    @property
     def for_lists(self) -> Surface:
         """The same but for what lists are only audited by: what they are functions of."""
         return dataclasses.replace(self, max_list_change=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import date, timedelta
 
@@ -18,6 +18,7 @@ from contracts.recommendation_tables import (
     REC_RETRIEVED,
 )
 from contracts.spec_json import to_plain
+from contracts.surfaces import Surface
 from contracts.table import Table
 from contracts.tables import USER_FEATURES
 from flows.engine.code_hash import code_fingerprint
@@ -57,6 +58,14 @@ def interaction_days(days: RunDays, day: date) -> tuple[date, date]:
 def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerprint:
     """Of the lists of one day, whose candidates may not be there yet, and on which `model_id` has
     no influence."""
+    surfaces = [surface.for_lists for surface in days.context.surfaces]
+    return _fingerprint(days, day, surfaces, (REC_LISTS,))
+
+
+def _fingerprint(
+    days: RunDays, day: date, surfaces: Sequence[Surface], tables: tuple[Table, ...]
+) -> Fingerprint:
+    """Of what is ranked, or learnt, as of one day of what matters of the surfaces."""
     context, fingerprints = days.context, days.state.fingerprints
     inputs = [
         fingerprints.outputs(stage, stage).hash(start, end, None)
@@ -65,8 +74,8 @@ def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerpr
     # How many processes share the work changes no list.
     config = to_plain(replace(context.settings.ranking, processes=1))
     return Fingerprint(
-        code_fingerprint(("models.ranking.rank",)) + table_shape((REC_LISTS,)),
-        hash_of([to_plain([surface.for_lists for surface in context.surfaces]), config]),
+        code_fingerprint(("models.ranking.rank",)) + table_shape(tables),
+        hash_of([to_plain(surfaces), config]),
         hash_of([inputs, [str(past) for past in days.ranker_days(day)], champion(days, day)]),
     )
 
@@ -83,6 +92,7 @@ def champion(days: RunDays, day: date) -> str | None:
     return str(receipt.outputs["ranker"])
 
 
-def ranker_name(day: date, fingerprint: Fingerprint) -> str:
-    """What the folder of a day's ranker is called."""
-    return f"{day}-{short_hash(hash_of(asdict(fingerprint)))}"
+def ranker_name(days: RunDays, day: date) -> str:
+    """What the folder of a day's ranker is called; of another worth or policy the same."""
+    surfaces = [surface.for_ranker for surface in days.context.surfaces]
+    return f"{day}-{short_hash(hash_of(asdict(_fingerprint(days, day, surfaces, ()))))}"

@@ -51,7 +51,7 @@ def rank(context: RunContext, receipts: Receipts, request: WriteRequest) -> Writ
                 report["rows"],
                 tuple(report["paths"]),
                 {
-                    "ranker": ranker_name(day, request.fingerprints[day]),
+                    "ranker": ranker_name(request.run_days, day),
                     "surfaces": report["surfaces"],
                 },
             )
@@ -71,7 +71,7 @@ def _day(request: WriteRequest, day: date) -> RankDay:
         past=tuple(_inputs(request, past) for past in days.ranker_days(day)),
         interactions=tuple(f.path for f in days.state.lake.files(INTERACTIONS, start, end)),
         champion=_folder(home, before) if before is not None else None,
-        folder=str(home.storage.local_path(home.ranker(ranker_name(day, fingerprint)))),
+        folder=str(home.storage.local_path(home.ranker(ranker_name(days, day)))),
         release_id=request.release_id,
         path=f"{request.staging}/{day}.parquet",
         scratch=str(_scratch(home, hash_of([asdict(fingerprint), request.release_id]))),
