@@ -55,7 +55,7 @@ TRAIN = TrainSpec(
 SCORE = ScoreDay(("f.parquet",), DAY, None, "r1", "s.parquet", "scratch", withheld={"a": "why"})
 BEFORE = RankInputs(date(2025, 5, 2), ("i",), ("h",), ("p",), ("c",), ("r",), ("f",))
 RANK = RankDay(
-    replace(BEFORE, as_of=DAY), (BEFORE,), ("n",), "m", None, "out", "r1", "l.parquet", "scratch"
+    replace(BEFORE, as_of=DAY), (BEFORE,), ("n",), None, "out", "r1", "l.parquet", "scratch"
 )
 SPECS = (
     TRAIN,
@@ -67,7 +67,7 @@ SPECS = (
     ExplainSpec("row", ("b",), "m", {"a": "why"}, n=5),
     TuneSpec(TRAIN, "sqlite:///tune.db", "name", 60.0, 10),
     RetrieveSpec(SURFACES, (RetrieveDay(DAY, ("i",), ("h",), "r.parquet"),), RankingConfig(), 2),
-    RankSpec(SURFACES, (RANK, replace(RANK, model=None, champion="c")), RankingConfig(factors=8)),
+    RankSpec(SURFACES, (RANK, replace(RANK, champion="c")), RankingConfig(factors=8)),
     RecOutcomesSpec(
         SURFACES,
         (RecOutcomesDay(DAY, ("l",), ("i",), ("h",), ("f",), ("n",), ("products",)),),
