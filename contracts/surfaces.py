@@ -69,6 +69,10 @@ SHORTFALLS = (NO_CANDIDATES, TOO_FEW_CANDIDATES, TOO_FEW_LEFT, ERASED_FROM_LIST)
 out too much, or an erasure took somebody out of it later."""
 
 
+CAPPED_PLACES = 10
+"""Places, from the first, in which caps on categories and authors hold."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """An event that says that a recommendation worked."""
@@ -104,8 +108,8 @@ class Policy:
     """Weight of being unlike what stands above, from 0 to 1: maximal marginal relevance over
     category and author (Carbonell and Goldstein, 1998)."""
     exploration: float = 0.0
-    """Share of places that are filled by chance from the candidates below, with the chance of each
-    logged."""
+    """Share of places that are filled by chance from the candidates below, of those that break no
+    cap, with the chance of each logged."""
 
     def __post_init__(self) -> None:
         problems = [

@@ -15,10 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from contracts.surfaces import Policy
-
-CAPPED_PLACES = 10
-"""Places, from the first, in which caps on categories and authors hold."""
+from contracts.surfaces import CAPPED_PLACES, Policy
 
 Matrix = npt.NDArray[np.int32]
 
@@ -79,6 +76,52 @@ def diversified(
         is_free[rows[found], chosen[found]] = False
         greedy.choose(rows, chosen, found)
     return Diversified(np.argsort(place, axis=1, kind="stable"), passed.sum(axis=1))
+
+
+def drawable(
+    categories: Matrix,
+    authors: Matrix,
+    policy: Policy,
+    n_best: npt.NDArray[np.int64],
+    n_valid: npt.NDArray[np.int64],
+) -> npt.NDArray[np.bool_]:
+    """Candidates below the best that may be drawn by chance: whichever of them stand in the first
+    places, beside whichever of the best stand there, no cap is broken.
+
+    Of each category, and of each author, these are the first that the cap leaves room for.
+
+    Args:
+        categories: (B, W): codes, in the order in which candidates would be shown; -1 for none.
+        authors: (B, W): likewise.
+        policy: whose caps hold.
+        n_best: (B,): columns that are shown in their order.
+        n_valid: (B,): columns that are candidates.
+
+    Returns:
+        (B, W).
+    """
+    column = np.arange(categories.shape[1])
+    is_below = (column >= n_best[:, None]) & (column < n_valid[:, None])
+    in_first = is_below | (column < np.minimum(n_best, CAPPED_PLACES)[:, None])
+    may_be: npt.NDArray[np.bool_] = is_below
+    for codes, cap in ((categories, policy.max_per_category), (authors, policy.max_per_author)):
+        if cap is not None:
+            may_be = may_be & ((codes < 0) | (_ranks_among_like(codes, in_first) < cap))
+    return may_be
+
+
+def _ranks_among_like(codes: Matrix, counted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """(B, W): how many columns before each are counted and have its code; of others, any number."""
+    key = np.where(counted, codes, np.iinfo(codes.dtype).max)
+    order = np.argsort(key, axis=1, kind="stable")
+    ordered = np.take_along_axis(key, order, axis=1)
+    column = np.broadcast_to(np.arange(codes.shape[1]), codes.shape)
+    is_first = np.ones(codes.shape, bool)
+    is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    ranks = np.empty(codes.shape, np.int64)
+    first = np.maximum.accumulate(np.where(is_first, column, 0), axis=1)
+    np.put_along_axis(ranks, order, column - first, axis=1)
+    return ranks
 
 
 class _Greedy:

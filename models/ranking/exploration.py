@@ -2,17 +2,18 @@
 
 Of n places a share e is explored: E = floor(e n) places, and one more with the probability of the
 rest, so that e n are on average. Which places is a uniformly random choice of E out of n. The
-others show the best n - E items in their order. An explored place shows one of the m - n + E items
-below them, drawn uniformly without replacement. The item of rank j stands at place p with
-probability
+others show the best n - E items in their order. An explored place shows one of the M items below
+them that may be drawn, uniformly and without replacement: of all m - n + E where there are no caps,
+else of those that break none (`models/ranking/diversity.py`). Where these are fewer than E, nothing
+is explored. The item of rank j stands at place p with probability
 
     sum over E of P(E) times
         C(p - 1, p - j) C(n - p, E - p + j) / C(n, E)    where j <= n - E: p - j of the places
                                                          before p are explored, and p is not
-        (E / n) / (m - n + E)                            where j > n - E
+        (E / n) / M                                      where j > n - E and it may be drawn
 
-so every candidate may be shown, and what then happens can be weighted by the inverse (Horvitz and
-Thompson, 1952; Strehl et al., "Learning from logged implicit exploration data", NeurIPS 2010).
+so every such candidate may be shown, and what then happens can be weighted by the inverse (Horvitz
+and Thompson, 1952; Strehl et al., "Learning from logged implicit exploration data", NeurIPS 2010).
 
 What is random is a hash of the surface, the day, the user and the item or the place: the same again
 for the same night, in whatever blocks users come.
@@ -23,6 +24,7 @@ places.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -34,6 +36,7 @@ import pyarrow as pa
 Floats = npt.NDArray[np.float64]
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,13 @@ def without_exploration(n_valid: Ints, n_places: int) -> Explored:
 
 
 def with_exploration(
-    users: Hashes, items: Hashes, n_valid: Ints, n_places: int, share: float, seed: np.uint64
+    users: Hashes,
+    items: Hashes,
+    n_valid: Ints,
+    n_places: int,
+    share: float,
+    seed: np.uint64,
+    may_be_drawn: Callable[[Ints], Mask] | None = None,
 ) -> Explored:
     """Fill a share of the places from the candidates below.
 
@@ -77,43 +86,66 @@ def with_exploration(
         n_places: places of a list, K.
         share: of the places that are explored, e.
         seed: of the surface and day.
+        may_be_drawn: given how many of each user's best are shown (B,), the columns below them that
+            may be drawn (B, W); None: all.
     """
     draws = _mixed(users ^ seed)
     n = np.minimum(n_valid, n_places)
     expected = share * n
     fewest = np.floor(expected).astype(np.int64)
     rest = expected - fewest
-    n_explored = fewest + (_uniform(_mixed(draws ^ _COUNT)) < rest)
+    below = _all_below(items, n_valid) if may_be_drawn is None else may_be_drawn
+    few, many = (_feasible(below, n, count) for count in (fewest, np.minimum(fewest + 1, n)))
+    is_more = _uniform(_mixed(draws ^ _COUNT)) < rest
+    n_explored = np.where(is_more, many.n_explored, few.n_explored)
+    pool = np.where(is_more[:, None], many.pool, few.pool)
     place = np.arange(n_places)
     is_place = place < n[:, None]
     drawn = _mixed(draws[:, None] ^ (np.uint64(1) + place.astype(np.uint64)) * _PLACE)
     is_explored = is_place & (_ranks(drawn, is_place) < n_explored[:, None])
-    columns = _columns(draws, items, n_valid, n - n_explored, is_place, is_explored)
+    columns = _columns(draws, items, pool, is_place, is_explored)
     propensities = np.where(
         is_place,
         sum(
-            weight[:, None] * _probabilities(columns, n, n_valid, count)
-            for count, weight in ((fewest, 1 - rest), (np.minimum(fewest + 1, n), rest))
+            weight[:, None] * _probabilities(columns, n, drawn_from)
+            for drawn_from, weight in ((few, 1 - rest), (many, rest))
         ),
         0.0,
     )
     return Explored(columns, propensities)
 
 
-def _columns(
-    draws: Hashes,
-    items: Hashes,
-    n_valid: Ints,
-    n_best: Ints,
-    is_place: npt.NDArray[np.bool_],
-    is_explored: npt.NDArray[np.bool_],
-) -> Ints:
-    """(B, K): the best in their order, and in between a random one of those below."""
+@dataclass(frozen=True)
+class _DrawnFrom:
+    """What explored places are filled from."""
+
+    n_explored: Ints
+    """(B,): E."""
+    pool: Mask
+    """(B, W): the M columns below the best n - E that may be drawn."""
+
+
+def _all_below(items: Hashes, n_valid: Ints) -> Callable[[Ints], Mask]:
     column = np.arange(items.shape[1])
-    is_below = (column >= n_best[:, None]) & (column < n_valid[:, None])
-    drawn = np.where(is_below, _mixed(draws[:, None] ^ _mixed(items)), _LAST)
-    # Padding behind the candidates may share the highest hash: candidates come first.
-    by_chance = np.lexsort((~is_below, drawn), axis=1)
+
+    def below(n_best: Ints) -> Mask:
+        is_below: Mask = (column >= n_best[:, None]) & (column < n_valid[:, None])
+        return is_below
+
+    return below
+
+
+def _feasible(below: Callable[[Ints], Mask], n: Ints, n_explored: Ints) -> _DrawnFrom:
+    """So many places where as many columns may be drawn; else none."""
+    pool = below(n - n_explored)
+    return _DrawnFrom(np.where(pool.sum(axis=1) >= n_explored, n_explored, 0), pool)
+
+
+def _columns(draws: Hashes, items: Hashes, pool: Mask, is_place: Mask, is_explored: Mask) -> Ints:
+    """(B, K): the best in their order, and in between a random one of those to be drawn."""
+    drawn = np.where(pool, _mixed(draws[:, None] ^ _mixed(items)), _LAST)
+    # What is not to be drawn may share the highest hash: the pool comes first.
+    by_chance = np.lexsort((~pool, drawn), axis=1)
     nth_best = np.cumsum(is_place & ~is_explored, axis=1) - 1
     nth_drawn = np.cumsum(is_explored, axis=1) - 1
     width = max(items.shape[1] - 1, 0)
@@ -121,7 +153,7 @@ def _columns(
     return np.where(is_place, np.where(is_explored, explored, nth_best), -1)
 
 
-def _probabilities(columns: Ints, n: Ints, n_valid: Ints, n_explored: Ints) -> Floats:
+def _probabilities(columns: Ints, n: Ints, drawn_from: _DrawnFrom) -> Floats:
     """(B, K): of each item at its place, if so many places are explored."""
     places = columns.shape[1]
     log_factorials = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, places + 1)))])
@@ -133,14 +165,16 @@ def _probabilities(columns: Ints, n: Ints, n_valid: Ints, n_explored: Ints) -> F
         logs = log_factorials[a] - log_factorials[b] - log_factorials[a - b]
         return np.where(fits, logs, -np.inf)
 
-    total, explored = n[:, None], n_explored[:, None]
+    total, explored = n[:, None], drawn_from.n_explored[:, None]
+    pool = drawn_from.pool
     p, j = np.arange(1, places + 1)[None, :], columns + 1
     best = np.exp(
         log_choose(np.broadcast_to(p - 1, j.shape), p - j)
         + log_choose(total - p, explored - p + j)
         - log_choose(total, explored)
     )
-    below = explored / np.maximum(total * (n_valid[:, None] - total + explored), 1)
+    below = explored / np.maximum(total * pool.sum(axis=1, keepdims=True), 1)
+    below = below * np.take_along_axis(pool, np.maximum(columns, 0), axis=1)
     return np.where(j <= total - explored, best, below)
 
 
@@ -164,7 +198,7 @@ def _uniform(hashes: Hashes) -> Floats:
     return uniform
 
 
-def _ranks(drawn: Hashes, is_place: npt.NDArray[np.bool_]) -> Ints:
+def _ranks(drawn: Hashes, is_place: Mask) -> Ints:
     """(B, K): the rank of each place among its user's, in the order of what was drawn."""
     order = np.lexsort((np.where(is_place, drawn, _LAST), ~is_place), axis=1)
     ranks = np.empty_like(order)

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ from contracts.surfaces import (
     Surface,
 )
 from models.ranking.block import NONE, Block, Items
-from models.ranking.diversity import Diversified, diversified
+from models.ranking.diversity import Diversified, diversified, drawable
 from models.ranking.exploration import (
     Explored,
     seed_of,
@@ -60,10 +61,14 @@ class Shown:
 
 def policy_id(surface: Surface) -> str:
     """Hash of all that decides what is shown of ranked candidates: 16 hex digits."""
-    said = {
-        "policy": asdict(surface.policy), "repeats": surface.repeats, "n_items": surface.n_items,
-    }  # fmt: skip
-    text = json.dumps({"surface": surface.name, **said}, sort_keys=True)
+    decides = {
+        "surface": surface.name,
+        "policy": asdict(surface.policy),
+        "worth": {outcome.event: outcome.worth for outcome in surface.outcomes},
+        "repeats": surface.repeats,
+        "n_items": surface.n_items,
+    }
+    text = json.dumps(decides, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -185,7 +190,8 @@ def diversify(
 def explore(
     surface: Surface, as_of: date, items: Items, block: Block, order: Ints, n_left: Ints
 ) -> Explored:
-    """(B, K): the columns of `order` that are shown, some of them by chance."""
+    """(B, K): the columns of `order` that are shown, some of them by chance; none that breaks a cap
+    that the best obey."""
     if surface.policy.exploration == 0 or not order.size:
         return without_exploration(n_left, surface.n_items)
     seed = seed_of(surface.name, as_of)
@@ -193,22 +199,31 @@ def explore(
     used, codes = np.unique(of_items, return_inverse=True)
     hashes = text_hashes(items.ids.take(used))[codes.reshape(of_items.shape)]
     users = text_hashes(block.user_keys)
-    share = surface.policy.exploration
-    return with_exploration(users, hashes, n_left, surface.n_items, share, seed)
+    is_left, policy = order >= 0, surface.policy
+    may_be_drawn = partial(
+        drawable,
+        np.where(is_left, items.categories[of_items], NONE),
+        np.where(is_left, items.authors[of_items], NONE),
+        policy,
+        n_valid=n_left,
+    )
+    return with_exploration(
+        users, hashes, n_left, surface.n_items, policy.exploration, seed, may_be_drawn
+    )
 
 
 def shortfalls(n_candidates: Ints, n_left: Ints, n_items: int) -> npt.NDArray[np.object_]:
     """(B,): why a list is shorter than asked; None where it is not."""
-    said = np.full(len(n_left), None, object)
-    said[n_left < n_items] = TOO_FEW_LEFT
-    said[n_candidates < n_items] = TOO_FEW_CANDIDATES
-    said[n_candidates == 0] = NO_CANDIDATES
-    return said
+    reasons = np.full(len(n_left), None, object)
+    reasons[n_left < n_items] = TOO_FEW_LEFT
+    reasons[n_candidates < n_items] = TOO_FEW_CANDIDATES
+    reasons[n_candidates == 0] = NO_CANDIDATES
+    return reasons
 
 
 def _at(order: Ints, columns: Ints) -> Ints:
     """(B, K): what stands in these columns; -1 where there is none."""
     if not order.size:
         return np.full(columns.shape, -1, np.int64)
-    found = np.take_along_axis(order, np.maximum(columns, 0), axis=1)
-    return np.where(columns >= 0, found, -1)
+    places = np.take_along_axis(order, np.maximum(columns, 0), axis=1)
+    return np.where(columns >= 0, places, -1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from contracts.surfaces import Policy
+from models.ranking.diversity import drawable
 from models.ranking.exploration import Explored, seed_of, text_hashes, with_exploration
 
 SEED = seed_of("products", date(2025, 3, 1))
@@ -62,6 +65,35 @@ def test_items_are_shown_as_often_as_logged() -> None:
     expected = probabilities(m, k, 0.3)
     errors = np.sqrt(expected * (1 - expected) / n_users)
     assert (np.abs(counts / n_users - expected) <= 4.5 * errors + 1e-12).all()
+
+
+def test_with_caps_items_are_shown_as_often_as_logged_too() -> None:
+    """Three categories in turn, of which two may be shown, and one item without a category."""
+    n_users, k, share = 40_000, 4, 0.6
+    codes = np.array([[0, 0, 1, 1, 2, 0, 1, 2, 2, -1]], np.int32)
+    m = codes.shape[1]
+    everybodys = np.repeat(codes, n_users, axis=0)
+    may_be_drawn = partial(
+        drawable,
+        everybodys,
+        np.full_like(everybodys, -1),
+        Policy(max_per_category=2),
+        n_valid=np.full(n_users, m),
+    )
+    users = text_hashes(pa.array([f"user {u}" for u in range(n_users)]))
+    items = np.tile(text_hashes(pa.array([f"item {i}" for i in range(m)])), (n_users, 1))
+    shown = with_exploration(users, items, np.full(n_users, m), k, share, SEED, may_be_drawn)
+    of_shown = codes[0][shown.columns]
+    assert max((of_shown == code).sum(axis=1).max() for code in range(3)) == 2
+    counts = np.zeros((k, m))
+    logged = np.zeros((k, m))
+    for place in range(k):
+        columns = shown.columns[:, place]
+        counts[place] = np.bincount(columns, minlength=m)
+        logged[place, columns] = shown.propensities[:, place]
+    assert logged.sum(axis=1) == pytest.approx(1)
+    errors = np.sqrt(logged * (1 - logged) / n_users)
+    assert (np.abs(counts / n_users - logged) <= 4.5 * errors + 1e-12).all()
 
 
 def test_weighting_by_the_inverse_gives_what_every_item_is_worth() -> None:

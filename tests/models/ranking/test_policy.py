@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from contracts.errors import ContractError
-from contracts.surfaces import FILTERS, SURFACES, Policy, Surface
+from contracts.surfaces import FILTERS, SURFACES, Outcome, Policy, Surface
 from models.ranking.block import Block, Items
 from models.ranking.policy import Shown, apply_policy, policy_id
 from tests.models.ranking.blocks import block_of, items_of
@@ -146,6 +147,34 @@ def test_caps_hold_in_the_first_ten_places_and_what_breaks_them_moves_down() -> 
     assert shown.shortfalls.tolist() == [None]
 
 
+def test_what_is_shown_by_chance_breaks_no_cap_of_the_first_ten_places() -> None:
+    ids = [f"{author}{i:02}" for i in range(10) for author in "abcdef"]
+    items = items_of([{"item_id": i, "author_key": i[0]} for i in ids] + [{"item_id": "nobodys"}])
+    of_user = [{"item": item, "value": 1 - i / 100} for i, item in enumerate([*ids, "nobodys"])]
+    block = block_of(items, {f"u{u:03}": of_user for u in range(400)})
+    surface = surface_of(POSTS, 20, max_per_author=3, exploration=0.3)
+    shown = apply_policy(surface, DAY, items, block)
+    lists = lists_of(shown, items, block)
+    most = max(Counter(i[0] for i in items[:10]).most_common(1)[0][1] for items in lists)
+    assert most == 3
+    drawn = {item for items in lists for item in items} - {*ids[:14]}
+    # The first ten have two of each of four authors, and one of the others: so much is left to them.
+    assert drawn == {"c02", "d02", "e02", "f02", "a03", "b03", "e03", "f03", "nobodys"}
+    assert (shown.propensities > 0).all()
+
+
+def test_a_list_is_not_explored_where_too_little_breaks_no_cap() -> None:
+    ids = [f"a{i:02}" for i in range(30)]
+    items = items_of([{"item_id": i, "author_key": "a"} for i in ids])
+    of_user = [{"item": item, "value": 1 - i / 100} for i, item in enumerate(ids)]
+    block = block_of(items, {f"u{u:03}": of_user for u in range(50)})
+    shown = apply_policy(
+        surface_of(POSTS, 20, max_per_author=3, exploration=0.3), DAY, items, block
+    )
+    assert lists_of(shown, items, block) == [ids[:20]] * 50
+    assert (shown.propensities == 1).all()
+
+
 def test_marginal_relevance_puts_another_category_above_more_of_the_same() -> None:
     items = items_of(
         [
@@ -260,6 +289,8 @@ def test_a_policy_is_known_by_what_it_says() -> None:
         replace(PRODUCTS, repeats=True),
         replace(PRODUCTS, n_items=7),
         surface_of(PRODUCTS, 100, exploration=0.1),
+        replace(PRODUCTS, outcomes=(Outcome("order", 1.0), Outcome("like", 0.0))),
+        replace(PRODUCTS, outcomes=(Outcome("order", 0.0), Outcome("like", 1.0))),
         POSTS,
     ]
     assert len({policy_id(surface) for surface in different}) == len(different)
