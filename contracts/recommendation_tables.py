@@ -228,9 +228,10 @@ _FROM = (
     Column(
         "ranker_id",
         "string",
-        "Hash of what ranked it; `none` where nothing was learnt and one source gives the order.",
+        "Hash of what ranked it; where nothing was learnt, the source that gives the order, such "
+        "as `source:popular_10d`.",
     ),
-    Column("policy_id", "string", "Hash of the policy."),
+    Column("policy_id", "string", "Hash of the policy and of what each outcome is worth."),
     Column("release_id", "string", "Release that first published the row."),
 )
 

@@ -16,10 +16,8 @@ from models.artifact.model import DamagedArtifact
 from models.ranking.calibration import Calibration
 from models.ranking.lambdarank import Trees
 from models.ranking.network import ItemNetwork
-from models.ranking.surface_ranker import Scaling, SurfaceRanker
+from models.ranking.surface_ranker import SOURCE, Scaling, SurfaceRanker
 
-NO_RANKER = "none"
-"""Id of what orders where nothing was learnt."""
 _ABOUT, _TREES, _NETWORK = "ranker.json", "trees.txt", "network.safetensors"
 _VERSION = 2
 
@@ -62,9 +60,10 @@ def load_rankers(folder: Path) -> dict[str, SurfaceRanker]:
 
 
 def ranker_id(ranker: SurfaceRanker) -> str:
-    """Hash of all that decides its order: 16 hex digits; `none` where nothing was learnt."""
+    """Hash of all that decides its order: 16 hex digits; where nothing was learnt, the list that
+    gives it, such as `source:popular_10d`."""
     if not ranker.is_learnt:
-        return NO_RANKER
+        return f"{SOURCE}:{ranker.best_list}"
     digest = hashlib.sha256(json.dumps(_described(ranker), sort_keys=True).encode())
     for name, content in sorted(_contents(ranker).items()):
         digest.update(name.encode() + b"\n" + content)

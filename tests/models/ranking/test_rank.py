@@ -111,11 +111,11 @@ def test_with_too_few_users_the_best_list_ranks(day: RankDay, tmp_path: Path) ->
         "users with a goal to learn from and to judge by, 500 are needed"
     )
     row = lists_of(few.path)[0]
-    assert row["ranker_id"] == "none"
     assert row["p_order"] == []
     assert row["values"][:3] == pytest.approx([1, 1 / 2, 1 / 3])
     best = max(surface["ndcg10"], key=lambda name: surface["ndcg10"][name]["mean"])
     assert surface["best_list"] == best
+    assert row["ranker_id"] == surface["ranker_id"] == f"source:{best}"
 
 
 def test_a_killed_ranking_goes_on_with_the_shards_that_are_there(

@@ -47,7 +47,7 @@ def day(tmp_path: Path) -> TableDay:
     lists = pa.concat_tables(
         [
             list_rows(replace(PRODUCTS, n_items=2), DAY, products, block, "r1", "old"),
-            list_rows(PEOPLE, DAY, people, of_people, "none", "old"),
+            list_rows(PEOPLE, DAY, people, of_people, "source:popular_1d", "old"),
         ]
     )
     pq.write_table(lists, tmp_path / "lists.parquet")
@@ -72,7 +72,7 @@ def test_each_place_is_a_row_with_its_title(day: TableDay) -> None:
         ("products", "ann", 1, "b", "Better", 0.75, 0.5, None, "popular_1d", "a", 1.0, "r1",
          "rel1"),
         ("products", "ann", 2, "a", None, 0.5, 0.25, None, "popular_1d", None, 1.0, "r1", "rel1"),
-        ("people", "ann", 1, "bob", None, 0.125, None, None, "popular_1d", None, 1.0, "none",
+        ("people", "ann", 1, "bob", None, 0.125, None, None, "popular_1d", None, 1.0, "source:popular_1d",
          "rel1"),
     ]  # fmt: skip
 
