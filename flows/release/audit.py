@@ -47,6 +47,7 @@ class DayToAudit:
     """Those on which something is recommended, as the settings have them."""
     min_coverage: float | None
     max_list_change: float | None
+    max_same_lists: float | None
 
 
 class FailedAudit(ContractError):

@@ -48,7 +48,7 @@ def _lists(day: DayToAudit) -> tuple[Audited, ...]:
 
 
 def _list_drift(day: DayToAudit) -> tuple[Audited, ...]:
-    limits = day.min_coverage, day.max_list_change
+    limits = day.min_coverage, day.max_list_change, day.max_same_lists
     return audit_list_drift(_list_files(day), day.before, day.surfaces, day.day, *limits)
 
 

@@ -25,6 +25,7 @@ from contracts.recommendation_tables import (
 from contracts.surfaces import ERASED_FROM_LIST, Surface
 from flows.release.audit import Audited, count, views
 from flows.release.duckdb_views import first_row, select_from
+from flows.release.policy_audits import audit_difference, audit_policy, audited_lists
 
 MIN_COMPARED_USERS = 100
 """Users below which the mean change of lists says nothing."""
@@ -54,6 +55,7 @@ def audit_lists(files: ListFiles, surfaces: Sequence[Surface], as_of: date) -> t
                 _once(connection, surface),
                 _may_be_shown(connection, surface, as_of),
                 _nobodys_own(connection, surface),
+                *audit_policy(connection, surface),
             ]
     return tuple(audited)
 
@@ -78,10 +80,6 @@ CREATE OR REPLACE VIEW histories AS SELECT * FROM all_histories
     WHERE surface = '{surface}' AND as_of = DATE '{as_of}' AND fold = 0;"""
 
 
-def _audited(surface: Surface, check: str, found: str, passed: bool) -> Audited:
-    return Audited(REC_LISTS.name, f"{surface.name}: {check}", found, passed)
-
-
 def _only_surfaces_that_are_on(
     connection: duckdb.DuckDBPyConnection, surfaces: Sequence[Surface]
 ) -> Audited:
@@ -95,7 +93,7 @@ def _everybody(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audit
     users = count(connection, "SELECT count(DISTINCT user_key) FROM lists")
     known = count(connection, "SELECT count(*) FROM features")
     unknown = count(connection, "SELECT count(*) FROM lists ANTI JOIN features USING (user_key)")
-    return _audited(
+    return audited_lists(
         surface,
         "every known user has a list, no other",
         f"{known:,} known, {n_of(n, 'list')} of {n_of(users, 'user')}, {unknown:,} unknown",
@@ -111,7 +109,7 @@ def _whole(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audited:
             count(*) FILTER (WHERE len(item_ids) = {surface.n_items} AND shortfall IS NOT NULL)
         FROM lists""",
     )
-    return _audited(
+    return audited_lists(
         surface,
         f"{n_of(surface.n_items, 'item')} each, or a reason",
         f"{n_of(longer, 'list')} longer, {unexplained:,} shorter without a reason, {needless:,} "
@@ -122,7 +120,7 @@ def _whole(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audited:
 
 def _beside(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audited:
     n = count(connection, f"SELECT count(*) FROM lists WHERE {_UNEQUAL}")
-    return _audited(surface, "a value of each item", f"{n_of(n, 'list')} without", n == 0)
+    return audited_lists(surface, "a value of each item", f"{n_of(n, 'list')} without", n == 0)
 
 
 _UNEQUAL = " OR ".join(
@@ -135,7 +133,7 @@ def _once(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audited:
     n = count(
         connection, "SELECT count(*) FROM lists WHERE NOT list_unique(item_ids) = len(item_ids)"
     )
-    return _audited(surface, "no item twice", f"{n_of(n, 'list')} with one", n == 0)
+    return audited_lists(surface, "no item twice", f"{n_of(n, 'list')} with one", n == 0)
 
 
 def _may_be_shown(connection: duckdb.DuckDBPyConnection, surface: Surface, as_of: date) -> Audited:
@@ -147,7 +145,7 @@ def _may_be_shown(connection: duckdb.DuckDBPyConnection, surface: Surface, as_of
         zip(("unknown", "unavailable", "self", "under_age"), (*counts, too_young), strict=True)
     )
     wrong = [n for name, n in found.items() if name in ("unknown", *surface.policy.filters)]
-    return _audited(
+    return audited_lists(
         surface,
         "every item is known and may be shown",
         f"{found['unknown']:,} unknown, {found['unavailable']:,} unavailable, {found['self']:,} of "
@@ -181,7 +179,7 @@ def _nobodys_own(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Aud
         blocked if "blocked" in filters else 0,
         shown if "overexposed" in filters else 0,
     ]
-    return _audited(
+    return audited_lists(
         surface,
         "nothing owned, blocked, or shown too often",
         f"{owned:,} owned{' (repeats are allowed)' if surface.repeats else ''}, {blocked:,} "
@@ -209,9 +207,10 @@ def audit_list_drift(
     as_of: date,
     min_coverage: float | None,
     max_list_change: float | None,
+    max_same_lists: float | None,
 ) -> tuple[Audited, ...]:
-    """Compare what lists hold with what could be shown, and with the last release's. None turns a
-    check off; a surface's own `max_list_change` goes before the one given.
+    """Compare what lists hold with what could be shown, with the last release's, and with each
+    other. None turns a check off; a surface's own `max_list_change` goes before the one given.
     """
     audited = []
     with _opened(files) as connection:
@@ -223,6 +222,8 @@ def audit_list_drift(
             limit = surface.max_list_change
             if (limit := max_list_change if limit is None else limit) is not None:
                 audited += _change(connection, surface, limit)
+            if max_same_lists is not None:
+                audited += audit_difference(connection, surface, max_same_lists)
     return tuple(audited)
 
 
@@ -238,7 +239,7 @@ def _covers(
     places = count(connection, "SELECT count(*) FROM lists") * surface.n_items
     could = min(items, places)
     share = shown / could if could else 1.0
-    return _audited(
+    return audited_lists(
         surface,
         "lists cover what can be shown",
         f"{share:.2%} of {n_of(could, 'item')}, at least {min_coverage:.2%} expected",
@@ -254,7 +255,7 @@ def _change(
     if n < MIN_COMPARED_USERS:
         return []
     return [
-        _audited(
+        audited_lists(
             surface,
             "lists are much as before",
             f"{1 - kept:.1%} of a list is new, at most {max_list_change:.1%} expected",

@@ -79,6 +79,7 @@ def day_to_audit(
         context.surfaces,
         settings.min_coverage,
         settings.max_list_change,
+        settings.max_same_lists,
     )
 
 
