@@ -228,8 +228,7 @@ _FROM = (
     Column(
         "ranker_id",
         "string",
-        "Hash of what ranked it; where nothing was learnt, the source that gives the order, such "
-        "as `source:popular_10d`.",
+        "Hash of what ranked it; a source, as `source:popular_10d`, where nothing was learnt.",
     ),
     Column("policy_id", "string", "Hash of the policy and of what each outcome is worth."),
     Column("release_id", "string", "Release that first published the row."),

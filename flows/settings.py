@@ -131,8 +131,7 @@ class NightjarSettings(BaseSettings):
     """The share of a user's list that may differ from the last release's, in the mean of users; a
     surface may say otherwise of its own (`[surfaces.posts]`). None turns it off."""
     max_same_lists: float | None = Field(default=0.9, ge=0, le=1)
-    """The share of a surface's users with a history who may have the same first ten items; None
-    turns it off."""
+    """The share of a surface's users with a history who may have the same first ten items."""
     max_calibration_drift: float | None = Field(default=0.5, gt=0)
     """How far, as a share of what then happened, published scores may be off on average before the
     night raises an alert; none turns it off."""
