@@ -17,7 +17,7 @@ row with padding, k candidates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,22 +84,43 @@ def fit_items(
 
     F is `n_factors` or the next multiple of `ALIGNED`, what is beyond being 0.
     """
-    by_item = matrix.T.tocsr()
+    of_users, of_items = list(padded_rows(matrix)), list(padded_rows(matrix.T.tocsr()))
+    n_users, n_items = matrix.shape
     generator = torch.Generator().manual_seed(seed)
-    items = torch.randn(matrix.shape[1], n_factors, generator=generator) * (0.1 / n_factors**0.5)
+    items = torch.randn(n_items, n_factors, generator=generator) * (0.1 / n_factors**0.5)
     items = torch.nn.functional.pad(items, (0, -n_factors % ALIGNED))
     for _ in range(iterations):
-        items = solve(by_item, solve(matrix, items, penalty), penalty)
+        users = _placed(solved_rows(of_users, items, penalty), n_users, items)
+        items = _placed(solved_rows(of_items, users, penalty), n_items, users)
     return items
 
 
 def solve(matrix: sparse.csr_array, others: Tensor, penalty: Penalty) -> Tensor:
     """Factors of the rows of `matrix` (R, O) that fit best while those of the columns stand: (O, F)
     give (R, F)."""
-    factors = torch.zeros(matrix.shape[0], others.shape[1])
-    for part in solved_parts(matrix, others, penalty):
+    return _placed(solved_parts(matrix, others, penalty), matrix.shape[0], others)
+
+
+def _placed(parts: Iterable[Part], n_rows: int, others: Tensor) -> Tensor:
+    """(R, F): factors of all rows; of those without entries, 0."""
+    factors = others.new_zeros(n_rows, others.shape[1])
+    for part in parts:
         factors[part.rows] = part.factors
     return factors
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows with as many entries, padded."""
+
+    places: Tensor
+    """(B,): where they are."""
+    counts: Ints
+    """(B,): entries of each."""
+    columns: Tensor
+    """(B, E): of padding the number of columns."""
+    weights: Tensor
+    """(B, E): of padding 0."""
 
 
 @dataclass(frozen=True)
@@ -121,29 +142,51 @@ def solved_parts(
     matrix: sparse.csr_array, others: Tensor, penalty: Penalty, with_shares: bool = False
 ) -> Iterator[Part]:
     """All rows of `matrix` (R, O) that have entries, a part at a time."""
-    counts = np.diff(matrix.indptr).astype(np.int64)
+    return solved_rows(padded_rows(matrix), others, penalty, with_shares)
+
+
+def solved_rows(
+    rows: Iterable[Rows], others: Tensor, penalty: Penalty, with_shares: bool = False
+) -> Iterator[Part]:
+    """The factors of rows while those of the columns stand, `others` (O, F)."""
     padded = torch.cat([others, others.new_zeros(1, others.shape[1])])
-    shared = penalty.unobserved * (others.T @ others)
-    for places in _of_one_length(counts):
-        columns, weight = _padded(matrix, places, counts[places])
-        scale = penalty.regularisation * (counts[places] + penalty.unobserved * len(others))
-        solve_part = _short if counts[places[0]] <= SHORT else _long
+    shared = Shared.of(penalty.unobserved * (others.T @ others))
+    for part in rows:
+        scale = penalty.regularisation * (part.counts + penalty.unobserved * len(others))
+        solve_part = _short if part.counts[0] <= SHORT else _long
         factors, shares = solve_part(
-            padded, columns, weight, shared, torch.from_numpy(scale).float(), with_shares
+            padded, part, shared, torch.from_numpy(scale).float(), with_shares
         )
-        yield Part(torch.from_numpy(places), columns, factors, shares)
+        yield Part(part.places, part.columns, factors, shares)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all rows have of their normal equations: a matrix (F, F), and its eigenvectors, by which
+    any multiple of the identity added to it is inverted in one product."""
+
+    matrix: Tensor
+    values: Tensor
+    """(F,)."""
+    vectors: Tensor
+    """(F, F)."""
+
+    @classmethod
+    def of(cls, matrix: Tensor) -> Shared:
+        values, vectors = torch.linalg.eigh(matrix)
+        return cls(matrix, values.clamp(min=0), vectors)
+
+    def inverse(self, scale: Tensor) -> Tensor:
+        """(F, F): of the matrix and so many times the identity."""
+        return (self.vectors / (self.values + scale)) @ self.vectors.T
 
 
 def _long(
-    others: Tensor,
-    columns: Tensor,
-    weight: Tensor,
-    shared: Tensor,
-    scale: Tensor,
-    with_shares: bool,
+    others: Tensor, rows: Rows, shared: Shared, scale: Tensor, with_shares: bool
 ) -> tuple[Tensor, Tensor]:
     """Factors (B, F) and shares of rows by the normal equations, one matrix (F, F) per row."""
-    normal = shared.repeat(len(columns), 1, 1)
+    columns, weight = rows.columns, rows.weights
+    normal = shared.matrix.repeat(len(columns), 1, 1)
     normal.diagonal(dim1=1, dim2=2).add_(scale[:, None])
     right = others.new_zeros(len(columns), others.shape[1], 1)
     for start in range(0, columns.shape[1], CHUNK):
@@ -159,23 +202,15 @@ def _long(
 
 
 def _short(
-    others: Tensor,
-    columns: Tensor,
-    weight: Tensor,
-    shared: Tensor,
-    scale: Tensor,
-    with_shares: bool,
+    others: Tensor, rows: Rows, shared: Shared, scale: Tensor, with_shares: bool
 ) -> tuple[Tensor, Tensor]:
     """The same of rows that have all as few entries, by Woodbury's identity: one matrix (E, E) per
     row, of which padding makes the identity, and one (F, F) for all."""
-    n_entries = columns.shape[1]
-    inverse = torch.cholesky_inverse(
-        torch.linalg.cholesky(shared + scale[0] * torch.eye(len(shared)))
-    )
-    entries = others[columns]
-    root = weight.sqrt()[:, :, None]
-    left = torch.bmm(entries, inverse.expand(len(columns), -1, -1)) * root
-    inner = torch.baddbmm(torch.eye(n_entries), left, (entries * root).transpose(1, 2))
+    entries = others[rows.columns]
+    root = rows.weights.sqrt()[:, :, None]
+    inverse = shared.inverse(scale[0])
+    left = torch.bmm(entries, inverse.expand(len(entries), -1, -1)) * root
+    inner = torch.baddbmm(torch.eye(entries.shape[1]), left, (entries * root).transpose(1, 2))
     cholesky = torch.linalg.cholesky(inner)
     left = left.transpose(1, 2)
     factors = torch.bmm(left, torch.cholesky_solve(root, cholesky))[:, :, 0]
@@ -184,6 +219,14 @@ def _short(
         shares = torch.cholesky_solve(left.transpose(1, 2), cholesky).transpose(1, 2)
         shares = shares * root.transpose(1, 2)
     return factors, shares
+
+
+def padded_rows(matrix: sparse.csr_array) -> Iterator[Rows]:
+    """All rows of `matrix` (R, O) that have entries."""
+    counts = np.diff(matrix.indptr).astype(np.int64)
+    for places in _of_one_length(counts):
+        columns, weights = _padded(matrix, places, counts[places])
+        yield Rows(torch.from_numpy(places), counts[places], columns, weights)
 
 
 def _of_one_length(counts: Ints) -> Iterator[Ints]:
@@ -214,7 +257,7 @@ def _padded(matrix: sparse.csr_array, places: Ints, counts: Ints) -> tuple[Tenso
     at = np.arange(padded_lengths(counts).max())
     inside = at < counts[:, None]
     at = np.where(inside, matrix.indptr[places][:, None] + at, 0)
-    columns = np.where(inside, matrix.indices[at], matrix.shape[1]).astype(np.int64)
+    columns = np.where(inside, matrix.indices[at], matrix.shape[1]).astype(np.int32)
     weight = np.where(inside, matrix.data[at], np.float32(0))
     return torch.from_numpy(columns), torch.from_numpy(weight)
 
