@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import lightgbm as lgb
 import numpy as np
 
-from models.ranking.lambdarank import PARAMETERS, Trees
+from models.ranking.lambdarank import BINS, PARAMETERS, Trees
 from models.ranking.samples import Sample
 
 ROUNDS = 15
@@ -45,8 +45,7 @@ def fit_event_trees(
     if not happened:
         return {}
     # Features are put into bins once for all events.
-    bins = {name: PARAMETERS[name] for name in ("max_bin", "verbose")}
-    data = lgb.Dataset(sample.features, params=bins, free_raw_data=False)
+    data = lgb.Dataset(sample.features, params=BINS, free_raw_data=False)
     parameters = {**_PARAMETERS, "seed": seed, "num_threads": 1}
     fitted = {}
     for event, labels in happened.items():
