@@ -19,6 +19,7 @@ from contracts.errors import NightjarError, UsageError
 from contracts.tables import RELEASED_TABLES
 from contracts.tasks import TASKS, task_named
 from contracts.user_keys import DIGITS, is_user_key
+from flows.release.list_outcomes import newest_outcomes
 from flows.release.recommended import TOP, audience, user_lists, widths
 from flows.report import charts
 from flows.report.rendering import number
@@ -159,7 +160,8 @@ def _add_recommendation_pages(app: FastAPI, database: Path, page: Page) -> None:
 
     @app.get("/recommendations")
     def surfaces() -> HTMLResponse:
-        return page("recommendations", widths=widths(database), top=TOP)
+        outcomes = newest_outcomes(database)
+        return page("recommendations", widths=widths(database), outcomes=outcomes, top=TOP)
 
     @app.get("/recommendations/users/{user_key}")
     def shown_to_user(user_key: str, places: int = TOP) -> HTMLResponse:
