@@ -178,7 +178,7 @@ def _width(database: Path, of_lists: Mapping[str, Any], n_most_shown: int) -> Wi
         surface,
     )
     most = _rows(database, f"{_SHOWN} ORDER BY n DESC, item_id LIMIT {int(n_most_shown)}", surface)
-    n_items, n_shown = row["n_items"], row["n_shown"]
+    n_items, n_shown = row["n_items"], row["n_shown"] or 0  # of no item, null
     return Width(
         of_lists["surface"],
         of_lists["n_lists"],

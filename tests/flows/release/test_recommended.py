@@ -17,6 +17,7 @@ from contracts.recommendation_tables import REC_ITEMS, REC_LISTS, RECOMMENDATION
 from contracts.table import Table
 from contracts.tables import RELEASED_TABLES
 from flows.cli.main import app
+from flows.release.diff import _table as compared_table
 from flows.release.duckdb_views import build_database
 from flows.release.recommended import Audience, Place, UserList, audience, user_lists, widths
 from models.data.arrow_schema import arrow_schema
@@ -141,3 +142,26 @@ def test_without_a_user_the_command_prints_how_wide_the_lists_are(database: Path
         "surface,lists,short,items,shown in the first 10,coverage,Gini",
         "products,2,1,4,2,0.5,0.583",
     ]
+
+
+def test_a_release_from_before_there_were_lists_says_so_and_can_be_compared(tmp_path: Path) -> None:
+    path = tmp_path / "nightjar.duckdb"
+    build_database(path, "r1", TODAY, {table: [] for table in RELEASED_TABLES})
+    assert (user_lists(path, ANN), widths(path)) == ((), ())
+    home = ["--home", str(tmp_path)]
+    nobody = CliRunner().invoke(app, ["recommend", ANN, *home])
+    assert str(nobody.exception).startswith("the current release recommends nothing to that user")
+    assert CliRunner().invoke(app, ["recommend", *home]).exit_code == 0
+    with pytest.raises(UsageError, match=r"^Nobody is shown hat on products\.$"):
+        audience(path, "products", "hat")
+
+    rows = [{"user_key": ANN, "item_ids": ["hat"]}, {"user_key": BOB, "item_ids": ["mug"]}]
+    pq.write_table(rows_of(REC_LISTS, rows), tmp_path / "after.parquet")
+    after = [str(tmp_path / "after.parquet")]
+    assert compared_table(REC_LISTS, [], after) == ("rec_lists", 0, 2, 0, 2, 0)
+    assert compared_table(REC_LISTS, after, []) == ("rec_lists", 2, 0, 2, 0, 0)
+    other = [rows[0], {**rows[1], "item_ids": ["pen"]}]
+    pq.write_table(rows_of(REC_LISTS, other), tmp_path / "other.parquet")
+    assert compared_table(REC_LISTS, after, [str(tmp_path / "other.parquet")]) == (
+        "rec_lists", 2, 2, 0, 0, 1,
+    )  # fmt: skip
