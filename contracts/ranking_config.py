@@ -20,7 +20,7 @@ class RankingConfig:
     the newest of the past days."""
     factors: int = 64
     """Dimensions of matrix factorisation."""
-    iterations: int = 12
+    iterations: int = 8
     """Sweeps of alternating least squares."""
     regularisation: float = 0.006
     """Of matrix factorisation, scaled by counts (Rendle et al., 2022)."""

@@ -64,29 +64,21 @@ Ints = npt.NDArray[np.int64]
 
 
 class Embeddings(nn.Module):
-    """Vectors of items: of each itself, its category and its author."""
+    """Vectors of the different codes of items."""
 
-    def __init__(self, inputs: ItemInputs):
+    def __init__(self, codes: Tensor):
+        """`codes` (I,): 0 where an item has none."""
         super().__init__()
-        self._codes = (inputs.ids, inputs.categories, inputs.authors)
-        self.tables = nn.ModuleList(_table(int(codes.max())) for codes in self._codes)
+        self._codes = codes
+        self.table = nn.Embedding(int(codes.max()) + 1, FACTORS, padding_idx=0)
+        nn.init.normal_(self.table.weight, std=DEVIATION)
+        with torch.no_grad():
+            self.table.weight[0] = 0
 
-    def forward(self, at: Tensor, has_own: Tensor | float) -> Tensor:
-        """(J, F) of the items `at` (J,), with those of their own where `has_own` (J, 1) is 1."""
-        own, *others = (
-            table(codes[at]) for table, codes in zip(self.tables, self._codes, strict=True)
-        )
-        total: Tensor = own * has_own + sum(others)
-        return total
-
-
-def _table(n: int) -> nn.Embedding:
-    """Vectors of the codes 1 to n, and that of 0, which stays nothing."""
-    table = nn.Embedding(n + 1, FACTORS, padding_idx=0)
-    nn.init.normal_(table.weight, std=DEVIATION)
-    with torch.no_grad():
-        table.weight[0] = 0
-    return table
+    def forward(self, at: Tensor) -> Tensor:
+        """(J, F) of the items `at` (J,)."""
+        vectors: Tensor = self.table(self._codes[at])
+        return vectors
 
 
 class Towers(nn.Module):
@@ -95,21 +87,25 @@ class Towers(nn.Module):
     def __init__(self, inputs: ItemInputs):
         super().__init__()
         self.inputs = inputs
-        self.item = Embeddings(inputs)
+        self.item = Embeddings(inputs.ids)
+        self.item_category = Embeddings(inputs.categories)
+        self.item_author = Embeddings(inputs.authors)
         self.item_numbers = nn.Linear(inputs.numbers.shape[1], FACTORS, bias=False)
-        self.own = Embeddings(inputs)
         self.of_item = nn.Linear(FACTORS, FACTORS)
+        self.of_category = Embeddings(inputs.categories)
+        self.of_author = Embeddings(inputs.authors)
         self.user_numbers = nn.Linear(2, FACTORS)
         self.age = nn.Parameter(torch.zeros(3))
 
     def items(self, at: Tensor, has_own: Tensor | float = 1.0) -> Tensor:
-        """(J, F): vectors of the items `at` (J,)."""
-        vectors: Tensor = self.item(at, has_own)
+        """(J, F): vectors of the items `at` (J,), with what is their own where `has_own` (J, 1) is
+        1."""
+        vectors: Tensor = self.item(at) * has_own + self.item_category(at) + self.item_author(at)
         return vectors + self.item_numbers(self.inputs.numbers[at])
 
-    def said(self, at: Tensor, vectors: Tensor, has_own: Tensor | float = 1.0) -> Tensor:
+    def said(self, at: Tensor, vectors: Tensor) -> Tensor:
         """(J, F): what the items `at`, which have `vectors`, say of a user who has them."""
-        said: Tensor = self.of_item(vectors) + self.own(at, has_own)
+        said: Tensor = self.of_item(vectors) + self.of_category(at) + self.of_author(at)
         return said
 
     def beside(self, at: Ints, ages: Ints) -> Tensor:
@@ -197,7 +193,7 @@ def _loss(towers: Towers, examples: Examples, rng: np.random.Generator) -> Tenso
     has_own = torch.from_numpy((rng.random((len(at), 1)) >= LEFT_OUT).astype(np.float32))
     items = torch.from_numpy(at)
     vectors = towers.items(items, has_own)
-    means = torch.from_numpy(shares) @ towers.said(items, vectors, has_own)
+    means = torch.from_numpy(shares) @ towers.said(items, vectors)
     days = own.days[drawn]
     users = towers.users(means, ranges.lengths, days - own.days[ranges.ends - 1])
     ages = days[:, None] - towers.inputs.first_days[targets]
