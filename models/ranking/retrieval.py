@@ -24,7 +24,7 @@ from models.ranking.histories import Histories
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-ENTRIES = ("last_days", "owned", "blocked")
+ENTRIES = ("signals", "last_days", "owned", "blocked")
 """Columns of entries of histories that models and what is hidden from users are made of."""
 HALF_LIFE = 90
 """Days after which an entry weighs half as much, down to `LEAST_WEIGHT`."""
@@ -59,10 +59,12 @@ class SurfaceDay:
 
 
 def weights(histories: Histories, n_items: int, as_of: date) -> sparse.csr_array:
-    """(U, I): of each entry with a signal a weight up to 1, by the age of the last one."""
+    """(U, I): of each entry with a signal a weight up to 1, by the age of the last one; of one whose
+    time is not known, 1."""
     last_days = histories.entries["last_days"]
-    has_signal = last_days >= 0
-    age = (as_of - EPOCH).days - last_days[has_signal]
+    has_day = last_days >= 0
+    has_signal = has_day | (histories.entries["signals"] > 0)
+    age = np.where(has_day, (as_of - EPOCH).days - last_days, 0)[has_signal]
     values = entry_weights(age)
     starts = np.concatenate([[0], np.cumsum(has_signal)])[histories.starts]
     shape = (len(histories), n_items)

@@ -101,7 +101,7 @@ def test_rows_are_the_same_to_the_bit_whatever_file_and_batch_users_are_in(
 
 def test_what_may_not_be_shown_is_not_retrieved(tmp_path: Path) -> None:
     users = shoppers()
-    blocked = {"i20": {"blocked": 1, "owned": 0, "last_days": -1}}
+    blocked = {"i20": {"blocked": 1, "owned": 0, "last_days": -1, "signals": 0}}
     users[1] = history("u00", {"i01": {}, "i02": {}, **blocked})
     catalogue = [item(f"i{i:02d}", available=i != 5) for i in range(N_ITEMS)]
     config = replace(CONFIG, candidates_per_source=N_ITEMS)
@@ -173,3 +173,32 @@ def test_every_source_of_a_surface_is_popular_counted_or_fitted() -> None:
     popular = {*POPULARITY, *(f"{name}_in_segment" for name in POPULARITY), "new"}
     assert {*COUNTED, *FITS, *popular} == set(SOURCES)
     assert not set(COUNTED) & set(FITS)
+
+
+def test_of_edges_without_a_time_the_other_fold_knows_nothing(tmp_path: Path) -> None:
+    people = [f"p{k}" for k in range(12)]
+
+    def follows(who: int, n: int) -> list[str]:
+        """Of two circles of six, the next ones of the own one."""
+        return [f"p{who // 6 * 6 + (who + k) % 6}" for k in range(1, n + 1)]
+
+    no_time = {"first_days": -1, "last_days": -1}
+    users = [
+        history(f"p{who}", dict.fromkeys(follows(who, n), no_time), surface="people", fold=fold)
+        for who in range(12)
+        for fold, n in ((0, 4), (1, 3))
+    ]
+    config = replace(CONFIG, candidates_per_source=2, factors=8)
+    rows, _ = retrieved(
+        tmp_path,
+        [write_histories(tmp_path / "h", users)],
+        [item(p, surface="people") for p in people],
+        [PEOPLE],
+        config,
+    )
+    found = {(row["user_key"], row["fold"]): row["item_ids"] for row in rows}
+    for who in range(12):
+        hidden = follows(who, 4)[3]
+        # Nobody is suggested whom a user follows; the edge that is left out is found again.
+        assert hidden not in found[f"p{who}", 0]
+        assert hidden in found[f"p{who}", 1]
