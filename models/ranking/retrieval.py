@@ -59,8 +59,8 @@ class SurfaceDay:
 
 
 def weights(histories: Histories, n_items: int, as_of: date) -> sparse.csr_array:
-    """(U, I): of each entry with a signal a weight up to 1, by the age of the last one; of one whose
-    time is not known, 1."""
+    """(U, I): of each entry with a signal a weight up to 1, by the age of the last one; 1 where its
+    time is not known."""
     last_days = histories.entries["last_days"]
     has_day = last_days >= 0
     has_signal = has_day | (histories.entries["signals"] > 0)
