@@ -147,7 +147,7 @@ def measured(words: Sequence[str], spec: Any, folder: Path) -> Measured:
     report.unlink(missing_ok=True)
     environment = {**os.environ, "NIGHTJAR_KEY": DEMO_KEY, "OMP_NUM_THREADS": "1"}
     parent = ["--parent", str(os.getpid())] if words[0] == "models" else []
-    before, started, peak = os.times(), time.monotonic(), 0
+    started, peak, used = time.monotonic(), 0, dict[int, float]()
     process = subprocess.Popen(
         [sys.executable, "-m", *words, str(spec_path), str(report), *parent],
         cwd=REPOSITORY,
@@ -156,30 +156,28 @@ def measured(words: Sequence[str], spec: Any, folder: Path) -> Measured:
         stderr=subprocess.DEVNULL,
     )
     while process.poll() is None:
-        peak = max(peak, sum(_resident(of) for of in _tree(process.pid)))
+        tree = list(_tree(process.pid))
+        peak = max(peak, sum(_resident(of) for of in tree))
+        used |= {of: max(used.get(of, 0.0), _cpu_seconds(of)) for of in tree}
         time.sleep(0.1)
-    after = os.times()
     if process.returncode or not report.exists():
         raise SystemExit(f"{' '.join(words)} failed: {spec_path}")
     found = json.loads(report.read_text())
     if "error" in found:
         raise SystemExit(f"{' '.join(words)}: {found['error']}")
-    cpu = sum(
-        getattr(after, name) - getattr(before, name)
-        for name in ("children_user", "children_system")
-    )
-    return Measured(time.monotonic() - started, cpu, peak >> 20, found)
+    return Measured(time.monotonic() - started, sum(used.values()), peak >> 20, found)
 
 
 def _tree(pid: int) -> Iterator[int]:
-    """A process and all that descend from it."""
+    """A process and all that descend from it, from whichever of its threads."""
     yield pid
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in children:
-        yield from _tree(int(child))
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found = children.read_text().split()
+        except OSError:
+            continue
+        for child in found:
+            yield from _tree(int(child))
 
 
 def _resident(pid: int) -> int:
@@ -188,6 +186,15 @@ def _resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
+
+
+def _cpu_seconds(pid: int) -> float:
+    """What a process has used by itself: nobody adds up what Java's has, which ends with ours."""
+    try:
+        numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def stages(night: Night, files: Files, folder: Path) -> Iterator[tuple[str, Measured]]:
