@@ -164,10 +164,18 @@ ENGAGEMENTS = SourceTable(
     ),
     interactions=(
         Interaction(
-            f"if(verb = 'view' and {_AD}, 'impression', verb)",
+            "verb",
             "target_kind",
             "target_id",
-            "verb <> 'search' and target_kind is not null",
+            f"verb <> 'search' and target_kind is not null and not (verb = 'view' and {_AD})",
+        ),
+        # Who logs what is shown may log ads there, too.
+        Interaction(
+            "'impression'",
+            "target_kind",
+            "target_id",
+            f"verb = 'view' and {_AD}",
+            may_repeat=True,
         ),
     ),
     item_measures=(ItemMeasure("n_engagements", "Engagements with it", "1"),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES
@@ -19,32 +19,47 @@ _SUMMED = ("n", "units", "amount_minor", "sum_stars", "sum_positions")
 def interactions(facts: Mapping[str, DataFrame]) -> DataFrame:
     """One row per user, target, event, UTC day on which it happened, and day on which it landed.
 
-    Nobody interacts with themselves. `facts` are rows of the clean tables that declare some.
+    Nobody interacts with themselves. What two tables may both say counts once: the greater of both
+    sums. `facts` are rows of the clean tables that declare some.
     """
     rows = reduce(
         DataFrame.unionByName,
         (
-            _said(done(facts[table.name]), interaction)
+            _rows_of(done(facts[table.name]), interaction)
             for table in CLEAN_TABLES
             for interaction in table.interactions
         ),
     )
     return (
         rows.groupBy(*INTERACTIONS.grain)
-        .agg(*(F.sum(name).alias(name) for name in _SUMMED))
+        .agg(*(_total(name).alias(name) for name in _SUMMED))
         .select(*INTERACTIONS.names)
     )
 
 
-def _said(rows: DataFrame, said: Interaction) -> DataFrame:
+def _total(name: str) -> Column:
+    """Of a tile; `greatest` leaves out the sum of nothing."""
+    may_repeat = F.col("may_repeat")
+    return F.greatest(*(F.sum(F.when(rows, F.col(name))) for rows in (may_repeat, ~may_repeat)))
+
+
+def _rows_of(rows: DataFrame, interaction: Interaction) -> DataFrame:
     """What each row adds to the tile of its user and target."""
-    some = rows if said.where is None else rows.where(said.where)
-    sums = ("1", said.units, said.amount_minor, said.stars, said.position)
-    return some.where(f"{said.target} is not null and {said.target} <> user_key").select(
+    some = rows if interaction.where is None else rows.where(interaction.where)
+    sums = (
+        "1",
+        interaction.units,
+        interaction.amount_minor,
+        interaction.stars,
+        interaction.position,
+    )
+    target = interaction.target
+    return some.where(f"{target} is not null and {target} <> user_key").select(
+        F.lit(interaction.may_repeat).alias("may_repeat"),
         "user_key",
-        F.expr(said.kind).alias("target_kind"),
-        F.col(said.target).alias("target_id"),
-        F.expr(said.event).alias("event"),
+        F.expr(interaction.kind).alias("target_kind"),
+        F.col(target).alias("target_id"),
+        F.expr(interaction.event).alias("event"),
         F.to_date("occurred_at").alias("day"),
         "landed_on",
         *(F.expr(sql).cast("bigint").alias(n) for n, sql in zip(_SUMMED, sums, strict=True)),

@@ -93,14 +93,27 @@ def acts(world: World, kind: str, as_of: date) -> Iterator[Act]:
         for r in world.known("follows", as_of):
             yield Act(r["user_key"], r["followed_key"], r["kind"], r["occurred_at"].date(), r)
     for r in world.known("engagements", as_of):
-        if r["target_kind"] == kind and r["verb"] != "search" and r["user_key"]:
-            event = "impression" if kind == "ad" and r["verb"] == "view" else r["verb"]
-            if r["user_key"] != r["target_id"]:
-                yield Act(r["user_key"], r["target_id"], event, r["occurred_at"].date(), r)
-    for r in world.known("impressions", as_of):
-        if r["target_kind"] == kind:
-            day = r["occurred_at"].date()
-            yield Act(r["user_key"], r["target_id"], "impression", day, r)
+        is_shown = kind == "ad" and r["verb"] == "view"
+        is_one = r["user_key"] and r["user_key"] != r["target_id"] and not is_shown
+        if r["target_kind"] == kind and r["verb"] != "search" and is_one:
+            yield Act(r["user_key"], r["target_id"], r["verb"], r["occurred_at"].date(), r)
+    for r in impressions(world, kind, as_of):
+        day = r["occurred_at"].date()
+        yield Act(r["user_key"], r["target_id"], "impression", day, r)
+
+
+def impressions(world: World, kind: str, as_of: date) -> Iterator[dict[str, Any]]:
+    """Rows of both logs that say what was shown; what both may say, as often as the one does that
+    says it more often."""
+    logs: dict[tuple[Any, ...], tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+    for log, name in enumerate(("impressions", "engagements")):
+        for r in world.known(name, as_of):
+            is_shown = name == "impressions" or (kind == "ad" and r["verb"] == "view")
+            if r["target_kind"] == kind and r["user_key"] and is_shown:
+                key = (r["user_key"], r["target_id"], r["occurred_at"].date(), r["landed_on"])
+                logs.setdefault(key, ([], []))[log].append(r)
+    for both in logs.values():
+        yield from max(both, key=len)
 
 
 def newest(rows: list[dict[str, Any]], *by: str) -> dict[str, Any] | None:

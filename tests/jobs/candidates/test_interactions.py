@@ -122,6 +122,41 @@ def test_positions_and_stars_add_up(spark: SparkSession, table: MakeTable) -> No
     ]
 
 
+def test_an_ad_that_two_logs_say_was_seen_was_shown_once(
+    spark: SparkSession, table: MakeTable
+) -> None:
+    """Impressions of a1 have both views of it; a2 is in the views only, a3 more often there."""
+    engagements = table(
+        """
+        engagement_id | user_key | verb   | target_kind | target_id | occurred_at         | landed_on
+        e1            | ann      | view   | ad          | a1        | 2025-01-01T08:00:00 | 2025-01-01
+        e2            | ann      | view   | ad          | a1        | 2025-01-01T09:00:00 | 2025-01-01
+        e3            | ann      | view   | ad          | a2        | 2025-01-01T08:00:00 | 2025-01-01
+        e4            | ann      | view   | ad          | a3        | 2025-01-01T08:00:00 | 2025-01-01
+        e5            | ann      | view   | ad          | a3        | 2025-01-01T09:00:00 | 2025-01-01
+        e6            | ann      | click  | ad          | a1        | 2025-01-01T08:00:00 | 2025-01-01
+        """,
+        ENGAGEMENTS,
+    )
+    impressions = table(
+        """
+        impression_id | user_key | target_kind | target_id | position | occurred_at         | landed_on
+        m1            | ann      | ad          | a1        | 3        | 2025-01-01T08:00:00 | 2025-01-01
+        m2            | ann      | ad          | a1        | 1        | 2025-01-01T09:00:00 | 2025-01-01
+        m3            | ann      | ad          | a1        | 1        | 2025-01-01T10:00:00 | 2025-01-01
+        m4            | ann      | ad          | a3        | 2        | 2025-01-01T08:00:00 | 2025-01-01
+        """,
+        IMPRESSIONS,
+    )
+    tiles = interactions(facts_of(spark, engagements=engagements, impressions=impressions))
+    assert shown(tiles, "target_id", "event", "n", "sum_positions") == [
+        "a1 click 1 0",
+        "a1 impression 3 5",
+        "a2 impression 1 0",
+        "a3 impression 2 2",
+    ]
+
+
 def naive_tiles(world: World) -> dict[tuple[Any, ...], list[int]]:
     """The same, plainly."""
     said: list[tuple[str | None, str, str | None, str, dict[str, Any], list[int]]] = []
