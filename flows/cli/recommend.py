@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
 from typing import Annotated
 
@@ -84,16 +83,14 @@ def _print_list(of: UserList) -> None:
         + (f"; shorter than asked: {of.shortfall}" if of.shortfall else "")
     )
     # A title says more than an id, and both are more than a line has room for.
-    rows = [(*row[:-3], _kinds(str(row[-3])), row[-1] or row[-2]) for row in _rows(of)]
+    rows = [
+        (*row[:-3], " ".join(place.kinds_of_sources), place.because_title or place.because)
+        for place, row in zip(of.places, _rows(of), strict=True)
+    ]
     shown = [i for i in range(len(_COLUMNS) - 1) if any(row[i] not in (None, "") for row in rows)]
     names = [_COLUMNS[i] for i in shown]
     render.rows(names, [[row[i] for i in shown] for row in rows], "table", out, ("item",))
     out.print()
-
-
-def _kinds(sources: str) -> str:
-    """Sources, of whatever half-life is popular once."""
-    return " ".join(dict.fromkeys(re.sub(r"_\d+d", "", source) for source in sources.split()))
 
 
 def _print_widths(settings: NightjarSettings, format: Format) -> None:

@@ -3,6 +3,7 @@ lists of a surface are; all of the newest day that has any."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,12 @@ class Place:
     sources: str
     because: str | None
     because_title: str | None
+
+    @property
+    def kinds_of_sources(self) -> tuple[str, ...]:
+        """Sources, of whatever half-life is popular once."""
+        names = (re.sub(r"_\d+d", "", source) for source in self.sources.split(","))
+        return tuple(dict.fromkeys(names))
 
 
 @dataclass(frozen=True)

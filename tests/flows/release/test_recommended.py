@@ -95,6 +95,12 @@ def test_a_user_has_the_newest_lists_with_reasons_and_what_was_left_out(database
     assert of_bob.shortfall == "too few candidates"
 
 
+def test_what_is_popular_is_a_source_once_whatever_its_half_life() -> None:
+    sources = "popular_1d,popular_30d,popular_3d_in_segment,new,popular_10d_in_segment"
+    place = Place(1, "hat", None, 0.5, {}, sources, None, None)
+    assert place.kinds_of_sources == ("popular", "popular_in_segment", "new")
+
+
 def test_coverage_and_gini_are_of_all_that_can_be_shown(database: Path) -> None:
     """Counts 0, 0, 1, 2 of four items: Gini is 2 (3 x 1 + 4 x 2) / (4 x 3) - 5 / 4 = 7 / 12."""
     (width,) = widths(database)
