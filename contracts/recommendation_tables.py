@@ -5,25 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from contracts.source_table import LANDED_ON, USER_KEY
-from contracts.surfaces import FILTERS, HALF_LIVES, SHORTFALLS, SOURCES, SURFACES, TARGETS
+from contracts.surfaces import (
+    FILTERS,
+    HALF_LIVES,
+    INTERACTION_EVENTS,
+    SHORTFALLS,
+    SOURCES,
+    SURFACES,
+    TARGETS,
+)
 from contracts.table import ELEMENT, VALUE, Column, Table
 
 FIXED_POINT = 2**20
 """What 1 is in sums of decayed counts: whole numbers add up to the same in any order."""
 
-INTERACTION_EVENTS = (
-    "order", "review", "view", "like", "comment", "share", "click", "impression", "follow",
-    "unfollow",
-)  # fmt: skip
-"""What a user can do with a target, or have done with it: an impression was shown to the user."""
-
 NO_SUCH_DAY = -1
 """In arrays of days since 1970, and of gaps in days: none."""
 
 _AS_OF = Column("as_of", "date", "Midnight UTC; only what happened and landed before it is seen.")
-_SURFACE = Column(
-    "surface", "string", "Where it is shown.", values=tuple(surface.name for surface in SURFACES)
-)
+_SURFACE = Column("surface", "string", "Where it is shown.", values=tuple(s.name for s in SURFACES))
 _ITEM = Column(
     "item_id", "string", "The item or ad; the keyed hash of a post; a person's `user_key`."
 )
@@ -60,7 +60,7 @@ INTERACTIONS = Table(
         Column("event", "string", "What was done.", values=INTERACTION_EVENTS),
         Column("day", "date", "UTC day on which it happened."),
         LANDED_ON,
-        Column("n", "bigint", "How often.", minimum=1),
+        Column("n", "bigint", "How often; what two logs may say, as often as either.", minimum=1),
         Column("units", "bigint", "Units ordered; 0 of other events.", minimum=0),
         Column("amount_minor", "bigint", "Value of orders, in minor units; 0 else.", minimum=0),
         Column("sum_stars", "bigint", "Sum of the stars of reviews; 0 of others.", minimum=0),
@@ -378,21 +378,21 @@ REC_OUTCOMES = Table(
                maximum=1),
         Column("hit10", "double", "Share of users with a relevant item in the first 10.", minimum=0,
                maximum=1),
-        Column("coverage10", "double", "Share of what can be shown that is in a first 10 of any "
-               "user's.", minimum=0, maximum=1),
-        Column("gini10", "double", "How unevenly the first 10 of all users are shared out over "
-               "what can be shown: 0 if each has as many, 1 if one has all.", minimum=0, maximum=1),
-        Column("novelty10", "double", "Mean of -log2 of the share of users who had each item of "
-               "the first 10, over all users.", minimum=0),
+        Column("coverage10", "double", "Share of what can be shown that is in anybody's first 10.",
+               minimum=0, maximum=1),
+        Column("gini10", "double", "How unevenly these are shared out over what can be shown: 0 if "
+               "each has as many, 1 if one has all.", minimum=0, maximum=1),
+        Column("novelty10", "double", "Mean of -log2 of the share of users who had each of these.",
+               minimum=0),
         Column("share_new10", "double", "Share of them first known in the 30 days before.",
                minimum=0, maximum=1),
         Column(
             "ips_value10",
             "double",
             "Mean worth of what then happened with an item of the method's first 10, over all "
-            "users. Of the published lists, of all that they showed; of another method, of what "
-            "they showed at the very place where it has it, weighted by the inverse of its logged "
-            "propensity (self-normalised). Null where none was logged or none is the same.",
+            "users: of the published lists, with all; of another method, with what was shown at "
+            "the place where it has it, by the inverse propensity (self-normalised). Null where "
+            "none was logged or none is the same.",
             nullable=True,
             minimum=0,
         ),

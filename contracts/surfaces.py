@@ -7,15 +7,27 @@ Adding a surface is a row here; see docs/adding-a-surface.md.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from difflib import get_close_matches
+from math import inf
 
-from contracts.errors import ContractError
+from contracts.errors import ContractError, UsageError
 from contracts.table import require_identifier
 
 TARGETS = ("item", "ad", "post", "user")
 """What can be recommended: the kinds of targets of interactions."""
+
+INTERACTION_EVENTS = (
+    "order", "review", "view", "like", "comment", "share", "click", "impression", "follow",
+    "unfollow",
+)  # fmt: skip
+"""What a user can do with a target, or have done with it: an impression was shown to the user."""
+
+DONE = tuple(event for event in INTERACTION_EVENTS if event != "impression")
+"""What users do themselves."""
 
 HALF_LIVES = (1, 3, 10, 30)
 """Days after which an interaction counts half as much, of each measure of popularity."""
@@ -73,6 +85,14 @@ CAPPED_PLACES = 10
 """Places, from the first, in which caps on categories and authors hold."""
 
 
+def _unknown(field_name: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
+    return [
+        f"{field_name}: expected one of {', '.join(known)}, found {name}"
+        for name in names
+        if name not in known
+    ]
+
+
 @dataclass(frozen=True)
 class Outcome:
     """An event that says that a recommendation worked."""
@@ -85,10 +105,11 @@ class Outcome:
     """Whether it counts as success in figures, and whether an item may be called relevant by it."""
 
     def __post_init__(self) -> None:
-        if self.worth < 0:
-            raise ContractError(
-                f"outcome {self.event}: worth must be 0 or more, found {self.worth}"
-            )
+        problems = _unknown("event", (self.event,), DONE)
+        if not 0 <= self.worth < inf:
+            problems.append(f"worth: expected 0 or more, found {self.worth}")
+        if problems:
+            raise ContractError(f"outcome {self.event}: " + "; ".join(problems))
 
 
 @dataclass(frozen=True)
@@ -167,17 +188,18 @@ class Surface:
 
     def __post_init__(self) -> None:
         require_identifier(self.name, "surface")
-        problems = []
-        if self.target not in TARGETS:
-            problems.append(f"target: expected one of {', '.join(TARGETS)}, found {self.target}")
-        for name in self.sources:
-            if self.target not in SOURCES.get(name, ()):
-                problems.append(f"sources: {name} gives no candidates of kind {self.target}")
-        if not any(outcome.is_goal for outcome in self.outcomes):
-            problems.append("outcomes: none is a goal")
-        for name in ("horizon_days", "learn_every_days", "n_items"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        problems = _unknown("target", (self.target,), TARGETS)
+        problems += _unknown("sources", self.sources, tuple(SOURCES))
+        if not problems:
+            problems = [
+                f"sources: {name} gives no candidates of kind {self.target}"
+                for name in self.sources
+                if self.target not in SOURCES[name]
+            ]
+        problems += self._problems_of_names()
+        for name in ("horizon_days", "learn_every_days", "n_items", "max_age_days"):
+            if (days := getattr(self, name)) is not None and days < 1:
+                problems.append(f"{name}: expected 1 or more, found {days}")
         if self.max_list_change is not None and not 0 <= self.max_list_change <= 1:
             problems.append(f"max_list_change: expected 0 to 1, found {self.max_list_change}")
         if self.learn_every_days < self.horizon_days:
@@ -187,6 +209,25 @@ class Surface:
             )
         if problems:
             raise ContractError(f"surface {self.name}: " + "; ".join(problems))
+
+    def _problems_of_names(self) -> list[str]:
+        """What is wrong with the events and the tables that are named, and what is named twice."""
+        problems = [] if self.sources else ["sources: expected one or more"]
+        if not any(outcome.is_goal for outcome in self.outcomes):
+            problems.append("outcomes: none is a goal")
+        for field_name, names in (("sources", self.sources), ("outcomes", self.events)):
+            twice = [name for name, n in Counter(names).items() if n > 1]
+            problems += [f"{field_name}: {name} is named more than once" for name in twice]
+        problems += _unknown("signals", tuple(self.signals), DONE)
+        problems += [
+            f"signals: {event}: expected 1 or more, found {strength}"
+            for event, strength in self.signals.items()
+            if strength < 1
+        ]
+        problems += _unknown("owned_by", self.owned_by, DONE)
+        if not all(self.needs):
+            problems.append("needs: expected one table or more in each group")
+        return problems
 
     @property
     def goals(self) -> tuple[str, ...]:
@@ -305,6 +346,20 @@ SURFACES: tuple[Surface, ...] = (
         owned_by=("follow",),
     ),
 )  # fmt: skip
+
+
+def surface_named(name: str) -> Surface:
+    """The surface of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    by_name = {surface.name: surface for surface in SURFACES}
+    if name not in by_name:
+        near = get_close_matches(name, by_name, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{name}: no such surface, expected one of {', '.join(by_name)}{meant}")
+    return by_name[name]
 
 
 def mapped_surfaces(surfaces: Sequence[Surface], mapped: Collection[str]) -> tuple[Surface, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from difflib import get_close_matches
 from enum import StrEnum
 
 import duckdb
@@ -13,7 +12,7 @@ import duckdb
 from contracts.days import ONE_DAY
 from contracts.errors import ContractError, UsageError
 from contracts.recommendation_tables import REC_LISTS
-from contracts.surfaces import SURFACES, Surface
+from contracts.surfaces import Surface, surface_named
 from flows.lake.home_binding import open_home, open_lake
 from flows.release.audit import count
 from flows.release.duckdb_views import select_from
@@ -81,20 +80,6 @@ def export_lists(
     if n == 0:
         raise UsageError(_nothing(chosen, day, release))
     return Exported(path, n, day, release.release_id)
-
-
-def surface_named(name: str) -> Surface:
-    """The surface of that name.
-
-    Raises:
-        UsageError: there is none.
-    """
-    by_name = {surface.name: surface for surface in SURFACES}
-    if name not in by_name:
-        near = get_close_matches(name, by_name, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"--surface {name}: expected one of {', '.join(by_name)}{meant}")
-    return by_name[name]
 
 
 def write_lists(

@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.errors import UsageError
 from contracts.recommendation_tables import RANKER_EVENTS, REC_ITEMS, REC_LISTS, RECOMMENDATIONS
-from contracts.surfaces import FILTERS, SURFACES
+from contracts.surfaces import FILTERS, SURFACES, surface_named
 from flows.release.duckdb_views import reading
 
 TOP = 10
@@ -103,7 +103,8 @@ def user_lists(
         UsageError: there is no such surface.
         ContractError: nothing has been released yet.
     """
-    _check_surface(surface)
+    if surface is not None:
+        surface_named(surface)
     lists = _rows(
         database,
         f"SELECT * EXCLUDE (item_ids), len(item_ids) AS n_items FROM {REC_LISTS.name} "
@@ -205,7 +206,7 @@ def audience(database: Path, surface: str, item_id: str, n_users: int = 20) -> A
         UsageError: there is no such surface, or nobody is shown such an item on it.
         ContractError: nothing has been released yet.
     """
-    _check_surface(surface)
+    surface_named(surface)
     of_item = f"surface = ? AND item_id = ? AND as_of = {_NEWEST_LISTS}"
     given = [surface, item_id]
     (row,) = _rows(
@@ -231,12 +232,6 @@ def audience(database: Path, surface: str, item_id: str, n_users: int = 20) -> A
         row["position"],
         tuple((u["user_key"], u["position"], u["value"]) for u in users),
     )
-
-
-def _check_surface(surface: str | None) -> None:
-    names = [s.name for s in SURFACES]
-    if surface is not None and surface not in names:
-        raise UsageError(f"{surface}: no such surface; expected one of {', '.join(names)}")
 
 
 def _rows(

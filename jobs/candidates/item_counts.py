@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from contracts.recommendation_tables import FIXED_POINT, INTERACTION_EVENTS, NO_SUCH_DAY, REC_ITEMS
-from contracts.surfaces import HALF_LIVES, Surface
+from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY, REC_ITEMS
+from contracts.surfaces import HALF_LIVES, INTERACTION_EVENTS, Surface
 from jobs.candidates.arrow_lists import numbers, one_array
 from jobs.candidates.decay import decay
 from jobs.candidates.fixed_point import Integers, reduced, starts_of

@@ -13,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from contracts.recommendation_tables import FIXED_POINT, INTERACTION_EVENTS, NO_SUCH_DAY
+from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
+from contracts.surfaces import INTERACTION_EVENTS
 from jobs.candidates.arrow_lists import numbers, one_array
 from jobs.candidates.decay import decay
 from jobs.candidates.fixed_point import Integers, reduced, starts_of

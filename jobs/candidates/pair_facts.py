@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.recommendation_tables import INTERACTION_EVENTS
-from contracts.surfaces import TARGETS, Surface
+from contracts.surfaces import INTERACTION_EVENTS, TARGETS, Surface
 from jobs.candidates.arrow_lists import numbers, one_array
 from jobs.candidates.fixed_point import Integers, starts_of
 from jobs.features.point_in_time import known_on

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from contracts.clean_tables import CLEAN_TABLES
 from contracts.errors import ContractError, UsageError
 from contracts.surface_settings import configured
-from contracts.surfaces import SURFACES, mapped_surfaces, missing_tables
+from contracts.surfaces import (
+    SOURCES,
+    SURFACES,
+    Outcome,
+    mapped_surfaces,
+    missing_tables,
+    surface_named,
+)
 from flows.settings import read_settings
 
 
@@ -111,9 +122,9 @@ def test_a_surface_without_a_goal_or_of_an_unknown_target_cannot_be_declared() -
             SURFACES[0], outcomes=(), target="shop", sources=(), horizon_days=0, max_list_change=2
         )
     assert str(error.value) == (
-        "surface products: target: expected one of item, ad, post, user, found shop; outcomes: "
-        "none is a goal; horizon_days: expected 1 or more, found 0; max_list_change: expected 0 to 1, "
-        "found 2"
+        "surface products: target: expected one of item, ad, post, user, found shop; sources: "
+        "expected one or more; outcomes: none is a goal; horizon_days: expected 1 or more, found 0; "
+        "max_list_change: expected 0 to 1, found 2"
     )
 
 
@@ -127,3 +138,61 @@ def test_another_worth_or_policy_needs_no_other_ranker_but_other_filters_do() ->
         other = replace(products, policy=replace(products.policy, **left))
         assert other.for_ranker != products.for_ranker
     assert replace(products, horizon_days=7).for_ranker != products.for_ranker
+
+
+EVENTS = "order, review, view, like, comment, share, click, follow, unfollow"
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"sources": ()}, "sources: expected one or more"),
+        ({"sources": ("own", "own")}, "sources: own is named more than once"),
+        ({"sources": ("follows_back",)}, "sources: follows_back gives no candidates of kind item"),
+        ({"outcomes": (Outcome("order", 1.0),) * 2}, "outcomes: order is named more than once"),
+        ({"signals": {"buyy": 1}}, f"signals: expected one of {EVENTS}, found buyy"),
+        ({"signals": {"order": 0}}, "signals: order: expected 1 or more, found 0"),
+        ({"owned_by": ("ordr",)}, f"owned_by: expected one of {EVENTS}, found ordr"),
+        ({"owned_by": ("impression",)}, f"owned_by: expected one of {EVENTS}, found impression"),
+        ({"max_age_days": 0}, "max_age_days: expected 1 or more, found 0"),
+        ({"needs": (("orders",), ())}, "needs: expected one table or more in each group"),
+    ],
+)
+def test_a_surface_that_would_do_nothing_of_what_it_says_cannot_be_declared(
+    fields: Mapping[str, Any], problem: str
+) -> None:
+    with pytest.raises(ContractError) as error:
+        replace(SURFACES[0], **fields)
+    assert str(error.value) == f"surface products: {problem}"
+
+
+def test_a_source_that_is_unknown_is_named_beside_those_that_are() -> None:
+    with pytest.raises(ContractError) as error:
+        replace(SURFACES[0], sources=("owm",))
+    assert str(error.value) == (
+        f"surface products: sources: expected one of {', '.join(SOURCES)}, found owm"
+    )
+
+
+@pytest.mark.parametrize("worth", [-1.0, math.inf, math.nan])
+def test_an_outcome_is_something_that_users_do_and_of_finite_worth(worth: float) -> None:
+    with pytest.raises(ContractError) as error:
+        Outcome("ordre", worth)
+    assert str(error.value) == (
+        f"outcome ordre: event: expected one of {EVENTS}, found ordre; worth: expected 0 or more, "
+        f"found {worth}"
+    )
+
+
+def test_surfaces_need_tables_that_there_are() -> None:
+    needed = {table for surface in SURFACES for group in surface.needs for table in group}
+    assert needed <= {table.name for table in CLEAN_TABLES}
+
+
+def test_a_surface_is_known_by_its_name() -> None:
+    assert surface_named("ads") is SURFACES[1]
+    with pytest.raises(UsageError) as error:
+        surface_named("post")
+    assert str(error.value) == (
+        "post: no such surface, expected one of products, ads, posts, people; did you mean posts?"
+    )

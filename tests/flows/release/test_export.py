@@ -94,7 +94,7 @@ def test_what_there_is_not_is_said(night: Run, tmp_path: Path) -> None:
         return str(error.value)
 
     assert exported("product") == (
-        "--surface product: expected one of products, ads, posts, people; did you mean products?"
+        "product: no such surface, expected one of products, ads, posts, people; did you mean products?"
     )
     hint = 'nightjar sql "SELECT DISTINCT surface, as_of FROM rec_lists" says which it has'
     assert exported("ads") == f"release one has no lists of ads as of 2025-03-10: {hint}"

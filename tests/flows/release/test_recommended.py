@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,6 +22,7 @@ from flows.release.diff import _table as compared_table
 from flows.release.duckdb_views import build_database
 from flows.release.recommended import Audience, Place, UserList, audience, user_lists, widths
 from models.data.arrow_schema import arrow_schema
+from models.ranking.metrics import NO_ITEM, gini
 
 YESTERDAY, TODAY = date(2025, 2, 28), date(2025, 3, 1)
 ANN, BOB = "a" * 32, "b" * 32
@@ -107,6 +109,7 @@ def test_coverage_and_gini_are_of_all_that_can_be_shown(database: Path) -> None:
     assert (width.surface, width.n_lists, width.n_short) == ("products", 2, 1)
     assert (width.n_items, width.n_shown, width.coverage) == (4, 2, 0.5)
     assert width.gini == pytest.approx(7 / 12)
+    assert width.gini == pytest.approx(gini(np.array([[0, 1], [0, NO_ITEM]]), 4))  # of outcomes
     assert width.most_shown == (("hat", "A hat", 2), ("mug", None, 1))
 
 
@@ -118,7 +121,7 @@ def test_an_item_has_its_audience(database: Path) -> None:
     with pytest.raises(UsageError, match=r"^Nobody is shown old on products\.$"):
         audience(database, "products", "old")
     with pytest.raises(
-        UsageError, match=r"^shoes: no such surface; expected one of products, ads, posts, people$"
+        UsageError, match=r"^shoes: no such surface, expected one of products, ads, posts, people$"
     ):
         audience(database, "shoes", "hat")
 
