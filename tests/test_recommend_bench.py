@@ -20,6 +20,7 @@ from models.ranking.metrics import NO_ITEM
 from tests.bench import list_oracle
 from tests.bench.list_oracle import Truth
 from tests.bench.recommend_lines import lines_of, readable
+from tests.bench.recommend_lists import popular_of
 from tests.bench.recommend_oracle import oracle_lists
 from tests.bench.recommend_people import page_rank
 from tests.bench.recommend_protocol import (
@@ -224,6 +225,25 @@ def test_sets_are_named_and_ciaos_edges_have_no_figures_by_time() -> None:
         "--cuts: who follows whom in ciao has no time, so there is no before and after of a day; "
         "leave out --cuts, and pairs of users that were held out are looked for"
     )
+
+
+def test_what_is_popular_is_a_source_to_all_and_to_those_of_a_segment() -> None:
+    users = [("ann", "DE", None), ("bob", None, "toys")]
+    popular = [
+        ("all", "popular_10d", ["a"]),
+        ("all", "new", ["n"]),
+        ("category=toys", "new", ["t"]),
+        ("country=DE", "popular_10d_in_segment", ["d"]),
+        ("country=FR", "popular_10d_in_segment", ["f"]),
+        ("category=toys", "popular_10d_in_segment", ["t"]),
+    ]
+    assert popular_of(users, popular) == {
+        "popular_10d": [("ann", ["a"]), ("bob", ["a"])],
+        "new": [("ann", ["n"]), ("bob", ["n"])],
+        "new_category": [("bob", ["t"])],
+        "popular_10d_in_segment_country": [("ann", ["d"])],
+        "popular_10d_in_segment_category": [("bob", ["t"])],
+    }
 
 
 def test_lines_have_the_gain_over_the_best_source_and_the_table_has_peers() -> None:
