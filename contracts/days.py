@@ -10,6 +10,9 @@ from contracts.errors import ContractError, UsageError
 
 ONE_DAY = timedelta(days=1)
 
+EPOCH = date(1970, 1, 1)
+"""Where days that are numbers count from."""
+
 DEDUP_DAYS = 7
 """Days back from its own in which an earlier row of the same id makes a landed row a retry."""
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.days import EPOCH
 from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
 from contracts.specs import RankInputs
 from contracts.surfaces import HALF_LIVES, Surface
@@ -21,7 +22,6 @@ from models.data.label_layout import as_numpy
 from models.ranking.block import Items
 from models.ranking.histories import read_items
 
-EPOCH = date(1970, 1, 1)
 Floats = npt.NDArray[np.float32]
 
 SMOOTHING = 20

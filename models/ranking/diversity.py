@@ -66,15 +66,15 @@ def diversified(
         chosen = _best(scores, is_free & allowed)
         # Where every candidate left would break a cap, a full list matters more.
         chosen = np.where(chosen < 0, _best(scores, is_free), chosen)
-        found = chosen >= 0
-        if not found.any():
+        has_one = chosen >= 0
+        if not has_one.any():
             break
         best = scores[rows, chosen][:, None]
         better = (scores > best) | ((scores == best) & (columns < chosen[:, None]))
-        passed |= is_free & ~allowed & better & found[:, None]
-        place[rows[found], chosen[found]] = step
-        is_free[rows[found], chosen[found]] = False
-        greedy.choose(rows, chosen, found)
+        passed |= is_free & ~allowed & better & has_one[:, None]
+        place[rows[has_one], chosen[has_one]] = step
+        is_free[rows[has_one], chosen[has_one]] = False
+        greedy.choose(rows, chosen, has_one)
     return Diversified(np.argsort(place, axis=1, kind="stable"), passed.sum(axis=1))
 
 
@@ -160,13 +160,13 @@ class _Greedy:
         self,
         rows: npt.NDArray[np.int64],
         chosen: npt.NDArray[np.int64],
-        found: npt.NDArray[np.bool_],
+        has_one: npt.NDArray[np.bool_],
     ) -> None:
         """Count what was chosen for each user, where there was something."""
         similarity = np.zeros(self._relevance.shape)
         for (codes, _), counts in zip(self._kinds, self._counts, strict=True):
             code = codes[rows, chosen][:, None]
-            same = (codes == code) & (code >= 0) & found[:, None]
+            same = (codes == code) & (code >= 0) & has_one[:, None]
             counts += same
             similarity += same
         if self._kinds:

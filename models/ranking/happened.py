@@ -43,8 +43,8 @@ class Happened:
         if not len(pairs):
             return np.zeros(lists.shape)
         at = np.minimum(np.searchsorted(pairs[order], asked), len(pairs) - 1)
-        found: Array = np.where(pairs[order][at] == asked, self.worth[order][at], 0.0)
-        return found
+        worth: Array = np.where(pairs[order][at] == asked, self.worth[order][at], 0.0)
+        return worth
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ def hidden_edges(inputs: RankInputs, surface: Surface, item_ids: pa.Array) -> Ha
         known = to_histories(rows.filter(of_all).combine_chunks(), item_ids)
         left = to_histories(shown, item_ids)
         at, of = _owned(known), _owned(left)
-        gone = ~is_pair(at[0], at[1], of[0], of[1], max(len(item_ids), 1))
-        users.append(known.users["user_key"].combine_chunks().take(pa.array(at[0][gone])))
-        items.append(at[1][gone])
+        is_hidden = ~is_pair(at[0], at[1], of[0], of[1], max(len(item_ids), 1))
+        users.append(known.users["user_key"].combine_chunks().take(pa.array(at[0][is_hidden])))
+        items.append(at[1][is_hidden])
     # Of what has no time, one event is known: that the user has it.
     event = next(
         (

@@ -27,8 +27,8 @@ def is_pair(rows: Array, places: Array, users: Array, items: Array, n_items: int
     if not len(pairs):
         return np.zeros(asked.shape, dtype=bool)
     at = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
-    found: Array = pairs[at] == asked
-    return found
+    is_one: Array = pairs[at] == asked
+    return is_one
 
 
 def hits(lists: Array, users: Array, items: Array, n_items: int) -> Array:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from contracts.days import EPOCH
 from contracts.recommendation_tables import OUTCOME_METHODS, REC_LISTS
 from contracts.segments import ALL, NEW_DAYS
 from contracts.specs import RecOutcomesDay, RecOutcomesSpec
@@ -48,7 +49,6 @@ from models.ranking.user_rows import UserRows, places_in
 PUBLISHED, POPULAR, OWN = METHODS = OUTCOME_METHODS
 K, FIRST = 20, 10
 """Places that are looked at, and those of which nDCG and most else are."""
-EPOCH = date(1970, 1, 1)
 
 
 def compare_days(spec: RecOutcomesSpec) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import sparse
 
+from contracts.days import EPOCH
 from contracts.ranking_config import RankingConfig
 from contracts.surfaces import Surface
 from models.data.label_layout import as_numpy
@@ -29,7 +30,6 @@ ENTRIES = ("signals", "last_days", "owned", "blocked")
 HALF_LIFE = 90
 """Days after which an entry weighs half as much, down to `LEAST_WEIGHT`."""
 LEAST_WEIGHT = 0.01
-EPOCH = date(1970, 1, 1)
 
 
 class LeftOut(Exception):

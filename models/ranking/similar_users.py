@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
+from contracts.days import EPOCH
 from models.data.label_layout import as_numpy
 from models.data.row_hashes import user_hashes
 from models.ranking.exact_search import best_by_scores, joined
 from models.ranking.histories import Histories
-from models.ranking.retrieval import EPOCH, Candidates, LeftOut, SurfaceDay, weights
+from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay, weights
 
 Ints = npt.NDArray[np.int64]
 

@@ -28,12 +28,13 @@ from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from contracts.days import EPOCH
 from models.ranking.adam import AdamW
 from models.ranking.exact_search import InnerProducts
 from models.ranking.histories import Histories
 from models.ranking.item_inputs import ItemInputs, liking, of_ages
 from models.ranking.own_items import OwnItems, Ranges
-from models.ranking.retrieval import EPOCH, Candidates, LeftOut, SurfaceDay
+from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay
 
 FACTORS = 32
 EXAMPLES = 128
