@@ -26,7 +26,7 @@ INTERACTION_EVENTS = (
 )  # fmt: skip
 """What a user can do with a target, or have done with it: an impression was shown to the user."""
 
-DONE = tuple(event for event in INTERACTION_EVENTS if event != "impression")
+USER_EVENTS = tuple(event for event in INTERACTION_EVENTS if event != "impression")
 """What users do themselves."""
 
 HALF_LIVES = (1, 3, 10, 30)
@@ -105,7 +105,7 @@ class Outcome:
     """Whether it counts as success in figures, and whether an item may be called relevant by it."""
 
     def __post_init__(self) -> None:
-        problems = _unknown("event", (self.event,), DONE)
+        problems = _unknown("event", (self.event,), USER_EVENTS)
         if not 0 <= self.worth < inf:
             problems.append(f"worth: expected 0 or more, found {self.worth}")
         if problems:
@@ -190,11 +190,11 @@ class Surface:
         require_identifier(self.name, "surface")
         problems = _unknown("target", (self.target,), TARGETS)
         problems += _unknown("sources", self.sources, tuple(SOURCES))
-        if not problems:
-            problems = [
+        if self.target in TARGETS:
+            problems += [
                 f"sources: {name} gives no candidates of kind {self.target}"
                 for name in self.sources
-                if self.target not in SOURCES[name]
+                if self.target not in SOURCES.get(name, TARGETS)
             ]
         problems += self._problems_of_names()
         for name in ("horizon_days", "learn_every_days", "n_items", "max_age_days"):
@@ -218,13 +218,13 @@ class Surface:
         for field_name, names in (("sources", self.sources), ("outcomes", self.events)):
             twice = [name for name, n in Counter(names).items() if n > 1]
             problems += [f"{field_name}: {name} is named more than once" for name in twice]
-        problems += _unknown("signals", tuple(self.signals), DONE)
+        problems += _unknown("signals", tuple(self.signals), USER_EVENTS)
         problems += [
             f"signals: {event}: expected 1 or more, found {strength}"
             for event, strength in self.signals.items()
             if strength < 1
         ]
-        problems += _unknown("owned_by", self.owned_by, DONE)
+        problems += _unknown("owned_by", self.owned_by, USER_EVENTS)
         if not all(self.needs):
             problems.append("needs: expected one table or more in each group")
         return problems
