@@ -127,6 +127,13 @@ def test_a_night_without_a_model_can_be_shown(
     ) in page
     assert "<li>Nobody is scored: 3 users in the release without a score</li>" in page
     assert "Nothing was trained tonight." in page
+    for line in (
+        "products is off: no source for orders or reviews",
+        "ads is off: no source for engagements",
+        "posts is off: no source for posts, engagements",
+        "people is off: no source for follows",
+    ):
+        assert f"<li>{line}</li>" in page
     assert statuses(night, ["/"]) == {"/": 200}
     again = tasks.report.fn(night, report, scored, (), replace(release, run_id="an earlier run"))
     assert "<li>Nothing since release made, as of 2025-03-01</li>" in again["report"].read_text()
