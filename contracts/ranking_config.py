@@ -14,7 +14,8 @@ class RankingConfig:
     candidates_per_source: int = 100
     """Items that each source may give a user."""
     learn_days: int = 3
-    """Past as-of days that a surface's ranker learns from, `learn_every_days` apart."""
+    """Past as-of days that a surface's ranker learns from, `learn_every_days` apart; one more is
+    half as many days back."""
     ranker: str = "mixture"
     """What ranks: lambdarank, network, or mixture: the better of both or their mixture, chosen on
     the newest of the past days."""

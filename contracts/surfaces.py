@@ -176,7 +176,8 @@ class Surface:
     horizon_days: int = 30
     """Days in which what is shown is to work."""
     learn_every_days: int = 30
-    """Days between the past as-of days that the ranker learns from."""
+    """Days between the past as-of days that the ranker learns from; half as many days back is
+    one more."""
     max_age_days: int | None = None
     """Days after which a target without any interaction is no longer a candidate; None: never."""
     n_items: int = 100
@@ -376,12 +377,17 @@ def ranker_days(
 ) -> tuple[date, ...]:
     """Past as-of days that rankers as of `as_of` learn from, oldest first; none before `earliest`.
 
-    A surface learns from those that are multiples of its `learn_every_days` back.
+    A surface learns from those that are multiples of its `learn_every_days` back, and from the one
+    that is half of it back: of what is new or in season, half a horizon of the last days says more
+    than a whole one of the month before.
     """
     days = {
-        as_of - timedelta(days=surface.learn_every_days * k)
+        as_of - timedelta(days=days_back)
         for surface in surfaces
-        for k in range(1, learn_days + 1)
+        for days_back in (
+            *(surface.learn_every_days * k for k in range(1, learn_days + 1)),
+            *((surface.learn_every_days // 2,) if surface.learn_every_days > 1 else ()),
+        )
     }
     return tuple(sorted(day for day in days if day >= earliest))
 

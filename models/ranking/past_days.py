@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 
 import numpy as np
 import pyarrow.compute as pc
@@ -45,6 +45,9 @@ class PastDays:
     days: tuple[date, ...]
     is_timed: bool
     """Whether it is known when things happened."""
+    recent: Sample | None = None
+    """Of days so near that only a part of the horizon is known: what is learned from besides once
+    everything is chosen, for how often something happens is not known of them."""
 
     @property
     def n_users(self) -> int:
@@ -53,16 +56,21 @@ class PastDays:
 
     def refit(self) -> Sample:
         """All that may be learned from."""
-        return joined([self.learn, _to_learn_from(self.judged, LEARN_CANDIDATES)])
+        recent = [self.recent] if self.recent is not None else []
+        return joined([self.learn, _to_learn_from(self.judged, LEARN_CANDIDATES), *recent])
 
 
 def past_days(surface: Surface, day: RankDay, config: RankingConfig) -> PastDays:
     """What then happened as of past days; where that is too little, hidden edges."""
-    past = days_of(surface, day.inputs.as_of, day.past, config)
+    own = days_of(surface, day.inputs.as_of, day.past, config)
+    closed = day.inputs.as_of - timedelta(days=surface.horizon_days)
+    past = tuple(inputs for inputs in own if inputs.as_of <= closed)
     samples = _timed(surface, day, past, config)
     # The newest day chooses; of the others there must be enough to learn from.
     if len(samples) > 1 and _enough(samples[-1], config) and _n_users(samples[:-1]):
-        return _by_day(samples, past)
+        recent = [_sample_of(surface, day, inputs, config) for inputs in own[len(past) :]]
+        learn = [_to_learn_from(sample) for sample in recent]
+        return replace(_by_day(samples, past), recent=joined(learn) if learn else None)
     alone = [sample for sample in samples if _enough(sample, config)]
     if alone:
         return _by_user(alone[-1], (past[samples.index(alone[-1])].as_of,), is_timed=True)
@@ -85,8 +93,8 @@ def _n_users(samples: Sequence[Sample]) -> int:
 def days_of(
     surface: Surface, as_of: date, past: Sequence[RankInputs], config: RankingConfig
 ) -> tuple[RankInputs, ...]:
-    """The past days that are the surface's own, in their order: what happened within its horizon of
-    each is known. Days that only another surface learns from may be too near for that."""
+    """The past days that are the surface's own, in their order; others are those of other
+    surfaces."""
     own = ranker_days((surface,), config.learn_days, as_of, date.min)
     return tuple(inputs for inputs in past if inputs.as_of in own)
 
@@ -94,17 +102,28 @@ def days_of(
 def _timed(
     surface: Surface, day: RankDay, past: Sequence[RankInputs], config: RankingConfig
 ) -> list[Sample]:
-    samples = []
-    for i, inputs in enumerate(past):
-        catalogue = read_catalogue(inputs, surface)
-        happened = happened_since(day.interactions, surface, inputs.as_of, catalogue.ids)
-        if i == len(past) - 1:
-            wanted = Wanted(min(JUDGED_USERS, config.max_learn_users), others=OTHER_USERS)
-        else:
-            n = min(len(pc.unique(happened.users)), config.max_learn_users)
-            wanted = Wanted(config.max_learn_users, n=_candidates_of_each(n))
-        samples.append(read_sample(inputs, surface, happened, catalogue, wanted))
-    return samples
+    judges = Wanted(min(JUDGED_USERS, config.max_learn_users), others=OTHER_USERS)
+    return [
+        *(_sample_of(surface, day, inputs, config) for inputs in past[:-1]),
+        *(_sample_of(surface, day, inputs, config, judges) for inputs in past[-1:]),
+    ]
+
+
+def _sample_of(
+    surface: Surface,
+    day: RankDay,
+    inputs: RankInputs,
+    config: RankingConfig,
+    wanted: Wanted | None = None,
+) -> Sample:
+    """What happened, as far as it is known, as of a past day; where nothing else is wanted, as much
+    of it as is learned from."""
+    catalogue = read_catalogue(inputs, surface)
+    happened = happened_since(day.interactions, surface, inputs.as_of, catalogue.ids)
+    if wanted is None:
+        n = min(len(pc.unique(happened.users)), config.max_learn_users)
+        wanted = Wanted(config.max_learn_users, n=_candidates_of_each(n))
+    return read_sample(inputs, surface, happened, catalogue, wanted)
 
 
 def _candidates_of_each(n_users: int) -> int:

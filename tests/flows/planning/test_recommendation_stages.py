@@ -90,7 +90,8 @@ def test_a_night_finds_candidates_as_of_the_days_that_its_rankers_learn_from_and
 ) -> None:
     night = run()
     entries = {entry.stage: entry for entry in flat(stage_list.nightly(night.context))}
-    past = [NIGHT - timedelta(days=30 * k) for k in (2, 1)]  # of ninety days back there is no log
+    # Of ninety days back there is no log.
+    past = [NIGHT - timedelta(days=days_back) for days_back in (60, 30, 15)]
     for stage in CANDIDATES:
         assert list(entries[stage].days(expected(night))) == [*past, NIGHT]
     for stage in LISTS:
@@ -136,7 +137,7 @@ def test_a_backfill_makes_lists_only_where_they_are_asked_for(run: Any) -> None:
     assert [entry.stage for entry in lists if entry.released_with] == LISTS
     by_name = {entry.stage: entry for entry in lists}
     assert list(by_name["rank"].days(expected(night))) == days
-    known = [day - timedelta(days=30 * k) for k in (2, 1, 0) for day in days]
+    known = [day - timedelta(days=days_back) for days_back in (60, 30, 15, 0) for day in days]
     for stage in ("item_features", "user_features", *CANDIDATES):
         assert list(by_name[stage].days(expected(night))) == known
     both = backfill(["score", "recommendations"])
