@@ -57,7 +57,7 @@ def _parsed(given: Any) -> Any:
     return given
 
 
-def _changed(surface: Surface, given: Mapping[str, Any]) -> Surface:
+def _changed(surface: Surface, given: Any) -> Surface:
     """The surface with what is given of it.
 
     Raises:
@@ -65,6 +65,8 @@ def _changed(surface: Surface, given: Mapping[str, Any]) -> Surface:
     """
     where = f"surfaces.{surface.name}"
     problems = _unknown_names(given, (*_CHANGEABLE, "worth", "policy"), where, "setting")
+    if not isinstance(given, Mapping):
+        raise ContractError("\n".join(problems))
     of_policy = tuple(f.name for f in dataclasses.fields(Policy))
     for name, known, what in (
         ("worth", surface.events, "event"),

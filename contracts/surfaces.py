@@ -381,15 +381,16 @@ def ranker_days(
     that is half of it back: of what is new or in season, half a horizon of the last days says more
     than a whole one of the month before.
     """
+    back = max((as_of - earliest).days, 0)
     days = {
         as_of - timedelta(days=days_back)
-        for surface in surfaces
+        for every in (surface.learn_every_days for surface in surfaces)
         for days_back in (
-            *(surface.learn_every_days * k for k in range(1, learn_days + 1)),
-            *((surface.learn_every_days // 2,) if surface.learn_every_days > 1 else ()),
+            *(every * k for k in range(1, min(learn_days, back // every) + 1)),
+            *((every // 2,) if 1 < every <= 2 * back + 1 else ()),
         )
     }
-    return tuple(sorted(day for day in days if day >= earliest))
+    return tuple(sorted(days))
 
 
 def missing_tables(surface: Surface, mapped: Collection[str]) -> tuple[str, ...]:

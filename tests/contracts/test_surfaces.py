@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from contracts.surfaces import (
     Outcome,
     mapped_surfaces,
     missing_tables,
+    ranker_days,
     surface_named,
 )
 from flows.settings import read_settings
@@ -164,6 +166,21 @@ def test_a_surface_that_would_do_nothing_of_what_it_says_cannot_be_declared(
     with pytest.raises(ContractError) as error:
         replace(SURFACES[0], **fields)
     assert str(error.value) == f"surface products: {problem}"
+
+
+def test_a_surface_that_is_set_to_something_else_than_a_table_is_named() -> None:
+    with pytest.raises(ContractError) as error:
+        configured({"products": 5})  # type: ignore[dict-item]
+    assert str(error.value) == "surfaces.products: expected a table of settings, found 5"
+
+
+def test_a_ranker_that_is_to_learn_from_more_days_than_there_are_learns_from_those() -> None:
+    as_of, earliest = date(2025, 6, 1), date(2025, 4, 1)
+    learned = ranker_days(SURFACES[:1], 10**9, as_of, earliest)
+    assert learned == (date(2025, 4, 2), date(2025, 5, 2), date(2025, 5, 17))
+    assert ranker_days(SURFACES[:1], 3, earliest, as_of) == ()
+    seldom = replace(SURFACES[0], learn_every_days=10**9)
+    assert ranker_days((seldom,), 3, as_of, earliest) == ()
 
 
 def test_a_source_that_is_unknown_is_named_beside_those_that_are() -> None:
