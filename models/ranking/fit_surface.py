@@ -97,11 +97,12 @@ def _learnt(
 ) -> Fitted:
     """The challenger where it orders better than the best list, and no worse than the champion."""
     rounds, members = _fitted(surface, past, config, alone)
-    members = _with_goals_in_order(surface, members, past.all_users)
+    rows = CalibrationRows.of(past.all_users)
     raw = members.raw_scores(past.all_users.features)
+    members, raw = _with_goals_in_order(surface, members, rows, raw)
     rankers, orders = {}, {}
     for name in _CHOICES[config.ranker]:
-        rankers[name], orders[name] = _judged(surface, members, name, past.all_users, raw)
+        rankers[name], orders[name] = _judged(surface, members, name, rows, raw)
         report["ndcg10"][name] = _figure(orders[name])
     chosen = _chosen(orders, of_best_list)
     report["gain"] = _figure(orders[chosen] - of_best_list)
@@ -132,7 +133,7 @@ def _chosen(orders: Mapping[str, Doubles], of_best_list: Doubles) -> str:
 
 
 def _judged(
-    surface: Surface, members: SurfaceRanker, name: str, rows: Sample, raw: Doubles
+    surface: Surface, members: SurfaceRanker, name: str, rows: CalibrationRows, raw: Doubles
 ) -> tuple[SurfaceRanker, Doubles]:
     """What is chosen of the members, calibrated on the rows of which their scores are `raw`; and
     (U,): nDCG@10 of its order, of each half of users as it is calibrated on the other half: else
@@ -140,15 +141,13 @@ def _judged(
     used, members = _columns(name, raw, members), members.only(name)
     ranker = calibrated(surface, members, rows, used)
     expected = np.zeros(len(raw))
-    is_first = (rows.hashes // np.uint64(_HALVES)) % 2 == 0
-    for of_users in (is_first, ~is_first):
-        of_rows = of_users[rows.rows]
-        other = calibrated(surface, members, rows.of_users(~of_users), used[~of_rows])
+    is_first = ((rows.sample.hashes // np.uint64(_HALVES)) % 2 == 0)[rows.sample.rows]
+    for half in (is_first, ~is_first):
+        other = calibrated(surface, members, rows, used, ~half)
         by = other if set(other.calibrations) == set(ranker.calibrations) else ranker
-        features = rows.of_users(of_users).features
-        probabilities = by.of_scores(used[of_rows], features)
-        expected[of_rows] = expected_goals(surface, probabilities, len(features))
-    return ranker, _of_users(rows, expected)
+        probabilities = by.of_scores(used[half], rows.users[half])
+        expected[half] = expected_goals(surface, probabilities, int(half.sum()))
+    return ranker, _of_users(rows.sample, expected)
 
 
 _HALVES = 50
@@ -162,16 +161,22 @@ def _of_users(rows: Sample, scores: Doubles) -> Doubles:
     return by_user[~np.isnan(by_user) & (np.diff(rows.starts) > 0)]
 
 
-def _with_goals_in_order(surface: Surface, members: SurfaceRanker, rows: Sample) -> SurfaceRanker:
-    """The members without trees of single goals, where these order worse than the one order of all
-    goals."""
-    of_others = {e: t for e, t in members.event_trees.items() if e not in surface.goals}
-    if len(of_others) == len(members.event_trees):
-        return members
-    raw = members.raw_scores(rows.features)
+def _with_goals_in_order(
+    surface: Surface, members: SurfaceRanker, rows: CalibrationRows, raw: Doubles
+) -> tuple[SurfaceRanker, Doubles]:
+    """The members and their scores (C, R), without trees of single goals where these order worse
+    than the one order of all goals."""
+    kept = [event not in surface.goals for event in members.event_trees]
+    if all(kept):
+        return members, raw
     _, orders = _judged(surface, members, LAMBDARANK, rows, raw)
-    loss = _of_users(rows, raw[:, 0]) - orders
-    return replace(members, event_trees=of_others) if loss.sum() > 0 else members
+    loss = _of_users(rows.sample, raw[:, 0]) - orders
+    if loss.sum() <= 0:
+        return members, raw
+    of_others = {e: t for e, t in members.event_trees.items() if e not in surface.goals}
+    n_before = raw.shape[1] - len(kept)
+    columns = np.array(n_before * [True] + kept)
+    return replace(members, event_trees=of_others), raw[:, columns]
 
 
 def _columns(name: str, raw: Doubles, members: SurfaceRanker) -> Doubles:
@@ -299,21 +304,56 @@ MIN_HELD_OUT = 30
 """Users whom neither learned from, to compare a challenger with the champion."""
 
 
+@dataclass(frozen=True)
+class CalibrationRows:
+    """Candidates of a past day that calibrations are fitted on."""
+
+    sample: Sample
+    """The candidates (C,)."""
+    kept: npt.NDArray[np.int64]
+    """(K,): all that something happened with, and some others."""
+    weights: Doubles
+    """(K,): how many candidates each stands for."""
+    users: Doubles
+    """(C, N): numbers of their users."""
+
+    @classmethod
+    def of(cls, sample: Sample) -> CalibrationRows:
+        is_kept, stands_for = thinned(
+            sample.rows, sample.items, sample.hashes, sample.events > 0, CALIBRATION_CANDIDATES
+        )
+        kept = np.flatnonzero(is_kept)
+        weights = (sample.weights * stands_for)[kept]
+        return cls(sample, kept, weights, user_numbers(sample.features, sample.names))
+
+
 def calibrated(
-    surface: Surface, ranker: SurfaceRanker, rows: Sample, raw: Doubles
+    surface: Surface,
+    ranker: SurfaceRanker,
+    rows: CalibrationRows,
+    raw: Doubles,
+    among: npt.NDArray[np.bool_] | None = None,
 ) -> SurfaceRanker:
-    """The ranker with probabilities of the events that happened often enough with the rows (C,), of
-    which its scores are `raw` (C, R)."""
-    of_users = user_numbers(rows.features, ranker.names)
-    scaling, user_scaling = Scaling.of(raw), Scaling.of(of_users)
-    kept, stands_for = thinned(
-        rows.rows, rows.items, rows.hashes, rows.events > 0, CALIBRATION_CANDIDATES
-    )
-    scores, users = scaling(raw[kept]), user_scaling(of_users[kept])
-    weights = (rows.weights * stands_for)[kept]
+    """The ranker with probabilities of the events that happened often enough.
+
+    Args:
+        surface: what is ranked.
+        ranker: what ranks.
+        rows: candidates (C,), and what happened with them.
+        raw: (C, R): the ranker's scores of them.
+        among: (C,): of which of them it learns; None: of all.
+    """
+    if among is None:
+        scaling, user_scaling = Scaling.of(raw), Scaling.of(rows.users)
+        kept, weights = rows.kept, rows.weights
+    else:
+        scaling, user_scaling = Scaling.of(raw[among]), Scaling.of(rows.users[among])
+        of_them = among[rows.kept]
+        kept, weights = rows.kept[of_them], rows.weights[of_them]
+    scores, users = scaling(raw[kept]), user_scaling(rows.users[kept])
     calibrations: dict[str, Calibration] = {}
     for i, event in enumerate(surface.events):
-        happened = (rows.events[kept] >> i & 1).astype(np.float64)
+        happened = (rows.sample.events[kept] >> i & 1).astype(np.float64)
         if happened.sum() >= MIN_EVENTS:
             used = scores[:, ranker.columns(event)]
             calibrations[event] = fit_calibration(used, users, happened, weights)

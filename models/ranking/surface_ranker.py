@@ -102,7 +102,7 @@ class SurfaceRanker:
         """Event to (C,), of features (C, F)."""
         if not self.is_learnt:
             return {}
-        return self.of_scores(self.raw_scores(features), features)
+        return self.of_scores(self.raw_scores(features), user_numbers(features, self.names))
 
     def raw_scores(self, features: Floats) -> Doubles:
         """(C, R): of the trees that order, of what the network orders by, of its logit of each
@@ -115,10 +115,9 @@ class SurfaceRanker:
         columns += [trees.scores(features)[:, None] for trees in self.event_trees.values()]
         return np.concatenate(columns, axis=1)
 
-    def of_scores(self, raw: Doubles, features: Floats) -> dict[str, Doubles]:
-        """Event to (C,), of the rankers' scores (C, R) and features (C, F)."""
-        scores = self.scaling(raw)
-        users = self.user_scaling(user_numbers(features, self.names))
+    def of_scores(self, raw: Doubles, user_numbers: Doubles) -> dict[str, Doubles]:
+        """Event to (C,), of the rankers' scores (C, R) and the numbers (C, U) of users."""
+        scores, users = self.scaling(raw), self.user_scaling(user_numbers)
         return {
             event: calibration.probabilities(scores[:, self.columns(event)], users)
             for event, calibration in self.calibrations.items()

@@ -10,6 +10,7 @@ from models.ranking.features import feature_names
 from models.ranking.fit_surface import (
     MIN_EVENTS,
     MIN_HELD_OUT,
+    CalibrationRows,
     Fitted,
     _chosen,
     _learnt,
@@ -57,9 +58,8 @@ def ranker_of(past: PastDays, is_right: bool) -> SurfaceRanker:
     sample = past.learn if is_right else replace(past.learn, is_goal=~past.learn.is_goal)
     trees = fit_lambdarank(sample, 15, seed=0)
     ranker = SurfaceRanker(sample.names, LAMBDARANK, "together", PRODUCTS.events, trees)
-    return calibrated(
-        PRODUCTS, ranker, past.all_users, trees.scores(past.all_users.features)[:, None]
-    )
+    rows = CalibrationRows.of(past.all_users)
+    return calibrated(PRODUCTS, ranker, rows, trees.scores(past.all_users.features)[:, None])
 
 
 def compared(challenger: SurfaceRanker, champion: SurfaceRanker | None, past: PastDays) -> Fitted:
