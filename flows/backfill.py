@@ -333,8 +333,8 @@ def open_backfill(
     Labels know what had landed before `end` or the newest released day, whichever is later.
 
     Raises:
-        ContractError: a parameter, setting or mapping is not right, raw files are missing, or there
-            is no model for the scores that are asked for.
+        ContractError: a parameter, setting or mapping is not right, raw files are missing, there is
+            no model for the scores that are asked for, or no surface for the recommendations.
     """
     first, last = (
         day if isinstance(day, date) else parse_day(day, name)
@@ -343,6 +343,9 @@ def open_backfill(
     if last < first:
         raise UsageError(f"a backfill must not end ({last}) before it starts ({first})")
     run = Run(settings, last, reason=reason)
+    if Stage.recommendations in stages and not run.context.surfaces:
+        off = "; ".join(f"{name}: {why}" for name, why in run.context.surfaces_off.items())
+        raise UsageError(f"stages: recommendations need a surface, and all are off ({off})")
     current = released(run.engine, stages)
     if current is not None and current.as_of > last:
         run = Run(settings, current.as_of, reason=reason)

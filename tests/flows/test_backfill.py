@@ -18,7 +18,7 @@ from flows.engine.accounting import StageReport
 from flows.engine.run import Run
 from flows.planning.stage_list import StageDays
 from flows.release.releases import Releases
-from flows.settings import read_settings
+from flows.settings import NightjarSettings, read_settings
 from flows.state.schema import open_database
 from flows.steps import run_pages
 from flows.steps.candidate import Candidate, Written
@@ -97,10 +97,10 @@ NO_MODEL_YET = (
 )
 
 
-@pytest.mark.parametrize("stages", [[Stage.score], [Stage.examples, Stage.score]])
-def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: list[Stage]
-) -> None:
+def settings_of_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> NightjarSettings:
+    """An empty home and a mapping of users alone, whose files nobody may look at."""
     monkeypatch.setenv("NIGHTJAR_KEY", "a key for the tests alone")
     monkeypatch.setattr(Run, "look_at_files", lambda night: pytest.fail("files were looked at"))
     (tmp_path / "m.toml").write_text(
@@ -115,12 +115,45 @@ def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_fil
         """
     )
     (tmp_path / "raw").mkdir()
-    settings = read_settings(
-        home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw"
+    return read_settings(
+        home=tmp_path / "home", source=tmp_path / "m.toml", raw=tmp_path / "raw", **more
     )
+
+
+@pytest.mark.parametrize("stages", [[Stage.score], [Stage.examples, Stage.score]])
+def test_a_backfill_without_a_model_that_is_to_score_ends_before_it_looks_at_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stages: list[Stage]
+) -> None:
+    settings = settings_of_users(tmp_path, monkeypatch)
     with pytest.raises(UsageError) as error:
         open_backfill(D1, D2, stages, settings)
     assert str(error.value) == NO_MODEL_YET
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (
+            {},
+            "products: no source for orders or reviews; ads: no source for engagements; posts: no "
+            "source for posts, engagements; people: no source for follows",
+        ),
+        (
+            {"no_recommendations": True},
+            "; ".join(
+                f"{name}: no_recommendations is set"
+                for name in ("products", "ads", "posts", "people")
+            ),
+        ),
+    ],
+)
+def test_a_backfill_of_recommendations_without_a_surface_ends_before_it_looks_at_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], why: str
+) -> None:
+    settings = settings_of_users(tmp_path, monkeypatch, **more)
+    with pytest.raises(UsageError) as error:
+        open_backfill(D1, D2, [Stage.recommendations], settings)
+    assert str(error.value) == f"stages: recommendations need a surface, and all are off ({why})"
 
 
 def test_a_backfill_without_a_model_publishes_no_scores(
