@@ -302,7 +302,7 @@ RECOMMENDATIONS = Table(
         Column("position", "int", "From 1; an erasure may leave gaps.", minimum=1),
         _ITEM,
         Column("title", "string", "Its title, where it has one.", nullable=True),
-        Column("value", "float", "Expected worth for the surface."),
+        Column("value", "float", "Expected worth for the surface; 1 / place where a source ranks."),
         *(
             Column(
                 f"p_{event}",

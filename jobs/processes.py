@@ -56,7 +56,6 @@ PROCESSES = (
             Read(INTERACTIONS, None, 0),
         ),
         writes=(REC_LISTS,),
-        after=("train",),
     ),
     *(
         Process(

@@ -117,7 +117,7 @@ def test_a_plan_of_the_night_sees_other_training(home: Path, monkeypatch) -> Non
 
 @pytest.mark.slow
 def test_one_pass_and_per_day_make_the_same_rows_and_a_sample_is_compared(home: Path) -> None:
-    first, last = NIGHT - timedelta(days=15), NIGHT - timedelta(days=14)
+    first, last = NIGHT - timedelta(days=13), NIGHT - timedelta(days=12)
     backfill(first, last, mode=Mode.run)
     one_pass = digests(home, "user_features", USER_FEATURES.name)
     receipts = Receipts(open_database(f"sqlite:///{home}/nightjar.db"))
