@@ -134,8 +134,7 @@ def canary(
     raw: RawOption = None,
     home: HomeOption = None,
 ) -> None:
-    """Look for leakage: plant users whose future alone decides their labels, and items that only
-    exist later; fail if any shows."""
+    """Look for leakage: users and items that only the future tells of must show nowhere."""
     from flows.monitor.leakage import canary as plant_canaries
     from flows.monitor.leakage import default_cut
     from flows.monitor.list_leakage import list_canary

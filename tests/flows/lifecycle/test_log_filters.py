@@ -185,7 +185,7 @@ def test_a_night_that_a_limit_stops_prints_its_own_lines_and_the_reason_once(
     assert (ended.returncode, ended.stdout) == (1, "")
     said = re.sub(r"(?m)^\d\d:\d\d:\d\d ", "", ended.stderr)
     said = re.sub(r"[\d.,]+ s, [\d,]+ rows/s", "SPEED", said)
-    off = re.compile(r"task \w+ is switched off: no source for [a-z_, ]+")
+    off = re.compile(r"(task|surface) \w+ is switched off: no source for [a-z_, ]+")
     assert [line for line in said.splitlines() if not off.fullmatch(line)] == [
         "night of 2025-07-01: churn_28d, return_90d",
         "  the mapping's expressions: analysing them",

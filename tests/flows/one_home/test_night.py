@@ -116,8 +116,9 @@ def test_the_page_shows_what_was_done(home: Path, first) -> None:
 
 
 OURS = re.compile(
-    r"\d\d:\d\d:\d\d (  )?(night of|task|measured on|land_|clean_|user_|item_|interactions|late_|labels|"
-    r"examples|scoreboard|train|gate|score|audit|publish|published|report|the mapping|nothing had)"
+    r"\d\d:\d\d:\d\d (  )?(night of|task|surface|measured on|land_|clean_|user_|item_|interactions|"
+    r"late_|labels|examples|scoreboard|rec_|train|gate|score|rank|recommendations|audit|publish|"
+    r"published|report|the mapping|nothing had)"
 )
 
 
