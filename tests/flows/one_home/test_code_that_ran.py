@@ -30,6 +30,7 @@ SETTINGS = (
     "jobs.recommendation_stages._popular_depends",
     "jobs.recommendation_stages._said_of",
     "jobs.recommendation_stages._candidates_settings",
+    "jobs.candidates.rec_candidates.declared_by",
     "contracts.source_table.content",
 )
 """What they give is the fingerprint's configuration."""
