@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import ContractError
-from contracts.recommendation_tables import (
-    REC_HISTORIES,
-    REC_ITEMS,
-    REC_LISTS,
-    RECOMMENDATIONS,
-)
-from contracts.surfaces import ERASED_FROM_LIST, SURFACES, Policy, Surface
-from contracts.table import Table
+from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS, REC_LISTS
+from contracts.surfaces import ERASED_FROM_LIST, Policy, Surface
 from flows.release.audit import Audited, raise_if_failed
-from flows.release.list_audits import ListFiles, audit_list_drift, audit_list_rows, audit_lists
-from jobs.spark.schema import arrow_schema
-
-DAY = date(2025, 1, 3)
-PRODUCTS = replace(SURFACES[0], n_items=2)
-USUAL: Mapping[str, Any] = {"string": "", "boolean": True, "date": DAY}
-Row = dict[str, Any]
-
-
-def write(path: Path, table: Table, rows: list[Row]) -> list[str]:
-    """Rows as a file; of what they do not say, nothing: zeros, empty texts and arrays."""
-    usual = {
-        c.name: None if c.nullable else [] if c.column_type.is_array else USUAL.get(c.type, 0)
-        for c in table.columns
-    }
-    rows = [{**usual, "surface": "products", **row} for row in rows]
-    pq.write_table(pa.Table.from_pylist(rows, arrow_schema(table)), path)
-    return [str(path)]
-
-
-def shown(user: str, *items: str, **fields: Any) -> Row:
-    """A list of these items, with a value of each."""
-    n = len(items)
-    arrays = {"item_ids": items, "values": [1.0] * n, "propensities": [1.0] * n}
-    texts = dict.fromkeys(("sources", "because"), [""] * n)
-    shortfall = None if n == PRODUCTS.n_items else "too few candidates"
-    usual = {"user_key": user, "shortfall": shortfall, "n_candidates": n, "ranker_id": "r"}
-    return {**usual, **arrays, **texts, **fields}
+from flows.release.list_audits import ListFiles, audit_list_drift, audit_lists
+from tests.flows.release.hand_made_lists import DAY, GOOD, PRODUCTS, Row, failures, shown, write
 
 
 @pytest.fixture
@@ -84,11 +50,6 @@ def files(tmp_path: Path) -> Callable[..., ListFiles]:
 
 
 COUNTS = "products: as many items, and the reason, as candidates and filters leave"
-GOOD = (shown("ann", "cup", "pen"), shown("bob", "cup", "wine"), shown("cat", "hat"))
-
-
-def failures(audited: tuple[Audited, ...]) -> list[tuple[str, str]]:
-    return [(a.check, a.found) for a in audited if not a.passed]
 
 
 def test_lists_that_are_as_they_should_be_pass(files: Callable[..., ListFiles]) -> None:
@@ -362,48 +323,3 @@ def test_lists_that_are_the_same_for_everybody_are_found(
     assert audited(0, n_known=49) == ()
     assert audited(0, ranker_id="source:popular_10d") == ()
     assert not audited(0, ranker_id="source:together")[0].passed
-
-
-def row(user: str, position: int, item: str) -> Row:
-    return {"user_key": user, "position": position, "item_id": item}
-
-
-ROWS = [row("ann", 1, "cup"), row("ann", 2, "pen"), row("bob", 1, "cup"), row("bob", 2, "wine"),
-        row("cat", 1, "hat")]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("rows", "found"),
-    [
-        (ROWS, ("0 lists with others", "0 lists with others")),
-        (ROWS[1:], ("1 list with others", "1 list with others")),
-        ([*ROWS[:1], row("ann", 3, "pen"), *ROWS[2:]],
-         ("1 list with others", "1 list with others")),
-        ([*ROWS[:4], row("cat", 1, "pen")], ("0 lists with others", "1 list with others")),
-        ([row("ann", 2, "cup"), row("ann", 1, "pen"), *ROWS[2:]],
-         ("0 lists with others", "1 list with others")),
-        ([*ROWS, row("dan", 1, "cup")], ("0 lists with others", "1 list with others")),
-        (ROWS[:4], ("0 lists with others", "1 list with others")),
-    ],
-)  # fmt: skip
-def test_rows_that_are_not_the_lists_are_found(
-    tmp_path: Path, rows: list[Row], found: tuple[str, str]
-) -> None:
-    lists = write(tmp_path / "lists", REC_LISTS, [*GOOD, shown("eve")])
-    audited = audit_list_rows(write(tmp_path / "rows", RECOMMENDATIONS, rows), lists)
-    assert [(a.check, a.found) for a in audited] == [
-        ("positions of a list are 1, 2, 3 and so on", found[0]),
-        ("rows are those of rec_lists", found[1]),
-    ]
-    assert [a.passed for a in audited] == [text.startswith("0") for text in found]
-
-
-def test_positions_that_an_erasure_took_are_missing_rightly(tmp_path: Path) -> None:
-    erased = shown("ann", "pen", shortfall=ERASED_FROM_LIST)
-    lists = write(tmp_path / "lists", REC_LISTS, [erased])
-    left = write(tmp_path / "left", RECOMMENDATIONS, [row("ann", 2, "pen")])
-    assert all(a.passed for a in audit_list_rows(left, lists))
-    other = write(tmp_path / "other", RECOMMENDATIONS, [row("ann", 2, "cup")])
-    assert failures(audit_list_rows(other, lists)) == [
-        ("rows are those of rec_lists", "1 list with others")
-    ]
