@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
+from tests.declared_rows import at_work, copy_code, declared, put
 
 THE_TABLE_AT_WORK = '''
 """The added table is written, audited, published, repaired, compared, rolled back and erased."""
@@ -152,37 +151,15 @@ def test_the_entry_and_the_module_are_enough(tmp_path, monkeypatch):
 
 def test_one_entry_and_one_module_are_enough(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/adding-a-table.md").read_text()
-    entry = re.search(r"```python\n(ReleasedTable\(.*?\n\),)\n```", page, flags=re.S)
     module = re.search(r"```python\n(\"\"\"How loyal.*?)```", page, flags=re.S)
-    assert entry is not None
     assert module is not None
-    for folder in ("contracts", "jobs", "models", "flows", "infra", "tests"):
-        shutil.copytree(
-            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
+    copy_code(tmp_path, ("contracts", "jobs", "models", "flows", "infra", "tests"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
-    tables = tmp_path / "contracts/tables.py"
-    text = tables.read_text()
+    row = declared("docs/adding-a-table.md", "ReleasedTable")
     place = "    ReleasedTable(USER_FEATURES),\n"
-    assert text.count(place) == 1
-    lines = "".join(f"    {line}\n" for line in entry.group(1).splitlines())
-    tables.write_text(text.replace(place, lines + place))
+    put(row, tmp_path / "contracts/tables.py", place, is_after=False)
     (tmp_path / "models/loyalty.py").write_text(module.group(1))
     (tmp_path / "tests/flows/test_loyalty.py").write_text(THE_TABLE_AT_WORK)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "tests/flows/test_loyalty.py",
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/flows/test_loyalty.py")
+    done = at_work(tmp_path, *words)
     assert done.returncode == 0, done.stdout[-4000:]

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.declared_rows import at_work, copy_code, declared, put
 
 pytestmark = pytest.mark.slow
 
@@ -124,25 +120,9 @@ print("the row was enough")
 
 
 def test_one_row_is_enough(tmp_path: Path) -> None:
-    page = (REPOSITORY / "docs/adding-a-surface.md").read_text()
-    match = re.search(r"```python\n(Surface\(.*?\n\),)\n```", page, flags=re.S)
-    assert match is not None
-    for folder in ("contracts", "jobs", "models", "flows", "infra", "tests"):
-        shutil.copytree(
-            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    surfaces = tmp_path / "contracts/surfaces.py"
-    text = surfaces.read_text()
+    copy_code(tmp_path, ("contracts", "jobs", "models", "flows", "infra", "tests"))
+    row = declared("docs/adding-a-surface.md", "Surface")
     place = "SURFACES: tuple[Surface, ...] = (\n"
-    assert text.count(place) == 1
-    row = "".join(f"    {line}\n" for line in match.group(1).splitlines())
-    surfaces.write_text(text.replace(place, place + row))
-    done = subprocess.run(
-        [sys.executable, "-c", THE_SURFACE_AT_WORK, str(tmp_path / "run")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    put(row, tmp_path / "contracts/surfaces.py", place, is_after=True)
+    done = at_work(tmp_path, "-c", THE_SURFACE_AT_WORK, str(tmp_path / "run"))
     assert done.stdout.endswith("the row was enough\n"), done.stderr[-2000:]

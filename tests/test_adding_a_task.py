@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.declared_rows import at_work, copy_code, declared, put
 
 pytestmark = pytest.mark.slow
 
@@ -56,25 +52,8 @@ print("the row was enough")
 
 
 def test_one_row_is_enough(tmp_path: Path) -> None:
-    page = (REPOSITORY / "docs/adding-a-task.md").read_text()
-    match = re.search(r"```python\n(Task\(.*?\n\),)\n```", page, flags=re.S)
-    assert match is not None
-    for folder in ("contracts", "jobs", "models", "tests"):
-        shutil.copytree(
-            REPOSITORY / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    tasks = tmp_path / "contracts/tasks.py"
-    text = tasks.read_text()
-    place = "TASKS: tuple[Task, ...] = (\n"
-    assert text.count(place) == 1
-    row = "".join(f"    {line}\n" for line in match.group(1).splitlines())
-    tasks.write_text(text.replace(place, place + row))
-    done = subprocess.run(
-        [sys.executable, "-c", FOLLOW_THE_ROW, str(tmp_path)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    copy_code(tmp_path, ("contracts", "jobs", "models", "tests"))
+    row = declared("docs/adding-a-task.md", "Task")
+    put(row, tmp_path / "contracts/tasks.py", "TASKS: tuple[Task, ...] = (\n", is_after=True)
+    done = at_work(tmp_path, "-c", FOLLOW_THE_ROW, str(tmp_path))
     assert done.stdout.endswith("the row was enough\n"), done.stderr[-2000:]

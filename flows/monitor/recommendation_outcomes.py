@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import date, timedelta
 
@@ -20,15 +19,14 @@ from contracts.segments import ALL
 from contracts.specs import RecOutcomesDay, RecOutcomesSpec
 from contracts.surfaces import Surface
 from contracts.tables import USER_FEATURES
-from flows.engine.accounting import Work
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import decide, table_shape
 from flows.engine.home_state import HomeState
-from flows.engine.model_process import run_models
 from flows.engine.run import Run
 from flows.engine.run_context import RunContext
 from flows.learning.ranking import STAGE as RANK
 from flows.lifecycle.progress import Say
+from flows.monitor.comparison import Row, write_comparison
 from flows.monitor.scoreboard import CATCH_UP_DAYS
 from flows.release.releases import Releases
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipt
@@ -106,25 +104,15 @@ def compare(run: Run, days: Sequence[date], say: Say) -> None:
     if not days:
         run.reports.reused(STAGE, say)
         return
-    started = time.monotonic()
     fingerprints = {day: outcomes_fingerprint(run.context, run.state, day) for day in days}
     asked = tuple(_day(run.context, run.state, day) for day in days)
     known = tuple(day for day in asked if day is not None)
     spec = RecOutcomesSpec(run.context.surfaces, known)
-    key = run.settings.key_of_weights()
-    compared = run_models(spec, run.context.process_folder, say, key)["days"]
-    rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
-    snapshot = run.lake.replace_rows(REC_OUTCOMES, rows, days, {})
-    outputs = {}
-    for day in days:
-        of_day = [row for row in rows if row["as_of"] == day]
-        outputs[day] = {
-            STAGE: {"digest": hash_of(of_day), "rows": len(of_day), "snapshot": snapshot}
-        }
-    rows_in = sum(r["n_users"] for r in rows if (r["segment"], r["method"]) == (ALL, "published"))
-    seconds = time.monotonic() - started
-    run.note(Work(STAGE, fingerprints, rows_in, len(rows), seconds, 0), outputs, say)
-    run.fingerprints.invalidate(STAGE)
+    write_comparison(run, REC_OUTCOMES, spec, fingerprints, _is_of_all, say)
+
+
+def _is_of_all(row: Row) -> bool:
+    return (row["segment"], row["method"]) == (ALL, "published")
 
 
 def _day(context: RunContext, state: HomeState, day: date) -> RecOutcomesDay | None:

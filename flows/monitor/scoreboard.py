@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -15,14 +14,13 @@ from contracts.segments import ALL
 from contracts.specs import ScoreboardDay, ScoreboardSpec
 from contracts.tables import LABELS, SCOREBOARD, USER_FEATURES, USER_SCORES
 from contracts.tasks import TASKS, task_named
-from flows.engine.accounting import Work
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import decide, table_shape
 from flows.engine.home_state import HomeState
-from flows.engine.model_process import run_models
 from flows.engine.run import Run
 from flows.engine.run_context import RunContext
 from flows.lifecycle.progress import Say
+from flows.monitor.comparison import Row, write_comparison
 from flows.release.releases import Releases
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
 
@@ -103,24 +101,13 @@ def compare(run: Run, days: Sequence[date], say: Say) -> list[dict[str, Any]]:
     if not days:
         run.reports.reused(STAGE, say)
         return []
-    started = time.monotonic()
     fingerprints = {day: scoreboard_fingerprint(run.context, run.receipts, day) for day in days}
     spec = ScoreboardSpec(_days(run.context, run.state, days))
-    key = run.settings.key_of_weights()
-    compared = run_models(spec, run.context.process_folder, say, key)["days"]
-    rows = [row | {"as_of": date.fromisoformat(row["as_of"])} for day in compared for row in day]
-    snapshot = run.lake.replace_rows(SCOREBOARD, rows, days, {})
-    outputs = {}
-    for day in days:
-        of_day = [row for row in rows if row["as_of"] == day]
-        outputs[day] = {
-            SCOREBOARD.name: {"digest": hash_of(of_day), "rows": len(of_day), "snapshot": snapshot}
-        }
-    rows_in = sum(row["n_users"] for row in rows if row["segment"] == ALL)
-    seconds = time.monotonic() - started
-    run.note(Work(STAGE, fingerprints, rows_in, len(rows), seconds, 0), outputs, say)
-    run.fingerprints.invalidate(STAGE)
-    return rows
+    return write_comparison(run, SCOREBOARD, spec, fingerprints, _is_of_all, say)
+
+
+def _is_of_all(row: Row) -> bool:
+    return bool(row["segment"] == ALL)
 
 
 def _days(context: RunContext, state: HomeState, days: Sequence[date]) -> tuple[ScoreboardDay, ...]:
