@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,31 @@ import pytest
 from typer.testing import CliRunner
 
 from contracts.errors import ContractError
-from contracts.recommendation_tables import REC_LISTS, RECOMMENDATIONS
+from contracts.recommendation_tables import (
+    INTERACTIONS,
+    REC_ITEMS,
+    REC_LISTS,
+    REC_OUTCOMES,
+    RECOMMENDATIONS,
+)
 from contracts.surfaces import SURFACES
+from flows.backfill import Mode, Stage, backfill
 from flows.cli.main import app
+from flows.engine.home_state import HomeState
+from flows.engine.run import Run
+from flows.engine.run_context import RunContext
+from flows.monitor import recommendation_outcomes as outcomes
 from flows.nightly import nightly
 from flows.release.diff import compare
 from flows.release.duckdb_views import query
+from flows.release.parquet_views import read_files
 from flows.release.recommended import user_lists, widths
 from flows.rollback import rollback
 from flows.settings import read_settings
 from flows.state.receipts import Receipts
 from flows.state.schema import open_database
 from flows.steps import ranking
+from flows.storage.duckdb_connections import in_memory
 from tests.flows.first_night import NIGHT
 
 pytestmark = [pytest.mark.usefixtures("first"), pytest.mark.slow]
@@ -94,6 +108,60 @@ def test_a_night_that_dies_before_it_ranks_goes_on_there_and_a_rollback_takes_it
     again = nightly(NIGHT)
     assert again["release_id"] == first["release_id"]
     assert rows_of(home, REC_LISTS.name) == before
+
+
+def test_lists_of_a_past_day_are_compared_once_with_what_then_happened(home: Path) -> None:
+    """Of ads a week, of posts three days; what is bought within a month is not known yet."""
+    day = NIGHT - timedelta(days=10)
+    backfill(day, day, stages=[Stage.recommendations], mode=Mode.run)
+    night = Run(read_settings(), NIGHT)
+    assert outcomes.due(night.context, night.state) == (day,)
+    outcomes.compare(night, (day,), lambda line: None)
+
+    rows = night.lake.table(REC_OUTCOMES).scan().to_arrow().to_pylist()
+    assert {row["surface"] for row in rows} == {"ads", "posts"}
+    of_all = {
+        row["method"]: row for row in rows if (row["surface"], row["segment"]) == ("ads", "all")
+    }
+    assert of_all.keys() == {"published", "popular", "own"}
+    published = of_all["published"]
+    assert published["low"] <= published["ndcg10"] <= published["high"]
+    assert of_all["own"]["gain"] == pytest.approx(published["ndcg10"] - of_all["own"]["ndcg10"])
+    assert published["n_users"] == clicked_ads(night, day)
+    assert outcomes.due(*_anew(NIGHT)) == ()
+
+
+def _anew(as_of: date) -> tuple[RunContext, HomeState]:
+    night = Run(read_settings(), as_of)
+    return night.context, night.state
+
+
+def clicked_ads(night: Run, day: date) -> int:
+    """Users with a list who clicked an ad that was known, in the week from a day on."""
+    files = {
+        table: [f.path for f in night.lake.files(table)] for table in (INTERACTIONS, REC_ITEMS)
+    }
+    with in_memory() as connection:
+        for table, paths in files.items():
+            read_files(connection, paths).create_view(table.name)
+        (row,) = connection.execute(
+            f"""
+            SELECT count(DISTINCT user_key) FROM {INTERACTIONS.name}
+            WHERE target_kind = 'ad' AND event = 'click' AND landed_on < DATE '{NIGHT}'
+                AND day >= DATE '{day}' AND day < DATE '{day}' + 7
+                AND user_key IN ({_keys(night, day)})
+                AND target_id IN (SELECT item_id FROM {REC_ITEMS.name}
+                    WHERE surface = 'ads' AND as_of = DATE '{day}')"""
+        ).fetchall()
+    return int(row[0])
+
+
+def _keys(night: Run, day: date) -> str:
+    lists = query(
+        night.settings.home_folder.analysts_file,
+        f"SELECT user_key FROM {REC_LISTS.name} WHERE surface = 'ads' AND as_of = DATE '{day}'",
+    )[1]
+    return ", ".join(f"'{key}'" for (key,) in lists)
 
 
 def _dies(*_: object) -> None:
