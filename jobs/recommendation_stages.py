@@ -111,7 +111,7 @@ def _of_days(table: Table, inputs: Inputs, days: Sequence[date]) -> DataFrame:
     return inputs[table.name].where(in_days("as_of", days))
 
 
-def _said_of(surfaces: Collection[Surface]) -> list[Any]:
+def _of_surfaces(surfaces: Collection[Surface]) -> list[Any]:
     """What rows of items and histories depend on of the surfaces that are on."""
     return [
         content((s.name, s.target, s.signals, s.goals, s.owned_by, s.max_age_days))
@@ -120,7 +120,7 @@ def _said_of(surfaces: Collection[Surface]) -> list[Any]:
 
 
 def _depends(settings: Settings, day: date) -> Any:
-    return [_said_of(settings.mapped_surfaces), sorted(settings.mapping.mapped & _ASKED)]
+    return [_of_surfaces(settings.mapped_surfaces), sorted(settings.mapping.mapped & _ASKED)]
 
 
 def _popular_depends(settings: Settings, day: date) -> Any:

@@ -25,7 +25,7 @@ from jobs.candidates.arrow_lists import flat, numbers, one_array, starts
 from jobs.candidates.caps import Caps
 from jobs.candidates.entries import Entries
 from jobs.candidates.fixed_point import ONE, Integers, among, firsts, fixed
-from jobs.candidates.said_rows import FOLLOWS, LISTS, TASTES, World, grouped
+from jobs.candidates.step_rows import FOLLOWS, LISTS, TASTES, World, grouped
 
 FAR = 1.4
 """What a walk of three steps counts beside one of two. On Ciao the further ones then add up to half

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from jobs.candidates.entries import Catalogue, Entries
 from jobs.candidates.fixed_point import ONE, firsts, fixed
-from jobs.candidates.said_rows import LISTS, TASTES, World, grouped
+from jobs.candidates.step_rows import LISTS, TASTES, World, grouped
 
 HALF_AGE = 3
 """Days after which a post counts half as much."""

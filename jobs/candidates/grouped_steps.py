@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
 
 WORLD = ("as_of", "surface", "fold")
 """What candidates of one are never mixed with those of another."""
@@ -19,7 +21,7 @@ def cogrouped(
     right: DataFrame,
     keys: Sequence[str],
     compute: Callable[[Key, pa.Table, pa.Table], pa.Table],
-    schema: str,
+    schema: pa.Schema,
 ) -> DataFrame:
     """What `compute` makes of the rows of both sides that agree in `keys`.
 
@@ -32,7 +34,12 @@ def cogrouped(
 
     renamed = right.withColumnsRenamed({key: f"right_{key}" for key in keys})
     right_groups = renamed.groupBy(*(f"right_{key}" for key in keys))
-    return left.groupBy(*keys).cogroup(right_groups).applyInArrow(step, schema)
+    return left.groupBy(*keys).cogroup(right_groups).applyInArrow(step, spark_columns(schema))
+
+
+def spark_columns(schema: pa.Schema) -> StructType:
+    """The columns of Arrow tables, as Spark asks for them."""
+    return from_arrow_schema(schema)
 
 
 def every_part(n_parts: int) -> Column:

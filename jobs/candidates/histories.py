@@ -22,7 +22,6 @@ from jobs.candidates.arrow_lists import one_array
 from jobs.candidates.grouped_steps import Key, cogrouped, part_of
 from jobs.candidates.pair_entries import (
     ENTRIES,
-    ENTRIES_SQL,
     entries_of,
     listed,
     met_of,
@@ -46,8 +45,6 @@ from jobs.candidates.pair_facts import (
 )
 from jobs.candidates.user_histories import HISTORIES, VERSION, Versions, histories_of, user_versions
 from jobs.features.point_in_time import known_on
-
-_HISTORIES_SQL = ", ".join(f"{c.name} {c.type}" for c in REC_HISTORIES.columns)
 
 
 @dataclass(frozen=True)
@@ -87,14 +84,14 @@ def rec_histories(known: Known, surfaces: Sequence[Surface], as_ofs: Sequence[da
         _catalogue(known).select("*", of_items),
         ("part",),
         counted.of_items,
-        ENTRIES_SQL,
+        ENTRIES,
     )
     return cogrouped(
         entries.select("*", of_users),
         _people(known).select("*", of_users),
         ("part",),
         counted.of_users,
-        _HISTORIES_SQL,
+        HISTORIES,
     ).select(*REC_HISTORIES.names)
 
 
@@ -110,9 +107,7 @@ def _in_one_task(
 
     rows = catalogue.unionByName(people, allowMissingColumns=True)
     part = F.lit(0).alias("part")
-    found = cogrouped(
-        facts.select("*", part), rows.select("*", part), ("part",), count, _HISTORIES_SQL
-    )
+    found = cogrouped(facts.select("*", part), rows.select("*", part), ("part",), count, HISTORIES)
     return found.select(*REC_HISTORIES.names)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from jobs.candidates.entries import Catalogue, Entries
 from jobs.candidates.fixed_point import Integers, firsts, fixed, places
-from jobs.candidates.said_rows import LISTS, TASTES, World, grouped
+from jobs.candidates.step_rows import LISTS, TASTES, World, grouped
 
 SOURCE = "interests"
 

@@ -180,7 +180,7 @@ def _table(
 ) -> pa.Table:
     """Rows of `rec_items`. An edge without a time counts as of today."""
     at = pa.array(version, mask=version < 0)
-    said = {
+    columns = {
         name: one_array(versions.rows[name]).take(at)
         for name in ("category_id", "author_key", "title", "price_minor", "available", "min_age")
     }
@@ -188,17 +188,16 @@ def _table(
     units, amount = of_items["units_90d"], of_items["amount_90d"]
     # The mean price of a unit, rounded half up, where none is listed.
     mean = (2 * amount + units) // np.maximum(2 * units, 1)
-    said["price_minor"] = pc.coalesce(said["price_minor"], pa.array(mean, mask=units == 0))
-    said["available"] = pc.fill_null(said["available"], True)
+    columns["price_minor"] = pc.coalesce(columns["price_minor"], pa.array(mean, mask=units == 0))
+    columns["available"] = pc.fill_null(columns["available"], True)
     for days in HALF_LIVES:
         of_items[f"popularity_{days}d"] = (
             of_items[f"popularity_{days}d"] + of_items["n_edges"] * FIXED_POINT
         )
-    columns = {
+    columns |= {
         "as_of": pa.repeat(pa.scalar(as_of, pa.date32()), len(items)),
         "surface": pa.repeat(pa.scalar(surface.name), len(items)),
         "item_id": pairs.targets.take(pa.array(items)),
-        **said,
         **{name: pa.array(values) for name, values in of_items.items() if name in ITEMS.names},
     }
     return pa.Table.from_arrays([columns[name] for name in ITEMS.names], schema=ITEMS)

@@ -11,7 +11,6 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from contracts.recommendation_tables import REC_ITEMS
 from contracts.surfaces import Surface
 from jobs.candidates.grouped_steps import Key, cogrouped, part_of
 from jobs.candidates.item_counts import ITEMS, Versions, items_of
@@ -30,8 +29,6 @@ from jobs.candidates.pair_facts import (
     united,
 )
 from jobs.features.point_in_time import known_on
-
-_ITEMS_SQL = ", ".join(f"{column.name} {column.type}" for column in REC_ITEMS.columns)
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def rec_items(known: Known, surfaces: Sequence[Surface], as_ofs: Sequence[date])
         _versions(known).select("*", part),
         ("part",),
         counted,
-        _ITEMS_SQL,
+        ITEMS,
     )
 
 
@@ -73,7 +70,7 @@ def _items(
     """The rows of a part of the items."""
     pairs = pairs_of(facts, versions)
     did, edges = done(facts, pairs), states(facts, pairs, EDGE)
-    said = Versions.of(versions, pairs)
+    known_of = Versions.of(versions, pairs)
     tables = [ITEMS.empty_table()]
     for surface in surfaces:
         rules = Rules.of(surface)
@@ -86,7 +83,7 @@ def _items(
             tables.append(
                 items_of(
                     surface, as_of, seen, np.sort(edges.pair[timeless]),
-                    said.as_of(rules.kind, as_of), pairs,
+                    known_of.as_of(rules.kind, as_of), pairs,
                 )
             )  # fmt: skip
     return pa.concat_tables(tables)
@@ -142,7 +139,7 @@ _VERSION = {
 def _version(rows: DataFrame, kind: str, id_: str) -> DataFrame:
     """Rows that say what a target is. They hold from their `day`, the greatest `order` first."""
 
-    def said(name: str, type_: str) -> Column:
+    def column(name: str, type_: str) -> Column:
         return (F.col(name) if name in rows.columns else F.lit(None)).cast(type_).alias(name)
 
     return rows.select(
@@ -152,5 +149,5 @@ def _version(rows: DataFrame, kind: str, id_: str) -> DataFrame:
         F.unix_date(known_on(F.col("day"))).alias("known"),
         "order",
         F.unix_date("landed_on").alias("landed"),
-        *(said(name, type_) for name, type_ in _VERSION.items()),
+        *(column(name, type_) for name, type_ in _VERSION.items()),
     )

@@ -9,7 +9,7 @@ from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
 from contracts.surfaces import Surface
 from jobs.candidates.entries import Catalogue, Entries
 from jobs.candidates.fixed_point import firsts, fixed
-from jobs.candidates.said_rows import OWN, World, grouped
+from jobs.candidates.step_rows import OWN, World, grouped
 
 
 def own(

@@ -27,11 +27,6 @@ SHOWN_DAYS = 30
 """Days before in which impressions count."""
 _FOLLOW, _IMPRESSION = (INTERACTION_EVENTS.index(event) for event in (FOLLOW, IMPRESSION))
 _NEVER = 2**31 - 1
-ENTRIES_SQL = (
-    "as_of date, surface string, fold int, user_key string, item_ids array<string>, "
-    + "".join(f"{name} array<bigint>, " for name in ARRAYS)
-    + "categories array<string>"
-)
 ENTRIES = pa.schema(
     [
         ("as_of", pa.date32()),

@@ -75,11 +75,11 @@ def edge_facts(follows: DataFrame) -> DataFrame:
 def block_facts(blocks: DataFrame, items: DataFrame) -> list[DataFrame]:
     """One row per fact about a block: of who blocks, of whom somebody blocks, and of what either of
     them wrote, to the other. `items` are `rec_items` of the as-of days."""
-    said = blocks.select(
+    forth = blocks.select(
         F.lit(BLOCK).alias("what"), "user_key", "target_kind", "target_id",
         *_state("occurred_at", "block_id", F.col("kind") == BLOCK),
     )  # fmt: skip
-    of_users = said.where(F.col("target_kind") == USER)
+    of_users = forth.where(F.col("target_kind") == USER)
     back = of_users.withColumns(
         {
             "what": F.lit(BLOCKED_BY),
@@ -96,7 +96,7 @@ def block_facts(blocks: DataFrame, items: DataFrame) -> list[DataFrame]:
         .withColumnRenamed("item_id", "target_id")
         .withColumns({"what": F.concat(F.lit(AUTHOR), "what"), "target_kind": F.lit("post")})
     )
-    return [said, back, by_author]
+    return [forth, back, by_author]
 
 
 def _state(at: str, id_: str, stands: Column) -> list[Column]:

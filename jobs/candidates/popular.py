@@ -33,6 +33,7 @@ from jobs.candidates.pair_facts import (
     parts_of,
 )
 from jobs.candidates.user_histories import Versions, user_versions
+from jobs.spark.schema import arrow_schema
 
 POPULAR_DAYS = last_age(max(HALF_LIVES))
 """Days before a midnight from which something counts in what is popular."""
@@ -43,20 +44,7 @@ LISTED_PER_CANDIDATE = 3
 
 ALL, NEW, IN_SEGMENT = "all", "new", "_in_segment"
 _COLUMNS = tuple(f"popularity_{days}d" for days in HALF_LIVES)
-_POPULAR_SQL = (
-    "as_of date, surface string, segment string, source string, item_ids array<string>, "
-    "scores array<float>"
-)
-_SCHEMA = pa.schema(
-    [
-        ("as_of", pa.date32()),
-        ("surface", pa.string()),
-        ("segment", pa.string()),
-        ("source", pa.string()),
-        ("item_ids", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.float32())),
-    ]
-)
+POPULAR = arrow_schema(REC_POPULAR)
 
 
 def rec_popular(
@@ -93,9 +81,9 @@ def rec_popular(
         asked = sources.get(surface.as_py(), ())
         scored = _scored(day_number(as_of.as_py()), shown, of_countries)
         lists = [_lists(key, name, rows, n) for name, rows in scored if name in asked]
-        return pa.concat_tables([_SCHEMA.empty_table(), *lists])
+        return pa.concat_tables([POPULAR.empty_table(), *lists])
 
-    return cogrouped(shown, of_countries, ("as_of", "surface"), listed, _POPULAR_SQL).select(
+    return cogrouped(shown, of_countries, ("as_of", "surface"), listed, POPULAR).select(
         *REC_POPULAR.names
     )
 
@@ -108,9 +96,6 @@ _SUMS = pa.schema(
         ("item_id", pa.string()),
         *((name, pa.int64()) for name in _COLUMNS),
     ]
-)
-_SUMS_SQL = "as_of date, surface string, country string, item_id string, " + ", ".join(
-    f"{name} bigint" for name in _COLUMNS
 )
 
 
@@ -190,7 +175,7 @@ def _lists(key: Key, source: str, rows: _Scored, n: int) -> pa.Table:
             pa.ListArray.from_arrays(offsets, rows.items.take(pa.array(item[best]))),
             pa.ListArray.from_arrays(offsets, pa.array(scores)),
         ],
-        schema=_SCHEMA,
+        schema=POPULAR,
     )
 
 
@@ -233,7 +218,7 @@ def _of_countries(
         user_versions(users).select("*", part),
         ("part",),
         counted,
-        _SUMS_SQL,
+        _SUMS,
     )
 
 

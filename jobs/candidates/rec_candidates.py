@@ -15,9 +15,16 @@ from contracts.recommendation_tables import REC_CANDIDATES
 from contracts.surfaces import Surface
 from jobs.candidates.caps import Caps
 from jobs.candidates.entries import ARRAYS, ITEM_COLUMNS
-from jobs.candidates.grouped_steps import WORLD, Key, cogrouped, every_part, part_of
-from jobs.candidates.said_rows import LISTS, SAID_SQL
-from jobs.candidates.sources import CANDIDATES_SQL, COUNTED, Sources
+from jobs.candidates.grouped_steps import (
+    WORLD,
+    Key,
+    cogrouped,
+    every_part,
+    part_of,
+    spark_columns,
+)
+from jobs.candidates.sources import CANDIDATES, COUNTED, Sources
+from jobs.candidates.step_rows import LISTS, STEP_ROWS
 from jobs.spark.schema import spark_schema
 
 CAPS = Caps()
@@ -51,7 +58,7 @@ def rec_candidates(
         "as_of", "surface", *ITEM_COLUMNS
     )
     if sources.is_small:
-        found = cogrouped(users, catalogue, ("as_of",), sources.of_day, CANDIDATES_SQL)
+        found = cogrouped(users, catalogue, ("as_of",), sources.of_day, CANDIDATES)
     else:
         found = _in_parts(sources, users, catalogue)
     return found.select(*REC_CANDIDATES.names)
@@ -66,8 +73,8 @@ def _in_parts(sources: Sources, users: DataFrame, catalogue: DataFrame) -> DataF
         "part", F.explode(every_part(n_parts))
     )
     world_part = (*WORLD, "part")
-    of_users = cogrouped(users, catalogue, world_part, sources.of_users, SAID_SQL)
-    said = cogrouped(of_users, catalogue, world_part, sources.of_items, SAID_SQL)
+    of_users = cogrouped(users, catalogue, world_part, sources.of_users, STEP_ROWS)
+    of_items = cogrouped(of_users, catalogue, world_part, sources.of_items, STEP_ROWS)
     parts = F.when(F.col("kind") == LISTS, every_part(n_parts)).otherwise(
         F.array(part_of("key", n_parts))
     )
@@ -76,9 +83,9 @@ def _in_parts(sources: Sources, users: DataFrame, catalogue: DataFrame) -> DataF
         return sources.added_up(key, rows)
 
     return (
-        said.withColumn("part", F.explode(parts))
+        of_items.withColumn("part", F.explode(parts))
         .groupBy(*WORLD, "source", "part")
-        .applyInArrow(add_up, CANDIDATES_SQL)
+        .applyInArrow(add_up, spark_columns(CANDIDATES))
     )
 
 

@@ -12,7 +12,7 @@ from contracts.recommendation_tables import FIXED_POINT
 from jobs.candidates.arrow_lists import flat, numbers, one_array, starts
 from jobs.candidates.entries import Catalogue, Entries
 from jobs.candidates.fixed_point import firsts, fixed
-from jobs.candidates.said_rows import LIKES, LISTS, TASTES, World, grouped
+from jobs.candidates.step_rows import LIKES, LISTS, TASTES, World, grouped
 
 SOURCE = "same_tastes"
 

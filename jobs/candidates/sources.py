@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from contracts.recommendation_tables import REC_CANDIDATES
 from contracts.surfaces import Surface
 from jobs.candidates import follow_walks
 from jobs.candidates.add_up import add_up
@@ -28,7 +29,8 @@ from jobs.candidates.followed_authors import by_authors, followed_authors
 from jobs.candidates.grouped_steps import Key
 from jobs.candidates.interests import interests, of_categories
 from jobs.candidates.own_items import own
-from jobs.candidates.said_rows import (
+from jobs.candidates.same_tastes import fans, same_tastes
+from jobs.candidates.step_rows import (
     FOLLOWS,
     HIDDEN,
     LIKES,
@@ -37,28 +39,13 @@ from jobs.candidates.said_rows import (
     PAIRS,
     TASTES,
     World,
+    all_rows,
     grouped,
-    together_said,
 )
-from jobs.candidates.same_tastes import fans, same_tastes
 from jobs.candidates.together import neighbours, together
+from jobs.spark.schema import arrow_schema
 
-CANDIDATES_SQL = (
-    "as_of date, surface string, fold int, source string, user_key string, item_ids array<string>, "
-    "scores array<float>, because array<string>"
-)
-CANDIDATES = pa.schema(
-    [
-        ("as_of", pa.date32()),
-        ("surface", pa.string()),
-        ("fold", pa.int32()),
-        ("source", pa.string()),
-        ("user_key", pa.string()),
-        ("item_ids", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.float32())),
-        ("because", pa.list_(pa.string())),
-    ]
-)
+CANDIDATES = arrow_schema(REC_CANDIDATES)
 COUNTED = (
     "own", "together", "interests", "same_tastes", "followed_authors",
     *follow_walks.SOURCES,
@@ -99,7 +86,7 @@ class Sources:
             if day == as_of.as_py()
             for fold in folds
         ]
-        said = together_said(
+        rows_of_users = all_rows(
             [
                 self.of_users(key, _of(histories, "surface", key[1], "fold", key[2]),
                               _of(items, "surface", key[1]))
@@ -108,7 +95,7 @@ class Sources:
         )  # fmt: skip
         candidates = [CANDIDATES.empty_table()]
         for key in worlds:
-            rows = _of(said, "surface", key[1], "fold", key[2])
+            rows = _of(rows_of_users, "surface", key[1], "fold", key[2])
             rows = self.of_items(key, rows, _of(items, "surface", key[1]))
             for source in map(pa.scalar, self._surface(_world(key)).sources):
                 if len(some := _of(rows, "source", source)):
@@ -119,7 +106,7 @@ class Sources:
         """What a part of the users of a world say."""
         world, entries = _world(key), Entries.of(histories)
         if not len(entries.users):
-            return together_said([])
+            return all_rows([])
         surface, catalogue = self._surface(world), Catalogue.of(items)
         tables = [*self._hidden(world, entries, surface)]
         if "own" in surface.sources:
@@ -142,7 +129,7 @@ class Sources:
                 for fold in self.folds.get((world.as_of, s.name), ())
             ]
             tables += same_tastes(people, entries, catalogue, self.n_parts, self.caps.liked)
-        return together_said(tables)
+        return all_rows(tables)
 
     def _neighbours(self, world: World, pairs: pa.Table, catalogue: Catalogue) -> list[pa.Table]:
         """What a part of the users say of pairs of items; all users say at once what goes together:
@@ -173,7 +160,7 @@ class Sources:
             if "followed_authors" in surface.sources:
                 tables += by_authors(world, catalogue, self.caps.posts)
             tables += self._own_posts(world, catalogue, surface)
-        return together_said(tables)
+        return all_rows(tables)
 
     def added_up(self, key: Key, rows: pa.Table) -> pa.Table:
         """The best items of a part of the users of a world, by one source."""
@@ -191,14 +178,18 @@ class Sources:
             because = pa.ListArray.from_arrays(offsets, pa.repeat("", len(scores)))
         else:
             because = one_array(best["because"])
-        columns = [
-            *(pa.repeat(value, len(best)) for value in (*of, source)),
-            one_array(best["user_key"]),
-            one_array(best["item_ids"]),
-            pa.ListArray.from_arrays(offsets, pa.array(scores)),
-            because,
-        ]
-        return pa.Table.from_arrays(columns, schema=CANDIDATES)
+        as_of, surface, fold = of
+        columns = {
+            "as_of": pa.repeat(as_of, len(best)),
+            "surface": pa.repeat(surface, len(best)),
+            "user_key": one_array(best["user_key"]),
+            "fold": pa.repeat(fold, len(best)),
+            "source": pa.repeat(source, len(best)),
+            "item_ids": one_array(best["item_ids"]),
+            "scores": pa.ListArray.from_arrays(offsets, pa.array(scores)),
+            "because": because,
+        }
+        return pa.Table.from_pydict(columns, schema=CANDIDATES)
 
     def _hidden(self, world: World, entries: Entries, surface: Surface) -> Iterator[pa.Table]:
         """What each user must not be shown, for each source that hides something: what the user

@@ -9,7 +9,7 @@ from contracts.recommendation_tables import NO_SUCH_DAY
 from jobs.candidates.entries import Catalogue, Entries
 from jobs.candidates.fixed_point import ONE, Integers, fixed
 from jobs.candidates.neighbours import STRENGTH_UNIT, most_similar, pair_sums
-from jobs.candidates.said_rows import LISTS, PAIRS, TASTES, World, grouped, said
+from jobs.candidates.step_rows import LISTS, PAIRS, TASTES, World, grouped, step_rows
 
 HALF_AGE = 30
 """Days after which a last signal counts half as much in a pair."""
@@ -34,7 +34,7 @@ def together(
     strength = np.floor(recency * float(STRENGTH_UNIT) + 0.5).astype(np.int64)
     item = catalogue.numbers_of(ids)
     sums = pair_sums(user, item, strength, (len(entries.users), len(catalogue.ids)), n_parts)
-    pairs = said(
+    pairs = step_rows(
         world, PAIRS, SOURCE, pa.repeat("", len(sums.number)), sums.begin, sums.strength,
         numbers=sums.other, number=sums.number, part=sums.part,
     )  # fmt: skip

@@ -28,7 +28,7 @@ SETTINGS = (
     "jobs.stages._closed_tasks",
     "jobs.recommendation_stages._depends",
     "jobs.recommendation_stages._popular_depends",
-    "jobs.recommendation_stages._said_of",
+    "jobs.recommendation_stages._of_surfaces",
     "jobs.recommendation_stages._candidates_settings",
     "jobs.candidates.rec_candidates.declared_by",
     "contracts.source_table.content",

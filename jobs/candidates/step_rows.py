@@ -18,14 +18,7 @@ PAIRS, LIKES, FOLLOWS = "pairs", "likes", "follows"
 """Kinds of rows of which lists are made: how often an item is together with others; what a user
 likes of another surface, and whom a user follows, with signals."""
 
-SAID_SQL = (
-    "as_of date, surface string, fold int, kind string, source string, part int, key string, "
-    "number int, ids array<string>, numbers array<int>, amounts array<bigint>"
-)
-"""`key` is a user or a reason, `ids` and `numbers` are items, by id or by their place in the
-catalogue, where `number` is the row's own; `part` is the part of a world that the next step has to
-see it with."""
-_SCHEMA = pa.schema(
+STEP_ROWS = pa.schema(
     [
         ("as_of", pa.date32()),
         ("surface", pa.string()),
@@ -40,6 +33,9 @@ _SCHEMA = pa.schema(
         ("amounts", pa.list_(pa.int64())),
     ]
 )
+"""`key` is a user or a reason, `ids` and `numbers` are items, by id or by their place in the
+catalogue, where `number` is the row's own; `part` is the part of a world that the next step has to
+see it with."""
 
 
 class World(NamedTuple):
@@ -55,7 +51,7 @@ class World(NamedTuple):
         return (self.as_of - date(1970, 1, 1)).days
 
 
-def said(
+def step_rows(
     world: World,
     kind: str,
     source: str,
@@ -102,12 +98,12 @@ def said(
         if len(amounts)
         else pa.ListArray.from_arrays(nothing, pa.array([], pa.int64())),
     ]
-    return pa.Table.from_arrays(columns, schema=_SCHEMA)
+    return pa.Table.from_arrays(columns, schema=STEP_ROWS)
 
 
-def together_said(tables: Sequence[pa.Table]) -> pa.Table:
+def all_rows(tables: Sequence[pa.Table]) -> pa.Table:
     """The rows of all of them."""
-    return pa.concat_tables([_SCHEMA.empty_table(), *tables])
+    return pa.concat_tables([STEP_ROWS.empty_table(), *tables])
 
 
 def grouped(
@@ -123,7 +119,7 @@ def grouped(
     """One row per key of some pairs: `key`, (E,), ascending numbers of `names`, with `ids` and
     `amounts`, (E,) each."""
     keys, begin = np.unique(key, return_index=True)
-    return said(
+    return step_rows(
         world, kind, source, names.take(pa.array(keys)), np.append(begin, len(key)), amounts, ids,
         part=part,
     )  # fmt: skip
