@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from contracts.errors import ContractError
-from models.ranking.adam import AdamW
 from models.ranking.samples import Sample
 
 EPOCHS = 2
@@ -143,13 +142,15 @@ def fit_network(sample: Sample, n_events: int, epochs: int, seed: int) -> ItemNe
         torch.manual_seed(seed)
         network = ItemNetwork(sample.names, n_events)
         network.numbers.fit(torch.from_numpy(sample.features))
-        optimizer = AdamW(network.parameters(), RATE, DECAY)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
         for _ in range(epochs):
             network.train()
             for users in torch.randperm(len(sample)).split(USERS_OF_STEP):
                 loss = _loss(network, sample, np.sort(users.numpy()), n_events)
                 loss.backward()
-                optimizer.step(MAX_NORM)
+                nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
+                optimizer.step()
+                optimizer.zero_grad()
     return network.eval()
 
 
