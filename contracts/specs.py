@@ -222,7 +222,7 @@ class RetrieveDay:
 class RetrieveSpec(Spec):
     """Fit retrieval models as of days, and write what they retrieve for each user.
 
-    `models.ranking.retrieve:retrieve_days` reports `days`, of each its `rows`.
+    `models.retrieval.retrieve:retrieve_days` reports `days`, of each its `rows`.
     """
 
     command: ClassVar[str] = "retrieve"

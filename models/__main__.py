@@ -66,7 +66,7 @@ COMMANDS: Mapping[str, Command] = {
         Command(ScoreDaysSpec, "models.score:score_days", "score_processes"),
         Command(TableSpec, "models.released_table:write_days"),
         Command(ScoreboardSpec, "models.evaluation.scoreboard:compare_days"),
-        Command(RetrieveSpec, "models.ranking.retrieve:retrieve_days"),
+        Command(RetrieveSpec, "models.retrieval.retrieve:retrieve_days"),
         Command(RankSpec, "models.ranking.rank:rank_days", "ranking.processes"),
         Command(RecOutcomesSpec, "models.ranking.outcomes:compare_days"),
         Command(LateDataSpec, "models.evaluation.late_data:compare_features"),

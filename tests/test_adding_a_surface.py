@@ -36,7 +36,7 @@ from jobs.stage import Settings
 from jobs.values.user_key import UserKey
 from models.ranking.rank import rank_days
 from models.ranking.recommendations import recommendations
-from models.ranking.retrieve import retrieve_days
+from models.retrieval.retrieve import retrieve_days
 from tests.jobs.candidates import naive_tables as naive
 from tests.jobs.features.worlds import START
 

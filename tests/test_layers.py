@@ -54,7 +54,8 @@ ROOMS = {
         "market", "top",
     ),
     "models": (
-        "distributed", "progress", "data", "network", "trees", "artifact", "training", "evaluation", "ranking",
+        "distributed", "progress", "data", "network", "trees", "artifact", "training", "evaluation",
+        "retrieval", "ranking",
         "top",
     ),
 }  # fmt: skip

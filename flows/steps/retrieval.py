@@ -45,4 +45,4 @@ def configuration(context: RunContext) -> Any:
     return [to_plain(surfaces_of(context)), to_plain(config.of_retrieval)]
 
 
-RETRIEVAL = table_on_main("rec_retrieved", ("models.ranking.retrieve",), configuration, retrieve)
+RETRIEVAL = table_on_main("rec_retrieved", ("models.retrieval.retrieve",), configuration, retrieve)

@@ -1,1 +1,1 @@
-"""Retrieval, ranking and policy of what is recommended, and how good lists are."""
+"""Ranking and policy of what is recommended, and how good lists are."""

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.data.label_layout import as_numpy
-from models.ranking.histories import Histories
 from models.ranking.metrics import NO_ITEM, Array, is_pair
+from models.retrieval.histories import Histories
 
 LOOKED_AT = 128
 """Most popular items that are looked at for each user first; of those whom that leaves short of

@@ -28,8 +28,8 @@ from contracts.tables import USER_FEATURES
 from models.data.arrow_schema import arrow_schema
 from models.data.label_layout import as_numpy
 from models.ranking.block import source_bit
-from models.ranking.histories import Histories, to_histories
-from models.ranking.user_rows import UserRows, places_in
+from models.retrieval.histories import Histories, to_histories
+from models.retrieval.user_rows import UserRows, places_in
 
 BLOCK_USERS = 512
 """Users whose candidates are in memory at a time."""

@@ -20,7 +20,7 @@ from contracts.specs import RankInputs
 from contracts.surfaces import HALF_LIVES, Surface
 from models.data.label_layout import as_numpy
 from models.ranking.block import Items
-from models.ranking.histories import read_items
+from models.retrieval.histories import read_items
 
 Floats = npt.NDArray[np.float32]
 

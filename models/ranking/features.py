@@ -16,7 +16,7 @@ from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
 from contracts.surfaces import Surface
 from models.ranking.candidates import ACTIVITY, OWN, Candidates, list_kinds
 from models.ranking.catalogue import ITEM_FEATURES, Catalogue
-from models.ranking.histories import Histories
+from models.retrieval.histories import Histories
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -14,9 +14,9 @@ from contracts.recommendation_tables import REC_HISTORIES
 from contracts.specs import RankInputs
 from contracts.surfaces import Surface
 from models.ranking.happened import HappenedToAll
-from models.ranking.histories import Histories, to_histories
 from models.ranking.metrics import is_pair
-from models.ranking.user_rows import UserRows
+from models.retrieval.histories import Histories, to_histories
+from models.retrieval.user_rows import UserRows
 
 _ROWS = 16_384
 _COLUMNS = ("user_key", "fold", "item_ids", "owned")

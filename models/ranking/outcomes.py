@@ -27,7 +27,6 @@ from models.data.label_layout import as_numpy
 from models.evaluation.segments import SEEN, SEGMENT_ROWS, segments_of
 from models.ranking.baselines import hidden, own_lists, popular_lists, popularity_order
 from models.ranking.happened import Happened, happened_since
-from models.ranking.histories import Histories, read_histories, read_items
 from models.ranking.metrics import (
     NO_ITEM,
     Array,
@@ -44,7 +43,8 @@ from models.ranking.metrics import (
     recall,
     share_new,
 )
-from models.ranking.user_rows import UserRows, places_in
+from models.retrieval.histories import Histories, read_histories, read_items
+from models.retrieval.user_rows import UserRows, places_in
 
 PUBLISHED, POPULAR, OWN = METHODS = OUTCOME_METHODS
 K, FIRST = 20, 10

@@ -25,9 +25,9 @@ from models.ranking.candidates import Candidates, read_candidates
 from models.ranking.catalogue import Catalogue
 from models.ranking.features import feature_names, features, own_entries
 from models.ranking.happened import Happened, HappenedToAll
-from models.ranking.histories import Histories
 from models.ranking.metrics import is_pair, ndcg
 from models.ranking.policy import filtered
+from models.retrieval.histories import Histories
 
 HELD_OUT_TENTHS = 1
 """Tenths of users that no ranker ever learns from, so that one of tonight and one of an earlier

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from models.ranking.exact_search import BLOCK, InnerProducts
+from models.retrieval.exact_search import BLOCK, InnerProducts
 from tests.bench.lines import print_line
 
 FACTORS, K, OWN = 64, 100, 50

@@ -13,11 +13,11 @@ from contracts.ranking_config import RankingConfig
 from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS
 from contracts.surfaces import SURFACES
 from models.data.arrow_schema import arrow_schema
-from models.ranking.histories import Histories, to_histories
-from models.ranking.item_inputs import ItemInputs
-from models.ranking.own_items import OwnItems
-from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay
-from models.ranking.two_tower import TwoTower, fit_two_tower
+from models.retrieval.histories import Histories, to_histories
+from models.retrieval.item_inputs import ItemInputs
+from models.retrieval.own_items import OwnItems
+from models.retrieval.retrieval_model import Candidates, LeftOut, SurfaceDay
+from models.retrieval.two_tower import TwoTower, fit_two_tower
 from tests.models.ranking.hand_made_tables import DAY, EPOCH_DAY, history, item
 
 PRODUCTS = SURFACES[0]

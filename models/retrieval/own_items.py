@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.ranking.histories import Histories
-from models.ranking.retrieval import entry_weights
+from models.retrieval.histories import Histories
+from models.retrieval.retrieval_model import entry_weights
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

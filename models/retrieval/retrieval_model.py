@@ -19,8 +19,8 @@ from contracts.days import EPOCH
 from contracts.ranking_config import RankingConfig
 from contracts.surfaces import Surface
 from models.data.label_layout import as_numpy
-from models.ranking.exact_search import Best
-from models.ranking.histories import Histories
+from models.retrieval.exact_search import Best
+from models.retrieval.histories import Histories
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -13,9 +13,9 @@ import pytest
 from contracts.errors import ContractError
 from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS
 from models.data.arrow_schema import arrow_schema
-from models.ranking import user_rows
-from models.ranking.histories import Histories, read_histories, read_items, to_histories
-from models.ranking.user_rows import UserRows
+from models.retrieval import user_rows
+from models.retrieval.histories import Histories, read_histories, read_items, to_histories
+from models.retrieval.user_rows import UserRows
 from tests.models.ranking.hand_made_tables import (
     DAY,
     history,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS
 from models.data.arrow_schema import arrow_schema
 from models.data.label_layout import as_numpy
-from models.ranking.user_rows import UserRows, places_in
+from models.retrieval.user_rows import UserRows, places_in
 
 USER_COLUMNS = ("country", "birth_year", "favourite_category")
 """Columns of `rec_histories` that say something of the user."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.data.label_layout import as_numpy
-from models.ranking.own_items import OwnItems
+from models.retrieval.own_items import OwnItems
 
 MIN_ENTRIES = 3
 """Entries of histories that an item or an author must have for a vector of its own."""

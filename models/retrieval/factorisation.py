@@ -26,9 +26,9 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from models.ranking.exact_search import InnerProducts
-from models.ranking.histories import Histories
-from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay, weights
+from models.retrieval.exact_search import InnerProducts
+from models.retrieval.histories import Histories
+from models.retrieval.retrieval_model import Candidates, LeftOut, SurfaceDay, weights
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -20,9 +20,9 @@ from scipy import sparse
 from contracts.days import EPOCH
 from models.data.label_layout import as_numpy
 from models.data.row_hashes import user_hashes
-from models.ranking.exact_search import best_by_scores, joined
-from models.ranking.histories import Histories
-from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay, weights
+from models.retrieval.exact_search import best_by_scores, joined
+from models.retrieval.histories import Histories
+from models.retrieval.retrieval_model import Candidates, LeftOut, SurfaceDay, weights
 
 Ints = npt.NDArray[np.int64]
 

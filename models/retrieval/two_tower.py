@@ -30,11 +30,11 @@ from torch.nn import functional as nnf
 from torch.optim.lr_scheduler import LinearLR
 
 from contracts.days import EPOCH
-from models.ranking.exact_search import InnerProducts
-from models.ranking.histories import Histories
-from models.ranking.item_inputs import ItemInputs, liking, of_ages
-from models.ranking.own_items import OwnItems, Ranges
-from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay
+from models.retrieval.exact_search import InnerProducts
+from models.retrieval.histories import Histories
+from models.retrieval.item_inputs import ItemInputs, liking, of_ages
+from models.retrieval.own_items import OwnItems, Ranges
+from models.retrieval.retrieval_model import Candidates, LeftOut, SurfaceDay
 
 FACTORS = 32
 EXAMPLES = 128

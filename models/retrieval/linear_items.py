@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from scipy import sparse
 
-from models.ranking.exact_search import best_by_scores, joined
-from models.ranking.histories import Histories
-from models.ranking.retrieval import Candidates, LeftOut, SurfaceDay, weights
+from models.retrieval.exact_search import best_by_scores, joined
+from models.retrieval.histories import Histories
+from models.retrieval.retrieval_model import Candidates, LeftOut, SurfaceDay, weights
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

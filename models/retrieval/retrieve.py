@@ -26,13 +26,19 @@ from contracts.specs import RetrieveDay, RetrieveSpec
 from contracts.surfaces import Surface
 from models.data.arrow_schema import arrow_schema
 from models.data.label_layout import as_numpy
-from models.ranking.factorisation import fit_factors
-from models.ranking.histories import USER_COLUMNS, Histories, joined, read_items, to_histories
-from models.ranking.linear_items import fit_ease
-from models.ranking.retrieval import ENTRIES, Candidates, LeftOut, RetrievalModel, SurfaceDay
-from models.ranking.similar_users import fit_similar_users
-from models.ranking.two_tower import fit_two_tower
-from models.ranking.user_rows import UserRows
+from models.retrieval.factorisation import fit_factors
+from models.retrieval.histories import USER_COLUMNS, Histories, joined, read_items, to_histories
+from models.retrieval.linear_items import fit_ease
+from models.retrieval.retrieval_model import (
+    ENTRIES,
+    Candidates,
+    LeftOut,
+    RetrievalModel,
+    SurfaceDay,
+)
+from models.retrieval.similar_users import fit_similar_users
+from models.retrieval.two_tower import fit_two_tower
+from models.retrieval.user_rows import UserRows
 
 _LOG = logging.getLogger(__name__)
 

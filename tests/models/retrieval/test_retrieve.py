@@ -15,8 +15,8 @@ from contracts.ranking_config import RankingConfig
 from contracts.specs import RetrieveDay, RetrieveSpec
 from contracts.surfaces import POPULARITY, SOURCES, SURFACES, Surface
 from jobs.candidates.rec_candidates import COUNTED
-from models.ranking import retrieve, user_rows
-from models.ranking.retrieve import FITS, retrieve_days
+from models.retrieval import retrieve, user_rows
+from models.retrieval.retrieve import FITS, retrieve_days
 from tests.models.ranking.hand_made_tables import (
     DAY,
     EPOCH_DAY,

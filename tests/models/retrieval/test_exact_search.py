@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from models.ranking.exact_search import Best, InnerProducts, best_by_scores
+from models.retrieval.exact_search import Best, InnerProducts, best_by_scores
 
 
 def drawn(n_users: int, n_items: int, n_own: int, seed: int = 0) -> tuple:

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import sparse
 
-from models.ranking import factorisation
-from models.ranking.factorisation import Penalty, fit_items, padded_lengths, solve, solved_parts
+from models.retrieval import factorisation
+from models.retrieval.factorisation import Penalty, fit_items, padded_lengths, solve, solved_parts
 
 PENALTY = Penalty(regularisation=0.05, unobserved=0.2)
 

@@ -13,10 +13,10 @@ from scipy import sparse
 from contracts.ranking_config import RankingConfig
 from contracts.surfaces import SURFACES
 from models.data.row_hashes import user_hashes
-from models.ranking import similar_users
-from models.ranking.histories import read_histories, read_items
-from models.ranking.retrieval import LeftOut, SurfaceDay
-from models.ranking.similar_users import fit_similar_users
+from models.retrieval import similar_users
+from models.retrieval.histories import read_histories, read_items
+from models.retrieval.retrieval_model import LeftOut, SurfaceDay
+from models.retrieval.similar_users import fit_similar_users
 from tests.models.ranking.hand_made_tables import (
     DAY,
     EPOCH_DAY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from models.ranking.linear_items import item_weights
+from models.retrieval.linear_items import item_weights
 
 
 def test_weights_are_those_of_a_ridge_regression_of_each_item_on_the_others() -> None:
