@@ -153,7 +153,9 @@ def _keep_runs_on_server() -> None:
     before Prefect is imported."""
     settings = read_settings()
     if settings.postgres_url is not None and PREFECT_VARIABLE not in os.environ:
-        os.environ[PREFECT_VARIABLE] = prefect_database(settings)
+        os.environ[PREFECT_VARIABLE] = prefect_database(
+            settings, os.environ, lambda line: print(line, file=sys.stderr)
+        )
 
 
 PREFECT_RETRIES = 3

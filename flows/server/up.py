@@ -25,7 +25,7 @@ from flows.settings import (
     configure_libraries,
     shipped,
 )
-from flows.state.postgres import PREFECT_VARIABLE, make_databases
+from flows.state.postgres import PREFECT_VARIABLE, make_databases, prefect_database
 from flows.storage.permissions import close_home, open_log, write_private
 
 POOLS = ("control", "spark", "gpu")
@@ -55,6 +55,7 @@ def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
     if settings.postgres_url is not None:
         for name in make_databases(settings):
             say(f"PostgreSQL: created database {name}")
+        prefect_database(settings, os.environ, say)
     environment, logs = service_environment(settings), settings.home_folder.logs
     os.environ.update(environment)
     started: dict[str, subprocess.Popen[bytes]] = {}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.metadata
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
@@ -16,6 +21,10 @@ DATABASES = ("nightjar", "nightjar_prefect", "nightjar_mlflow")
 PREFECT_VARIABLE = "PREFECT_API_DATABASE_CONNECTION_URL"
 MAINTENANCE = "postgres"
 """The database that every server has, to ask for others from."""
+_UPGRADED = "nightjar_upgraded"
+"""A table in Prefect's database: the version of Prefect that has brought it up to date."""
+_UPGRADE_LOCK = 7_146_310_255
+_SECONDS_BETWEEN_TRIES = 0.5
 
 
 def make_databases(settings: NightjarSettings) -> Sequence[str]:
@@ -30,10 +39,77 @@ def make_databases(settings: NightjarSettings) -> Sequence[str]:
     return [name for name in DATABASES if make_database(settings.postgres(name))]
 
 
-def prefect_database(settings: NightjarSettings) -> str:
-    """The address of Prefect's database, which is made where it is missing."""
-    make_database(settings.postgres("nightjar_prefect"))
+def prefect_database(
+    settings: NightjarSettings, environment: Mapping[str, str], say: Callable[[str], None]
+) -> str:
+    """The address of Prefect's database, made where it is missing, with the tables of this Prefect.
+
+    Prefect's servers bring their database up to date as they start, and fail where two do so at
+    once; so one command does it for all, before it starts a server.
+
+    Args:
+        environment: what Prefect is to find in its environment besides.
+        say: prints a line of progress, where there is something to wait for.
+
+    Raises:
+        ContractError: the server cannot be reached, or Prefect cannot make its tables.
+    """
+    url = settings.postgres("nightjar_prefect")
+    make_database(url)
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    version = importlib.metadata.version("prefect")
+    try:
+        with engine.connect() as connection:
+            while _upgraded_by(connection) != version:
+                with _only_one(connection) as alone:
+                    if alone and _upgraded_by(connection) != version:
+                        say("Prefect's database is brought up to date, once")
+                        _upgrade(settings, environment)
+                        _keep_upgraded(connection, version)
+    finally:
+        engine.dispose()
     return settings.postgres("nightjar_prefect", "asyncpg")
+
+
+@contextmanager
+def _only_one(connection: Connection) -> Iterator[bool]:
+    """Whether nobody else upgrades meanwhile; otherwise some time has passed."""
+    # Asked for, not waited for: some upgrades wait for the end of every statement under way.
+    number = {"number": _UPGRADE_LOCK}
+    alone = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), number))
+    try:
+        if not alone:
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        yield alone
+    finally:
+        if alone:
+            connection.execute(text("SELECT pg_advisory_unlock(:number)"), number)
+
+
+def _upgrade(settings: NightjarSettings, environment: Mapping[str, str]) -> None:
+    address = settings.postgres("nightjar_prefect", "asyncpg")
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
+        env={**environment, PREFECT_VARIABLE: address},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        *_, why = ["no reason said", *filter(None, map(str.strip, done.stderr.splitlines()))]
+        raise ContractError(f"Prefect could not bring its database up to date: {why}")
+
+
+def _upgraded_by(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(_UPGRADED):
+        return None
+    found: str | None = connection.execute(text(f"SELECT max(version) FROM {_UPGRADED}")).scalar()
+    return found
+
+
+def _keep_upgraded(connection: Connection, version: str) -> None:
+    connection.execute(text(f"CREATE TABLE IF NOT EXISTS {_UPGRADED} (version text)"))
+    connection.execute(text(f"DELETE FROM {_UPGRADED}"))
+    connection.execute(text(f"INSERT INTO {_UPGRADED} VALUES (:version)"), {"version": version})
 
 
 def make_database(url: str) -> bool:

@@ -24,7 +24,7 @@ from flows.lake.home_binding import open_home
 from flows.lake.lake import Lake
 from flows.release.releases import Releases
 from flows.settings import NightjarSettings, read_settings
-from flows.state.postgres import DATABASES, make_databases
+from flows.state.postgres import DATABASES, make_databases, prefect_database
 from flows.state.raw_file_hashes import RawFileHashes
 from flows.state.receipts import Fingerprint, Receipt, Receipts
 from flows.state.schema import RAW_FILES, open_database
@@ -232,6 +232,27 @@ def test_two_commands_that_come_first_at_once_make_all_databases_and_write_no_pa
     assert files
     for path in files:
         assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_one_of_several_commands_brings_prefects_database_up_to_date_for_all(
+    on_server: NightjarSettings,
+) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor(3) as pool:
+        upgrades = [
+            pool.submit(prefect_database, on_server, os.environ, said.append) for _ in range(3)
+        ]
+        addresses = {upgrade.result() for upgrade in upgrades}
+    assert addresses == {on_server.postgres("nightjar_prefect", "asyncpg")}
+    assert said == ["Prefect's database is brought up to date, once"]
+    engine = create_engine(on_server.postgres("nightjar_prefect"))
+    assert {"alembic_version", "flow_run"} <= set(inspect(engine).get_table_names())
+    with engine.begin() as connection:  # of a Prefect that this one does not know
+        connection.execute(text("UPDATE alembic_version SET version_num = 'of-tomorrow'"))
+        connection.execute(text("UPDATE nightjar_upgraded SET version = '99'"))
+    engine.dispose()
+    with pytest.raises(ContractError, match=r"bring its database up to date: .*of-tomorrow"):
+        prefect_database(on_server, os.environ, said.append)
 
 
 def test_figures_that_are_no_numbers_come_back_as_they_were(on_server: NightjarSettings) -> None:
