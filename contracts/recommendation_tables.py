@@ -95,7 +95,7 @@ REC_ITEMS = Table(
             nullable=True,
             minimum=0,
         ),
-        Column("available", "boolean", "Whether it may be shown: in stock, not withdrawn."),
+        Column("available", "boolean", "Whether it may be shown: not sold out, withdrawn or old."),
         Column("min_age", "int", "Years that a user must have.", nullable=True, minimum=0),
         Column(
             "first_day",

@@ -68,8 +68,8 @@ FILTERS = (
 )
 """Reasons for which an item is not shown to a user, in the order in which they are looked for: the
 user has it already (follows them already) and repeats are not allowed; it is the user, or by the
-user; it is out of stock or withdrawn; the user blocked it, its author, or is blocked by them; the
-user is too young for it; it was shown to the user often and never clicked."""
+user; it is out of stock, withdrawn or too old; the user blocked it, its author, or is blocked by
+them; the user is too young for it; it was shown to the user often and never clicked."""
 
 
 NO_CANDIDATES = "no candidates"
@@ -179,7 +179,7 @@ class Surface:
     """Days between the past as-of days that the ranker learns from; half as many days back is
     one more."""
     max_age_days: int | None = None
-    """Days after which a target without any interaction is no longer a candidate; None: never."""
+    """Days since it was first known after which a target is no longer shown; None: any number."""
     n_items: int = 100
     """Items of a list."""
     policy: Policy = Policy()

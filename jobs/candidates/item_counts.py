@@ -95,8 +95,12 @@ def items_of(
     of_versions = np.where(versions.day > 0, versions.day, _NEVER)
     np.minimum.at(first, np.searchsorted(items, versions.target), of_versions)
     counts["first_day"] = np.where(first == _NEVER, 0, first)
-    some = _candidates(surface, today, version >= 0, counts)
-    return _table(surface, as_of, items[some], version[some], counts, some, versions, pairs)
+    is_young = _is_young(surface, today, counts["first_day"])
+    some = _known(surface, version >= 0, is_young, counts["n_met"])
+    rows = _table(surface, as_of, items[some], version[some], counts, some, versions, pairs)
+    available = pc.and_(rows["available"], pa.array(is_young[some]))
+    at = ITEMS.get_field_index("available")
+    return rows.set_column(at, ITEMS.field(at), available)
 
 
 def _counts(
@@ -157,15 +161,25 @@ def _users(
     }
 
 
-def _candidates(
-    surface: Surface, today: int, has_version: NDArray[np.bool_], counts: dict[str, Integers]
+def _is_young(surface: Surface, today: int, first_day: Integers) -> NDArray[np.bool_]:
+    """Whether each item is no older than the surface shows."""
+    if surface.max_age_days is None:
+        return np.ones(len(first_day), bool)
+    return first_day >= today - surface.max_age_days
+
+
+def _known(
+    surface: Surface,
+    has_version: NDArray[np.bool_],
+    is_young: NDArray[np.bool_],
+    n_met: Integers,
 ) -> Integers:
-    """Which of the items a surface may show at all."""
-    shown = has_version if surface.target in _NEEDS_VERSION else np.ones(len(has_version), bool)
-    if surface.max_age_days is not None:
-        is_young = counts["first_day"] >= today - surface.max_age_days
-        shown = shown & ((counts["n_met"] > 0) | is_young)
-    return np.flatnonzero(shown)
+    """Which of the items have a row: of those that are too old to be shown only what somebody did
+    something with, for it says what its users like."""
+    known = is_young | (n_met > 0)
+    if surface.target in _NEEDS_VERSION:
+        known &= has_version
+    return np.flatnonzero(known)
 
 
 def _table(

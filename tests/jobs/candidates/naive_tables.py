@@ -181,8 +181,8 @@ def items(
             days.append(today - users[target])
         first_day = min(days)
         is_met = any(act.event != "impression" for act in done)
-        oldest = today - (surface.max_age_days or today)
-        if not is_met and first_day < oldest:
+        is_young = first_day >= today - (surface.max_age_days or today)
+        if not is_met and not is_young:
             continue
         edges_to = {a for a, b in timeless if b == target and kind == "user"}
         rows[target] = statistics_of(surface, done, edges_to, as_of) | {
@@ -190,7 +190,7 @@ def items(
             "category_id": version.get("category_id"),
             "author_key": version.get("author_key"),
             "title": None,
-            "available": version.get("available") is not False,
+            "available": version.get("available") is not False and is_young,
             "min_age": version.get("min_age"),
         }
         if version.get("price_minor") is not None:

@@ -67,15 +67,19 @@ def test_an_item_is_known_from_its_version_or_by_what_was_done_with_it(table: Ma
     assert rows_of(rows, "item_id", "first_day", "last_day") == days
 
 
-def test_old_posts_that_nobody_touched_and_posts_without_an_author_are_left_out(
+def test_a_post_is_shown_up_to_its_age_and_an_old_one_only_says_what_its_users_like(
     table: MakeTable,
 ) -> None:
+    """Posts older than 14 days that nobody touched have no row, nor have posts without an author.
+    Who met a post before its own day met it all the same: it is as old as that."""
     interactions = tiles(
         table,
         """
         user_key | target_kind | target_id | event      | day
-        ann      | post        | liked     | like       | 2025-01-05
+        ann      | post        | liked     | like       | 2025-01-31
         ann      | post        | shown     | impression | 2025-01-30
+        ann      | post        | early     | like       | 2025-01-16
+        ann      | post        | timeless  | like       | 2025-01-20
         ann      | post        | unknown   | like       | 2025-01-30
         """,
     )
@@ -86,13 +90,18 @@ def test_old_posts_that_nobody_touched_and_posts_without_an_author_are_left_out(
         shown   | bob      | -           | 2025-01-01T10:00:00 | 2025-01-01
         fresh   | cid      | -           | 2025-01-18T00:00:00 | 2025-01-18
         stale   | cid      | -           | 2025-01-17T23:59:59 | 2025-01-17
+        early   | cid      | -           | 2025-01-18T00:00:00 | 2025-01-18
+        timeless | cid     | -           | 1970-01-01T00:00:00 | 2025-01-18
         """,
         POSTS,
     )
     rows = rec_items(Known(interactions, posts=posts), [SURFACE["posts"]], [AS_OF])
-    assert rows_of(rows, "item_id", "author_key", "category_id", "n_users") == [
-        ("fresh", "cid", None, 0),
-        ("liked", "bob", "news", 1),
+    said = ("item_id", "author_key", "category_id", "n_users", "available")
+    assert rows_of(rows, *said) == [
+        ("early", "cid", None, 1, False),
+        ("fresh", "cid", None, 0, True),
+        ("liked", "bob", "news", 1, False),
+        ("timeless", "cid", None, 1, True),
     ]
 
 
