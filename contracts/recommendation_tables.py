@@ -60,8 +60,8 @@ INTERACTIONS = Table(
         Column("event", "string", "What was done.", values=INTERACTION_EVENTS),
         Column("day", "date", "UTC day on which it happened."),
         LANDED_ON,
-        Column("n", "bigint", "How often; what two logs may say, as often as either.", minimum=1),
-        Column("units", "bigint", "Units ordered; 0 of other events.", minimum=0),
+        Column("n", "bigint", "How often.", minimum=1),
+        Column("units", "bigint", "Units ordered, or undone; 0 of other events.", minimum=0),
         Column("amount_minor", "bigint", "Value of orders, in minor units; 0 else.", minimum=0),
         Column("sum_stars", "bigint", "Sum of the stars of reviews; 0 of others.", minimum=0),
         Column(

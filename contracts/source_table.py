@@ -114,9 +114,6 @@ class Interaction:
     stars: str = "0"
     position: str = "0"
     """The place at which it was shown, from 1; 0 where it is not known."""
-    may_repeat: bool = False
-    """Whether rows of another table may say the same once more: of a user, target, event, day and
-    landing day the greater of both sums counts."""
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,22 @@ from difflib import get_close_matches
 from math import inf
 
 from contracts.errors import ContractError, UsageError
+from contracts.source_table import AD_VIEW
 from contracts.table import require_identifier
 
 TARGETS = ("item", "ad", "post", "user")
 """What can be recommended: the kinds of targets of interactions."""
 
-INTERACTION_EVENTS = (
-    "order", "review", "view", "like", "comment", "share", "click", "impression", "follow",
-    "unfollow",
+UNDO = "undo"
+USER_EVENTS = (
+    "order", "review", "view", "like", "comment", "share", "click", "follow", "unfollow",
 )  # fmt: skip
-"""What a user can do with a target, or have done with it: an impression was shown to the user."""
+"""What users do with a target that a surface may ask for."""
 
-USER_EVENTS = tuple(event for event in INTERACTION_EVENTS if event != "impression")
-"""What users do themselves."""
+INTERACTION_EVENTS = (*USER_EVENTS, "impression", AD_VIEW, UNDO)
+"""What a user can do with a target, or have done with it: an impression was shown to the user; so
+was an ad that the user saw, which the log of impressions may say once more; an undo cancels or
+returns units of what the user ordered."""
 
 HALF_LIVES = (1, 3, 10, 30)
 """Days after which an interaction counts half as much, of each measure of popularity."""

@@ -170,13 +170,7 @@ ENGAGEMENTS = SourceTable(
             f"verb <> 'search' and target_kind is not null and not (verb = 'view' and {_AD})",
         ),
         # Who logs what is shown may log ads there, too.
-        Interaction(
-            "'impression'",
-            "target_kind",
-            "target_id",
-            f"verb = 'view' and {_AD}",
-            may_repeat=True,
-        ),
+        Interaction(f"'{AD_VIEW}'", "target_kind", "target_id", f"verb = 'view' and {_AD}"),
     ),
     item_measures=(ItemMeasure("n_engagements", "Engagements with it", "1"),),
 )

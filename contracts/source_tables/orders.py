@@ -150,6 +150,7 @@ ORDERS = SourceTable(
         Interaction(
             "'order'", "'item'", "item_id", _BOUGHT, units="quantity", amount_minor="amount_minor"
         ),
+        Interaction("'undo'", "'item'", "item_id", _UNDONE, units="quantity"),
     ),
     item_measures=(ItemMeasure("n_order_lines", "Lines that ordered it", "1"),),
 )

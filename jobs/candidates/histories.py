@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from contracts.recommendation_tables import REC_HISTORIES
 from contracts.surfaces import Surface
 from jobs.candidates.arrow_lists import one_array
+from jobs.candidates.done_as_of import done_as_of
 from jobs.candidates.grouped_steps import Key, cogrouped, part_of
 from jobs.candidates.pair_entries import (
     ENTRIES,
@@ -167,7 +168,7 @@ class Histories:
             for as_of in self.as_ofs:
                 today = day_number(as_of)
                 shown = catalogue.filter(pc.equal(catalogue["as_of"], pa.scalar(as_of)))
-                met = met_of(of_kind.take(np.flatnonzero(of_kind.known < today)), rules, today)
+                met = met_of(done_as_of(of_kind, today), rules, today)
                 followed = standing(edges, rules, today)
                 blocked = np.unique(
                     np.concatenate([b.pair[standing(b, rules, today)] for b in blocks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES
@@ -19,8 +19,7 @@ _SUMMED = ("n", "units", "amount_minor", "sum_stars", "sum_positions")
 def interactions(facts: Mapping[str, DataFrame]) -> DataFrame:
     """One row per user, target, event, UTC day on which it happened, and day on which it landed.
 
-    Nobody interacts with themselves. What two tables may both say counts once: the greater of both
-    sums. `facts` are rows of the clean tables that declare some.
+    Nobody interacts with themselves. `facts` are rows of the clean tables that declare some.
     """
     rows = reduce(
         DataFrame.unionByName,
@@ -32,15 +31,9 @@ def interactions(facts: Mapping[str, DataFrame]) -> DataFrame:
     )
     return (
         rows.groupBy(*INTERACTIONS.grain)
-        .agg(*(_total(name).alias(name) for name in _SUMMED))
+        .agg(*(F.sum(name).alias(name) for name in _SUMMED))
         .select(*INTERACTIONS.names)
     )
-
-
-def _total(name: str) -> Column:
-    """Of a tile; `greatest` leaves out the sum of nothing."""
-    may_repeat = F.col("may_repeat")
-    return F.greatest(*(F.sum(F.when(rows, F.col(name))) for rows in (may_repeat, ~may_repeat)))
 
 
 def _rows_of(rows: DataFrame, interaction: Interaction) -> DataFrame:
@@ -55,7 +48,6 @@ def _rows_of(rows: DataFrame, interaction: Interaction) -> DataFrame:
     )
     target = interaction.target
     return some.where(f"{target} is not null and {target} <> user_key").select(
-        F.lit(interaction.may_repeat).alias("may_repeat"),
         "user_key",
         F.expr(interaction.kind).alias("target_kind"),
         F.col(target).alias("target_id"),

@@ -12,10 +12,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from contracts.surfaces import Surface
+from jobs.candidates.done_as_of import done_as_of
 from jobs.candidates.grouped_steps import Key, cogrouped, part_of
 from jobs.candidates.item_counts import ITEMS, Versions, items_of
 from jobs.candidates.pair_facts import (
-    AMOUNTS,
     EDGE,
     USER,
     Rules,
@@ -46,7 +46,7 @@ class Known:
 
 def rec_items(known: Known, surfaces: Sequence[Surface], as_ofs: Sequence[date]) -> DataFrame:
     """One row per surface, item and `as_of`."""
-    facts = [done_facts(known.interactions, *AMOUNTS)]
+    facts = [done_facts(known.interactions, "amount_minor", "sum_stars")]
     if known.timeless is not None:
         facts.append(edge_facts(known.timeless))
     n_parts = parts_of(known.interactions, as_ofs)
@@ -79,10 +79,9 @@ def _items(
             today = day_number(as_of)
             newest = edges.newest(rules.kind, today)
             timeless = newest[(edges.stands & edges.is_timeless)[newest]]
-            seen = of_kind.take(np.flatnonzero(of_kind.known < today))
             tables.append(
                 items_of(
-                    surface, as_of, seen, np.sort(edges.pair[timeless]),
+                    surface, as_of, done_as_of(of_kind, today), np.sort(edges.pair[timeless]),
                     known_of.as_of(rules.kind, as_of), pairs,
                 )
             )  # fmt: skip

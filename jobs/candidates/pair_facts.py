@@ -42,15 +42,15 @@ _STATE = {
 
 
 AMOUNTS = ("units", "amount_minor", "sum_stars")
-"""What `interactions` may say besides."""
+"""What `interactions` say besides."""
 
 
 def done_facts(interactions: DataFrame, *more: str) -> DataFrame:
-    """What users did, and were shown; with some of `AMOUNTS`."""
+    """What users did, and were shown; with the units of orders, and others of `AMOUNTS`."""
     return interactions.select(
         F.lit(DID).alias("what"), "user_key", "target_kind", "target_id", "event",
         F.unix_date("day").alias("day"), F.unix_date(known_on(F.col("day"))).alias("known"), "n",
-        *more,
+        "units", *more,
     )  # fmt: skip
 
 

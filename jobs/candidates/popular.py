@@ -16,9 +16,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from contracts.recommendation_tables import FIXED_POINT, REC_POPULAR
-from contracts.surfaces import HALF_LIVES, POPULARITY, Surface
+from contracts.surfaces import HALF_LIVES, POPULARITY, UNDO, Surface
 from jobs.candidates.arrow_lists import numbers, one_array
 from jobs.candidates.decay import decay, last_age
+from jobs.candidates.done_as_of import done_as_of
 from jobs.candidates.fixed_point import Integers, firsts, reduced, starts_of
 from jobs.candidates.grouped_steps import Key, cogrouped, part_of
 from jobs.candidates.pair_facts import (
@@ -195,7 +196,7 @@ def _of_countries(
 ) -> DataFrame:
     """How popular items are with the users of each country, as far as some of them say: there are
     several rows of an item."""
-    goals = sorted({event for surface in surfaces for event in surface.goals})
+    asked = [UNDO, *sorted({event for surface in surfaces for event in surface.goals})]
     n_parts = parts_of(interactions, as_ofs)
     part = part_of("user_key", n_parts).alias("part")
 
@@ -205,16 +206,17 @@ def _of_countries(
         tables = [_SUMS.empty_table()]
         for surface in surfaces:
             rules = Rules.of(surface)
-            goals = did.take(np.flatnonzero((did.kind == rules.kind) & rules.is_goal[did.event]))
+            of_kind = did.take(np.flatnonzero(did.kind == rules.kind))
             for as_of in as_ofs:
                 today = day_number(as_of)
                 country, _ = people.as_of(pairs.users, today)
-                seen = goals.take(np.flatnonzero(goals.known < today))
-                tables.append(_sums(surface.name, as_of, seen, country, pairs))
+                seen = done_as_of(of_kind, today)
+                reached = seen.take(np.flatnonzero(rules.is_goal[seen.event]))
+                tables.append(_sums(surface.name, as_of, reached, country, pairs))
         return pa.concat_tables(tables)
 
     return cogrouped(
-        done_facts(interactions.where(F.col("event").isin(goals))).select("*", part),
+        done_facts(interactions.where(F.col("event").isin(asked))).select("*", part),
         user_versions(users).select("*", part),
         ("part",),
         counted,

@@ -119,7 +119,9 @@ def _sample_of(
     """What happened, as far as it is known, as of a past day; where nothing else is wanted, as much
     of it as is learned from."""
     catalogue = read_catalogue(inputs, surface)
-    happened = happened_since(day.interactions, surface, inputs.as_of, catalogue.ids)
+    happened = happened_since(
+        day.interactions, surface, inputs.as_of, catalogue.ids, before=day.inputs.as_of
+    )
     if wanted is None:
         n = min(len(pc.unique(happened.users)), config.max_learn_users)
         wanted = Wanted(config.max_learn_users, n=_candidates_of_each(n))

@@ -84,9 +84,8 @@ def world_with_recommendations(seed: int) -> World:
 def acts(world: World, kind: str, as_of: date) -> Iterator[Act]:
     """What had both happened and landed before midnight."""
     if kind == "item":
-        for r in world.known("orders", as_of):
-            if r["kind"] == "purchase":
-                yield Act(r["user_key"], r["item_id"], "order", r["occurred_at"].date(), r)
+        for r in standing_orders(world, as_of):
+            yield Act(r["user_key"], r["item_id"], "order", r["occurred_at"].date(), r)
         for r in world.known("reviews", as_of):
             yield Act(r["user_key"], r["item_id"], "review", r["occurred_at"].date(), r)
     if kind == "user":
@@ -102,15 +101,39 @@ def acts(world: World, kind: str, as_of: date) -> Iterator[Act]:
         yield Act(r["user_key"], r["target_id"], "impression", day, r)
 
 
+def standing_orders(world: World, as_of: date) -> Iterator[dict[str, Any]]:
+    """Lines of orders, but those of a user, item, day and landing day of which nothing is left:
+    what is undone takes units of the newest before it, those of a day that landed last first."""
+    by_tile: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    for r in world.known("orders", as_of):
+        undoes = r["kind"] != "purchase"
+        day = r["occurred_at"].date()
+        tile = (r["user_key"], r["item_id"], day, undoes, max(day, r["landed_on"]), r["landed_on"])
+        by_tile[tile].append(r)
+    left: dict[Key, int] = {}
+    for tile in sorted(by_tile):
+        units = sum(r["quantity"] for r in by_tile[tile])
+        if not tile[3]:
+            left[tile] = units
+            continue
+        for earlier in reversed([t for t in left if t[:2] == tile[:2]]):
+            taken = min(units, left[earlier])
+            left[earlier] -= taken
+            units -= taken
+    for tile, units in left.items():
+        if units:
+            yield from by_tile[tile]
+
+
 def impressions(world: World, kind: str, as_of: date) -> Iterator[dict[str, Any]]:
     """Rows of both logs that say what was shown; what both may say, as often as the one does that
     says it more often."""
-    logs: dict[tuple[Any, ...], tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+    logs: dict[Key, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
     for log, name in enumerate(("impressions", "engagements")):
         for r in world.known(name, as_of):
             is_shown = name == "impressions" or (kind == "ad" and r["verb"] == "view")
             if r["target_kind"] == kind and r["user_key"] and is_shown:
-                key = (r["user_key"], r["target_id"], r["occurred_at"].date(), r["landed_on"])
+                key = (r["user_key"], r["target_id"], r["occurred_at"].date())
                 logs.setdefault(key, ([], []))[log].append(r)
     for both in logs.values():
         yield from max(both, key=len)

@@ -103,6 +103,70 @@ def test_every_known_user_has_a_row_with_own_items_in_order(table: MakeTable) ->
     assert (bob.country, bob.favourite_category, bob.item_ids) == (None, None, [])
 
 
+def test_orders_of_which_nothing_is_left_are_neither_owned_nor_goals(table: MakeTable) -> None:
+    """i1 is undone, in two parts; of i2 a unit is left, of i3 the older order; what undoes i4
+    lands tonight; i5 is bought again after it."""
+    interactions = tiles(
+        table,
+        """
+        user_key | target_kind | target_id | event | day        | landed_on  | units
+        ann      | item        | i1        | order | 2025-01-11 | 2025-01-11 | 3
+        ann      | item        | i1        | undo  | 2025-01-11 | 2025-01-11 | 1
+        ann      | item        | i1        | undo  | 2025-01-21 | 2025-01-31 | 2
+        ann      | item        | i2        | order | 2025-01-11 | 2025-01-11 | 3
+        ann      | item        | i2        | undo  | 2025-01-21 | 2025-01-21 | 2
+        ann      | item        | i3        | order | 2025-01-11 | 2025-01-11 | 1
+        ann      | item        | i3        | order | 2025-01-21 | 2025-01-21 | 1
+        ann      | item        | i3        | undo  | 2025-01-31 | 2025-01-31 | 1
+        ann      | item        | i4        | order | 2025-01-11 | 2025-01-11 | 1
+        ann      | item        | i4        | undo  | 2025-01-12 | 2025-02-01 | 1
+        ann      | item        | i5        | order | 2025-01-11 | 2025-01-11 | 1
+        ann      | item        | i5        | undo  | 2025-01-12 | 2025-01-12 | 9
+        ann      | item        | i5        | order | 2025-01-21 | 2025-01-21 | 1
+        """,
+    )
+    items = "\n".join(f"i{n} | - | -" for n in range(1, 6))
+    known = Known(
+        interactions, known_users(table, {"ann": 30}), catalogue(table, "products", items)
+    )
+    ann = histories_of("products", known)["ann", 0]
+
+    def ordered(days: int) -> dict[str, Any]:
+        return entry(
+            signals=8 * weight(days, 30), n_days=1, n_goals=1, owned=1,
+            first_days=TODAY - days, last_days=TODAY - days,
+        )  # fmt: skip
+
+    assert entries_of(ann) == {
+        "i2": ordered(21), "i3": ordered(21), "i4": ordered(21), "i5": ordered(11)
+    }  # fmt: skip
+
+
+def test_an_ad_that_two_logs_say_was_seen_was_shown_once_whenever_either_landed(
+    table: MakeTable,
+) -> None:
+    """Impressions of a1 have both views of it; a2 is in the views only, a3 more often there."""
+    interactions = tiles(
+        table,
+        """
+        user_key | target_kind | target_id | event      | day        | landed_on  | n
+        ann      | ad          | a1        | ad_view    | 2025-01-20 | 2025-01-20 | 2
+        ann      | ad          | a1        | impression | 2025-01-20 | 2025-01-20 | 1
+        ann      | ad          | a1        | impression | 2025-01-20 | 2025-01-21 | 2
+        ann      | ad          | a2        | ad_view    | 2025-01-20 | 2025-01-20 | 1
+        ann      | ad          | a2        | ad_view    | 2025-01-21 | 2025-01-21 | 1
+        ann      | ad          | a3        | ad_view    | 2025-01-20 | 2025-01-22 | 4
+        ann      | ad          | a3        | impression | 2025-01-20 | 2025-01-20 | 1
+        ann      | ad          | a3        | ad_view    | 2025-01-20 | 2025-02-01 | 9
+        """,
+    )
+    items = "a1 | - | -\na2 | - | -\na3 | - | -"
+    known = Known(interactions, known_users(table, {"ann": 30}), catalogue(table, "ads", items))
+    ann = histories_of("ads", known)["ann", 0]
+    shown = {ad: of["n_impressions"] for ad, of in entries_of(ann).items()}
+    assert shown == {"a1": 3, "a2": 2, "a3": 4}
+
+
 def test_impressions_count_for_30_days_and_only_since_the_user_did_something(
     table: MakeTable,
 ) -> None:

@@ -33,7 +33,7 @@ def shown(frame: DataFrame, *columns: str) -> list[str]:
     return [" ".join(map(str, row)) for row in rows_of(frame, *columns)]
 
 
-def test_purchases_add_up_by_day_and_landing_day_and_cancellations_are_none(
+def test_purchases_add_up_by_day_and_landing_day_apart_from_what_undoes_them(
     spark: SparkSession, table: MakeTable
 ) -> None:
     """Midnight starts a day, and a row that lands late makes a tile of its own."""
@@ -54,13 +54,15 @@ def test_purchases_add_up_by_day_and_landing_day_and_cancellations_are_none(
         "ann order 2025-01-31 2025-01-31 2 3 750",
         "ann order 2025-01-31 2025-02-02 1 1 100",
         "ann order 2025-02-01 2025-02-01 1 4 900",
+        "ann undo 2025-01-31 2025-01-31 1 2 0",
+        "bob undo 2025-01-31 2025-01-31 1 1 0",
     ]
 
 
 def test_what_has_no_user_target_or_time_and_searches_are_no_interactions(
     spark: SparkSession, table: MakeTable
 ) -> None:
-    """Nor is what users do with themselves. An ad that was seen is an impression of it."""
+    """Nor is what users do with themselves. An ad that was seen was shown: it is no view."""
     engagements = table(
         """
         engagement_id | user_key | verb   | target_kind | target_id | occurred_at         | landed_on
@@ -87,8 +89,8 @@ def test_what_has_no_user_target_or_time_and_searches_are_no_interactions(
     )
     tiles = interactions(facts_of(spark, engagements=engagements, follows=follows))
     assert shown(tiles, "target_kind", "target_id", "event", "day", "n") == [
+        "ad a1 ad_view 2025-01-01 1",
         "ad a1 click 2025-01-01 1",
-        "ad a1 impression 2025-01-01 1",
         "item i1 view 2025-01-01 1",
         "post p1 like 2025-01-01 1",
         "user bob follow 2025-01-01 1",
@@ -122,54 +124,19 @@ def test_positions_and_stars_add_up(spark: SparkSession, table: MakeTable) -> No
     ]
 
 
-def test_an_ad_that_two_logs_say_was_seen_was_shown_once(
-    spark: SparkSession, table: MakeTable
-) -> None:
-    """Impressions of a1 have both views of it; a2 is in the views only, a3 more often there."""
-    engagements = table(
-        """
-        engagement_id | user_key | verb   | target_kind | target_id | occurred_at         | landed_on
-        e1            | ann      | view   | ad          | a1        | 2025-01-01T08:00:00 | 2025-01-01
-        e2            | ann      | view   | ad          | a1        | 2025-01-01T09:00:00 | 2025-01-01
-        e3            | ann      | view   | ad          | a2        | 2025-01-01T08:00:00 | 2025-01-01
-        e4            | ann      | view   | ad          | a3        | 2025-01-01T08:00:00 | 2025-01-01
-        e5            | ann      | view   | ad          | a3        | 2025-01-01T09:00:00 | 2025-01-01
-        e6            | ann      | click  | ad          | a1        | 2025-01-01T08:00:00 | 2025-01-01
-        """,
-        ENGAGEMENTS,
-    )
-    impressions = table(
-        """
-        impression_id | user_key | target_kind | target_id | position | occurred_at         | landed_on
-        m1            | ann      | ad          | a1        | 3        | 2025-01-01T08:00:00 | 2025-01-01
-        m2            | ann      | ad          | a1        | 1        | 2025-01-01T09:00:00 | 2025-01-01
-        m3            | ann      | ad          | a1        | 1        | 2025-01-01T10:00:00 | 2025-01-01
-        m4            | ann      | ad          | a3        | 2        | 2025-01-01T08:00:00 | 2025-01-01
-        """,
-        IMPRESSIONS,
-    )
-    tiles = interactions(facts_of(spark, engagements=engagements, impressions=impressions))
-    assert shown(tiles, "target_id", "event", "n", "sum_positions") == [
-        "a1 click 1 0",
-        "a1 impression 3 5",
-        "a2 impression 1 0",
-        "a3 impression 2 2",
-    ]
-
-
 def naive_tiles(world: World) -> dict[tuple[Any, ...], list[int]]:
     """The same, plainly."""
     said: list[tuple[str | None, str, str | None, str, dict[str, Any], list[int]]] = []
     for r in world.rows["orders"]:
-        if r["kind"] == "purchase":
-            amounts = [1, r["quantity"], r["amount_minor"], 0, 0]
-            said.append((r["user_key"], "item", r["item_id"], "order", r, amounts))
+        event = "order" if r["kind"] == "purchase" else "undo"
+        amounts = [1, r["quantity"], r["amount_minor"] * (event == "order"), 0, 0]
+        said.append((r["user_key"], "item", r["item_id"], event, r, amounts))
     for r in world.rows["reviews"]:
         said.append((r["user_key"], "item", r["item_id"], "review", r, [1, 0, 0, r["stars"], 0]))
     for r in world.rows["engagements"]:
         if r["verb"] != "search":
             seen = r["target_kind"] == "ad" and r["verb"] == "view"
-            event = "impression" if seen else r["verb"]
+            event = "ad_view" if seen else r["verb"]
             said.append(
                 (r["user_key"], r["target_kind"], r["target_id"], event, r, [1, 0, 0, 0, 0])
             )

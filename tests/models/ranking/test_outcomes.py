@@ -237,6 +237,24 @@ def test_segments_have_rows_where_enough_users_have_something_relevant(tmp_path:
     ]  # fmt: skip
 
 
+def test_an_order_that_was_undone_since_is_nothing_relevant(tmp_path: Path) -> None:
+    """Of ann's two orders of b one is left; bob's is undone after the window, and the order after
+    it is none of the window; cat's return is of an order before the window."""
+    happened = [
+        done("ann", "b"), done("ann", "b", 9), done("ann", "b", 12, "undo"),
+        done("bob", "b", 9), done("bob", "b", 31), done("bob", "b", 40, "undo"),
+        done("bob", "b", 41, "undo"),
+        done("cat", "b", 0, "undo"), done("cat", "b", 1),
+    ]  # fmt: skip
+    lists, histories = (
+        [listed(user, "b") for user in ("ann", "bob", "cat")],
+        [history(user) for user in ("ann", "bob", "cat")],
+    )
+    published, *_ = compared(tmp_path, lists=lists, histories=histories, happened=happened)
+    assert published["n_users"] == 2
+    assert published["ips_value10"] == pytest.approx(2 / 3)
+
+
 def test_without_lists_or_anything_relevant_there_are_no_rows(tmp_path: Path) -> None:
     assert compared(tmp_path, lists=[]) == []
     assert compared(tmp_path, happened=[done("ann", "a")]) == []
