@@ -7,15 +7,23 @@ Adding a surface is a row here; see docs/adding-a-surface.md.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from difflib import get_close_matches
-from math import inf
 
 from contracts.errors import ContractError, UsageError
 from contracts.source_table import AD_VIEW
+from contracts.surface_checks import (
+    MAX_HORIZON_DAYS,
+    MAX_ITEMS,
+    not_a_worth,
+    not_below_one,
+    out_of_bounds,
+    repeated,
+    unknown,
+    worthless,
+)
 from contracts.table import require_identifier
 
 TARGETS = ("item", "ad", "post", "user")
@@ -88,14 +96,6 @@ CAPPED_PLACES = 10
 """Places, from the first, in which caps on categories and authors hold."""
 
 
-def _unknown(field_name: str, names: Sequence[str], known: Sequence[str]) -> list[str]:
-    return [
-        f"{field_name}: expected one of {', '.join(known)}, found {name}"
-        for name in names
-        if name not in known
-    ]
-
-
 @dataclass(frozen=True)
 class Outcome:
     """An event that says that a recommendation worked."""
@@ -108,11 +108,13 @@ class Outcome:
     """Whether it counts as success in figures, and whether an item may be called relevant by it."""
 
     def __post_init__(self) -> None:
-        problems = _unknown("event", (self.event,), USER_EVENTS)
-        if not 0 <= self.worth < inf:
-            problems.append(f"worth: expected 0 or more, found {self.worth}")
+        problems = unknown("event", (self.event,), USER_EVENTS)
+        problems += not_a_worth(self.worth)
         if problems:
             raise ContractError(f"outcome {self.event}: " + "; ".join(problems))
+
+
+_LIMITS = ("max_impressions", "max_per_category", "max_per_author")
 
 
 @dataclass(frozen=True)
@@ -141,18 +143,15 @@ class Policy:
             for name in self.filters
             if name not in FILTERS
         ]
-        problems += [
-            f"{name}: expected 0 to below 1, found {getattr(self, name)}"
-            for name in ("diversity", "exploration")
-            if not 0 <= getattr(self, name) < 1
-        ]
-        problems += [
-            f"{name}: expected 1 or more, or none, found {getattr(self, name)}"
-            for name in ("max_impressions", "max_per_category", "max_per_author")
-            if (limit := getattr(self, name)) is not None and limit < 1
-        ]
+        problems += not_below_one({"diversity": self.diversity, "exploration": self.exploration})
+        problems += out_of_bounds(
+            {name: getattr(self, name) for name in _LIMITS}, or_none=", or none"
+        )
         if problems:
             raise ContractError("policy: " + "; ".join(problems))
+
+
+_COUNTS = ("horizon_days", "learn_every_days", "n_items", "max_age_days")
 
 
 @dataclass(frozen=True)
@@ -192,8 +191,8 @@ class Surface:
 
     def __post_init__(self) -> None:
         require_identifier(self.name, "surface")
-        problems = _unknown("target", (self.target,), TARGETS)
-        problems += _unknown("sources", self.sources, tuple(SOURCES))
+        problems = unknown("target", (self.target,), TARGETS)
+        problems += unknown("sources", self.sources, tuple(SOURCES))
         if self.target in TARGETS:
             problems += [
                 f"sources: {name} gives no candidates of kind {self.target}"
@@ -201,9 +200,10 @@ class Surface:
                 if self.target not in SOURCES.get(name, TARGETS)
             ]
         problems += self._problems_of_names()
-        for name in ("horizon_days", "learn_every_days", "n_items", "max_age_days"):
-            if (days := getattr(self, name)) is not None and days < 1:
-                problems.append(f"{name}: expected 1 or more, found {days}")
+        problems += out_of_bounds(
+            {name: getattr(self, name) for name in _COUNTS},
+            most={"horizon_days": MAX_HORIZON_DAYS, "n_items": MAX_ITEMS},
+        )
         if self.max_list_change is not None and not 0 <= self.max_list_change <= 1:
             problems.append(f"max_list_change: expected 0 to 1, found {self.max_list_change}")
         if self.learn_every_days < self.horizon_days:
@@ -219,16 +219,11 @@ class Surface:
         problems = [] if self.sources else ["sources: expected one or more"]
         if not any(outcome.is_goal for outcome in self.outcomes):
             problems.append("outcomes: none is a goal")
-        for field_name, names in (("sources", self.sources), ("outcomes", self.events)):
-            twice = [name for name, n in Counter(names).items() if n > 1]
-            problems += [f"{field_name}: {name} is named more than once" for name in twice]
-        problems += _unknown("signals", tuple(self.signals), USER_EVENTS)
-        problems += [
-            f"signals: {event}: expected 1 or more, found {strength}"
-            for event, strength in self.signals.items()
-            if strength < 1
-        ]
-        problems += _unknown("owned_by", self.owned_by, USER_EVENTS)
+        problems += repeated("sources", self.sources) + repeated("outcomes", self.events)
+        problems += worthless({outcome.event: outcome.worth for outcome in self.outcomes})
+        problems += unknown("signals", tuple(self.signals), USER_EVENTS)
+        problems += out_of_bounds({f"signals: {event}": n for event, n in self.signals.items()})
+        problems += unknown("owned_by", self.owned_by, USER_EVENTS)
         if not all(self.needs):
             problems.append("needs: expected one table or more in each group")
         return problems

@@ -69,6 +69,7 @@ def test_everything_that_is_wrong_with_settings_of_surfaces_is_named_at_once(
         "[surfaces.posts]\n"
         "sources = ['own']\n"
         "horizon_days = 60\n"
+        "n_items = 100000\n"
         "[surfaces.people]\n"
         "policy.diversity = 3\n"
         "[ranking]\n"
@@ -87,8 +88,9 @@ def test_everything_that_is_wrong_with_settings_of_surfaces_is_named_at_once(
         "  surfaces.products.policy: expected a table of settings, found 3\n"
         "  surfaces.ads: repeats: expected bool, found 1\n"
         "  surfaces.ads: n_items: expected int, found 'many'\n"
-        "  surfaces.posts: sources: own gives no candidates of kind post; learn_every_days: "
-        "expected horizon_days (60) or more, found 30\n"
+        "  surfaces.posts: sources: own gives no candidates of kind post; n_items: "
+        "expected 1 to 1000, found 100000; learn_every_days: expected horizon_days (60) or more, "
+        "found 30\n"
         "  surfaces.people: policy: diversity: expected 0 to below 1, found 3.0\n"
         "  ranking: ranking.factors: expected 1 or more, found 0\n"
         "  settle_days: Input should be greater than or equal to 0"
@@ -125,7 +127,7 @@ def test_a_surface_without_a_goal_or_of_an_unknown_target_cannot_be_declared() -
         )
     assert str(error.value) == (
         "surface products: target: expected one of item, ad, post, user, found shop; sources: "
-        "expected one or more; outcomes: none is a goal; horizon_days: expected 1 or more, found 0; "
+        "expected one or more; outcomes: none is a goal; horizon_days: expected 1 to 365, found 0; "
         "max_list_change: expected 0 to 1, found 2"
     )
 
@@ -157,6 +159,15 @@ EVENTS = "order, review, view, like, comment, share, click, follow, unfollow"
         ({"owned_by": ("ordr",)}, f"owned_by: expected one of {EVENTS}, found ordr"),
         ({"owned_by": ("impression",)}, f"owned_by: expected one of {EVENTS}, found impression"),
         ({"max_age_days": 0}, "max_age_days: expected 1 or more, found 0"),
+        ({"n_items": 1001}, "n_items: expected 1 to 1000, found 1001"),
+        (
+            {"horizon_days": 366, "learn_every_days": 366},
+            "horizon_days: expected 1 to 365, found 366",
+        ),
+        (
+            {"outcomes": (Outcome("order", 0.0), Outcome("view", 0.0))},
+            "worth: expected above 0 for one of order, view, found 0 for all",
+        ),
         ({"needs": (("orders",), ())}, "needs: expected one table or more in each group"),
     ],
 )
@@ -191,13 +202,13 @@ def test_a_source_that_is_unknown_is_named_beside_those_that_are() -> None:
     )
 
 
-@pytest.mark.parametrize("worth", [-1.0, math.inf, math.nan])
+@pytest.mark.parametrize("worth", [-1.0, 1.1e9, math.inf, math.nan])
 def test_an_outcome_is_something_that_users_do_and_of_finite_worth(worth: float) -> None:
     with pytest.raises(ContractError) as error:
         Outcome("ordre", worth)
     assert str(error.value) == (
-        f"outcome ordre: event: expected one of {EVENTS}, found ordre; worth: expected 0 or more, "
-        f"found {worth}"
+        f"outcome ordre: event: expected one of {EVENTS}, found ordre; worth: expected 0 to "
+        f"1,000,000,000, found {worth}"
     )
 
 
