@@ -9,7 +9,7 @@ import typer
 
 from contracts.counts import n_of
 from contracts.days import parse_day
-from flows.cli.terminal import HomeOption, ReleasedDay, out
+from flows.cli.terminal import HomeOption, out
 from flows.release.export import FileFormat, export_lists
 from flows.settings import given_path, read_settings
 
@@ -20,7 +20,10 @@ def export_recommendations(
     format: Annotated[
         FileFormat, typer.Option(help="parquet, or jsonl: a JSON object per line.")
     ] = FileFormat.parquet,
-    as_of: ReleasedDay = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(help="Midnight UTC, YYYY-MM-DD.", show_default="the newest day with lists"),
+    ] = None,
     home: HomeOption = None,
 ) -> None:
     """Everybody's list on a surface as one file, keyed `surface:user_key`; of the current release.

@@ -14,6 +14,7 @@ from contracts.errors import ContractError, UsageError
 from contracts.recommendation_tables import REC_LISTS
 from contracts.surfaces import Surface, surface_named
 from flows.lake.home_binding import open_home, open_lake
+from flows.lake.lake import Lake
 from flows.release.audit import count
 from flows.release.duckdb_views import select_from
 from flows.release.releases import Release, Releases
@@ -60,7 +61,8 @@ def export_lists(
         surface: its name.
         file_format: Parquet, or JSON lines.
         folder: where the file goes; it is made if it is not there.
-        as_of: the day of the lists; None: the newest of the release.
+        as_of: the day of the lists; None: the newest of which the release has any, as in
+            `nightjar recommend`.
 
     Raises:
         UsageError: there is no such surface, or the release has no lists of the day.
@@ -71,12 +73,10 @@ def export_lists(
     release = Releases(engine).current()
     if release is None:
         raise ContractError("nothing has been released yet: run `nightjar run` or `nightjar demo`")
-    day = as_of or release.as_of
-    snapshot = release.snapshots.get(REC_LISTS.name)
     lake = open_lake(settings, engine)
-    files = () if snapshot is None else lake.files(REC_LISTS, day, day + ONE_DAY, snapshot=snapshot)
+    day = as_of or _newest_day(lake, release)
     path = join(folder, f"{chosen.name}-{day}.{file_format}")
-    n = write_lists([file.path for file in files], chosen, day, file_format, path)
+    n = write_lists(_files(lake, release, day), chosen, day, file_format, path)
     if n == 0:
         raise UsageError(_nothing(chosen, day, release))
     return Exported(path, n, day, release.release_id)
@@ -107,6 +107,27 @@ def write_lists(
             raise ContractError(f"{path}: {str(error).strip()}") from None
     storage.replace(beside, path)
     return n
+
+
+def _newest_day(lake: Lake, release: Release) -> date:
+    """The newest day of which a release has lists: that of the release, unless it was made without
+    any; then those before it stand."""
+    if paths := _files(lake, release):
+        with in_memory() as connection:
+            lists = select_from(REC_LISTS, paths)
+            newest = connection.execute(f"SELECT max(as_of) FROM ({lists})").fetchone()
+        if newest is not None and newest[0] is not None:
+            return date.fromisoformat(str(newest[0]))
+    return release.as_of
+
+
+def _files(lake: Lake, release: Release, day: date | None = None) -> list[str]:
+    """The files of a release's lists; of one day, or of all."""
+    snapshot = release.snapshots.get(REC_LISTS.name)
+    if snapshot is None:
+        return []
+    end = None if day is None else day + ONE_DAY
+    return [file.path for file in lake.files(REC_LISTS, day, end, snapshot=snapshot)]
 
 
 def _columns(surface: Surface) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,19 @@ def test_parquet_has_the_same_and_replaces_what_was_there(night: Run, tmp_path: 
     ann, bob = pq.read_table(done.path).to_pylist()
     assert {**ann, "as_of": str(ann["as_of"])} == RECORD
     assert bob["key"] == "products:bob"
+
+
+def test_a_release_that_was_made_without_lists_gives_those_that_it_kept(
+    night: Run, tmp_path: Path
+) -> None:
+    released = Releases(night.engine).current()
+    assert released is not None
+    later = replace(released, release_id="two", as_of=DAY + timedelta(days=1), published_at=now())
+    Releases(night.engine).publish(later)
+    done = export_lists(night.settings, "products", FileFormat.jsonl, str(tmp_path), None)
+    assert (done.path, done.n_lists, done.as_of, done.release_id) == (
+        f"{tmp_path}/products-2025-03-10.jsonl", 2, DAY, "two",
+    )  # fmt: skip
 
 
 def test_what_there_is_not_is_said(night: Run, tmp_path: Path) -> None:
