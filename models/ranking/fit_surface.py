@@ -68,7 +68,7 @@ def fit_surface(
     past = past_days(surface, day, config)
     report: dict[str, Any] = {
         "days": [str(past_day) for past_day in past.days],
-        "learned_from": "past days" if past.is_timed else "hidden edges",
+        "learned_from": past.learned_from,
         "n_learn_users": len(past.learn),
         "n_judged_users": len(past.judged),
     }

@@ -50,6 +50,13 @@ class PastDays:
     everything is chosen, for how often something happens is not known of them."""
 
     @property
+    def learned_from(self) -> str:
+        """What the samples are of, as a report says it."""
+        if not self.days:
+            return "nothing"
+        return "past days" if self.is_timed else "hidden edges"
+
+    @property
     def n_users(self) -> int:
         """Users that there are to learn from or to judge by, the fewer."""
         return min(len(self.learn), len(self.judged))
@@ -79,7 +86,9 @@ def past_days(surface: Surface, day: RankDay, config: RankingConfig) -> PastDays
         return _by_user(hidden, (day.inputs.as_of,), is_timed=False)
     if len(samples) > 1:
         return _by_day(samples, past)
-    return _by_user(samples[-1] if samples else hidden, (), is_timed=True)
+    if samples:
+        return _by_user(samples[-1], (past[-1].as_of,), is_timed=True)
+    return _by_user(hidden, (), is_timed=True)
 
 
 def _enough(sample: Sample, config: RankingConfig) -> bool:

@@ -54,3 +54,18 @@ def test_of_a_day_with_an_open_horizon_order_is_learned_and_nothing_is_judged(
     assert len(past.judged) == len(USERS)
     assert len(past.recent) == learned_from
     assert len(past.refit()) == len(past.learn) + 2 * learned_from
+
+
+def test_what_was_learned_from_is_said_also_where_it_is_one_day_or_nothing(tmp_path: Path) -> None:
+    day = rank_day(tmp_path)
+    for past, learned_from, days in (
+        (day.past, "past days", [90, 60, 30]),
+        (day.past[-1:], "past days", [30]),
+        ((), "nothing", []),
+    ):
+        found = past_days(PRODUCTS, replace(day, past=past), CONFIG)
+        assert found.learned_from == learned_from
+        assert [(DAY - known).days for known in found.days] == days
+    too_few = replace(CONFIG, min_learn_users=10**6)
+    found = past_days(PRODUCTS, replace(day, past=day.past[-1:]), too_few)
+    assert (found.learned_from, found.days) == ("past days", (DAY - timedelta(days=30),))
