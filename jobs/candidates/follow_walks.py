@@ -36,9 +36,10 @@ SOURCES = (FOLLOWS_BACK, FRIENDS_OF_FRIENDS, PAGE_RANK)
 
 
 def follows_of(entries: Entries) -> NDArray[np.bool_]:
-    """Entries in which a user follows somebody, of users and people."""
+    """Entries in which a user follows somebody, of users and people; unless either has blocked the
+    other, who then suggests nothing and explains nothing."""
     people = numbers(entries.ids, entries.users)
-    return (entries.owned == 1) & (people != entries.user)
+    return (entries.owned == 1) & (entries.blocked == 0) & (people != entries.user)
 
 
 def follows(world: World, entries: Entries) -> list[pa.Table]:

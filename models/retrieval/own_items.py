@@ -37,7 +37,7 @@ class OwnItems:
     @classmethod
     def of(cls, histories: Histories, as_of_day: int) -> OwnItems:
         last = histories.entries["last_days"]
-        kept = np.flatnonzero(last >= 0)
+        kept = np.flatnonzero((last >= 0) & (histories.entries["blocked"] == 0))
         order = kept[np.lexsort((histories.items[kept], last[kept], histories.rows[kept]))]
         counts = np.bincount(histories.rows[kept], minlength=len(histories))
         return cls(

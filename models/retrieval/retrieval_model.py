@@ -60,10 +60,11 @@ class SurfaceDay:
 
 def weights(histories: Histories, n_items: int, as_of: date) -> sparse.csr_array:
     """(U, I): of each entry with a signal a weight up to 1, by the age of the last one; 1 where its
-    time is not known."""
+    time is not known. What a user has blocked is no taste of theirs, and explains nothing."""
     last_days = histories.entries["last_days"]
     has_day = last_days >= 0
     has_signal = has_day | (histories.entries["signals"] > 0)
+    has_signal &= histories.entries["blocked"] == 0
     age = np.where(has_day, (as_of - EPOCH).days - last_days, 0)[has_signal]
     values = entry_weights(age)
     starts = np.concatenate([[0], np.cumsum(has_signal)])[histories.starts]

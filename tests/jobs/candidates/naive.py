@@ -57,7 +57,7 @@ class Day:
             (user, other): entry["signal"]
             for user, entries in self.histories[surface, fold].items()
             for other, entry in entries.items()
-            if entry["owned"] and user != other
+            if entry["owned"] and not entry["blocked"] and user != other
         }
 
     def hidden(self, surface: str, user: str, fold: int) -> set[str]:

@@ -14,7 +14,7 @@ from jobs.candidates.caps import Caps
 from jobs.candidates.rec_candidates import rec_candidates
 from jobs.candidates.sources import COUNTED
 from tests.jobs.candidates import naive
-from tests.jobs.candidates.worlds import AS_OFS, random_world
+from tests.jobs.candidates.worlds import AS_OFS, World, history, item, random_world
 
 LOW = Caps(
     own=4, neighbours=3, categories=2, of_category=3, authors=3, posts=2, liked=3, fans=3,
@@ -82,3 +82,29 @@ def test_only_what_surfaces_ask_for_is_computed(spark: SparkSession) -> None:
     }
     surfaces = [dataclasses.replace(surface, sources=("factors",)) for surface in surfaces]
     assert found(rec_candidates(histories, items, surfaces, 100)) == {}
+
+
+def test_who_is_blocked_neither_suggests_anybody_nor_is_named(spark: SparkSession) -> None:
+    """ann has blocked bob, whom she followed and who follows her; both say so. cid suggests dan
+    all the same, whom bob and eve follow too."""
+    follow, blocked = {"owned": 1, "signal": 1}, {"owned": 1, "signal": 1, "blocked": 1}
+    follows = {
+        "ann": {"bob": blocked, "cid": follow},
+        "bob": {"ann": blocked, "dan": follow, "eve": follow},
+        "cid": {"dan": follow},
+        "dan": {},
+        "eve": {"dan": follow},
+    }
+    as_of, sources = AS_OFS[0], ("follows_back", "friends_of_friends", "page_rank")
+    world = World(
+        [item("people", as_of, user) for user in follows],
+        [history("people", as_of, user, entries) for user, entries in follows.items()],
+    )
+    people = dataclasses.replace(SURFACES[3], sources=sources)
+    got = found(rec_candidates(*world.frames(spark), [people], 100))
+    of_ann = {key[-1]: (items, because) for key, (items, _, because) in got.items()
+              if key[2] == "ann"}  # fmt: skip
+    assert of_ann == {
+        "friends_of_friends": (["dan"], ["cid"]),
+        "page_rank": (["dan"], ["cid"]),
+    }

@@ -100,8 +100,12 @@ def test_rows_are_the_same_to_the_bit_whatever_file_and_batch_users_are_in(
 
 
 def test_what_may_not_be_shown_is_not_retrieved(tmp_path: Path) -> None:
+    """Nor does what the user has blocked, had it or not, explain anything."""
     users = shoppers()
-    blocked = {"i20": {"blocked": 1, "owned": 0, "last_days": -1, "signals": 0}}
+    blocked = {
+        "i03": {"blocked": 1},
+        "i20": {"blocked": 1, "owned": 0, "last_days": -1, "signals": 0},
+    }
     users[1] = history("u00", {"i01": {}, "i02": {}, **blocked})
     catalogue = [item(f"i{i:02d}", available=i != 5) for i in range(N_ITEMS)]
     config = replace(CONFIG, candidates_per_source=N_ITEMS)
@@ -109,7 +113,10 @@ def test_what_may_not_be_shown_is_not_retrieved(tmp_path: Path) -> None:
     rows, _ = retrieved(tmp_path, paths, catalogue, config=config)
     factors = {r["user_key"]: r for r in rows if r["source"] == "factors"}
     everything = {f"i{i:02d}" for i in range(N_ITEMS)}
-    assert set(factors["u00"]["item_ids"]) == everything - {"i01", "i02", "i05", "i20"}
+    assert set(factors["u00"]["item_ids"]) == everything - {"i01", "i02", "i03", "i05", "i20"}
+    for row in rows:
+        if row["user_key"] == "u00":
+            assert set(row["because"]) <= {"i01", "i02", ""}, row["source"]
     assert set(factors["u00"]["because"]) == {"i01", "i02"}
     assert not any("i05" in row["item_ids"] for row in rows)
 
