@@ -64,8 +64,10 @@ def write_day(table: Table, day: TableDay, rows: Rows) -> int:
     n = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for piece in rows(day):
-            writer.write_table(conforming(table, piece))
-            n += piece.num_rows
+            checked = conforming(table, piece)
+            if checked.num_rows:  # there are no row groups without rows
+                writer.write_table(checked)
+            n += checked.num_rows
     return n
 
 

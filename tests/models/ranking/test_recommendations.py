@@ -86,3 +86,16 @@ def test_a_row_group_holds_the_rows_of_few_users(tmp_path: Path, day: TableDay) 
     written = pq.ParquetFile(day.path)
     groups = [written.metadata.row_group(i).num_rows for i in range(written.num_row_groups)]
     assert groups == [BATCH_LISTS, BATCH_LISTS, 1]
+
+
+def test_users_without_anything_to_show_leave_no_empty_row_group(
+    tmp_path: Path, day: TableDay
+) -> None:
+    """Iceberg takes a day from the statistics of row groups, and one without rows has none."""
+    items = items_of([{"item_id": "a"}])
+    users = {f"u{i:05}": [] for i in range(BATCH_LISTS)} | {"v": [{"item": "a"}]}
+    lists = list_rows(PRODUCTS, DAY, items, block_of(items, users), "r1", "old")
+    pq.write_table(lists, tmp_path / "lists.parquet")
+    assert write_day(RECOMMENDATIONS, day, recommendations) == 1
+    written = pq.ParquetFile(day.path)
+    assert [written.metadata.row_group(i).num_rows for i in range(written.num_row_groups)] == [1]
