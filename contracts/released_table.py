@@ -32,6 +32,9 @@ class ReleasedTable:
     reads: tuple[Table, ...] = ()
     """Tables of which that function gets the files of the same as-of day: what Spark has computed,
     and released tables that are declared before this one."""
+    leaves_with_candidates: bool = False
+    """Whether a release leaves out the days of which candidates are no longer kept
+    (`keep_candidate_days`), for there are many rows of each. Else it has all days."""
 
     def __post_init__(self) -> None:
         if self.stage is None and (self.rows is not None or self.reads):

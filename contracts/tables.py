@@ -268,13 +268,19 @@ COMPARED_LATER = (SCOREBOARD, REC_OUTCOMES)
 
 RELEASED: tuple[ReleasedTable, ...] = (
     ReleasedTable(USER_SCORES, stage="score", audits=("scores", "score_drift")),
-    ReleasedTable(REC_LISTS, stage="rank", audits=("contract", "lists", "list_drift")),
+    ReleasedTable(
+        REC_LISTS,
+        stage="rank",
+        audits=("contract", "lists", "list_drift"),
+        leaves_with_candidates=True,
+    ),
     ReleasedTable(
         RECOMMENDATIONS,
         stage="recommendations",
         rows="models.ranking.recommendations:recommendations",
         reads=(REC_LISTS, REC_ITEMS),
         audits=("list_rows",),
+        leaves_with_candidates=True,
     ),
     ReleasedTable(USER_FEATURES),
     ReleasedTable(ITEM_FEATURES),

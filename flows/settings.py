@@ -154,8 +154,8 @@ class NightjarSettings(BaseSettings):
     keep_feature_days: int | None = Field(default=400, ge=1)
     """Days that features as of a day are kept; days that training uses always stay."""
     keep_candidate_days: int | None = Field(default=100, ge=1)
-    """Days that catalogues, histories and candidates as of a day are kept: rankers learn from days
-    up to 90 back. Days that tonight's learn from always stay, and the newest three."""
+    """Days that candidates and lists as of a day are kept, and what both are made of: rankers learn
+    from days up to 90 back. Days that tonight's learn from always stay, and the newest three."""
     keep_files_hours: float = Field(default=24, ge=0)
     """Hours before a file of ours that nothing reaches is removed: a run may yet commit it."""
     keep_run_days: float = Field(default=30, ge=0)

@@ -375,12 +375,12 @@ class Lake:
             if iceberg.snapshot_by_name(name) is not None:
                 iceberg.manage_snapshots().remove_tag(name).commit()
 
-    def drop_days(self, table: Table, days: Collection[date]) -> None:
+    def drop_days(self, table: Table, days: Collection[date], branch: str = MAIN) -> None:
         """Remove all rows of some days."""
         with self._lock:
-            iceberg = self.writable(table)
-            if self._has_rows(iceberg, on_days(table, days), MAIN):
-                iceberg.delete(on_days(table, days), snapshot_properties=self.properties)
+            iceberg, where = self.writable(table), on_days(table, days)
+            if self._has_rows(iceberg, where, branch):
+                iceberg.delete(where, snapshot_properties=self.properties, branch=branch)
 
     def staging(self, run_id: str, stage: str) -> str:
         """Where one stage of one run writes its files; they stay there once committed."""

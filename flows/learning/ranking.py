@@ -18,13 +18,14 @@ from contracts.recommendation_tables import (
     REC_RETRIEVED,
 )
 from contracts.spec_json import to_plain
-from contracts.surfaces import Surface
+from contracts.surfaces import Surface, ranker_days
 from contracts.table import Table
 from contracts.tables import USER_FEATURES
 from flows.engine.code_hash import code_fingerprint
 from flows.engine.fingerprints import table_shape
 from flows.engine.run_days import RunDays
 from flows.release.releases import Releases
+from flows.settings import NightjarSettings
 from flows.state.receipts import WITHDRAWN, Fingerprint
 
 STAGE = "rank"
@@ -53,6 +54,16 @@ def interaction_days(days: RunDays, day: date) -> tuple[date, date]:
     on; none where nothing is learned."""
     past = days.ranker_days(day)
     return (past[0] - timedelta(days=MAX_DAYS_EARLY), day) if past else (day, day)
+
+
+def kept_since(settings: NightjarSettings, newest: date) -> date | None:
+    """The first as-of day of which candidates and lists are kept as of `newest`: nights to come
+    learn from each of those that tonight's rankers learn from in turn. None: of all."""
+    if settings.keep_candidate_days is None:
+        return None
+    surfaces, n_learned = settings.configured_surfaces, settings.ranking.learn_days
+    learned = ranker_days(surfaces, n_learned, newest, date.min)
+    return min([*learned, newest - timedelta(days=settings.keep_candidate_days)])
 
 
 def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerprint:

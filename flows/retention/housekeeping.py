@@ -30,6 +30,7 @@ from flows.lake import maintenance
 from flows.lake.home_binding import open_home, open_lake
 from flows.lake.lake import Lake
 from flows.learning.ranking import STAGE as RANK
+from flows.learning.ranking import kept_since
 from flows.lifecycle.errors import sentence
 from flows.lifecycle.progress import Say
 from flows.release.releases import Release, Releases, tag_of
@@ -265,22 +266,19 @@ def old_days(
         USER_STATE: settings.keep_state_days,
         USER_FEATURES: settings.keep_feature_days,
         ITEM_FEATURES: settings.keep_feature_days,
-        **dict.fromkeys(_CANDIDATES, settings.keep_candidate_days),
     }
-    since = min(ranked, default=newest)
+    since = {
+        table: None if keep is None else newest - timedelta(days=keep)
+        for table, keep in kept_days.items()
+    }
+    since |= dict.fromkeys(_CANDIDATES, kept_since(settings, newest))
     old = {}
-    for table, keep in kept_days.items():
+    for table, first in since.items():
         days = receipts.days(table.name)
         spared = set(days[-3:])
-        if table in _CANDIDATES:  # the nights to come learn from each of them in turn
-            spared |= {day for day in days if day >= since}
-        elif table is not USER_STATE:
+        if table not in (*_CANDIDATES, USER_STATE):
             spared |= examples | ranked
-        old[table] = (
-            []
-            if keep is None
-            else [d for d in days if (newest - d).days > keep and d not in spared]
-        )
+        old[table] = [] if first is None else [d for d in days if d < first and d not in spared]
     return old
 
 

@@ -27,9 +27,12 @@ from flows.engine.accounting import Work
 from flows.engine.fingerprints import Fingerprints, decide, landing_stage
 from flows.engine.home_state import HomeState
 from flows.engine.run import Run
+from flows.engine.run_context import RunContext
 from flows.lake.iceberg import DataFile
 from flows.lake.lake import Lake
+from flows.learning.ranking import kept_since
 from flows.release.releases import Release, Releases, branch_of
+from flows.settings import NightjarSettings
 from flows.state.receipts import WITHDRAWN, Fingerprint, Receipts
 from flows.steps.prefect_tasks import say, task
 from flows.steps.writers import Writer, WriteRequest, WriteResult
@@ -94,6 +97,8 @@ class TableUpdate:
     release_id: str
     published: int | None
     """The table's snapshot in the current release."""
+    left_out: Collection[date] = ()
+    """Days that the current release has and the next one no longer."""
 
     @property
     def stage(self) -> str:
@@ -121,6 +126,8 @@ def write_table(
     todo, snapshot = days_to_write(run.lake, run.receipts, update)
     if snapshot is not None:
         run.reports.reused(stage, say)
+        if update.left_out and snapshot == update.published:
+            snapshot = start_branch(run.lake, update) or snapshot
         return Written(update.released, snapshot, outputs_of(run.receipts, update, snapshot))
     result = writer.write(
         run.context,
@@ -158,7 +165,7 @@ def check_features(fingerprints: Fingerprints, days: Sequence[date]) -> None:
 
 
 def update_of(
-    mapping: SourceMapping,
+    context: RunContext,
     state: HomeState,
     stage: str,
     fingerprints: Mapping[str, Mapping[date, Fingerprint]],
@@ -169,35 +176,80 @@ def update_of(
     whichever of them comes first.
 
     Args:
-        mapping: the run's.
+        context: the run's.
         state: the home's database and lake.
         stage: whose table is written.
         fingerprints: of the days that are asked for, in order, of every such stage.
         model_id: the model that scores.
         force: days that are written even if nothing has changed.
     """
-    published = published_snapshots(Releases(state.engine).current())
+    current = Releases(state.engine).current()
+    published = published_snapshots(current)
     (released,) = (r for r in ON_BRANCH if r.stage == stage)
+    left_out = {
+        str(other.stage): days_left_out(
+            context.settings, state, other, current, fingerprints[str(other.stage)]
+        )
+        for other in ON_BRANCH
+        if other.stage in fingerprints and current is not None
+    }
     return TableUpdate(
         released,
         fingerprints[stage],
         force,
         model_id,
-        release_id_of(mapping, state, published, fingerprints),
+        release_id_of(context.mapping, state, published, fingerprints, left_out),
         published.get(released.table.name),
+        left_out.get(stage, ()),
     )
+
+
+def days_left_out(
+    settings: NightjarSettings,
+    state: HomeState,
+    released: ReleasedTable,
+    current: Release,
+    asked: Collection[date],
+) -> set[date]:
+    """Days that the current release has of a table and the next one no longer: those whose
+    candidates are not kept, unless they are asked for. Of a day without rows nothing is there to be
+    left out."""
+    since = kept_since(settings, max([*asked, current.as_of]))
+    if not released.leaves_with_candidates or since is None:
+        return set()
+    stage, snapshot = str(released.stage), current.snapshots.get(released.table.name)
+    old = {
+        day
+        for day in written_days(state.lake, state.receipts, released, snapshot)
+        if day < since and day not in asked
+    }
+    receipts = {day: state.receipts.get(stage, day) for day in old}
+    return {day for day, receipt in receipts.items() if receipt and receipt.outputs["rows"]}
+
+
+def start_branch(lake: Lake, update: TableUpdate) -> int | None:
+    """Begin the release's branch with what the current release has of the table, but for days that
+    are left out.
+
+    Returns:
+        Its snapshot.
+    """
+    table, branch = update.released.table, branch_of(update.release_id)
+    lake.branch(table, branch)
+    if update.left_out:
+        lake.drop_days(table, update.left_out, branch)
+    return lake.snapshot(table, branch)
 
 
 def commit(lake: Lake, update: TableUpdate, result: WriteResult) -> dict[date, dict[str, Any]]:
     """Put what was written on the release's branch. What the receipt of each day is to keep."""
-    branch = branch_of(update.release_id)
-    lake.branch(update.released.table, branch)
+    start_branch(lake, update)
     # Nothing in a file without rows says of which day it is.
     written = {
         day: WrittenDay(day, files.rows, "", files.paths if files.rows else ())
         for day, files in result.days.items()
     }
-    snapshot = lake.commit(update.released.table, written, branch=branch)
+    snapshot = lake.commit(update.released.table, written, branch=branch_of(update.release_id))
     return {
         day: {
             "release_id": update.release_id,
@@ -280,9 +332,10 @@ def release_id_of(
     state: HomeState,
     snapshots: Mapping[str, int],
     planned: Mapping[str, Mapping[date, Fingerprint]] | None = None,
+    left_out: Mapping[str, Collection[date]] | None = None,
 ) -> str:
     """The id of a release with these snapshots of the tables that processes write, and days that
-    are to be added to them, by stage.
+    are to be added to them, or left out, by stage.
 
     It is a function of content, so the same night again makes the same release.
     """
@@ -292,6 +345,8 @@ def release_id_of(
         table = released.table
         written = written_days(state.lake, state.receipts, released, snapshots.get(table.name))
         stage = str(released.stage)
+        for day in (left_out or {}).get(stage, ()):
+            written.pop(day, None)
         written |= (planned or {}).get(stage, {})
         content += [(stage, str(day), hash_of(asdict(written[day]))) for day in sorted(written)]
         days |= set(written)

@@ -61,8 +61,7 @@ def update_for(
         name: {day: PROCESS_STAGES[name].fingerprint(run_days, day, model_id) for day in days}
         for name, days in asked.items()
     }
-    mapping, state = run_days.context.mapping, run_days.state
-    return update_of(mapping, state, stage, fingerprints, model_id, force)
+    return update_of(run_days.context, run_days.state, stage, fingerprints, model_id, force)
 
 
 def model_of(days: RunDays, entry: StageDays) -> str:

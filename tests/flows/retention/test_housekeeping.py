@@ -362,7 +362,7 @@ def test_candidates_go_after_some_days_but_for_those_that_rankers_will_learn_fro
     # The nights to come learn from what is 30, 60 and 90 days before them.
     assert gone(keep_candidate_days=1) == {name: [120, 110, 100] for name in stages}
     assert gone(keep_candidate_days=None) == {name: [] for name in stages}
-    # Lists are no candidates: they stay as long as the releases that name them.
+    # Lists of those days leave with the next release, and no release that names them loses any.
     assert "rec_lists" not in gone()
 
 
