@@ -34,8 +34,9 @@ class RankingConfig:
     """Users, by a hash of their key, whose candidates the ranker learns from, at most per day."""
     min_learn_users: int = 50
     """Users with a goal that a surface needs to learn from; with fewer its best source ranks."""
-    processes: int = 1
-    """Processes that rank shards of users."""
+    processes: int | None = None
+    """Processes that retrieve and rank at once, each with memory of its own, in one thread each;
+    none: as many as there are cores. How many there are changes no row."""
     seed: int = 0
     """Of first factors and weights, and of what is left out by chance."""
 

@@ -216,6 +216,8 @@ class RetrieveDay:
     """Parquet files of `rec_histories` as of the day."""
     path: str
     """The Parquet file of `rec_retrieved` to write."""
+    scratch: str
+    """Where the rows of each surface lie, and stay until somebody removes the folder."""
 
 
 @dataclass(frozen=True)
@@ -230,11 +232,6 @@ class RetrieveSpec(Spec):
     surfaces: tuple[Surface, ...]
     days: tuple[RetrieveDay, ...]
     config: RankingConfig
-    threads_per_process: int = 1
-
-    @property
-    def threads(self) -> int:
-        return self.threads_per_process
 
 
 @dataclass(frozen=True)
@@ -266,9 +263,11 @@ class RankDay:
     """Where the ranker goes."""
     release_id: str
     path: str
-    """The Parquet file of `rec_lists` to write; of several shards the others stand beside it."""
+    """The Parquet file of `rec_lists` to write; those of other shards and surfaces stand beside
+    it."""
     scratch: str
-    """Where shards lie, and stay until somebody removes the folder."""
+    """Where the ranker and lists of each surface lie, and stay until somebody removes the
+    folder."""
 
 
 @dataclass(frozen=True)
@@ -284,15 +283,6 @@ class RankSpec(Spec):
     surfaces: tuple[Surface, ...]
     days: tuple[RankDay, ...]
     config: RankingConfig
-    threads_per_process: int = 1
-
-    @property
-    def threads(self) -> int:
-        return self.threads_per_process
-
-    @property
-    def processes(self) -> int:
-        return self.config.processes
 
 
 @dataclass(frozen=True)

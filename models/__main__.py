@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import pkgutil
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,9 +30,9 @@ from contracts.specs import (
 )
 from models.artifact import encryption
 from models.distributed import check_world, is_rank, rank, run_ranks
+from models.parent_process import die_with_parent
 from models.progress import show_progress
 
-_SET_PARENT_DEATH_SIGNAL = 1
 ENDED = 143
 """Exit code of a process that was asked to end: 128 and SIGTERM."""
 
@@ -47,8 +45,9 @@ class Command:
     function: str
     """Where the function is that takes the spec and returns the report. It is imported when it is
     called, for each brings libraries that the others do not need."""
-    processes_setting: str = "processes"
-    """The setting that says how many processes share the work."""
+    processes_setting: str | None = "processes"
+    """The setting that says how many ranks of torchrun share the work; None: as many as there are
+    share its pieces out (`models.pieces`)."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Further arguments of the function, and the environment variables that hold them: what may
     hold a password stands in no file."""
@@ -66,22 +65,14 @@ COMMANDS: Mapping[str, Command] = {
         Command(ScoreDaysSpec, "models.score:score_days", "score_processes"),
         Command(TableSpec, "models.released_table:write_days"),
         Command(ScoreboardSpec, "models.evaluation.scoreboard:compare_days"),
-        Command(RetrieveSpec, "models.retrieval.retrieve:retrieve_days"),
-        Command(RankSpec, "models.ranking.rank:rank_days", "ranking.processes"),
+        Command(RetrieveSpec, "models.retrieval.retrieve:retrieve_days", None),
+        Command(RankSpec, "models.ranking.rank:rank_days", None),
         Command(RecOutcomesSpec, "models.ranking.outcomes:compare_days"),
         Command(LateDataSpec, "models.evaluation.late_data:compare_features"),
         Command(ExplainSpec, "models.evaluation.explanations:explain"),
         Command(TuneSpec, "models.training.hyperparameter_search:search"),
     )
 }
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask Linux to end this process when the flow's ends; elsewhere the flow stops it itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != parent:
-            sys.exit("the flow has ended")
 
 
 def main() -> int:
@@ -95,7 +86,8 @@ def main() -> int:
             words = [given.command, str(given.spec), str(given.report)]
             return run_ranks(spec.processes, words, given.report)
         encryption.use(encryption.key_from(os.environ.get(encryption.KEY_VARIABLE)))
-        check_world(spec.processes, command.processes_setting)
+        if command.processes_setting is not None:
+            check_world(spec.processes, command.processes_setting)
         secrets = {name: os.environ.get(variable) for name, variable in command.secrets.items()}
         report: dict[str, Any] = pkgutil.resolve_name(command.function)(spec, **secrets)
     except NightjarError as error:

@@ -21,6 +21,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def n_local_ranks() -> int:
+    """How many there are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def n_ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 

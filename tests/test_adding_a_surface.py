@@ -61,7 +61,8 @@ assert sources == {"own"}
 config = RankingConfig(min_learn_users=1)
 retrieved = {of: str(folder / f"retrieved-{of}.parquet") for of in (past, day)}
 retrieve_days(RetrieveSpec((surface.for_candidates,), tuple(
-    RetrieveDay(of, files(REC_ITEMS, of), files(REC_HISTORIES, of), retrieved[of]) for of in retrieved
+    RetrieveDay(of, files(REC_ITEMS, of), files(REC_HISTORIES, of), retrieved[of], str(folder / "parts"))
+    for of in retrieved
 ), config))
 inputs = lambda of: RankInputs(
     of, *(files(table, of) for table in (REC_ITEMS, REC_HISTORIES, REC_POPULAR, REC_CANDIDATES)),

@@ -88,9 +88,12 @@ OPENS_FILES_ITSELF = {
     "models/mlflow_run.py": {"_log_model": "what MLflow copies away at once"},
     "models/released_table.py": {"write_day": "the folder of the file that the spec names"},
     "models/ranking/artifact.py": {"save_rankers": "the ranker's folder, which the spec names"},
-    "models/retrieval/retrieve.py": {"_retrieve_day": "the folder of the file that the spec names"},
+    "models/retrieval/retrieve.py": dict.fromkeys(
+        ("retrieve_days", "write_part", "_join"),
+        "the folders that the spec names, with what is finished",
+    ),
     "models/ranking/rank.py": dict.fromkeys(
-        ("_rank_day", "_replace", "write_shard"),
+        ("_rank_day", "_replace", "write_lists"),
         "the folders that the spec names, with what is finished",
     ),
     "models/score.py": dict.fromkeys(

@@ -4,7 +4,7 @@ later rows, which may change none."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import duckdb
@@ -132,13 +132,18 @@ def lists_from_clean(
     def of_day(table: Table, day: date) -> tuple[str, ...]:
         return written[table.name][day].files
 
-    # One thread and one process, as for tests: neither changes a row.
-    config = replace(context.settings.ranking, processes=1)
+    config = context.settings.ranking
     retrieved = {day: f"{folder}/{REC_RETRIEVED.name}/{day}.parquet" for day in days}
     retrieve = RetrieveSpec(
         tuple(surface.for_candidates for surface in context.surfaces),
         tuple(
-            RetrieveDay(day, of_day(REC_ITEMS, day), of_day(REC_HISTORIES, day), retrieved[day])
+            RetrieveDay(
+                day,
+                of_day(REC_ITEMS, day),
+                of_day(REC_HISTORIES, day),
+                retrieved[day],
+                scratch=f"{folder}/parts",
+            )
             for day in days
         ),
         config,

@@ -35,7 +35,6 @@ def rank(context: RunContext, receipts: Receipts, request: WriteRequest) -> Writ
         context.surfaces,
         tuple(_day(request, day) for day in request.days),
         settings.ranking,
-        settings.train.machine.threads,
     )
     reports = run_models(spec, context.process_folder, say, settings.key_of_weights())["days"]
     rows = sum(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from contracts.hashes import hash_of, short_hash
 from contracts.recommendation_tables import REC_HISTORIES, REC_ITEMS
 from contracts.spec_json import to_plain
 from contracts.specs import RetrieveDay, RetrieveSpec
 from contracts.surfaces import Surface
 from flows.engine.model_process import run_models
 from flows.engine.run_context import RunContext
+from flows.state.receipts import Fingerprint
 from flows.steps.prefect_tasks import say
 from flows.steps.tables_on_main import DaysToWrite, table_on_main
+from flows.storage.home import Home
+from flows.storage.location import join
 
 
 def retrieve(context: RunContext, asked: DaysToWrite) -> None:
@@ -25,13 +30,25 @@ def retrieve(context: RunContext, asked: DaysToWrite) -> None:
                 items=asked.inputs[day][REC_ITEMS.name],
                 histories=asked.inputs[day][REC_HISTORIES.name],
                 path=asked.path(day),
+                scratch=_scratch(settings.home_folder, asked.fingerprints[day]),
             )
             for day in asked.days
         ),
         settings.ranking,
-        settings.train.machine.threads,
     )
     run_models(spec, context.process_folder, say, settings.key_of_weights())
+
+
+def _scratch(home: Home, fingerprint: Fingerprint) -> str:
+    """Where a retrieval that is killed leaves what it has done, and one of the same code, settings
+    and inputs goes on."""
+    name = short_hash(hash_of(asdict(fingerprint)))
+    return str(home.storage.local_path(join(home.retrieval, name)))
+
+
+def remove_scratch(home: Home) -> None:
+    """Remove what retrievals that were killed have left: the rows are committed."""
+    home.storage.discard_folder(home.retrieval)
 
 
 def surfaces_of(context: RunContext) -> tuple[Surface, ...]:
@@ -45,4 +62,6 @@ def configuration(context: RunContext) -> Any:
     return [to_plain(surfaces_of(context)), to_plain(config.of_retrieval)]
 
 
-RETRIEVAL = table_on_main("rec_retrieved", ("models.retrieval.retrieve",), configuration, retrieve)
+RETRIEVAL = table_on_main(
+    "rec_retrieved", ("models.retrieval.retrieve",), configuration, retrieve, remove_scratch
+)

@@ -18,8 +18,10 @@ from flows.engine.spark_stages import Computed, commit_and_record, span_of_days
 from flows.lake.iceberg import DataFile
 from flows.planning.process_fingerprints import on_main
 from flows.planning.stage_list import StageDays, chunks_of
+from flows.state.receipts import Fingerprint
 from flows.steps.prefect_tasks import say, task
 from flows.steps.process_stage import ProcessStage
+from flows.storage.home import Home
 from jobs.run import Result
 from jobs.spark.files import checked_day
 from jobs.stage import Process
@@ -33,6 +35,8 @@ class DaysToWrite:
     days: Sequence[date]
     inputs: Mapping[date, Mapping[str, tuple[str, ...]]]
     """Of each day, table to the Parquet files that the stage reads of it."""
+    fingerprints: Mapping[date, Fingerprint]
+    """What the rows of each day are a function of."""
     staging: str
     """The folder for its files."""
 
@@ -43,10 +47,16 @@ class DaysToWrite:
 
 WriteDays = Callable[[RunContext, DaysToWrite], None]
 """Has a process write the file of each day, sorted by the table's grain; nothing is committed."""
+Committed = Callable[[Home], None]
+"""Removes what a process that is killed would go on from."""
 
 
 def table_on_main(
-    stage: str, code: Sequence[str], configuration: Callable[[RunContext], Any], write: WriteDays
+    stage: str,
+    code: Sequence[str],
+    configuration: Callable[[RunContext], Any],
+    write: WriteDays,
+    committed: Committed,
 ) -> ProcessStage:
     """A stage whose process writes its one table on `main`, for stages after it to read.
 
@@ -59,6 +69,7 @@ def table_on_main(
         code: dotted names of what computes it.
         configuration: what of the settings its rows depend on.
         write: has its process write files.
+        committed: what is done once they are committed.
     """
     process = process_named(stage)
     fingerprint = on_main(process, code, configuration)
@@ -80,6 +91,7 @@ def table_on_main(
             run.reports.reused(stage, say)
         for chunk in chunks_of(entry, days, todo):
             write_days(run, process, [d for d in decisions if d.day in chunk.todo], write)
+            committed(run.settings.home_folder)
 
     return ProcessStage(fingerprint, execute)
 
@@ -98,18 +110,19 @@ def write_days(run: Run, process: Process, decisions: Sequence[Decision], write:
     days = sorted(d.day for d in decisions)
     say(f"{process.name}: {span_of_days(days)}")
     files = {day: inputs_of(run, process, day) for day in days}
+    fingerprints = {d.day: d.fingerprint for d in decisions}
     asked = DaysToWrite(
         days,
         {
             day: {name: tuple(file.path for file in group) for name, group in by_table.items()}
             for day, by_table in files.items()
         },
+        fingerprints,
         run.lake.staging(run.run_id, process.name),
     )
     write(run.context, asked)
     written = {day: checked_day(table, day, asked.path(day)) for day in days}
     rows_in = sum(f.rows for by_table in files.values() for g in by_table.values() for f in g)
-    fingerprints = {d.day: d.fingerprint for d in decisions}
     result = Result({table.name: written})
     computed = Computed(process.name, decisions, fingerprints, result, rows_in, started)
     commit_and_record(run, computed, {}, {}, say)

@@ -65,6 +65,11 @@ class Home:
         return join(self.runs, "scoring")
 
     @property
+    def retrieval(self) -> str:
+        """What retrievals that were killed have finished, a folder for each fingerprint."""
+        return join(self.runs, "retrieval")
+
+    @property
     def ranking(self) -> str:
         """What rankings that were killed have finished, a folder for each fingerprint."""
         return join(self.runs, "ranking")

@@ -1,8 +1,8 @@
 """Lists for every known user: rankers are fitted on past days, and score the day's candidates.
 
-Users are cut into shards by ranges of their keys, whose bounds do not depend on who ranks them. A
-shard's lists are there whole or not at all, and what is there is not made again, so that ranking
-goes on where it was killed.
+The ranker of a surface is a piece of work that depends on no other, and so are the lists of a
+surface for a range of users, whose bounds do not depend on who ranks them. Several pieces are done
+at once, and those that are done stay where ranking was killed.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import torch.distributed as dist
 
 from contracts.errors import ContractError
+from contracts.ranking_config import RankingConfig
 from contracts.recommendation_tables import REC_LISTS
 from contracts.specs import RankDay, RankSpec
 from contracts.surfaces import Surface
 from models.data.arrow_schema import arrow_schema
-from models.distributed import n_ranks, rank
+from models.distributed import rank
+from models.pieces import Piece, do_pieces, wait_for_ranks
 from models.ranking.artifact import load_rankers, ranker_id, save_rankers
 from models.ranking.candidates import Candidates, read_candidates
 from models.ranking.catalogue import Catalogue, read_catalogue
@@ -43,46 +45,74 @@ _REPORT = "report.json"
 def rank_days(spec: RankSpec) -> dict[str, Any]:
     """Fit the rankers of each day, and write its lists."""
     torch.set_num_threads(1)  # sums of several threads depend on how many there are
-    if n_ranks() > 1 and not dist.is_initialized():
-        dist.init_process_group("gloo")
     return {"days": [_rank_day(spec, day) for day in spec.days]}
 
 
 def _rank_day(spec: RankSpec, day: RankDay) -> dict[str, Any]:
     surfaces = sorted(spec.surfaces, key=lambda surface: surface.name)
-    if rank() == 0:
-        fit_rankers(spec, day)
-    _wait()
+    fit_rankers(spec, day)
     rankers = load_rankers(Path(day.folder))
-    shards = shards_of(day, surfaces)
-    for number in range(rank(), len(shards), n_ranks()):
-        write_shard(day, surfaces, rankers, shards[number], _scratch(day, number))
-    _wait()
-    paths = [_path(day, number) for number in range(len(shards))]
+    pieces = [
+        Piece(
+            f"{surface.name}: lists of range {number + 1} of users",
+            part := _scratch(day, f"{number}-{surface.name}.parquet"),
+            partial(write_lists, day, surface, rankers[surface.name], users, part),
+            cost=len(surface.sources),
+        )
+        for number, users in enumerate(shards_of(day, surfaces))
+        for surface in surfaces
+    ]
+    do_pieces(pieces, spec.config.processes)
+    paths = [_path(day, number) for number in range(len(pieces))]
     if rank() == 0:
         Path(day.path).parent.mkdir(parents=True, exist_ok=True)
-        for number, path in enumerate(paths):
-            shutil.copyfile(_scratch(day, number), path)
+        for piece, path in zip(pieces, paths, strict=True):
+            shutil.copyfile(piece.path, path)
+    wait_for_ranks()
     return {
-        "rows": sum(pq.read_metadata(_scratch(day, n)).num_rows for n in range(len(shards))),
+        "rows": sum(pq.read_metadata(piece.path).num_rows for piece in pieces),
         "paths": paths,
         "surfaces": json.loads((Path(day.folder) / _REPORT).read_text()),
     }
 
 
 def fit_rankers(spec: RankSpec, day: RankDay) -> None:
-    """Write the ranker of each surface, and a report beside it, unless they are there."""
+    """Write the ranker of each surface, and a report beside them, unless they are there."""
     folder = Path(day.folder)
     if (folder / _REPORT).exists():
         return
     before = _champion(day)
-    rankers, reports = {}, {}
-    for surface in spec.surfaces:
-        fitted = fit_surface(surface, day, spec.config, before.get(surface.name))
-        rankers[surface.name] = fitted.ranker
-        reports[surface.name] = {**fitted.report, "ranker_id": ranker_id(fitted.ranker)}
-    save_rankers(rankers, folder)
-    _replace(folder / _REPORT, json.dumps(reports, indent=1, sort_keys=True))
+    fits = {surface.name: _scratch(day, f"{surface.name}-ranker") for surface in spec.surfaces}
+    pieces = [
+        Piece(
+            f"{surface.name}: ranker",
+            (fit := fits[surface.name]) / _REPORT,
+            partial(write_ranker, surface, day, spec.config, before.get(surface.name), fit),
+            cost=len(surface.sources),
+        )
+        for surface in spec.surfaces
+    ]
+    do_pieces(pieces, spec.config.processes)
+    if rank() == 0:
+        save_rankers({name: load_rankers(fit)[name] for name, fit in fits.items()}, folder)
+        reports = {name: json.loads((fit / _REPORT).read_text()) for name, fit in fits.items()}
+        _replace(folder / _REPORT, json.dumps(reports, indent=1, sort_keys=True))
+    wait_for_ranks()
+
+
+def write_ranker(
+    surface: Surface,
+    day: RankDay,
+    config: RankingConfig,
+    champion: SurfaceRanker | None,
+    folder: Path,
+) -> str:
+    """Write the ranker of one surface, and last its report; what orders."""
+    fitted = fit_surface(surface, day, config, champion)
+    save_rankers({surface.name: fitted.ranker}, folder)
+    report = {**fitted.report, "ranker_id": ranker_id(fitted.ranker)}
+    _replace(folder / _REPORT, json.dumps(report, sort_keys=True))
+    return str(report["order_by"])
 
 
 def _champion(day: RankDay) -> Mapping[str, SurfaceRanker]:
@@ -114,28 +144,24 @@ def shards_of(day: RankDay, surfaces: Sequence[Surface]) -> list[tuple[str, str]
     return list(pairwise(bounds))
 
 
-def write_shard(
-    day: RankDay,
-    surfaces: Sequence[Surface],
-    rankers: Mapping[str, SurfaceRanker],
-    users: tuple[str, str],
-    path: Path,
-) -> None:
-    """The lists of a range of users, sorted by surface and user."""
-    if path.exists():
-        return
+def write_lists(
+    day: RankDay, surface: Surface, ranker: SurfaceRanker, users: tuple[str, str], path: Path
+) -> str:
+    """Write the lists of a range of users, sorted by user; how many users there are."""
+    if ranker.names != feature_names(surface):
+        raise ContractError(
+            f"{day.folder}: the ranker of {surface.name} knows other features; fit it anew"
+        )
+    catalogue, n = read_catalogue(day.inputs, surface), 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with pq.ParquetWriter(partial, arrow_schema(REC_LISTS), compression="zstd") as writer:
-        for surface in surfaces:
-            ranker, catalogue = rankers[surface.name], read_catalogue(day.inputs, surface)
-            if ranker.names != feature_names(surface):
-                raise ContractError(
-                    f"{day.folder}: the ranker of {surface.name} knows other features; fit it anew"
-                )
-            for block in read_candidates(day.inputs, surface, catalogue.ids, users=users):
-                writer.write_table(_rows(day, surface, ranker, catalogue, block))
-    os.replace(partial, path)
+    partial_path = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with pq.ParquetWriter(partial_path, arrow_schema(REC_LISTS), compression="zstd") as writer:
+        for block in read_candidates(day.inputs, surface, catalogue.ids, users=users):
+            rows = _rows(day, surface, ranker, catalogue, block)
+            writer.write_table(rows)
+            n += len(rows)
+    os.replace(partial_path, path)
+    return f"{n:,} users"
 
 
 def _rows(
@@ -163,22 +189,17 @@ def _rows(
 
 
 def _path(day: RankDay, number: int) -> str:
-    """Where the lists of a shard go."""
+    """Where the lists of a piece go."""
     path = Path(day.path)
     return day.path if number == 0 else str(path.with_name(f"{path.stem}-{number}.parquet"))
 
 
-def _scratch(day: RankDay, number: int) -> Path:
-    return Path(day.scratch, f"{day.inputs.as_of}-{number}.parquet")
+def _scratch(day: RankDay, name: str) -> Path:
+    """Where what is done stays."""
+    return Path(day.scratch, f"{day.inputs.as_of}-{name}")
 
 
 def _replace(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(text)
     os.replace(partial, path)
-
-
-def _wait() -> None:
-    """Until all ranks are here."""
-    if n_ranks() > 1:
-        dist.barrier()

@@ -2,14 +2,19 @@
 
 Of each surface, models are fitted on all histories as of the day, then users come by in batches, by
 ascending key. What a user gets depends on nothing but the fitted models and the user's own history.
+A surface as of a day is a piece of work that depends on no other: several are done at once, and
+those that are done stay where retrieval was killed.
 
 Letters: U users, I items, k candidates per source.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +31,8 @@ from contracts.specs import RetrieveDay, RetrieveSpec
 from contracts.surfaces import Surface
 from models.data.arrow_schema import arrow_schema
 from models.data.label_layout import as_numpy
+from models.distributed import rank
+from models.pieces import Piece, do_pieces
 from models.retrieval.factorisation import fit_factors
 from models.retrieval.histories import USER_COLUMNS, Histories, joined, read_items, to_histories
 from models.retrieval.linear_items import fit_ease
@@ -57,23 +64,82 @@ FITS: Mapping[str, Callable[[SurfaceDay], RetrievalModel]] = {
 
 def retrieve_days(spec: RetrieveSpec) -> dict[str, Any]:
     """Write the table's rows of each day of the spec, in the order of its grain."""
-    torch.set_num_threads(spec.threads)
-    return {"days": [_retrieve_day(day, spec) for day in spec.days]}
+    torch.set_num_threads(1)  # sums of several threads depend on how many there are
+    surfaces = sorted(spec.surfaces, key=lambda surface: surface.name)
+    pieces = [
+        Piece(
+            f"{surface.name} as of {day.as_of}",
+            path := part_path(day, surface),
+            partial(write_part, surface, day, spec.config, path),
+            cost=len(sources_of(surface)),
+        )
+        for day in spec.days
+        for surface in surfaces
+    ]
+    if rank() == 0:
+        for day in spec.days:
+            Path(day.path).unlink(missing_ok=True)
+    do_pieces(pieces, spec.config.processes)
+    days = [
+        Piece(f"as of {day.as_of}", Path(day.path), partial(_join, day, surfaces), cost=0)
+        for day in spec.days
+    ]
+    do_pieces(days, spec.config.processes)
+    return {"days": [_report(day, surfaces) for day in spec.days]}
 
 
-def _retrieve_day(day: RetrieveDay, spec: RetrieveSpec) -> dict[str, Any]:
-    """How many rows a day has, and by surface which sources were left out and why."""
-    path = Path(day.path)
+def part_path(day: RetrieveDay, surface: Surface) -> Path:
+    """Where the rows of a surface lie."""
+    return Path(day.scratch, f"{day.as_of}-{surface.name}.parquet")
+
+
+def write_part(surface: Surface, day: RetrieveDay, config: RankingConfig, path: Path) -> str:
+    """Write the rows of one surface as of a day, with what was left out as metadata of the file;
+    how many models there are."""
+    retrieval = SurfaceRetrieval(surface, day, config)
     path.parent.mkdir(parents=True, exist_ok=True)
-    n, left_out = 0, {}
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
-        for surface in sorted(spec.surfaces, key=lambda surface: surface.name):
-            retrieval = SurfaceRetrieval(surface, day, spec.config)
-            for rows in retrieval.rows():
-                writer.write_table(rows)
-                n += rows.num_rows
-            left_out[surface.name] = retrieval.left_out
-    return {"rows": n, "left_out": left_out}
+    partial_path = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    schema = SCHEMA.with_metadata({_LEFT_OUT: json.dumps(retrieval.left_out)})
+    with pq.ParquetWriter(partial_path, schema, compression="zstd") as writer:
+        for rows in retrieval.rows():
+            if len(rows):  # there are no row groups without rows
+                writer.write_table(rows.cast(schema))
+    os.replace(partial_path, path)
+    n_models = len(sources_of(surface)) - len(retrieval.left_out)
+    return "1 model" if n_models == 1 else f"{n_models} models"
+
+
+def sources_of(surface: Surface) -> list[str]:
+    """Sources of the surface that are models, by name."""
+    return sorted(set(surface.sources) & set(FITS))
+
+
+def _join(day: RetrieveDay, surfaces: Sequence[Surface]) -> str:
+    """Write the rows of all surfaces, one after the other; how many there are."""
+    path, n = Path(day.path), 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial_path = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with pq.ParquetWriter(partial_path, SCHEMA, compression="zstd") as writer:
+        for surface in surfaces:
+            # Ids stay numbers in dictionaries until they are written: half the time.
+            file = pq.ParquetFile(part_path(day, surface), read_dictionary=_ARRAYS_OF_TEXTS)
+            for group in range(file.num_row_groups):
+                rows = file.read_row_group(group, use_threads=False)
+                writer.write_table(rows.cast(SCHEMA))
+                n += len(rows)
+    os.replace(partial_path, path)
+    return f"{n:,} rows"
+
+
+def _report(day: RetrieveDay, surfaces: Sequence[Surface]) -> dict[str, Any]:
+    """How many rows a day has, and by surface which sources were left out and why."""
+    schemas = {s.name: pq.read_schema(part_path(day, s)) for s in surfaces}
+    return {
+        "rows": pq.read_metadata(day.path).num_rows,
+        "left_out": {
+            name: json.loads(schema.metadata[_LEFT_OUT]) for name, schema in schemas.items()
+        },
+    }
 
 
 class SurfaceRetrieval:
@@ -81,16 +147,12 @@ class SurfaceRetrieval:
 
     def __init__(self, surface: Surface, day: RetrieveDay, config: RankingConfig):
         self._surface, self._day, self._config = surface, day, config
+        self._sources = sources_of(surface)
         self._items = read_items(day.items, surface.name, day.as_of)
         self._item_ids = self._items["item_id"].combine_chunks()
         self.left_out: dict[str, str] = {}
         """Source to why it gives no candidates."""
         self._models = {fold: self._fitted(fold) for fold in self._folds()} if self._sources else {}
-
-    @property
-    def _sources(self) -> list[str]:
-        """Sources of the surface that are models, by name."""
-        return sorted(set(self._surface.sources) & set(FITS))
 
     def rows(self) -> Iterator[pa.Table]:
         """Rows of the table, a batch of users at a time."""
@@ -180,4 +242,6 @@ class SurfaceRetrieval:
 
 
 SCHEMA = arrow_schema(REC_RETRIEVED)
+_LEFT_OUT = b"left_out"
+_ARRAYS_OF_TEXTS = ["item_ids.list.element", "because.list.element"]
 _ORDER = [(name, "ascending") for name in ("user_key", "fold", "source")]

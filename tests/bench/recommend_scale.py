@@ -218,7 +218,13 @@ def stages(night: Night, files: Files, folder: Path) -> Iterator[tuple[str, Meas
     retrieve = RetrieveSpec(
         tuple(surface.for_candidates for surface in SURFACES),
         tuple(
-            RetrieveDay(day, by_day[REC_ITEMS.name][day], by_day[REC_HISTORIES.name][day], path)
+            RetrieveDay(
+                day,
+                by_day[REC_ITEMS.name][day],
+                by_day[REC_HISTORIES.name][day],
+                path,
+                str(folder / "parts"),
+            )
             for day, path in retrieved.items()
         ),
         RankingConfig(),

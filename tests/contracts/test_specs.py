@@ -66,7 +66,9 @@ SPECS = (
     LateDataSpec(("was",), ("now",), ("l",), ("purchase_7d",)),
     ExplainSpec("row", ("b",), "m", {"a": "why"}, n=5),
     TuneSpec(TRAIN, "sqlite:///tune.db", "name", 60.0, 10),
-    RetrieveSpec(SURFACES, (RetrieveDay(DAY, ("i",), ("h",), "r.parquet"),), RankingConfig(), 2),
+    RetrieveSpec(
+        SURFACES, (RetrieveDay(DAY, ("i",), ("h",), "r.parquet", "scratch"),), RankingConfig()
+    ),
     RankSpec(SURFACES, (RANK, replace(RANK, champion="c")), RankingConfig(factors=8)),
     RecOutcomesSpec(
         SURFACES,

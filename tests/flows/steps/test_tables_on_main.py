@@ -21,6 +21,7 @@ from flows.planning.stage_list import StageDays, fixed
 from flows.state.receipts import Fingerprint
 from flows.steps import tables_on_main
 from flows.steps.tables_on_main import DaysToWrite, table_on_main
+from flows.storage.home import Home
 from jobs.spark.schema import arrow_schema
 from tests.flows.steps.simulated_scores import (
     FIRST,
@@ -42,6 +43,8 @@ class Process:
     users: Sequence[str] = ("ann", "bob")
     setting: str = "a"
     asked: list[tuple[date, ...]] = field(default_factory=list)
+    removed: list[Home] = field(default_factory=list)
+    """Of each time that what is left of a killed one was removed, the home."""
 
     def write(self, context: RunContext, days: DaysToWrite) -> None:
         self.asked.append(tuple(days.days))
@@ -59,7 +62,9 @@ class Process:
             )
 
     def run(self, night: SimulatedNight, **entry: Any) -> None:
-        stage = table_on_main("rec_retrieved", CODE, lambda context: self.setting, self.write)
+        stage = table_on_main(
+            "rec_retrieved", CODE, lambda context: self.setting, self.write, self.removed.append
+        )
         stage.execute(night, StageDays("rec_retrieved", fixed(DAYS), **entry), {})
 
 
@@ -163,7 +168,9 @@ def test_days_go_in_chunks_each_of_which_is_kept(
     monkeypatch.setattr(Process, "write", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         process.run(night, chunk_days=1)
+    assert len(process.removed) == 1
     process.run(night, chunk_days=1)
+    assert len(process.removed) == 2, "what the killed one has done stays until its rows are there"
     assert process.asked == [DAYS[:1], DAYS[1:], DAYS[1:]]
     assert rows(night) == ALL
 

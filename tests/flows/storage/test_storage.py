@@ -176,6 +176,8 @@ def test_everything_lies_where_earlier_versions_put_it(tmp_path: Path) -> None:
         home.run("r1", "train"): "runs/r1/train",
         home.checkpoints("ab12"): "runs/training-ab12",
         home.scoring: "runs/scoring",
+        home.retrieval: "runs/retrieval",
+        home.ranking: "runs/ranking",
         home.page_reasons: "runs/pages",
         home.models: "models",
         home.model("m1"): "models/m1",

@@ -36,7 +36,7 @@ from tests.models.ranking.hand_made_tables import history, item
 DAY = date(2025, 6, 1)
 ITEMS = [f"i{n:02d}" for n in range(40)]
 USERS = [f"u{n:03d}" for n in range(200)]
-CONFIG = RankingConfig(min_learn_users=20)
+CONFIG = RankingConfig(min_learn_users=20, processes=1)
 PRODUCTS: Surface = next(
     s
     for s in configured({"products": {"sources": ["popular_10d", "together", "factors"]}})

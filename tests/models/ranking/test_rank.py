@@ -126,23 +126,34 @@ def test_a_killed_ranking_goes_on_with_the_shards_that_are_there(
     whole = rank_days(spec_of(killed))["days"][0]
     expected = lists_of(*whole["paths"])
     scratch = Path(killed.scratch)
-    (scratch / f"{DAY}-2.parquet").unlink()
+    (scratch / f"{DAY}-2-products.parquet").unlink()
     monkeypatch.setattr(ranking, "fit_surface", _must_not_run)
     times = {path: path.stat().st_mtime_ns for path in scratch.glob("*.parquet")}
     assert lists_of(*rank_days(spec_of(killed))["days"][0]["paths"]) == expected
     assert times.items() <= {p: p.stat().st_mtime_ns for p in scratch.glob("*.parquet")}.items()
 
 
+def test_three_processes_give_the_lists_of_one_to_the_bit(
+    day: RankDay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranking, "SHARD_USERS", 64)
+    several = elsewhere(day, tmp_path)
+    (report,) = rank_days(spec_of(several, config=replace(CONFIG, processes=3)))["days"]
+    assert (len(report["paths"]), report["rows"]) == (4, len(USERS))
+    assert lists_of(*report["paths"]) == lists_of(day.path)
+
+
 @pytest.mark.slow
-def test_two_processes_give_the_lists_of_one_to_the_bit(day: RankDay, tmp_path: Path) -> None:
+def test_two_ranks_give_the_lists_of_one_to_the_bit(day: RankDay, tmp_path: Path) -> None:
     several = elsewhere(day, tmp_path)
     (tmp_path / "sitecustomize.py").write_text(
         "import models.ranking.rank\nmodels.ranking.rank.SHARD_USERS = 64\n"
     )
-    spec = spec_of(several, config=replace(CONFIG, processes=2))
-    (tmp_path / "spec.json").write_text(encode(spec))
+    (tmp_path / "spec.json").write_text(encode(spec_of(several)))
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    words = ("-m", "models", "rank", f"{tmp_path}/spec.json", f"{tmp_path}/report")
     done = subprocess.run(
-        [sys.executable, "-m", "models", "rank", f"{tmp_path}/spec.json", f"{tmp_path}/report"],
+        [sys.executable, *torchrun, *words],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"},
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from contracts.specs import RetrieveDay, RetrieveSpec
 from contracts.surfaces import POPULARITY, SOURCES, SURFACES, Surface
 from jobs.candidates.rec_candidates import COUNTED
 from models.retrieval import retrieve, user_rows
+from models.retrieval.linear_items import fit_ease
+from models.retrieval.retrieval_model import SurfaceDay
 from models.retrieval.retrieve import FITS, retrieve_days
 from tests.models.ranking.hand_made_tables import (
     DAY,
@@ -27,7 +30,7 @@ from tests.models.ranking.hand_made_tables import (
 )
 
 PRODUCTS, ADS, _, PEOPLE = SURFACES
-CONFIG = RankingConfig(candidates_per_source=5, factors=2, iterations=5)
+CONFIG = RankingConfig(candidates_per_source=5, factors=2, iterations=5, processes=1)
 N_ITEMS = 30
 
 
@@ -59,7 +62,8 @@ def retrieved(
     """Rows of the table, and what the process reports."""
     of_items = write_items(folder / "items", catalogue)
     path = folder / "out" / "retrieved.parquet"
-    day = RetrieveDay(DAY, (of_items,), tuple(histories), str(path))
+    scratch = tempfile.mkdtemp(dir=folder)
+    day = RetrieveDay(DAY, (of_items,), tuple(histories), str(path), scratch)
     report = retrieve_days(RetrieveSpec(tuple(surfaces), (day,), config))
     return pq.read_table(path).to_pylist(), report
 
@@ -97,6 +101,40 @@ def test_rows_are_the_same_to_the_bit_whatever_file_and_batch_users_are_in(
     monkeypatch.setattr(user_rows, "BATCH_ROWS", 3)
     again, _ = retrieved(tmp_path, files[::-1], items())
     assert again == whole
+
+
+def test_rows_are_the_same_to_the_bit_however_many_processes_there_are(tmp_path: Path) -> None:
+    surfaces = (replace(ADS, sources=PRODUCTS.sources), PRODUCTS)
+    catalogue = [*items(), *items(surface="ads")]
+    users = sorted([*shoppers(), *shoppers(30, surface="ads")], key=lambda row: row["surface"])
+    histories = [write_histories(tmp_path / "h", users)]
+    one, report = retrieved(tmp_path, histories, catalogue, surfaces)
+    assert {row["surface"] for row in one} == {"ads", "products"}
+    config = replace(CONFIG, processes=3)
+    assert retrieved(tmp_path, histories, catalogue, surfaces, config) == (one, report)
+
+
+def test_a_killed_retrieval_goes_on_with_the_surfaces_that_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_items = write_items(tmp_path / "items", [*items(), *items(surface="ads")])
+    users = sorted([*shoppers(), *shoppers(30, surface="ads")], key=lambda row: row["surface"])
+    files = (write_histories(tmp_path / "h", users),)
+    day = RetrieveDay(DAY, (of_items,), files, str(tmp_path / "r.parquet"), str(tmp_path / "s"))
+    spec = RetrieveSpec((ADS, PRODUCTS), (day,), CONFIG)
+    report = retrieve_days(spec)
+    whole = Path(day.path).read_bytes()
+    fitted = []
+
+    def fit(of: SurfaceDay) -> Any:
+        fitted.append(of.surface.name)
+        return fit_ease(of)
+
+    monkeypatch.setitem(FITS, "ease", fit)  # type: ignore[arg-type]
+    retrieve.part_path(day, ADS).unlink()
+    assert retrieve_days(spec) == report
+    assert fitted == ["ads"]
+    assert Path(day.path).read_bytes() == whole
 
 
 def test_what_may_not_be_shown_is_not_retrieved(tmp_path: Path) -> None:
