@@ -22,6 +22,9 @@ FIXED_POINT = 2**20
 NO_SUCH_DAY = -1
 """In arrays of days since 1970, and of gaps in days: none."""
 
+NEW_USER_DAYS = (7, 30)
+"""Days in which users who give an item their first signal are counted as new to it."""
+
 _AS_OF = Column("as_of", "date", "Midnight UTC; only what happened and landed before it is seen.")
 _SURFACE = Column("surface", "string", "Where it is shown.", values=tuple(s.name for s in SURFACES))
 _ITEM = Column(
@@ -97,29 +100,24 @@ REC_ITEMS = Table(
         ),
         Column("available", "boolean", "Whether it may be shown: not sold out, withdrawn or old."),
         Column("min_age", "int", "Years that a user must have.", nullable=True, minimum=0),
-        Column(
-            "first_day",
-            "bigint",
-            "Day, since 1970, on which it was first known: its first version or interaction.",
-        ),
-        Column(
-            "last_day", "bigint", "Day, since 1970, of the last signal; -1: there was none.",
-            minimum=-1,
-        ),
+        Column("first_day", "bigint",
+               "Day, since 1970, on which it was first known: its first version or interaction."),
+        Column("last_day", "bigint", "Day, since 1970, of the last signal; -1: there was none.",
+               minimum=-1),
         Column("n_users", "bigint", "Users who ever gave a signal.", minimum=0),
         Column("n_users_30d", "bigint", "Users who gave a signal, 30 days before.", minimum=0),
+        *(
+            Column(f"n_new_users_{days}d", "bigint", "Users whose first signal ever came in the "
+                   f"{days} days before.", minimum=0)
+            for days in NEW_USER_DAYS
+        ),
         Column("n_impressions_30d", "bigint", "Times it was shown, 30 days before.", minimum=0),
         Column("n_goals_30d", "bigint", "Goals reached with it, 30 days before.", minimum=0),
         Column("sum_stars_90d", "bigint", "Sum of stars of reviews, 90 days before.", minimum=0),
         Column("n_reviews_90d", "bigint", "Reviews, 90 days before.", minimum=0),
         *(
-            Column(
-                f"popularity_{days}d",
-                "bigint",
-                f"Goals, each halved every {days} {'day' if days == 1 else 'days'} of age, in "
-                f"{FIXED_POINT}ths.",
-                minimum=0,
-            )
+            Column(f"popularity_{days}d", "bigint", f"Goals, each halved every {days} "
+                   f"{'day' if days == 1 else 'days'} of age, in {FIXED_POINT}ths.", minimum=0)
             for days in HALF_LIVES
         ),
     ),

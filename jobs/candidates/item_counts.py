@@ -13,7 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY, REC_ITEMS
+from contracts.recommendation_tables import (
+    FIXED_POINT,
+    NEW_USER_DAYS,
+    NO_SUCH_DAY,
+    REC_ITEMS,
+)
 from contracts.surfaces import HALF_LIVES, INTERACTION_EVENTS, Surface
 from jobs.candidates.arrow_lists import numbers, one_array
 from jobs.candidates.decay import decay
@@ -145,6 +150,8 @@ def _users(
     far as following is."""
     liked = rules.strength[did.event] > 0
     recent = liked & (today - did.day <= _MONTH)
+    begin = starts_of(did.pair[liked])  # by pair and day: the first of a pair is the earliest
+    pair, first_day = did.pair[liked][begin], did.day[liked][begin]
     nobody = edges[:0]
     by_edge = edges if rules.strength[_FOLLOW] > 0 else nobody
     n_edges = edges if rules.is_goal[_FOLLOW] else nobody
@@ -157,6 +164,9 @@ def _users(
     return {
         "n_users": users(np.concatenate([did.pair[liked], by_edge])),
         "n_users_30d": users(did.pair[recent]),
+        **{
+            f"n_new_users_{days}d": users(pair[first_day >= today - days]) for days in NEW_USER_DAYS
+        },
         "n_edges": users(n_edges),
     }
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy import sparse
 
 from contracts.days import EPOCH
-from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
+from contracts.recommendation_tables import FIXED_POINT, NEW_USER_DAYS, NO_SUCH_DAY
 from contracts.specs import RankInputs
 from contracts.surfaces import HALF_LIVES, Surface
 from models.data.label_layout import as_numpy
 from models.ranking.block import Items
+from models.ranking.title_words import title_words
 from models.retrieval.histories import read_items
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +50,11 @@ class Catalogue:
     @property
     def ids(self) -> pa.StringArray:
         return self.items.ids
+
+    @cached_property
+    def title_words(self) -> sparse.csr_array:
+        """(I, W): the weights of the words of titles."""
+        return title_words(self.rows["title"].combine_chunks())
 
 
 def read_catalogue(inputs: RankInputs, surface: Surface) -> Catalogue:
@@ -82,6 +90,8 @@ def _numbers(rows: pa.Table, as_of_day: int) -> dict[str, Floats]:
     per_day = {days: popularity[days] / days for days in HALF_LIVES}
     shown, reached = column["n_impressions_30d"], column["n_goals_30d"]
     rate = float(reached.sum() / max(shown.sum(), 1.0))
+    new_users = {days: column[f"n_new_users_{days}d"] for days in NEW_USER_DAYS}
+    week, month = NEW_USER_DAYS
     numbers = {
         **{f"popularity_{d}d": np.log1p(p / means[d]) for d, p in popularity.items()},
         **{
@@ -91,6 +101,9 @@ def _numbers(rows: pa.Table, as_of_day: int) -> dict[str, Floats]:
         "n_users": np.log1p(column["n_users"]),
         "n_users_30d": np.log1p(column["n_users_30d"]),
         "recent_share": column["n_users_30d"] / np.maximum(column["n_users"], 1),
+        **{f"new_users_{days}d": np.log1p(new_users[days]) for days in NEW_USER_DAYS},
+        "new_share": _ratio(new_users[month], column["n_users_30d"]),
+        "new_trend": np.log((new_users[week] / week + _FEW) / (new_users[month] / month + _FEW)),
         "age": as_of_day - column["first_day"],
         "days_since_last": _since(column["last_day"], as_of_day),
         "log_price": np.log1p(column["price_minor"]),
@@ -105,15 +118,18 @@ def _numbers(rows: pa.Table, as_of_day: int) -> dict[str, Floats]:
 
 
 _TRENDS = ((1, 10), (3, 30), (10, 30))
+_FEW = 0.02
+"""New users a day, added to both sides of their trend: one more of hardly any is no trend."""
 _COLUMNS = (
     *(f"popularity_{days}d" for days in HALF_LIVES),
+    *(f"n_new_users_{days}d" for days in NEW_USER_DAYS),
     "n_users", "n_users_30d", "n_impressions_30d", "n_goals_30d", "sum_stars_90d",
     "n_reviews_90d", "first_day", "last_day", "price_minor",
 )  # fmt: skip
 
 
 _OF_USERS = (*(f"popularity_{days}d" for days in HALF_LIVES), "n_users", "n_users_30d",
-             "n_goals_30d")  # fmt: skip
+             *(f"n_new_users_{days}d" for days in NEW_USER_DAYS), "n_goals_30d")  # fmt: skip
 
 
 def _floats(rows: pa.Table, name: str) -> npt.NDArray[np.float64]:

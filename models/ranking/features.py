@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
 
+from contracts.days import EPOCH
 from contracts.recommendation_tables import FIXED_POINT, NO_SUCH_DAY
 from contracts.surfaces import Surface
 from models.ranking.candidates import ACTIVITY, OWN, Candidates, list_kinds
 from models.ranking.catalogue import ITEM_FEATURES, Catalogue
+from models.ranking.title_words import title_similarity
 from models.retrieval.histories import Histories
+from models.retrieval.retrieval_model import weights
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -30,9 +34,9 @@ USER_FEATURES = (
     *(f"user_{name}" for name in ACTIVITY),
 )  # fmt: skip
 PAIR_FEATURES = (
-    "n_sources", "fusion", "popularity_gap", "price_gap", "own_n_goals", "own_n_days",
-    "own_days_since_last", "own_gap", "own_due", "own_due_by_user", "own_signal", "own_share",
-    "own_impressions", "category_share", "category_days_since_last", "author_share",
+    "n_sources", "fusion", "popularity_gap", "price_gap", "title_similarity", "own_n_goals",
+    "own_n_days", "own_days_since_last", "own_gap", "own_due", "own_due_by_user", "own_signal",
+    "own_share", "own_impressions", "category_share", "category_days_since_last", "author_share",
     "author_days_since_last",
 )  # fmt: skip
 
@@ -147,6 +151,7 @@ def _of_pairs(
     return {
         "popularity_gap": catalogue.numbers["n_users"][items] - users["user_popularity"][rows],
         "price_gap": catalogue.numbers["log_price"][items] - users["user_log_price"][rows],
+        "title_similarity": _title_similarity(catalogue, candidates),
         "own_n_goals": own.get("n_goals"),
         "own_n_days": days,
         "own_days_since_last": since,
@@ -157,6 +162,13 @@ def _of_pairs(
         "own_share": days / np.maximum(n_days, 1),
         "own_impressions": own.get("n_impressions"),
     }
+
+
+def _title_similarity(catalogue: Catalogue, candidates: Candidates) -> Doubles:
+    """(C,): see `title_similarity`."""
+    as_of = EPOCH + timedelta(days=catalogue.as_of_day)
+    had = weights(candidates.histories, len(catalogue), as_of)
+    return title_similarity(catalogue.title_words, had, candidates.rows, candidates.items)
 
 
 @dataclass(frozen=True)

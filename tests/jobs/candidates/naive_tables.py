@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median
 from typing import Any
 
+from contracts.recommendation_tables import NEW_USER_DAYS
 from contracts.surfaces import HALF_LIVES, Surface
 from tests.jobs.candidates.hand_made import days_since_1970, weight
 from tests.jobs.features.worlds import START, World, random_world
@@ -239,6 +240,7 @@ def statistics_of(
         "last_day": max((days_since_1970(act.day) for act in liked), default=-1),
         "n_users": len({act.user for act in liked} | edges_to),
         "n_users_30d": len({act.user for act in within(30, *surface.signals)}),
+        **{f"n_new_users_{n}d": len(_new_users(liked, as_of, n)) for n in NEW_USER_DAYS},
         "n_impressions_30d": len(within(30, "impression")),
         "n_goals_30d": len(within(30, *surface.goals)),
         "sum_stars_90d": sum(act.row["stars"] for act in reviews),
@@ -250,6 +252,12 @@ def statistics_of(
             for h in HALF_LIVES
         },
     }
+
+
+def _new_users(liked: list[Act], as_of: date, days: int) -> set[str]:
+    """Users none of whose acts is older than so many days."""
+    first = as_of - timedelta(days=days)
+    return {act.user for act in liked} - {act.user for act in liked if act.day < first}
 
 
 def histories(

@@ -59,6 +59,9 @@ def test_an_item_is_known_from_its_version_or_by_what_was_done_with_it(table: Ma
         ("i2", 0, 0, 0, 0, 0),
         ("i3", 1, 1, 0, 0, 0),
     ]
+    # Bob's view of i1 is 32 days old, so that his order is none of a new user.
+    new_users = ("item_id", "n_new_users_7d", "n_new_users_30d")
+    assert rows_of(rows, *new_users) == [("i1", 1, 1), ("i2", 0, 0), ("i3", 0, 1)]
     days = [
         ("i1", days_since_1970(date(2024, 12, 31)), days_since_1970(date(2025, 1, 31))),
         ("i2", 0, -1),  # nobody knows since when
