@@ -5,7 +5,7 @@ Letters: N pairs of a user and an item, each once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from contracts.surfaces import Surface
 from models.data.label_layout import as_numpy
 from models.ranking.metrics import NO_ITEM, Array
-from models.ranking.undone_orders import ORDER, undone_pairs
+from models.ranking.undone_orders import ORDER, pairs_of, undone_pairs
 
 _PAIR = ("user_key", "target_id")
 _COLUMNS = (*_PAIR, "event")
@@ -95,7 +95,8 @@ def happened_since(
     rows = rows.group_by(list(_COLUMNS)).aggregate([])  # an event of several days is one
     if ORDER in surface.events:
         undone = undone_pairs(files, surface.target, as_of, end, before)
-        rows = _without_orders(rows, undone)
+        is_undone = pc.is_in(pairs_of(rows), value_set=undone)
+        rows = rows.filter(pc.invert(pc.and_(pc.equal(rows["event"], ORDER), is_undone)))
     of_event = as_numpy(pc.index_in(rows["event"], value_set=pa.array(surface.events)))
     is_goal = np.array([outcome.is_goal for outcome in surface.outcomes], dtype=np.int8)
     worth = np.array([outcome.worth for outcome in surface.outcomes], dtype=np.float64)
@@ -115,17 +116,3 @@ def happened_since(
         as_numpy(pairs["worth_sum"]),
         as_numpy(pairs["bit_sum"]).astype(np.int64),
     )
-
-
-def _without_orders(rows: pa.Table, pairs: Collection[tuple[str, str]]) -> pa.Table:
-    """Rows of `_COLUMNS` without the orders of some pairs of a user and a target."""
-    if not pairs:
-        return rows
-    users = pa.array(sorted({user for user, _ in pairs}))
-    is_order = pc.equal(rows["event"], ORDER)
-    may_go = as_numpy(pc.and_(is_order, pc.is_in(rows["user_key"], value_set=users)))
-    some = rows.take(pa.array(np.flatnonzero(may_go)))
-    of_some = zip(some["user_key"].to_pylist(), some["target_id"].to_pylist(), strict=True)
-    stays = ~may_go
-    stays[may_go] = [pair not in pairs for pair in of_some]
-    return rows.filter(pa.array(stays))
