@@ -17,32 +17,23 @@ from flows.engine.spark_stages import check_mapping, compute, land
 from flows.nightly import plan_of_night
 from flows.settings import NightjarSettings, read_settings
 from jobs.stages import job_named
+from tests.flows.planning.mappings import log_of_views
 
 AS_OF = date(2025, 3, 3)
-MAPPING = """
-name = "shop"
+SHELVES = """
 [lookups.shelves]
 file = "shelves.csv"
 format = "csv"
 columns = ["sku", "shelf"]
 key = "sku"
-[sources.log]
-files = "{day}.csv"
-format = "csv"
-columns = ["id", "user", "sku", "time"]
-lookups = { shelves = "sku" }
 [sources.log.tables.items]
 item_id = "sku"
 category_id = "shelves.shelf"
 occurred_at = "time"
-[sources.log.tables.engagements]
-engagement_id = "id"
-user_id = "user"
-verb = "'view'"
-target_kind = "'item'"
-target_id = "sku"
-occurred_at = "time"
 """
+LOG = log_of_views(columns="id, user, sku, time", target="sku")
+WITH_LOOKUP = 'format = "csv"\nlookups = { shelves = "sku" }'
+MAPPING = LOG.replace('format = "csv"', WITH_LOOKUP) + SHELVES
 
 
 @pytest.fixture

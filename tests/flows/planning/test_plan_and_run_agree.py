@@ -28,24 +28,13 @@ from flows.steps import runner
 from flows.steps.process_stages import PROCESS_STAGES
 from jobs.stage import Engine
 from jobs.stages import job_named
+from tests.flows.planning.mappings import log_of_views
 
 START, N_DAYS = date(2025, 1, 1), 40
 STAGES = ("user_features", "labels", "examples", "score", "recommendations")
 KINDS = ("night", "no_train", "backfill", "replay")
 ENGINES: tuple[Engine, ...] = ("one-pass", "per-day")
-MAPPING = """
-name = "shop"
-[sources.log]
-files = "log/{day}.csv"
-format = "csv"
-columns = ["id", "user", "item", "time"]
-[sources.log.tables.engagements]
-engagement_id = "id"
-user_id = "user"
-verb = "'view'"
-target_kind = "'item'"
-target_id = "item"
-occurred_at = "time"
+GOODS = """
 [sources.goods]
 files = "goods.csv"
 format = "csv"
@@ -55,6 +44,7 @@ landed_on = "to_date(time)"
 item_id = "item"
 occurred_at = "time"
 """
+MAPPING = log_of_views("log/{day}.csv") + GOODS
 
 
 @dataclass

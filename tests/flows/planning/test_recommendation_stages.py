@@ -15,21 +15,9 @@ from flows.planning import stage_list
 from flows.planning.stage_list import Entry, SideBySide, StageDays
 from flows.release.releases import Release, now
 from flows.settings import read_settings
+from tests.flows.planning.mappings import log_of_views
 
-MAPPING = """
-name = "shop"
-[sources.log]
-files = "{day}.csv"
-format = "csv"
-columns = ["id", "user", "item", "time"]
-[sources.log.tables.engagements]
-engagement_id = "id"
-user_id = "user"
-verb = "'view'"
-target_kind = "'item'"
-target_id = "item"
-occurred_at = "time"
-"""
+MAPPING = log_of_views()
 NO_SURFACE = """
 name = "shop"
 [sources.log]

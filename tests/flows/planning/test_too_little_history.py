@@ -17,21 +17,9 @@ from flows.planning import stage_list
 from flows.planning.stage_list import Check
 from flows.settings import read_settings
 from flows.steps import runner
+from tests.flows.planning.mappings import log_of_views
 
-MAPPING = """
-name = "chat"
-[sources.log]
-files = "{day}.csv"
-format = "csv"
-columns = ["id", "user", "time"]
-[sources.log.tables.engagements]
-engagement_id = "id"
-user_id = "user"
-verb = "'view'"
-target_kind = "'post'"
-target_id = "'p'"
-occurred_at = "time"
-"""
+MAPPING = log_of_views(columns="id, user, time", target="'p'")
 WHOLE = MAPPING.replace('"{day}.csv"', '"*.csv"').replace(
     "[sources.log.tables", 'landed_on = "to_date(time)"\n[sources.log.tables'
 )
