@@ -108,21 +108,20 @@ def _fit(
         coefficients[1 + i] = value
     rate = np.clip(np.average(labels, weights=row_weights), 1e-7, 1 - 1e-7)
     coefficients[0] = np.log(rate / (1 - rate))
-    penalty = np.where(np.array(free) == 0, 1e-6, RIDGE)
-    loss = np.inf
+    penalty, used = np.where(np.array(free) == 0, 1e-6, RIDGE), inputs[:, free]
+    loss = _loss(inputs, labels, row_weights, coefficients, free, penalty)
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(inputs @ coefficients, -30, 30)))
-        gradient = inputs[:, free].T @ (row_weights * (p - labels)) + penalty * coefficients[free]
+        gradient = used.T @ (row_weights * (p - labels)) + penalty * coefficients[free]
         curvature = row_weights * p * (1 - p)
-        hessian = inputs[:, free].T @ (curvature[:, None] * inputs[:, free]) + np.diag(penalty)
+        hessian = used.T @ (curvature[:, None] * used) + np.diag(penalty)
         step = np.linalg.solve(hessian, gradient)
-        coefficients[free] = _descended(
-            inputs, labels, row_weights, coefficients, free, step, penalty
+        before = loss
+        coefficients, loss = _descended(
+            inputs, labels, row_weights, coefficients, free, step, penalty, before
         )
-        now = _loss(inputs, labels, row_weights, coefficients, free, penalty)
-        if loss - now < 1e-9 * max(abs(now), 1):
+        if before - loss < 1e-9 * max(abs(loss), 1):
             break
-        loss = now
     return coefficients
 
 
@@ -134,17 +133,19 @@ def _descended(
     free: Sequence[int],
     step: Doubles,
     penalty: Doubles,
-) -> Doubles:
-    """The free coefficients after the longest halving of the step that does not raise the loss."""
-    before = _loss(inputs, labels, row_weights, coefficients, free, penalty)
+    before: float,
+) -> tuple[Doubles, float]:
+    """The coefficients after the longest halving of the step that does not raise the loss, which is
+    `before` without it; and their loss."""
     length = 1.0
     while length > 1e-6:
         tried = coefficients.copy()
         tried[free] -= length * step
-        if _loss(inputs, labels, row_weights, tried, free, penalty) <= before:
-            return tried[free]
+        loss = _loss(inputs, labels, row_weights, tried, free, penalty)
+        if loss <= before:
+            return tried, loss
         length /= 2
-    return coefficients[free]
+    return coefficients, before
 
 
 def _loss(

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import lightgbm as lgb
 import numpy as np
 
-from models.ranking.lambdarank import BINS, PARAMETERS, Trees
+from models.ranking.lambdarank import PARAMETERS, Trees
 from models.ranking.samples import Sample
 
 ROUNDS = 15
@@ -26,12 +26,13 @@ _PARAMETERS = {
 
 
 def fit_event_trees(
-    sample: Sample, events: Sequence[str], wanted: Sequence[str], seed: int
+    sample: Sample, bins: lgb.Dataset, events: Sequence[str], wanted: Sequence[str], seed: int
 ) -> dict[str, Trees]:
     """Event to the trees of its logit, of those that happened often enough.
 
     Args:
         sample: what is learned from.
+        bins: its features.
         events: the surface's, in the order of the sample's bits.
         wanted: those that trees are fitted for.
         seed: of what is left out by chance.
@@ -42,16 +43,12 @@ def fit_event_trees(
         if event in wanted
     }
     happened = {event: labels for event, labels in happened.items() if labels.sum() >= MIN_EVENTS}
-    if not happened:
-        return {}
-    # Features are put into bins once for all events.
-    data = lgb.Dataset(sample.features, params=BINS, free_raw_data=False)
     parameters = {**_PARAMETERS, "seed": seed, "num_threads": 1}
     fitted = {}
     for event, labels in happened.items():
-        data.set_label(labels)
-        data.set_weight(sample.weights)
-        fitted[event] = Trees(lgb.train(parameters, data, ROUNDS).model_to_string())
+        bins.set_label(labels)
+        bins.set_weight(sample.weights)
+        fitted[event] = Trees(lgb.train(parameters, bins, ROUNDS).model_to_string())
     return fitted
 
 

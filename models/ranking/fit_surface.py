@@ -19,7 +19,7 @@ from models.ranking.calibration import Calibration, fit_calibration
 from models.ranking.candidates import list_kinds
 from models.ranking.event_trees import events_with_trees, fit_event_trees
 from models.ranking.features import feature_names
-from models.ranking.lambdarank import ROUNDS, Trees, best_rounds, fit_lambdarank
+from models.ranking.lambdarank import ROUNDS, Trees, best_rounds, binned, fit_lambdarank
 from models.ranking.metrics import interval
 from models.ranking.network import EPOCHS, fit_network
 from models.ranking.past_days import PastDays, past_days
@@ -99,10 +99,10 @@ def _learnt(
     rounds, members = _fitted(surface, past, config, alone)
     rows = CalibrationRows.of(past.all_users)
     raw = members.raw_scores(past.all_users.features)
-    members, raw = _with_goals_in_order(surface, members, rows, raw)
+    members, raw, judged = _with_goals_in_order(surface, members, rows, raw)
     rankers, orders = {}, {}
     for name in _CHOICES[config.ranker]:
-        rankers[name], orders[name] = _judged(surface, members, name, rows, raw)
+        rankers[name], orders[name] = judged.get(name) or _judged(surface, members, name, rows, raw)
         report["ndcg10"][name] = _figure(orders[name])
     chosen = _chosen(orders, of_best_list)
     report["gain"] = _figure(orders[chosen] - of_best_list)
@@ -163,20 +163,20 @@ def _of_users(rows: Sample, scores: Doubles) -> Doubles:
 
 def _with_goals_in_order(
     surface: Surface, members: SurfaceRanker, rows: CalibrationRows, raw: Doubles
-) -> tuple[SurfaceRanker, Doubles]:
+) -> tuple[SurfaceRanker, Doubles, dict[str, tuple[SurfaceRanker, Doubles]]]:
     """The members and their scores (C, R), without trees of single goals where these order worse
-    than the one order of all goals."""
+    than the one order of all goals; and what is judged already by then, by name."""
     kept = [event not in surface.goals for event in members.event_trees]
     if all(kept):
-        return members, raw
-    _, orders = _judged(surface, members, LAMBDARANK, rows, raw)
-    loss = _of_users(rows.sample, raw[:, 0]) - orders
+        return members, raw, {}
+    judged = _judged(surface, members, LAMBDARANK, rows, raw)
+    loss = _of_users(rows.sample, raw[:, 0]) - judged[1]
     if loss.sum() <= 0:
-        return members, raw
+        return members, raw, {LAMBDARANK: judged}
     of_others = {e: t for e, t in members.event_trees.items() if e not in surface.goals}
     n_before = raw.shape[1] - len(kept)
     columns = np.array(n_before * [True] + kept)
-    return replace(members, event_trees=of_others), raw[:, columns]
+    return replace(members, event_trees=of_others), raw[:, columns], {}
 
 
 def _columns(name: str, raw: Doubles, members: SurfaceRanker) -> Doubles:
@@ -207,11 +207,12 @@ def _fitted(
     rounds, trees, network = 0, None, None
     event_trees: dict[str, Trees] = {}
     if config.ranker != NETWORK:
-        trees = fit_lambdarank(past.learn, ROUNDS[-1], config.seed)
+        bins = binned(past.learn, config.seed)
+        trees = fit_lambdarank(past.learn, bins, ROUNDS[-1], config.seed)
         rounds = best_rounds(trees, past.judged)
         trees = trees.first(rounds)
         wanted = events_with_trees(surface.events, surface.goals)
-        event_trees = fit_event_trees(past.learn, surface.events, wanted, config.seed)
+        event_trees = fit_event_trees(past.learn, bins, surface.events, wanted, config.seed)
     if config.ranker != LAMBDARANK:
         network = fit_network(past.learn, len(surface.events), EPOCHS, config.seed)
     return rounds, replace(
@@ -230,13 +231,15 @@ def _refitted(
     """The same rankers fitted on all past days, their scores on the scale that was calibrated."""
     sample = past.refit()
     trees, network = challenger.trees, challenger.network
+    event_trees = challenger.event_trees
     if trees is not None:
-        trees = fit_lambdarank(sample, rounds, config.seed)
+        bins = binned(sample, config.seed)
+        trees = fit_lambdarank(sample, bins, rounds, config.seed)
+        event_trees = fit_event_trees(
+            sample, bins, challenger.events, tuple(event_trees), config.seed
+        )
     if network is not None:
         network = fit_network(sample, len(challenger.events), EPOCHS, config.seed)
-    event_trees = fit_event_trees(
-        sample, challenger.events, tuple(challenger.event_trees), config.seed
-    )
     refitted = replace(challenger, trees=trees, network=network, event_trees=event_trees)
     return replace(refitted, scaling=Scaling.of(refitted.raw_scores(past.all_users.features)))
 

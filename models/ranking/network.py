@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from contracts.errors import ContractError
+from models.network.adamw import AdamW
 from models.ranking.samples import Sample
 
 EPOCHS = 2
@@ -142,15 +143,14 @@ def fit_network(sample: Sample, n_events: int, epochs: int, seed: int) -> ItemNe
         torch.manual_seed(seed)
         network = ItemNetwork(sample.names, n_events)
         network.numbers.fit(torch.from_numpy(sample.features))
-        optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+        optimizer = AdamW(network.parameters(), DECAY)
         for _ in range(epochs):
             network.train()
             for users in torch.randperm(len(sample)).split(USERS_OF_STEP):
                 loss = _loss(network, sample, np.sort(users.numpy()), n_events)
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), MAX_NORM)
-                optimizer.step()
-                optimizer.zero_grad()
+                optimizer.step(RATE)
     return network.eval()
 
 

@@ -27,9 +27,9 @@ import torch
 from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional as nnf
-from torch.optim.lr_scheduler import LinearLR
 
 from contracts.days import EPOCH
+from models.network.adamw import AdamW
 from models.retrieval.exact_search import InnerProducts
 from models.retrieval.histories import Histories
 from models.retrieval.item_inputs import ItemInputs, liking, of_ages
@@ -137,13 +137,11 @@ def fit_two_tower(day: SurfaceDay) -> TwoTower:
     with torch.random.fork_rng():
         torch.manual_seed(day.config.seed)
         towers = Towers(inputs)
-    optimizer = torch.optim.AdamW(towers.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = LinearLR(optimizer, 1.0, 0.0, n_steps)
-    for _ in range(n_steps):
+    optimizer, rate = AdamW(towers.parameters(), DECAY), RATE
+    for step in range(n_steps):
         _loss(towers, examples, rng).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
+        optimizer.step(rate)
+        rate *= 1 - 1 / (n_steps - step)
     own, places = examples.own, examples.places
     ages = own.days[places] - inputs.first_days[own.items[places]]
     return TwoTower(towers.eval(), day, int(np.quantile(ages, YOUNGEST)))

@@ -18,7 +18,7 @@ from models.ranking.fit_surface import (
     calibrated,
     goal_scores,
 )
-from models.ranking.lambdarank import fit_lambdarank
+from models.ranking.lambdarank import binned, fit_lambdarank
 from models.ranking.past_days import PastDays
 from models.ranking.samples import Sample
 from models.ranking.surface_ranker import LAMBDARANK, SOURCE, SurfaceRanker
@@ -56,7 +56,7 @@ def past_of(n_users: int) -> PastDays:
 def ranker_of(past: PastDays, is_right: bool) -> SurfaceRanker:
     """One that learned what is ordered, or the opposite."""
     sample = past.learn if is_right else replace(past.learn, is_goal=~past.learn.is_goal)
-    trees = fit_lambdarank(sample, 15, seed=0)
+    trees = fit_lambdarank(sample, binned(sample, 0), 15, seed=0)
     ranker = SurfaceRanker(sample.names, LAMBDARANK, "together", PRODUCTS.events, trees)
     rows = CalibrationRows.of(past.all_users)
     return calibrated(PRODUCTS, ranker, rows, trees.scores(past.all_users.features)[:, None])
