@@ -115,6 +115,7 @@ class Outcome:
 
 
 _LIMITS = ("max_impressions", "max_per_category", "max_per_author")
+_SHARES = ("diversity", "exploration", "popularity_discount")
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,9 @@ class Policy:
     exploration: float = 0.0
     """Share of places that are filled by chance from the candidates below, of those that break no
     cap, with the chance of each logged."""
+    popularity_discount: float = 0.0
+    """Power of the users who had an item in 30 days, and one, by which its value is divided where
+    candidates are ordered, from 0 to 1 (Steck, 2011)."""
 
     def __post_init__(self) -> None:
         problems = [
@@ -143,7 +147,7 @@ class Policy:
             for name in self.filters
             if name not in FILTERS
         ]
-        problems += not_below_one({"diversity": self.diversity, "exploration": self.exploration})
+        problems += not_below_one({name: getattr(self, name) for name in _SHARES})
         problems += out_of_bounds(
             {name: getattr(self, name) for name in _LIMITS}, or_none=", or none"
         )
@@ -287,13 +291,11 @@ SURFACES: tuple[Surface, ...] = (
             Outcome("view", 0.01, is_goal=False),
         ),
         needs=(("orders", "reviews"),),
-        sources=(
-            *_POPULAR, "own", "together", "interests", "factors", "ease",
-            "similar_users", "two_tower", "new",
-        ),
+        sources=(*_POPULAR, "own", "together", "interests", "factors", "ease", "similar_users",
+                 "two_tower", "new"),
         signals={"order": 8, "review": 8, "share": 3, "like": 2, "click": 1, "view": 1},
         owned_by=("order", "review"),
-        policy=Policy(max_per_category=None, diversity=0.0),
+        policy=Policy(popularity_discount=0.1),
     ),
     Surface(
         "ads",
@@ -318,10 +320,8 @@ SURFACES: tuple[Surface, ...] = (
             Outcome("view", 0.05),
         ),
         needs=(("posts",), ("engagements",)),
-        sources=(
-            *_POPULAR, "followed_authors", "interests", "together", "factors",
-            "similar_users", "two_tower", "new",
-        ),
+        sources=(*_POPULAR, "followed_authors", "interests", "together", "factors", "similar_users",
+                 "two_tower", "new"),
         signals={"share": 5, "comment": 4, "like": 3, "click": 1, "view": 1},
         owned_by=("view", "like", "comment", "share", "click"),
         horizon_days=3,

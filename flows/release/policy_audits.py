@@ -75,10 +75,27 @@ def _logged(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audited:
 
 
 def _by_value(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audited:
-    n = count(connection, "SELECT count(*) FROM lists WHERE values <> list_reverse_sort(values)")
+    power = surface.policy.popularity_discount
+    n = count(connection, _RISING.format(power=power) if power else _UNSORTED)
     return audited_lists(
         surface, "the most valuable come first", f"{n_of(n, 'list')} in another order", n == 0
     )
+
+
+_UNSORTED = "SELECT count(*) FROM lists WHERE values <> list_reverse_sort(values)"
+# Powers may differ in the last bits from those that gave the order.
+_RISING = """
+WITH places AS (
+    SELECT user_key, unnest(item_ids) AS item_id, unnest(values) AS value,
+        unnest(range(len(item_ids))) AS place FROM lists
+), discounted AS (
+    SELECT user_key, place, value * pow(1 + n_users_30d, -{power}) AS worth
+    FROM places JOIN items USING (item_id)
+), beside AS (
+    SELECT user_key, worth, lag(worth) OVER (PARTITION BY user_key ORDER BY place) AS before
+    FROM discounted
+)
+SELECT count(DISTINCT user_key) FROM beside WHERE worth > before * (1 + 1e-6)"""
 
 
 def _capped(connection: duckdb.DuckDBPyConnection, surface: Surface) -> Audited:

@@ -45,6 +45,8 @@ class Items:
     """(I,)."""
     min_ages: npt.NDArray[np.int32]
     """(I,): years that a user must have; 0: any number."""
+    n_users: npt.NDArray[np.int64]
+    """(I,): who gave a signal in the 30 days before."""
 
     @classmethod
     def of(cls, rows: pa.Table) -> Items:
@@ -58,6 +60,7 @@ class Items:
             author_keys=author_keys,
             available=_flat(rows["available"]).to_numpy(zero_copy_only=False),
             min_ages=_flat(pc.fill_null(rows["min_age"], 0)).to_numpy(zero_copy_only=False),
+            n_users=_flat(rows["n_users_30d"]).to_numpy(zero_copy_only=False),
         )
 
     def __len__(self) -> int:

@@ -1,7 +1,8 @@
 """The policy of a surface: who may see what, in which order, and how many.
 
-In this order, each a function of a block's candidates: filters, value, diversity, exploration,
-length. What a filter leaves out is counted, once each, under the first that says so.
+In this order, each a function of a block's candidates: filters, value (less where many had it),
+diversity, exploration, length. What a filter leaves out is counted, once each, under the first that
+says so.
 
 Letters: B users of a block, C candidates of all of them, W columns, each user's candidates from the
 best to the last, K places.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import partial
 
@@ -75,6 +76,7 @@ def policy_id(surface: Surface) -> str:
 def apply_policy(surface: Surface, as_of: date, items: Items, block: Block) -> Shown:
     """What the block's users are shown of their candidates."""
     left_out = filtered(surface, as_of, items, block)
+    block = replace(block, values=discounted(surface, items, block))
     order, n_left = by_value(block, left_out < 0)
     unlike, rows = diversify(surface, items, block, order, n_left)
     explored = explore(surface, as_of, items, block, rows, n_left)
@@ -152,6 +154,16 @@ _FILTERS: Mapping[str, Callable[[Surface, date, Items, Block], Mask]] = {
     "under_age": _under_age,
     "overexposed": _overexposed,
 }
+
+
+def discounted(surface: Surface, items: Items, block: Block) -> npt.NDArray[np.floating]:
+    """(C,): what candidates are ordered by: their value, less of it where many users had them."""
+    power = surface.policy.popularity_discount
+    if power == 0:
+        return block.values
+    discounts = (1.0 + items.n_users) ** -power
+    values: npt.NDArray[np.floating] = block.values * discounts[block.items]
+    return values
 
 
 def by_value(block: Block, is_left: Mask) -> tuple[Ints, Ints]:

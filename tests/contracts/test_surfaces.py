@@ -135,7 +135,9 @@ def test_a_surface_without_a_goal_or_of_an_unknown_target_cannot_be_declared() -
 def test_another_worth_or_policy_needs_no_other_ranker_but_other_filters_do() -> None:
     products = SURFACES[0]
     worth = tuple(replace(o, worth=2 * o.worth) for o in products.outcomes)
-    policy = replace(products.policy, diversity=0.5, exploration=0.1, max_per_author=2)
+    policy = replace(
+        products.policy, popularity_discount=0.5, diversity=0.5, exploration=0.1, max_per_author=2
+    )
     valued = replace(products, outcomes=worth, policy=policy, n_items=7, max_list_change=0.5)
     assert valued.for_ranker == products.for_ranker
     for left in ({"filters": ("owned",)}, {"max_impressions": 3}):

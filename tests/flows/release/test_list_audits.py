@@ -25,6 +25,7 @@ def files(tmp_path: Path) -> Callable[..., ListFiles]:
     items: list[Row] = [{"item_id": item} for item in ("axe", "cap", "cup", "hat", "pen")]
     items += [
         {"item_id": "book", "author_key": "ann"},
+        {"item_id": "fad", "n_users_30d": 3},
         {"item_id": "gone", "available": False},
         {"item_id": "wine", "min_age": 18},
         {"item_id": "elsewhere", "surface": "ads"},
@@ -249,6 +250,18 @@ def test_a_less_valuable_item_comes_first_only_where_the_policy_says_so(
     assert failures(audit_lists(lists, [PRODUCTS], DAY)) == [failure]
     for policy in (Policy(diversity=0.1), Policy(exploration=0.1), Policy(max_per_author=1)):
         assert failures(audit_lists(lists, [replace(PRODUCTS, policy=policy)], DAY)) == []
+
+
+@pytest.mark.parametrize(("power", "n_found"), [(0.0, 1), (0.4, 1), (0.6, 0)])
+def test_what_many_had_may_come_later_by_as_much_as_the_policy_discounts(
+    files: Callable[..., ListFiles], power: float, n_found: int
+) -> None:
+    """Three users had the fad, which by a power of a half is worth half its value of 1."""
+    surface = replace(PRODUCTS, policy=Policy(popularity_discount=power))
+    lists = files(*GOOD[:2], shown("cat", "pen", "fad", values=[0.5, 1.0]))
+    found = "1 list in another order"
+    expected = [("products: the most valuable come first", found)] * n_found
+    assert failures(audit_lists(lists, [surface], DAY)) == expected
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,13 @@ def items_of(rows: Sequence[Mapping[str, Any]]) -> Items:
         "author_key": pa.string(),
         "available": pa.bool_(),
         "min_age": pa.int32(),
+        "n_users_30d": pa.int64(),
     }
     table = pa.table(
         {
-            name: pa.array([{"available": True, **row}.get(name) for row in rows], kind)
+            name: pa.array(
+                [{"available": True, "n_users_30d": 0, **row}.get(name) for row in rows], kind
+            )
             for name, kind in columns.items()
         }
     )

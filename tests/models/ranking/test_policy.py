@@ -57,6 +57,19 @@ def test_the_most_valuable_come_first_and_ties_by_item() -> None:
     assert shown.n_candidates.tolist() == [4, 0, 1]
 
 
+def test_what_many_users_had_is_discounted_where_the_policy_says_so() -> None:
+    """99 users and one to the power of a half are 10, 3 users and one 2."""
+    users = {"a": 99, "b": 3, "c": 0, "d": 0}
+    items = items_of([{"item_id": item, "n_users_30d": n} for item, n in users.items()])
+    values = {"a": 0.9, "b": 0.3, "c": 0.1, "d": 0.16}
+    block = block_of(items, {"ann": [{"item": i, "value": v} for i, v in values.items()]})
+    as_they_are = apply_policy(surface_of(PRODUCTS, 4), DAY, items, block)
+    assert lists_of(as_they_are, items, block) == [["a", "b", "d", "c"]]
+    shown = apply_policy(surface_of(PRODUCTS, 4, popularity_discount=0.5), DAY, items, block)
+    assert lists_of(shown, items, block) == [["d", "b", "c", "a"]]
+    assert block.values.tolist() == np.float32([0.9, 0.3, 0.1, 0.16]).tolist()
+
+
 def test_a_block_without_any_candidate_gives_empty_lists() -> None:
     items = items_of([{"item_id": "a"}])
     block = block_of(items, {"ann": [], "bob": []})
