@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -88,7 +89,11 @@ def _do_together(pieces: Sequence[Piece], n: int) -> None:
         n, get_context("fork"), initializer=_begin, initargs=(os.getpid(), pieces)
     )
     try:
-        for done in as_completed([processes.submit(_do, i) for i in range(len(pieces))]):
+        with warnings.catch_warnings():
+            # Python 3.12 warns of threads at a fork: those of libraries are idle by then.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            begun = [processes.submit(_do, i) for i in range(len(pieces))]
+        for done in as_completed(begun):
             _LOG.info(done.result())
     except BrokenProcessPool:
         raise ContractError(
