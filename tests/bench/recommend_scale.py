@@ -53,6 +53,8 @@ from tests.conftest import REPOSITORY
 MAPPING = REPOSITORY / "infra/sources/market.toml"
 SPARK_STAGES = ("rec_items", "rec_histories", "rec_popular", "rec_candidates")
 _OF_USERS = ("user_key", "followed_key")
+_SHOWN = 2_000
+"""Characters of what a stage that failed wrote."""
 _ABOUT = ("items", "users", "follows", "blocks", "posts")
 """Clean tables that the stages read besides interactions."""
 
@@ -148,20 +150,22 @@ def measured(words: Sequence[str], spec: Any, folder: Path) -> Measured:
     environment = {**os.environ, "NIGHTJAR_KEY": DEMO_KEY, "OMP_NUM_THREADS": "1"}
     parent = ["--parent", str(os.getpid())] if words[0] == "models" else []
     started, peak, used = time.monotonic(), 0, dict[int, float]()
-    process = subprocess.Popen(
-        [sys.executable, "-m", *words, str(spec_path), str(report), *parent],
-        cwd=REPOSITORY,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    log = folder / "log"
+    with log.open("w") as lines:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *words, str(spec_path), str(report), *parent],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=lines,
+        )
     while process.poll() is None:
         tree = list(_tree(process.pid))
         peak = max(peak, sum(_resident(of) for of in tree))
         used |= {of: max(used.get(of, 0.0), _cpu_seconds(of)) for of in tree}
         time.sleep(0.1)
     if process.returncode or not report.exists():
-        raise SystemExit(f"{' '.join(words)} failed: {spec_path}")
+        raise SystemExit(f"{' '.join(words)} failed:\n{log.read_text()[-_SHOWN:]}")
     found = json.loads(report.read_text())
     if "error" in found:
         raise SystemExit(f"{' '.join(words)}: {found['error']}")
