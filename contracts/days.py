@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from contracts.errors import ContractError, UsageError
 
+MAX_DAYS = 36_500
+"""What a number of days may be set to: a date cannot say many times more."""
 ONE_DAY = timedelta(days=1)
 
 EPOCH = date(1970, 1, 1)

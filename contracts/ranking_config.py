@@ -36,7 +36,7 @@ class RankingConfig:
     """Users with a goal that a surface needs to learn from; with fewer its best source ranks."""
     processes: int | None = None
     """Processes that retrieve and rank at once, each with memory of its own, in one thread each;
-    none: as many as there are cores. How many there are changes no row."""
+    none: as many as there are cores, up to 4. How many there are changes no row."""
     seed: int = 0
     """Of first factors and weights, and of what is left out by chance."""
 

@@ -147,7 +147,8 @@ REC_HISTORIES = Table(
         _each(
             "signals",
             "array<bigint>",
-            f"Strength of all signals, each halved every 30 days of age, in {FIXED_POINT}ths.",
+            f"Strength of all signals, each halved every 30 days of age, in {FIXED_POINT}ths; 0 of "
+            "what is blocked.",
         ),
         _each("n_days", "array<bigint>", "Days with a goal."),
         _each("n_goals", "array<bigint>", "Goals reached with it."),

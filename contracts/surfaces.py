@@ -139,7 +139,7 @@ class Policy:
     cap, with the chance of each logged."""
     popularity_discount: float = 0.0
     """Power of the users who had an item in 30 days, and one, by which its value is divided where
-    candidates are ordered, from 0 to 1 (Steck, 2011)."""
+    candidates are ordered, from 0 to below 1 (Steck, 2011)."""
 
     def __post_init__(self) -> None:
         problems = [

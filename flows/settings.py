@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from contracts.days import MAX_DAYS
 from contracts.errors import ContractError, UsageError
 from contracts.history import TrainingDays
 from contracts.misspelt import misspelt_variables
@@ -41,7 +42,6 @@ CODE = Path(__file__).resolve().parent.parent
 """The folder that our packages lie in: a checkout, or an environment's `site-packages`."""
 _OUR_FOLDERS = ("contracts", "flows", "jobs", "models", "tests")
 """Libraries may lie below it too: in an environment of its own, or beside us once installed."""
-
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 """Paths lose one of the two slashes of an address, so one is enough to know it by."""
 
@@ -108,13 +108,13 @@ class NightjarSettings(BaseSettings):
     ranking: RankingConfig = RankingConfig()
     no_recommendations: bool = False
     """Whether nights leave recommendations out."""
-    example_spacing_days: int = Field(default=14, ge=1)
+    example_spacing_days: int = Field(default=14, ge=1, le=MAX_DAYS)
     """Days between the past as-of days that training uses."""
     example_max_days: int = Field(default=24, ge=1)
     """How many past as-of days training uses, at most."""
-    min_history_days: int = Field(default=28, ge=1)
+    min_history_days: int = Field(default=28, ge=1, le=MAX_DAYS)
     """Landed days that a past as-of day needs before it."""
-    settle_days: int = Field(default=2, ge=0)
+    settle_days: int = Field(default=2, ge=0, le=MAX_DAYS)
     """Days after a label's window for late rows to land in."""
     max_quarantined_share: float | None = Field(default=0.5, ge=0, le=1)
     """Of a table's rows, and of those that one source has for it, what may be quarantined before a
@@ -147,20 +147,20 @@ class NightjarSettings(BaseSettings):
     """Releases that a rollback may reach; housekeeping expires the others' snapshots."""
     keep_snapshots: int = Field(default=5, ge=1)
     """Newest snapshots of each table that housekeeping keeps, needed or not."""
-    keep_snapshot_days: float = Field(default=3, ge=0)
+    keep_snapshot_days: float = Field(default=3, ge=0, le=MAX_DAYS)
     """Days that a snapshot nobody needs is kept."""
-    keep_state_days: int | None = Field(default=35, ge=1)
+    keep_state_days: int | None = Field(default=35, ge=1, le=MAX_DAYS)
     """Days that `user_state` as of a day is kept; none keeps all. The newest three always stay."""
-    keep_feature_days: int | None = Field(default=400, ge=1)
+    keep_feature_days: int | None = Field(default=400, ge=1, le=MAX_DAYS)
     """Days that features as of a day are kept; days that training uses always stay."""
-    keep_candidate_days: int | None = Field(default=100, ge=1)
+    keep_candidate_days: int | None = Field(default=100, ge=1, le=MAX_DAYS)
     """Days that candidates and lists as of a day are kept, and what both are made of: rankers learn
     from days up to 90 back. Days that tonight's learn from always stay, and the newest three."""
-    keep_files_hours: float = Field(default=24, ge=0)
+    keep_files_hours: float = Field(default=24, ge=0, le=24 * MAX_DAYS)
     """Hours before a file of ours that nothing reaches is removed: a run may yet commit it."""
-    keep_run_days: float = Field(default=30, ge=0)
+    keep_run_days: float = Field(default=30, ge=0, le=MAX_DAYS)
     """Days that what runs leave for looking into is kept."""
-    compact_after_days: int = Field(default=62, ge=31)
+    compact_after_days: int = Field(default=62, ge=31, le=MAX_DAYS)
     """Days after which whole months of daily files become a file per month."""
     files_per_day: int = Field(default=1, ge=1)
     """Files that a day of a table is written as."""

@@ -28,6 +28,10 @@ from models.parent_process import die_with_parent
 
 _LOG = logging.getLogger(__name__)
 
+AT_MOST = 4
+"""Processes, unless more are asked for: each takes memory of its own, and a container may have
+fewer cores to use than it can see."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -48,7 +52,7 @@ def do_pieces(pieces: Sequence[Piece], processes: int | None) -> None:
 
     Args:
         pieces: what is to be done.
-        processes: how many work at once; None: one for each core.
+        processes: how many work at once; None: one for each core, up to `AT_MOST`.
 
     Raises:
         ContractError: a process was killed.
@@ -57,9 +61,9 @@ def do_pieces(pieces: Sequence[Piece], processes: int | None) -> None:
     """
     in_order = sorted(pieces, key=lambda piece: -piece.cost)
     todo = [piece for piece in in_order[rank() :: n_ranks()] if not piece.path.exists()]
-    n = min(n_processes(processes), len(todo))
-    if n > 1:
-        _do_together(todo, n)
+    n = n_processes(processes)
+    if n > 1 and todo:  # a single piece as well: what has computed here could not be forked later
+        _do_together(todo, min(n, len(todo)))
     else:
         for piece in todo:
             _LOG.info(_done(piece))
@@ -67,12 +71,13 @@ def do_pieces(pieces: Sequence[Piece], processes: int | None) -> None:
 
 
 def n_processes(setting: int | None) -> int:
-    """As many as are asked for, else one for each core that is left to this rank."""
+    """As many as are asked for, else one for each core that is left to this rank, up to
+    `AT_MOST`."""
     if setting is not None:
         return setting
     # Elsewhere than on Linux a process may use all of them.
     ours = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))
-    return max(len(ours(0)) // n_local_ranks(), 1)
+    return min(max(len(ours(0)) // n_local_ranks(), 1), AT_MOST)
 
 
 def wait_for_ranks() -> None:

@@ -58,12 +58,19 @@ def interaction_days(days: RunDays, day: date) -> tuple[date, date]:
 
 def kept_since(settings: NightjarSettings, newest: date) -> date | None:
     """The first as-of day of which candidates and lists are kept as of `newest`: nights to come
-    learn from each of those that tonight's rankers learn from in turn. None: of all."""
+    learn from each of those that tonight's rankers learn from in turn, and compare lists with what
+    then happened once their horizon is over. None: of all."""
     if settings.keep_candidate_days is None:
         return None
     surfaces, n_learned = settings.configured_surfaces, settings.ranking.learn_days
     learned = ranker_days(surfaces, n_learned, newest, date.min)
-    return min([*learned, newest - timedelta(days=settings.keep_candidate_days)])
+    horizon = max((surface.horizon_days for surface in surfaces), default=0)
+    kept = max(settings.keep_candidate_days, horizon + settings.settle_days + _NIGHTS_MISSED)
+    return min([*learned, newest - timedelta(days=kept)])
+
+
+_NIGHTS_MISSED = 7
+"""Nights that may be left out, and lists are still compared by the next one."""
 
 
 def rank_fingerprint(days: RunDays, day: date, model_id: str | None) -> Fingerprint:

@@ -87,9 +87,11 @@ _UNSORTED = "SELECT count(*) FROM lists WHERE values <> list_reverse_sort(values
 _RISING = """
 WITH places AS (
     SELECT user_key, unnest(item_ids) AS item_id, unnest(values) AS value,
-        unnest(range(len(item_ids))) AS place FROM lists
+        unnest(range(len(item_ids))) AS place, starts_with(ranker_id, 'source:') AS of_a_list
+    FROM lists
 ), discounted AS (
-    SELECT user_key, place, value * pow(1 + n_users_30d, -{power}) AS worth
+    SELECT user_key, place,
+        value * CASE WHEN of_a_list THEN 1 ELSE pow(1 + n_users_30d, -{power}) END AS worth
     FROM places JOIN items USING (item_id)
 ), beside AS (
     SELECT user_key, worth, lag(worth) OVER (PARTITION BY user_key ORDER BY place) AS before

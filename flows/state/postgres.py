@@ -24,6 +24,7 @@ MAINTENANCE = "postgres"
 _UPGRADED = "nightjar_upgraded"
 """A table in Prefect's database: the version of Prefect that has brought it up to date."""
 _UPGRADE_LOCK = 7_146_310_255
+_UPGRADE_SECONDS = 600
 _SECONDS_BETWEEN_TRIES = 0.5
 
 
@@ -88,12 +89,19 @@ def _only_one(connection: Connection) -> Iterator[bool]:
 
 def _upgrade(settings: NightjarSettings, environment: Mapping[str, str]) -> None:
     address = settings.postgres("nightjar_prefect", "asyncpg")
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
-        env={**environment, PREFECT_VARIABLE: address},
-        capture_output=True,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
+            env={**environment, PREFECT_VARIABLE: address},
+            capture_output=True,
+            text=True,
+            timeout=_UPGRADE_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise ContractError(
+            f"Prefect did not bring its database up to date within {_UPGRADE_SECONDS} s: is "
+            "somebody at work in it? Run the command again"
+        ) from None
     if done.returncode != 0:
         *_, why = ["no reason said", *filter(None, map(str.strip, done.stderr.splitlines()))]
         raise ContractError(f"Prefect could not bring its database up to date: {why}")
@@ -102,8 +110,8 @@ def _upgrade(settings: NightjarSettings, environment: Mapping[str, str]) -> None
 def _upgraded_by(connection: Connection) -> str | None:
     if not inspect(connection).has_table(_UPGRADED):
         return None
-    found: str | None = connection.execute(text(f"SELECT max(version) FROM {_UPGRADED}")).scalar()
-    return found
+    version: str | None = connection.scalar(text(f"SELECT max(version) FROM {_UPGRADED}"))
+    return version
 
 
 def _keep_upgraded(connection: Connection, version: str) -> None:

@@ -229,7 +229,7 @@ def days_left_out(
 
 def start_branch(lake: Lake, update: TableUpdate) -> int | None:
     """Begin the release's branch with what the current release has of the table, but for days that
-    are left out.
+    are left out. A branch on which an earlier run has written is taken as that run left it.
 
     Returns:
         Its snapshot.

@@ -154,6 +154,7 @@ def _users(
     pair, first_day = did.pair[liked][begin], did.day[liked][begin]
     nobody = edges[:0]
     by_edge = edges if rules.strength[_FOLLOW] > 0 else nobody
+    first_day = np.where(np.isin(pair, by_edge), 0, first_day)  # since nobody knows when
     n_edges = edges if rules.is_goal[_FOLLOW] else nobody
 
     def users(pair: Integers) -> Integers:

@@ -113,7 +113,8 @@ def entries_of(
     blocked: Integers,
     rules: Rules,
 ) -> Entries:
-    """What counts of pairs that met, of whom the user follows, and of what is blocked."""
+    """What counts of pairs that met, of whom the user follows, and of what is blocked, which is no
+    taste of the user's: it has no signals."""
     pair = np.unique(np.concatenate([met.pair, followed, blocked]))
     values = {name: np.zeros(len(pair), np.int64) for name in (*met.values, "blocked")}
     for name in ("first_days", "last_days", "gaps"):
@@ -129,6 +130,7 @@ def entries_of(
     values["n_goals"] += timeless & rules.is_goal[_FOLLOW]
     values["owned"] = ((values["owned"] > 0) | (follows & rules.owns[_FOLLOW])).astype(np.int64)
     values["blocked"][np.searchsorted(pair, blocked)] = 1
+    values["signals"][values["blocked"] > 0] = 0
     counts = ("signals", "n_goals", "n_impressions", "owned", "blocked")
     some = np.flatnonzero(np.any([values[name] > 0 for name in counts], axis=0))
     return Entries(pair[some], {name: of_all[some] for name, of_all in values.items()})

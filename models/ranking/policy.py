@@ -157,9 +157,10 @@ _FILTERS: Mapping[str, Callable[[Surface, date, Items, Block], Mask]] = {
 
 
 def discounted(surface: Surface, items: Items, block: Block) -> npt.NDArray[np.floating]:
-    """(C,): what candidates are ordered by: their value, less of it where many users had them."""
+    """(C,): what candidates are ordered by: their value, less of it where many users had them; the
+    value itself where nothing was learned, for then it is one over the place on the best list."""
     power = surface.policy.popularity_discount
-    if power == 0:
+    if power == 0 or not block.probabilities:
         return block.values
     discounts = (1.0 + items.n_users) ** -power
     values: npt.NDArray[np.floating] = block.values * discounts[block.items]

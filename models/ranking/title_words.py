@@ -18,6 +18,8 @@ from models.data.label_layout import as_numpy
 
 MAX_WORDS = 8192
 """Words, those in most titles first, that are told apart: each takes a number of each user."""
+AT_ONCE = 1 << 15
+"""Candidates whose words are in memory at once."""
 MIN_TITLES = 2
 """Titles that must have a word: one of a single title says nothing of another."""
 
@@ -73,12 +75,22 @@ def title_similarity(
     """
     profiles = sparse.csr_array(had.astype(np.float64) @ words).toarray()
     lengths = np.sqrt((profiles**2).sum(axis=1))
+    sums = np.zeros(len(items))
+    for first in range(0, len(items), AT_ONCE):
+        some = slice(first, first + AT_ONCE)
+        sums[some] = _products(words, profiles, rows[some], items[some])
+    known = (np.diff(words.indptr)[items] > 0) & (lengths[rows] > 0)
+    similarity: Doubles = np.where(known, sums / np.where(known, lengths[rows], 1), np.nan)
+    return similarity
+
+
+def _products(
+    words: sparse.csr_array, profiles: Doubles, rows: Ints, items: npt.NDArray[np.int32]
+) -> Doubles:
+    """(C,): products of the words of candidates and of their users' profiles (B, W)."""
     n = np.diff(words.indptr)[items]
     before = np.cumsum(n) - n
     at = np.repeat(words.indptr[items] - before, n) + np.arange(n.sum())
     of = np.repeat(np.arange(len(items)), n)
     products = words.data[at] * profiles[rows[of], words.indices[at]]
-    sums = np.bincount(of, products, len(items))
-    known = (n > 0) & (lengths[rows] > 0)
-    similarity: Doubles = np.where(known, sums / np.where(known, lengths[rows], 1), np.nan)
-    return similarity
+    return np.bincount(of, products, len(items)).astype(np.float64, copy=False)

@@ -105,7 +105,7 @@ def write_part(surface: Surface, day: RetrieveDay, config: RankingConfig, path: 
             if len(rows):  # there are no row groups without rows
                 writer.write_table(rows.cast(schema))
     os.replace(partial_path, path)
-    n_models = len(sources_of(surface)) - len(retrieval.left_out)
+    n_models = retrieval.n_models
     return "1 model" if n_models == 1 else f"{n_models} models"
 
 
@@ -153,6 +153,11 @@ class SurfaceRetrieval:
         self.left_out: dict[str, str] = {}
         """Source to why it gives no candidates."""
         self._models = {fold: self._fitted(fold) for fold in self._folds()} if self._sources else {}
+
+    @property
+    def n_models(self) -> int:
+        """How many there are of all users; none where nobody is known."""
+        return max(map(len, self._models.values()), default=0)
 
     def rows(self) -> Iterator[pa.Table]:
         """Rows of the table, a batch of users at a time."""

@@ -262,6 +262,10 @@ def test_what_many_had_may_come_later_by_as_much_as_the_policy_discounts(
     found = "1 list in another order"
     expected = [("products: the most valuable come first", found)] * n_found
     assert failures(audit_lists(lists, [surface], DAY)) == expected
+    # Nothing is discounted where one list gives the order, for then a value is one over the place.
+    values = {"values": [1.0, 0.5], "ranker_id": "source:popular_10d"}
+    lists = files(*GOOD[:2], shown("cat", "fad", "pen", **values))
+    assert failures(audit_lists(lists, [surface], DAY)) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from pyiceberg.catalog import load_catalog
 from sqlalchemy import select, update
 
 from contracts.errors import ContractError, UsageError
+from contracts.ranking_config import RankingConfig
 from contracts.tables import EXAMPLES, LABELS, RECONCILIATION, USER_SCORES, table_named
 from contracts.tile_tables import USER_ITEM_DAYS
 from flows.lake import home_binding
@@ -353,7 +355,7 @@ def test_candidates_go_after_some_days_but_for_those_that_rankers_will_learn_fro
     )
     release = replace(release_of(lake, Path(lake.staging("run", "score")), D1, "one"), as_of=newest)
 
-    def gone(**changed: int | None) -> dict[str, list[int]]:
+    def gone(**changed: Any) -> dict[str, list[int]]:
         old = old_days(settings.model_copy(update=changed), receipts, release)
         found = {table.name: [(newest - day).days for day in of] for table, of in old.items()}
         return {name: days for name, days in found.items() if name.startswith("rec_")}
@@ -362,6 +364,10 @@ def test_candidates_go_after_some_days_but_for_those_that_rankers_will_learn_fro
     # The nights to come learn from what is 30, 60 and 90 days before them.
     assert gone(keep_candidate_days=1) == {name: [120, 110, 100] for name in stages}
     assert gone(keep_candidate_days=None) == {name: [] for name in stages}
+    # Rankers that learn from 15 and 30 days back; what lists were good for is known after 32 days,
+    # which a week of nights that are left out may come to 39.
+    rarely = {"ranking": RankingConfig(learn_days=1), "keep_candidate_days": 1}
+    assert gone(**rarely) == {name: [*range(120, 30, -10)] for name in stages}
     # Lists of those days leave with the next release, and no release that names them loses any.
     assert "rec_lists" not in gone()
 

@@ -240,7 +240,7 @@ def statistics_of(
         "last_day": max((days_since_1970(act.day) for act in liked), default=-1),
         "n_users": len({act.user for act in liked} | edges_to),
         "n_users_30d": len({act.user for act in within(30, *surface.signals)}),
-        **{f"n_new_users_{n}d": len(_new_users(liked, as_of, n)) for n in NEW_USER_DAYS},
+        **{f"n_new_users_{n}d": len(_new_users(liked, as_of, n) - edges_to) for n in NEW_USER_DAYS},
         "n_impressions_30d": len(within(30, "impression")),
         "n_goals_30d": len(within(30, *surface.goals)),
         "sum_stars_90d": sum(act.row["stars"] for act in reviews),
@@ -341,6 +341,8 @@ def _entry(
         "blocked": int(_is_blocked(world, surface.target, user, item, row, as_of)),
         "n_impressions": sum((as_of - act.day).days <= 30 for act in shown),
     }  # fmt: skip
+    if entry["blocked"]:
+        entry["signals"] = 0
     says = ("signals", "n_goals", "owned", "blocked", "n_impressions")
     return entry if any(entry[name] for name in says) else None
 

@@ -231,6 +231,20 @@ def test_blocks_hold_until_they_are_undone_and_work_both_ways_between_users(
     items = catalogue(table, "products", "i1 | - | -")
     rows = histories_of("products", Known(none, users, items, blocks=blocks))
     assert entries_of(rows["bob", 0]) == {"i1": entry(blocked=1)}
+    # What was liked before it was blocked is no taste, nor is its category.
+    liked = tiles(
+        table,
+        """
+        user_key | target_kind | target_id | event | day
+        ann      | post        | p2        | like  | 2025-01-20
+        cid      | post        | p2        | like  | 2025-01-20
+        """,
+    )
+    posts = catalogue(table, "posts", "p2 | news | bob")
+    rows = histories_of("posts", Known(liked, users, posts, blocks=blocks))
+    signals = {user: entries_of(rows[user, 0])["p2"]["signals"] > 0 for user in ("ann", "cid")}
+    assert signals == {"ann": False, "cid": True}
+    assert [rows[user, 0]["favourite_category"] for user in ("ann", "cid")] == [None, "news"]
 
 
 def test_a_user_has_those_whom_they_follow_now(table: MakeTable) -> None:

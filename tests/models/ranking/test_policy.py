@@ -62,12 +62,17 @@ def test_what_many_users_had_is_discounted_where_the_policy_says_so() -> None:
     users = {"a": 99, "b": 3, "c": 0, "d": 0}
     items = items_of([{"item_id": item, "n_users_30d": n} for item, n in users.items()])
     values = {"a": 0.9, "b": 0.3, "c": 0.1, "d": 0.16}
-    block = block_of(items, {"ann": [{"item": i, "value": v} for i, v in values.items()]})
+    listed = {"ann": [{"item": i, "value": v} for i, v in values.items()]}
+    block = block_of(items, listed, probabilities={"order": np.full(4, 0.5, np.float32)})
     as_they_are = apply_policy(surface_of(PRODUCTS, 4), DAY, items, block)
     assert lists_of(as_they_are, items, block) == [["a", "b", "d", "c"]]
     shown = apply_policy(surface_of(PRODUCTS, 4, popularity_discount=0.5), DAY, items, block)
     assert lists_of(shown, items, block) == [["d", "b", "c", "a"]]
     assert block.values.tolist() == np.float32([0.9, 0.3, 0.1, 0.16]).tolist()
+    # Where nothing was learned, value is one over the place on a list, which gives the order.
+    of_a_list = block_of(items, listed)
+    shown = apply_policy(surface_of(PRODUCTS, 4, popularity_discount=0.5), DAY, items, of_a_list)
+    assert lists_of(shown, items, of_a_list) == [["a", "b", "d", "c"]]
 
 
 def test_a_block_without_any_candidate_gives_empty_lists() -> None:

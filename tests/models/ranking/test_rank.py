@@ -145,11 +145,14 @@ def test_three_processes_give_the_lists_of_one_to_the_bit(
 
 @pytest.mark.slow
 def test_two_ranks_give_the_lists_of_one_to_the_bit(day: RankDay, tmp_path: Path) -> None:
+    """Each with two processes."""
     several = elsewhere(day, tmp_path)
     (tmp_path / "sitecustomize.py").write_text(
         "import models.ranking.rank\nmodels.ranking.rank.SHARD_USERS = 64\n"
     )
-    (tmp_path / "spec.json").write_text(encode(spec_of(several)))
+    spec = spec_of(several)
+    spec = replace(spec, config=replace(spec.config, processes=2))
+    (tmp_path / "spec.json").write_text(encode(spec))
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     words = ("-m", "models", "rank", f"{tmp_path}/spec.json", f"{tmp_path}/report")
     done = subprocess.run(

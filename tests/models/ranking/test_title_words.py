@@ -62,7 +62,8 @@ def test_an_item_is_alike_by_the_words_of_what_the_user_had() -> None:
     assert similarity == pytest.approx(np.array(expected), nan_ok=True)
 
 
-def test_it_depends_on_no_other_user_or_item() -> None:
+def test_it_depends_on_no_other_user_or_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 500)
     rng = np.random.default_rng(3)
     texts = [" ".join(rng.choice([*"abcdefghij"], 4)) for _ in range(50)]
     words = title_words(pa.array(texts))
