@@ -42,7 +42,7 @@ class Piece:
     path: Path
     """The file that is there once it is done."""
     work: Callable[[], str]
-    """Does it, and says in few words what came of it."""
+    """Does it, and says in few words what came of it; nothing where nobody waits for it."""
     cost: float
     """Beside that of others, in any unit: what takes longest begins first."""
 
@@ -66,7 +66,7 @@ def do_pieces(pieces: Sequence[Piece], processes: int | None) -> None:
         _do_together(todo, min(n, len(todo)))
     else:
         for piece in todo:
-            _LOG.info(_done(piece))
+            _say(_done(piece))
     wait_for_ranks()
 
 
@@ -99,7 +99,7 @@ def _do_together(pieces: Sequence[Piece], n: int) -> None:
             warnings.simplefilter("ignore", DeprecationWarning)
             begun = [processes.submit(_do, i) for i in range(len(pieces))]
         for done in as_completed(begun):
-            _LOG.info(done.result())
+            _say(done.result())
     except BrokenProcessPool:
         raise ContractError(
             f"one of {n} processes that worked at once was killed, most often for lack of memory; "
@@ -124,7 +124,12 @@ def _do(number: int) -> str:
 
 
 def _done(piece: Piece) -> str:
-    """The line of a piece that is done."""
+    """The line of a piece that is done, or none."""
     started = time.monotonic()
     said = piece.work()
-    return f"{piece.name}: {said}, {time.monotonic() - started:.1f} s"
+    return f"{piece.name}: {said}, {time.monotonic() - started:.1f} s" if said else ""
+
+
+def _say(line: str) -> None:
+    if line:
+        _LOG.info(line)

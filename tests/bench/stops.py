@@ -138,10 +138,11 @@ def running(mark: str) -> list[str]:
 
 
 _LINE = re.compile(
-    r"\d\d:\d\d:\d\d (  )?(night of |task \w+ is |too little history |measured on |nothing had changed"
-    r"|warning: |published release |(the mapping's expressions|land_\w+|clean_\w+|user_\w+|item_features"
-    r"|late_data|labels|examples|scoreboard|train|gate|score|audit|publish|repaired after a crash"
-    r"|report): |[\w ]+: once more, for it stopped at this: )"
+    r"\d\d:\d\d:\d\d (  )?(night of |task \w+ is |surface \w+ is |too little history |measured on "
+    r"|nothing had changed|warning: |published release |(the mapping's expressions|land_\w+|clean_\w+"
+    r"|user_\w+|item_\w+|interactions|late_data|labels|examples|scoreboard|rec_\w+|retrieve|train|gate"
+    r"|score|rank|recommendations|audit|publish|repaired after a crash|report): "
+    r"|[\w ]+: once more, for it stopped at this: )"
 )
 
 

@@ -117,8 +117,8 @@ def test_the_page_shows_what_was_done(home: Path, first) -> None:
 
 OURS = re.compile(
     r"\d\d:\d\d:\d\d (  )?(night of|task|surface|measured on|land_|clean_|user_|item_|interactions|"
-    r"late_|labels|examples|scoreboard|rec_|train|gate|score|rank|recommendations|audit|publish|"
-    r"published|report|the mapping|nothing had)"
+    r"late_|labels|examples|scoreboard|rec_|retrieve|train|gate|score|rank|recommendations|audit|"
+    r"publish|published|report|the mapping|nothing had)"
 )
 
 
