@@ -328,7 +328,7 @@ def test_rows_of_a_source_that_left_the_mapping_stop_an_erasure_before_it_begins
     with pytest.raises(UsageError) as error:
         erasure.erase_person(Run(night.settings, night.as_of), KEY, None)
     assert str(error.value) == (
-        "nothing was erased: raw rows of old are kept, of which the mapping chat says nothing "
+        "nothing was erased: raw rows of old are kept, of which the mapping shop says nothing "
         "any more, so whom they name cannot be told. Erase with a mapping that has them (--source), "
         "such as the one that they landed with"
     )
