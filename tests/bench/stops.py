@@ -133,8 +133,9 @@ def disturbed(
 
 
 def running(mark: str) -> list[str]:
-    """Command lines of processes that a run with this mark has started."""
-    return [words(pid) for pid in marked(mark) if not watches(pid)]
+    """Command lines of processes that a run with this mark has started; one that has ended since it
+    was found has none."""
+    return [line for pid in marked(mark) if not watches(pid) and (line := words(pid))]
 
 
 _LINE = re.compile(
