@@ -215,6 +215,9 @@ def test_sets_are_named_and_ciaos_edges_have_no_figures_by_time() -> None:
     (other,) = sets_of("market:31", None)
     assert other.seed == 31
     assert other.surface("products", repeats=True).repeats
+    # A market ends with what is looked for; real logs go on.
+    assert other.landed_before(other.cuts) == date(2025, 11, 27)
+    assert CIAO_PRODUCTS.landed_before([date(2010, 7, 1)]) == date(2010, 10, 1)
     with pytest.raises(UsageError) as error:
         sets_of("nobody", None)
     assert str(error.value) == (f"--data nobody: expected market:SEED or some of {', '.join(SETS)}")

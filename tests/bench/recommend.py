@@ -14,7 +14,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ from tests.bench.recommend_sets import (
 from tests.bench.recommend_twins import fused, twins
 
 FOLDER = Path(os.environ.get("NIGHTJAR_HOME", ".nightjar")) / "recommend"
-SETTLE_DAYS = 2
 ALONE = ("lambdarank", "network")
 
 Measured = dict[str, list[Figures]]
@@ -48,8 +47,7 @@ Measured = dict[str, list[Figures]]
 def measure(of: RecommendSet, home: BenchHome, o: argparse.Namespace) -> list[dict[str, Any]]:
     """The lines of a set."""
     cuts = tuple(o.cuts) or of.cuts
-    last = max(cuts) + timedelta(days=max(of.surface(s).horizon_days for s in of.surfaces))
-    home.land(last + timedelta(days=SETTLE_DAYS), None)
+    home.land(of.landed_before(cuts), None)
     lines = []
     for repeats in chosen_repeats(of, o.repeats):
         by_surface: dict[str, list[tuple[date, Measured]]] = {name: [] for name in of.surfaces}

@@ -30,6 +30,7 @@ from models.ranking.metrics import Array
 from tests.conftest import REAL_DATA, REPOSITORY
 
 SOURCES_FOLDER = REPOSITORY / "infra/sources"
+SETTLE_DAYS = 2
 DEMO_END = DEMO_START + timedelta(days=DEMO_DAYS)
 QUARTERS = tuple(date(2008 + n // 4, 3 * (n % 4) + 1, 1) for n in range(9))
 HELD_OUT, HELD_OUT_SEED = 0.2, 0
@@ -85,6 +86,13 @@ class RecommendSet:
         if self.seed is None:
             raise ContractError(f"{self.data} is not simulated")
         return Market(DEMO_USERS, DEMO_START, DEMO_DAYS, self.seed)
+
+    def landed_before(self, cuts: Sequence[date]) -> date:
+        """The day before which everything lands that the figures of the cuts need: their horizons
+        and days for late rows, as far as a simulated market goes."""
+        horizon = max(self.surface(name).horizon_days for name in self.surfaces)
+        day = max(cuts) + timedelta(days=horizon + SETTLE_DAYS)
+        return day if self.seed is None else min(day, DEMO_END)
 
     def surface(self, name: str, repeats: bool | None = None) -> Surface:
         """A surface as it is measured on this set."""
