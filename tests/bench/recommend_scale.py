@@ -164,11 +164,11 @@ def measured(words: Sequence[str], spec: Any, folder: Path) -> Measured:
         peak = max(peak, sum(_resident(of) for of in tree))
         used |= {of: max(used.get(of, 0.0), _cpu_seconds(of)) for of in tree}
         time.sleep(0.1)
-    if process.returncode or not report.exists():
-        raise SystemExit(f"{' '.join(words)} failed:\n{log.read_text()[-_SHOWN:]}")
-    found = json.loads(report.read_text())
+    found = json.loads(report.read_text()) if report.exists() else {}
     if "error" in found:
         raise SystemExit(f"{' '.join(words)}: {found['error']}")
+    if process.returncode or not found:
+        raise SystemExit(f"{' '.join(words)} failed:\n{log.read_text()[-_SHOWN:]}")
     return Measured(time.monotonic() - started, sum(used.values()), peak >> 20, found)
 
 
