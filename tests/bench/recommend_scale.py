@@ -110,7 +110,13 @@ def multiplied(night: Night, n_users: int, folder: Path) -> Files:
 
 
 def _written(file: pq.ParquetFile, copies: int, path: Path) -> str:
-    """A file with the rows of another, once for each copy; the first keeps its keys."""
+    """A file with the rows of another, once for each copy; the first keeps its keys. A day of
+    features is sorted by user, as ranking reads it."""
+    if path.name.startswith(USER_FEATURES.name):
+        rows = file.read()
+        tables = [_renamed(rows, k) for k in range(copies)]
+        pq.write_table(pa.concat_tables(tables).sort_by("user_key"), path, compression="zstd")
+        return str(path)
     with pq.ParquetWriter(path, file.schema_arrow, compression="zstd") as writer:
         for k in range(copies):
             for batch in file.iter_batches(1 << 16):
