@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import reduce
 
 import pyarrow.parquet as pq
@@ -35,7 +35,7 @@ from pyiceberg.types import IcebergType, ListType, NestedField
 
 from contracts.column_types import COLUMN_TYPES
 from contracts.counts import n_of
-from contracts.days import as_ranges
+from contracts.days import EPOCH, as_ranges
 from contracts.errors import BusyError, ContractError
 from contracts.table import Table, raise_if
 from flows.storage.location import plain_path
@@ -250,6 +250,14 @@ def entries_of(
                     "files, or go back to a snapshot from before"
                 )
             yield file
+
+
+def days_before(iceberg: IcebergTable, table: Table, first: date, snapshot: int) -> set[date]:
+    """Days before `first` of which a snapshot has files; of a table whose files each hold one."""
+    place = table.partition.index(table.day)
+    where = LessThan(table.day, first.isoformat())
+    entries = entries_of(iceberg, where, snapshot)
+    return {EPOCH + timedelta(days=entry.partition[place]) for entry in entries}
 
 
 def planned_files(

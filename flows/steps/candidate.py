@@ -28,7 +28,7 @@ from flows.engine.fingerprints import Fingerprints, decide, landing_stage
 from flows.engine.home_state import HomeState
 from flows.engine.run import Run
 from flows.engine.run_context import RunContext
-from flows.lake.iceberg import DataFile
+from flows.lake.iceberg import DataFile, days_before
 from flows.lake.lake import Lake
 from flows.learning.ranking import kept_since
 from flows.release.releases import Release, Releases, branch_of
@@ -188,7 +188,7 @@ def update_of(
     (released,) = (r for r in ON_BRANCH if r.stage == stage)
     left_out = {
         str(other.stage): days_left_out(
-            context.settings, state, other, current, fingerprints[str(other.stage)]
+            context.settings, state.lake, other, current, fingerprints[str(other.stage)]
         )
         for other in ON_BRANCH
         if other.stage in fingerprints and current is not None
@@ -206,25 +206,27 @@ def update_of(
 
 def days_left_out(
     settings: NightjarSettings,
-    state: HomeState,
+    lake: Lake,
     released: ReleasedTable,
     current: Release,
     asked: Collection[date],
 ) -> set[date]:
     """Days that the current release has of a table and the next one no longer: those whose
-    candidates are not kept, unless they are asked for. Of a day without rows nothing is there to be
-    left out."""
+    candidates are not kept, unless they are asked for."""
     since = kept_since(settings, max([*asked, current.as_of]))
-    if not released.leaves_with_candidates or since is None:
+    if since is None:
         return set()
-    stage, snapshot = str(released.stage), current.snapshots.get(released.table.name)
-    old = {
-        day
-        for day in written_days(state.lake, state.receipts, released, snapshot)
-        if day < since and day not in asked
-    }
-    receipts = {day: state.receipts.get(stage, day) for day in old}
-    return {day for day, receipt in receipts.items() if receipt and receipt.outputs["rows"]}
+    return days_kept_before(lake, released, current, since) - set(asked)
+
+
+def days_kept_before(
+    lake: Lake, released: ReleasedTable, release: Release, since: date
+) -> set[date]:
+    """Days before `since` of a release's table, of one that leaves some out."""
+    table, snapshot = released.table, release.snapshots.get(released.table.name)
+    if snapshot is None or not released.leaves_with_candidates:
+        return set()
+    return days_before(lake.table(table), table, since, snapshot)
 
 
 def start_branch(lake: Lake, update: TableUpdate) -> int | None:

@@ -11,12 +11,13 @@ from sqlalchemy import Engine
 from contracts.counts import n_of
 from contracts.days import ONE_DAY
 from contracts.errors import ContractError
-from contracts.tables import RELEASED
+from contracts.tables import ON_BRANCH, RELEASED
 from flows.engine.alerts import NOT_ERASED, NOT_REPAIRED, announce
 from flows.engine.home_state import HomeState
 from flows.engine.run import Run
 from flows.engine.run_context import RunContext
 from flows.lake.lake import Lake
+from flows.learning.ranking import kept_since
 from flows.lifecycle.errors import reason
 from flows.release import audits
 from flows.release.audit import Audited, DayToAudit, raise_if_failed
@@ -24,7 +25,13 @@ from flows.release.model_registry import Registry
 from flows.release.releases import Release, Releases, now, repair, scored_tasks
 from flows.settings import NightjarSettings
 from flows.state.schema import unfinished_erasures
-from flows.steps.candidate import Candidate, Written, published_snapshots, release_id_of
+from flows.steps.candidate import (
+    Candidate,
+    Written,
+    days_kept_before,
+    published_snapshots,
+    release_id_of,
+)
 from flows.steps.prefect_tasks import say, task, transient, warn
 
 
@@ -120,8 +127,24 @@ def publish(run: Run, candidate: Candidate, days: Sequence[date]) -> Release:
     if release != current:
         releases.publish(release)
         say(f"published release {release.release_id}")
+    forget_left_out(run.settings, run.state, release)
     repair_and_announce(releases, run.lake, run.settings, "publish")
     return release
+
+
+def forget_left_out(settings: NightjarSettings, state: HomeState, release: Release) -> None:
+    """Drop the receipts of days that a release has left out: one without rows would be untrue, and
+    who asks for such a day again gets it written again. Of a day without rows it stays true."""
+    since, receipts = kept_since(settings, release.as_of), state.receipts
+    if since is None:
+        return
+    for released in ON_BRANCH:
+        if released.leaves_with_candidates:
+            stage = str(released.stage)
+            old = {day: receipts.get(stage, day) for day in receipts.days(stage) if day < since}
+            kept = days_kept_before(state.lake, released, release, since)
+            with_rows = {day for day, receipt in old.items() if receipt and receipt.outputs["rows"]}
+            receipts.drop(stage, with_rows - kept)
 
 
 def repair_and_announce(

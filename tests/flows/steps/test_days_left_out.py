@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
@@ -65,15 +66,19 @@ def published(night: SimulatedNight, *days: date) -> Release:
     return release
 
 
+def keep(monkeypatch: pytest.MonkeyPatch, since: Callable[..., date | None]) -> None:
+    """Have candidates and lists be kept since a day."""
+    for module in (candidate, publish):
+        monkeypatch.setattr(module, "kept_since", since)
+
+
 @pytest.fixture
 def night_of(night_of: NightOf, said: list[str], monkeypatch: pytest.MonkeyPatch) -> NightOf:
     made_up = Fingerprint("code", "config", "inputs")
     for stage in ("score", "rank"):
         changed = replace(PROCESS_STAGES[stage], fingerprint=lambda *given: made_up)
         monkeypatch.setitem(PROCESS_STAGES, stage, changed)
-    monkeypatch.setattr(
-        candidate, "kept_since", lambda settings, newest: newest - timedelta(days=KEPT_DAYS)
-    )
+    keep(monkeypatch, lambda settings, newest: newest - timedelta(days=KEPT_DAYS))
     monkeypatch.setattr(candidate, "check_features", lambda *given: None)
     monkeypatch.setattr(duckdb_views, "_comment", lambda *given: None)  # takes longer than the rest
     return night_of
@@ -89,6 +94,8 @@ def test_lists_leave_and_scores_stay_and_a_release_before_still_has_them(night_o
         [0], [0, 1], [1, 2],
     ]  # fmt: skip
     assert days_in(lake, releases[-1], "user_scores") == [0, 1, 2]
+    # Who asks for a day that has left gets it written again, and a plan says so.
+    assert nights[-1].receipts.days("rank") == (nights[1].as_of, nights[2].as_of)
     # The same night again changes nothing, and its release has its id.
     again = published(nights[-1], nights[-1].as_of)
     assert again.release_id == releases[-1].release_id
@@ -109,14 +116,26 @@ def test_they_leave_too_where_nothing_is_ranked_again(
     night_of: NightOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A shorter time to keep them was set: the night is done again, and reuses its lists."""
-    monkeypatch.setattr(candidate, "kept_since", lambda settings, newest: None)
+    keep(monkeypatch, lambda settings, newest: None)
     nights = [night_of(n, SETS[-1]) for n in range(2)]
     for night in nights:
         before = published(night, night.as_of)
     last = nights[-1]
     assert days_in(last.lake, before, "rec_lists") == [0, 1]
-    monkeypatch.setattr(candidate, "kept_since", lambda settings, newest: newest)
+    keep(monkeypatch, lambda settings, newest: newest)
     release = published(last, last.as_of)
     assert days_in(last.lake, release, "rec_lists") == [1]
     assert Releases(last.engine).current() == release
     assert release.release_id != before.release_id
+
+
+def test_days_that_a_rollback_has_brought_back_leave_again(night_of: NightOf) -> None:
+    nights = [night_of(n, SETS[-1]) for n in range(4)]
+    for night in nights[:3]:
+        published(night, night.as_of)
+    lake = nights[-1].lake
+    _, before = Releases(nights[2].engine).rollback(lake)
+    for table in (REC_LISTS, USER_SCORES):
+        lake.point_main(table, before.snapshots[table.name])
+    assert days_in(lake, before, "rec_lists") == [0, 1]
+    assert days_in(lake, published(nights[3], nights[3].as_of), "rec_lists") == [3]
