@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import NightjarError, UsageError
+from contracts.parent_process import die_with_parent
 from contracts.spec_json import decode
 from contracts.specs import (
     TRACKING_VARIABLE,
@@ -30,7 +31,6 @@ from contracts.specs import (
 )
 from models.artifact import encryption
 from models.distributed import check_world, is_rank, rank, run_ranks
-from models.parent_process import die_with_parent
 from models.progress import show_progress
 
 ENDED = 143

@@ -23,8 +23,8 @@ from pathlib import Path
 import torch.distributed as dist
 
 from contracts.errors import ContractError
+from contracts.parent_process import die_with_parent
 from models.distributed import n_local_ranks, n_ranks, rank
-from models.parent_process import die_with_parent
 
 _LOG = logging.getLogger(__name__)
 

@@ -54,7 +54,7 @@ ROOMS = {
         "market", "top",
     ),
     "models": (
-        "distributed", "progress", "parent_process", "pieces", "data", "network", "trees", "artifact", "training", "evaluation",
+        "distributed", "progress", "pieces", "data", "network", "trees", "artifact", "training", "evaluation",
         "retrieval", "ranking",
         "top",
     ),

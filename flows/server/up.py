@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import secrets
 import signal
@@ -13,11 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from contracts.errors import ContractError
+from contracts.parent_process import die_with_parent
 from flows.lifecycle import signals
 from flows.settings import (
     CATALOGUE_VARIABLE,
@@ -38,7 +39,6 @@ OUR_TAG = "nightjar"
 """Of every deployment in `infra/prefect.yaml`: another with it is taken for one of ours."""
 OPERATOR = "operator"
 """Who may use Prefect and MLflow, where a password is set."""
-_SET_PARENT_DEATH_SIGNAL = 1
 
 
 def up(settings: NightjarSettings, say: Callable[[str], None]) -> None:
@@ -256,7 +256,7 @@ def start(
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),
     )
     stack.callback(stop, process)
     return process
@@ -289,11 +289,6 @@ def stop_all(processes: Iterable[subprocess.Popen[bytes]], seconds: float = STOP
 def _send(process: subprocess.Popen[bytes], number: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def answers(address: str) -> bool:

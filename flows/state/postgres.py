@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
@@ -15,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from contracts.errors import ContractError
 from contracts.foreign import library_message
+from contracts.parent_process import die_with_parent
 from flows.settings import NightjarSettings
 
 DATABASES = ("nightjar", "nightjar_prefect", "nightjar_mlflow")
@@ -95,6 +98,7 @@ def _upgrade(settings: NightjarSettings, environment: Mapping[str, str]) -> None
             env={**environment, PREFECT_VARIABLE: address},
             capture_output=True,
             text=True,
+            preexec_fn=partial(die_with_parent, os.getpid()),
             timeout=_UPGRADE_SECONDS,
         )
     except subprocess.TimeoutExpired:

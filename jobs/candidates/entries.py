@@ -65,8 +65,8 @@ class Entries:
 
     @property
     def liked(self) -> NDArray[np.bool_]:
-        """Those with a signal that are not blocked, (E,)."""
-        return (self.signals > 0) & (self.blocked == 0)
+        """Those with a signal, (E,); what is blocked has none."""
+        return self.signals > 0
 
 
 @dataclass(frozen=True)

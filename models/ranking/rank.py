@@ -52,14 +52,15 @@ def _rank_day(spec: RankSpec, day: RankDay) -> dict[str, Any]:
     surfaces = sorted(spec.surfaces, key=lambda surface: surface.name)
     fit_rankers(spec, day)
     rankers = load_rankers(Path(day.folder))
+    shards = shards_of(day, surfaces)
     pieces = [
         Piece(
-            f"{surface.name}: lists of range {number + 1} of users",
+            f"{surface.name}: lists, {number + 1} of {len(shards)}",
             part := _scratch(day, f"{number}-{surface.name}.parquet"),
             partial(write_lists, day, surface, rankers[surface.name], users, part),
             cost=len(surface.sources),
         )
-        for number, users in enumerate(shards_of(day, surfaces))
+        for number, users in enumerate(shards)
         for surface in surfaces
     ]
     do_pieces(pieces, spec.config.processes)

@@ -137,11 +137,10 @@ def fit_two_tower(day: SurfaceDay) -> TwoTower:
     with torch.random.fork_rng():
         torch.manual_seed(day.config.seed)
         towers = Towers(inputs)
-    optimizer, rate = AdamW(towers.parameters(), DECAY), RATE
+    optimizer = AdamW(towers.parameters(), DECAY)
     for step in range(n_steps):
         _loss(towers, examples, rng).backward()
-        optimizer.step(rate)
-        rate *= 1 - 1 / (n_steps - step)
+        optimizer.step(RATE * (1 - step / n_steps))
     own, places = examples.own, examples.places
     ages = own.days[places] - inputs.first_days[own.items[places]]
     return TwoTower(towers.eval(), day, int(np.quantile(ages, YOUNGEST)))

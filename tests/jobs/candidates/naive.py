@@ -70,7 +70,7 @@ class Day:
 
 
 def recent(entries: dict[str, dict[str, Any]], n: int) -> dict[str, dict[str, Any]]:
-    liked = {i: e for i, e in entries.items() if not e["blocked"] and e["signal"] > 0}
+    liked = {i: e for i, e in entries.items() if e["signal"] > 0}
     return {i: liked[i] for i in sorted(liked, key=lambda i: (-liked[i]["signal"], i))[:n]}
 
 
@@ -126,7 +126,7 @@ def of_interest(day: Day, surface: str, user: str, fold: int) -> Iterator[Sugges
     liked: Counter[str] = Counter()
     for i, e in day.histories[surface, fold][user].items():
         category = day.items[surface][i]["category_id"]
-        if category is not None and not e["blocked"] and e["signal"] > 0:
+        if category is not None and e["signal"] > 0:
             liked[category] += e["signal"]
     total = sum(liked.values())
     for category, signal in most(liked, day.caps.categories).items():

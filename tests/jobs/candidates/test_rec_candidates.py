@@ -87,7 +87,7 @@ def test_only_what_surfaces_ask_for_is_computed(spark: SparkSession) -> None:
 def test_who_is_blocked_neither_suggests_anybody_nor_is_named(spark: SparkSession) -> None:
     """ann has blocked bob, whom she followed and who follows her; both say so. cid suggests dan
     all the same, whom bob and eve follow too."""
-    follow, blocked = {"owned": 1, "signal": 1}, {"owned": 1, "signal": 1, "blocked": 1}
+    follow, blocked = {"owned": 1, "signal": 1}, {"owned": 1, "blocked": 1}
     follows = {
         "ann": {"bob": blocked, "cid": follow},
         "bob": {"ann": blocked, "dan": follow, "eve": follow},

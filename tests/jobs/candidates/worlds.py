@@ -128,7 +128,7 @@ def _random_item(rng: random.Random, surface: str, as_of: date, item_id: str) ->
 def _random_entry(rng: random.Random, as_of: date) -> dict[str, int]:
     n_days = rng.choice([0, 0, 1, 2, 5])
     last = as_of - timedelta(days=rng.randint(1, 60))
-    return {
+    entry = {
         "signal": rng.choice([0, 1, FIXED_POINT, rng.randint(1, 20 * FIXED_POINT)]),
         "n_days": n_days,
         "n_goals": n_days,
@@ -137,6 +137,7 @@ def _random_entry(rng: random.Random, as_of: date) -> dict[str, int]:
         "owned": int(rng.random() < 0.4),
         "blocked": int(rng.random() < 0.06),
     }
+    return entry | {"signal": 0} if entry["blocked"] else entry
 
 
 def surface_named(name: str) -> Any:

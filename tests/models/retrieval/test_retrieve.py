@@ -68,6 +68,14 @@ def retrieved(
     return pq.read_table(path).to_pylist(), report
 
 
+def of_people(
+    folder: Path, people: Sequence[str], users: list[dict[str, Any]], config: RankingConfig
+) -> list[dict[str, Any]]:
+    """Rows of whom users are shown."""
+    catalogue = [item(who, surface="people") for who in people]
+    return retrieved(folder, [write_histories(folder / "h", users)], catalogue, [PEOPLE], config)[0]
+
+
 def test_users_get_what_others_of_their_taste_have_and_they_do_not(tmp_path: Path) -> None:
     users = shoppers()
     rows, report = retrieved(tmp_path, [write_histories(tmp_path / "h", users)], items())
@@ -173,14 +181,7 @@ def test_nobody_is_shown_to_themselves(tmp_path: Path) -> None:
         history(who, [p for p in people if p != who and rng_pick(who, p)], surface="people")
         for who in people
     ]
-    config = replace(CONFIG, candidates_per_source=10)
-    rows, _ = retrieved(
-        tmp_path,
-        [write_histories(tmp_path / "h", users)],
-        [item(p, surface="people") for p in people],
-        [PEOPLE],
-        config,
-    )
+    rows = of_people(tmp_path, people, users, replace(CONFIG, candidates_per_source=10))
     own = {user["user_key"]: {*user["item_ids"], user["user_key"]} for user in users}
     assert {r["user_key"]: set(r["item_ids"]) for r in rows} == {
         who: set(people) - own[who] for who in people
@@ -234,13 +235,7 @@ def test_of_edges_without_a_time_the_other_fold_knows_nothing(tmp_path: Path) ->
         for fold, n in ((0, 4), (1, 3))
     ]
     config = replace(CONFIG, candidates_per_source=2, factors=8)
-    rows, _ = retrieved(
-        tmp_path,
-        [write_histories(tmp_path / "h", users)],
-        [item(p, surface="people") for p in people],
-        [PEOPLE],
-        config,
-    )
+    rows = of_people(tmp_path, people, users, config)
     found = {(row["user_key"], row["fold"]): row["item_ids"] for row in rows}
     for who in range(12):
         hidden = follows(who, 4)[3]
