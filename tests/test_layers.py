@@ -55,7 +55,7 @@ ROOMS = {
     ),
     "models": (
         "distributed", "progress", "pieces", "data", "network", "trees", "artifact", "training", "evaluation",
-        "retrieval", "ranking",
+        "retrieval", "ranking", "content",
         "top",
     ),
 }  # fmt: skip

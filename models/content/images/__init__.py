@@ -1,0 +1,1 @@
+"""Pictures: decoded safely, hashed, and classified by a small network or a plugged-in encoder."""
