@@ -1,0 +1,1 @@
+"""Encoders: vectors of content, from whatever folder holds one."""
