@@ -82,6 +82,11 @@ OPENS_FILES_ITSELF = {
     "models/__main__.py": {"main": "the report, where the flow expects it"},
     "models/artifact/encryption.py": {"write": "weights and what is sealed in their place"},
     "models/artifact/model.py": {"save_model": "the artifact's folder, which the spec names"},
+    "models/content/text/artifact.py": {"save_text_model": "the artifact's folder"},
+    "models/content/text/folder.py": dict.fromkeys(
+        ("read_tasks", "_task"), "a folder of labelled texts is the user's"
+    ),
+    "models/content/text/predict_folder.py": {"_write": "predictions, where the user wants them"},
     "models/distributed.py": {"run_ranks": "reports of its own ranks, which it puts together"},
     "models/evaluation/cross_validation.py": {"cross_validate": "artifacts of folds"},
     "models/evaluation/single_task_twins.py": {"single_task_twins": "artifacts of twins"},
