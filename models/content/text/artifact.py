@@ -109,14 +109,18 @@ def _calibrations(saved: Mapping[str, Any]) -> dict[str, Calibration]:
 
 
 def _arrays(member: Member) -> Arrays:
-    assert isinstance(member, LinearMember)
     names = ("buckets", "rarity", "weights", "bias")
-    return {name: np.ascontiguousarray(getattr(member, name)) for name in names}
+    return {name: np.ascontiguousarray(getattr(_linear(member), name)) for name in names}
 
 
 def _settings(member: Member) -> dict[str, Any]:
-    assert isinstance(member, LinearMember)
-    return asdict(member.ngrams)
+    return asdict(_linear(member).ngrams)
+
+
+def _linear(member: Member) -> LinearMember:
+    if not isinstance(member, LinearMember):
+        raise ContractError(f"{type(member).__name__}: expected a linear member to save")
+    return member
 
 
 def _member(

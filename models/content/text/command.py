@@ -14,7 +14,6 @@ from models.content.text.predict_folder import predict_folder
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="tasks, one in each subfolder")
     parser.add_argument("--out", type=Path, required=True, help="where predictions are written")
-    parser.add_argument("--seed", type=int, default=0, help="of the network's random numbers")
 
 
 def execute(given: argparse.Namespace) -> None:
@@ -23,4 +22,4 @@ def execute(given: argparse.Namespace) -> None:
     """
     if not given.folder.is_dir():
         raise UsageError(f"{given.folder}: no such folder")
-    predict_folder(given.folder, given.out, TextConfig(seed=given.seed))
+    predict_folder(given.folder, given.out, TextConfig())

@@ -23,8 +23,6 @@ class TextConfig:
 
     ngrams: NGrams = field(default_factory=NGrams)
     """N-grams of the linear member."""
-    seed: int = 0
-    """Of the network's random numbers."""
 
 
 def fit_text_model(

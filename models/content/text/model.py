@@ -5,7 +5,7 @@ N texts, C classes of a head.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +19,6 @@ from models.content.text.examples import Head, Texts
 BATCH = 1024
 """Texts that go through all members together; memory does not grow with their number."""
 Probabilities = NDArray[np.float32]
-Vectors = Callable[[Sequence[str]], NDArray[np.float32]]
-"""A frozen encoder: texts as vectors, (N, d)."""
 
 
 class Member(Protocol):
@@ -70,14 +68,6 @@ class TextModel:
         return mean_log_probabilities(
             [self.member_calibrations[m][head.name].log_probabilities(z) for m, z in logits.items()]
         )
-
-    def with_encoder(self, vectors: Vectors) -> TextModel:
-        """The model, with the encoder whose vectors one of its members needs."""
-        changed = {
-            name: member.with_vectors(vectors) if hasattr(member, "with_vectors") else member
-            for name, member in self.members.items()
-        }
-        return TextModel(self.heads, changed, self.member_calibrations, self.calibrations)
 
     def alone(self, member: str) -> TextModel:
         """One member as a model of its own.
