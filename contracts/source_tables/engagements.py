@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contracts.cleaning import (
-    Attributes,
     Cleaning,
     KeyedId,
     KeyedUser,
@@ -71,13 +70,6 @@ ENGAGEMENTS = SourceTable(
             "Words of a comment or search, normalised.",
             nullable=True,
         ),
-        Column(
-            "labels",
-            "array<string>",
-            "What the mapping says is known of its text, as sorted texts `head=class`; null if "
-            "nothing is.",
-            nullable=True,
-        ),
         OCCURRED_AT,
         LANDED_ON,
     ),
@@ -117,7 +109,6 @@ ENGAGEMENTS = SourceTable(
                 "then _post_target else _user_target end",
             ),
             Words("text"),
-            Attributes("labels"),
             Time(),
         ),
         checks=(
@@ -128,7 +119,6 @@ ENGAGEMENTS = SourceTable(
             Required("target_kind", where=_HAS_TARGET),
             OneOf("target_kind"),
             Required("target_id", where=_HAS_TARGET),
-            Attributes("labels"),
             Time(),
         ),
         max_rows_of_user=1000,

@@ -60,12 +60,6 @@ ITEMS = SourceTable(
             minimum=0,
             maximum=MAX_AGE,
         ),
-        Column(
-            "image",
-            "string",
-            "Its picture, as a path below the mapping's folder of images, or `shard.tar#member`.",
-            nullable=True,
-        ),
         OCCURRED_AT,
         LANDED_ON,
     ),
@@ -86,11 +80,6 @@ ITEMS = SourceTable(
             "years that a user must have to be shown it; whoever has no `birth_year` is not",
             required=False,
         ),
-        Field(
-            "image",
-            "its picture: a path below `[content] images`, or `shard.tar#member`",
-            required=False,
-        ),
         Field("occurred_at", "when it happened"),
     ),
     cleaning=Cleaning(
@@ -102,7 +91,6 @@ ITEMS = SourceTable(
             _PRICE,
             _AVAILABLE,
             _MIN_AGE,
-            Text("image"),
             Time(),
         ),
         checks=(Required("item_id"), _PRICE, _AVAILABLE, _MIN_AGE, Time(from_ever=True)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contracts.cleaning import (
-    Attributes,
     Cleaning,
     KeyedId,
     KeyedUser,
@@ -34,19 +33,6 @@ POSTS = SourceTable(
         USER_KEY,
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
         Column("category_id", "string", "What it is about.", nullable=True),
-        Column(
-            "image",
-            "string",
-            "Its picture, as a path below the mapping's folder of images, or `shard.tar#member`.",
-            nullable=True,
-        ),
-        Column(
-            "labels",
-            "array<string>",
-            "What the mapping says is known of its text and picture, as sorted texts `head=class`; "
-            "null if nothing is.",
-            nullable=True,
-        ),
         OCCURRED_AT,
         LANDED_ON,
     ),
@@ -58,11 +44,6 @@ POSTS = SourceTable(
         ),
         Field("text", "its text", required=False),
         Field("category_id", "what it is about, such as a topic or channel", required=False),
-        Field(
-            "image",
-            "its picture: a path below `[content] images`, or `shard.tar#member`",
-            required=False,
-        ),
         Field("occurred_at", "when it happened"),
     ),
     cleaning=Cleaning(
@@ -71,12 +52,10 @@ POSTS = SourceTable(
             KeyedId("post_id", "post"),
             KeyedUser("user_key", "user_id"),
             Words("text"),
-            Text("image"),
-            Attributes("labels"),
             Text("category_id"),
             Time(),
         ),
-        checks=(Required("user_id"), Required("post_id"), Attributes("labels"), Time()),
+        checks=(Required("user_id"), Required("post_id"), Time()),
         max_rows_of_user=200,
     ),
     event=Event("post_id", "'post'", ("post",)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contracts.cleaning import (
-    Attributes,
     Cleaning,
     KeyedId,
     KeyedUser,
@@ -48,13 +47,6 @@ REVIEWS = SourceTable(
             values=("negative", "neutral", "positive"),
         ),
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
-        Column(
-            "labels",
-            "array<string>",
-            "What the mapping says is known of its text, as sorted texts `head=class`; null if "
-            "nothing is.",
-            nullable=True,
-        ),
         OCCURRED_AT,
         LANDED_ON,
     ),
@@ -87,7 +79,6 @@ REVIEWS = SourceTable(
                 "when stars = 3 then 'neutral' else 'positive' end)",
             ),
             Words("text"),
-            Attributes("labels"),
             Time(),
         ),
         checks=(
@@ -96,7 +87,6 @@ REVIEWS = SourceTable(
             Required("item_id"),
             Stars("stars"),
             OneOf("sentiment"),
-            Attributes("labels"),
             Time(),
         ),
         max_rows_of_user=200,

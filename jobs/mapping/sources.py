@@ -18,15 +18,14 @@ from typing import Any, Literal
 from contracts.currencies import minor_digits
 from contracts.errors import UsageError
 from contracts.mapping import (
-    CONTENT_SETTINGS,
     MAPPING_SETTINGS,
     MONEY_SETTINGS,
     SOURCE_SETTINGS,
     Setting,
     checked,
+    table_settings,
 )
 from contracts.sources import BOT_LIMITS, EITHER, FIELDS, MONEY_FIELDS, NULL_VALUES
-from contracts.table_settings import attributes_of, table_settings
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
 from jobs.mapping.element_keys import KeyPath, column_of, keys_of, paths_of
 from jobs.mapping.lookups import (
@@ -61,7 +60,7 @@ class TableMap:
     """For rows of several facts: an expression that gives an array."""
     rejects: tuple[Reject, ...] = ()
     attributes: MappingOf[str, str] = field(default_factory=dict)
-    """Further attributes of users, or labels of content: name to expression."""
+    """Of users: name to expression."""
     stars_scale: tuple[int, int] | None = None
     """Of reviews: the least and the most that may be given; None takes the source's."""
 
@@ -190,8 +189,6 @@ class SourceMapping:
     """Clean table to the things that a user may do on a day, as far as they land together; of the
     others, any number."""
     lookups: tuple[Lookup, ...] = ()
-    images: str | None = None
-    """The folder below the raw folder that pictures are named from; None: the raw folder."""
 
     @property
     def mapped_tables(self) -> frozenset[str]:
@@ -256,13 +253,11 @@ def mapping_of(raw: MappingOf[str, Any], name: str, problems: list[str]) -> Sour
     _need_money(given, problems)
     text = TextRules.from_toml(given.get("text", {}), problems)
     bots = _bots(given.get("bots", {}), problems)
-    content = checked(given.get("content", {}), CONTENT_SETTINGS, "content.", problems)
     right = tuple(source for source in sources if source is not None)
     if problems:
         return None
     declared = tuple(lookup for lookup in lookups.values() if lookup is not None)
-    images = content.get("images")
-    return SourceMapping(given.get("name", name), right, money, text, bots, declared, images)
+    return SourceMapping(given.get("name", name), right, money, text, bots, declared)
 
 
 def _need_money(given: MappingOf[str, Any], problems: list[str]) -> None:
@@ -392,6 +387,6 @@ def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
         given.get("where"),
         given.get("each"),
         tuple(Reject(rule["reason"], rule["when"]) for rule in given.get("reject", ())),
-        dict(sorted(given.get(attributes_of(table) or "", {}).items())),
+        dict(sorted(given.get("attributes", {}).items())),
         None if "stars_scale" not in given else tuple(given["stars_scale"]),
     )

@@ -32,11 +32,7 @@ class World:
 
     def frame(self, spark: SparkSession, name: str) -> DataFrame:
         table = clean_table_named(name)
-        # What may be missing is missing where nothing is said of it.
-        values = [
-            tuple(row.get(c.name) if c.nullable else row[c.name] for c in table.columns)
-            for row in self.rows[name]
-        ]
+        values = [tuple(row[c] for c in table.names) for row in self.rows[name]]
         return spark.createDataFrame(values, spark_schema(table))
 
     def frames(self, spark: SparkSession) -> dict[str, DataFrame]:

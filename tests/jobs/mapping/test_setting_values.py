@@ -114,7 +114,7 @@ def test_attributes_are_named_expressions_of_users() -> None:
         '"band" }, with names of lower-case letters, digits and underscores, at most 16, found '
         "{'Income': 'a'}",
         "sources.log.tables.items.attributes: unknown; expected one of available, category_id, "
-        "currency, each, image, item_id, min_age, occurred_at, price, reject, title, where",
+        "currency, each, item_id, min_age, occurred_at, price, reject, title, where",
     ]
 
 
