@@ -20,7 +20,7 @@ from tests.conftest import REPOSITORY
 
 EXTRAS = {
     "contracts": (),
-    "jobs": ("spark", "content"),
+    "jobs": ("spark",),
     "models": ("train", "tune", "content"),
     "flows": ("serve", "spark"),
 }
