@@ -26,7 +26,7 @@ from tests.flows.conftest import ENVIRONMENT
 MARKED = f"stopping-{os.getpid()}"
 """Of what this process starts: other processes run tests beside it."""
 WORKS = f"""
-import signal, subprocess, sys, threading, time
+import os, signal, subprocess, sys, threading, time
 from flows.lifecycle import child_processes, signals
 signals.listen()
 child_processes.end_children_with_this_process()
@@ -47,7 +47,8 @@ try:
     print("working", flush=True)
     time.sleep(60)
 finally:
-    print("words of a library", file=sys.stderr, flush=True)
+    # in one write: the listener's sentence may come between two
+    os.write(2, b"words of a library\\n")
     signals.wait_if_stopping()
 """
 
