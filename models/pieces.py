@@ -47,12 +47,15 @@ class Piece:
     """Beside that of others, in any unit: what takes longest begins first."""
 
 
-def do_pieces(pieces: Sequence[Piece], processes: int | None) -> None:
+def do_pieces(
+    pieces: Sequence[Piece], processes: int | None, setting: str = "ranking.processes"
+) -> None:
     """Do all pieces, and wait for those of other ranks.
 
     Args:
         pieces: what is to be done.
         processes: how many work at once; None: one for each core, up to `AT_MOST`.
+        setting: what a person calls that.
 
     Raises:
         ContractError: a process was killed.
@@ -63,7 +66,7 @@ def do_pieces(pieces: Sequence[Piece], processes: int | None) -> None:
     todo = [piece for piece in in_order[rank() :: n_ranks()] if not piece.path.exists()]
     n = n_processes(processes)
     if n > 1 and todo:  # a single piece as well: what has computed here could not be forked later
-        _do_together(todo, min(n, len(todo)))
+        _do_together(todo, min(n, len(todo)), setting)
     else:
         for piece in todo:
             _say(_done(piece))
@@ -88,7 +91,7 @@ def wait_for_ranks() -> None:
         dist.barrier()
 
 
-def _do_together(pieces: Sequence[Piece], n: int) -> None:
+def _do_together(pieces: Sequence[Piece], n: int, setting: str) -> None:
     """Do pieces in `n` processes, which end when this one does."""
     processes = ProcessPoolExecutor(
         n, get_context("fork"), initializer=_begin, initargs=(os.getpid(), pieces)
@@ -103,7 +106,7 @@ def _do_together(pieces: Sequence[Piece], n: int) -> None:
     except BrokenProcessPool:
         raise ContractError(
             f"one of {n} processes that worked at once was killed, most often for lack of memory; "
-            "set ranking.processes to fewer: what is done is kept"
+            f"set {setting} to fewer: what is done is kept"
         ) from None
     finally:
         processes.shutdown(cancel_futures=True)

@@ -88,8 +88,9 @@ OPENS_FILES_ITSELF = {
     ),
     "models/content/text/predict_folder.py": {"_write": "predictions, where the user wants them"},
     "models/content/encode.py": dict.fromkeys(
-        ("encode_texts", "_encode"), "the file and the scratch that its caller names"
+        ("encode_texts", "_encode", "_join"), "the file and the scratch that its caller names"
     ),
+    "models/content/encode_command.py": {"read_texts": "texts are the user's"},
     "models/distributed.py": {"run_ranks": "reports of its own ranks, which it puts together"},
     "models/evaluation/cross_validation.py": {"cross_validate": "artifacts of folds"},
     "models/evaluation/single_task_twins.py": {"single_task_twins": "artifacts of twins"},

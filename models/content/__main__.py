@@ -1,4 +1,5 @@
-"""`python -m models.content KIND …`: learn from a folder of labelled content, predict the rest."""
+"""`python -m models.content KIND …`: learn from a folder of labelled content and predict the rest,
+or make vectors of texts."""
 
 from __future__ import annotations
 
@@ -12,9 +13,12 @@ import torch
 from contracts.errors import NightjarError, UsageError
 from models.progress import show_progress
 
-KINDS: Mapping[str, str] = {"texts": "models.content.text.command"}
-"""Kinds of content, and the module that adds the options of each and executes it; it is imported
-when it is asked for, for each brings libraries that the others do not need."""
+KINDS: Mapping[str, str] = {
+    "texts": "models.content.text.command",
+    "encode": "models.content.encode_command",
+}
+"""What may be asked for, and the module that adds its options and executes it; it is imported when
+it is asked for, for each brings libraries that the others do not need."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +34,7 @@ REFERENCE = {
 }
 """The mean over the tokens of `TEXT` by the models' reference, transformers 5.24."""
 TEXT = "good news of the day"
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens a socket fails."""
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("no network")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
+pytestmark = pytest.mark.usefixtures("no_network")
 
 
 def some_texts(n: int, seed: int = 0) -> list[str]:
