@@ -18,13 +18,15 @@ from contracts.errors import ContractError, NightjarError
 from models.artifact import encryption
 from models.artifact.model import DamagedArtifact
 from models.content.text.calibration import Calibration
+from models.content.text.cnn import CnnMember
+from models.content.text.convolutions import Shape
 from models.content.text.examples import Head
 from models.content.text.linear import LinearMember
-from models.content.text.model import Member, TextModel
+from models.content.text.model import CNN, Member, TextModel
 from models.content.text.ngrams import NGrams
 
 _ABOUT, _END = "text_model.json", ".safetensors"
-_VERSION = 1
+_VERSION = 2
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -109,21 +111,28 @@ def _calibrations(saved: Mapping[str, Any]) -> dict[str, Calibration]:
 
 
 def _arrays(member: Member) -> Arrays:
+    if isinstance(member, CnnMember):
+        return member.arrays
     names = ("buckets", "rarity", "weights", "bias")
     return {name: np.ascontiguousarray(getattr(_linear(member), name)) for name in names}
 
 
 def _settings(member: Member) -> dict[str, Any]:
+    if isinstance(member, CnnMember):
+        return asdict(member.shape)
     return asdict(_linear(member).ngrams)
 
 
 def _linear(member: Member) -> LinearMember:
     if not isinstance(member, LinearMember):
-        raise ContractError(f"{type(member).__name__}: expected a linear member to save")
+        raise ContractError(f"{type(member).__name__}: expected a linear or convolutional member")
     return member
 
 
 def _member(
     name: str, heads: tuple[Head, ...], arrays: Arrays, settings: Mapping[str, Any]
 ) -> Member:
+    if name == CNN:
+        shape = Shape(**{**settings, "widths": tuple(settings["widths"])})
+        return CnnMember(shape, heads, arrays)
     return LinearMember(NGrams(**settings), heads, **arrays)

@@ -9,9 +9,10 @@ import numpy as np
 
 from contracts.errors import ContractError
 from models.content.text.calibration import fit_calibration
+from models.content.text.cnn import CnnConfig, fit_cnn
 from models.content.text.examples import Examples, Head
 from models.content.text.linear import fit_linear
-from models.content.text.model import Member, TextModel, mean_log_probabilities
+from models.content.text.model import CNN, LINEAR, Member, TextModel, mean_log_probabilities
 from models.content.text.ngrams import NGrams
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ class TextConfig:
 
     ngrams: NGrams = field(default_factory=NGrams)
     """N-grams of the linear member."""
+    cnn: CnnConfig = field(default_factory=CnnConfig)
+    """The convolutional member."""
 
 
 def fit_text_model(
@@ -40,7 +43,10 @@ def fit_text_model(
                 f"head {head.name}: labels of {len(known)} classes; it needs two to learn from"
             )
         validation.of(head)
-    members: dict[str, Member] = {"linear": fit_linear(heads, train, config.ngrams)}
+    members: dict[str, Member] = {
+        LINEAR: fit_linear(heads, train, config.ngrams),
+        CNN: fit_cnn(heads, train, config.cnn),
+    }
     return _calibrated(heads, members, validation)
 
 

@@ -6,7 +6,7 @@ points: a Python loop over the n-grams of a text would cost more than all models
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +70,7 @@ def _counts(texts: Sequence[str], targets: Sequence[str] | None, n: NGrams) -> s
         hashes.append(value)
         is_word.append(False)
     if targets is not None and any(targets):
-        names = np.array([_text_hash(target) if target else 0 for target in targets], np.uint64)
+        names = np.array([text_hash(target) if target else 0 for target in targets], np.uint64)
         for k in range(len(rows)):
             of_row = names[rows[k]]
             has = of_row != 0
@@ -140,28 +140,47 @@ def _characters(
     points: NDArray[np.uint64], row_of: NDArray[np.int32], n: NGrams
 ) -> list[tuple[NDArray[np.int32], NDArray[np.uint64]]]:
     begin, end = word_bounds(points)
+    rows = row_of[begin]
+    shortest, longest = n.min_characters, n.max_characters
+    return [
+        (rows[word], hashes)
+        for word, hashes in character_hashes(points, begin, end, shortest, longest)
+    ]
+
+
+def character_hashes(
+    points: NDArray[np.uint64],
+    begin: NDArray[np.int64],
+    end: NDArray[np.int64],
+    shortest: int,
+    longest: int,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint64]]]:
+    """Of each length of n-grams, 2 at least: which token each stands in, and its hash.
+
+    The blanks before and behind a token are characters of it.
+    """
     length = end - begin
-    # Where an n-gram may begin: at the blank before a token and at each of its characters; `room`
-    # is how many characters there are up to the blank behind it.
-    start = np.repeat(begin - 1, length + 1) + _counting(length + 1)
-    room = np.repeat(end, length + 1) - start + 1
-    found, hashes = [], points[start]
-    for k in range(2, n.max_characters + 1):
+    # An n-gram may begin at the blank before a token and at each of its characters; `room` is how
+    # many characters there are up to the blank behind it.
+    word = np.repeat(np.arange(len(begin)), length + 1)
+    start = (begin - 1)[word] + counting(length + 1)
+    room = end[word] - start + 1
+    hashes = points[start]
+    for k in range(2, longest + 1):
         enough = room >= k
-        start, room, hashes = start[enough], room[enough], hashes[enough]
+        word, start, room, hashes = word[enough], start[enough], room[enough], hashes[enough]
         hashes = hashes * _FACTOR + points[start + k - 1]
-        if k >= n.min_characters:
-            found.append((row_of[start], mixed(hashes ^ np.uint64(k))))
-    return found
+        if k >= shortest:
+            yield word, mixed(hashes ^ np.uint64(k))
 
 
-def _counting(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def counting(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """0, 1, … of each length, one behind the other."""
     ends = np.cumsum(lengths)
     return np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
-def _text_hash(text: str) -> int:
+def text_hash(text: str) -> int:
     """A hash of a whole text that is never 0."""
     points, begins = code_points([text])
     zero, end = np.array([0]), begins[-1:]

@@ -11,6 +11,8 @@ import pytest
 from contracts.errors import ContractError
 from models.artifact.model import DamagedArtifact
 from models.content.text.artifact import load_text_model, save_text_model, text_model_id
+from models.content.text.cnn import CnnConfig
+from models.content.text.convolutions import Shape
 from models.content.text.examples import Examples, Head, Texts
 from models.content.text.fit import TextConfig, fit_text_model
 from models.content.text.model import TextModel
@@ -19,7 +21,11 @@ from models.content.text.ngrams import NGrams
 MOOD = Head("mood", ("sad", "glad"))
 STANCE = Head("stance", ("none", "against", "favour"))
 HEADS = (MOOD, STANCE)
-CONFIG = TextConfig(NGrams(word_bits=12, character_bits=12))
+SMALL = Shape(bits=12, dimension=16, n_filters=8, widths=(1, 3))
+CONFIG = TextConfig(
+    NGrams(word_bits=12, character_bits=12),
+    CnnConfig(SMALL, n_passes=10, batch=16, vector_learning_rate=0.03, dropout=0.1),
+)
 GLAD, SAD = ("lovely", "great", "happy"), ("awful", "terrible", "gloomy")
 
 
@@ -65,22 +71,47 @@ def test_it_learns_the_words_of_a_mood_and_that_a_target_changes_the_stance(
     np.testing.assert_allclose(found["stance"].sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("member", ["linear", "cnn"])
+def test_each_member_alone_learns_words_and_targets(model: TextModel, member: str) -> None:
+    held_out = examples(5)
+    found = model.alone(member).probabilities(held_out.texts)
+
+    for head in HEADS:
+        rows, labels = held_out.labelled(head), held_out.of(head)
+        assert (found[head.name].argmax(axis=1)[rows] == labels[rows]).mean() > 0.95
+
+
+def test_the_model_is_the_mean_of_its_calibrated_members(model: TextModel) -> None:
+    texts = examples(6).texts
+    members = [np.log(model.alone(name).probabilities(texts)["mood"]) for name in model.members]
+    mean = np.mean(members, axis=0, dtype=np.float64).astype(np.float32)
+    expected = np.exp(model.calibrations["mood"].log_probabilities(mean))
+
+    assert list(model.members) == ["linear", "cnn"]
+    np.testing.assert_allclose(model.probabilities(texts)["mood"], expected, atol=1e-5)
+
+
 def test_two_fits_are_the_same_to_the_bit(model: TextModel) -> None:
     again = fit_text_model(HEADS, examples(), examples(1), CONFIG)
 
     assert text_model_id(again) == text_model_id(model)
 
 
-def test_texts_without_a_label_of_a_head_change_nothing_of_it(model: TextModel) -> None:
+def test_labels_of_one_head_change_nothing_of_another_in_the_linear_member(
+    model: TextModel,
+) -> None:
     """They do count among the texts in which n-grams are rare, so that there are as many."""
     train = examples()
     turned = np.where(
         train.labels["stance"] > 0, 3 - train.labels["stance"], train.labels["stance"]
     )
     other = Examples(train.texts, {**train.labels, "stance": turned})
-    found = fit_text_model(HEADS, other, examples(1), CONFIG).probabilities(train.texts)
+    turned_model = fit_text_model(HEADS, other, examples(1), CONFIG)
+    found = turned_model.alone("linear").probabilities(train.texts)
 
-    np.testing.assert_array_equal(found["mood"], model.probabilities(train.texts)["mood"])
+    np.testing.assert_array_equal(
+        found["mood"], model.alone("linear").probabilities(train.texts)["mood"]
+    )
 
 
 def test_the_order_of_texts_and_what_stands_beside_them_change_nothing(model: TextModel) -> None:
