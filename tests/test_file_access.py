@@ -82,6 +82,14 @@ OPENS_FILES_ITSELF = {
     "models/__main__.py": {"main": "the report, where the flow expects it"},
     "models/artifact/encryption.py": {"write": "weights and what is sealed in their place"},
     "models/artifact/model.py": {"save_model": "the artifact's folder, which the spec names"},
+    "models/content/images/folder.py": dict.fromkeys(
+        ("part_of", "parts_of"), "a folder of labelled pictures is the user's"
+    ),
+    "models/content/images/image_model.py": {"ImageModel.save": "the artifact's folder"},
+    "models/content/images/predict_folder.py": {
+        "fit_folder": "decoded pixels, until there is a model",
+        "predict_part": "predictions, where the user wants them",
+    },
     "models/content/text/artifact.py": {"save_text_model": "the artifact's folder"},
     "models/content/text/folder.py": dict.fromkeys(
         ("read_tasks", "_task"), "a folder of labelled texts is the user's"

@@ -15,6 +15,7 @@ from models.progress import show_progress
 
 KINDS: Mapping[str, str] = {
     "texts": "models.content.text.command",
+    "images": "models.content.images.command",
     "encode": "models.content.encode_command",
 }
 """What may be asked for, and the module that adds its options and executes it; it is imported when

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,15 +15,6 @@ from models.content.encoders.text_encoder import load_text_encoder
 from tests.models.content.encoders.tiny_encoders import write_encoder
 
 pytestmark = pytest.mark.usefixtures("no_network")
-
-
-@pytest.fixture(autouse=True)
-def progress_of_one_test() -> Iterator[None]:
-    """Each command adds a handler of records, to standard output as it is in its test."""
-    logger = logging.getLogger("models")
-    before = [*logger.handlers]
-    yield
-    logger.handlers = before
 
 
 def hash_of(text: str) -> str:

@@ -193,6 +193,21 @@ def write_onnx(folder: Path, *, external: bool = False) -> Path:
     return folder
 
 
+def write_image_onnx(folder: Path, size: int = 8) -> Path:
+    """A folder with model.onnx, a graph that gives the mean of each channel of a picture."""
+    folder.mkdir(parents=True, exist_ok=True)
+    node = _field(1, "pixels") + _field(2, "means") + _field(4, "GlobalAveragePool")
+    graph = _field(1, node) + _field(2, "tiny")
+    graph += _field(11, _value_info("pixels", 1, ("batch", 3, size, size)))
+    graph += _field(12, _value_info("means", 1, ("batch", 3, 1, 1)))
+    model = _field(1, 8) + _field(8, _field(1, "") + _field(2, 13)) + _field(7, graph)
+    (folder / "model.onnx").write_bytes(model)
+    write_json(folder / "config.json", {"model_type": "onnx"})
+    channels = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    write_json(folder / "preprocess.json", {"size": size, **channels})
+    return folder
+
+
 def table() -> np.ndarray:
     """(words, d): the vector of each token in the graph of `write_onnx`."""
     rng = np.random.default_rng(1)
