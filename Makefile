@@ -7,7 +7,7 @@ JOBS_HOME ?= .nightjar
 TEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help setup night test test-all lint up docs bench bench-past bench-model bench-quality bench-content bench-recommend bench-recommend-scale bench-mappings bench-export kill-test stop-test torture soak audit bench-ui oracle defects clean
+.PHONY: help setup night test test-all lint up docs bench bench-past bench-model bench-quality bench-content bench-encoders bench-recommend bench-recommend-scale bench-mappings bench-export kill-test stop-test torture soak audit bench-ui oracle defects clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,8 +64,13 @@ bench-quality: $(STAMP) ## network, LightGBM and mixture on five data sets, as J
 	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/python -m tests.bench.quality $(QUALITY)
 
 CONTENT ?=
-bench-content: $(STAMP) ## how well and how fast labelled texts are classified, as JSON lines (CONTENT="--texts FOLDER")
+bench-content: $(STAMP) ## how well and how fast labelled texts are classified, and bench-encoders, as JSON lines (CONTENT="--texts FOLDER")
 	@$(BIN)/python -m tests.bench.content $(CONTENT)
+	-@$(BIN)/python -m tests.bench.content_encoders $(ENCODERS)
+
+ENCODERS ?=
+bench-encoders: $(STAMP) ## texts per CPU-second of an encoder in fp32, bf16 and ONNX, beside plain ONNX Runtime (ENCODERS="--texts FILE")
+	@$(BIN)/python -m tests.bench.content_encoders $(ENCODERS)
 
 RECOMMEND ?=
 bench-recommend: $(STAMP) ## what is recommended beside its sources and simple twins, as JSON lines (RECOMMEND="--data ciao")

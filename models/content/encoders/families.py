@@ -46,8 +46,8 @@ class Family:
     layer_norm_eps: str | None = "layer_norm_eps"
     """None: the architecture has 1e-12, whatever stands in the file."""
     token_types: bool = True
-    positions_after_padding: bool = False
-    """The first position is the id of the padding and 1, not 0."""
+    first_position: int | None = 0
+    """Of a text's tokens; None: the one behind the padding's id."""
     relative_positions: bool = False
 
 
@@ -62,7 +62,7 @@ _BERT = Family(
     outer="output.dense",
     output_norm="output.LayerNorm",
 )
-_ROBERTA = Family(**(vars(_BERT) | {"positions_after_padding": True}))
+_ROBERTA = Family(**(vars(_BERT) | {"first_position": None}))
 FAMILIES: Mapping[str, Family] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
@@ -94,7 +94,7 @@ FAMILIES: Mapping[str, Family] = {
         outer="output.dense",
         output_norm="output.LayerNorm",
         token_types=False,
-        positions_after_padding=True,
+        first_position=2,  # whatever the padding's id
         relative_positions=True,
     ),
 }
@@ -151,8 +151,8 @@ class Architecture:
             activation=activation,
             layer_norm_eps=float(eps),
             first_position=int(config.get("pad_token_id", 1)) + 1
-            if family.positions_after_padding
-            else 0,
+            if family.first_position is None
+            else family.first_position,
         )
 
 

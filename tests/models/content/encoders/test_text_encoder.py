@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from contracts.errors import ContractError
+from models.content.encoders.bert import relative_buckets
 from models.content.encoders.text_encoder import TextEncoder, load_text_encoder
 from tests.models.content.encoders.tiny_encoders import (
     LAYERS,
@@ -56,6 +57,27 @@ def test_each_architecture_computes_what_its_reference_does(
     (vector,) = encoder.encode([TEXT])
     assert vector.dtype == np.float32
     np.testing.assert_allclose(vector, REFERENCE[model_type], atol=2e-5)
+
+
+def test_mpnet_counts_positions_and_distances_of_a_long_text_as_its_reference_does(
+    tmp_path: Path,
+) -> None:
+    words = " ".join([*WORDS[4:] * 6])
+    (vector,) = load(write_encoder(tmp_path, "mpnet")).encode([words])
+    reference = [0.59989, -0.14866, -1.43588, -0.28115, 0.06037, 0.00552, 0.21472, 0.23354]
+    np.testing.assert_allclose(vector, reference, atol=2e-5)
+    other = load(write_encoder(tmp_path, "mpnet", pad_token_id=5)).encode([words])[0]
+    np.testing.assert_array_equal(other, vector)
+
+
+def test_distances_fall_into_buckets_that_grow_with_their_logarithm() -> None:
+    """Those of Raffel et al. (2020), with 32 buckets: what stands before has the first 16."""
+    begins = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
+    buckets = relative_buckets(400, 32)
+    for distance in range(400):
+        bucket = max(i for i, begin in enumerate(begins) if begin <= distance)
+        assert (buckets.diagonal(-distance) == bucket).all()
+        assert (buckets.diagonal(distance) == (bucket + 16 if distance else 0)).all()
 
 
 def test_tensors_of_a_model_with_a_head_are_found_under_their_prefix(tmp_path: Path) -> None:
