@@ -37,7 +37,7 @@ def test_each_model_has_a_line_per_labelled_part_and_one_of_their_mean(moods: Pa
         (model, task, part, metric)
         for model in ("default", "linear", "cnn")
         for task, metric in (("mood", "macro_f1"), ("mean", "mean_of_1"))
-        for part in ("test", "val")
+        for part in ("val", "test")
     ]
     assert lines[0]["value"] == lines[0]["low"] == lines[0]["high"] == 1.0
     assert min(line["texts_per_cpu_second"] for line in lines) > 0

@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.content.encoders.text_encoder import load_text_encoder
+from models.content.text.decisions import Decision, choose_decision
 from models.content.text.examples import Texts
 from models.content.text.fit import TextConfig
 from models.content.text.folder import LabelledTask, read_tasks
 from models.content.text.metrics import interval, metric_of
 from models.content.text.model import TextModel
-from models.content.text.predict_folder import fit_tasks, judge, task_probabilities
+from models.content.text.predict_folder import fit_tasks, task_probabilities
 from tests.bench.lines import print_figures
 from tests.conftest import REAL_DATA
 
@@ -42,7 +44,7 @@ PUBLISHED: Mapping[str, Mapping[str, float]] = {
                  "sentiment": 73.4, "stance": 71.2},
 }  # fmt: skip
 """In percent, from the leaderboard of TweetEval (Barbieri et al. 2020)."""
-N_TIMED = 8192
+N_TIMED = 2048
 """Texts that are scored for a model's speed."""
 
 
@@ -70,23 +72,27 @@ def lines_of(name: str, model: TextModel, tasks: Sequence[LabelledTask]) -> list
     speed = texts_per_cpu_second(model, tasks)
     lines = []
     for task in tasks:
-        decision, _ = judge(model, task)
         metric, n_classes = metric_of(task.name), len(task.classes)
-        for part in sorted({p.name for p in task.parts if p.labels is not None} - {"train"}):
+        decision = Decision((1.0,) * n_classes, 0.0)
+        parts = {p.name for p in task.parts if p.labels is not None} - {"train"}
+        for part in sorted(parts, key=lambda name: (name != "val", name)):
             held_out = task.examples(part)
             if held_out is None:
                 continue
             rows = held_out.labelled(task.head)
             labels = held_out.of(task.head)[rows]
-            classes = decision.classes(task_probabilities(model, task, held_out.texts)[rows])
+            probabilities = task_probabilities(model, task, held_out.texts)[rows]
+            if part == "val":
+                decision = choose_decision(metric, probabilities, labels)
+            classes = decision.classes(probabilities)
             low, high = interval(metric, labels, classes, n_classes)
             lines.append({
                 "task": task.name, "part": part, "model": name, "metric": metric.name,
                 "value": metric.of(labels, classes, n_classes), "low": low, "high": high,
                 "texts_per_cpu_second": speed,
             })  # fmt: skip
-    parts = dict.fromkeys(line["part"] for line in lines)
-    return lines + [_mean(name, part, lines, speed) for part in parts]
+    of_parts = dict.fromkeys(line["part"] for line in lines)
+    return lines + [_mean(name, part, lines, speed) for part in of_parts]
 
 
 def _mean(name: str, part: str, lines: Sequence[Mapping[str, Any]], speed: float) -> dict[str, Any]:
@@ -124,12 +130,14 @@ def published_lines(tasks: Sequence[str]) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", type=Path, default=REAL_DATA / "tweets", help="folder of tasks")
+    parser.add_argument("--encoder", type=Path, help="folder of an encoder as a third member")
     o = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if not o.texts.is_dir():
         print(f"{o.texts}: its data are not there, so it is left out", file=sys.stderr)
         return
-    for line in bench(o.texts, TextConfig()):
+    encoder = None if o.encoder is None else load_text_encoder(o.encoder)
+    for line in bench(o.texts, TextConfig(encoder=encoder)):
         print_figures(line)
 
 

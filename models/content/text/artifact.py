@@ -17,12 +17,15 @@ from safetensors.numpy import load, save
 from contracts.errors import ContractError, NightjarError
 from models.artifact import encryption
 from models.artifact.model import DamagedArtifact
+from models.content.encoders.text_encoder import TextEncoder
+from models.content.text import model as members
 from models.content.text.calibration import Calibration
 from models.content.text.cnn import CnnMember
 from models.content.text.convolutions import Shape
+from models.content.text.encoded import EncoderMember
 from models.content.text.examples import Head
 from models.content.text.linear import LinearMember
-from models.content.text.model import CNN, Member, TextModel
+from models.content.text.model import Member, TextModel
 from models.content.text.ngrams import NGrams
 
 _ABOUT, _END = "text_model.json", ".safetensors"
@@ -46,12 +49,13 @@ def text_model_id(model: TextModel) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def load_text_model(folder: Path) -> TextModel:
-    """The model that was saved in `folder`.
+def load_text_model(folder: Path, encoder: TextEncoder | None = None) -> TextModel:
+    """The model that was saved in `folder`; an encoder that it was fitted on is given, for its
+    weights are not saved again.
 
     Raises:
         DamagedArtifact: what is there is not what was saved.
-        ContractError: there is none, or it is of another version.
+        ContractError: there is none, it is of another version, or of another encoder.
     """
     path = folder / _ABOUT
     if not path.exists():
@@ -66,7 +70,7 @@ def load_text_model(folder: Path) -> TextModel:
             content = encryption.read(folder / f"{name}{_END}")
             if hashlib.sha256(content).hexdigest() != saved["sha256"]:
                 raise _damaged(folder)
-            members[name] = _member(name, heads, load(content), saved["settings"])
+            members[name] = _member(name, heads, load(content), saved["settings"], encoder)
         return TextModel(
             heads,
             members,
@@ -111,28 +115,45 @@ def _calibrations(saved: Mapping[str, Any]) -> dict[str, Calibration]:
 
 
 def _arrays(member: Member) -> Arrays:
-    if isinstance(member, CnnMember):
-        return member.arrays
-    names = ("buckets", "rarity", "weights", "bias")
-    return {name: np.ascontiguousarray(getattr(_linear(member), name)) for name in names}
+    names: tuple[str, ...]
+    match member:
+        case CnnMember():
+            return member.arrays
+        case EncoderMember():
+            names = ("mean", "scale", "weights", "bias")
+        case _:
+            names = ("buckets", "rarity", "weights", "bias")
+    return {name: np.ascontiguousarray(getattr(member, name)) for name in names}
 
 
 def _settings(member: Member) -> dict[str, Any]:
-    if isinstance(member, CnnMember):
-        return asdict(member.shape)
-    return asdict(_linear(member).ngrams)
-
-
-def _linear(member: Member) -> LinearMember:
-    if not isinstance(member, LinearMember):
-        raise ContractError(f"{type(member).__name__}: expected a linear or convolutional member")
-    return member
+    match member:
+        case CnnMember():
+            return asdict(member.shape)
+        case EncoderMember():
+            return {"encoder_id": member.encoder.encoder_id}
+        case LinearMember():
+            return asdict(member.ngrams)
+    raise ContractError(f"{type(member).__name__}: no member that can be saved")
 
 
 def _member(
-    name: str, heads: tuple[Head, ...], arrays: Arrays, settings: Mapping[str, Any]
+    name: str,
+    heads: tuple[Head, ...],
+    arrays: Arrays,
+    settings: Mapping[str, Any],
+    encoder: TextEncoder | None,
 ) -> Member:
-    if name == CNN:
-        shape = Shape(**{**settings, "widths": tuple(settings["widths"])})
-        return CnnMember(shape, heads, arrays)
+    match name:
+        case members.CNN:
+            shape = Shape(**{**settings, "widths": tuple(settings["widths"])})
+            return CnnMember(shape, heads, arrays)
+        case members.ENCODER:
+            given = None if encoder is None else encoder.encoder_id
+            if encoder is None or given != settings["encoder_id"]:
+                raise ContractError(
+                    f"the text model was fitted on the encoder {settings['encoder_id']}, given is "
+                    f"{given or 'none'}; give that encoder or fit the model anew"
+                )
+            return EncoderMember(encoder, heads, **arrays)
     return LinearMember(NGrams(**settings), heads, **arrays)

@@ -8,11 +8,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from contracts.errors import ContractError
+from models.content.encoders.text_encoder import TextEncoder
 from models.content.text.calibration import fit_calibration
 from models.content.text.cnn import CnnConfig, fit_cnn
+from models.content.text.encoded import fit_encoder_member
 from models.content.text.examples import Examples, Head
 from models.content.text.linear import fit_linear
-from models.content.text.model import CNN, LINEAR, Member, TextModel, mean_log_probabilities
+from models.content.text.model import (
+    CNN,
+    ENCODER,
+    LINEAR,
+    Member,
+    TextModel,
+    mean_log_probabilities,
+)
 from models.content.text.ngrams import NGrams
 
 log = logging.getLogger(__name__)
@@ -26,6 +35,8 @@ class TextConfig:
     """N-grams of the linear member."""
     cnn: CnnConfig = field(default_factory=CnnConfig)
     """The convolutional member."""
+    encoder: TextEncoder | None = None
+    """What makes the vectors of a third member; None: there are two."""
 
 
 def fit_text_model(
@@ -47,6 +58,8 @@ def fit_text_model(
         LINEAR: fit_linear(heads, train, config.ngrams),
         CNN: fit_cnn(heads, train, config.cnn),
     }
+    if config.encoder is not None:
+        members[ENCODER] = fit_encoder_member(heads, train, config.encoder)
     return _calibrated(heads, members, validation)
 
 

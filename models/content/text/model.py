@@ -19,7 +19,7 @@ from models.content.text.examples import Head, Texts
 BATCH = 1024
 """Texts that go through all members together; memory does not grow with their number."""
 Probabilities = NDArray[np.float32]
-LINEAR, CNN = "linear", "cnn"
+LINEAR, CNN, ENCODER = "linear", "cnn", "encoder"
 """Names of members."""
 
 
