@@ -17,7 +17,9 @@ from models.content.images.decoding import Framing, Limits, Refusal
 from models.content.images.references import PictureFolder
 
 BATCH = 64
-"""Pictures that are in memory at once."""
+"""Pictures whose pixels are in memory at once."""
+_GROUP_BYTES = 1 << 20
+"""Bytes of files that are in memory at once, and those of one picture more."""
 
 
 @dataclass(frozen=True)
@@ -44,32 +46,47 @@ def decoded_batches(
         folder = opened.enter_context(PictureFolder(root, limits))
         decoders = [opened.enter_context(Decoder(framing, limits)) for framing in framings]
         for start in range(0, len(references), BATCH):
-            rows: list[int] = []
-            seen: list[list[np.ndarray]] = []
+            seen: dict[int, list[np.ndarray]] = {}
             refused: dict[int, Refusal] = {}
-            for number, reference in enumerate(references[start : start + BATCH], start):
-                found = _decoded(folder, reference, decoders)
-                if isinstance(found, Refusal):
-                    refused[number] = found
-                else:
-                    rows.append(number)
-                    seen.append(found)
-            yield DecodedBatch(rows, _stacked(seen, framings), refused)
+            for group in _groups(folder, references[start : start + BATCH], start, refused):
+                _decode(group, decoders, seen, refused)
+            yield DecodedBatch(list(seen), _stacked([*seen.values()], framings), refused)
 
 
-def _decoded(
-    folder: PictureFolder, reference: str, decoders: Sequence[Decoder]
-) -> list[np.ndarray] | Refusal:
-    """Pixels (S, S, 3) of each decoder's framing."""
-    data, pixels = folder.read(reference), []
-    if isinstance(data, Refusal):
-        return data
-    for decoder in decoders:
-        one = decoder.decode(data)
-        if isinstance(one, Refusal):
-            return one
-        pixels.append(one)
-    return pixels
+def _groups(
+    folder: PictureFolder, references: Sequence[str], start: int, refused: dict[int, Refusal]
+) -> Iterator[dict[int, bytes]]:
+    """Files by their numbers, some at a time; those that cannot be read are put among `refused`."""
+    group: dict[int, bytes] = {}
+    n_bytes = 0
+    for number, reference in enumerate(references, start):
+        data = folder.read(reference)
+        if isinstance(data, Refusal):
+            refused[number] = data
+            continue
+        group[number] = data
+        n_bytes += len(data)
+        if n_bytes >= _GROUP_BYTES:
+            yield group
+            group, n_bytes = {}, 0
+    if group:
+        yield group
+
+
+def _decode(
+    group: dict[int, bytes],
+    decoders: Sequence[Decoder],
+    seen: dict[int, list[np.ndarray]],
+    refused: dict[int, Refusal],
+) -> None:
+    """Put each picture of a group among those that have pixels of all framings, or the others."""
+    answers = [decoder.decode_group([*group.values()]) for decoder in decoders]
+    for number, of_framings in zip(group, zip(*answers, strict=True), strict=True):
+        why = next((one for one in of_framings if isinstance(one, Refusal)), None)
+        if why is not None:
+            refused[number] = why
+        else:
+            seen[number] = [one for one in of_framings if isinstance(one, np.ndarray)]
 
 
 def _stacked(seen: list[list[np.ndarray]], framings: Sequence[Framing]) -> tuple[np.ndarray, ...]:

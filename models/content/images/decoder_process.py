@@ -9,8 +9,11 @@ thread that started it (`die_with_parent`): nothing is left behind, whatever hap
 
 Processor time, not time on a clock: what is refused must not depend on what else the machine does.
 
-A request is its length and the picture; an answer is the length of a JSON head, the head, and the
-pixels if there are some.
+Pictures go there by groups, for two processes that wait for each other after each picture spend
+more on waiting than on decoding. A request is a number of pictures, and for each its length and its
+bytes; all are read before any is decoded, so the two never wait for each other's pipes. An answer
+is, for each, the length of a JSON head, the head, and the pixels if there are some. Where a child
+ends over a group, its pictures are asked for one by one.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import IO, Any
@@ -49,9 +53,9 @@ class Decoder:
         """As `decoding.decode`, within the limit of time and memory."""
         if len(data) > self.limits.max_megabytes * 1e6:
             return file_too_large(len(data), self.limits)
-        answer = self._ask(data)
-        if answer is not None:
-            return answer
+        answers = self._ask([data])
+        if answers is not None:
+            return answers[0]
         ended_by = self._ended_by()
         if ended_by == -signal.SIGPROF:
             return Refusal(
@@ -59,6 +63,15 @@ class Decoder:
                 f"decoding it takes more than {self.limits.max_seconds:g} s of processor time",
             )
         return Refusal("undecodable", f"decoding it ended the decoder ({_signal_name(ended_by)})")
+
+    def decode_group(self, group: Sequence[bytes]) -> list[np.ndarray | Refusal]:
+        """As `decode` says of each of a few pictures, all of which are in memory at once."""
+        if all(len(data) <= self.limits.max_megabytes * 1e6 for data in group):
+            answers = self._ask(group)
+            if answers is not None:
+                return answers
+            self._ended_by()
+        return [self.decode(data) for data in group]
 
     def close(self) -> None:
         """End the child."""
@@ -84,23 +97,28 @@ class Decoder:
     ) -> None:
         self.close()
 
-    def _ask(self, data: bytes) -> np.ndarray | Refusal | None:
-        """The child's answer; None if it has ended."""
+    def _ask(self, group: Sequence[bytes]) -> list[np.ndarray | Refusal] | None:
+        """The child's answers; None if it has ended."""
         child = self._running()
         if child.stdin is None or child.stdout is None:
             return None
         try:
-            child.stdin.write(_LENGTH.pack(len(data)))
-            child.stdin.write(data)
+            child.stdin.write(_LENGTH.pack(len(group)))
+            for data in group:
+                child.stdin.write(_LENGTH.pack(len(data)))
+                child.stdin.write(data)
             child.stdin.flush()
-            head = json.loads(_read(child.stdout, _LENGTH.unpack(_read(child.stdout, 8))[0]))
-            if "status" in head:
-                return Refusal(head["status"], head["reason"])
-            size = self.framing.size
-            pixels = np.frombuffer(_read(child.stdout, size * size * 3), dtype=np.uint8)
-            return pixels.reshape(size, size, 3)
+            return [self._answer_of(child.stdout) for _ in group]
         except (EOFError, BrokenPipeError):
             return None
+
+    def _answer_of(self, stream: IO[bytes]) -> np.ndarray | Refusal:
+        """The next answer in the child's output."""
+        head = json.loads(_read(stream, _LENGTH.unpack(_read(stream, 8))[0]))
+        if "status" in head:
+            return Refusal(head["status"], head["reason"])
+        size = self.framing.size
+        return np.frombuffer(_read(stream, size * size * 3), np.uint8).reshape(size, size, 3)
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None:
@@ -174,8 +192,11 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     try:
         while True:
-            data = _read(requests, _LENGTH.unpack(_read(requests, 8))[0])
-            answers.write(_answer(data, framing, limits))
+            n_pictures = _LENGTH.unpack(_read(requests, 8))[0]
+            group = [
+                _read(requests, _LENGTH.unpack(_read(requests, 8))[0]) for _ in range(n_pictures)
+            ]
+            answers.write(b"".join(_answer(data, framing, limits) for data in group))
             answers.flush()
     except (EOFError, BrokenPipeError):
         os._exit(0)  # the pipe is gone: nothing is flushed into it

@@ -179,3 +179,27 @@ def _is_running(process: Path) -> bool:
         return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.usefixtures("broken_child")
+def test_a_group_is_answered_one_by_one_where_a_picture_ends_the_decoder() -> None:
+    picture = saved(quarters(), "PNG")
+    with Decoder(FRAMING) as decoder:
+        first, broken, last = decoder.decode_group([picture, b"crash", picture])
+    assert broken == Refusal("undecodable", "decoding it ended the decoder (SIGABRT)")
+    assert isinstance(first, np.ndarray)
+    assert isinstance(last, np.ndarray)
+    assert (first == last).all()
+
+
+def test_a_group_has_an_answer_for_each_of_its_pictures() -> None:
+    group = [saved(quarters(), "PNG"), b"", b"no picture", saved(quarters(90, 30), "JPEG")]
+    with Decoder(Framing(200)) as decoder:
+        together = decoder.decode_group(group)
+        alone = [decoder.decode(data) for data in group]
+    for one, other in zip(together, alone, strict=True):
+        if isinstance(other, Refusal):
+            assert one == other
+        else:
+            assert isinstance(one, np.ndarray)
+            assert np.array_equal(one, other)
