@@ -64,8 +64,9 @@ bench-quality: $(STAMP) ## network, LightGBM and mixture on five data sets, as J
 	@NIGHTJAR_HOME=$(JOBS_HOME) $(BIN)/python -m tests.bench.quality $(QUALITY)
 
 CONTENT ?=
-bench-content: $(STAMP) ## how well and how fast labelled texts are classified, and bench-encoders, as JSON lines (CONTENT="--texts FOLDER")
+bench-content: $(STAMP) ## how well and how fast labelled texts and pictures are classified, and bench-encoders, as JSON lines (CONTENT="--texts FOLDER", PICTURES="--pictures FOLDER")
 	@$(BIN)/python -m tests.bench.content $(CONTENT)
+	@$(BIN)/python -m tests.bench.content_images $(PICTURES)
 	-@$(BIN)/python -m tests.bench.content_encoders $(ENCODERS)
 
 ENCODERS ?=
