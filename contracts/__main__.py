@@ -11,8 +11,9 @@ from pathlib import Path
 
 from contracts import train_config
 from contracts.lookups import LOOKUP_SETTINGS, USE_SETTINGS
-from contracts.mapping import FORMATS, SOURCE_SETTINGS, TABLE_SETTINGS, USER_SETTINGS, Setting
+from contracts.mapping import FORMATS, SOURCE_SETTINGS, Setting
 from contracts.sources import FIELDS
+from contracts.table_settings import ATTRIBUTE_SETTINGS, TABLE_SETTINGS
 from contracts.tables import RELEASED_TABLES, TABLES
 from contracts.train_config import MAIN, PATHS, TrainConfig
 
@@ -54,7 +55,7 @@ def settings_page() -> str:
     for of, settings in (
         ("a source", SOURCE_SETTINGS),
         ("a table", TABLE_SETTINGS),
-        ("the table users", USER_SETTINGS),
+        ("a table", ATTRIBUTE_SETTINGS),
         ("a lookup", LOOKUP_SETTINGS),
         ("a source's lookup", USE_SETTINGS),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contracts.content import CONTENT_SOURCES
+from contracts.content_tables import CONTENT_SCORES
 from contracts.recommendation_tables import (
     INTERACTIONS,
     REC_CANDIDATES,
@@ -16,9 +18,11 @@ from contracts.source_tables.posts import POSTS
 
 OF_TARGETS = (
     INTERACTIONS, REC_ITEMS, REC_HISTORIES, REC_POPULAR, REC_CANDIDATES, REC_RETRIEVED, REC_LISTS,
-    RECOMMENDATIONS,
+    RECOMMENDATIONS, CONTENT_SCORES,
 )  # fmt: skip
-"""Tables of what can be recommended: a person is in them as a user, and as a target of others; what
-an erased person wrote goes from them as well."""
+"""Tables of what can be recommended, and of texts: a person is in them as a user, and as a target
+of others; what an erased person wrote goes from them as well."""
 WRITTEN_BY = ((POSTS, "post_id", "user_key"), (REC_ITEMS, "item_id", "author_key"))
 """Tables that say who wrote what, with the columns of its id and of its author."""
+TEXTS_BY = tuple((s.table, s.text, "user_key") for s in CONTENT_SOURCES if s.has_author)
+"""Tables of texts, with the columns of the text and of its author."""

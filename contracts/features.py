@@ -45,6 +45,8 @@ class Feature:
     encoding: Encoding
     minimum: int | None = None
     """What it is never below; None of what has no such bound."""
+    of_content: bool = False
+    """Whether it tells what posts are like: models read it only where `inputs.content` is on."""
 
     def column(self) -> Column:
         return Column(
@@ -79,6 +81,7 @@ def _measures() -> tuple[Feature, ...]:
             0,
             m.encoding,
             m.minimum,
+            m.of_content,
         )
         for m in MEASURES
         for w in (*WINDOWS, None)
@@ -197,6 +200,14 @@ RATIOS: tuple[tuple[str, str, str, str, Encoding, tuple[int | None, ...]], ...] 
      SPANS),
     ("positive_share", "Share of positive reviews", "n_positive_reviews", "n_reviews", "ratio",
      SPANS),
+    ("mean_post_sentiment", "Mean of by how many thousandths posts are more probably positive than "
+     "negative", "post_sentiment_milli", "n_scored_posts", "ratio", (7, 30, 90)),
+    ("negative_post_share", "Share of negative posts", "n_negative_posts", "n_scored_posts",
+     "ratio", (7, 30, 90)),
+    ("toxic_post_share", "Share of toxic posts", "n_toxic_posts", "n_posts", "ratio", SPANS),
+    ("links_per_post", "Links per post", "n_links_posted", "n_posts", "ratio", SPANS),
+    ("textless_post_share", "Share of posts without a text", "n_posts_without_text", "n_posts",
+     "ratio", SPANS),
     ("orders_per_view", "Orders over views", "n_orders", "n_views", "ratio", SPANS),
     ("ad_click_rate", "Ads clicked over ads seen", "n_ad_clicks", "n_ad_views", "ratio", SPANS),
     ("failed_login_share", "Failed logins over logins", "n_failed_logins", "n_logins", "ratio",
@@ -242,11 +253,12 @@ def _ratios() -> tuple[Feature, ...]:
         for w in spans
     )  # fmt: skip
     ratio: Encoding = "ratio"
+    of_content = {feature.name for feature in _measures() if feature.of_content}
     named = tuple((*row, ratio, None) for row in NAMED_RATIOS)
     return tuple(
         Feature(
             name, f"{doc}; null where the divisor is 0.", "double", (over, under), "ratio", w, None,
-            encoding,
+            encoding, of_content=over in of_content,
         )
         for name, doc, over, under, encoding, w in (*windowed, *named)
     )  # fmt: skip

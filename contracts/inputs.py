@@ -79,9 +79,23 @@ class Inputs:
         )
 
 
-USER_INPUTS = Inputs(
-    tuple((f.name, f.encoding) for f in NUMERIC),
-    tuple(f.name for f in features_with("id")),
-    attributes=tuple(f.name for f in features_with("attributes")),
-)
-"""The features of users: all of `contracts/features.py`."""
+def user_inputs(content: bool) -> Inputs:
+    """The features of users: all of `contracts/features.py`.
+
+    Args:
+        content: with those that tell what a user's posts are like.
+    """
+    return Inputs(
+        tuple((f.name, f.encoding) for f in NUMERIC if content or not f.of_content),
+        tuple(f.name for f in features_with("id")),
+        attributes=tuple(f.name for f in features_with("attributes")),
+    )
+
+
+USER_INPUTS = user_inputs(content=False)
+
+
+def user_inputs_of(saved: Mapping[str, Any]) -> Inputs:
+    """Those that a model was fitted on, by whether content is among them."""
+    names = {name for name, _ in saved["numeric"]}
+    return user_inputs(any(f.name in names for f in NUMERIC if f.of_content))

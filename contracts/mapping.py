@@ -1,7 +1,7 @@
 """What a mapping may say: each key once, with what it may hold and what it does.
 
 A new setting of a source is a row of `SOURCE_SETTINGS` and a field of
-`jobs.mapping.sources.Source`.
+`jobs.mapping.sources.Source`. Those of clean tables stand in `contracts/table_settings.py`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.clean_tables import clean_table_named
-from contracts.cleaning import Attributes, Stars
 from contracts.sources import NULL_VALUES
 from contracts.values import (
     EPOCHS,
     ISO,
-    MAX_ATTRIBUTE_LENGTH,
-    MAX_ATTRIBUTES,
-    is_attributes,
     is_encoding,
     is_expression,
     is_filled_table,
@@ -27,7 +22,6 @@ from contracts.values import (
     is_one_of,
     is_path,
     is_quote,
-    is_rules,
     is_scale,
     is_separator,
     is_share,
@@ -323,51 +317,3 @@ SOURCE_SETTINGS = (
         landing=True,
     ),
 )
-
-TABLE_SETTINGS = (
-    Setting(
-        "each",
-        "For raw rows with several facts: an expression that gives an array, or its text in JSON. "
-        "Each element is judged like a row of its own, and is the column `each` in the table's "
-        "other expressions, such as `each.sku`.",
-        "a Spark SQL expression in quotes",
-        is_expression,
-        cleaning=True,
-    ),
-    Setting(
-        "where",
-        "An expression: rows for which it is false are not meant for the table.",
-        "a Spark SQL expression in quotes",
-        is_expression,
-        cleaning=True,
-    ),
-    Setting(
-        "reject",
-        "Rules of the mapping's own: rows for which `when` holds are quarantined as `reason`.",
-        'a list such as [{ reason = "a test", when = "user = \'test\'" }]',
-        is_rules,
-        cleaning=True,
-    ),
-)
-
-USER_SETTINGS = (
-    Setting(
-        "attributes",
-        f"Of `users`: up to {MAX_ATTRIBUTES} further attributes, an expression each, such as "
-        '`{ income = "band", segment = "lower(seg)" }`. They are categories: values of up to '
-        f"{MAX_ATTRIBUTE_LENGTH} characters.",
-        'a table of expressions such as { income = "band" }, with names of lower-case letters, '
-        f"digits and underscores, at most {MAX_ATTRIBUTES}",
-        is_attributes,
-        cleaning=True,
-    ),
-)
-"""What only a table with further attributes may say: `users`."""
-
-
-def table_settings(table: str) -> tuple[Setting, ...]:
-    """What may be said of a clean table besides its fields."""
-    rules = {type(rule) for rule in clean_table_named(table).cleaning.columns}
-    attributes = USER_SETTINGS if Attributes in rules else ()
-    stars = (STARS_SCALE,) if Stars in rules else ()
-    return (*TABLE_SETTINGS, *attributes, *stars)

@@ -55,6 +55,8 @@ class Measure:
     combine: Literal["sum", "max"] = "sum"
     minimum: int | None = 0
     """None of one that may be below 0."""
+    of_content: bool = False
+    """Whether it tells what posts are like: models read it only where `inputs.content` is on."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,10 @@ class SourceTable(Table):
     interactions: tuple[Interaction, ...] = ()
     item_measures: tuple[ItemMeasure, ...] = ()
     """Of the rows that say an item: those of its thing `item`."""
+    scored_text: str | None = None
+    """The column with a text that heads of content have scored: measures find what they say in the
+    columns `sentiment` and `toxicity`, the most probable classes, and `sentiment_milli`, by how
+    many thousandths it is more probably positive than negative; null where nothing was said."""
     item_mean: ItemMean | None = None
     """What measures of the user may compare with what earlier rows of the item have, whoever's."""
 
@@ -171,6 +177,8 @@ class SourceTable(Table):
             columns["its event's id"] = self.event.id
         columns |= {f"its thing {thing.kind}": thing.column for thing in self.things}
         columns |= {f"its interaction {i.event}": i.target for i in self.interactions}
+        if self.scored_text is not None:
+            columns["its scored text"] = self.scored_text
         if self.item_mean is not None:
             columns["its item mean"] = self.item_mean.column
             columns["what its item mean is of"] = "item_id"
@@ -231,6 +239,10 @@ def _field_of(rule: ColumnRule) -> str | None:
             return rule.column
 
 
+_NOT_OF_ROWS = ("doc", "of_content")
+"""Fields of declarations that no row depends on."""
+
+
 def content(declaration: Any) -> Any:
     """A declaration without its prose, in lists, texts and numbers: what rows depend on."""
     if dataclasses.is_dataclass(declaration) and not isinstance(declaration, type):
@@ -239,7 +251,7 @@ def content(declaration: Any) -> Any:
             *(
                 content(getattr(declaration, field.name))
                 for field in dataclasses.fields(declaration)
-                if field.name != "doc"
+                if field.name not in _NOT_OF_ROWS
             ),
         ]
     if isinstance(declaration, tuple | list):

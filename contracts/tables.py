@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.content_tables import CONTENT_SCORES
 from contracts.errors import ContractError
 from contracts.features import FEATURES
 from contracts.measures import (
@@ -285,6 +286,7 @@ RELEASED: tuple[ReleasedTable, ...] = (
     ReleasedTable(USER_FEATURES),
     ReleasedTable(ITEM_FEATURES),
     ReleasedTable(REC_ITEMS),
+    ReleasedTable(CONTENT_SCORES),
     ReleasedTable(LABELS),
     ReleasedTable(SCOREBOARD),
     ReleasedTable(REC_OUTCOMES),
@@ -305,6 +307,7 @@ TABLES: tuple[Table, ...] = tuple(
             QUARANTINE,
             RECONCILIATION,
             *CLEAN_TABLES,
+            CONTENT_SCORES,
             *TILES.values(),
             USER_ITEM_DAYS,
             ITEM_DAYS,

@@ -89,6 +89,9 @@ class InputConfig:
     """How the sequence of events is read; none: not at all."""
     text: Literal["mean", "convolution", "none"] = "mean"
     """How hashed words are read; none: not at all."""
+    content: bool = False
+    """Whether features that tell what a user's posts are like are read: sentiment, toxicity, links
+    and posts without words. They have not paid on the data that this was chosen on."""
     id_width: int = 8
     """Dimensions of an id's embedding."""
     numeric_width: int = 4

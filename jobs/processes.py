@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contracts.content import CONTENT_SOURCES, REACH_DAYS
+from contracts.content_tables import CONTENT_SCORES
 from contracts.days import MAX_DAYS_EARLY
 from contracts.recommendation_tables import (
     INTERACTIONS,
@@ -29,6 +31,12 @@ _RANKED_FROM = (
 """Lists are made of these as of their day and as of earlier ones, which rankers learn from."""
 
 PROCESSES = (
+    Process(
+        "content_scores",
+        "What heads say of the texts that landed on a day, by models of what had landed before.",
+        reads=tuple(Read(source.table, -REACH_DAYS, 1) for source in CONTENT_SOURCES),
+        writes=(CONTENT_SCORES,),
+    ),
     Process(
         "train",
         "The night's model, from examples of the past.",

@@ -9,6 +9,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from contracts.clean_tables import clean_table_named
+from contracts.content import LEARN_EVERY_DAYS
+from contracts.content_tables import CONTENT_SCORES
 from contracts.days import DEDUP_DAYS, MAX_DAYS_EARLY
 from contracts.mapping import SOURCE_SETTINGS
 from contracts.source_table import KNOWN_DAYS, SourceTable, content
@@ -99,16 +101,25 @@ def tiles_job(table: SourceTable) -> Job:
     def compute(inputs: Inputs, days: Sequence[date], settings: Settings) -> Output:
         rows = inputs[table.name].where(cleaning.in_days("landed_on", days))
         return Output(
-            {tiles.name: tiles_of(table, rows, inputs[table.name], inputs.get(POSTS.name))}
+            {
+                tiles.name: tiles_of(
+                    table,
+                    rows,
+                    inputs[table.name],
+                    inputs.get(POSTS.name),
+                    inputs.get(CONTENT_SCORES.name),
+                )
+            }
         )
 
     engaged_with = (Read(POSTS, -KNOWN_DAYS, 1),) if table.received else ()
+    scored = () if table.scored_text is None else (Read(CONTENT_SCORES, -LEARN_EVERY_DAYS, 1),)
     since = 0 if table.item_mean is None else -KNOWN_DAYS
     return Job(
         tiles.name,
         f"Tiles of {table.name}: counts and sums per user and day.",
-        reads=(Read(table, since, 1), *engaged_with),
+        reads=(Read(table, since, 1), *engaged_with, *scored),
         writes=(tiles,),
         compute=compute,
-        declared=content((table.measures, table.received, table.item_mean)),
+        declared=content((table.measures, table.received, table.item_mean, table.scored_text)),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from contracts.content_specs import ContentScoresSpec, ExplainContentSpec
 from contracts.errors import NightjarError, UsageError
 from contracts.parent_process import die_with_parent
 from contracts.spec_json import decode
@@ -68,6 +69,8 @@ COMMANDS: Mapping[str, Command] = {
         Command(RetrieveSpec, "models.retrieval.retrieve:retrieve_days", None),
         Command(RankSpec, "models.ranking.rank:rank_days", None),
         Command(RecOutcomesSpec, "models.ranking.outcomes:compare_days"),
+        Command(ContentScoresSpec, "models.content.content_scores:score_days", None),
+        Command(ExplainContentSpec, "models.content.explain_text:explain_text"),
         Command(LateDataSpec, "models.evaluation.late_data:compare_features"),
         Command(ExplainSpec, "models.evaluation.explanations:explain"),
         Command(TuneSpec, "models.training.hyperparameter_search:search"),

@@ -90,6 +90,11 @@ OPENS_FILES_ITSELF = {
         "fit_folder": "decoded pixels, until there is a model",
         "predict_part": "predictions, where the user wants them",
     },
+    "models/content/clean_texts.py": {"CleanTexts._rows": "clean tables, as it is handed them"},
+    "models/content/content_scores.py": dict.fromkeys(
+        ("_score_from", "_write", "score_days"), "rows of a table, where the run wants them"
+    ),
+    "models/content/cut_models.py": {"fit_cut": "the artifact's folder"},
     "models/content/text/artifact.py": {"save_text_model": "the artifact's folder"},
     "models/content/text/folder.py": dict.fromkeys(
         ("read_tasks", "_task"), "a folder of labelled texts is the user's"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.cleaning import (
+    Attributes,
     Cleaning,
     KeyedId,
     KeyedUser,
@@ -70,6 +71,13 @@ ENGAGEMENTS = SourceTable(
             "Words of a comment or search, normalised.",
             nullable=True,
         ),
+        Column(
+            "labels",
+            "array<string>",
+            "What the mapping says is known of its text, as sorted texts `head=class`; null if "
+            "nothing is.",
+            nullable=True,
+        ),
         OCCURRED_AT,
         LANDED_ON,
     ),
@@ -109,6 +117,7 @@ ENGAGEMENTS = SourceTable(
                 "then _post_target else _user_target end",
             ),
             Words("text"),
+            Attributes("labels"),
             Time(),
         ),
         checks=(
@@ -119,6 +128,7 @@ ENGAGEMENTS = SourceTable(
             Required("target_kind", where=_HAS_TARGET),
             OneOf("target_kind"),
             Required("target_id", where=_HAS_TARGET),
+            Attributes("labels"),
             Time(),
         ),
         max_rows_of_user=1000,

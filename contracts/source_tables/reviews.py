@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contracts.cleaning import (
+    Attributes,
     Cleaning,
     KeyedId,
     KeyedUser,
@@ -47,6 +48,13 @@ REVIEWS = SourceTable(
             values=("negative", "neutral", "positive"),
         ),
         Column("text", "string", "Its text, normalised; links and mentions masked.", nullable=True),
+        Column(
+            "labels",
+            "array<string>",
+            "What the mapping says is known of its text, as sorted texts `head=class`; null if "
+            "nothing is.",
+            nullable=True,
+        ),
         OCCURRED_AT,
         LANDED_ON,
     ),
@@ -79,6 +87,7 @@ REVIEWS = SourceTable(
                 "when stars = 3 then 'neutral' else 'positive' end)",
             ),
             Words("text"),
+            Attributes("labels"),
             Time(),
         ),
         checks=(
@@ -87,6 +96,7 @@ REVIEWS = SourceTable(
             Required("item_id"),
             Stars("stars"),
             OneOf("sentiment"),
+            Attributes("labels"),
             Time(),
         ),
         max_rows_of_user=200,

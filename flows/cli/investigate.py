@@ -1,6 +1,6 @@
 """Commands that look into raw files, a row, a day or the past.
 
-They are check, explain, late-data, late-data-cost, canary and tune.
+They are check, explain, explain-content, late-data, late-data-cost, canary and tune.
 """
 
 from __future__ import annotations
@@ -64,6 +64,24 @@ def explain(
     render.lineage(out, lineage)
     if lineage.mismatches:
         raise typer.Exit(1)
+
+
+def explain_content(
+    what: Annotated[
+        str, typer.Argument(help="A content_hash, or the id of a post, review, comment or item.")
+    ],
+    head: Annotated[str | None, typer.Option(help="One head, such as sentiment.")] = None,
+    format: Annotated[Format, typer.Option(help="How to print the words.")] = Format.table,
+    source: SourceOption = None,
+    raw: RawOption = None,
+    home: HomeOption = None,
+) -> None:
+    """What a text was taken for, and how much each of its words has to do with it."""
+    from flows.monitor.content_lineage import explain_content as trace
+
+    run = _reading_run(read_settings(home=home, source=source, raw=raw))
+    text = trace(run, what, out.print)
+    render.scored_text(out, text, head, format.value)
 
 
 def late_data(
@@ -238,4 +256,4 @@ def _print_json(values: dict[str, Any]) -> None:
     print(json.dumps(values, ensure_ascii=False, indent=1), file=out.file)
 
 
-COMMANDS = (check, explain, late_data, late_data_cost, canary, tune)
+COMMANDS = (check, explain, explain_content, late_data, late_data_cost, canary, tune)

@@ -22,6 +22,7 @@ from flows.release.duckdb_views import VIEWS, View, query
 from flows.settings import NightjarSettings
 
 if TYPE_CHECKING:
+    from flows.monitor.content_lineage import ScoredText
     from flows.monitor.lineage import Origin
     from flows.planning.plan import Plan
 
@@ -317,3 +318,31 @@ def _computed_from(out: Console, origin: Origin) -> None:
         f"\n{n_of(len(origin.files), 'raw file')} of those days, {n_of(lines, 'line')}; the newest"
     )
     rows(("source", "file", "lines"), origin.files[:SHOWN_FILES], "table", out)
+
+
+def scored_text(out: Console, text: ScoredText, head: str | None, how: str) -> None:
+    """What a text was taken for by each head, or one, and how much its words have to do with it.
+
+    Raises:
+        UsageError: no such head has scored it.
+    """
+    named = [said for said in text.heads if head in (None, said["head"])]
+    if not named:
+        on = ", ".join(said["head"] for said in text.heads)
+        raise UsageError(f"--head {head}: expected one of {on}")
+    if how == "table":
+        out.print(
+            f"{text.content_hash[:16]}…, landed on {text.landed_on}, by model {text.model_id[:16]}"
+        )
+        for said in named:
+            out.print(f"{said['head']}: {said['class']} ({said['probability']:.0%})")
+        out.print("By how much the log-odds would be lower without the word:")
+    rows(
+        ("word", *(f"{said['head']}: {said['class']}" for said in named)),
+        [
+            (word, *(f"{said['effects'][at]:+.2f}" for said in named))
+            for at, word in enumerate(text.words)
+        ],
+        how,
+        out,
+    )

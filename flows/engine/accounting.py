@@ -72,7 +72,7 @@ def commit(
     lake: Lake,
     written: Written,
     where: Mapping[str, Mapping[str, str]],
-    notes: Mapping[str, str],
+    notes: Mapping[date, Mapping[str, Any]],
 ) -> dict[date, dict[str, Any]]:
     """Commit what a Spark stage has written, one transaction per table.
 
@@ -80,7 +80,7 @@ def commit(
         lake: where to.
         written: files by table and day; `date.min` stands for a source as a whole, and has none.
         where: table to the column and value that its rows have, where stages share the table.
-        notes: what its receipts say besides.
+        notes: what the receipts of days say besides.
 
     Returns:
         Day to table to what a receipt says of it.
@@ -95,7 +95,7 @@ def commit(
                 "rows": one.rows,
                 "snapshot": snapshot,
                 "first": None if one.first is None else one.first.isoformat(),
-                **notes,
+                **notes.get(day, {}),
             }
     return outputs
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Any
 
 from contracts.counts import n_of
 from contracts.errors import ContractError
@@ -146,7 +147,7 @@ def compute(
     fingerprints = {d.day: d.fingerprint for d in decisions}
     computed = Computed(name, decisions, fingerprints, result, rows_in, started)
     where = {QUARANTINE.name: {"table_name": job.writes[0].name}}
-    return commit_and_record(run, computed, where, notes, say)
+    return commit_and_record(run, computed, where, dict.fromkeys(todo, notes), say)
 
 
 def compare_with_single_days(
@@ -247,7 +248,7 @@ def commit_and_record(
     run: Run,
     computed: Computed,
     where: Mapping[str, Mapping[str, str]],
-    notes: Mapping[str, str],
+    notes: Mapping[date, Mapping[str, Any]],
     say: Say,
 ) -> StageReport:
     """Commit what was written, then write the receipts of what was committed; only then does the

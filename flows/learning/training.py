@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+from contracts.inputs import user_inputs
 from contracts.specs import DatasetSpec, MlflowRunSpec, TrainSpec
 from contracts.tables import EXAMPLES
 from flows.engine.code_hash import git_commit
@@ -45,6 +46,7 @@ def train_spec(
         champion=champion,
         champion_withheld=inputs.champion_withheld,
         run=_mlflow_run(context, lake),
+        inputs=user_inputs(inputs.config.inputs.content),
         single_task_twins=inputs.single_task_twins,
         checkpoints=str(checkpoints),
     )

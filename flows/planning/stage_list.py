@@ -22,6 +22,7 @@ from flows.engine.run_days import RunDays
 from flows.learning.gate import model_of_night
 from flows.monitor import recommendation_outcomes, scoreboard
 from flows.release.releases import Release
+from jobs.mapping.content_heads import heads_of
 from jobs.mapping.sources import Source, SourceMapping
 from jobs.stage import Engine
 from jobs.stages import job_named
@@ -194,6 +195,7 @@ def cleaning(
         of_tiles = fixed(sorted({day for listed in days.values() for day in listed}))
     return (
         SideBySide(tuple(StageDays(f"clean_{name}", of) for name, of in by_table.items())),
+        *((StageDays("content_scores", of_tiles),) if heads_of(mapping) else ()),
         SideBySide(tuple(StageDays(name, of_tiles) for name in tiles_of(mapping))),
         StageDays("late_data", of_tiles),
     )

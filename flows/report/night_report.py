@@ -21,6 +21,7 @@ from flows.release.audit import Audited
 from flows.release.releases import Release
 from flows.report import summary
 from flows.report.charts import drifts, scoreboard
+from flows.report.content import ContentModel
 from flows.report.cost import STEPS, Cost, usual_seconds
 from flows.report.lists import LIST_NAMES, list_outcome_rows, list_rows
 from flows.report.model_card import what_scores
@@ -41,6 +42,7 @@ TASK_NAMES = (
 SECTIONS = (
     ("look", "What to look at"),
     ("tasks", "How well it predicts"),
+    ("content", "What texts say"),
     ("recommendations", "Recommendations"),
     ("scoreboard", "Scoreboard"),
     ("changes", "What changed for analysts"),
@@ -195,6 +197,7 @@ class NightReport:
     def contents(self) -> list[tuple[str, str]]:
         """Anchor and title of each section that the page has, in order."""
         has = {
+            "content": self.sections.content,
             "recommendations": self.list_rows
             or self.list_outcome_rows
             or self.sections.surfaces_off,
@@ -248,6 +251,10 @@ class NightReport:
             (task, str(day), metric, number(value), number(predicted), number(observed), f"{n:,}")
             for task, day, metric, value, predicted, observed, n in self.sections.scoreboard
         ]
+
+    @property
+    def said(self) -> ContentModel:
+        return ContentModel(self.sections.content)
 
     @property
     def list_names(self) -> tuple[str, ...]:

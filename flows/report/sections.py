@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from contracts.content_tables import CONTENT_SCORES
 from contracts.days import ONE_DAY
 from contracts.recommendation_tables import REC_LISTS, REC_OUTCOMES
 from contracts.segments import ALL
@@ -24,7 +25,7 @@ from flows.release.drift import DRIFTING, WORST, Drifted, drift
 from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases, scored_tasks
 from flows.report.model_card import model_card
-from flows.state.receipts import Receipts
+from flows.state.receipts import CONTENT, Receipts
 
 LATE_DAYS = 14
 Rows = Sequence[tuple[Any, ...]]
@@ -54,6 +55,8 @@ class ReportSections:
     list_outcomes: Rows = ()
     """Surface, newest day whose outcome is known, users, nDCG@10 of the released lists, of decayed
     popularity and of the user's own; hits, coverage and concentration of the lists."""
+    content: Mapping[str, Any] = field(default_factory=dict)
+    """By what the newest texts were scored, as their receipt says."""
     surfaces_off: Mapping[str, str] = field(default_factory=dict)
     """Surfaces that are switched off, and why."""
 
@@ -83,6 +86,7 @@ def report_sections(
         lists=_lists(database, context.as_of),
         rankers=_rankers(state.receipts, context.as_of),
         list_outcomes=list_outcomes(database),
+        content=_content(state.receipts),
         surfaces_off=context.surfaces_off,
     )
 
@@ -134,6 +138,13 @@ def _lists(database: Path, as_of: date) -> Rows:
 def _rankers(receipts: Receipts, as_of: date) -> Mapping[str, Mapping[str, Any]]:
     receipt = receipts.get(ranking.STAGE, as_of)
     return {} if receipt is None else receipt.outputs["surfaces"]
+
+
+def _content(receipts: Receipts) -> Mapping[str, Any]:
+    name = CONTENT_SCORES.name
+    newest = receipts.get(name, max(receipts.days(name), default=date.min))
+    said: Mapping[str, Any] = {} if newest is None else newest.outputs[name].get(CONTENT, {})
+    return said
 
 
 def list_outcomes(database: Path) -> Rows:

@@ -75,7 +75,9 @@ def rows_of(run: Run, key: str) -> PersonalRows:
     personal = personal_rows.unfinished(run.engine, key)
     if personal is None:
         personal = personal_rows.find(run.spark, run.lake, run.context.job_settings, {key})
-        personal = replace(personal, written=personal_rows.written_by(run.lake, {key}))
+        written = personal_rows.written_by(run.lake, {key})
+        texts = personal_rows.texts_of(run.lake, {key})
+        personal = replace(personal, written=written | texts)
         reached, root = maintenance.reached_files(run.lake), run.settings.home_folder.path
         personal_rows.keep_first(run.engine, key, personal, reached, root)
     return personal
@@ -271,7 +273,8 @@ def remove_files(
     written: Collection[str],
     before: Collection[str],
 ) -> int:
-    """Delete the files that it has replaced, and what runs left; take the key out of pages.
+    """Delete the files that it has replaced, what runs left, and what texts are scored with, which
+    the next night learns without the person; take the key out of pages.
 
     Of what nothing had reached before either, files that may tell of the person go at once, for
     whoever would have committed them has lost the right to write; the others keep their time.
@@ -303,7 +306,10 @@ def remove_files(
     maintenance.remove(lake, maintenance.Stale(gone))
     home = settings.home_folder
     left = [f"{folder}: not all of it" for folder in remove_left(home.scratch / "spark")]
-    left += remove_folders(home.storage, [f.location for f in home.storage.folders(home.runs)])
+    left += remove_folders(
+        home.storage,
+        [f.location for of in (home.runs, home.content_models) for f in home.storage.folders(of)],
+    )
     for pages in (home.reports, home.mlflow_artifacts):
         for page in home.storage.files(pages, recursive=True):
             if page.location.endswith(".html"):

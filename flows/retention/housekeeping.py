@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Engine, select
 
+from contracts.content import KEEP_MODEL_DAYS
 from contracts.counts import n_of
 from contracts.days import example_days
 from contracts.errors import ContractError
@@ -60,6 +61,8 @@ class Housekeeping:
     runs: list[str] = field(default_factory=list)
     rankers: list[str] = field(default_factory=list)
     """Folders of what recommendations of releases were ranked with that are kept no more."""
+    content_models: list[str] = field(default_factory=list)
+    """Folders of what texts of long ago were scored with."""
     stale: maintenance.Stale = field(default_factory=maintenance.Stale)
     written_by: set[str] = field(default_factory=set)
     """Runs whose files are in use before it starts."""
@@ -98,6 +101,8 @@ class Housekeeping:
             lines.append(("folders of runs", str(len(self.runs)), ""))
         if self.rankers:
             lines.append(("rankers", str(len(self.rankers)), ""))
+        if self.content_models:
+            lines.append(("models of texts", str(len(self.content_models)), ""))
         if self.stale.files:
             lines.append(
                 ("unreferenced files", str(len(self.stale.files)), _size(self.stale.bytes))
@@ -198,6 +203,7 @@ def planned(subject: Subject, current: Release) -> Housekeeping:
         branches={table: maintenance.left_branches(lake, table, left) for table in TABLES},
         runs=old_runs(settings, subject.at),
         rankers=old_rankers(subject),
+        content_models=old_content_models(subject),
         # What earlier versions wrote is in no list of runs, but their tables lead to it so far.
         written_by=maintenance.runs_of(lake, maintenance.reached_files(lake)),
     )
@@ -226,7 +232,7 @@ def carry_out(subject: Subject, work: Housekeeping, run_id: str, say: Say) -> No
     work.snapshots = expirable_snapshots(subject)
     for table, snapshots in work.snapshots.items():
         maintenance.expire(lake, table, snapshots)
-    gone = (*work.runs, *work.rankers)
+    gone = (*work.runs, *work.rankers, *work.content_models)
     for problem in remove_folders(subject.settings.home_folder.storage, gone):
         say(f"warning: a folder is still there: {problem}")
 
@@ -317,6 +323,18 @@ def old_rankers(subject: Subject) -> list[str]:
         folder.location
         for folder in home.storage.folders(home.rankers)
         if folder.location not in kept and folder.changed_at < limit
+    ]
+
+
+def old_content_models(subject: Subject) -> list[str]:
+    """Folders of what no night scores texts with any more: a cut's model chooses the next one as
+    well. Days of long ago that are scored again have theirs made anew, the same."""
+    limit = subject.at - timedelta(days=KEEP_MODEL_DAYS)
+    home = subject.settings.home_folder
+    return [
+        folder.location
+        for folder in home.storage.folders(home.content_models)
+        if folder.changed_at < limit
     ]
 
 

@@ -19,8 +19,9 @@ from pyspark.sql import Row
 from sqlalchemy import Engine, null, select, update
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.content import content_hash
 from contracts.days import DEDUP_DAYS
-from contracts.erasure import WRITTEN_BY
+from contracts.erasure import TEXTS_BY, WRITTEN_BY
 from contracts.table import Table
 from contracts.tables import LANDED, RECONCILIATION
 from flows.engine.spark_provider import SparkProvider
@@ -68,7 +69,8 @@ class PersonalRows:
     n_others: int = 0
     """Rows of clean tables about others that raw rows hold of which all goes."""
     written: frozenset[str] = frozenset()
-    """Ids of what the person wrote that others may have been recommended."""
+    """Ids of what the person wrote that others may have been recommended, and hashes of texts that
+    nobody else wrote."""
     rows: dict[str, int] = field(default_factory=dict)
     """Table to the rows taken out of or changed in its newest snapshot so far."""
 
@@ -120,6 +122,24 @@ def written_by(lake: Lake, keys: Collection[str]) -> frozenset[str]:
             name
         ].to_pylist()
     )
+
+
+def texts_of(lake: Lake, keys: Collection[str]) -> frozenset[str]:
+    """Hashes of texts that these people wrote, and nobody else has."""
+    wanted = pa.array(sorted(keys), pa.string())
+    ours: set[str] = set()
+    for table, text, author in TEXTS_BY:
+        is_ours = pc.field(author).isin(wanted) & pc.field(text).is_valid()
+        for file in lake.files(table):
+            ours.update(read_rows(file.path, columns=[text], filters=is_ours)[text].to_pylist())
+    for table, text, author in TEXTS_BY:
+        is_others = pc.field(text).isin(pa.array(sorted(ours), pa.string())) & (
+            pc.field(author).is_null() | ~pc.field(author).isin(wanted)
+        )
+        for file in lake.files(table) if ours else ():
+            others = read_rows(file.path, columns=[text], filters=is_others)[text]
+            ours.difference_update(others.to_pylist())
+    return frozenset(map(content_hash, ours))
 
 
 def unfinished(engine: Engine, key: str) -> PersonalRows | None:

@@ -14,6 +14,8 @@ from flows.state.schema import RECEIPTS, as_utc
 
 WITHDRAWN = "withdrawn"
 """Stands for the inputs of what was rolled back: nothing equals it, so it is made again."""
+CONTENT = "content"
+"""What receipts call by what a day's texts were scored."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from flows.planning.process_fingerprints import FingerprintOf, ReadsOf, declared
 from flows.planning.stage_list import StageDays
 from flows.steps import tasks
 from flows.steps.candidate import Candidate, TableUpdate, Written, update_of, write_table
+from flows.steps.content import CONTENT_SCORING
 from flows.steps.declared_rows import writer_of
 from flows.steps.process_stage import ProcessStage
 from flows.steps.ranking import RANKING
@@ -81,6 +82,7 @@ PROCESS_STAGES: Mapping[str, ProcessStage] = {
         lambda days, day, model_id: train_fingerprint(days),
         lambda run, entry, results: tasks.train(run),
     ),
+    "content_scores": CONTENT_SCORING,
     "rec_retrieved": RETRIEVAL,
     "score": released_table(
         lambda days, day, model_id: score_fingerprint(days.context, days.state, model_id, day),

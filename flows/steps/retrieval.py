@@ -14,12 +14,12 @@ from flows.engine.model_process import run_models
 from flows.engine.run_context import RunContext
 from flows.state.receipts import Fingerprint
 from flows.steps.prefect_tasks import say
-from flows.steps.tables_on_main import DaysToWrite, table_on_main
+from flows.steps.tables_on_main import DaysToWrite, Notes, table_on_main
 from flows.storage.home import Home
 from flows.storage.location import join
 
 
-def retrieve(context: RunContext, asked: DaysToWrite) -> None:
+def retrieve(context: RunContext, asked: DaysToWrite) -> Notes:
     """Fit models of items and users as of each day, and write what they retrieve."""
     settings = context.settings
     spec = RetrieveSpec(
@@ -37,6 +37,7 @@ def retrieve(context: RunContext, asked: DaysToWrite) -> None:
         settings.ranking,
     )
     run_models(spec, context.process_folder, say, settings.key_of_weights())
+    return {}
 
 
 def _scratch(home: Home, fingerprint: Fingerprint) -> str:

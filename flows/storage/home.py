@@ -97,6 +97,19 @@ class Home:
         return join(self.rankers, name)
 
     @property
+    def content_models(self) -> str:
+        """What content is scored with, a folder for each cut and what had landed before it."""
+        return join(self.root, "content")
+
+    def content_model(self, name: str) -> str:
+        return join(self.content_models, name)
+
+    @property
+    def content_scoring(self) -> str:
+        """What scorings of content that were killed have finished."""
+        return join(self.runs, "content")
+
+    @property
     def reports(self) -> str:
         """A page for each night."""
         return join(self.root, "reports")

@@ -106,7 +106,8 @@ def _whole_number_checks(rule: cleaning.WholeNumber) -> Iterator[Check]:
 
 
 def attributes() -> Column:
-    """Further attributes of a user as sorted texts `name=value`; null if none has a value."""
+    """What a table names besides its fields as sorted texts `name=value`; null if none has a
+    value."""
     values = F.transform(
         "in_attributes", lambda a: F.struct(a["name"], trimmed(a["value"]).alias("value"))
     )

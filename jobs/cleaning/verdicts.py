@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from contracts.days import MAX_DAYS_EARLY
 from contracts.source_table import SourceTable
 from contracts.table import Table
+from contracts.table_settings import attributes_of
 from contracts.tables import QUARANTINE, RECONCILIATION
 from jobs.cleaning import erased_rows, null_like_ids
 from jobs.cleaning.elements import expanded
@@ -73,7 +74,7 @@ def expressions_of(mapping: TableMap) -> list[Expression]:
         for i, rule in enumerate(mapping.rejects)
     ]
     expressions += [
-        Expression(f"attributes.{name}", text, f"attribute_{name}")
+        Expression(f"{attributes_of(mapping.table)}.{name}", text, f"attribute_{name}")
         for name, text in mapping.attributes.items()
     ]
     return expressions

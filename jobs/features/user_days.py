@@ -9,12 +9,14 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES, clean_table_named
+from contracts.content_tables import CONTENT_SCORES
 from contracts.measures import ITEM_MEASURES, MEASURES, N_EVENTS
 from contracts.source_table import KNOWN_DAYS, ItemMean, Measure, SourceTable
 from contracts.source_tables.engagements import ENGAGEMENTS
 from contracts.source_tables.posts import POSTS
 from contracts.table import Table
 from contracts.tile_tables import ITEM_DAYS, LATE_DATA, TILES, USER_DAYS, USER_ITEM_DAYS
+from jobs.features.content_scores import beside_scores
 from jobs.features.events import Facts, done
 
 
@@ -23,18 +25,22 @@ def tiles_of(
     rows: DataFrame,
     before: DataFrame | None = None,
     posts: DataFrame | None = None,
+    scores: DataFrame | None = None,
 ) -> DataFrame:
     """One row per user, UTC day on which something in the table happened, and day on which it
     landed.
 
     A row that lands late makes a tile of its own, so no earlier tile is ever rebuilt. Of tables
     with an `item_mean`, `before` has the rows and those of the `KNOWN_DAYS` before; of tables with
-    `received` measures, `posts` has the posts of as long.
+    `received` measures, `posts` has the posts of as long; of tables with a `scored_text`, `scores`
+    has what heads of content say of it, if any do.
     """
     contract, measures = TILES[table.name], (N_EVENTS, *table.measures)
     mine = done(rows)
     if table.item_mean is not None and before is not None:
         mine = _beside_items(mine, before, table.item_mean)
+    if table.scored_text is not None:
+        mine = beside_scores(mine, table.scored_text, scores)
     tiles = _counted(mine, measures)
     if table.received and posts is not None:
         got = _counted(received(rows, posts), table.received)
@@ -45,7 +51,13 @@ def tiles_of(
 def tiles_of_all(facts: Facts) -> list[DataFrame]:
     """The tiles of every table; `facts` have all that a tile may know."""
     return [
-        tiles_of(clean_table_named(name), facts[name], facts[name], facts[POSTS.name])
+        tiles_of(
+            clean_table_named(name),
+            facts[name],
+            facts[name],
+            facts[POSTS.name],
+            facts.get(CONTENT_SCORES.name),
+        )
         for name in TILES
     ]
 

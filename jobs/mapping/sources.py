@@ -23,9 +23,9 @@ from contracts.mapping import (
     SOURCE_SETTINGS,
     Setting,
     checked,
-    table_settings,
 )
 from contracts.sources import BOT_LIMITS, EITHER, FIELDS, MONEY_FIELDS, NULL_VALUES
+from contracts.table_settings import attributes_of, table_settings
 from contracts.values import ISO, SOURCE_NAME, is_expression, is_table, is_whole, shown
 from jobs.mapping.element_keys import KeyPath, column_of, keys_of, paths_of
 from jobs.mapping.lookups import (
@@ -60,7 +60,7 @@ class TableMap:
     """For rows of several facts: an expression that gives an array."""
     rejects: tuple[Reject, ...] = ()
     attributes: MappingOf[str, str] = field(default_factory=dict)
-    """Of users: name to expression."""
+    """Further attributes of users, or labels of content: name to expression."""
     stars_scale: tuple[int, int] | None = None
     """Of reviews: the least and the most that may be given; None takes the source's."""
 
@@ -387,6 +387,6 @@ def _table(table: str, spec: Any, at: str, problems: list[str]) -> TableMap:
         given.get("where"),
         given.get("each"),
         tuple(Reject(rule["reason"], rule["when"]) for rule in given.get("reject", ())),
-        dict(sorted(given.get("attributes", {}).items())),
+        dict(sorted(given.get(attributes_of(table) or "", {}).items())),
         None if "stars_scale" not in given else tuple(given["stars_scale"]),
     )

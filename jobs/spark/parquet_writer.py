@@ -213,8 +213,8 @@ def breaks(contract: Column, values: pa.Array) -> bool:
     if contract.is_float and pc.any(pc.is_nan(values)).as_py():
         return True
     if contract.minimum is not None or contract.maximum is not None:
-        span = pc.min_max(values).as_py()
-        low, high = span["min"], span["max"]
+        span = pc.min_max(pc.list_flatten(values) if contract.column_type.is_array else values)
+        low, high = span["min"].as_py(), span["max"].as_py()
         if low is not None and contract.minimum is not None and low < contract.minimum:
             return True
         if high is not None and contract.maximum is not None and high > contract.maximum:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from contracts.errors import ContractError
-from contracts.inputs import USER_INPUTS, Inputs
+from contracts.inputs import USER_INPUTS, Inputs, user_inputs_of
 from models.data.columns import (
     attribute_columns,
     hash_codes,
@@ -205,8 +205,12 @@ class Encoder:
         }
 
     @staticmethod
-    def from_json(saved: Mapping[str, Any], inputs: Inputs = USER_INPUTS) -> Encoder:
+    def from_json(saved: Mapping[str, Any], inputs: Inputs | None = None) -> Encoder:
         """An encoder as it was saved.
+
+        Args:
+            saved: what `to_json` gave.
+            inputs: what it must have been fitted on; None: features of users.
 
         Raises:
             ContractError: it was fitted on other features than there are now, or by an earlier
@@ -214,6 +218,7 @@ class Encoder:
         """
         if not {"inputs", "edges", "hashed", "values", "attributes"} <= set(saved):
             raise ContractError("the model was fitted by an earlier version; train it anew")
+        inputs = inputs or user_inputs_of(saved["inputs"])
         inputs.check_same(saved["inputs"])
         return Encoder(
             inputs,

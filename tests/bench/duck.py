@@ -11,11 +11,24 @@ from pathlib import Path
 
 import duckdb
 
+from contracts.content_tables import CONTENT_SCORES
 from contracts.features import FEATURES, GRAPH, RATED_WORDS, RECENT_ITEMS
 from contracts.measures import EVENT_VERBS, FIRST_SEEN, MEASURES, MOMENTS, WINDOWS, Moment
 from contracts.source_table import AD_VIEW
 
 EVERY_VERB = (*EVENT_VERBS, AD_VIEW)
+
+_NO_SCORES = """CREATE TABLE content_scores (
+    content_hash VARCHAR, landed_on DATE, head VARCHAR, class VARCHAR, probabilities FLOAT[])"""
+
+_SCORED_POSTS = """CREATE TABLE scored_posts AS
+WITH cuts AS (FROM posts SELECT *, sha256(text) hash, (landed_on - '1970-01-01'::DATE) // 28 cut),
+said AS (SELECT content_hash AS hash, (landed_on - DATE '1970-01-01') // 28 AS cut,
+        max(class) FILTER (head = 'sentiment') sentiment,
+        max(class) FILTER (head = 'toxicity') toxicity,
+        max(round(1000 * (probabilities[3] - probabilities[1]))) FILTER (head = 'sentiment') milli
+    FROM content_scores GROUP BY ALL)
+SELECT c.*, sentiment, toxicity, milli FROM cuts c LEFT JOIN said USING (hash, cut)"""
 
 _TILES = """
 CREATE TABLE tiles AS SELECT user_key, day, landed_on, {sums} FROM (
@@ -27,8 +40,13 @@ CREATE TABLE tiles AS SELECT user_key, day, landed_on, {sums} FROM (
         sum(amount_minor) FILTER (kind <> 'purchase') AS undone_minor
     FROM orders GROUP BY ALL
     UNION ALL BY NAME
-    SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events, count(*) AS n_posts
-    FROM posts GROUP BY ALL
+    SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events, count(*) AS n_posts,
+        count(*) FILTER (text IS NULL) AS n_posts_without_text,
+        sum((length(text) - length(replace(text, '<url>', ''))) / 5) AS n_links_posted,
+        count(milli) AS n_scored_posts, sum(milli) AS post_sentiment_milli,
+        count(*) FILTER (sentiment = 'negative') AS n_negative_posts,
+        count(*) FILTER (toxicity = 'toxic') AS n_toxic_posts
+    FROM scored_posts GROUP BY ALL
     UNION ALL BY NAME
     SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events,
         count(*) FILTER (verb = 'view' AND target_kind IS DISTINCT FROM 'ad') AS n_views,
@@ -260,10 +278,15 @@ def features_by_hand(
             c.read_parquet(list(paths), hive_partitioning=False).create_view(
                 f"every_{name.removesuffix('s')}"
             )
+            happened = (
+                "" if name == CONTENT_SCORES.name else f"AND occurred_at::DATE < DATE '{day}'"
+            )
             do(
                 f"CREATE VIEW {name} AS SELECT * FROM every_{name.removesuffix('s')} "
-                f"WHERE landed_on < DATE '{day}' AND occurred_at::DATE < DATE '{day}'"
+                f"WHERE landed_on < DATE '{day}' {happened}"
             )
+        if CONTENT_SCORES.name not in clean:
+            do(_NO_SCORES)
         c.read_parquet(list(vocabulary), hive_partitioning=False).create_view("vocabulary")
         combine = {m.name: ("sum" if m.combine == "sum" else "max") for m in MEASURES}
         sums = ", ".join(f"coalesce({f}({n}), 0)::BIGINT AS {n}" for n, f in combine.items())
@@ -271,6 +294,7 @@ def features_by_hand(
             _AUTHORED,
             _RECEIVED,
             _COMPARED_REVIEWS,
+            _SCORED_POSTS,
             _TILES.format(sums=sums),
             _EVENTS,
         ):

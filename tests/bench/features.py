@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from contracts.inputs import user_inputs
 from contracts.specs import TrainSpec
 from contracts.tasks import TASKS, Task
 from contracts.train_config import TrainConfig
@@ -70,20 +71,20 @@ class Examples:
         head = head_of(task.kind, self.chosen.layout.classes.get(task.name, ()))
         n_ids = int(kept[len(kept) - self.encoder.n_ids :].sum())
         train, valid = (
-            (inputs[:, kept], labels)
-            for inputs, labels in (self.train.of_task(task), self.valid.of_task(task))
+            rows.of_task(task)._replace(inputs=rows.of_task(task).inputs[:, kept])
+            for rows in (self.train, self.valid)
         )
         said = []
         for seed in range(seeds):
             trees = fit_trees(task, head, train, valid, n_ids, self.config.changed(seed=seed))
-            said.append(scores_of(task, head, trees, valid[0]))
+            said.append(scores_of(task, head, trees, valid.inputs))
         return {name: np.mean([scores[name] for scores in said], axis=0) for name in said[0]}
 
 
 def compared(examples: Examples, task: Task, kept: Flags, seeds: int) -> dict[str, Any]:
     """A task with all features, and with those that are kept; `share` is the gain in units of what
     all give over the constant."""
-    rows, trained_on = examples.held_out.tasks[task.name], examples.train.of_task(task)[1]
+    rows, trained_on = examples.held_out.tasks[task.name], examples.train.of_task(task).labels
     scores, seconds = [], []
     for columns in (np.ones_like(kept), kept):
         started = time.process_time()
@@ -133,12 +134,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--without", nargs="+", required=True, help="globs of names of features")
+    parser.add_argument(
+        "--content", action="store_true", help="all features, and those that tell of posts' texts"
+    )
     parser.add_argument("--tasks", nargs="*", default=[t.name for t in TASKS])
     parser.add_argument("--seeds", type=int, default=3, help="fits whose scores are averaged")
     o = parser.parse_args()
     files, days, night = examples_of(o.home.absolute())
+    config, inputs = TrainConfig().changed(threads=2), user_inputs(o.content)
     examples = Examples.of(
-        TrainSpec(files, days, night, 2, tuple(o.tasks), TrainConfig().changed(threads=2), "")
+        TrainSpec(files, days, night, 2, tuple(o.tasks), config, "", inputs=inputs)
     )
     kept = kept_columns(input_names(examples.encoder), o.without)
     lines = []

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.content_tables import CONTENT_SCORES
 from contracts.measures import TEXT_BUCKETS
 from contracts.source_tables.fraud_marks import FRAUD_MARKS
 from contracts.source_tables.posts import POSTS
@@ -70,7 +71,8 @@ def clean_files(night: Run, root: Path) -> dict[str, list[str]]:
             paths = [str(path)]
         if table is not FRAUD_MARKS:
             files[table.name] = paths
-    return files
+    scores = [f.path for f in night.lake.files(CONTENT_SCORES)]
+    return files | ({CONTENT_SCORES.name: scores} if scores else {})
 
 
 def vocabulary(night: Run, clean: dict[str, list[str]], root: Path) -> list[str]:

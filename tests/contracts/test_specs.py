@@ -8,6 +8,7 @@ from datetime import date
 
 import pytest
 
+from contracts.content_specs import ContentDay, ContentHead, ContentScoresSpec, ExplainContentSpec
 from contracts.errors import ContractError
 from contracts.ranking_config import RankingConfig
 from contracts.spec_json import decode, encode
@@ -59,7 +60,15 @@ RANK = RankDay(
 )
 SPECS = (
     TRAIN,
+    ContentScoresSpec(
+        (ContentHead("irony", "labels"), ContentHead("sentiment", "stars")),
+        (ContentDay(DAY, "c.parquet"),),
+        {"posts": ("p",)},
+        {"2025-01-16": "m"},
+        "scratch",
+    ),
     replace(TRAIN, run=None, first_as_of={}, champion="m", checkpoints="c", single_task_twins=True),
+    ExplainContentSpec("c" * 64, DAY, {"posts": ("p",)}, "m", ("f",)),
     ScoreDaysSpec((SCORE, replace(SCORE, model="m", failed_tasks="base_rate")), processes=3),
     ScoreboardSpec((ScoreboardDay(DAY, ("s",), ("l",), ("f",), ("purchase_7d",)),)),
     TableSpec("rankings", (TableDay(DAY, {"user_features": ("f",)}, "r1", "t.parquet"),)),

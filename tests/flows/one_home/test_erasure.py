@@ -18,6 +18,8 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.typedef import Record
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.content_tables import CONTENT_SCORES
+from contracts.erasure import TEXTS_BY
 from contracts.errors import ContractError, UsageError
 from contracts.source_tables.follows import FOLLOWS
 from contracts.tables import LANDED, RECONCILIATION, TABLES
@@ -93,6 +95,29 @@ def files_that_say(folder: Path, word: str) -> list[str]:
     return files
 
 
+def texts_of_nobody_else(home: Path, key: str) -> list[str]:
+    """Hashes of scored texts that only this person wrote, as far as they are scored."""
+    lake = Lake(home / "lake")
+    texts = [
+        (table.name, text, [file.path for file in lake.files(table)])
+        for table, text, _ in TEXTS_BY
+        if lake.files(table)
+    ]
+    parts = [
+        f"SELECT user_key, sha256({text}) AS hash FROM read_parquet({paths}, "
+        f"hive_partitioning = false) WHERE {text} IS NOT NULL"
+        for _, text, paths in texts
+    ]
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            f"SELECT hash FROM ({' UNION ALL '.join(parts)}) GROUP BY hash "
+            f"HAVING bool_and(user_key IS NOT DISTINCT FROM '{key}') INTERSECT "
+            "SELECT content_hash FROM read_parquet(?, hive_partitioning = false) ORDER BY 1",
+            [[file.path for file in lake.files(CONTENT_SCORES)]],
+        ).fetchall()
+    return [hash_ for (hash_,) in found]
+
+
 def killed(*_: object) -> None:
     raise ContractError("killed")
 
@@ -111,6 +136,9 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
     raw_id, key = person
     assert files_that_say(home, key)
     assert files_that_say(home, raw_id)
+    texts = texts_of_nobody_else(home, key)
+    assert texts
+    assert all(files_that_say(home / "lake", text) for text in texts)
     settings = read_settings()
     lake, releases = Lake(home / "lake"), Releases(Run(settings, NIGHT).engine)
     counts = query(home / "nightjar.duckdb", "SELECT count(*) FROM user_scores")[1][0][0]
@@ -130,6 +158,8 @@ def test_a_person_is_gone_from_every_release_and_stays_so(
         assert report["rows"][name] > 0, name
     assert not files_that_say(home, key)
     assert not files_that_say(home, raw_id)
+    assert not any(files_that_say(home / "lake", text) for text in texts)
+    assert not (home / "content").exists() or not list((home / "content").iterdir())
     # every release that is kept can be read, and has nobody else less
     assert len(releases.all()) == n_releases
     n_files = 0

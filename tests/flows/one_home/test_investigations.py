@@ -14,7 +14,10 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner
 
+from contracts.content import content_hash
+from contracts.content_tables import CONTENT_SCORES
 from contracts.errors import BusyError, UsageError
+from contracts.source_tables.posts import POSTS
 from contracts.surfaces import SURFACES
 from contracts.tables import EXAMPLES, LANDED, USER_SCORES, USER_STATE
 from flows.cli.main import app
@@ -30,6 +33,7 @@ from flows.retention.housekeeping import run_housekeeping
 from flows.settings import read_settings
 from flows.state.schema import RUNS, open_database
 from flows.state.writer_lock import writing
+from flows.storage.parquet_files import read_rows
 from tests.bench.contents import contents, untrue_receipts
 from tests.flows.first_night import NIGHT
 
@@ -39,6 +43,36 @@ CUT = NIGHT - timedelta(days=24)
 
 def run(*words: str) -> Any:
     return CliRunner().invoke(app, list(words), catch_exceptions=False)
+
+
+def test_a_scored_text_is_explained_by_its_hash_and_by_the_id_of_its_post(home: Path) -> None:
+    lake = Lake(home / "lake")
+    scored = {
+        row["content_hash"]: row
+        for file in lake.files(CONTENT_SCORES)
+        for row in read_rows(file.path).to_pylist()
+    }
+    post = next(
+        row
+        for file in lake.files(POSTS)
+        for row in read_rows(file.path).to_pylist()
+        if row["text"] is not None
+        and scored.get(content_hash(row["text"]), {}).get("landed_on") == row["landed_on"]
+    )
+    named = content_hash(post["text"])
+    shown = run("explain-content", named, "--format", "json")
+    assert shown.exit_code == 0
+    words = json.loads(shown.stdout)
+    assert [row["word"] for row in words] == post["text"].split()
+    assert list(words[0]) == ["word", f"sentiment: {scored[named]['class']}"]
+    by_id = run("explain-content", post["post_id"])
+    assert f"sentiment: {scored[named]['class']}" in by_id.stdout
+    folders = [path for path in (home / "runs").iterdir() if "explain-" in path.name]
+    assert not any(list(folder.glob("explain_content*")) for folder in folders)
+    with pytest.raises(
+        UsageError, match="no scored text is called nothing: expected a content_hash"
+    ):
+        run("explain-content", "nothing")
 
 
 @pytest.mark.slow

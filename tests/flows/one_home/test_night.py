@@ -116,7 +116,7 @@ def test_the_page_shows_what_was_done(home: Path, first) -> None:
 
 
 OURS = re.compile(
-    r"\d\d:\d\d:\d\d (  )?(night of|task|surface|measured on|land_|clean_|user_|item_|interactions|"
+    r"\d\d:\d\d:\d\d (  )?(night of|task|content_scores|surface|measured on|land_|clean_|user_|item_|interactions|"
     r"late_|labels|examples|scoreboard|rec_|retrieve|train|gate|score|rank|recommendations|audit|"
     r"publish|published|report|the mapping|nothing had)"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 from sqlalchemy import select, update
 
+from contracts.content import KEEP_MODEL_DAYS
 from contracts.errors import ContractError, UsageError
 from contracts.ranking_config import RankingConfig
 from contracts.tables import EXAMPLES, LABELS, RECONCILIATION, USER_SCORES, table_named
@@ -24,7 +26,13 @@ from flows.lake.lake import Lake
 from flows.lake.maintenance import expire, left_branches, remove, runs_of, stale_files
 from flows.lake.maintenance import reached_files as reached
 from flows.release.releases import Releases, branch_of, repair
-from flows.retention.housekeeping import check_has, old_days, run_housekeeping
+from flows.retention.housekeeping import (
+    Subject,
+    check_has,
+    old_content_models,
+    old_days,
+    run_housekeeping,
+)
 from flows.settings import read_settings
 from flows.state.receipts import Fingerprint, Receipt, Receipts, trained_on
 from flows.state.schema import PLACES, RUNS, open_database
@@ -370,6 +378,19 @@ def test_candidates_go_after_some_days_but_for_those_that_rankers_will_learn_fro
     assert gone(**rarely) == {name: [*range(120, 30, -10)] for name in stages}
     # Lists of those days leave with the next release, and no release that names them loses any.
     assert "rec_lists" not in gone()
+
+
+def test_models_of_texts_of_long_ago_are_removed(tmp_path: Path) -> None:
+    settings = read_settings(home=tmp_path / "home")
+    engine = open_home(settings)
+    for name, days in (("old", KEEP_MODEL_DAYS + 1), ("kept", KEEP_MODEL_DAYS - 1)):
+        folder = Path(settings.home_folder.content_model(name))
+        folder.mkdir(parents=True)
+        at = (NOW - timedelta(days=days)).timestamp()
+        os.utime(folder, (at, at))
+    lake, receipts = open_lake(settings, engine), Receipts(engine)
+    subject = Subject(settings, engine, lake, receipts, Releases(engine), NOW)
+    assert old_content_models(subject) == [settings.home_folder.content_model("old")]
 
 
 def test_a_table_that_is_not_known_is_named() -> None:

@@ -20,7 +20,7 @@ from flows.engine.run_context import RunContext
 from flows.planning.stage_list import StageDays, fixed
 from flows.state.receipts import Fingerprint
 from flows.steps import tables_on_main
-from flows.steps.tables_on_main import DaysToWrite, table_on_main
+from flows.steps.tables_on_main import DaysToWrite, Notes, table_on_main
 from flows.storage.home import Home
 from jobs.spark.schema import arrow_schema
 from tests.flows.steps.simulated_scores import (
@@ -46,7 +46,7 @@ class Process:
     removed: list[Home] = field(default_factory=list)
     """Of each time that what is left of a killed one was removed, the home."""
 
-    def write(self, context: RunContext, days: DaysToWrite) -> None:
+    def write(self, context: RunContext, days: DaysToWrite) -> Notes:
         self.asked.append(tuple(days.days))
         for day in days.days:
             assert {name: len(files) for name, files in days.inputs[day].items()} == {
@@ -60,6 +60,7 @@ class Process:
             pq.write_table(
                 pa.Table.from_pylist(of_day, arrow_schema(REC_RETRIEVED)), days.path(day)
             )
+        return {day: {"users": list(self.users)} for day in days.days}
 
     def run(self, night: SimulatedNight, **entry: Any) -> None:
         stage = table_on_main(
@@ -115,6 +116,9 @@ def test_a_day_is_computed_once_and_again_only_where_what_it_reads_moved(
     assert process.asked == [DAYS, DAYS[:1]]
     assert rows(night) == ALL
     assert [r.recomputed for r in night.reports if r.stage == "rec_retrieved"] == [2, 0, 1]
+    receipt = night.receipts.get("rec_retrieved", DAYS[0])
+    assert receipt is not None
+    assert receipt.outputs["rec_retrieved"]["users"] == ["ann", "bob"]
 
 
 def test_another_setting_computes_again_and_equal_rows_invalidate_nothing_after_it(
@@ -160,10 +164,11 @@ def test_days_go_in_chunks_each_of_which_is_kept(
 ) -> None:
     process, write = Process(), Process.write
 
-    def killed_at_the_second(self: Process, context: RunContext, days: DaysToWrite) -> None:
-        write(self, context, days)
+    def killed_at_the_second(self: Process, context: RunContext, days: DaysToWrite) -> Notes:
+        notes = write(self, context, days)
         if len(self.asked) == 2:
             raise KeyboardInterrupt
+        return notes
 
     monkeypatch.setattr(Process, "write", killed_at_the_second)
     with pytest.raises(KeyboardInterrupt):

@@ -57,7 +57,7 @@ def test_nothing_that_happens_or_lands_later_changes_features(spark: SparkSessio
     for name, rows in changed.rows.items():
         kept = []
         for row in rows:
-            at = row.get("valid_from") or row["occurred_at"]
+            at = row.get("valid_from") or row.get("occurred_at")
             later = row["landed_on"] >= as_of or (at is not None and at.date() >= as_of)
             n_later += later
             if later and rng.random() < 0.3:

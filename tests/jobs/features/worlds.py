@@ -10,8 +10,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from contracts.clean_tables import clean_table_named
+from contracts.tables import table_named
 from jobs.spark.schema import spark_schema
+from tests.jobs.features.scored_texts import content_scores
 
 START = date(2025, 1, 1)
 IDS = {
@@ -31,8 +32,12 @@ class World:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def frame(self, spark: SparkSession, name: str) -> DataFrame:
-        table = clean_table_named(name)
-        values = [tuple(row[c] for c in table.names) for row in self.rows[name]]
+        table = table_named(name)
+        # What may be missing is missing where nothing is said of it.
+        values = [
+            tuple(row.get(c.name) if c.nullable else row[c.name] for c in table.columns)
+            for row in self.rows[name]
+        ]
         return spark.createDataFrame(values, spark_schema(table))
 
     def frames(self, spark: SparkSession) -> dict[str, DataFrame]:
@@ -166,6 +171,7 @@ def random_world(seed: int, n_days: int = 120, n_users: int = 6) -> World:
         for i in [*items[:-1], "never-met"]
         for t in _versions(times)
     ]
+    world.rows["content_scores"] = content_scores(seed, world.rows["posts"])
     return world
 
 

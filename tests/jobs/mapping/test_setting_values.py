@@ -118,6 +118,22 @@ def test_attributes_are_named_expressions_of_users() -> None:
     ]
 
 
+def test_labels_are_named_expressions_of_what_has_a_text() -> None:
+    assert problems_of(
+        """
+        tables.posts = { post_id = 'a', user_id = 'a', occurred_at = 'b', labels = { mood = 1 } }
+        tables.items = { item_id = 'a', occurred_at = 'b', labels = { mood = "a" } }
+        tables.follows = { follow_id = 'a', user_id = 'a', followed_id = 'b', labels = {} }
+        """
+    )[:2] == [
+        "sources.log.tables.posts.labels: expected a table of expressions such as { sentiment = "
+        '"mood" }, with names of lower-case letters, digits and underscores, at most 16, found '
+        "{'mood': 1}",
+        "sources.log.tables.items.labels: unknown; expected one of available, category_id, "
+        "currency, each, item_id, min_age, occurred_at, price, reject, title, where",
+    ]
+
+
 @pytest.mark.parametrize("columns", ["'a'", "[]", "[1]", "['']", "{}"])
 def test_columns_are_a_list_of_names(columns: str) -> None:
     problems: list[str] = []

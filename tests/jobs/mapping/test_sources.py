@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from contracts.clean_tables import CLEAN_TABLES
+from contracts.content_specs import ContentHead
 from contracts.errors import UsageError
 from contracts.mapping import SOURCE_SETTINGS
 from jobs.cleaning.fields import Context
+from jobs.mapping.content_heads import heads_of
 from jobs.mapping.sources import Source, read_mapping
 from jobs.values.text import TextRules
 from jobs.values.user_key import UserKey
@@ -226,4 +228,52 @@ def test_what_cannot_be_read_exactly_or_either_way_is_refused(tmp_path: Path) ->
             "  money.rates.EUR: expected at most 12 digits, between 0.000000000001 and "
             "1000000000000000000, found 0.9216589861751152",
         ]
+    )
+
+
+LABELLED = GOOD.replace("[sources.log.tables.posts]", "[sources.log.tables.posts]\n{labels}")
+
+
+@pytest.mark.parametrize(
+    ("labels", "heads"),
+    [
+        ("", ()),
+        ('labels = { sentiment = "user" }', (ContentHead("sentiment", "labels"),)),
+        (
+            'labels = { topic = "user", irony = "id" }',
+            (ContentHead("irony", "labels"), ContentHead("topic", "labels")),
+        ),
+    ],
+)
+def test_what_the_labels_of_a_mapping_say_is_asked_of_texts(
+    labels: str, heads: tuple[ContentHead, ...], tmp_path: Path
+) -> None:
+    assert LABELLED != GOOD
+    assert heads_of(read_mapping(written(tmp_path, LABELLED.replace("{labels}", labels)))) == heads
+
+
+REVIEWS = """
+[sources.reviews]
+files = "r/{day}.csv"
+format = "csv"
+columns = ["id", "user", "item", "stars", "text", "time"]
+[sources.reviews.tables.reviews]
+review_id = "id"
+user_id = "user"
+item_id = "item"
+stars = "stars"
+occurred_at = "time"
+"""
+
+
+def test_stars_teach_sentiment_where_reviews_have_texts_and_nobody_labels_it(
+    tmp_path: Path,
+) -> None:
+    worded = REVIEWS + 'text = "text"\n'
+    assert heads_of(read_mapping(written(tmp_path, REVIEWS))) == ()
+    by_stars = (ContentHead("sentiment", "stars"),)
+    assert heads_of(read_mapping(written(tmp_path, worded))) == by_stars
+    labelled = worded + 'labels = { sentiment = "text" }\n'
+    assert heads_of(read_mapping(written(tmp_path, labelled))) == (
+        ContentHead("sentiment", "labels"),
     )
