@@ -15,7 +15,7 @@ import stat
 import tarfile
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from models.content.images.decoding import Limits, Refusal, file_too_large
@@ -98,6 +98,10 @@ class PictureFolder:
 
     def _open(self, path: str) -> int | Refusal:
         """A descriptor of a regular file below the root."""
+        try:
+            return _opened(self.root, PurePosixPath(path).parts)
+        except (OSError, ValueError):
+            pass  # a link, for one: where it leads is looked at now, for that takes longer
         try:
             whole = (self.root / path).resolve()
             if not whole.is_relative_to(self.root):
