@@ -35,13 +35,13 @@ class CnnConfig:
     """How the convolutional member is fitted."""
 
     shape: Shape = field(default_factory=Shape)
-    n_passes: int = 6
+    n_passes: int = 4
     """How often each labelled text is learnt from."""
     batch: int = 128
     """Texts of a step."""
     learning_rate: float = 2e-3
     """Of the network's weights at its peak; it rises over the first tenth and falls to 0."""
-    vector_learning_rate: float = 4e-3
+    vector_learning_rate: float = 8e-3
     """Of the vectors of words' parts."""
     weight_decay: float = 1e-2
     """Of the network's weights (Loshchilov and Hutter 2019)."""
@@ -51,7 +51,7 @@ class CnnConfig:
     """Share of a label that is given to all classes alike."""
     balance: float = 0.5
     """How much rare classes count: a class with share s counts `s ** -balance`."""
-    small_heads: float = 0.5
+    small_heads: float = 0.7
     """How much heads with few labels count: a label of one with n counts `n ** -small_heads`."""
     seed: int = 0
 
