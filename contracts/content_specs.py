@@ -33,7 +33,7 @@ class ContentScoresSpec(Spec):
     """Train content models as of their days, and score what landed.
 
     `models.content.content_scores:score_days` reports `days`, of each which model has scored it
-    (`model_id`, `as_of`), `why` that one, and what became of its `heads`.
+    (`model_id`, `as_of`), `why` that one, and what became of the `heads` of the newest.
     """
 
     command: ClassVar[str] = "content_scores"

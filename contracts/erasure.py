@@ -24,5 +24,5 @@ OF_TARGETS = (
 of others; what an erased person wrote goes from them as well."""
 WRITTEN_BY = ((POSTS, "post_id", "user_key"), (REC_ITEMS, "item_id", "author_key"))
 """Tables that say who wrote what, with the columns of its id and of its author."""
-TEXTS_BY = tuple((s.table, s.text, "user_key") for s in CONTENT_SOURCES if s.has_author)
-"""Tables of texts, with the columns of the text and of its author."""
+TEXTS_BY = tuple((s.table, s.text, "user_key" if s.has_author else None) for s in CONTENT_SOURCES)
+"""Tables of texts, with the columns of the text and of its author; None where nobody is named."""

@@ -84,7 +84,7 @@ POSTS = SourceTable(
             of_content=True,
         ),
         Measure(
-            "n_scored_posts",
+            "n_posts_of_known_sentiment",
             "Posts whose sentiment is known",
             "count(sentiment_milli)",
             of_content=True,
@@ -101,6 +101,12 @@ POSTS = SourceTable(
             "n_negative_posts",
             "Posts that are most probably negative",
             "count_if(sentiment = 'negative')",
+            of_content=True,
+        ),
+        Measure(
+            "n_posts_of_known_toxicity",
+            "Posts of which it is known whether they are toxic",
+            "count(toxicity)",
             of_content=True,
         ),
         Measure(

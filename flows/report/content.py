@@ -16,31 +16,30 @@ class ContentModel:
     said: Mapping[str, Any]
     """What a receipt of content says; empty where texts are not scored."""
 
-    names = (
-        "head", "learned from", "judged by", "log loss", "of the shares alone", "model as of",
-    )  # fmt: skip
+    names = ("head", "learned from", "judged by", "log loss", "of the shares alone")
     """Of the columns of `rows`."""
 
     def __bool__(self) -> bool:
         return bool(self.said)
 
     @property
-    def why(self) -> str:
-        """Why this model scores."""
-        return str(self.said["why"])
+    def which(self) -> str:
+        """Which model scores, and why."""
+        if not self.said["model_id"]:
+            return "No model scores: no head is on."
+        return f"The model as of {self.said['as_of']} scores: {self.said['why']}."
 
     @property
     def rows(self) -> list[tuple[str, ...]]:
-        """Per head that is on: labelled texts, and how well it does on the newest of them, which it
-        has not learned from, beside the shares of its classes."""
+        """Per head that is on in the newest model: labelled texts, and how well it does on those of
+        the newest that it has not seen, beside the shares of its classes."""
         return [
             (
                 head["name"],
                 f"{head['n_train']:,}",
-                f"{head['n_validation']:,}",
+                f"{head['n_judged']:,}",
                 number(head["log_loss"]),
                 number(head["constant_log_loss"]),
-                self.said["as_of"],
             )
             for head in self.said["heads"]
             if head["off"] is None

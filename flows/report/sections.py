@@ -26,6 +26,7 @@ from flows.release.duckdb_views import query
 from flows.release.releases import Release, Releases, scored_tasks
 from flows.report.model_card import model_card
 from flows.state.receipts import CONTENT, Receipts
+from jobs.mapping.content_heads import heads_of
 
 LATE_DAYS = 14
 Rows = Sequence[tuple[Any, ...]]
@@ -86,7 +87,7 @@ def report_sections(
         lists=_lists(database, context.as_of),
         rankers=_rankers(state.receipts, context.as_of),
         list_outcomes=list_outcomes(database),
-        content=_content(state.receipts),
+        content=_content(context, state.receipts),
         surfaces_off=context.surfaces_off,
     )
 
@@ -140,8 +141,11 @@ def _rankers(receipts: Receipts, as_of: date) -> Mapping[str, Mapping[str, Any]]
     return {} if receipt is None else receipt.outputs["surfaces"]
 
 
-def _content(receipts: Receipts) -> Mapping[str, Any]:
+def _content(context: RunContext, receipts: Receipts) -> Mapping[str, Any]:
+    """What the newest receipt says, where anything is asked of texts."""
     name = CONTENT_SCORES.name
+    if not heads_of(context.mapping):
+        return {}
     newest = receipts.get(name, max(receipts.days(name), default=date.min))
     said: Mapping[str, Any] = {} if newest is None else newest.outputs[name].get(CONTENT, {})
     return said

@@ -129,13 +129,15 @@ def texts_of(lake: Lake, keys: Collection[str]) -> frozenset[str]:
     wanted = pa.array(sorted(keys), pa.string())
     ours: set[str] = set()
     for table, text, author in TEXTS_BY:
+        if author is None:
+            continue
         is_ours = pc.field(author).isin(wanted) & pc.field(text).is_valid()
         for file in lake.files(table):
             ours.update(read_rows(file.path, columns=[text], filters=is_ours)[text].to_pylist())
     for table, text, author in TEXTS_BY:
-        is_others = pc.field(text).isin(pa.array(sorted(ours), pa.string())) & (
-            pc.field(author).is_null() | ~pc.field(author).isin(wanted)
-        )
+        is_others = pc.field(text).isin(pa.array(sorted(ours), pa.string()))
+        if author is not None:
+            is_others &= pc.field(author).is_null() | ~pc.field(author).isin(wanted)
         for file in lake.files(table) if ours else ():
             others = read_rows(file.path, columns=[text], filters=is_others)[text]
             ours.difference_update(others.to_pylist())

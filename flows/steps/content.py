@@ -50,9 +50,10 @@ def score(context: RunContext, asked: DaysToWrite) -> Notes:
 
 
 def model_name(run_days: RunDays, cut: date) -> str:
-    """The folder of the model of a cut: the cut, and a hash of all that the model is made of."""
+    """The folder of the model of a cut: the cut, and a hash of all that the model is made of, which
+    is what may have labels."""
     learnt, fingerprints = [], run_days.state.fingerprints
-    for source in CONTENT_SOURCES:
+    for source in filter(lambda source: source.has_labels, CONTENT_SOURCES):
         digests = fingerprints.digests(f"clean_{source.table.name}", source.table.name)
         learnt += [
             (source.table.name, str(day), digest)

@@ -27,11 +27,11 @@ def beside_scores(rows: DataFrame, text: str, scores: DataFrame | None) -> DataF
         .withColumn("_cut", _cut(F.col("landed_on")))
         .groupBy(*of_text)
         .agg(
-            *(F.max(F.when(F.col("head") == h, F.col("class"))).alias(h)
-              for h in (SENTIMENT, TOXICITY)),
-            F.max(F.when(F.col("head") == SENTIMENT, _above())).alias("sentiment_milli"),
+            _first(SENTIMENT, F.col("class")).alias(SENTIMENT),
+            _first(TOXICITY, F.col("class")).alias(TOXICITY),
+            _first(SENTIMENT, _above()).alias("sentiment_milli"),
         )
-    )  # fmt: skip
+    )
     return (
         rows.withColumns(
             {"content_hash": F.sha2(F.col(text), 256), "_cut": _cut(F.col("landed_on"))}
@@ -39,6 +39,12 @@ def beside_scores(rows: DataFrame, text: str, scores: DataFrame | None) -> DataF
         .join(beside, of_text, "left")
         .drop(*of_text)
     )
+
+
+def _first(head: str, said: Column) -> Column:
+    """What a head says on the first day on which it says anything: after days were scored again by
+    another model, a later one may have rows of the model before."""
+    return F.min_by(said, F.when(F.col("head") == head, F.col("landed_on")))
 
 
 def _above() -> Column:

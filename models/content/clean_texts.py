@@ -15,7 +15,7 @@ from contracts.content import CONTENT_SOURCES, SENTIMENT, ContentSource, content
 from contracts.content_specs import ContentHead
 
 BATCH_ROWS = 16_384
-"""Rows that are in memory at once."""
+"""Rows of a batch, of which two or three are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,12 @@ class CleanTexts:
         names = ["landed_on", source.text, *columns]
         rows = ds.dataset(paths, format="parquet")
         batches = rows.to_batches(
-            columns=names, filter=wanted, batch_size=BATCH_ROWS, use_threads=False
+            columns=names,
+            filter=wanted,
+            batch_size=BATCH_ROWS,
+            batch_readahead=1,
+            fragment_readahead=1,
+            use_threads=False,
         )
         for batch in batches:
             if batch.num_rows:

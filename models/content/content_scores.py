@@ -91,7 +91,7 @@ def _score_from(
     spec: ContentScoresSpec, texts: CleanTexts, cut: date, days: Sequence[ContentDay]
 ) -> str:
     """Score the days from a cut on, and leave a mark that says so."""
-    model, why = _model_of(spec, texts, cut)
+    newest, model, why = _model_of(spec, texts, cut)
     seen: set[bytes] = set()
     asked = {day.landed_on: day for day in days}
     n = 0
@@ -100,7 +100,7 @@ def _score_from(
         if landed_on in asked:
             n += _write(landed_on, _scored(spec, landed_on), model, new)
     said = {"model_id": model.model_id, "as_of": str(model.cut), "why": why,
-            "heads": [asdict(fit) for fit in model.fits]}  # fmt: skip
+            "heads": [asdict(fit) for fit in newest.fits]}  # fmt: skip
     partial = _mark(spec, cut).with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(said))
     partial.replace(_mark(spec, cut))
@@ -114,17 +114,19 @@ def _until(first: date, last: date) -> Iterator[date]:
         yield first + timedelta(days=n)
 
 
-def _model_of(spec: ContentScoresSpec, texts: CleanTexts, cut: date) -> tuple[CutModel, str]:
-    """What scores from a cut on, and why."""
+def _model_of(
+    spec: ContentScoresSpec, texts: CleanTexts, cut: date
+) -> tuple[CutModel, CutModel, str]:
+    """The model of a cut, what scores from it on, and why."""
     before = cut - timedelta(days=LEARN_EVERY_DAYS)
     champion = load_cut(before, Path(spec.models[str(before)]))
     challenger = load_cut(cut, Path(spec.models[str(cut)]))
-    return chosen(cut, texts, spec.heads, challenger, champion)
+    return challenger, *chosen(cut, texts, spec.heads, challenger, champion)
 
 
 def _new_texts(texts: CleanTexts, landed_on: date, seen: set[bytes]) -> dict[str, str]:
     """Hash to text, by hash, of those that landed on a day and on none from the cut to it; `seen`
-    takes them up, 16 bytes each."""
+    takes them up, a few dozen bytes each. All new texts of the day are in memory."""
     new: dict[str, str] = {}
     for text in texts.texts(landed_on, landed_on + timedelta(days=1)):
         named = content_hash(text)

@@ -1,18 +1,20 @@
 """The text model of a cut: trained on what was known before it, and chosen against the one before.
 
-A model learns from labels of `LEARN_DAYS` before its cut, but for the newest `LEARN_EVERY_DAYS`,
-which calibrate it and choose: between it and the model of the cut before, neither of which has
-learnt from them. So what scores a day's content is a function of content and labels that had landed
-before, whichever night asks.
+A model learns from labels of `LEARN_DAYS` before its cut, but for those of the newest
+`LEARN_EVERY_DAYS`: of the texts among these that it has not learnt from, half calibrate it, and the
+other half says whether its heads are on, and whether it or the model of the cut before scores. So
+what scores a day's content is a function of content and labels that had landed before, whichever
+night asks.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
+from heapq import nlargest
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +31,8 @@ from models.content.text.model import TextModel
 Floats = NDArray[np.float64]
 MIN_LABELS = 50
 """Labelled texts that a head needs to learn from."""
-MIN_VALIDATION = 30
-"""Labelled texts that a head needs to be judged by."""
+MIN_HELD_OUT = 30
+"""Labelled texts that a head needs to be calibrated by, and as many to be judged by."""
 _RESAMPLES = 200
 _HEADS, _MODEL = "heads.json", "model"
 
@@ -41,13 +43,22 @@ class HeadFit:
 
     name: str
     n_train: int
-    n_validation: int
+    n_judged: int
     log_loss: float | None
-    """Mean over the validation texts; None where the head is off."""
+    """Mean over the texts that judge it; None where it was not fitted."""
     constant_log_loss: float | None
-    """That of the shares of its classes among the texts that it has learnt from."""
+    """That of the shares of its classes among the texts that calibrate it."""
     off: str | None
     """Why the head is off; None: it is on."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts with labels as of a cut, each once, in an order that depends on no file."""
+
+    train: Sequence[LabelledText]
+    calibration: Sequence[LabelledText]
+    judged: Sequence[LabelledText]
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class CutModel:
 
     cut: date
     model: TextModel | None
-    """None: no head is on."""
+    """None: no head could be fitted."""
     model_id: str
     fits: tuple[HeadFit, ...]
 
@@ -69,14 +80,14 @@ class CutModel:
 
 def fit_cut(cut: date, texts: CleanTexts, asked: Sequence[ContentHead], folder: Path) -> str:
     """Train the model of a cut, and leave it in a folder; what came of it, in few words."""
-    train, validation = _learnt_from(cut, texts, asked)
-    heads, fits = _heads(asked, train, validation)
+    known = labelled_as_of(cut, texts, asked)
+    heads, fits = _heads(asked, known)
     fitted = None
     if heads:
-        fitted = fit_text_model(heads, _examples(train, heads), _examples(validation, heads),
-                                TextConfig())  # fmt: skip
-        fits |= _judged(fitted, heads, train, validation)
-    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        train, calibration = (_examples(part, heads) for part in (known.train, known.calibration))
+        fitted = fit_text_model(heads, train, calibration, TextConfig())
+        fits |= _judged(fitted, heads, known)
+    partial = folder.with_name(f"partial-{os.getpid()}-{folder.name}")
     partial.mkdir(parents=True, exist_ok=True)
     if fitted is not None:
         save_text_model(fitted, partial / _MODEL)
@@ -100,57 +111,92 @@ def chosen(
     texts: CleanTexts,
     asked: Sequence[ContentHead],
     challenger: CutModel,
-    champion: CutModel | None,
+    champion: CutModel,
 ) -> tuple[CutModel, str]:
     """The model that scores what lands from a cut on, and why: the new one, unless it has lost a
     head or is surely worse than the one before."""
-    if champion is None or champion.model is None or not champion.heads:
-        return challenger, "the first model" if challenger.heads else "no head is on"
-    start = cut - timedelta(days=LEARN_EVERY_DAYS)
-    validation = sorted(texts.labelled(start, cut, asked), key=_order)
-    for head in champion.heads:
-        if challenger.model is None or head.name not in {h.name for h in challenger.heads}:
-            return champion, f"the new one lacks {head.name}"
-        ours = _losses(challenger.model, head, validation)
-        theirs = _losses(champion.model, head, validation)
-        if len(ours) < MIN_VALIDATION:
-            return champion, f"{len(ours)} labels of {head.name} are too few to compare"
-        if _low_of_mean(ours - theirs) > 0:
-            return champion, f"the new one is worse at {head.name}"
-    return challenger, "not worse than the one before"
+    if champion.model is None or not champion.heads:
+        return challenger, "it is the first" if challenger.heads else "no head is on"
+    lost = {head.name for head in champion.heads} - {head.name for head in challenger.heads}
+    if challenger.model is None or lost:
+        return champion, f"a newer one lacks {', '.join(sorted(lost))}"
+    judged = labelled_as_of(cut, texts, asked).judged
+    either = [
+        Head(head.name, tuple(sorted({*head.classes, *other.classes})))
+        for head in champion.heads
+        for other in challenger.heads
+        if other.name == head.name
+    ]
+    ours = _losses(challenger.model, either, judged)
+    theirs = _losses(champion.model, either, judged)
+    for name in ours:
+        if _low_of_mean(ours[name] - theirs[name]) > 0:
+            return champion, f"a newer one is worse at {name}"
+    return challenger, "it is not worse than the one before"
 
 
-def _learnt_from(
-    cut: date, texts: CleanTexts, asked: Sequence[ContentHead]
-) -> tuple[list[LabelledText], list[LabelledText]]:
-    """Texts to learn from, the newest `MAX_EXAMPLES`, and those to be judged by; in an order that
-    depends on no file."""
+def labelled_as_of(cut: date, texts: CleanTexts, asked: Sequence[ContentHead]) -> Labelled:
+    """What a model of a cut may learn from, and what tells how good it is: other texts, which
+    landed later."""
     start, since = (cut - timedelta(days=n) for n in (LEARN_DAYS, LEARN_EVERY_DAYS))
-    newest: list[LabelledText] = []
-    for text in texts.labelled(start, since, asked):
-        newest.append(text)
-        if len(newest) >= 2 * MAX_EXAMPLES:
-            newest = sorted(newest, key=_order)[-MAX_EXAMPLES:]
-    train = sorted(newest, key=_order)[-MAX_EXAMPLES:]
-    validation = sorted(texts.labelled(since, cut, asked), key=_order)[-MAX_EXAMPLES:]
-    return train, validation
+    train = _newest(texts.labelled(start, since, asked))
+    learnt = {text.content_hash for text in train}
+    held_out = [
+        text
+        for text in _newest(texts.labelled(since, cut, asked))
+        if text.content_hash not in learnt
+    ]
+    halves: tuple[list[LabelledText], list[LabelledText]] = ([], [])
+    for text in held_out:
+        halves[int(text.content_hash[0], 16) % 2].append(text)
+    return Labelled(train, *halves)
 
 
-def _order(text: LabelledText) -> tuple[date, str, list[tuple[str, str]]]:
-    return text.landed_on, text.content_hash, sorted(text.labels.items())
+def _newest(rows: Iterable[LabelledText]) -> list[LabelledText]:
+    """Each text once, with its newest label of each head (of those of a day the first by name); of
+    each head the newest `MAX_EXAMPLES`. The same whatever the order of rows."""
+    by_head: dict[str, dict[str, tuple[date, str, str]]] = {}
+    for row in rows:
+        for head, label in row.labels.items():
+            kept = by_head.setdefault(head, {})
+            before = kept.get(row.content_hash)
+            if before is None or (row.landed_on, before[1]) > (before[0], label):
+                kept[row.content_hash] = (row.landed_on, label, row.text)
+            if len(kept) >= 2 * MAX_EXAMPLES:
+                by_head[head] = _trimmed(kept)
+    merged: dict[str, LabelledText] = {}
+    for head, kept in sorted(by_head.items()):
+        for hash_, (landed_on, label, text) in _trimmed(kept).items():
+            other = merged.get(hash_, LabelledText(landed_on, hash_, text, {}))
+            merged[hash_] = LabelledText(
+                max(landed_on, other.landed_on), hash_, text, {**other.labels, head: label}
+            )
+    return sorted(merged.values(), key=lambda text: (text.landed_on, text.content_hash))
+
+
+def _trimmed(
+    kept: Mapping[str, tuple[date, str, str]],
+) -> dict[str, tuple[date, str, str]]:
+    """The newest `MAX_EXAMPLES`; of those of a day, by hash."""
+    if len(kept) <= MAX_EXAMPLES:
+        return dict(kept)
+    return dict(nlargest(MAX_EXAMPLES, kept.items(), key=lambda item: (item[1][0], item[0])))
 
 
 def _heads(
-    asked: Sequence[ContentHead], train: Sequence[LabelledText], validation: Sequence[LabelledText]
+    asked: Sequence[ContentHead], known: Labelled
 ) -> tuple[tuple[Head, ...], dict[str, HeadFit]]:
     """Heads that can be learnt, with their classes, and why others are off."""
     heads, fits = [], {}
     for head in asked:
         name = head.name
-        found = [text.labels[name] for text in train if name in text.labels]
+        found = [text.labels[name] for text in known.train if name in text.labels]
         classes = FIXED_CLASSES.get(name) or tuple(sorted(set(found)))
         found = [label for label in found if label in classes]
-        n_validation = sum(text.labels.get(name) in classes for text in validation)
+        n_calibration, n_judged = (
+            sum(text.labels.get(name) in classes for text in part)
+            for part in (known.calibration, known.judged)
+        )
         off = None
         if len(found) < MIN_LABELS:
             off = f"{len(found)} labelled texts are fewer than {MIN_LABELS}"
@@ -158,64 +204,64 @@ def _heads(
             off = f"all labels are {found[0]}"
         elif len(classes) > MAX_CLASSES:
             off = f"{len(classes)} classes are more than {MAX_CLASSES}"
-        elif n_validation < MIN_VALIDATION:
-            off = f"{n_validation} newest labels are fewer than {MIN_VALIDATION} to judge it by"
+        elif min(n_calibration, n_judged) < MIN_HELD_OUT:
+            off = (
+                f"of {n_calibration + n_judged} newest labels of other texts {n_calibration} "
+                f"calibrate it and {n_judged} judge it: it needs {MIN_HELD_OUT} of each"
+            )
         else:
             heads.append(Head(name, classes))
-        fits[name] = HeadFit(name, len(found), n_validation, None, None, off)
+        fits[name] = HeadFit(name, len(found), n_judged, None, None, off)
     return tuple(heads), fits
 
 
 def _examples(texts: Sequence[LabelledText], heads: Sequence[Head]) -> Examples:
     """Labels as numbers of classes; one that is no class of its head is missing."""
-    labels = {
-        head.name: np.array([_class_number(head, text) for text in texts], np.int64)
-        for head in heads
-    }
+    labels = {head.name: _class_numbers(head, texts) for head in heads}
     return Examples(Texts([text.text for text in texts]), labels)
 
 
-def _class_number(head: Head, text: LabelledText) -> int:
-    label = text.labels.get(head.name)
-    return head.classes.index(label) if label in head.classes else MISSING
+def _class_numbers(head: Head, texts: Sequence[LabelledText]) -> NDArray[np.int64]:
+    """(N,), `MISSING` where a text has no label of the head, or one that is no class of it."""
+    numbers = {label: n for n, label in enumerate(head.classes)}
+    found = (numbers.get(text.labels.get(head.name, ""), MISSING) for text in texts)
+    return np.fromiter(found, np.int64, len(texts))
 
 
-def _judged(
-    model: TextModel,
-    heads: Sequence[Head],
-    train: Sequence[LabelledText],
-    validation: Sequence[LabelledText],
-) -> dict[str, HeadFit]:
+def _judged(model: TextModel, heads: Sequence[Head], known: Labelled) -> dict[str, HeadFit]:
     """Each head beside the shares of its classes; one that is not surely better is off."""
-    judged = {}
+    judged, losses = {}, _losses(model, heads, known.judged)
     for head in heads:
-        learnt = [_class_number(head, text) for text in train]
-        shares = np.bincount([n for n in learnt if n != MISSING], minlength=len(head.classes)) + 1.0
-        shares /= shares.sum()
-        numbers = [n for text in validation if (n := _class_number(head, text)) != MISSING]
-        constants = -np.log(shares[numbers])
-        losses = _losses(model, head, validation)
-        is_better = _low_of_mean(constants - losses) > 0
-        off = None if is_better else "it is not surely better than the shares of its classes"
-        n_train = sum(n != MISSING for n in learnt)
-        judged[head.name] = HeadFit(
-            head.name, n_train, len(numbers), float(losses.mean()), float(constants.mean()), off
+        learnt, calibrating, numbers = (
+            of[of != MISSING]
+            for of in (
+                _class_numbers(head, part)
+                for part in (known.train, known.calibration, known.judged)
+            )
         )
+        shares = np.bincount(calibrating, minlength=len(head.classes)) + 1.0
+        constants = -np.log(shares[numbers] / shares.sum())
+        is_better = _low_of_mean(constants - losses[head.name]) > 0
+        off = None if is_better else "it is not surely better than the shares of its classes"
+        loss, constant = (float(of.mean()) for of in (losses[head.name], constants))
+        judged[head.name] = HeadFit(head.name, len(learnt), len(numbers), loss, constant, off)
     return judged
 
 
-def _losses(model: TextModel, head: Head, texts: Sequence[LabelledText]) -> Floats:
-    """Log loss of each text that has a label of the head, (N,); of a class that the model has never
-    seen it is bounded."""
-    labelled = [text for text in texts if _class_number(head, text) != MISSING]
-    own = next(h for h in model.heads if h.name == head.name)
-    texts_alone = Texts([text.text for text in labelled])
-    probabilities = model.probabilities(texts_alone)[head.name]
-    known = [_class_number(own, text) for text in labelled]
-    seen = np.array(
-        [p[n] if n != MISSING else 0.0 for p, n in zip(probabilities, known, strict=True)]
-    )
-    return -np.log(np.maximum(seen, 1e-6))
+def _losses(
+    model: TextModel, heads: Sequence[Head], texts: Sequence[LabelledText]
+) -> dict[str, Floats]:
+    """Of each head the log loss of each text that has a label of it, (N,); of a class that the
+    model has never seen it is bounded."""
+    probabilities = model.probabilities(Texts([text.text for text in texts]))
+    losses = {}
+    for head in heads:
+        labelled = np.flatnonzero(_class_numbers(head, texts) != MISSING)
+        own = next(h for h in model.heads if h.name == head.name)
+        numbers = _class_numbers(own, texts)[labelled]
+        seen = probabilities[head.name][labelled, numbers] * (numbers != MISSING)
+        losses[head.name] = -np.log(np.maximum(seen.astype(np.float64), 1e-6))
+    return losses
 
 
 def _low_of_mean(values: Floats) -> float:

@@ -12,7 +12,7 @@ from contracts.content import content_hash
 from contracts.content_specs import ExplainContentSpec
 from contracts.errors import ContractError
 from models.content.clean_texts import CleanTexts
-from models.content.cut_models import load_cut
+from models.content.cut_models import CutModel, load_cut
 from models.content.text.examples import Texts
 from models.content.text.model import TextModel
 
@@ -28,13 +28,13 @@ def explain_text(spec: ExplainContentSpec) -> dict[str, Any]:
         ContractError: the text, or the model that scored it, is not kept any more.
     """
     text = _text(spec)
-    model = _model(spec)
+    learnt, model = _model(spec)
     words = text.split()
     n = min(len(words), MAX_WORDS)
     without = [" ".join(words[:at] + words[at + 1 :]) for at in range(n)]
     probabilities = model.probabilities(Texts([text, *without]))
     heads = []
-    for head in model.heads:
+    for head in learnt.heads:
         of_head = probabilities[head.name].astype(np.float64)
         best = int(of_head[0].argmax())
         p = np.clip(of_head[:, best], 1e-7, 1 - 1e-7)
@@ -58,11 +58,11 @@ def _text(spec: ExplainContentSpec) -> str:
     raise ContractError(f"no clean table has that text any more among what landed on {day}")
 
 
-def _model(spec: ExplainContentSpec) -> TextModel:
+def _model(spec: ExplainContentSpec) -> tuple[CutModel, TextModel]:
     for folder in spec.models:
         learnt = load_cut(date.min, Path(folder))
         if learnt.model is not None and learnt.model_id == spec.model_id:
-            return learnt.model
+            return learnt, learnt.model
     raise ContractError(
         f"the model {spec.model_id} that scored the text is not kept any more; newer texts can be "
         "explained"

@@ -18,8 +18,8 @@ from contracts.source_table import AD_VIEW
 
 EVERY_VERB = (*EVENT_VERBS, AD_VIEW)
 
-_NO_SCORES = """CREATE TABLE content_scores (
-    content_hash VARCHAR, landed_on DATE, head VARCHAR, class VARCHAR, probabilities FLOAT[])"""
+_NO_SCORES = """CREATE TABLE content_scores (content_hash VARCHAR, landed_on DATE, head VARCHAR,
+    class VARCHAR, probabilities FLOAT[])"""
 
 _SCORED_POSTS = """CREATE TABLE scored_posts AS
 WITH cuts AS (FROM posts SELECT *, sha256(text) hash, (landed_on - '1970-01-01'::DATE) // 28 cut),
@@ -43,10 +43,10 @@ CREATE TABLE tiles AS SELECT user_key, day, landed_on, {sums} FROM (
     SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events, count(*) AS n_posts,
         count(*) FILTER (text IS NULL) AS n_posts_without_text,
         sum((length(text) - length(replace(text, '<url>', ''))) / 5) AS n_links_posted,
-        count(milli) AS n_scored_posts, sum(milli) AS post_sentiment_milli,
+        count(milli) AS n_posts_of_known_sentiment, sum(milli) AS post_sentiment_milli,
+        count(toxicity) AS n_posts_of_known_toxicity,
         count(*) FILTER (sentiment = 'negative') AS n_negative_posts,
-        count(*) FILTER (toxicity = 'toxic') AS n_toxic_posts
-    FROM scored_posts GROUP BY ALL
+        count(*) FILTER (toxicity = 'toxic') AS n_toxic_posts FROM scored_posts GROUP BY ALL
     UNION ALL BY NAME
     SELECT user_key, occurred_at::DATE AS day, landed_on, count(*) AS n_events,
         count(*) FILTER (verb = 'view' AND target_kind IS DISTINCT FROM 'ad') AS n_views,

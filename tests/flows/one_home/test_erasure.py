@@ -99,14 +99,14 @@ def texts_of_nobody_else(home: Path, key: str) -> list[str]:
     """Hashes of scored texts that only this person wrote, as far as they are scored."""
     lake = Lake(home / "lake")
     texts = [
-        (table.name, text, [file.path for file in lake.files(table)])
-        for table, text, _ in TEXTS_BY
+        (text, author or "NULL", [file.path for file in lake.files(table)])
+        for table, text, author in TEXTS_BY
         if lake.files(table)
     ]
     parts = [
-        f"SELECT user_key, sha256({text}) AS hash FROM read_parquet({paths}, "
+        f"SELECT {author} AS user_key, sha256({text}) AS hash FROM read_parquet({paths}, "
         f"hive_partitioning = false) WHERE {text} IS NOT NULL"
-        for _, text, paths in texts
+        for text, author, paths in texts
     ]
     with duckdb.connect() as connection:
         found = connection.execute(

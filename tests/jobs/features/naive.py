@@ -188,7 +188,8 @@ def _sentiments(world: World, posts: list[dict[str, Any]]) -> dict[str, int]:
         if (p := s.get("sentiment", {}).get("probabilities"))
     ]
     return {
-        "n_scored_posts": len(milli),
+        "n_posts_of_known_sentiment": len(milli),
+        "n_posts_of_known_toxicity": sum("toxicity" in s for s in said),
         "post_sentiment_milli": sum(milli),
         "n_negative_posts": sum(s.get("sentiment", {}).get("class") == "negative" for s in said),
         "n_toxic_posts": sum(s.get("toxicity", {}).get("class") == "toxic" for s in said),

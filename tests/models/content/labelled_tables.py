@@ -51,6 +51,6 @@ def moods(first: date, n_days: int, wrong: int = 0) -> list[dict[str, Any]]:
         for k, (mood, words) in enumerate(WORDS.items()):
             word = words.split()[n % 3]
             said = list(WORDS)[(k + 1) % 3] if wrong and (n + k) % wrong == 0 else mood
-            text = f"{word} day number{n}"
+            text = f"{word} day number{day.toordinal()}"
             rows.append(row(POSTS, day, text=text, labels=[f"sentiment={said}", "other=1"]))
     return rows

@@ -27,15 +27,20 @@ def later(day: date, *texts: str | None) -> list[dict[str, Any]]:
     return [row(POSTS, day, text=text) for text in texts]
 
 
-def asked(folder: Path, rows: list[dict[str, Any]], *days: date, out: str = "out") -> Any:
+def asked(
+    folder: Path, rows: list[dict[str, Any]], *days: date, out: str = "out", processes: int = 1
+) -> ContentScoresSpec:
     cuts = {content_scores.cut_of(day) for day in days}
     return ContentScoresSpec(
         (ContentHead("sentiment", "labels"),),
         tuple(ContentDay(day, str(folder / out / f"{day}.parquet")) for day in days),
         {POSTS.name: (write(folder, POSTS, rows, out),)},
-        {str(cut): str(folder / "models" / str(cut)) for cut in cuts | {c - MONTH for c in cuts}},
+        {
+            str(cut): str(folder / f"models-{processes}" / str(cut))
+            for cut in cuts | {c - MONTH for c in cuts}
+        },
         str(folder / f"scratch-{out}"),
-        1,
+        processes,
     )
 
 
@@ -70,7 +75,7 @@ def test_each_text_is_scored_once_on_the_first_day_that_it_lands_since_the_cut(
     said = report["days"][0]
     assert report["days"] == [said] * 3
     assert {r["model_id"] for r in found.values()} == {said["model_id"]}
-    assert (said["as_of"], said["why"]) == (str(CUT), "not worse than the one before")
+    assert (said["as_of"], said["why"]) == (str(CUT), "it is not worse than the one before")
     assert [head["name"] for head in said["heads"]] == ["sentiment"]
 
 
@@ -123,3 +128,21 @@ def test_one_that_was_killed_goes_on_and_trains_no_model_twice(
 
 def _dies(*_: object) -> int:
     raise KeyboardInterrupt
+
+
+def test_how_many_processes_there_are_changes_no_row(tmp_path: Path) -> None:
+    rows = [*BEFORE, *later(CUT, "awful", "a"), *moods(CUT + MONTH, 3)]
+    days = (CUT, CUT + MONTH, CUT + MONTH + ONE)
+    specs = [asked(tmp_path, rows, *days, out=f"out{n}", processes=n) for n in (1, 3)]
+    reports = [score_days(spec) for spec in specs]
+    assert reports[0] == reports[1]
+    assert rows_of(specs[0]) == rows_of(specs[1])
+
+
+def test_the_model_before_scores_on_where_the_new_one_has_lost_a_head(tmp_path: Path) -> None:
+    """The page says what became of the new one."""
+    spec = asked(tmp_path, [*BEFORE, *later(CUT + MONTH, "awful")], CUT + MONTH)
+    (said,) = score_days(spec)["days"]
+    assert (said["as_of"], said["why"]) == (str(CUT), "a newer one lacks sentiment")
+    assert said["heads"][0]["off"].startswith("of 0 newest labels of other texts")
+    assert [row["class"] for row in rows_of(spec)] == ["negative"]

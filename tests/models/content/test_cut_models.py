@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
-from contracts.content import LEARN_EVERY_DAYS, cut_of
+from contracts.content import LEARN_EVERY_DAYS, content_hash, cut_of
 from contracts.content_specs import ContentHead
 from contracts.source_tables.posts import POSTS
+from models.content import cut_models
 from models.content.clean_texts import CleanTexts
-from models.content.cut_models import CutModel, chosen, fit_cut, load_cut
+from models.content.cut_models import CutModel, chosen, fit_cut, labelled_as_of, load_cut
 from models.content.text.examples import Texts
 from tests.models.content.labelled_tables import CUT, WORDS, moods, row, write
 
 MONTH = timedelta(days=LEARN_EVERY_DAYS)
 SENTIMENT = (ContentHead("sentiment", "labels"),)
 BEFORE = moods(CUT - 4 * MONTH, 4 * LEARN_EVERY_DAYS)
+N_JUDGED = sum(
+    int(content_hash(r["text"])[0], 16) % 2 for r in BEFORE if r["landed_on"] >= CUT - MONTH
+)
+
+
+def noise() -> list[dict[str, object]]:
+    """Labels that say nothing of their texts, with other shares of classes in the newest month."""
+    rng = random.Random(1)
+    return [
+        row(POSTS, CUT - timedelta(days=n), text=" ".join(rng.choices("abcdefgh", k=6)) + f" {n} {k}",
+            labels=[f"sentiment={rng.choices(list(WORDS), [1, 1, 8 if n <= 28 else 1])[0]}"])
+        for n in range(1, 113)
+        for k in range(6)
+    ]  # fmt: skip
+
+
+NOISE = noise()
 
 
 def texts_of(folder: Path, rows: list[dict[str, object]]) -> CleanTexts:
@@ -49,7 +68,7 @@ def test_a_cut_is_a_fixed_day_whichever_night_asks() -> None:
 
 def test_a_head_with_labels_is_learnt_and_judged_by_the_newest(learnt: CutModel) -> None:
     (fit,) = learnt.fits
-    assert (fit.off, fit.n_train, fit.n_validation) == (None, 9 * 28, 3 * 28)
+    assert (fit.off, fit.n_train, fit.n_judged) == (None, 9 * 28, N_JUDGED)
     assert fit.log_loss is not None
     assert fit.constant_log_loss is not None
     assert fit.log_loss < 0.5 < fit.constant_log_loss
@@ -70,10 +89,10 @@ def test_nothing_that_lands_later_changes_a_cuts_model(learnt: CutModel, tmp_pat
     ("rows", "why"),
     [
         (moods(CUT - 2 * MONTH, 16), "48 labelled texts are fewer than 50"),
-        (moods(CUT - 2 * MONTH, 28), "0 newest labels are fewer than 30 to judge it by"),
+        (moods(CUT - 2 * MONTH, 28),
+         "of 0 newest labels of other texts 0 calibrate it and 0 judge it: it needs 30 of each"),
         ([r for r in BEFORE if "sentiment=neutral" in r["labels"]], "all labels are neutral"),
-        ([r | {"text": "the same"} for r in BEFORE],
-         "it is not surely better than the shares of its classes"),
+        (NOISE, "it is not surely better than the shares of its classes"),
         ([r | {"labels": ["sentiment=glad"]} for r in BEFORE],
          "0 labelled texts are fewer than 50"),
     ],
@@ -105,20 +124,24 @@ def test_the_new_model_scores_unless_it_is_surely_worse(
     worse = replace(load_cut(CUT, tmp_path / "m"), cut=CUT - MONTH)
     none = CutModel(CUT - MONTH, None, "", learnt.fits)
 
-    assert chosen(CUT, texts, SENTIMENT, learnt, none) == (learnt, "the first model")
-    assert chosen(CUT, texts, SENTIMENT, learnt, worse) == (learnt, "not worse than the one before")
+    assert chosen(CUT, texts, SENTIMENT, learnt, none) == (learnt, "it is the first")
+    assert chosen(CUT, texts, SENTIMENT, learnt, worse) == (
+        learnt,
+        "it is not worse than the one before",
+    )
     assert chosen(CUT, texts, SENTIMENT, worse, learnt) == (
-        learnt, "the new one is worse at sentiment"
+        learnt, "a newer one is worse at sentiment"
     )  # fmt: skip
     off = replace(learnt, fits=tuple(replace(fit, off="too few") for fit in learnt.fits))
-    assert chosen(CUT, texts, SENTIMENT, off, learnt) == (learnt, "the new one lacks sentiment")
+    assert chosen(CUT, texts, SENTIMENT, off, learnt) == (learnt, "a newer one lacks sentiment")
     assert chosen(CUT, texts, SENTIMENT, off, none) == (off, "no head is on")
 
 
 def test_a_model_that_knows_a_class_less_is_judged_by_it_as_well(
-    learnt: CutModel, tmp_path: Path
+    learnt: CutModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Classes of other heads than the fixed ones come and go with their labels."""
+    monkeypatch.setattr(cut_models, "MIN_HELD_OUT", 10)
     irony = (ContentHead("irony", "labels"),)
     said = {"negative": "yes", "neutral": "no", "positive": "perhaps"}
 
@@ -135,5 +158,43 @@ def test_a_model_that_knows_a_class_less_is_judged_by_it_as_well(
         fit_cut(CUT, texts_of(tmp_path / str(n), labelled(names)), irony, tmp_path / f"m{n}")
         models[n] = load_cut(CUT, tmp_path / f"m{n}")
     now = texts_of(tmp_path / "now", labelled(("yes", "no", "perhaps")))
-    assert chosen(CUT, now, irony, models[0], models[1])[1] == "the new one is worse at irony"
+    assert chosen(CUT, now, irony, models[0], models[1])[1] == "a newer one is worse at irony"
     assert chosen(CUT, now, irony, models[1], models[0])[0] is models[1]
+
+
+def test_a_text_counts_once_with_its_newest_label_and_judges_only_what_has_not_seen_it(
+    tmp_path: Path,
+) -> None:
+    day = timedelta(days=1)
+    since = CUT - MONTH
+
+    def said(text: str, at: date, mood: str) -> dict[str, object]:
+        return row(POSTS, at, text=text, labels=[f"sentiment={mood}"])
+
+    rows = [
+        said("a", since - 3 * day, "negative"), said("a", since - 2 * day, "positive"),
+        said("a", since - 2 * day, "neutral"), said("b", since - day, "a=b"),
+        *(said("a", since + day, "negative") for _ in range(9)),
+        *(said("c", since + n * day, "positive") for n in range(3)),
+    ]  # fmt: skip
+    for ordered in (rows, rows[::-1]):
+        known = labelled_as_of(CUT, texts_of(tmp_path, ordered), SENTIMENT)
+        assert [(t.text, t.landed_on, dict(t.labels)) for t in known.train] == [
+            ("a", since - 2 * day, {"sentiment": "neutral"}),
+            ("b", since - day, {"sentiment": "a=b"}),
+        ]
+        held_out = [*known.calibration, *known.judged]
+        assert [(t.text, t.landed_on) for t in held_out] == [("c", since + 2 * day)]
+
+
+def test_a_head_with_many_labels_leaves_those_with_few_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cut_models, "MAX_EXAMPLES", 20)
+    few = [row(POSTS, CUT - 2 * MONTH, text=f"few {n}", labels=["irony=no"]) for n in range(5)]
+    both = (ContentHead("irony", "labels"), *SENTIMENT)
+    train = labelled_as_of(CUT, texts_of(tmp_path, [*few, *BEFORE]), both).train
+    assert sum("irony" in text.labels for text in train) == 5
+    newest = [text for text in train if "sentiment" in text.labels]
+    assert len(newest) == 20
+    assert min(text.landed_on for text in newest) == CUT - MONTH - timedelta(days=7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> ExplainContentSpec:
     texts = CleanTexts({POSTS.name: (write(folder, POSTS, before, "before"),)})
     fit_cut(CUT, texts, (ContentHead("sentiment", "labels"),), folder / "model")
     fit_cut(CUT, texts, (ContentHead("topic", "labels"),), folder / "other")
+    assert [head.name for head in load_cut(CUT, folder / "model").heads] == ["sentiment"]
     rows = [row(POSTS, CUT, text=t) for t in (TEXT, "awful", "so " * (MAX_WORDS + 5))]
     return ExplainContentSpec(
         content_hash(TEXT),
@@ -55,3 +57,11 @@ def test_what_is_not_kept_any_more_is_said(spec: ExplainContentSpec) -> None:
         explain_text(ExplainContentSpec(**{**vars(spec), "content_hash": content_hash("gone")}))
     with pytest.raises(ContractError, match="the model 1234 that scored the text is not kept"):
         explain_text(ExplainContentSpec(**{**vars(spec), "model_id": "1234"}))
+
+
+def test_a_head_that_is_off_explains_nothing(spec: ExplainContentSpec) -> None:
+    heads = Path(spec.models[1], "heads.json")
+    kept = heads.read_text()
+    heads.write_text(kept.replace('"off": null', '"off": "it is not surely better"'))
+    assert explain_text(spec)["heads"] == []
+    heads.write_text(kept)

@@ -285,8 +285,9 @@ def test_what_only_an_attribute_tells_is_learned_by_the_model_and_its_twin_and_n
     config = CONFIG.changed(max_epochs=4)
     report = train(spec_of(tmp_path / "run", tuple(paths), config=config, tasks=("purchase_30d",)))
     measured = report["tasks"]["purchase_30d"]
-    assert measured["model"]["auc"] > 0.85
-    assert measured["twin"]["auc"] > 0.85
+    # without it, half; at best 0.9
+    assert measured["model"]["auc"] > 0.8
+    assert measured["twin"]["auc"] > 0.8
     assert next(iter(measured["importance"])) == "attributes: plan"
     model = load_model(Path(report["folder"]) / "model")
     everybody = sample(paths[-1:])
