@@ -18,10 +18,11 @@ from contracts.source_tables.posts import POSTS
 
 OF_TARGETS = (
     INTERACTIONS, REC_ITEMS, REC_HISTORIES, REC_POPULAR, REC_CANDIDATES, REC_RETRIEVED, REC_LISTS,
-    RECOMMENDATIONS, CONTENT_SCORES,
+    RECOMMENDATIONS,
 )  # fmt: skip
-"""Tables of what can be recommended, and of texts: a person is in them as a user, and as a target
-of others; what an erased person wrote goes from them as well."""
+"""Tables of what can be recommended: a person is in them as a user, and as a target of others."""
+OF_WHAT_IS_WRITTEN = (*OF_TARGETS, CONTENT_SCORES)
+"""Tables from which what an erased person wrote goes as well."""
 WRITTEN_BY = ((POSTS, "post_id", "user_key"), (REC_ITEMS, "item_id", "author_key"))
 """Tables that say who wrote what, with the columns of its id and of its author."""
 TEXTS_BY = tuple((s.table, s.text, "user_key" if s.has_author else None) for s in CONTENT_SOURCES)

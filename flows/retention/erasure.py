@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from sqlalchemy import Engine, delete, insert, null, select, update
 
 from contracts.counts import n_of
-from contracts.erasure import OF_TARGETS
+from contracts.erasure import OF_WHAT_IS_WRITTEN
 from contracts.errors import ContractError, UsageError
 from contracts.table import Table
 from contracts.tables import EXAMPLES, LANDED, QUARANTINE, RECONCILIATION, TABLES
@@ -193,7 +193,7 @@ def change_of(
         return lambda path: bool(personal.blanks), personal_rows.dropping(personal)
     if table is RECONCILIATION:
         return lambda path: bool(personal.counts), personal_rows.recounting(personal)
-    keys = {key, *personal.written} if table in OF_TARGETS else {key}
+    keys = {key, *personal.written} if table in OF_WHAT_IS_WRITTEN else {key}
     arrays = named_people.arrays_of(table)
     return (
         lambda path: named_people.holding(keys, path, arrays),
