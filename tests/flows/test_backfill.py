@@ -74,7 +74,7 @@ def into(tmp_path: Path) -> Any:
         settings=SimpleNamespace(home_folder=Home.of(tmp_path / "home")),
         context=SimpleNamespace(
             settings=SimpleNamespace(chunk_days=92),
-            mapping=SimpleNamespace(sources=(), mapped_tables=()),
+            mapping=SimpleNamespace(sources=(), mapped_tables=(), mapped=()),
         ),
     )
 

@@ -384,7 +384,7 @@ def test_models_of_texts_of_long_ago_are_removed(tmp_path: Path) -> None:
     settings = read_settings(home=tmp_path / "home")
     engine = open_home(settings)
     for name, days in (("old", KEEP_MODEL_DAYS + 1), ("kept", KEEP_MODEL_DAYS - 1)):
-        folder = Path(settings.home_folder.content_model(name))
+        folder = Path(plain_path(settings.home_folder.content_model(name)))
         folder.mkdir(parents=True)
         at = (NOW - timedelta(days=days)).timestamp()
         os.utime(folder, (at, at))
