@@ -99,7 +99,7 @@ def _score_from(
         new = _new_texts(texts, landed_on, seen)
         if landed_on in asked:
             n += _write(landed_on, _scored(spec, landed_on), model, new)
-    said = {"model_id": model.model_id, "as_of": str(model.cut), "why": why,
+    said = {"model_id": model.model_id if model.heads else "", "as_of": str(model.cut), "why": why,
             "heads": [asdict(fit) for fit in newest.fits]}  # fmt: skip
     partial = _mark(spec, cut).with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(said))

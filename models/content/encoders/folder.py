@@ -56,7 +56,7 @@ class EncoderFolder:
         """
         if not folder.is_dir():
             raise ContractError(f"{folder} is no folder: name one that holds an encoder's files")
-        config = _json(folder / "config.json")
+        config = json_object(folder / "config.json")
         weights = _weights(folder, config)
         tokenizer = folder / "tokenizer.json"
         if not tokenizer.is_file():
@@ -64,9 +64,12 @@ class EncoderFolder:
                 f"{folder}: expected tokenizer.json, found none; the tokenizer of the model saves "
                 "it (save_pretrained of a fast tokenizer)"
             )
-        own, sentences = _json(folder / "pooling.json"), _json(folder / "sentence_bert_config.json")
+        own, sentences = (
+            json_object(folder / "pooling.json"),
+            json_object(folder / "sentence_bert_config.json"),
+        )
         modules = _modules(folder)
-        prompts = _json(folder / "config_sentence_transformers.json")
+        prompts = json_object(folder / "config_sentence_transformers.json")
         prompt = prompts.get("prompts", {}).get(prompts.get("default_prompt_name")) or ""
         return cls(
             weights=weights,
@@ -80,7 +83,7 @@ class EncoderFolder:
         )
 
 
-def _json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """An object; empty where there is no such file."""
     if not path.is_file():
         return {}
@@ -147,7 +150,7 @@ def _pooling(folder: Path, own: Mapping[str, Any]) -> str:
     if "pooling" in own:
         modes = [str(own["pooling"])]
     else:
-        theirs = _json(folder / "1_Pooling" / "config.json")
+        theirs = json_object(folder / "1_Pooling" / "config.json")
         if not theirs:
             raise ContractError(
                 f"{folder}: expected pooling.json or 1_Pooling/config.json, found neither; write "
@@ -169,7 +172,7 @@ def _pooling(folder: Path, own: Mapping[str, Any]) -> str:
 
 def _max_length(folder: Path, own: Mapping[str, Any], sentences: Mapping[str, Any]) -> int | None:
     """As pooling.json says, else sentence_bert_config.json, else tokenizer_config.json."""
-    tokenizer = _json(folder / "tokenizer_config.json")
+    tokenizer = json_object(folder / "tokenizer_config.json")
     for length in (
         own.get("max_length"),
         sentences.get("max_seq_length"),

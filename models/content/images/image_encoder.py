@@ -11,7 +11,6 @@ Letters: B pictures, S side, D dimension.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 
 from contracts.errors import ContractError
 from models.content.encoders.encoder_id import encoder_id
+from models.content.encoders.folder import json_object
 from models.content.encoders.precision import PRECISIONS, precision_of
 from models.content.images.decoding import Framing
 from models.content.images.efficientnet_lite import lite0_of
@@ -139,13 +139,7 @@ def load_image_encoder(folder: Path, precision: str | None = None) -> ImageEncod
 def _object(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ContractError(f"{path.parent}: expected {path.name}, found no such file")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ContractError(f"{path} is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise ContractError(f"{path}: expected an object, found {type(value).__name__}")
-    return value
+    return json_object(path)
 
 
 def _lite0(weights: Path, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from contracts.content import cut_of
 from contracts.features import NAMED_RATIOS, RATIOS
 from contracts.measures import (
     EVENTS,
@@ -17,6 +15,7 @@ from contracts.measures import (
 )
 from contracts.tasks import LABEL_REACH
 from tests.jobs.features.naive_text import rated_words, text, word_stars
+from tests.jobs.features.scored_texts import said_of
 from tests.jobs.features.worlds import IDS, World
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -151,7 +150,7 @@ def measures(world: World, rows: Rows, got: list[dict[str, Any]]) -> dict[str, i
         "n_posts": len(rows["posts"]),
         "n_posts_without_text": sum(r["text"] is None for r in rows["posts"]),
         "n_links_posted": sum((r["text"] or "").count("<url>") for r in rows["posts"]),
-        **_sentiments(world, rows["posts"]),
+        **said_of(world.rows.get("content_scores", ()), rows["posts"]),
         "n_reviews": len(reviews),
         "sum_stars": sum(r["stars"] for r in reviews),
         "stars_above_items": sum(1000 * r["stars"] - item_mean_milli(world, r) for r in reviews),
@@ -171,29 +170,6 @@ def measures(world: World, rows: Rows, got: list[dict[str, Any]]) -> dict[str, i
     }
     assert set(values) == {m.name for m in MEASURES}
     return values
-
-
-def _sentiments(world: World, posts: list[dict[str, Any]]) -> dict[str, int]:
-    """What heads have said of the posts' texts, as far as they have."""
-    said = [
-        {row["head"]: row for row in world.rows.get("content_scores", ())
-         if row["content_hash"] == hashlib.sha256(post["text"].encode()).hexdigest()
-         and cut_of(row["landed_on"]) == cut_of(post["landed_on"])}
-        for post in posts
-        if post["text"] is not None
-    ]  # fmt: skip
-    milli = [
-        round(1000 * (p[2] - p[0]))
-        for s in said
-        if (p := s.get("sentiment", {}).get("probabilities"))
-    ]
-    return {
-        "n_posts_of_known_sentiment": len(milli),
-        "n_posts_of_known_toxicity": sum("toxicity" in s for s in said),
-        "post_sentiment_milli": sum(milli),
-        "n_negative_posts": sum(s.get("sentiment", {}).get("class") == "negative" for s in said),
-        "n_toxic_posts": sum(s.get("toxicity", {}).get("class") == "toxic" for s in said),
-    }
 
 
 def bought_orders(rows: Rows) -> set[str]:

@@ -1,9 +1,11 @@
-"""What heads of content say of the posts of a small world, at random."""
+"""What heads of content say of the posts of a small world, at random, and what that makes of them,
+as plainly as can be."""
 
 from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -44,4 +46,27 @@ def _row(
         "probability": eighths[best] / 8,
         "classes": list(classes),
         "probabilities": [n / 8 for n in eighths],
+    }
+
+
+def said_of(scores: Sequence[dict[str, Any]], posts: list[dict[str, Any]]) -> dict[str, int]:
+    """The measures of posts of what heads have said of their texts, as far as they have."""
+    said = [
+        {row["head"]: row for row in scores
+         if row["content_hash"] == hashlib.sha256(post["text"].encode()).hexdigest()
+         and cut_of(row["landed_on"]) == cut_of(post["landed_on"])}
+        for post in posts
+        if post["text"] is not None
+    ]  # fmt: skip
+    milli = [
+        round(1000 * (p[2] - p[0]))
+        for s in said
+        if (p := s.get("sentiment", {}).get("probabilities"))
+    ]
+    return {
+        "n_posts_of_known_sentiment": len(milli),
+        "n_posts_of_known_toxicity": sum("toxicity" in s for s in said),
+        "post_sentiment_milli": sum(milli),
+        "n_negative_posts": sum(s.get("sentiment", {}).get("class") == "negative" for s in said),
+        "n_toxic_posts": sum(s.get("toxicity", {}).get("class") == "toxic" for s in said),
     }

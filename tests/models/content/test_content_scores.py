@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_without_a_head_a_day_has_no_rows(tmp_path: Path) -> None:
     spec = asked(tmp_path, later(CUT, "awful"), CUT)
     (said,) = score_days(spec)["days"]
     assert rows_of(spec) == []
-    assert said["why"] == "no head is on"
+    assert (said["model_id"], said["why"]) == ("", "no head is on")
     assert said["heads"][0]["off"] == "0 labelled texts are fewer than 50"
 
 
@@ -146,3 +147,16 @@ def test_the_model_before_scores_on_where_the_new_one_has_lost_a_head(tmp_path: 
     assert (said["as_of"], said["why"]) == (str(CUT), "a newer one lacks sentiment")
     assert said["heads"][0]["off"].startswith("of 0 newest labels of other texts")
     assert [row["class"] for row in rows_of(spec)] == ["negative"]
+
+
+def test_a_model_without_a_head_that_is_on_is_not_said_to_score(tmp_path: Path) -> None:
+    """It was fitted, and is no better than the shares."""
+    rows = [r | {"labels": [f"sentiment={m}"]} for r, m in zip(BEFORE, _moods(), strict=True)]
+    spec = asked(tmp_path, [*rows, *later(CUT, "awful")], CUT)
+    (said,) = score_days(spec)["days"]
+    assert said["heads"][0]["off"] == "it is not surely better than the shares of its classes"
+    assert (said["model_id"], rows_of(spec)) == ("", [])
+
+
+def _moods() -> list[str]:
+    return random.Random(2).choices(["negative", "positive"], k=len(BEFORE))
