@@ -31,7 +31,7 @@ from models.content.text.model import TextModel
 Floats = NDArray[np.float64]
 MIN_LABELS = 50
 """Labelled texts that a head needs to learn from."""
-MIN_HELD_OUT = 30
+MIN_HELD_OUT = 10
 """Labelled texts that a head needs to be calibrated by, and as many to be judged by."""
 _RESAMPLES = 200
 _HEADS, _MODEL = "heads.json", "model"

@@ -90,7 +90,7 @@ def test_nothing_that_lands_later_changes_a_cuts_model(learnt: CutModel, tmp_pat
     [
         (moods(CUT - 2 * MONTH, 16), "48 labelled texts are fewer than 50"),
         (moods(CUT - 2 * MONTH, 28),
-         "of 0 newest labels of other texts 0 calibrate it and 0 judge it: it needs 30 of each"),
+         "of 0 newest labels of other texts 0 calibrate it and 0 judge it: it needs 10 of each"),
         ([r for r in BEFORE if "sentiment=neutral" in r["labels"]], "all labels are neutral"),
         (NOISE, "it is not surely better than the shares of its classes"),
         ([r | {"labels": ["sentiment=glad"]} for r in BEFORE],
