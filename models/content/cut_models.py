@@ -139,13 +139,10 @@ def labelled_as_of(cut: date, texts: CleanTexts, asked: Sequence[ContentHead]) -
     """What a model of a cut may learn from, and what tells how good it is: other texts, which
     landed later."""
     start, since = (cut - timedelta(days=n) for n in (LEARN_DAYS, LEARN_EVERY_DAYS))
-    train = _newest(texts.labelled(start, since, asked))
-    learnt = {text.content_hash for text in train}
-    held_out = [
-        text
-        for text in _newest(texts.labelled(since, cut, asked))
-        if text.content_hash not in learnt
-    ]
+    held_out = _newest(texts.labelled(since, cut, asked))
+    held = {text.content_hash for text in held_out}
+    before = _newest(texts.labelled(start, since, asked))
+    train = [text for text in before if text.content_hash not in held]
     halves: tuple[list[LabelledText], list[LabelledText]] = ([], [])
     for text in held_out:
         halves[int(text.content_hash[0], 16) % 2].append(text)
